@@ -1,0 +1,122 @@
+// Layers without time.
+#include <cstring>
+
+#include "bindings/numpy.hpp"
+#include "core/linear.hpp"
+#include "runtime/isa.hpp"
+#include "runtime/team.hpp"
+
+namespace bptt::bindings {
+namespace {
+
+template <class T>
+LinearArgs<T> linear_args(const py::array& x, const py::array& weight, const std::optional<py::array>& bias) {
+  LinearArgs<T> args{};
+  args.weight = data_of<T>("weight", weight, {-1, -1});
+  args.output = weight.shape(0);
+  args.input = weight.shape(1);
+  args.x = data_of<T>("x", x, {-1, args.input});
+  args.rows = x.shape(0);
+  args.bias = optional_data_of<T>("bias", bias, {args.output});
+  return args;
+}
+
+py::array linear_forward(const py::array& x, const py::array& weight, const std::optional<py::array>& bias) {
+  return with_dtype("x", x, [&]<class T>(T) -> py::array {
+    const auto args = linear_args<T>(x, weight, bias);
+    const NewArray<T> y({args.rows, args.output});
+    compute([&](Interrupt&) { bptt::linear_forward(args, y.data()); });
+    return y.array;
+  });
+}
+
+py::object linear_backward(const py::array& x, const py::array& weight, const py::array& dy, py::array dweight,
+                           std::optional<py::array> dbias, bool need_dx) {
+  return with_dtype("x", x, [&]<class T>(T) -> py::object {
+    const auto args = linear_args<T>(x, weight, std::nullopt);
+    const T* gradient = data_of<T>("dy", dy, {args.rows, args.output});
+    T* weights = mutable_data_of<T>("dweight", dweight, {args.output, args.input});
+    T* biases = dbias ? mutable_data_of<T>("dbias", *dbias, {args.output}) : nullptr;
+    std::optional<NewArray<T>> dx;
+    if (need_dx) dx.emplace(Shape{args.rows, args.input});
+    compute([&](Interrupt&) { bptt::linear_backward(args, gradient, weights, biases, dx ? dx->data() : nullptr); });
+    return dx ? py::object(dx->array) : py::none();
+  });
+}
+
+void check_ids(const std::int64_t* ids, Index n, Index limit) {
+  for (Index i = 0; i < n; ++i) {
+    if (ids[i] < 0 || ids[i] >= limit) {
+      throw py::index_error("ids: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
+                            std::to_string(ids[i]) + " at position " + std::to_string(i));
+    }
+  }
+}
+
+py::array embedding_forward(const py::array& ids, const py::array& weight) {
+  return with_dtype("weight", weight, [&]<class T>(T) -> py::array {
+    const T* w = data_of<T>("weight", weight, {-1, -1});
+    const Index size = weight.shape(1);
+    const std::int64_t* id = data_of<std::int64_t>("ids", ids, {-1});
+    const Index n = ids.shape(0);
+    check_ids(id, n, weight.shape(0));
+    const NewArray<T> y({n, size});
+    compute([&](Interrupt&) {
+      for (Index i = 0; i < n; ++i) {
+        std::memcpy(y.data() + i * size, w + id[i] * size, static_cast<std::size_t>(size) * sizeof(T));
+      }
+    });
+    return y.array;
+  });
+}
+
+void embedding_backward(const py::array& ids, const py::array& dy, py::array dweight) {
+  with_dtype("dy", dy, [&]<class T>(T) {
+    T* dw = mutable_data_of<T>("dweight", dweight, {-1, -1});
+    const Index size = dweight.shape(1);
+    const std::int64_t* id = data_of<std::int64_t>("ids", ids, {-1});
+    const Index n = ids.shape(0);
+    const T* gradient = data_of<T>("dy", dy, {n, size});
+    check_ids(id, n, dweight.shape(0));
+    compute([&](Interrupt&) {
+      const Kernels<T>& k = kernels<T>();
+      for (Index i = 0; i < n; ++i) k.add(size, gradient + i * size, dw + id[i] * size);
+    });
+  });
+}
+
+py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
+  if (!(p >= 0 && p < 1)) throw std::invalid_argument("p: expected 0 <= p < 1, got " + std::to_string(p));
+  return with_dtype("x", x, [&]<class T>(T) -> py::array {
+    const T* from = data_of<T>("x", x, shape_of(x));
+    const NewArray<T> y(shape_of(x));
+    compute([&](Interrupt&) { kernels<T>().dropout(x.size(), 0, key, p, from, y.data()); });
+    return y.array;
+  });
+}
+
+py::array activation(const std::string& name, const py::array& x) {
+  return with_dtype("x", x, [&]<class T>(T) -> py::array {
+    const Kernels<T>& k = kernels<T>();
+    const auto function = name == "exp" ? k.exp : name == "tanh" ? k.tanh : name == "sigmoid" ? k.sigmoid : nullptr;
+    if (!function) throw std::invalid_argument("name: expected 'exp', 'tanh' or 'sigmoid', got '" + name + "'");
+    const T* from = data_of<T>("x", x, shape_of(x));
+    const NewArray<T> y(shape_of(x));
+    compute([&](Interrupt&) { function(x.size(), from, y.data()); });
+    return y.array;
+  });
+}
+
+}  // namespace
+
+void bind_layers(py::module_& m) {
+  m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("weight"), py::arg("bias"));
+  m.def("linear_backward", &linear_backward, py::arg("x"), py::arg("weight"), py::arg("dy"), py::arg("dweight"),
+        py::arg("dbias"), py::arg("need_dx"));
+  m.def("embedding_forward", &embedding_forward, py::arg("ids"), py::arg("weight"));
+  m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("dweight"));
+  m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("key"));
+  m.def("activation", &activation, py::arg("name"), py::arg("x"));
+}
+
+}  // namespace bptt::bindings

@@ -1,0 +1,240 @@
+// The recurrent stack and its tape.
+#include <memory>
+#include <variant>
+
+#include "bindings/numpy.hpp"
+
+namespace bptt::bindings {
+namespace {
+
+using AnyTape = std::variant<Tape<float>, Tape<double>>;
+
+struct BoundTape {
+  AnyTape tape;
+  std::shared_ptr<const Recurrent> net;
+  py::object x;  // keeps the input alive
+  py::object dh_norm = py::none();
+  py::object dc_norm = py::none();
+};
+
+Cell cell_named(const std::string& name) {
+  for (const CellTraits& traits : kCellTraits) {
+    if (traits.name == name) return traits.cell;
+  }
+  throw std::invalid_argument("cell: unknown name '" + name + "'");
+}
+
+class BoundRecurrent {
+ public:
+  BoundRecurrent(const std::string& cell, const std::string& dtype, Index input_size, Index hidden_size,
+                 Index num_layers, bool bidirectional, bool bias)
+      : net_(std::make_shared<Recurrent>(cell_named(cell), input_size, hidden_size, num_layers, bidirectional, bias)),
+        float32_(dtype == "float32") {
+    if (!float32_ && dtype != "float64") {
+      throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
+    }
+  }
+
+  py::list parameters() const {
+    py::list list;
+    for (const Parameter& p : net_->parameters) list.append(py::make_tuple(p.name, py::tuple(py::cast(p.shape))));
+    return list;
+  }
+  Index parameter_count() const { return net_->parameter_count; }
+
+  py::tuple infer(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
+                  const std::optional<py::array>& c0) const {
+    return float32_ ? run<float>(parameters, x, h0, c0, nullptr) : run<double>(parameters, x, h0, c0, nullptr);
+  }
+
+  py::tuple forward(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
+                    const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
+    if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
+    return float32_ ? record<float>(parameters, x, h0, c0, dropout, key)
+                    : record<double>(parameters, x, h0, c0, dropout, key);
+  }
+
+  py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
+                     const std::optional<py::array>& dy, const std::optional<py::array>& dh,
+                     const std::optional<py::array>& dc, std::optional<Index> steps) const {
+    if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
+    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, steps)
+                    : invert<double>(parameters, gradients, tape, dy, dh, dc, steps);
+  }
+
+ private:
+  Shape state_shape(Index batch) const { return {net_->layers * net_->directions, batch, net_->hidden}; }
+
+  template <class T>
+  py::tuple run(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
+                const std::optional<py::array>& c0, Tape<T>* tape) const {
+    ForwardArgs<T> args{};
+    args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
+    args.x = data_of<T>("x", x, {-1, -1, net_->input});
+    args.time = x.shape(0);
+    args.batch = x.shape(1);
+    const Shape state = state_shape(args.batch);
+    args.h0 = optional_data_of<T>("h0", h0, state);
+    args.c0 = optional_data_of<T>("c0", c0, state);
+    const Index width = net_->directions * net_->hidden;
+    const NewArray<T> h(state);
+    args.h = h.data();
+    std::optional<NewArray<T>> c;
+    if (net_->traits.has_cell_state) {
+      c.emplace(state);
+      args.c = c->data();
+    }
+    const Shape y_shape{args.time, args.batch, width};
+    py::object cell = c ? py::object(c->array) : py::none();
+    if (tape) {
+      compute([&](Interrupt& interrupt) { bptt::forward(*net_, args, *tape, interrupt); });
+      const Buffer<T>& y = tape->layers.back().h;
+      return py::make_tuple(array_over(y.block(), y.data() + args.batch * width, y_shape, {}, false), h.array, cell);
+    }
+    const NewArray<T> slots({args.time + 2, args.batch, width});
+    args.y = slots.data();
+    compute([&](Interrupt& interrupt) { bptt::infer(*net_, args, interrupt); });
+    return py::make_tuple(array_over(slots.buffer.block(), slots.data() + args.batch * width, y_shape), h.array, cell);
+  }
+
+  template <class T>
+  py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
+                   const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
+    data_of<T>("x", x, {-1, -1, net_->input});
+    auto bound = std::make_unique<BoundTape>(BoundTape{Tape<T>(*net_, x.shape(0), x.shape(1)), net_, x});
+    // An input that could change before backward is copied; a read-only one is kept as it is.
+    py::array kept = x;
+    if (x.writeable()) {
+      const NewArray<T> copy(shape_of(x));
+      std::memcpy(copy.data(), x.data(), static_cast<std::size_t>(x.nbytes()));
+      kept = copy.array;
+    }
+    bound->x = kept;
+    Tape<T>& tape = std::get<Tape<T>>(bound->tape);
+    tape.dropout = dropout;
+    tape.dropout_key = key;
+    const py::tuple result = run<T>(parameters, kept, h0, c0, &tape);
+    return py::make_tuple(result[0], result[1], result[2], py::cast(std::move(bound)));
+  }
+
+  template <class T>
+  py::tuple invert(const py::array& parameters, py::array& gradients, BoundTape& bound,
+                   const std::optional<py::array>& dy, const std::optional<py::array>& dh,
+                   const std::optional<py::array>& dc, std::optional<Index> steps) const {
+    const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
+    const Shape state = state_shape(tape.batch);
+    BackwardArgs<T> args{};
+    args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
+    args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
+    args.dy = optional_data_of<T>("dy", dy, {tape.time, tape.batch, net_->directions * net_->hidden});
+    args.dh = optional_data_of<T>("dh", dh, state);
+    args.dc = optional_data_of<T>("dc", dc, state);
+    if (dc && !net_->traits.has_cell_state) throw std::invalid_argument("dc: this cell has no cell state");
+    args.steps = steps.value_or(tape.time);
+    if (args.steps < 0) throw std::invalid_argument("steps: expected at least 0, got " + std::to_string(args.steps));
+    if (args.steps < tape.time && net_->directions == 2) {
+      throw std::invalid_argument("steps: truncation needs a network of one direction");
+    }
+    const NewArray<T> dx({tape.time, tape.batch, net_->input});
+    const NewArray<T> dh0(state);
+    const NewArray<double> dh_norm({state[0], tape.time});
+    args.dx = dx.data();
+    args.dh0 = dh0.data();
+    args.dh_norm = dh_norm.data();
+    std::optional<NewArray<T>> dc0;
+    std::optional<NewArray<double>> dc_norm;
+    if (net_->traits.has_cell_state) {
+      dc0.emplace(state);
+      dc_norm.emplace(Shape{state[0], tape.time});
+      args.dc0 = dc0->data();
+      args.dc_norm = dc_norm->data();
+    }
+    compute([&](Interrupt& interrupt) { bptt::backward(*net_, args, tape, interrupt); });
+    bound.dh_norm = dh_norm.array;
+    bound.dh_norm.attr("setflags")(py::arg("write") = false);
+    if (dc_norm) {
+      bound.dc_norm = dc_norm->array;
+      bound.dc_norm.attr("setflags")(py::arg("write") = false);
+    }
+    return py::make_tuple(dx.array, dh0.array, dc0 ? py::object(dc0->array) : py::none());
+  }
+
+  std::shared_ptr<const Recurrent> net_;
+  bool float32_;
+};
+
+template <class T>
+const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bound, Index layer, Index direction) {
+  if (layer < 0 || layer >= bound.net->layers || direction < 0 || direction >= bound.net->directions) {
+    throw py::index_error("layer, direction: out of range");
+  }
+  return tape.layers[static_cast<std::size_t>(layer)];
+}
+
+// (T, B, width) of slots 1..T.
+template <class T>
+py::array view_of_slots(const Tape<T>& tape, const Buffer<T>& buffer, Index offset, Index row, Index width) {
+  return array_over(buffer.block(), buffer.data() + tape.batch * row + offset, {tape.time, tape.batch, width},
+                    {tape.batch * row, row, 1}, false);
+}
+
+py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
+  return std::visit(
+      [&](const auto& tape) {
+        const auto& kept = layer_of(tape, bound, layer, direction);
+        const Index hidden = bound.net->hidden;
+        return view_of_slots(tape, kept.h, direction * hidden, bound.net->directions * hidden, hidden);
+      },
+      bound.tape);
+}
+
+py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
+  if (!bound.net->traits.has_cell_state) throw std::invalid_argument("c: this cell has no cell state");
+  return std::visit(
+      [&](const auto& tape) {
+        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
+        return view_of_slots(tape, kept.c, 0, bound.net->hidden, bound.net->hidden);
+      },
+      bound.tape);
+}
+
+py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
+  if (!bound.net->traits.tape_gates) return tape_h(bound, layer, direction);
+  return std::visit(
+      [&](const auto& tape) {
+        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
+        const Index width = bound.net->traits.tape_gates * bound.net->hidden;
+        return array_over(kept.gates.block(), kept.gates.data(), {tape.time, tape.batch, width}, {}, false);
+      },
+      bound.tape);
+}
+
+}  // namespace
+
+void bind_recurrent(py::module_& m) {
+  py::class_<BoundTape>(m, "Tape")
+      .def_property_readonly("shape",
+                             [](const BoundTape& bound) {
+                               return std::visit(
+                                   [](const auto& tape) { return py::make_tuple(tape.time, tape.batch); }, bound.tape);
+                             })
+      .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
+      .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
+      .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
+      .def_property_readonly("dh_norm", [](const BoundTape& bound) { return bound.dh_norm; })
+      .def_property_readonly("dc_norm", [](const BoundTape& bound) { return bound.dc_norm; });
+
+  py::class_<BoundRecurrent>(m, "Recurrent")
+      .def(py::init<const std::string&, const std::string&, Index, Index, Index, bool, bool>(), py::arg("cell"),
+           py::arg("dtype"), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"),
+           py::arg("bidirectional"), py::arg("bias"))
+      .def_property_readonly("parameters", &BoundRecurrent::parameters)
+      .def_property_readonly("parameter_count", &BoundRecurrent::parameter_count)
+      .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"))
+      .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
+           py::arg("dropout"), py::arg("dropout_key"))
+      .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
+           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none());
+}
+
+}  // namespace bptt::bindings

@@ -1,0 +1,47 @@
+// Instruction sets, threads, and how this build was made.
+#include "bindings/numpy.hpp"
+#include "runtime/isa.hpp"
+#include "runtime/team.hpp"
+
+// Plain C entry points, for tools that look thread settings up by symbol.
+extern "C" {
+__attribute__((visibility("default"))) int bptt_get_num_threads() { return bptt::get_num_threads(); }
+__attribute__((visibility("default"))) void bptt_set_num_threads(int n) {
+  bptt::set_num_threads(n < 1 ? 1 : n > bptt::kMaxThreads ? bptt::kMaxThreads : n);
+}
+}
+
+namespace bptt::bindings {
+
+void bind_runtime(py::module_& m) {
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("get_num_threads", &get_num_threads);
+  m.def("thread_rule", &thread_rule);
+  m.def("available_isas", &available_isas);
+  m.def("isa", &isa);
+  m.def("isa_rule", &isa_rule);
+  m.def("use_isa", &use_isa, py::arg("name"));
+  m.def("build_config", [] {
+    py::dict config;
+    config["compiler"] = BPTT_COMPILER;
+    config["build_type"] = BPTT_BUILD_TYPE;
+    config["system"] = BPTT_SYSTEM;
+    config["cxx_standard"] = static_cast<long>(__cplusplus / 100 % 100);
+    config["pybind11"] = PYBIND11_TOSTRING(PYBIND11_VERSION_MAJOR) "." PYBIND11_TOSTRING(PYBIND11_VERSION_MINOR);
+#if defined(NDEBUG)
+    config["assertions"] = false;
+#else
+    config["assertions"] = true;
+#endif
+    py::list built;
+    built.append("generic");
+#if defined(BPTT_BUILD_X86)
+    built.append("avx2");
+    built.append("avx512");
+#endif
+    config["isas"] = built;
+    return config;
+  });
+}
+
+}  // namespace bptt::bindings

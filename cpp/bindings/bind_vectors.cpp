@@ -1,0 +1,130 @@
+// Flat vectors in place: norms, clipping, optimisers.
+#include <cmath>
+
+#include "bindings/numpy.hpp"
+#include "runtime/isa.hpp"
+
+namespace bptt::bindings {
+namespace {
+
+template <class T>
+T* optional_mutable(const char* name, std::optional<py::array>& a, Index size) {
+  return a ? mutable_data_of<T>(name, *a, {size}) : nullptr;
+}
+
+// The 2-norm in float64. Squares of float64 values can leave its range either way where the norm does not: then the
+// largest magnitude is taken out first.
+template <class T>
+double norm_of(Index n, const T* x) {
+  const double squares = kernels<T>().sum_of_squares(n, x);
+  if (sizeof(T) == sizeof(float) || (squares > 1e-280 && squares < 1e300)) return std::sqrt(squares);
+  double largest = 0;
+  for (Index i = 0; i < n; ++i) {
+    const double magnitude = std::abs(static_cast<double>(x[i]));
+    if (!(magnitude <= largest)) largest = magnitude;  // a NaN stays
+    if (std::isnan(largest)) return largest;
+  }
+  if (largest == 0 || std::isinf(largest)) return largest;
+  double sum = 0;
+  for (Index i = 0; i < n; ++i) sum += (static_cast<double>(x[i]) / largest) * (static_cast<double>(x[i]) / largest);
+  return largest * std::sqrt(sum);
+}
+
+double norm(const py::array& x) {
+  return with_dtype("x", x, [&]<class T>(T) {
+    const T* data = data_of<T>("x", x, {-1});
+    double result = 0;
+    compute([&](Interrupt&) { result = norm_of<T>(x.size(), data); });
+    return result;
+  });
+}
+
+void scale(py::array x, double factor) {
+  with_dtype("x", x, [&]<class T>(T) {
+    T* data = mutable_data_of<T>("x", x, {-1});
+    compute([&](Interrupt&) {
+      if (static_cast<double>(static_cast<T>(factor)) == 0 || std::abs(factor) < 1e-30) {
+        // A factor that float32 cannot hold well may still meet values large enough for the product to be ordinary.
+        for (Index i = 0; i < x.size(); ++i) data[i] = static_cast<T>(static_cast<double>(data[i]) * factor);
+      } else {
+        kernels<T>().scale(x.size(), static_cast<T>(factor), data);
+      }
+    });
+  });
+}
+
+void clip_value(py::array x, double limit) {
+  with_dtype("x", x, [&]<class T>(T) {
+    T* data = mutable_data_of<T>("x", x, {-1});
+    compute([&](Interrupt&) { kernels<T>().clip(x.size(), static_cast<T>(limit), data); });
+  });
+}
+
+Index first_nonfinite(const py::array& x) {
+  return with_dtype("x", x, [&]<class T>(T) {
+    const T* data = data_of<T>("x", x, {-1});
+    for (Index i = 0; i < x.size(); ++i) {
+      if (!std::isfinite(data[i])) return i;
+    }
+    return Index{-1};
+  });
+}
+
+void sgd_step(py::array p, const py::array& g, std::optional<py::array> velocity, double lr, double momentum,
+              bool nesterov, double weight_decay) {
+  with_dtype("p", p, [&]<class T>(T) {
+    const Index n = p.size();
+    T* params = mutable_data_of<T>("p", p, {n});
+    const T* gradient = data_of<T>("g", g, {n});
+    T* v = optional_mutable<T>("velocity", velocity, n);
+    compute([&](Interrupt&) { kernels<T>().sgd(n, {lr, momentum, weight_decay, nesterov}, params, gradient, v); });
+  });
+}
+
+void rmsprop_step(py::array p, const py::array& g, py::array square, std::optional<py::array> velocity, double lr,
+                  double decay, double momentum, double epsilon, double weight_decay) {
+  with_dtype("p", p, [&]<class T>(T) {
+    const Index n = p.size();
+    T* params = mutable_data_of<T>("p", p, {n});
+    const T* gradient = data_of<T>("g", g, {n});
+    T* s = mutable_data_of<T>("square", square, {n});
+    T* v = optional_mutable<T>("velocity", velocity, n);
+    compute([&](Interrupt&) {
+      kernels<T>().rmsprop(n, {lr, decay, momentum, epsilon, weight_decay}, params, gradient, s, v);
+    });
+  });
+}
+
+void adam_step(py::array p, const py::array& g, py::array m, py::array v, double lr, double beta1, double beta2,
+               double epsilon, double weight_decay, bool decoupled, Index step) {
+  if (step < 1) throw std::invalid_argument("step: expected at least 1, got " + std::to_string(step));
+  with_dtype("p", p, [&]<class T>(T) {
+    const Index n = p.size();
+    T* params = mutable_data_of<T>("p", p, {n});
+    const T* gradient = data_of<T>("g", g, {n});
+    T* first = mutable_data_of<T>("m", m, {n});
+    T* second = mutable_data_of<T>("v", v, {n});
+    const double correction1 = 1 - std::pow(beta1, static_cast<double>(step));
+    const double correction2 = 1 - std::pow(beta2, static_cast<double>(step));
+    const AdamRule rule{lr, beta1, beta2, epsilon, weight_decay, correction1, correction2, decoupled};
+    compute([&](Interrupt&) { kernels<T>().adam(n, rule, params, gradient, first, second); });
+  });
+}
+
+}  // namespace
+
+void bind_vectors(py::module_& m) {
+  m.def("norm", &norm, py::arg("x"));
+  m.def("scale", &scale, py::arg("x"), py::arg("factor"));
+  m.def("clip_value", &clip_value, py::arg("x"), py::arg("limit"));
+  m.def("first_nonfinite", &first_nonfinite, py::arg("x"));
+  m.def("sgd_step", &sgd_step, py::arg("p"), py::arg("g"), py::arg("velocity"), py::arg("lr"), py::arg("momentum"),
+        py::arg("nesterov"), py::arg("weight_decay"));
+  m.def("rmsprop_step", &rmsprop_step, py::arg("p"), py::arg("g"), py::arg("square"), py::arg("velocity"),
+        py::arg("lr"), py::arg("decay"), py::arg("momentum"), py::arg("epsilon"), py::arg("weight_decay"));
+  m.def("adam_step", &adam_step, py::arg("p"), py::arg("g"), py::arg("m"), py::arg("v"), py::arg("lr"),
+        py::arg("beta1"), py::arg("beta2"), py::arg("epsilon"), py::arg("weight_decay"), py::arg("decoupled"),
+        py::arg("step"));
+}
+
+}  // namespace bptt::bindings

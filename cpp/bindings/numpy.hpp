@@ -1,0 +1,139 @@
+// The one header that knows NumPy, and the only place that includes pybind11: two translation units that saw
+// different casters would break the one-definition rule.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/recurrent.hpp"
+#include "runtime/float_mode.hpp"
+#include "runtime/interrupt.hpp"
+#include "runtime/workspace.hpp"
+
+namespace bptt::bindings {
+
+namespace py = pybind11;
+
+using Shape = std::vector<py::ssize_t>;
+
+inline std::string describe(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+inline Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
+
+// The data of an array that must be of this type, C-contiguous and of this shape (-1: any extent). The Python layers
+// convert; this is the check that no mistake of theirs becomes a crash.
+template <class T>
+const T* data_of(const char* name, const py::array& a, const Shape& expected) {
+  if (!py::isinstance<py::array_t<T>>(a) || !(a.flags() & py::array::c_style) ||
+      reinterpret_cast<std::uintptr_t>(a.data()) % alignof(T) != 0) {
+    throw py::type_error(std::string(name) + ": expected a C-contiguous, aligned array of " +
+                         std::string(py::str(py::dtype::of<T>())) + ", got dtype " + std::string(py::str(a.dtype())));
+  }
+  bool fits = a.ndim() == static_cast<py::ssize_t>(expected.size());
+  for (std::size_t i = 0; fits && i < expected.size(); ++i) {
+    fits = expected[i] < 0 || a.shape(static_cast<py::ssize_t>(i)) == expected[i];
+  }
+  if (!fits) {
+    throw std::invalid_argument(std::string(name) + ": expected shape " + describe(expected) + ", got " +
+                                describe(shape_of(a)));
+  }
+  return static_cast<const T*>(a.data());
+}
+
+template <class T>
+T* mutable_data_of(const char* name, py::array& a, const Shape& expected) {
+  const T* data = data_of<T>(name, a, expected);
+  if (!a.writeable()) throw std::invalid_argument(std::string(name) + ": expected a writable array");
+  return const_cast<T*>(data);
+}
+
+template <class T>
+const T* optional_data_of(const char* name, const std::optional<py::array>& a, const Shape& expected) {
+  return a ? data_of<T>(name, *a, expected) : nullptr;
+}
+
+// An array over a block of the pool, which it keeps alive.
+template <class T>
+py::array array_over(const Block& block, const T* data, const Shape& shape, const Shape& element_strides = {},
+                     bool writeable = true) {
+  Shape strides = element_strides;
+  if (strides.empty()) {
+    strides.assign(shape.size(), 1);
+    for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  }
+  for (auto& stride : strides) stride *= static_cast<py::ssize_t>(sizeof(T));
+  const py::capsule owner(new Block(block), [](void* p) { delete static_cast<Block*>(p); });
+  py::array result(py::dtype::of<T>(), shape, strides, data, owner);
+  if (!writeable) result.attr("setflags")(py::arg("write") = false);
+  return result;
+}
+
+template <class T>
+struct NewArray {
+  explicit NewArray(const Shape& shape) {
+    Index count = 1;
+    for (const auto extent : shape) {
+      if (__builtin_mul_overflow(count, extent, &count) ||
+          count > std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T))) {
+        throw std::invalid_argument("an array of shape " + describe(shape) + " does not fit in memory");
+      }
+    }
+    buffer = Buffer<T>(count);
+    array = array_over(buffer.block(), buffer.data(), shape);
+  }
+  T* data() const { return buffer.data(); }
+
+  Buffer<T> buffer;
+  py::array array;
+};
+
+// Calls f with a value of the array's element type, float or double.
+template <class F>
+auto with_dtype(const char* name, const py::array& a, F f) {
+  if (py::isinstance<py::array_t<float>>(a)) return f(float{});
+  if (py::isinstance<py::array_t<double>>(a)) return f(double{});
+  throw py::type_error(std::string(name) + ": expected float32 or float64, got dtype " +
+                       std::string(py::str(a.dtype())));
+}
+
+// Runs f without the GIL: every Python object it needs has become a pointer by then. Ctrl-C stops it and is raised.
+template <class F>
+void compute(F f) {
+  thread_local std::optional<py::error_already_set> raised;
+  Interrupt interrupt([] {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() == 0) return false;
+    raised.emplace();
+    return true;
+  });
+  {
+    const py::gil_scoped_release release;
+    const FlushSubnormals mode;
+    f(interrupt);
+  }
+  if (interrupt.stopped()) {
+    const py::error_already_set error = *raised;
+    raised.reset();
+    throw error;
+  }
+}
+
+void bind_recurrent(py::module_& m);
+void bind_layers(py::module_& m);
+void bind_losses(py::module_& m);
+void bind_vectors(py::module_& m);
+void bind_runtime(py::module_& m);
+
+}  // namespace bptt::bindings

@@ -1,0 +1,405 @@
+// Backpropagation through time: per layer from the top, per direction, per chunk of time from the end of the
+// recursion run the fused steps, then take what is parallel in time from the chunk's gate gradients in large
+// products: weight gradients and the gradient of the layer's input.
+#include <cmath>
+#include <cstring>
+
+#include "core/recurrent.hpp"
+#include "core/schedule.hpp"
+#include "runtime/float_mode.hpp"
+
+namespace bptt {
+namespace {
+
+template <class T>
+struct Work {
+  DirectionParameters<const T> parameters;
+  DirectionParameters<T> gradients;
+  Index input;
+  const T* x;   // (T, B, input)
+  const T* dy;  // (T, B, D * H) or null, this direction's columns
+  T* dx;        // (T, B, input)
+  const T* h;   // of slot 0, this direction's columns
+  const T* gates;
+  const T* c;
+  Buffer<T> packed_hh;   // U as right operand, (G * H, H)
+  Buffer<T> packed_ih;   // W as right operand, (G * H, input), its gates in the order of the gate gradients
+  Buffer<T> dgates;      // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
+  Buffer<T> dh;          // (B, H)
+  Buffer<T> carry;       // (B, H)
+  Buffer<T> dpeephole;   // (B, 3H)
+  Buffer<double> dh_squares;  // (chunk, B, panels)
+  Buffer<double> dc_squares;
+};
+
+template <class T>
+class BackwardPass {
+ public:
+  BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
+      : net_(net),
+        args_(args),
+        tape_(tape),
+        interrupt_(interrupt),
+        k_(kernels<T>()),
+        time_(tape.time),
+        batch_(tape.batch),
+        first_(std::max<Index>(0, tape.time - args.steps)),
+        width_(net.directions * net.hidden),
+        dgates_row_(net.traits.dgates * net.hidden),
+        schedule_(net, time_ - first_, batch_, sizeof(T)),
+        chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
+        recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1},
+        panels_(k_.panel_count(recurrent_shape_)) {}
+
+  void run() {
+    for (Index layer = net_.layers - 1; layer >= 0; --layer) prepare(layer);
+    for (int i = 0; i < schedule_.threads(); ++i) scratch_.emplace_back(k_.transposed_scratch);
+    run_team(schedule_.threads(), [this](int index, int threads) {
+      const FlushSubnormals mode;
+      const Crew everyone = schedule_.everyone(index, threads);
+      const Crew crew = schedule_.crew(index, threads);
+      T* scratch = scratch_[static_cast<std::size_t>(index)].data();
+      for (Index layer = net_.layers - 1; layer >= 0; --layer) {
+        for (Index d = 0; d < net_.directions; ++d) {
+          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, crew, index == 0, scratch);
+        }
+        everyone.sync();
+        if (finish_input(layer, everyone)) everyone.sync();
+      }
+    });
+  }
+
+ private:
+  Index columns() const { return net_.traits.gates * net_.hidden; }
+  Work<T>& work(Index layer, Index d) {
+    return work_[static_cast<std::size_t>((net_.layers - 1 - layer) * net_.directions + d)];
+  }
+
+  // Everything a layer needs, allocated before the threads start. The gradients between layers alternate between two
+  // buffers; the reverse direction has one of its own, so that both directions can run at once.
+  void prepare(Index layer) {
+    const auto& kept = tape_.layers[static_cast<std::size_t>(layer)];
+    const Index input = net_.input_of(layer);
+    const Index input_size = time_ * batch_ * input;
+    T* dx = args_.dx;
+    if (layer > 0) {
+      Buffer<T>& buffer = between_[layer % 2];
+      if (!buffer.data()) buffer = Buffer<T>(input_size);
+      dx = buffer.data();
+    }
+    if (net_.directions == 2 && !reverse_dx_.data()) {
+      reverse_dx_ = Buffer<T>(time_ * batch_ * std::max(net_.input, width_));
+    }
+    for (Index d = 0; d < net_.directions; ++d) {
+      Work<T>& w = work_.emplace_back();
+      w.parameters = direction_parameters(net_, args_.parameters, layer, d);
+      w.gradients = direction_parameters(net_, args_.gradients, layer, d);
+      w.input = input;
+      w.x = tape_.x;
+      if (layer > 0) {
+        const auto& below = tape_.layers[static_cast<std::size_t>(layer - 1)];
+        w.x = tape_.dropout > 0 ? below.dropped.data() : below.h.data() + batch_ * width_;
+      }
+      w.dy = layer + 1 == net_.layers ? args_.dy : upper_dx_;
+      if (w.dy) w.dy += d * net_.hidden;
+      w.dx = d == 0 ? dx : reverse_dx_.data();
+      w.h = kept.h.data() + d * net_.hidden;
+      w.gates = kept.directions[static_cast<std::size_t>(d)].gates.data();
+      w.c = kept.directions[static_cast<std::size_t>(d)].c.data();
+      w.packed_hh = Buffer<T>(k_.packed_size(recurrent_shape_));
+      w.packed_ih = Buffer<T>(k_.packed_size({columns(), input, 1}));
+      w.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
+      w.dh = Buffer<T>(batch_ * net_.hidden);
+      if (net_.traits.has_carry) w.carry = Buffer<T>(batch_ * net_.hidden);
+      if (net_.traits.has_peephole) w.dpeephole = Buffer<T>(batch_ * 3 * net_.hidden);
+      w.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
+      if (net_.traits.has_cell_state) w.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
+    }
+    upper_dx_ = dx;
+  }
+
+  void pack(const Work<T>& w, const Crew& crew) const {
+    PackPanels<T> args{};
+    args.shape = recurrent_shape_;
+    args.source = w.parameters.weight_hh;
+    args.k_stride = net_.hidden;
+    args.n_stride = 1;
+    args.packed = w.packed_hh.data();
+    Range panels = crew.share_of(panels_);
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    k_.pack(args);
+
+    args.shape = {columns(), w.input, 1};
+    args.source = w.parameters.weight_ih;
+    args.k_stride = w.input;
+    args.rotate = net_.traits.input_rotate * net_.hidden;
+    args.packed = w.packed_ih.data();
+    panels = crew.share_of(k_.panel_count(args.shape));
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    k_.pack(args);
+  }
+
+  static void start(T* to, const T* from, Index size) {
+    if (!to) return;
+    if (from) {
+      std::memcpy(to, from, static_cast<std::size_t>(size) * sizeof(T));
+    } else {
+      std::memset(to, 0, static_cast<std::size_t>(size) * sizeof(T));
+    }
+  }
+
+  void run_direction(Index layer, Index d, const Crew& crew, bool polls, T* scratch) {
+    const Index number = layer * net_.directions + d;
+    const Work<T>& w = work(layer, d);
+    const Course course{time_, d == 1};
+    const Index state_size = batch_ * net_.hidden;
+    pack(w, crew);
+    if (crew.leads()) {
+      start(w.dh.data(), args_.dh ? args_.dh + number * state_size : nullptr, state_size);
+      start(w.carry.data(), args_.dc ? args_.dc + number * state_size : nullptr, state_size);
+      start(w.dpeephole.data(), nullptr, 3 * state_size);
+      start(w.dx, nullptr, first_ * batch_ * w.input);
+      for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
+    }
+    crew.sync();
+
+    const Split split = schedule_.split(crew, panels_);
+    // Steps of the recursion, last first; a chunk is [begin, end).
+    for (Index end = time_; end > first_;) {
+      const Index begin = std::max(first_, end - chunk_);
+      const Index low = std::min(course.at(begin), course.at(end - 1));
+      if (polls) interrupt_.poll();
+      for (Index s = end - 1; s >= begin; --s) {
+        if (!interrupt_.stopped()) step(w, course, s, low, s + 1 == end, s + 1 == time_, split, crew);
+        if (split == Split::units) crew.sync();
+      }
+      if (split != Split::units) crew.sync();
+      if (!interrupt_.stopped()) {
+        add_gradients(w, course, low, end - begin, crew, scratch);
+        collect_norms(w, number, low, end - begin, crew);
+      }
+      crew.sync();
+      if (crew.leads()) {
+        const Index last = course.at(begin) - low;
+        const Index slot = batch_ * dgates_row_;
+        std::memcpy(w.dgates.data() + chunk_ * slot, w.dgates.data() + last * slot,
+                    static_cast<std::size_t>(slot) * sizeof(T));
+      }
+      crew.sync();
+      end = begin;
+    }
+    if (!interrupt_.stopped()) finish_state(w, number, crew);
+  }
+
+  void step(const Work<T>& w, const Course& course, Index s, Index low, bool first_of_chunk, bool first_of_all,
+            Split split, const Crew& crew) const {
+    if (split == Split::nobody && !crew.leads()) return;
+    const Range rows = split == Split::rows ? crew.share_of(batch_) : Range{0, batch_};
+    const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
+    const Index t = course.at(s);
+    const Index dgates_slot = batch_ * dgates_row_;
+    const Index next = first_of_chunk ? chunk_ : course.at(s + 1) - low;
+    const Index h_slot = batch_ * width_;
+    const Index c_slot = batch_ * net_.hidden;
+    BackwardStep<T> b{};
+    b.rows = rows.end - rows.begin;
+    b.hidden = net_.hidden;
+    b.panel_begin = units.begin;
+    b.panel_end = units.end;
+    b.panels = panels_;
+    b.u = w.packed_hh.data();
+    b.dgates_row = dgates_row_;
+    b.dgates = w.dgates.data() + (t - low) * dgates_slot + rows.begin * dgates_row_;
+    b.dgates_next = first_of_all ? nullptr : w.dgates.data() + next * dgates_slot + rows.begin * dgates_row_;
+    b.dh = w.dh.data() + rows.begin * net_.hidden;
+    b.dy_row = width_;
+    b.dy = w.dy ? w.dy + t * h_slot + rows.begin * width_ : nullptr;
+    b.carry = w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr;
+    b.h_prev = w.h + course.slot_before(t) * h_slot + rows.begin * width_;
+    b.h_prev_row = width_;
+    if (net_.traits.tape_gates) {
+      b.gates_row = net_.traits.tape_gates * net_.hidden;
+      b.gates = w.gates + (t * batch_ + rows.begin) * b.gates_row;
+    } else {
+      b.gates_row = width_;
+      b.gates = w.h + course.slot(t) * h_slot + rows.begin * width_;
+    }
+    b.peephole = w.parameters.peephole;
+    b.dpeephole = w.dpeephole.data() ? w.dpeephole.data() + rows.begin * 3 * net_.hidden : nullptr;
+    b.c_row = net_.hidden;
+    if (w.c) {
+      b.c_prev = w.c + course.slot_before(t) * c_slot + rows.begin * b.c_row;
+      b.c = w.c + course.slot(t) * c_slot + rows.begin * b.c_row;
+    }
+    const Index squares = ((t - low) * batch_ + rows.begin) * panels_;
+    b.dh_squares = w.dh_squares.data() + squares;
+    b.dc_squares = w.dc_squares.data() ? w.dc_squares.data() + squares : nullptr;
+    k_.backward[static_cast<int>(net_.traits.cell)](b);
+  }
+
+  // What the chunk [low, low + steps) adds to the parameters, and the gradient of its inputs. Each thread has its own
+  // rows of the weight gradients, so every sum has one order.
+  void add_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
+                     T* scratch) const {
+    const Index rows = steps * batch_;
+    const T* dgates = w.dgates.data();
+    const T* recurrent = dgates + net_.traits.recurrent_at * net_.hidden;
+    const Range all = crew.share_of(columns());
+
+    TransposedProduct<T> p{};
+    p.depth = rows;
+    p.a_row = dgates_row_;
+    p.scratch = scratch;
+
+    p.a = recurrent;
+    p.m_begin = all.begin;
+    p.m_end = all.end;
+    p.b = w.h + course.slot_before(low) * batch_ * width_;
+    p.b_row = width_;
+    p.columns = net_.hidden;
+    p.out = w.gradients.weight_hh;
+    p.out_row = net_.hidden;
+    k_.transposed_product(p);
+
+    p.a = dgates;
+    p.b = w.x + low * batch_ * w.input;
+    p.b_row = p.columns = p.out_row = w.input;
+    for_each_input_part(all, [&](Range part, Index shift) {
+      p.m_begin = part.begin;
+      p.m_end = part.end;
+      p.out = w.gradients.weight_ih + shift * w.input;
+      k_.transposed_product(p);
+    });
+    if (net_.bias) {
+      k_.add_columns(rows, all.end - all.begin, recurrent + all.begin, dgates_row_, w.gradients.bias_hh + all.begin);
+      for_each_input_part(all, [&](Range part, Index shift) {
+        k_.add_columns(rows, part.end - part.begin, dgates + part.begin, dgates_row_,
+                       w.gradients.bias_ih + part.begin + shift);
+      });
+    }
+
+    const Range mine = crew.share_of(rows);
+    Product<T> q{};
+    q.rows = mine.end - mine.begin;
+    q.depth = columns();
+    q.columns = w.input;
+    q.a = dgates + mine.begin * dgates_row_;
+    q.a_row = dgates_row_;
+    q.b = w.packed_ih.data();
+    q.out = w.dx + (low * batch_ + mine.begin) * w.input;
+    q.out_row = w.input;
+    q.panel_begin = 0;
+    q.panel_end = k_.panel_count({q.depth, q.columns, 1});
+    k_.product(q);
+  }
+
+  // Columns [begin, end) of the gate gradients' input side, in parts that lie together in the weights, each with the
+  // distance from its column to its row there.
+  template <class F>
+  void for_each_input_part(Range columns_, F f) const {
+    const Index rotate = net_.traits.input_rotate * net_.hidden;
+    const Index wrap = columns() - rotate;  // first column whose row is at the front of the weights again
+    const Range head{columns_.begin, std::min(columns_.end, wrap)};
+    const Range tail{std::max(columns_.begin, wrap), columns_.end};
+    if (head.begin < head.end) f(head, rotate);
+    if (tail.begin < tail.end) f(tail, -wrap);
+  }
+
+  void collect_norms(const Work<T>& w, Index number, Index low, Index steps, const Crew& crew) const {
+    const Range mine = crew.share_of(steps);
+    const Index size = batch_ * panels_;
+    for (Index t = mine.begin; t < mine.end; ++t) {
+      double dh = 0, dc = 0;
+      for (Index i = 0; i < size; ++i) dh += w.dh_squares.data()[t * size + i];
+      if (w.dc_squares.data()) {
+        for (Index i = 0; i < size; ++i) dc += w.dc_squares.data()[t * size + i];
+      }
+      record_norms(number, low + t, dh, dc);
+    }
+  }
+
+  void record_norms(Index number, Index t, double dh_squares, double dc_squares) const {
+    args_.dh_norm[number * time_ + t] = std::sqrt(dh_squares);
+    if (args_.dc_norm) args_.dc_norm[number * time_ + t] = std::sqrt(dc_squares);
+  }
+
+  // Gradients of the initial state: zero where the recursion did not get that far back.
+  void finish_state(const Work<T>& w, Index number, const Crew& crew) const {
+    const Range rows = crew.share_of(batch_);
+    const Index begin = rows.begin * net_.hidden;
+    const Index size = (rows.end - rows.begin) * net_.hidden;
+    T* dh0 = args_.dh0 + number * batch_ * net_.hidden + begin;
+    T* dc0 = args_.dc0 ? args_.dc0 + number * batch_ * net_.hidden + begin : nullptr;
+    const bool arrived = first_ == 0;
+    if (dc0) start(dc0, arrived ? w.carry.data() + begin : nullptr, size);
+    if (!arrived || time_ == 0) {
+      start(dh0, arrived ? w.dh.data() + begin : nullptr, size);
+    } else {
+      Product<T> p{};
+      p.rows = rows.end - rows.begin;
+      p.depth = columns();
+      p.columns = net_.hidden;
+      p.a = w.dgates.data() + (chunk_ * batch_ + rows.begin) * dgates_row_ + net_.traits.recurrent_at * net_.hidden;
+      p.a_row = dgates_row_;
+      p.b = w.packed_hh.data();
+      p.out = dh0;
+      p.out_row = net_.hidden;
+      p.panel_end = panels_;
+      k_.product(p);
+      if (w.carry.data() && !dc0) k_.add(size, w.carry.data() + begin, dh0);
+    }
+    if (w.dpeephole.data() && crew.leads()) {
+      k_.add_columns(batch_, 3 * net_.hidden, w.dpeephole.data(), 3 * net_.hidden, w.gradients.peephole);
+    }
+  }
+
+  // Both directions' input gradients together, then through the dropout below. False if there was nothing to do.
+  bool finish_input(Index layer, const Crew& crew) {
+    const bool dropped = layer > 0 && tape_.dropout > 0;
+    if (net_.directions == 1 && !dropped) return false;
+    if (interrupt_.stopped()) return true;
+    const Work<T>& w = work(layer, 0);
+    const Range part = crew.share_of(time_ * batch_ * w.input);
+    const Index size = part.end - part.begin;
+    T* dx = w.dx + part.begin;
+    if (net_.directions == 2) k_.add(size, work(layer, 1).dx + part.begin, dx);
+    if (dropped) {
+      k_.dropout(size, part.begin, tape_.dropout_key + static_cast<std::uint64_t>(layer - 1), tape_.dropout, dx, dx);
+    }
+    return true;
+  }
+
+  const Recurrent& net_;
+  const BackwardArgs<T>& args_;
+  const Tape<T>& tape_;
+  Interrupt& interrupt_;
+  const Kernels<T>& k_;
+  Index time_;
+  Index batch_;
+  Index first_;  // the earliest step to go back to
+  Index width_;
+  Index dgates_row_;
+  Schedule schedule_;
+  Index chunk_;
+  PanelShape recurrent_shape_;
+  Index panels_;
+  std::vector<Work<T>> work_;
+  std::vector<Buffer<T>> scratch_;
+  Buffer<T> between_[2];
+  Buffer<T> reverse_dx_;
+  const T* upper_dx_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+void backward(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt) {
+  BackwardPass<T>(net, args, tape, interrupt).run();
+}
+
+template void backward(const Recurrent&, const BackwardArgs<float>&, const Tape<float>&, Interrupt&);
+template void backward(const Recurrent&, const BackwardArgs<double>&, const Tape<double>&, Interrupt&);
+
+}  // namespace bptt

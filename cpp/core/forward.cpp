@@ -1,0 +1,292 @@
+// The forward pass: per layer and direction pack the weights, then per chunk of time project its inputs in one
+// product and run the fused steps over it.
+#include <cstring>
+
+#include "core/recurrent.hpp"
+#include "core/schedule.hpp"
+#include "runtime/float_mode.hpp"
+
+namespace bptt {
+namespace {
+
+// One layer and direction, with the arrays it reads and writes.
+template <class T>
+struct Work {
+  DirectionParameters<const T> parameters;
+  Index input;
+  const T* x;  // (T, B, input)
+  Buffer<T> packed_ih;
+  Buffer<T> packed_hh;
+  Buffer<T> bias;         // (G * H): what the projection starts from
+  Buffer<T> hidden_bias;  // (H), GRU
+  T* h;                   // the output of slot 0, this direction's columns
+  Index h_row;
+  T* gates;    // of time step 0, or of the chunk if nothing is kept
+  T* c;        // of slot 0, or of one row of units if nothing is kept
+  Buffer<T> own_gates;  // where nothing is kept
+  Buffer<T> own_c;
+};
+
+template <class T>
+class ForwardPass {
+ public:
+  ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
+      : net_(net),
+        args_(args),
+        tape_(tape),
+        interrupt_(interrupt),
+        k_(kernels<T>()),
+        schedule_(net, args.time, args.batch, sizeof(T)),
+        chunk_(std::min(args.time, schedule_.chunk_steps())),
+        width_(net.directions * net.hidden),
+        input_shape_{0, net.traits.gates * net.hidden, 1},
+        recurrent_shape_{net.hidden, net.hidden, net.traits.gates} {}
+
+  void run() {
+    for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
+    run_team(schedule_.threads(), [this](int index, int threads) {
+      const FlushSubnormals mode;
+      const Crew everyone = schedule_.everyone(index, threads);
+      const Crew crew = schedule_.crew(index, threads);
+      for (Index layer = 0; layer < net_.layers; ++layer) {
+        for (Index d = 0; d < net_.directions; ++d) {
+          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, crew, index == 0);
+        }
+        everyone.sync();
+        if (drops(layer)) {
+          drop(layer, everyone);
+          everyone.sync();
+        }
+      }
+    });
+  }
+
+ private:
+  Index columns() const { return net_.traits.gates * net_.hidden; }
+  Index gates_row() const { return net_.traits.tape_gates ? net_.traits.tape_gates * net_.hidden : width_; }
+  bool drops(Index layer) const { return tape_ && tape_->dropout > 0 && layer + 1 < net_.layers; }
+
+  // Everything a layer needs, allocated before the threads start. Without a tape, layers alternate between two
+  // outputs, and the last one's is the caller's.
+  void prepare(Index layer) {
+    T* output = nullptr;
+    if (tape_) {
+      output = tape_->layers[static_cast<std::size_t>(layer)].h.data();
+      if (drops(layer)) {
+        tape_->layers[static_cast<std::size_t>(layer)].dropped = Buffer<T>(args_.time * args_.batch * width_);
+      }
+    } else if (layer + 1 == net_.layers) {
+      output = args_.y;
+    } else {
+      Buffer<T>& buffer = outputs_[layer % 2];
+      if (!buffer.data()) buffer = Buffer<T>((args_.time + 2) * args_.batch * width_);
+      output = buffer.data();
+    }
+    const T* x = args_.x;
+    if (layer > 0) {
+      x = tape_ && drops(layer - 1) ? tape_->layers[static_cast<std::size_t>(layer - 1)].dropped.data()
+                                    : previous_output_ + args_.batch * width_;
+    }
+    for (Index d = 0; d < net_.directions; ++d) {
+      Work<T>& w = work_.emplace_back();
+      w.parameters = direction_parameters(net_, args_.parameters, layer, d);
+      w.input = net_.input_of(layer);
+      w.x = x;
+      input_shape_.depth = w.input;
+      w.packed_ih = Buffer<T>(k_.packed_size(input_shape_));
+      w.packed_hh = Buffer<T>(k_.packed_size(recurrent_shape_));
+      w.bias = Buffer<T>(columns());
+      w.h = output + d * net_.hidden;
+      w.h_row = width_;
+      if (net_.traits.has_hidden_bias) w.hidden_bias = Buffer<T>(net_.hidden);
+      if (tape_) {
+        auto& kept = tape_->layers[static_cast<std::size_t>(layer)].directions[static_cast<std::size_t>(d)];
+        w.gates = kept.gates.data();
+        w.c = kept.c.data();
+      } else {
+        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * args_.batch * gates_row());
+        if (net_.traits.has_cell_state) w.own_c = Buffer<T>(args_.batch * net_.hidden);
+        w.gates = w.own_gates.data();
+        w.c = w.own_c.data();
+      }
+    }
+    previous_output_ = output;
+  }
+
+  void pack(const Work<T>& w, const Crew& crew) const {
+    PackPanels<T> args{};
+    args.shape = {w.input, columns(), 1};
+    args.source = w.parameters.weight_ih;
+    args.k_stride = 1;
+    args.n_stride = w.input;
+    args.packed = w.packed_ih.data();
+    Range panels = crew.share_of(k_.panel_count(args.shape));
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    k_.pack(args);
+
+    args.shape = recurrent_shape_;
+    args.source = w.parameters.weight_hh;
+    args.n_stride = net_.hidden;
+    args.packed = w.packed_hh.data();
+    panels = crew.share_of(k_.panel_count(args.shape));
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    k_.pack(args);
+    if (!crew.leads()) return;
+
+    for (Index n = 0; n < columns(); ++n) {
+      const T ih = net_.bias ? w.parameters.bias_ih[n] : T{0};
+      const T hh = net_.bias ? w.parameters.bias_hh[n] : T{0};
+      const Index own = n - (columns() - net_.hidden);  // in the last gate, if not negative
+      if (net_.traits.has_hidden_bias && own >= 0) {
+        w.bias.data()[n] = ih;
+        w.hidden_bias.data()[own] = hh;
+      } else {
+        w.bias.data()[n] = ih + hh;
+      }
+    }
+  }
+
+  // States in and out: rows of (L * D, B, H) against rows of a time slot.
+  void copy_state(const T* from, Index from_row, T* to, Index to_row) const {
+    for (Index b = 0; b < args_.batch; ++b) {
+      T* row = to + b * to_row;
+      if (from) {
+        std::memcpy(row, from + b * from_row, static_cast<std::size_t>(net_.hidden) * sizeof(T));
+      } else {
+        std::memset(row, 0, static_cast<std::size_t>(net_.hidden) * sizeof(T));
+      }
+    }
+  }
+
+  void run_direction(Index layer, Index d, const Crew& crew, bool polls) {
+    const Index number = layer * net_.directions + d;
+    const Work<T>& w = work_[static_cast<std::size_t>(number)];
+    const Course course{args_.time, d == 1};
+    const Index state_size = args_.batch * net_.hidden;
+    const Index slot = args_.batch * width_;
+    const Index c_slot = tape_ ? state_size : 0;  // without a tape c is updated in place
+    pack(w, crew);
+    if (crew.leads()) {
+      const Index at = number * state_size;
+      copy_state(args_.h0 ? args_.h0 + at : nullptr, net_.hidden, w.h + course.first_slot() * slot, w.h_row);
+      if (w.c) {
+        copy_state(args_.c0 ? args_.c0 + at : nullptr, net_.hidden, w.c + course.first_slot() * c_slot, net_.hidden);
+      }
+    }
+    crew.sync();
+
+    const Index panels = k_.panel_count(recurrent_shape_);
+    const Split split = schedule_.split(crew, panels);
+    for (Index begin = 0; begin < args_.time; begin += chunk_) {
+      const Index end = std::min(begin + chunk_, args_.time);
+      if (polls) interrupt_.poll();
+      const Index low = std::min(course.at(begin), course.at(end - 1));
+      const Index gates_origin = tape_ ? 0 : low;  // the time step that w.gates starts with
+      if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
+      crew.sync();
+      for (Index s = begin; s < end; ++s) {
+        if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, c_slot, split, crew, panels);
+        if (split == Split::units) crew.sync();
+      }
+      if (!tape_ || split == Split::nobody) crew.sync();
+    }
+    crew.sync();
+    if (crew.leads()) {
+      const Index last = args_.time > 0 ? course.slot(course.at(args_.time - 1)) : course.first_slot();
+      copy_state(w.h + last * slot, w.h_row, args_.h + number * state_size, net_.hidden);
+      if (w.c) copy_state(w.c + last * c_slot, net_.hidden, args_.c + number * state_size, net_.hidden);
+    }
+  }
+
+  void project(const Work<T>& w, Index low, Index steps, Index origin, const Crew& crew) const {
+    const Range rows = crew.share_of(steps * args_.batch);
+    const Index first = low * args_.batch + rows.begin;
+    Product<T> p{};
+    p.rows = rows.end - rows.begin;
+    p.depth = w.input;
+    p.columns = columns();
+    p.a = w.x + first * w.input;
+    p.a_row = w.input;
+    p.b = w.packed_ih.data();
+    p.init = w.bias.data();
+    p.init_row = 0;
+    p.out_row = gates_row();
+    p.out = net_.traits.tape_gates ? w.gates + (first - origin * args_.batch) * p.out_row
+                                   : w.h + (first + args_.batch) * w.h_row;
+    p.panel_begin = 0;
+    p.panel_end = k_.panel_count({p.depth, p.columns, 1});
+    k_.product(p);
+  }
+
+  void step(const Work<T>& w, const Course& course, Index t, Index origin, Index c_slot, Split split,
+            const Crew& crew, Index panels) const {
+    if (split == Split::nobody && !crew.leads()) return;
+    const Range rows = split == Split::rows ? crew.share_of(args_.batch) : Range{0, args_.batch};
+    const Range units = split == Split::units ? crew.share_of(panels) : Range{0, panels};
+    const Index slot = args_.batch * width_;
+    ForwardStep<T> s{};
+    s.rows = rows.end - rows.begin;
+    s.hidden = net_.hidden;
+    s.panel_begin = units.begin;
+    s.panel_end = units.end;
+    s.u = w.packed_hh.data();
+    s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * w.h_row;
+    s.h_prev_row = w.h_row;
+    s.h = w.h + course.slot(t) * slot + rows.begin * w.h_row;
+    s.h_row = w.h_row;
+    s.gates_row = gates_row();
+    s.gates = net_.traits.tape_gates ? w.gates + ((t - origin) * args_.batch + rows.begin) * s.gates_row : s.h;
+    s.hidden_bias = w.hidden_bias.data();
+    s.peephole = w.parameters.peephole;
+    s.c_row = net_.hidden;
+    if (w.c) {
+      s.c_prev = w.c + course.slot_before(t) * c_slot + rows.begin * s.c_row;
+      s.c = w.c + course.slot(t) * c_slot + rows.begin * s.c_row;
+    }
+    s.keep = tape_ != nullptr;
+    k_.forward[static_cast<int>(net_.traits.cell)](s);
+  }
+
+  void drop(Index layer, const Crew& crew) const {
+    const auto& kept = tape_->layers[static_cast<std::size_t>(layer)];
+    const Range part = crew.share_of(args_.time * args_.batch * width_);
+    k_.dropout(part.end - part.begin, part.begin, tape_->dropout_key + static_cast<std::uint64_t>(layer),
+               tape_->dropout, kept.h.data() + args_.batch * width_ + part.begin, kept.dropped.data() + part.begin);
+  }
+
+  const Recurrent& net_;
+  const ForwardArgs<T>& args_;
+  Tape<T>* tape_;
+  Interrupt& interrupt_;
+  const Kernels<T>& k_;
+  Schedule schedule_;
+  Index chunk_;
+  Index width_;
+  PanelShape input_shape_;
+  PanelShape recurrent_shape_;
+  std::vector<Work<T>> work_;
+  Buffer<T> outputs_[2];
+  const T* previous_output_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt) {
+  ForwardPass<T>(net, args, nullptr, interrupt).run();
+}
+
+template <class T>
+void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt) {
+  tape.x = args.x;
+  ForwardPass<T>(net, args, &tape, interrupt).run();
+}
+
+template void infer(const Recurrent&, const ForwardArgs<float>&, Interrupt&);
+template void infer(const Recurrent&, const ForwardArgs<double>&, Interrupt&);
+template void forward(const Recurrent&, const ForwardArgs<float>&, Tape<float>&, Interrupt&);
+template void forward(const Recurrent&, const ForwardArgs<double>&, Tape<double>&, Interrupt&);
+
+}  // namespace bptt

@@ -1,0 +1,114 @@
+// A stack of recurrent layers: its sizes, where its parameters lie, what a forward pass keeps, and the two passes.
+//
+// T time, B batch, I input, H hidden, D directions, L layers. Arrays are dense and row-major.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "core/cells.hpp"
+#include "runtime/interrupt.hpp"
+#include "runtime/workspace.hpp"
+
+namespace bptt {
+
+struct Parameter {
+  std::string name;
+  std::vector<Index> shape;
+  Index offset;  // in the flat vector
+  Index size;
+};
+
+struct Recurrent {
+  // Throws std::invalid_argument if a size is not positive or their product overflows.
+  Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional, bool bias);
+
+  const CellTraits& traits;
+  Index input;
+  Index hidden;
+  Index layers;
+  Index directions;
+  bool bias;
+  std::vector<Parameter> parameters;  // in flat order, without gaps
+  Index parameter_count;
+
+  Index input_of(Index layer) const { return layer == 0 ? input : directions * hidden; }
+};
+
+// Pointers into a flat vector (of parameters, or of gradients) for one layer and direction. Null where there is none.
+template <class T>
+struct DirectionParameters {
+  T* weight_ih;  // (G * H, input_of(layer))
+  T* weight_hh;  // (G * H, H)
+  T* bias_ih;    // (G * H)
+  T* bias_hh;    // (G * H)
+  T* peephole;   // (3, H)
+};
+template <class T>
+DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
+
+// What a forward pass keeps. Time slots of h and c run one further on both sides, so that "the step before" is a
+// constant distance away in both directions and the initial state needs no special case.
+template <class T>
+struct Tape {
+  Tape(const Recurrent& net, Index time, Index batch);
+
+  struct Direction {
+    Buffer<T> gates;  // (T, B, tape_gates * H), activated
+    Buffer<T> c;      // (T + 2, B, H)
+  };
+  struct Layer {
+    Buffer<T> h;        // (T + 2, B, D * H)
+    Buffer<T> dropped;  // (T, B, D * H): h after dropout, the next layer's input; empty without dropout
+    std::vector<Direction> directions;
+  };
+
+  Index time;
+  Index batch;
+  const T* x = nullptr;  // (T, B, I), owned by the caller
+  double dropout = 0;
+  std::uint64_t dropout_key = 0;
+  std::vector<Layer> layers;
+};
+
+template <class T>
+struct ForwardArgs {
+  const T* parameters;
+  const T* x;   // (T, B, I)
+  const T* h0;  // (L * D, B, H) or null: zero
+  const T* c0;
+  T* y;   // (T + 2, B, D * H): step t at slot t + 1, the outer slots are scratch; not used when a tape is kept
+  T* h;   // (L * D, B, H)
+  T* c;   // or null
+  Index time;
+  Index batch;
+};
+
+// Keeps nothing.
+template <class T>
+void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt);
+
+// Keeps the tape, whose last layer's h is the output.
+template <class T>
+void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt);
+
+template <class T>
+struct BackwardArgs {
+  const T* parameters;
+  T* gradients;   // added to
+  const T* dy;    // (T, B, D * H) or null: zero
+  const T* dh;    // (L * D, B, H) or null
+  const T* dc;
+  T* dx;          // (T, B, I)
+  T* dh0;         // (L * D, B, H)
+  T* dc0;         // or null
+  double* dh_norm;  // (L * D, T)
+  double* dc_norm;  // or null
+  Index steps;      // go back at most so many from the end; < T needs one direction
+};
+
+template <class T>
+void backward(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt);
+
+}  // namespace bptt

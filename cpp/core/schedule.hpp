@@ -1,0 +1,112 @@
+// Who does what: how many threads a pass gets, how they are grouped over directions, how a group divides a step, and
+// how many steps go into a chunk. None of it changes a bit of any result.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+
+#include "core/recurrent.hpp"
+#include "runtime/isa.hpp"
+#include "runtime/team.hpp"
+
+namespace bptt {
+
+// The threads that work on one direction together.
+struct Crew {
+  int index;
+  int size;
+  Barrier* barrier;
+
+  void sync() const {
+    if (size > 1) barrier->wait();
+  }
+  Range share_of(Index count) const { return share(count, index, size); }
+  bool leads() const { return index == 0; }
+};
+
+// How a crew divides one time step. By rows there is nothing to wait for between steps; by units every step ends with
+// a barrier, but each thread reads only its part of the recurrent weights.
+enum class Split { rows, units, nobody };
+
+class Schedule {
+ public:
+  Schedule(const Recurrent& net, Index time, Index batch, std::size_t element)
+      : directions_(static_cast<int>(net.directions)), batch_(batch) {
+    const double step = 2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) *
+                        static_cast<double>(net.hidden + net.input);
+    const double total = step * static_cast<double>(time * net.layers * net.directions);
+    recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * element;
+    step_flops_ = step;
+    threads_ = total < kWorthATeam ? 1 : get_num_threads();
+    const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
+    chunk_rows_ = std::clamp<Index>(kChunkBytes / width, kLeastChunkRows, kMostChunkRows);
+    for (int d = 0; d < groups(threads_); ++d) barriers_.emplace_back(group_size(d, threads_));
+    all_.emplace_back(threads_);
+  }
+
+  int threads() const { return threads_; }
+
+  // Steps of a chunk: what its projections and gate gradients need stays in L2 while it is worked on.
+  Index chunk_steps() const { return std::max<Index>(1, chunk_rows_ / std::max<Index>(1, batch_)); }
+
+  // The team may turn out smaller than asked for: then it has one thread, and nothing is ever waited for.
+  Crew everyone(int index, int threads) { return {index, threads, &all_.front()}; }
+  Crew crew(int index, int threads) {
+    if (groups(threads) == 1) return {index, threads, &barriers_.front()};
+    const int first = group_size(0, threads);
+    return index < first ? Crew{index, first, &barriers_[0]} : Crew{index - first, threads - first, &barriers_[1]};
+  }
+  // Whether the thread's crew works on this direction.
+  bool works_on(int index, int threads, Index direction) const {
+    if (groups(threads) == 1) return true;
+    return (index < group_size(0, threads)) == (direction == 0);
+  }
+
+  Split split(const Crew& crew, Index panels) const {
+    if (crew.size == 1) return Split::rows;
+    const bool rows = batch_ >= kLeastRows * crew.size;
+    const bool units = panels >= crew.size && step_flops_ >= kWorthABarrier;
+    if (rows && (recurrent_bytes_ <= kPrivateCache || batch_ >= kComputeBound * crew.size || !units)) {
+      return Split::rows;
+    }
+    return units ? Split::units : rows ? Split::rows : Split::nobody;
+  }
+
+ private:
+  static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core
+  static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
+  static constexpr Index kLeastRows = 6;        // of a thread: one tile
+  static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
+  static constexpr std::size_t kPrivateCache = 1600000;
+  static constexpr Index kChunkBytes = 1 << 20;
+  static constexpr Index kLeastChunkRows = 64;
+  static constexpr Index kMostChunkRows = 512;
+
+  int groups(int threads) const { return directions_ == 2 && threads >= 2 ? 2 : 1; }
+  int group_size(int group, int threads) const {
+    if (groups(threads) == 1) return threads;
+    return group == 0 ? (threads + 1) / 2 : threads / 2;
+  }
+
+  int directions_;
+  Index batch_;
+  Index chunk_rows_;
+  int threads_;
+  double step_flops_;
+  std::size_t recurrent_bytes_;
+  std::deque<Barrier> barriers_;
+  std::deque<Barrier> all_;
+};
+
+// One direction's way through time: step number s = 0..T-1 of the recursion is time step at(s).
+struct Course {
+  Index time;
+  bool reverse;
+
+  Index at(Index s) const { return reverse ? time - 1 - s : s; }
+  Index slot(Index t) const { return t + 1; }                     // of h_t and c_t in a tape
+  Index slot_before(Index t) const { return reverse ? t + 2 : t; }  // of the state that step t starts from
+  Index first_slot() const { return slot_before(at(0)); }
+};
+
+}  // namespace bptt

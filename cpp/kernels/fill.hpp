@@ -1,0 +1,57 @@
+// Fills the table of one instruction set. Included by exactly one translation unit for each.
+#pragma once
+
+#include "kernels/gru.hpp"
+#include "kernels/losses.hpp"
+#include "kernels/lstm.hpp"
+#include "kernels/product.hpp"
+#include "kernels/rnn.hpp"
+#include "kernels/vectors.hpp"
+
+namespace bptt::BPTT_ISA {
+
+template <class T>
+constexpr Kernels<T> fill_table() {
+  Kernels<T> k{};
+  k.lanes = kLanes<T>;
+  k.panel_count = panel_count<T>;
+  k.packed_size = packed_size<T>;
+  k.pack = pack<T>;
+  k.product = product<T>;
+  k.transposed_product = transposed_product<T>;
+  k.transposed_scratch = kTransposedScratch<T>;
+  k.add_columns = add_columns<T>;
+
+  const auto set = [&k](Cell cell, auto forward, auto backward) {
+    k.forward[static_cast<int>(cell)] = forward;
+    k.backward[static_cast<int>(cell)] = backward;
+  };
+  set(Cell::rnn_tanh, forward_step<T, Rnn<T, false>>, backward_step<T, Rnn<T, false>>);
+  set(Cell::rnn_relu, forward_step<T, Rnn<T, true>>, backward_step<T, Rnn<T, true>>);
+  set(Cell::lstm, forward_step<T, Lstm<T, false>>, backward_step<T, Lstm<T, false>>);
+  set(Cell::lstm_peephole, forward_step<T, Lstm<T, true>>, backward_step<T, Lstm<T, true>>);
+  set(Cell::gru, forward_step<T, Gru<T>>, backward_step<T, Gru<T>>);
+
+  k.exp = apply<T, exp<T>>;
+  k.tanh = apply<T, tanh<T>>;
+  k.sigmoid = apply<T, sigmoid<T>>;
+  k.cross_entropy = cross_entropy<T>;
+  k.squared_error = squared_error<T>;
+  k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.sum_of_squares = sum_of_squares<T>;
+  k.scale = scale<T>;
+  k.add = add<T>;
+  k.clip = clip<T>;
+  k.dropout = dropout<T>;
+  k.sgd = sgd<T>;
+  k.rmsprop = rmsprop<T>;
+  k.adam = adam<T>;
+  return k;
+}
+
+extern const Kernels<float> kernels_float32;
+extern const Kernels<double> kernels_float64;
+constexpr Kernels<float> kernels_float32 = fill_table<float>();
+constexpr Kernels<double> kernels_float64 = fill_table<double>();
+
+}  // namespace bptt::BPTT_ISA

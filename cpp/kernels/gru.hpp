@@ -1,0 +1,73 @@
+// GRU, gates r z n, reset after the product (as PyTorch and cuDNN have it).
+#pragma once
+
+#include "kernels/step.hpp"
+
+namespace bptt::BPTT_ISA {
+
+template <class T>
+struct Gru {
+  static constexpr int gates = 3;
+  // The recurrent part of n is kept apart from its input part: r multiplies only the former.
+  static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) {
+    return v < 2 ? panel.column(v) : panel.column(3);
+  }
+  static BPTT_INLINE Index recurrent_column(Index hidden) { return hidden; }
+  static BPTT_INLINE void prepare(const ForwardStep<T>& s, const Panel<T>& panel) {
+    const int n = panel.valid(0);
+    const Vec<T> bias = load_first<T>(s.hidden_bias + panel.first, n);
+    for (Index row = 0; row < s.rows; ++row) {
+      store_first<T>(s.gates + row * s.gates_row + 3 * s.hidden + panel.first, bias, n);
+    }
+  }
+
+  // r = sigmoid(a_r)    z = sigmoid(a_z)    n = tanh(a_n + r m), m = W_hn h' + b_hn    h = (1 - z) n + z h'
+  template <bool Keep>
+  static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
+    with_lanes<T>(panel.valid(0), [&](auto lanes) {
+      const Index unit = panel.first;
+      for (Index row = 0; row < s.rows; ++row) {
+        T* a = s.gates + row * s.gates_row + unit;
+        const Vec<T> r = sigmoid<T>(load_first<T>(a, lanes));
+        const Vec<T> z = sigmoid<T>(load_first<T>(a + s.hidden, lanes));
+        const Vec<T> m = load_first<T>(a + 3 * s.hidden, lanes);
+        const Vec<T> n = tanh<T>(fma(r, m, load_first<T>(a + 2 * s.hidden, lanes)));
+        const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
+        store_first<T>(s.h + row * s.h_row + unit, fma(z, h_prev, (1 - z) * n), lanes);
+        if constexpr (Keep) {
+          store_first<T>(a, r, lanes);
+          store_first<T>(a + s.hidden, z, lanes);
+          store_first<T>(a + 2 * s.hidden, n, lanes);
+        }
+      }
+    });
+  }
+
+  template <class N>
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
+                                 SquareSum& dh_squares, SquareSum&) {
+    const T* gates_at = s.gates + row * s.gates_row + unit;
+    const Vec<T> r = load_first<T>(gates_at, lanes);
+    const Vec<T> z = load_first<T>(gates_at + s.hidden, lanes);
+    const Vec<T> n = load_first<T>(gates_at + 2 * s.hidden, lanes);
+    const Vec<T> m = load_first<T>(gates_at + 3 * s.hidden, lanes);
+    const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
+    T* carry = s.carry + row * s.hidden + unit;
+    dh = dh + load_first<T>(carry, lanes);
+    dh_squares.add(dh);
+
+    // h = (1 - z) n + z h'
+    const Vec<T> da_z = dh * (h_prev - n) * (z * (1 - z));
+    store_first<T>(carry, dh * z, lanes);
+    // n = tanh(a_n + r m)
+    const Vec<T> da_n = dh * (1 - z) * (1 - n * n);
+    const Vec<T> da_r = da_n * m * (r * (1 - r));
+    T* dgates = s.dgates + row * s.dgates_row + unit;
+    store_first<T>(dgates, da_n, lanes);
+    store_first<T>(dgates + s.hidden, da_r, lanes);
+    store_first<T>(dgates + 2 * s.hidden, da_z, lanes);
+    store_first<T>(dgates + 3 * s.hidden, da_n * r, lanes);
+  }
+};
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,111 @@
+// Losses on rows: a float64 sum over the unmasked rows, and the gradient times `scale`.
+#pragma once
+
+#include "kernels/vectors.hpp"
+
+namespace bptt::BPTT_ISA {
+
+template <class T>
+BPTT_INLINE void zero_row(T* dy, Index columns) {
+  if (dy) __builtin_memset(dy, 0, static_cast<std::size_t>(columns) * sizeof(T));
+}
+
+// -log softmax(y)[label] = log sum exp(y - max) + max - y[label];   dy = softmax(y) - onehot(label)
+template <class T>
+double cross_entropy(const LossRows<T>& args) {
+  double total = 0;
+  for (Index row = 0; row < args.rows; ++row) {
+    const T* y = args.y + row * args.columns;
+    T* dy = args.dy ? args.dy + row * args.columns : nullptr;
+    if (args.mask && !args.mask[row]) {
+      zero_row(dy, args.columns);
+      continue;
+    }
+    Vec<T> highest = broadcast(y[0]);
+    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
+      Vec<T> v = load_first<T>(y + i, lanes);
+      for (int lane = lanes; lane < kLanes<T>; ++lane) v[lane] = y[0];
+      highest = select<T>(v > highest, v, highest);
+    });
+    T max = highest[0];
+    for (int lane = 1; lane < kLanes<T>; ++lane) max = highest[lane] > max ? highest[lane] : max;
+
+    Vec<T> sums{};
+    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
+      Vec<T> e = exp<T>(load_first<T>(y + i, lanes) - max);
+      if (dy) store_first<T>(dy + i, e, lanes);
+      for (int lane = lanes; lane < kLanes<T>; ++lane) e[lane] = 0;
+      sums = sums + e;
+    });
+    double sum = 0;
+    for (int lane = 0; lane < kLanes<T>; ++lane) sum += sums[lane];
+    const auto label = args.labels[row];
+    total += __builtin_log(sum) + (static_cast<double>(max) - static_cast<double>(y[label]));
+    if (dy) {
+      scale(args.columns, static_cast<T>(args.scale / sum), dy);
+      dy[label] -= static_cast<T>(args.scale);
+    }
+  }
+  return total;
+}
+
+// (y - target)^2;   dy = 2 (y - target)
+template <class T>
+double squared_error(const LossRows<T>& args) {
+  double total = 0;
+  for (Index row = 0; row < args.rows; ++row) {
+    const T* y = args.y + row * args.columns;
+    const T* target = args.target + row * args.columns;
+    T* dy = args.dy ? args.dy + row * args.columns : nullptr;
+    if (args.mask && !args.mask[row]) {
+      zero_row(dy, args.columns);
+      continue;
+    }
+    SquareSum squares;
+    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
+      const Vec<T> difference = load_first<T>(y + i, lanes) - load_first<T>(target + i, lanes);
+      squares.add(difference);
+      if (dy) store_first<T>(dy + i, difference * static_cast<T>(2 * args.scale), lanes);
+    });
+    total += squares.total();
+  }
+  return total;
+}
+
+// -target log s - (1 - target) log(1 - s), s = sigmoid(y), as max(y, 0) - y target + log(1 + e^-|y|);
+// dy = s - target
+template <class T>
+double binary_cross_entropy(const LossRows<T>& args) {
+  double total = 0;
+  double product = 1;  // of (1 + e^-|y|), each at most 2: one logarithm for every 500 of them
+  int factors = 0;
+  for (Index row = 0; row < args.rows; ++row) {
+    const T* y = args.y + row * args.columns;
+    const T* target = args.target + row * args.columns;
+    T* dy = args.dy ? args.dy + row * args.columns : nullptr;
+    if (args.mask && !args.mask[row]) {
+      zero_row(dy, args.columns);
+      continue;
+    }
+    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
+      const Vec<T> logit = load_first<T>(y + i, lanes);
+      const Vec<T> wanted = load_first<T>(target + i, lanes);
+      const Vec<T> e = exp<T>(-absolute<T>(logit));
+      const Vec<T> linear = select<T>(logit < 0, Vec<T>{}, logit) - logit * wanted;
+      for (int lane = 0; lane < lanes; ++lane) {
+        total += static_cast<double>(linear[lane]);
+        product *= 1 + static_cast<double>(e[lane]);
+      }
+      factors += lanes;
+      if (factors > 500) {
+        total += __builtin_log(product);
+        product = 1;
+        factors = 0;
+      }
+      if (dy) store_first<T>(dy + i, (sigmoid<T>(logit) - wanted) * static_cast<T>(args.scale), lanes);
+    });
+  }
+  return total + __builtin_log(product);
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,197 @@
+// Packing and the matrix products that are parallel in time: projections, input gradients, weight gradients.
+#pragma once
+
+#include "kernels/tile.hpp"
+
+namespace bptt::BPTT_ISA {
+
+BPTT_INLINE Index minimum(Index a, Index b) { return a < b ? a : b; }
+
+// One panel: `vectors` vectors a row of weights, of which vector v covers columns [column(v), column(v) + valid(v)).
+template <class T>
+struct Panel {
+  int vectors;
+  Index offset;       // in the packed array
+  Index first;        // the first column (plain) or unit (gated)
+  Index column_step;  // from one vector to the next
+  Index unit_step;    // likewise: 0 if all vectors are of the same units
+  Index units;
+
+  BPTT_INLINE Index column(int v) const { return first + v * column_step; }
+  BPTT_INLINE int valid(int v) const {
+    return static_cast<int>(minimum(kLanes<T>, units - first - v * unit_step));
+  }
+};
+
+template <class T>
+BPTT_INLINE Index panel_width(Index gates) {  // units
+  return gates == 1 ? kPlainVectors * kLanes<T> : kLanes<T>;
+}
+
+template <class T>
+Index panel_count(PanelShape s) {
+  const Index width = panel_width<T>(s.gates);
+  return (s.units + width - 1) / width;
+}
+
+template <class T>
+BPTT_INLINE Panel<T> panel_at(PanelShape s, Index p) {
+  if (s.gates == 1) {
+    const Index first = p * kPlainVectors * kLanes<T>;
+    const Index left = (s.units - first + kLanes<T> - 1) / kLanes<T>;
+    return {static_cast<int>(minimum(kPlainVectors, left)), first * s.depth, first, kLanes<T>, kLanes<T>, s.units};
+  }
+  const Index first = p * kLanes<T>;
+  return {static_cast<int>(s.gates), first * s.gates * s.depth, first, s.units, 0, s.units};
+}
+
+template <class T>
+Index packed_size(PanelShape s) {
+  const Index vectors = (s.units + kLanes<T> - 1) / kLanes<T>;
+  return vectors * kLanes<T> * s.gates * s.depth;
+}
+
+template <class T>
+void pack(const PackPanels<T>& args) {
+  const PanelShape s = args.shape;
+  for (Index p = args.panel_begin; p < args.panel_end; ++p) {
+    const Panel<T> panel = panel_at<T>(s, p);
+    const Index row = panel.vectors * kLanes<T>;
+    for (int v = 0; v < panel.vectors; ++v) {
+      const int valid = panel.valid(v);
+      const T* column = args.source + panel.column(v) * args.n_stride;
+      T* out = args.packed + panel.offset + v * kLanes<T>;
+      for (Index k = 0; k < s.depth; ++k) {
+        const Index rotated = k + args.rotate < s.depth ? k + args.rotate : k + args.rotate - s.depth;
+        const T* from = column + rotated * args.k_stride;
+        T* to = out + k * row;
+        if (args.n_stride == 1) {
+          store(to, load_first<T>(from, valid));
+        } else {
+          for (int lane = 0; lane < valid; ++lane) to[lane] = from[lane * args.n_stride];
+          for (int lane = valid; lane < kLanes<T>; ++lane) to[lane] = 0;
+        }
+      }
+    }
+  }
+}
+
+// Where the vectors of a panel's output lie; row r of vector v at out[v] + r * out_row.
+template <class T>
+struct PanelOutput {
+  const T* init[kMaxVectors];  // null: zero
+  Index init_row;
+  T* out[kMaxVectors];
+  Index out_row;
+};
+
+// The columns of one panel, all rows. The panel's block of depth stays in L1 while the rows pass.
+template <class T>
+BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, const T* a, Index a_row,
+                                const T* packed, const PanelOutput<T>& io) {
+  const TileFunction<T>* tiles = tiles_of<T, false>(panel.vectors);
+  Index k = 0;
+  do {  // once even if depth is 0: the output is then init
+    const bool first = k == 0;
+    Tile<T> t;
+    t.depth = minimum(kDepthBlock, depth - k);
+    t.a_row = a_row;
+    t.b = packed + panel.offset + k * panel.vectors * kLanes<T>;
+    t.init_row = first ? io.init_row : io.out_row;
+    t.out_row = io.out_row;
+    t.add = false;
+    for (int v = 0; v < panel.vectors; ++v) t.valid[v] = panel.valid(v);
+    for_each_tile(rows, tile_rows(panel.vectors), [&](Index row, int height) {
+      t.a = a + row * a_row + k;
+      for (int v = 0; v < panel.vectors; ++v) {
+        t.out[v] = io.out[v] + row * io.out_row;
+        t.init[v] = !first ? t.out[v] : io.init[v] ? io.init[v] + row * io.init_row : nullptr;
+      }
+      tiles[height](t);
+    });
+    k += t.depth;
+  } while (k < depth);
+}
+
+template <class T>
+void product(const Product<T>& args) {
+  const PanelShape shape{args.depth, args.columns, 1};
+  for (Index p = args.panel_begin; p < args.panel_end; ++p) {
+    const Panel<T> panel = panel_at<T>(shape, p);
+    PanelOutput<T> io{};
+    io.init_row = args.init_row;
+    io.out_row = args.out_row;
+    for (int v = 0; v < panel.vectors; ++v) {
+      io.out[v] = args.out + panel.column(v);
+      io.init[v] = args.init ? args.init + panel.column(v) : nullptr;
+    }
+    multiply_panel(panel, args.rows, args.depth, args.a, args.a_row, args.b, io);
+  }
+}
+
+// Rows of the left operand packed at a time: 240 rows of depth 128 are 120 KiB of float32, well inside L2.
+inline constexpr Index kLeftRows = 40 * kPackedRows;
+
+template <class T>
+inline constexpr Index kTransposedScratch = kDepthBlock * (kLeftRows + kPlainVectors * kLanes<T>) + 2 * kLanes<T>;
+
+template <class T>
+void transposed_product(const TransposedProduct<T>& args) {
+  T* left = args.scratch;
+  T* right = left + kDepthBlock * kLeftRows + 2 * kLanes<T>;  // the last packed row spills over by a vector
+  const PanelShape shape{args.depth, args.columns, 1};
+  const Index panels = panel_count<T>(shape);
+  for (Index k = 0; k < args.depth; k += kDepthBlock) {
+    const Index depth = minimum(kDepthBlock, args.depth - k);
+    for (Index m = args.m_begin; m < args.m_end; m += kLeftRows) {
+      const Index rows = minimum(kLeftRows, args.m_end - m);
+      for (Index r = 0; r < rows; r += kPackedRows) {
+        T* to = left + r * kDepthBlock;
+        const int valid = static_cast<int>(minimum(kPackedRows, rows - r));
+        for (Index j = 0; j < depth; ++j) {
+          const T* from = args.a + (k + j) * args.a_row + m + r;
+          for (int i = 0; i < valid; ++i) to[j * kPackedRows + i] = from[i];
+        }
+      }
+      for (Index p = 0; p < panels; ++p) {
+        const Panel<T> panel = panel_at<T>(shape, p);
+        for (Index j = 0; j < depth; ++j) {
+          const T* from = args.b + (k + j) * args.b_row;
+          for (int v = 0; v < panel.vectors; ++v) {
+            store(right + (j * panel.vectors + v) * kLanes<T>, load_first<T>(from + panel.column(v), panel.valid(v)));
+          }
+        }
+        const TileFunction<T>* tiles = tiles_of<T, true>(panel.vectors);
+        for (Index r = 0; r < rows; r += kPackedRows) {
+          Tile<T> t;
+          t.depth = depth;
+          t.a = left + r * kDepthBlock;
+          t.a_row = 0;
+          t.b = right;
+          t.init_row = 0;
+          t.out_row = args.out_row;
+          t.add = true;
+          for (int v = 0; v < panel.vectors; ++v) {
+            t.init[v] = nullptr;
+            t.out[v] = args.out + (m + r) * args.out_row + panel.column(v);
+            t.valid[v] = panel.valid(v);
+          }
+          tiles[minimum(kPackedRows, rows - r)](t);
+        }
+      }
+    }
+  }
+}
+
+// out[n] += sum over rows of a[row, n], rows ascending, summed before it is added.
+template <class T>
+void add_columns(Index rows, Index columns, const T* a, Index a_row, T* out) {
+  for (Index n = 0; n < columns; n += kLanes<T>) {
+    const int valid = static_cast<int>(minimum(kLanes<T>, columns - n));
+    Vec<T> sum{};
+    for (Index r = 0; r < rows; ++r) sum = sum + load_first<T>(a + r * a_row + n, valid);
+    store_first<T>(out + n, sum + load_first<T>(out + n, valid), valid);
+  }
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,46 @@
+// Elman RNN: h = tanh(a) or relu(a). The pre-activations are written where h will be.
+#pragma once
+
+#include "kernels/step.hpp"
+
+namespace bptt::BPTT_ISA {
+
+template <class T, bool Relu>
+struct Rnn {
+  static constexpr int gates = 1;
+  static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
+  static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
+
+  template <bool>
+  static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
+    for (int v = 0; v < panel.vectors; ++v) {
+      with_lanes<T>(panel.valid(v), [&](auto n) {
+        for (Index row = 0; row < s.rows; ++row) {
+          T* h = s.h + row * s.h_row + panel.column(v);
+          const Vec<T> a = load_first<T>(h, n);
+          if constexpr (Relu) {
+            store_first<T>(h, select<T>(a < 0, Vec<T>{}, a), n);  // NaN stays NaN
+          } else {
+            store_first<T>(h, tanh<T>(a), n);
+          }
+        }
+      });
+    }
+  }
+
+  template <class N>
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
+                                 SquareSum& dh_squares, SquareSum&) {
+    const Vec<T> h = load_first<T>(s.gates + row * s.gates_row + unit, n);
+    dh_squares.add(dh);
+    T* dgates = s.dgates + row * s.dgates_row + unit;
+    if constexpr (Relu) {
+      store_first<T>(dgates, select<T>(h > 0, dh, h * 0), n);  // a NaN in h must show, not become 0
+    } else {
+      store_first<T>(dgates, dh * (1 - h * h), n);
+    }
+  }
+};
+
+}  // namespace bptt::BPTT_ISA

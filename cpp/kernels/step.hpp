@@ -1,0 +1,79 @@
+// A fused time step: the recurrent product of a panel of units, then the cell on that panel while it is in L1.
+// Each cell (rnn.hpp, lstm.hpp, gru.hpp) brings two stages, `activate` and `invert`.
+#pragma once
+
+#include "kernels/math.hpp"
+#include "kernels/product.hpp"
+
+namespace bptt::BPTT_ISA {
+
+// Calls f with the number of lanes, as a constant where it is all of them, so that f's loads and stores lose
+// their test of it.
+template <class T>
+struct AllLanes {
+  constexpr operator int() const { return kLanes<T>; }
+};
+template <class T, class F>
+BPTT_INLINE void with_lanes(int valid, F f) {
+  if (valid == kLanes<T>) {
+    f(AllLanes<T>{});
+  } else {
+    f(valid);
+  }
+}
+
+template <class T, class CellStage>
+void forward_step(const ForwardStep<T>& s) {
+  const PanelShape shape{s.hidden, s.hidden, CellStage::gates};
+  for (Index p = s.panel_begin; p < s.panel_end; ++p) {
+    const Panel<T> panel = panel_at<T>(shape, p);
+    PanelOutput<T> io{};
+    io.init_row = io.out_row = s.gates_row;
+    for (int v = 0; v < panel.vectors; ++v) {
+      io.out[v] = s.gates + CellStage::gate_column(panel, v);
+      io.init[v] = io.out[v];
+    }
+    CellStage::prepare(s, panel);
+    multiply_panel(panel, s.rows, s.hidden, s.h_prev, s.h_prev_row, s.u, io);
+    if (s.keep) {
+      CellStage::template activate<true>(s, panel);
+    } else {
+      CellStage::template activate<false>(s, panel);
+    }
+  }
+}
+
+template <class T, class CellStage>
+void backward_step(const BackwardStep<T>& s) {
+  const PanelShape shape{s.hidden * CellStage::gates, s.hidden, 1};
+  for (Index p = s.panel_begin; p < s.panel_end; ++p) {
+    const Panel<T> panel = panel_at<T>(shape, p);
+    if (s.dgates_next) {
+      PanelOutput<T> io{};
+      io.init_row = 0;
+      io.out_row = s.hidden;
+      for (int v = 0; v < panel.vectors; ++v) {
+        io.out[v] = s.dh + panel.column(v);
+        io.init[v] = nullptr;
+      }
+      multiply_panel(panel, s.rows, shape.depth, s.dgates_next + CellStage::recurrent_column(s.hidden),
+                     s.dgates_row, s.u, io);
+    }
+    for (Index row = 0; row < s.rows; ++row) {
+      SquareSum dh_squares, dc_squares;
+      for (int v = 0; v < panel.vectors; ++v) {
+        with_lanes<T>(panel.valid(v), [&](auto n) {
+          const Index unit = panel.column(v);
+          const Index at = row * s.hidden + unit;
+          Vec<T> dh = load_first<T>(s.dh + at, n);
+          if (s.dy) dh = dh + load_first<T>(s.dy + row * s.dy_row + unit, n);
+          CellStage::invert(s, row, unit, n, dh, dh_squares, dc_squares);
+        });
+      }
+      s.dh_squares[row * s.panels + p] = dh_squares.total();
+      if (s.dc_squares) s.dc_squares[row * s.panels + p] = dc_squares.total();
+    }
+  }
+}
+
+}  // namespace bptt::BPTT_ISA

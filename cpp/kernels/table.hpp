@@ -1,0 +1,194 @@
+// The contract between the core, which knows no instruction set, and the kernels, which are compiled once for
+// each: the arguments of every kernel and the table of them that each instruction set fills.
+//
+// T time, B batch, I input, H hidden, G gates. "rows" are batch rows of one step, or (t, b) pairs of several.
+// Matrices are row-major; X_row is the distance between rows in elements. Nothing here owns memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bptt {
+
+using Index = std::ptrdiff_t;
+
+enum class Cell { rnn_tanh, rnn_relu, lstm, lstm_peephole, gru };
+inline constexpr int kCells = 5;
+
+// The right operand of a product, (depth, gates * units), cut into panels that are read from front to back.
+//   gates == 1: a panel holds consecutive columns, as many as the product kernel takes at once.
+//   gates > 1: a panel holds one vector of units of every gate, so that a fused step has all gates of a unit.
+// Columns past the end are zero.
+struct PanelShape {
+  Index depth;
+  Index units;
+  Index gates;
+};
+
+template <class T>
+struct PackPanels {
+  PanelShape shape;
+  const T* source;  // element (k, n) at k * k_stride + n * n_stride
+  Index k_stride;
+  Index n_stride;
+  Index rotate;  // packed row k is source row (k + rotate) mod depth
+  T* packed;
+  Index panel_begin;
+  Index panel_end;
+};
+
+// out[m, n] = init[m, n] + sum over k of a[m, k] b[k, n], k ascending in one chain per element: the bits of a row
+// depend neither on the other rows nor on how rows and panels are divided among calls.
+template <class T>
+struct Product {
+  Index rows;
+  Index depth;
+  Index columns;
+  const T* a;  // (rows, depth)
+  Index a_row;
+  const T* b;     // packed, gates == 1
+  const T* init;  // (rows, columns); null: zero; init_row == 0: one row for all
+  Index init_row;
+  T* out;  // (rows, columns); may be init
+  Index out_row;
+  Index panel_begin;
+  Index panel_end;
+};
+
+// out[m, n] += sum over k of a[k, m] b[k, n] for m in [m_begin, m_end). Summed in blocks of k, in order; the bits do
+// not depend on how m is divided among calls.
+template <class T>
+struct TransposedProduct {
+  Index depth;
+  Index m_begin;
+  Index m_end;
+  Index columns;
+  const T* a;  // (depth, M)
+  Index a_row;
+  const T* b;  // (depth, columns)
+  Index b_row;
+  T* out;  // (M, columns)
+  Index out_row;
+  T* scratch;  // transposed_scratch elements, 64-byte aligned
+};
+
+// One time step forward for units of panels [panel_begin, panel_end), all rows.
+//   gates  in: the projected input with its biases; out: activated gates if keep, else undefined
+//          LSTM (rows, 4H) i f g o. GRU (rows, 4H) r z n and W_hn h + b_hn, of which the last is only written.
+//          RNN: gates is h itself, (rows, H).
+//   c may be c_prev; h must not be h_prev.
+template <class T>
+struct ForwardStep {
+  Index rows;
+  Index hidden;
+  Index panel_begin;
+  Index panel_end;
+  const T* u;  // packed recurrent weights (H, G * H)
+  const T* h_prev;
+  Index h_prev_row;
+  T* gates;
+  Index gates_row;
+  const T* hidden_bias;  // GRU: b_hn (H), zeros if there is none
+  const T* peephole;     // (3, H), rows i f o
+  const T* c_prev;
+  T* c;
+  Index c_row;
+  T* h;
+  Index h_row;
+  bool keep;
+};
+
+// One time step backward. First dL/dh_t = dgates_next . U + dy (+ carry for GRU), then the cell inverted.
+//   dgates_next  dL/d(pre-activations) of step t+1, its recurrent side; null: `dh` already holds what flows in
+//   carry        LSTM: dL/dc flowing in from t+1, out to t-1. GRU: the direct part of dL/dh, z (.) dh.
+//   dgates       LSTM (rows, 4H) i f g o. GRU (rows, 4H) n r z hn: the input side is the first 3H columns, the
+//                recurrent side the last 3H. RNN (rows, H).
+//   dh_squares, dc_squares  (rows, panels): sums of squares of the whole dL/dh_t, dL/dc_t of each panel
+template <class T>
+struct BackwardStep {
+  Index rows;
+  Index hidden;
+  Index panel_begin;
+  Index panel_end;
+  const T* u;  // packed (G * H, H), gates == 1
+  const T* dgates_next;
+  Index dgates_row;
+  T* dh;  // (rows, H), dense; scratch
+  const T* dy;
+  Index dy_row;
+  T* carry;  // (rows, H), dense
+  const T* gates;
+  Index gates_row;
+  const T* peephole;
+  T* dpeephole;  // (rows, 3H): sums over steps, one row per batch row; null without peepholes
+  const T* c_prev;
+  const T* c;
+  Index c_row;
+  const T* h_prev;
+  Index h_prev_row;
+  T* dgates;
+  double* dh_squares;
+  double* dc_squares;
+  Index panels;
+};
+
+// Loss kernels work on rows of C classes or columns and return a float64 sum.
+template <class T>
+struct LossRows {
+  Index rows;
+  Index columns;
+  const T* y;
+  const T* target;             // (rows, columns), or
+  const std::int64_t* labels;  // (rows)
+  const bool* mask;            // (rows) or null
+  double scale;                // of the gradient: one over the number of terms
+  T* dy;                       // or null
+};
+
+struct SgdRule {
+  double lr, momentum, weight_decay;
+  bool nesterov;
+};
+struct RmspropRule {
+  double lr, decay, momentum, epsilon, weight_decay;
+};
+struct AdamRule {
+  double lr, beta1, beta2, epsilon, weight_decay, correction1, correction2;
+  bool decoupled;
+};
+
+template <class T>
+struct Kernels {
+  int lanes;
+
+  Index (*panel_count)(PanelShape);
+  Index (*packed_size)(PanelShape);  // in elements
+  void (*pack)(const PackPanels<T>&);
+  void (*product)(const Product<T>&);
+  void (*transposed_product)(const TransposedProduct<T>&);
+  Index transposed_scratch;                                                       // elements
+  void (*add_columns)(Index rows, Index columns, const T* a, Index a_row, T* out);  // out[n] += sum over rows
+
+  void (*forward[kCells])(const ForwardStep<T>&);
+  void (*backward[kCells])(const BackwardStep<T>&);
+
+  void (*exp)(Index n, const T* x, T* y);
+  void (*tanh)(Index n, const T* x, T* y);
+  void (*sigmoid)(Index n, const T* x, T* y);
+
+  double (*cross_entropy)(const LossRows<T>&);
+  double (*squared_error)(const LossRows<T>&);
+  double (*binary_cross_entropy)(const LossRows<T>&);
+
+  double (*sum_of_squares)(Index n, const T* x);
+  void (*scale)(Index n, T factor, T* x);
+  void (*add)(Index n, const T* x, T* y);  // y += x
+  void (*clip)(Index n, T limit, T* x);
+  void (*dropout)(Index n, Index first, std::uint64_t key, double p, const T* x, T* y);
+
+  void (*sgd)(Index n, const SgdRule&, T* p, const T* g, T* velocity);
+  void (*rmsprop)(Index n, const RmspropRule&, T* p, const T* g, T* square, T* velocity);
+  void (*adam)(Index n, const AdamRule&, T* p, const T* g, T* m, T* v);
+};
+
+}  // namespace bptt

@@ -1,0 +1,127 @@
+// How many threads to use when nobody says: the cores this process may run on, by affinity and control group.
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "runtime/team.hpp"
+
+namespace bptt {
+namespace {
+
+struct Setting {
+  int threads;
+  std::string rule;
+};
+
+// Hardware threads of one core share its multipliers, so a core counts once.
+int cores_in_affinity() {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    std::set<std::string> cores;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &set)) continue;
+      std::string siblings;
+      std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+      if (!std::getline(file, siblings) || siblings.empty()) siblings = "alone " + std::to_string(cpu);
+      cores.insert(siblings);
+    }
+    if (!cores.empty()) return static_cast<int>(cores.size());
+  }
+#endif
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+double read_quota(const std::string& folder) {
+  std::string quota;
+  double period = 0;
+  if (std::ifstream v2(folder + "/cpu.max"); v2 >> quota >> period) {
+    return quota == "max" || period <= 0 ? INFINITY : std::atof(quota.c_str()) / period;
+  }
+  double limit = 0;
+  if (std::ifstream(folder + "/cpu.cfs_quota_us") >> limit && std::ifstream(folder + "/cpu.cfs_period_us") >> period) {
+    return limit <= 0 || period <= 0 ? INFINITY : limit / period;
+  }
+  return INFINITY;
+}
+
+// The tightest CPU quota of this process's control group and the groups around it.
+double cgroup_quota() {
+  double tightest = INFINITY;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    if (!controllers.empty() && controllers.find("cpu") == std::string::npos) continue;
+    const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + controllers;
+    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
+      tightest = std::min(tightest, read_quota(root + path));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return std::min(tightest, read_quota("/sys/fs/cgroup"));
+}
+
+Setting automatic() {
+  const int cores = cores_in_affinity();
+  const double quota = cgroup_quota();
+  if (quota < cores) {
+    return {std::clamp(static_cast<int>(std::ceil(quota)), 1, kMaxThreads), "the control group's CPU quota"};
+  }
+  return {std::min(cores, kMaxThreads), "the cores this process may run on"};
+}
+
+Setting initial() {
+  const char* text = std::getenv("BPTT_NUM_THREADS");
+  if (!text || !*text) return automatic();
+  char* end = nullptr;
+  errno = 0;
+  const long n = std::strtol(text, &end, 10);
+  if (errno == 0 && *end == '\0' && n >= 1 && n <= kMaxThreads) return {static_cast<int>(n), "BPTT_NUM_THREADS"};
+  Setting setting = automatic();
+  setting.rule += " (BPTT_NUM_THREADS='" + std::string(text) + "' is not a number from 1 to " +
+                  std::to_string(kMaxThreads) + " and was ignored)";
+  return setting;
+}
+
+std::mutex mutex;
+
+Setting& setting() {
+  static Setting value = initial();
+  return value;
+}
+
+}  // namespace
+
+int get_num_threads() {
+  const std::lock_guard lock(mutex);
+  return setting().threads;
+}
+
+void set_num_threads(int n) {
+  if (n < 1 || n > kMaxThreads) {
+    throw std::invalid_argument("n: expected a number of threads from 1 to " + std::to_string(kMaxThreads) +
+                                ", got " + std::to_string(n));
+  }
+  const std::lock_guard lock(mutex);
+  setting() = {n, "set_num_threads"};
+}
+
+std::string thread_rule() {
+  const std::lock_guard lock(mutex);
+  return setting().rule;
+}
+
+}  // namespace bptt

@@ -1,0 +1,106 @@
+#include "runtime/workspace.hpp"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+
+namespace bptt {
+namespace {
+
+class Pool;
+Pool& pool();
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+class Pool {
+ public:
+  void* take(std::size_t bytes, std::size_t& capacity) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = idle_.lower_bound(bytes);
+      // A block more than a quarter too large is left for someone who needs it.
+      if (found != idle_.end() && found->first - bytes <= bytes / 4 + kSlack) {
+        void* data = found->second;
+        capacity = found->first;
+        idle_.erase(found);
+        idle_bytes_ -= capacity;
+        count_in(capacity);
+        return data;
+      }
+    }
+    const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
+    capacity = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+    if (capacity < bytes) throw std::bad_alloc();
+    void* data = nullptr;
+    if (posix_memalign(&data, alignment, capacity) != 0) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    // A hint: where the system grants it, a large tape costs a page fault in 512.
+    if (alignment == kHugePage) madvise(data, capacity / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+    const std::lock_guard lock(mutex_);
+    count_in(capacity);
+    return data;
+  }
+
+  void give_back(void* data, std::size_t capacity) noexcept {
+    const std::lock_guard lock(mutex_);
+    in_use_ -= capacity;
+    peak_ = std::max(in_use_, peak_ - peak_ / kDecay);
+    try {
+      idle_.emplace(capacity, data);
+      idle_bytes_ += capacity;
+    } catch (...) {
+      std::free(data);
+    }
+    while (idle_bytes_ > 0 && idle_bytes_ + in_use_ > peak_) {  // drop the smallest: cheapest to make again
+      const auto victim = idle_.begin();
+      idle_bytes_ -= victim->first;
+      std::free(victim->second);
+      idle_.erase(victim);
+    }
+  }
+
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
+ private:
+  static constexpr std::size_t kSlack = 4096;
+  static constexpr std::size_t kDecay = 4096;  // a peak is forgotten after some thousand returns
+
+  void count_in(std::size_t capacity) {
+    in_use_ += capacity;
+    peak_ = std::max(peak_, in_use_);
+  }
+
+  std::mutex mutex_;
+  std::multimap<std::size_t, void*> idle_;
+  std::size_t idle_bytes_ = 0;
+  std::size_t in_use_ = 0;
+  std::size_t peak_ = 0;
+};
+
+Pool& pool() {
+  // Outlives every block, also those freed while the process ends. A fork must not leave the child with a lock
+  // that some other thread of the parent held.
+  static Pool* const instance = [] {
+    pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
+    return new Pool;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+Block::Block(std::size_t bytes) {
+  std::size_t capacity = 0;
+  void* data = pool().take(bytes, capacity);
+  data_ = std::shared_ptr<void>(data, [capacity](void* p) { pool().give_back(p, capacity); });
+}
+
+}  // namespace bptt

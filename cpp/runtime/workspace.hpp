@@ -1,0 +1,35 @@
+// Aligned memory, recycled: tapes and scratch of one iteration are the next one's, so that a training loop faults
+// no pages in once it runs. The pool holds no more, idle and in use, than was in use at the recent
+// peak.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace bptt {
+
+// A block of uninitialised memory, 64-byte aligned, that goes back to the pool when the last copy is gone.
+class Block {
+ public:
+  Block() = default;
+  explicit Block(std::size_t bytes);  // throws std::bad_alloc
+  void* data() const { return data_.get(); }
+
+ private:
+  std::shared_ptr<void> data_;
+};
+
+// count elements of T; T is trivial.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::ptrdiff_t count) : block_(static_cast<std::size_t>(count) * sizeof(T)) {}
+  T* data() const { return static_cast<T*>(block_.data()); }
+  const Block& block() const { return block_; }
+
+ private:
+  Block block_;
+};
+
+}  // namespace bptt

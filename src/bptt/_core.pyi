@@ -1,0 +1,146 @@
+"""The compiled core. Arrays passed in must already be C-contiguous and of the right dtype: the Python
+layers convert and check; the core checks again, cheaply, and raises instead of crashing.
+
+Axis names: T time, B batch, I input, H hidden, D directions, L layers, N rows, C classes.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "lstm_peephole", "gru"]
+
+class Recurrent:
+    """The contract of a stack of recurrent layers: sizes and where each parameter lies. Holds no parameters."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        dtype: Literal["float32", "float64"],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        bias: bool,
+    ) -> None: ...
+    @property
+    def parameters(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Names and shapes, in the order in which they lie in the flat vector, without gaps."""
+    @property
+    def parameter_count(self) -> int: ...
+    def infer(
+        self, parameters: Floats, x: Floats, h0: Floats | None, c0: Floats | None
+    ) -> tuple[Floats, Floats, Floats | None]:
+        """x (T, B, I) -> y (T, B, D*H), h (L*D, B, H), c (L*D, B, H) or None. Keeps nothing."""
+    def forward(
+        self,
+        parameters: Floats,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        dropout: float,
+        dropout_key: int,
+    ) -> tuple[Floats, Floats, Floats | None, Tape]:
+        """As infer, keeping the tape. `y` is a read-only view into it."""
+    def backward(
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        tape: Tape,
+        dy: Floats | None,
+        dh: Floats | None,
+        dc: Floats | None,
+        steps: int | None = None,
+    ) -> tuple[Floats, Floats, Floats | None]:
+        """-> dx (T, B, I), dh0, dc0. Adds to `gradients`. `steps`: go back at most so many from the end."""
+
+class Tape:
+    """What one forward pass keeps for its backward pass. Every array is a read-only view."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, B)."""
+    def h(self, layer: int, direction: int) -> Floats:
+        """(T, B, H)."""
+    def c(self, layer: int, direction: int) -> Floats:
+        """(T, B, H); LSTM only."""
+    def gates(self, layer: int, direction: int) -> Floats:
+        """(T, B, G*H) activated gates: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN h itself."""
+    @property
+    def dh_norm(self) -> npt.NDArray[np.float64] | None:
+        """(L*D, T) after a backward pass."""
+    @property
+    def dc_norm(self) -> npt.NDArray[np.float64] | None: ...
+
+# Layers without time. N rows.
+def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
+    """x (N, I), weight (O, I), bias (O,) -> (N, O)."""
+
+def linear_backward(
+    x: Floats, weight: Floats, dy: Floats, dweight: Floats, dbias: Floats | None, need_dx: bool
+) -> Floats | None:
+    """Adds to dweight and dbias; returns dx (N, I)."""
+
+def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
+    """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises IndexError naming its position."""
+
+def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) -> None: ...
+def dropout_forward(x: Floats, p: float, key: int) -> Floats:
+    """x * mask, mask 0 or 1/(1-p), element j kept when uniform(key, j) >= p. Backward is the same call on dy."""
+
+# Losses: the mean over unmasked rows (elements), and its gradient. mask is bool, (N,) or None.
+def cross_entropy(
+    logits: Floats, target: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_] | None, need_gradient: bool
+) -> tuple[float, Floats | None]:
+    """logits (N, C), target (N,). A target outside 0..C-1 in an unmasked row raises IndexError."""
+
+def mean_squared_error(
+    y: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None, need_gradient: bool
+) -> tuple[float, Floats | None]:
+    """y, target (N, C), mask (N,): mean over unmasked rows and C."""
+
+def binary_cross_entropy(
+    logits: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None, need_gradient: bool
+) -> tuple[float, Floats | None]:
+    """logits, target (N, C), target in [0, 1], mask (N,): mean over unmasked rows and C."""
+
+# Flat vectors, in place.
+def norm(x: Floats) -> float:
+    """2-norm accumulated in float64, same bits for any number of threads. inf/nan go through."""
+
+def scale(x: Floats, factor: float) -> None: ...
+def clip_value(x: Floats, limit: float) -> None: ...
+def first_nonfinite(x: Floats) -> int:
+    """Index of the first inf or NaN, -1 if none."""
+
+def sgd_step(
+    p: Floats, g: Floats, velocity: Floats | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> None: ...
+def rmsprop_step(
+    p: Floats, g: Floats, square: Floats, velocity: Floats | None, lr: float, decay: float, momentum: float,
+    epsilon: float, weight_decay: float,
+) -> None: ...
+def adam_step(
+    p: Floats, g: Floats, m: Floats, v: Floats, lr: float, beta1: float, beta2: float, epsilon: float,
+    weight_decay: float, decoupled: bool, step: int,
+) -> None:
+    """step counts from 1. decoupled: AdamW."""
+
+# Activations on arrays: what the fused steps use, exposed for the accuracy tests.
+def activation(name: Literal["exp", "tanh", "sigmoid"], x: Floats) -> Floats: ...
+
+# Run time.
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def thread_rule() -> str:
+    """Which rule set the number of threads, in words."""
+
+def available_isas() -> list[str]: ...
+def isa() -> str: ...
+def isa_rule() -> str:
+    """Why this instruction set is in use, in words."""
+
+def use_isa(name: str) -> None: ...
+def build_config() -> dict[str, Any]: ...
