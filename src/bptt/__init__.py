@@ -1,0 +1,108 @@
+"""
+Recurrent networks and backpropagation through time on the CPU: fast, exact, and open to view.
+
+Layers (`RNN`, `LSTM`, `GRU`, ...) keep parameters and gradients as NumPy views into flat vectors; `forward`
+returns a tape, `backward` reads it. `Trainer` puts them together with losses, optimisers and clipping.
+`bptt.reference` holds the same layers in plain NumPy; `crosscheck` holds the fast ones against it, and
+`gradcheck` holds any against finite differences.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bptt._version import __version__
+from bptt.layers import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, Module, Sequential
+from bptt.runtime import (
+    available_isas,
+    build_config,
+    get_num_threads,
+    isa,
+    set_num_threads,
+    use_isa,
+)
+
+if TYPE_CHECKING:
+    from bptt import data, reference, testing
+    from bptt.testing import crosscheck, gradcheck
+    from bptt.train import (
+        SGD,
+        Adam,
+        AdamW,
+        BinaryCrossEntropy,
+        Checkpoint,
+        ClipNorm,
+        ClipValue,
+        CrossEntropy,
+        CSVLog,
+        EarlyStopping,
+        History,
+        MeanSquaredError,
+        RMSProp,
+        Trainer,
+        clip_by_norm,
+        clip_by_value,
+        load,
+        save,
+    )
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "CSVLog",
+    "Checkpoint",
+    "ClipNorm",
+    "ClipValue",
+    "CrossEntropy",
+    "Dropout",
+    "EarlyStopping",
+    "Embedding",
+    "History",
+    "Last",
+    "Linear",
+    "MeanSquaredError",
+    "Module",
+    "RMSProp",
+    "Sequential",
+    "Trainer",
+    "__version__",
+    "available_isas",
+    "build_config",
+    "clip_by_norm",
+    "clip_by_value",
+    "crosscheck",
+    "data",
+    "get_num_threads",
+    "gradcheck",
+    "isa",
+    "load",
+    "reference",
+    "save",
+    "set_num_threads",
+    "testing",
+    "use_isa",
+]
+
+# Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
+_SUBMODULES = ("data", "reference", "testing")
+_TESTING = ("crosscheck", "gradcheck")
+_TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING}))
+_HOMES = dict.fromkeys(_TESTING, "bptt.testing") | dict.fromkeys(_TRAIN, "bptt.train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"bptt.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bptt' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,114 @@
+"""Checks of scalar arguments: each returns the checked value, or raises and says what to pass."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+# As a string: numpy.random takes longer to load than this package, and is not needed before the first layer.
+Seed: TypeAlias = "int | np.random.Generator | None"
+
+
+def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
+    """An int in the range. bool is not an int here: `LSTM(3, True)` is a slip, not a size."""
+    expected = f"{name} must be an int >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{expected}; got the bool {value}. Fix: pass a number.")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{expected}; got {value!r} of type {type(value).__name__}. Fix: pass an int."
+        ) from None
+    if number < minimum or (maximum is not None and number > maximum):
+        raise ValueError(f"{expected}; got {number}. Fix: pass a {name} inside this range.")
+    return number
+
+
+def size(value: object, name: str, maximum: int | None = None) -> int:
+    """An int >= 1."""
+    return integer(value, name, 1, maximum)
+
+
+def real(value: object, name: str, low: float, high: float = math.inf, *, above: bool = False) -> float:
+    """A finite float in [low, high), with `above` in (low, high)."""
+    interval = f"a number {'>' if above else '>='} {low:g}" + (f" and < {high:g}" if high < math.inf else "")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{name} must be {interval}; got {value!r} of type {type(value).__name__}. Fix: pass a float."
+        )
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond float64
+        number = math.inf
+    if not ((number > low if above else number >= low) and number < high):
+        raise ValueError(f"{name} must be {interval}; got {number}. Fix: pass a {name} inside this range.")
+    return number
+
+
+def probability(value: object, name: str) -> float:
+    """A number p with 0 <= p < 1."""
+    return real(value, name, 0.0, 1.0)
+
+
+def flag(value: object, name: str) -> bool:
+    """True or False, and nothing that merely is truthy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{name} must be True or False; got {value!r} of type {type(value).__name__}. Fix: pass a bool."
+        )
+    return bool(value)
+
+
+def choice(value: object, name: str, options: Sequence[str]) -> str:
+    """One of a few names."""
+    expected = " or ".join(repr(option) for option in options)
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be {expected}; got {value!r} of type {type(value).__name__}. Fix: pass a string."
+        )
+    if value not in options:
+        raise ValueError(f"{name} must be {expected}; got {value!r}. Fix: pass one of these names.")
+    return value
+
+
+def precision(value: object) -> str:
+    """How products are computed. "high" and "medium" are names that this version does not build yet."""
+    if value in ("high", "medium"):
+        raise ValueError(f'precision={value!r} is not built yet. Fix: pass precision="highest", the default.')
+    return choice(value, "precision", ("highest",))
+
+
+def float_dtype(value: object) -> np.dtype[Any]:
+    """float32 or float64, given by name, by NumPy type or as a dtype."""
+    expected = 'dtype must be "float32" or "float64"'
+    fix = "Fix: pass one of these two names."
+    # np.dtype(None) is float64: a silent choice nobody made.
+    if not isinstance(value, (str, type, np.dtype)):
+        raise TypeError(f"{expected}; got {value!r} of type {type(value).__name__}. {fix}")
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise ValueError(f"{expected}; got {value!r}. {fix}") from None
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"{expected}; got {value!r}. {fix}")
+    return dtype
+
+
+def generator(seed: object) -> np.random.Generator:
+    """The generator behind a `seed`: itself, one from an int >= 0, or a fresh one from the system (None)."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is None:
+        return np.random.default_rng()
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(
+            f"seed must be an int >= 0, a numpy.random.Generator or None; got {seed!r} of type "
+            f"{type(seed).__name__}. Fix: pass an int."
+        )
+    return np.random.default_rng(integer(seed, "seed", 0))

@@ -1,0 +1,26 @@
+"""Layers and models."""
+
+from bptt.layers.dropout import Dropout
+from bptt.layers.embedding import Embedding
+from bptt.layers.gru import GRU
+from bptt.layers.last import Last
+from bptt.layers.linear import Linear
+from bptt.layers.lstm import LSTM
+from bptt.layers.module import Module
+from bptt.layers.recurrent import Recurrent
+from bptt.layers.rnn import RNN
+from bptt.layers.sequential import KINDS, Sequential
+
+__all__ = [
+    "GRU",
+    "KINDS",
+    "LSTM",
+    "RNN",
+    "Dropout",
+    "Embedding",
+    "Last",
+    "Linear",
+    "Module",
+    "Recurrent",
+    "Sequential",
+]

@@ -1,0 +1,67 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bptt import _core
+from bptt.arguments import Seed, probability
+from bptt.arrays import Floats, as_floats
+from bptt.layers.stateless import Stateless
+from bptt.layers.tape import LayerTape
+
+
+class Dropout(Stateless):
+    """
+    In `forward`, each element is set to zero with probability p and else scaled by 1/(1-p).
+
+    Calling the layer passes x on unchanged.
+
+    The mask is a function of the element's position and of a key drawn per pass, so it takes no memory.
+
+    Parameters
+    ----------
+    p : float
+        Share to drop, in [0, 1).
+    dtype : {"float32", "float64"}
+        Type of outputs and gradients. Inside a `Sequential`, that of the whole model.
+    seed : int, numpy.random.Generator or None
+        Source of the keys.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong kind.
+    ValueError
+        A value out of range.
+
+    References
+    ----------
+    Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting.
+    """
+
+    def __init__(self, p: float = 0.5, *, dtype: Any = "float32", seed: Seed = None) -> None:
+        super().__init__(dtype, seed)
+        self.p = probability(p, "p")
+        self._allocate("default")
+
+    def config(self) -> dict[str, Any]:
+        return {"p": self.p, "dtype": self.dtype.name}
+
+    def _convert(self, x: Any) -> Floats:
+        return as_floats(x, "x", self.dtype)
+
+    def _infer(self, x: Floats) -> Floats:
+        return x
+
+    def _forward(self, x: Floats) -> tuple[Floats, int]:
+        key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
+        return self._masked(x, key), key
+
+    def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
+        return self._masked(dy, tape.saved) if need_dx else None
+
+    def _masked(self, x: Floats, key: int) -> Floats:
+        return _core.dropout_forward(x.reshape(-1), self.p, key).reshape(x.shape)

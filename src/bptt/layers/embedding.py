@@ -1,0 +1,70 @@
+"""Rows of a table, looked up by integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arguments import Seed
+from bptt.arguments import size as check_size
+from bptt.arrays import Floats, as_ids
+from bptt.layers.module import Init, Table
+from bptt.layers.stateless import Stateless
+from bptt.layers.tape import LayerTape
+
+
+class Embedding(Stateless):
+    """
+    y = weight[x]: integers of any shape to vectors on a new last axis.
+
+    x has no gradient: `backward` returns None for dx.
+
+    Parameters
+    ----------
+    n : int
+        How many rows: x holds integers 0 ... n - 1.
+    size : int
+        Width of a row. `weight` is (n, size).
+    init : "default" or callable
+        "default": PyTorch's, standard normal. Or init(name, shape, rng) -> array.
+    dtype : {"float32", "float64"}
+        Type of parameters, outputs and gradients.
+    seed : int, numpy.random.Generator or None
+        Source of the initial parameters.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong kind.
+    ValueError
+        A value out of range, or sizes whose product overflows.
+    """
+
+    def __init__(
+        self, n: int, size: int, *, init: Init = "default", dtype: Any = "float32", seed: Seed = None
+    ) -> None:
+        super().__init__(dtype, seed)
+        self.n = check_size(n, "n")
+        self.size = check_size(size, "size")
+        self._allocate(init)
+
+    def config(self) -> dict[str, Any]:
+        return {"n": self.n, "size": self.size, "dtype": self.dtype.name}
+
+    def _table(self) -> Table:
+        return [("weight", (self.n, self.size))]
+
+    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        return self.rng.standard_normal(shape)
+
+    def _convert(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        return as_ids(x, "x")
+
+    def _infer(self, x: npt.NDArray[np.int64]) -> Floats:
+        return _core.embedding_forward(x.reshape(-1), self.parameters["weight"]).reshape(*x.shape, self.size)
+
+    def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> None:
+        _core.embedding_backward(tape.saved.reshape(-1), dy.reshape(-1, self.size), self.gradients["weight"])

@@ -1,0 +1,88 @@
+"""Gated recurrent unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bptt.arguments import Seed
+from bptt.layers.module import Init
+from bptt.layers.recurrent import Recurrent
+
+
+class GRU(Recurrent):
+    """
+    Gated recurrent unit, gates in the order r, z, n, with the reset applied after the recurrent product::
+
+        r   = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)
+        z   = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)
+        n   = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))
+        h_t = (1 - z) n + z h_{t-1}
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H, at least 1.
+    num_layers : int
+        Layers on top of each other; layer k > 0 reads the outputs of layer k - 1.
+    bias : bool
+        False: no b_ih, b_hh.
+    batch_first : bool
+        True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
+    dropout : float
+        Share of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+    bidirectional : bool
+        True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
+    init : "default" or callable
+        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). Or init(name, shape, rng) -> array.
+    precision : {"highest"}
+        How products are computed.
+    dtype : {"float32", "float64"}
+        Type of parameters, states, outputs and gradients.
+    seed : int, numpy.random.Generator or None
+        Source of the initial parameters and dropout masks.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong kind.
+    ValueError
+        A value out of range, or sizes whose product overflows.
+
+    References
+    ----------
+    Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical machine
+    translation; reset after the product: the first version of the paper, cuDNN and PyTorch. Names, shapes and
+    order of the parameters are PyTorch's.
+    """
+
+    gate_count = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        init: Init = "default",
+        precision: str = "highest",
+        dtype: Any = "float32",
+        seed: Seed = None,
+    ) -> None:
+        super().__init__(
+            "gru",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            init=init,
+            precision=precision,
+            dtype=dtype,
+            seed=seed,
+        )

@@ -1,0 +1,100 @@
+"""Affine map of the last axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arguments import Seed, flag, size
+from bptt.arrays import Floats, as_real, to_floats
+from bptt.layers.module import Init, Table
+from bptt.layers.stateless import Stateless
+from bptt.layers.tape import LayerTape
+
+
+class Linear(Stateless):
+    """
+    y = x W^T + b over the last axis; all axes before it are kept.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        I and O, at least 1. `weight` is (O, I), `bias` (O,).
+    bias : bool
+        False: no bias.
+    init : "default" or callable
+        "default": PyTorch's, both tensors uniform in +-1/sqrt(I). Or init(name, shape, rng) -> array.
+    dtype : {"float32", "float64"}
+        Type of parameters, outputs and gradients.
+    seed : int, numpy.random.Generator or None
+        Source of the initial parameters.
+
+    Raises
+    ------
+    TypeError
+        An argument of the wrong kind.
+    ValueError
+        A value out of range, or sizes whose product overflows.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        init: Init = "default",
+        dtype: Any = "float32",
+        seed: Seed = None,
+    ) -> None:
+        super().__init__(dtype, seed)
+        self.in_features = size(in_features, "in_features")
+        self.out_features = size(out_features, "out_features")
+        self.bias = flag(bias, "bias")
+        self._allocate(init)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bias": self.bias,
+            "dtype": self.dtype.name,
+        }
+
+    def _table(self) -> Table:
+        weight = ("weight", (self.out_features, self.in_features))
+        return [weight, ("bias", (self.out_features,))] if self.bias else [weight]
+
+    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        bound = 1.0 / math.sqrt(self.in_features)
+        return self.rng.uniform(-bound, bound, shape)
+
+    def _convert(self, x: npt.ArrayLike) -> Floats:
+        array = as_real(x, "x")
+        if array.ndim == 0 or array.shape[-1] != self.in_features:
+            raise ValueError(
+                f"x must have shape (..., {self.in_features}), the last axis being in_features; "
+                f"got {array.shape}. Fix: give x {self.in_features} values on its last axis."
+            )
+        return to_floats(array, "x", self.dtype)
+
+    def _infer(self, x: Floats) -> Floats:
+        rows = x.reshape(-1, self.in_features)
+        y = _core.linear_forward(
+            rows, self.parameters["weight"], self.parameters["bias"] if self.bias else None
+        )
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
+        dx = _core.linear_backward(
+            tape.saved.reshape(-1, self.in_features),
+            self.parameters["weight"],
+            dy.reshape(-1, self.out_features),
+            self.gradients["weight"],
+            self.gradients["bias"] if self.bias else None,
+            need_dx,
+        )
+        return None if dx is None else dx.reshape(tape.x_shape)

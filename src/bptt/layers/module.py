@@ -1,0 +1,269 @@
+"""What every layer and model has in common: parameters in one flat vector, and one calling protocol."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import Seed, float_dtype, generator
+from bptt.arrays import Floats, aligned_zeros, as_floats
+from bptt.layers.tape import Tape
+from bptt.layers.tensors import Tensors, check_state_dict, write_flat
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
+Init: TypeAlias = "Literal['default'] | Callable[[str, tuple[int, ...], np.random.Generator], npt.ArrayLike]"
+
+_budget: ContextVar[int | None] = ContextVar("parameters that may still be allocated", default=None)
+
+
+class Module(ABC):
+    """
+    A layer or a model.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        Type of parameters, gradients, states and outputs.
+    seed : int, numpy.random.Generator or None
+        Where initial parameters and dropout masks are drawn from. A generator may be shared.
+
+    Attributes
+    ----------
+    parameters, gradients : Mapping[str, ndarray]
+        Named views into the two flat vectors, in PyTorch's names and shapes.
+    dtype : numpy.dtype
+    rng : numpy.random.Generator
+    kind : str
+        The class name, under which a checkpoint finds the class again.
+    """
+
+    kind: ClassVar[str]
+    dtype: np.dtype[Any]
+    parameters: Tensors
+    gradients: Tensors
+    _model: weakref.ref[Module] | None = None  # the Sequential whose vectors the views are seated on
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.kind = cls.__name__
+
+    def __init__(self, dtype: object, seed: Seed) -> None:
+        self.dtype = float_dtype(dtype)
+        self.rng = generator(seed)
+
+    # The protocol
+
+    @abstractmethod
+    def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
+        """Inference: (y, state). Keeps nothing, drops nothing out. Layers without state hand back None."""
+
+    @abstractmethod
+    def forward(self, x: Any, state: Any = None) -> tuple[Floats, Any, Tape]:
+        """Training: (y, state, tape)."""
+
+    @abstractmethod
+    def backward(
+        self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
+    ) -> tuple[Floats | None, Any]:
+        """
+        Errors of the outputs to errors of the inputs: (dx, dstate). Adds to `gradients`.
+
+        None stands for zero in `dy` and `dstate`. With `need_dx=False` dx comes back as None, which may save
+        its computation. It does so too where x has no gradient, as for `Embedding`.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The constructor arguments that determine the layer, as JSON values; neither seed nor parameters."""
+
+    @abstractmethod
+    def _table(self) -> Table:
+        """Names and shapes of the parameters, in the order in which they lie in the flat vector."""
+
+    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """A draw of one tensor's initial values. Layers with parameters define it."""
+        raise NotImplementedError(f"{self.kind} has no parameters to initialise, got {name!r} {shape}")
+
+    # Parameters and gradients
+
+    @property
+    def flat_parameters(self) -> npt.NDArray[Any]:
+        """All parameters in one vector. Assigning writes into the vector."""
+        return self._flat_parameters
+
+    @flat_parameters.setter
+    def flat_parameters(self, value: object) -> None:
+        write_flat(self._flat_parameters, value, "flat_parameters")
+
+    @property
+    def flat_gradients(self) -> npt.NDArray[Any]:
+        """All gradients in one vector, laid out as `flat_parameters`. Assigning writes into the vector."""
+        return self._flat_gradients
+
+    @flat_gradients.setter
+    def flat_gradients(self, value: object) -> None:
+        write_flat(self._flat_gradients, value, "flat_gradients")
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the parameters are."""
+        return int(self._flat_parameters.size)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero. `backward` adds; nothing else here zeroes."""
+        self._flat_gradients.fill(0)
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of all parameters by name."""
+        return {name: view.copy() for name, view in self.parameters.items()}
+
+    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
+        """
+        Set the parameters from a mapping of names to arrays, PyTorch tensors included.
+
+        Everything is checked before anything is written.
+
+        Parameters
+        ----------
+        mapping : Mapping[str, array-like]
+            Each of the shape of the parameter it names; converted to the layer's dtype.
+        strict : bool
+            False: ignore names that only one side has.
+
+        Raises
+        ------
+        TypeError
+            Not a mapping, or a value that is not an array of real numbers.
+        ValueError
+            Missing or unexpected names (listed), wrong shapes, values too large for the dtype.
+        """
+        for name, value in check_state_dict(self.parameters, mapping, strict).items():
+            self.parameters[name][...] = value
+
+    def _allocate(self, init: Init) -> None:
+        """Give the layer its two vectors and its initial values. Constructors end with this call."""
+        if not callable(init) and not (isinstance(init, str) and init == "default"):
+            raise ValueError(
+                f'init must be "default" or a callable(name, shape, rng); got {init!r}. '
+                'Fix: pass init="default".'
+            )
+        table = self._table()
+        count = sum(math.prod(shape) for _, shape in table)
+        check_count(count, self.dtype)
+        remaining = _budget.get()
+        if remaining is not None:
+            _budget.set(remaining - count)
+        self._bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
+        for name, shape in table:
+            if callable(init):
+                value = as_floats(init(name, shape, self.rng), f"init({name!r})", self.dtype, shape)
+            else:
+                value = self._default_init(name, shape).astype(self.dtype)
+            self.parameters[name][...] = value
+
+    def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
+        """Seat the views on these two vectors, whose values stay as they are."""
+        self.dtype = flat_parameters.dtype
+        table = self._table()
+        self._flat_parameters = flat_parameters
+        self._flat_gradients = flat_gradients
+        self.parameters = Tensors(flat_parameters, table, "parameter")
+        self.gradients = Tensors(flat_gradients, table, "gradient of")
+
+    # Building, copying, showing
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, parameter_count: int | None = None) -> Self:
+        """
+        A new layer from what `config()` returned, freshly initialised.
+
+        Parameters
+        ----------
+        config : Mapping[str, JSON value]
+            Constructor arguments.
+        parameter_count : int, optional
+            How many parameters there must be. With it, a configuration that asks for more raises before
+            anything is allocated: for configurations read from files.
+
+        Raises
+        ------
+        TypeError
+            Unknown or missing arguments, or values of the wrong kind.
+        ValueError
+            Values out of range, or another number of parameters than `parameter_count`.
+        """
+        if parameter_count is None:
+            return cls._build(config)
+        with parameter_budget(parameter_count):
+            module = cls._build(config)
+        if module.parameter_count != parameter_count:
+            raise ValueError(
+                f"config must describe {parameter_count} parameters; got {module.parameter_count}. "
+                "Fix: use the configuration that was saved with the parameters."
+            )
+        return module
+
+    @classmethod
+    def _build(cls, config: Mapping[str, Any]) -> Self:
+        """A layer from its `config()`: by default, its constructor arguments."""
+        return cls(**config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The views would come back from a copy or a pickle as arrays of their own.
+        derived = ("_model", "parameters", "gradients", "_flat_parameters", "_flat_gradients")
+        state = {name: value for name, value in self.__dict__.items() if name not in derived}
+        return state | {"flat": (self._flat_parameters.copy(), self._flat_gradients.copy())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        flat = state.pop("flat")
+        self.__dict__.update(state)
+        vectors = []
+        for values in flat:
+            vectors.append(aligned_zeros(values.size, values.dtype))
+            vectors[-1][...] = values
+        self._bind(*vectors)
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        shown = [
+            f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name].default
+        ]
+        return f"{self.kind}({', '.join(shown)})"
+
+
+@contextmanager
+def parameter_budget(count: int) -> Iterator[None]:
+    """Inside, building modules of more than `count` parameters in all raises instead of allocating."""
+    token = _budget.set(count)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def check_count(count: int, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError if so many parameters cannot be addressed, or exceed the budget in force."""
+    if count * dtype.itemsize > sys.maxsize:
+        raise ValueError(
+            f"sizes must give parameters that fit the address space; got {count} of {dtype.itemsize} bytes. "
+            "Fix: use smaller sizes."
+        )
+    remaining = _budget.get()
+    if remaining is not None and count > remaining:
+        raise ValueError(
+            f"config must describe at most {remaining} more parameters; got one that needs {count}. "
+            "Fix: use the configuration that was saved with the parameters."
+        )

@@ -1,0 +1,272 @@
+"""What RNN, LSTM and GRU share: arguments, layouts and states on the outside, one canonical call inside."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arguments import Seed, flag, integer, probability, size
+from bptt.arguments import precision as check_precision
+from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
+from bptt.layers.layout import Layout
+from bptt.layers.module import Init, Module, Table, check_count
+from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
+
+State: TypeAlias = Floats | tuple[Floats, Floats]
+
+MAX_LAYERS = 10_000
+"""Far above any use; keeps a slip or a hostile file from asking for tables without end."""
+
+
+class Recurrent(Module):
+    """
+    A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
+
+    A backend is three methods, `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
+    the layer's dtype, time first. Those here call the compiled core.
+    """
+
+    backend: ClassVar[str] = "native"
+    has_cell_state: ClassVar[bool] = False
+    gate_count: ClassVar[int]
+
+    def __init__(
+        self,
+        cell: _core.Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        init: Init,
+        precision: str,
+        dtype: object,
+        seed: Seed,
+    ) -> None:
+        super().__init__(dtype, seed)
+        self.cell: _core.Cell = cell
+        self.input_size = size(input_size, "input_size")
+        self.hidden_size = size(hidden_size, "hidden_size")
+        self.num_layers = size(num_layers, "num_layers", MAX_LAYERS)
+        self.bias = flag(bias, "bias")
+        self.batch_first = flag(batch_first, "batch_first")
+        self.dropout = probability(dropout, "dropout")
+        self.bidirectional = flag(bidirectional, "bidirectional")
+        self.num_directions = 2 if self.bidirectional else 1
+        self.precision = check_precision(precision)
+        # A lower bound, before the core lays out the table: its integers have 64 bits, Python's have no end.
+        weights = self.input_size + self.num_layers * self.hidden_size
+        check_count(self.num_directions * self.gate_count * self.hidden_size * weights, self.dtype)
+        self._allocate(init)
+
+    # The protocol
+
+    def __call__(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State]:
+        """
+        Inference: keeps nothing, drops nothing out.
+
+        Parameters
+        ----------
+        x : array-like
+            (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
+        state : array-like, or for LSTM a pair (h, c) of them, optional
+            (L*D, B, H), unbatched (L*D, H), entry `layer * directions + direction`. Default, and None in a
+            pair: zeros.
+
+        Returns
+        -------
+        y : ndarray
+            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction.
+        state : ndarray, or for LSTM a pair (h, c) of them
+            In the layout of the argument: after the last step (reverse direction: after step 0).
+
+        Raises
+        ------
+        TypeError
+            Arrays that are not of real numbers; a state of the wrong kind.
+        ValueError
+            Wrong rank or size; a finite value too large for the layer's dtype.
+        """
+        canonical, h0, c0, layout = self._canonical(x, state)
+        y, h, c = self._infer(canonical, h0, c0)
+        return layout.sequence_out(y), _user_state(h, c, layout)
+
+    def forward(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State, RecurrentTape]:
+        """
+        As calling the layer, with dropout between layers, and keeping a tape for `backward`.
+
+        Returns
+        -------
+        y, state
+            As above; y is a read-only view into the tape.
+        tape : RecurrentTape
+            What backward needs, open to view.
+        """
+        canonical, h0, c0, layout = self._canonical(x, state)
+        key = 0
+        if self.dropout and self.num_layers > 1:
+            key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
+        y, h, c, core_tape = self._forward(canonical, h0, c0, key)
+        return layout.sequence_out(y), _user_state(h, c, layout), RecurrentTape(self, core_tape, layout)
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: Any = None,
+        *,
+        steps: int | None = None,
+        need_dx: bool = True,
+    ) -> tuple[Floats | None, State]:
+        """
+        Backpropagation through time. Adds to `gradients`; dx and dstate are new arrays.
+
+        Parameters
+        ----------
+        tape : RecurrentTape
+            From this layer's `forward`.
+        dy : array-like, optional
+            dL/dy in the layout of y. Default: zeros.
+        dstate : array-like, or for LSTM a pair (dh, dc) of them, optional
+            dL/dstate in the layout of the state. Default, and None in a pair: zeros.
+        steps : int, optional
+            Go back at most so many steps from the end; earlier ones get dx = 0 and add nothing. Default: all.
+        need_dx : bool
+            False: None is returned for dx, and its product saved.
+
+        Returns
+        -------
+        dx : ndarray or None
+            In the layout of x.
+        dstate : ndarray, or for LSTM a pair (dh0, dc0) of them
+            Errors of the initial state.
+
+        Raises
+        ------
+        TypeError
+            Not a tape; arrays that are not of real numbers; `steps` not an int.
+        ValueError
+            A tape of another layer; wrong shapes; negative `steps`.
+
+        Notes
+        -----
+        Werbos (1990), Backpropagation through time: what it does and how to do it.
+        """
+        own = check_tape(tape, self, RecurrentTape)
+        layout, (T, B) = own.layout, own.core.shape
+        if dy is not None:
+            array = as_real(dy, "dy")
+            check_shape(array, "dy", layout.sequence_shape(T, B, self.num_directions * self.hidden_size))
+            dy = to_floats(layout.sequence_in(array), "dy", self.dtype)
+        dh, dc = self._canonical_state(dstate, "dstate", B, layout)
+        if steps is not None:
+            steps = min(integer(steps, "steps", 0), T)
+        dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx)
+        return None if dx is None else layout.sequence_out(dx), _user_state(dh0, dc0, layout)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "bias": self.bias,
+            "batch_first": self.batch_first,
+            "dropout": self.dropout,
+            "bidirectional": self.bidirectional,
+            "precision": self.precision,
+            "dtype": self.dtype.name,
+        }
+
+    # The native backend
+
+    def _infer(self, x: Floats, h0: Floats | None, c0: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+        return self._stack.infer(self.flat_parameters, x, h0, c0)
+
+    def _forward(
+        self, x: Floats, h0: Floats | None, c0: Floats | None, dropout_key: int
+    ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
+        return self._stack.forward(self.flat_parameters, x, h0, c0, self.dropout, dropout_key)
+
+    def _backward(
+        self,
+        core_tape: Any,
+        dy: Floats | None,
+        dh: Floats | None,
+        dc: Floats | None,
+        steps: int | None,
+        need_dx: bool,
+    ) -> tuple[Floats | None, Floats, Floats | None]:
+        return self._stack.backward(
+            self.flat_parameters, self.flat_gradients, core_tape, dy, dh, dc, steps, need_dx
+        )
+
+    # Parameters
+
+    def _table(self) -> Table:
+        self._stack = _core.Recurrent(
+            self.cell,
+            self.dtype.name,
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bidirectional,
+            self.bias,
+        )
+        return self._stack.parameters
+
+    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """PyTorch's: every tensor uniform in +-1/sqrt(hidden_size)."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        return self.rng.uniform(-bound, bound, shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_stack"]  # holds sizes only, and is made again with the table
+        return state
+
+    # Arguments
+
+    def _canonical(self, x: npt.ArrayLike, state: Any) -> tuple[Floats, Floats | None, Floats | None, Layout]:
+        """x (T, B, I), h0 and c0 (L*D, B, H) or None, and the layout that they came in."""
+        array = as_real(x, "x")
+        if array.ndim not in (2, 3) or array.shape[-1] != self.input_size:
+            batched = "(B, T, I)" if self.batch_first else "(T, B, I)"
+            raise ValueError(
+                f"x must have shape {batched}, or (T, I) unbatched, with I = input_size = {self.input_size}; "
+                f"got {array.shape}. Fix: pass 2 or 3 axes, the last of them {self.input_size} wide."
+            )
+        layout = Layout(self.batch_first, unbatched=array.ndim == 2)
+        canonical = to_floats(layout.sequence_in(array), "x", self.dtype)
+        return canonical, *self._canonical_state(state, "state", canonical.shape[1], layout), layout
+
+    def _canonical_state(
+        self, state: Any, name: str, B: int, layout: Layout
+    ) -> tuple[Floats | None, Floats | None]:
+        if state is None:
+            return None, None
+        shape = layout.state_shape(self.num_layers * self.num_directions, B, self.hidden_size)
+        if not self.has_cell_state:
+            return layout.state_in(as_floats(state, name, self.dtype, shape)), None
+        # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
+        if not isinstance(state, (tuple, list)):
+            raise TypeError(
+                f"{name} must be a pair (h, c); got {type(state).__name__}. Fix: pass a tuple of two arrays."
+            )
+        if len(state) != 2:
+            raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
+        h, c = (
+            None if part is None else layout.state_in(as_floats(part, f"{name}[{index}]", self.dtype, shape))
+            for index, part in enumerate(state)
+        )
+        return h, c
+
+
+def _user_state(h: Floats, c: Floats | None, layout: Layout) -> State:
+    return layout.state_out(h) if c is None else (layout.state_out(h), layout.state_out(c))

@@ -1,0 +1,263 @@
+"""Layers one after the other, with one flat vector over all their parameters."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.dropout import Dropout
+from bptt.layers.embedding import Embedding
+from bptt.layers.gru import GRU
+from bptt.layers.last import Last
+from bptt.layers.linear import Linear
+from bptt.layers.lstm import LSTM
+from bptt.layers.module import Module, Table
+from bptt.layers.rnn import RNN
+from bptt.layers.tape import SequentialTape, Tape, check_tape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(Module):
+    """
+    Each layer reads what the one before it returned.
+
+    The model takes over its layers' parameters into one flat vector of its own; the layers' views are
+    re-seated on it, so training the model trains the layers. Parameter names get the layer's index in front:
+    `0.weight_ih_l0`.
+
+    Parameters
+    ----------
+    *layers : Module
+        At least one; all with parameters of one dtype. A layer belongs to one model at a time.
+
+    Attributes
+    ----------
+    layers : tuple of Module
+        Also by index, `model[0]`.
+
+    Raises
+    ------
+    TypeError
+        Something that is not a layer.
+    ValueError
+        No layers, the same layer twice, a layer of another living model, or layers of different dtypes.
+
+    Notes
+    -----
+    The state is a tuple with one entry per layer, None for those that keep none.
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        _check_layers(layers)
+        # Layers without parameters take what the others have.
+        typed = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
+        super().__init__(typed[0], None)
+        self.layers = layers
+        count = sum(layer.parameter_count for layer in layers)
+        flat_parameters = aligned_zeros(count, self.dtype)
+        start = 0
+        for layer in layers:
+            stop = start + layer.parameter_count
+            flat_parameters[start:stop] = layer.flat_parameters
+            start = stop
+        self._bind(flat_parameters, aligned_zeros(count, self.dtype))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def __call__(self, x: Any, state: Any = None) -> tuple[Floats, tuple[Any, ...]]:
+        """
+        Inference, as each layer does it.
+
+        Parameters
+        ----------
+        x : array-like
+            What the first layer reads.
+        state : tuple, optional
+            One entry per layer, None for zeros and for layers without state. Default: all None.
+
+        Returns
+        -------
+        y : ndarray
+            What the last layer returns.
+        state : tuple
+            One entry per layer.
+        """
+        states = []
+        for index, (layer, layer_state) in enumerate(
+            zip(self.layers, self._per_layer(state, "state"), strict=True)
+        ):
+            with self._naming(index):
+                x, layer_state = layer(x, layer_state)
+            states.append(layer_state)
+        return x, tuple(states)
+
+    def forward(self, x: Any, state: Any = None) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
+        """As calling the model, with dropout, and keeping a tape for `backward`: (y, state, tape)."""
+        states, tapes = [], []
+        for index, (layer, layer_state) in enumerate(
+            zip(self.layers, self._per_layer(state, "state"), strict=True)
+        ):
+            with self._naming(index):
+                x, layer_state, tape = layer.forward(x, layer_state)
+            states.append(layer_state)
+            tapes.append(tape)
+        return x, tuple(states), SequentialTape(self, tuple(tapes))
+
+    def backward(
+        self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
+    ) -> tuple[Floats | None, tuple[Any, ...]]:
+        """
+        Errors back through all layers, last to first. Adds to `gradients`.
+
+        Parameters
+        ----------
+        tape : SequentialTape
+            From this model's `forward`.
+        dy : array-like, optional
+            dL/dy, of the shape of y. Default: zeros.
+        dstate : tuple, optional
+            One entry per layer, None for zeros and for layers without state. Default: all None.
+        need_dx : bool
+            False: return None for dx, which saves its computation where the first layer can.
+
+        Returns
+        -------
+        dx : ndarray or None
+            None also where x has no gradient, as for `Embedding`.
+        dstate : tuple
+            One entry per layer.
+
+        Raises
+        ------
+        TypeError
+            Not a tape; arrays that are not of real numbers.
+        ValueError
+            A tape of another model; wrong shapes.
+        """
+        own = check_tape(tape, self, SequentialTape)
+        dstates = self._per_layer(dstate, "dstate")
+        returned: list[Any] = [None] * len(self.layers)
+        for index in reversed(range(len(self.layers))):
+            with self._naming(index):
+                dy, returned[index] = self.layers[index].backward(
+                    own.tapes[index], dy, dstates[index], need_dx=need_dx or index > 0
+                )
+        return dy, tuple(returned)
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self.layers]}
+
+    @classmethod
+    def _build(cls, config: Mapping[str, Any]) -> Self:
+        if set(config) != {"layers"} or not isinstance(config["layers"], list):
+            raise ValueError(
+                f"config must hold one list, layers; got {sorted(config)}. Fix: pass config()'s value."
+            )
+        return cls(*map(_build_layer, config["layers"]))
+
+    def _table(self) -> Table:
+        return [
+            (f"{index}.{name}", view.shape)
+            for index, layer in enumerate(self.layers)
+            for name, view in layer.parameters.items()
+        ]
+
+    def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
+        super()._bind(flat_parameters, flat_gradients)
+        start = 0
+        for layer in self.layers:
+            stop = start + layer.parameter_count
+            layer._bind(flat_parameters[start:stop], flat_gradients[start:stop])
+            layer._model = weakref.ref(self)
+            start = stop
+
+    def _per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
+        if state is None:
+            return (None,) * len(self.layers)
+        if not isinstance(state, (tuple, list)):
+            raise TypeError(
+                f"{name} must be a tuple with one entry per layer; got {type(state).__name__}. "
+                "Fix: pass what the model returned, or None."
+            )
+        if len(state) != len(self.layers):
+            raise ValueError(
+                f"{name} must have one entry for each of {len(self.layers)} layers; got {len(state)}. "
+                "Fix: pass None for the layers without state."
+            )
+        return tuple(state)
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        """Say which layer complains: they all call their input x."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"in layer {index}, {self.layers[index].kind}: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _check_layers(layers: tuple[object, ...]) -> None:
+    if not layers:
+        raise ValueError(
+            "layers must be at least one layer; got none. Fix: Sequential(LSTM(8, 16), Linear(16, 2))."
+        )
+    typed: dict[str, int] = {}
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Module):
+            raise TypeError(
+                f"layers must be layers, one per argument; got {type(layer).__name__} at {index}. "
+                "Fix: Sequential(first, second), or Sequential(*layers) for a list."
+            )
+        if any(layer is earlier for earlier in layers[:index]):
+            raise ValueError(
+                f"layers must be different objects; got the same {layer.kind} twice, at {index} again. "
+                "Fix: build a second layer."
+            )
+        if layer._model is not None and layer._model() is not None:
+            raise ValueError(
+                f"layers must belong to no other model; got one that does, {layer.kind} at {index}. "
+                "Fix: pass copy.deepcopy(layer), or drop the other model."
+            )
+        if layer.parameter_count:
+            typed.setdefault(layer.dtype.name, index)
+    if len(typed) > 1:
+        got = ", ".join(f"{dtype} from layer {index} on" for dtype, index in typed.items())
+        raise ValueError(f"layers must have one dtype; got {got}. Fix: build all layers with the same dtype.")
+
+
+def _build_layer(entry: object) -> Module:
+    if (
+        not isinstance(entry, Mapping)
+        or set(entry) != {"kind", "config"}
+        or not isinstance(entry["config"], Mapping)
+    ):
+        raise ValueError("config must hold a kind and a config for each layer; got an entry that does not.")
+    kind = entry["kind"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(
+            f"kind must be one of {', '.join(KINDS)}; got {kind!r}. Fix: use one of these layers."
+        )
+    return KINDS[kind].from_config(entry["config"])
+
+
+KINDS: dict[str, type[Module]] = {
+    cls.__name__: cls for cls in (RNN, LSTM, GRU, Linear, Embedding, Dropout, Last, Sequential)
+}
+"""The classes that a checkpoint may name: nothing else is ever built from a file."""

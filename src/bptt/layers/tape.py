@@ -1,0 +1,135 @@
+"""What a forward pass keeps for its backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.layers.layout import Layout
+
+if TYPE_CHECKING:
+    from bptt.layers.module import Module
+    from bptt.layers.recurrent import Recurrent
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tape:
+    """
+    Ties what was kept to the layer that kept it.
+
+    A tape may be used for several backward passes, each of which adds to the gradients. It keeps a copy of an
+    input that could be written to, but not of the parameters: they must not change until backward has run.
+    """
+
+    owner: Module
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {self.owner!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerTape(Tape):
+    """Tape of a layer without time: what its backward pass needs, and the shapes of `dx` and `dy`."""
+
+    saved: Any
+    x_shape: tuple[int, ...]
+    y_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SequentialTape(Tape):
+    """Tape of a `Sequential`: `tapes` holds one tape per layer."""
+
+    tapes: tuple[Tape, ...]
+
+
+class CoreTape(Protocol):
+    """What a backend's tape shows: the compiled core's and the reference's look the same."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def c(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def gates(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    @property
+    def dh_norm(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def dc_norm(self) -> npt.NDArray[np.float64] | None: ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RecurrentTape(Tape):
+    """
+    Tape of an RNN, LSTM or GRU, open to view.
+
+    The views are read-only and always time first and batched, (T, B, ...), whatever layout the input had;
+    entry `layer * directions + direction` belongs to that layer and direction.
+    """
+
+    owner: Recurrent
+    core: CoreTape
+    layout: Layout
+
+    @property
+    def h(self) -> tuple[npt.NDArray[Any], ...]:
+        """Hidden states after every step: one (T, B, H) view per layer and direction."""
+        return tuple(self.core.h(*index) for index in self._indices())
+
+    @property
+    def c(self) -> tuple[npt.NDArray[Any], ...] | None:
+        """Cell states after every step: one (T, B, H) view per layer and direction; None unless LSTM."""
+        if not self.owner.has_cell_state:
+            return None
+        return tuple(self.core.c(*index) for index in self._indices())
+
+    @property
+    def gates(self) -> tuple[npt.NDArray[Any], ...]:
+        """
+        Activated gates at every step: one (T, B, G*H) view per layer and direction.
+
+        LSTM: i, f, g, o. GRU: r, z, n and W_hn h + b_hn. RNN: h itself.
+        """
+        return tuple(self.core.gates(*index) for index in self._indices())
+
+    @property
+    def dh_norm(self) -> npt.NDArray[np.float64] | None:
+        """
+        (L*D, T) after a backward pass, else None: the 2-norm over batch and units of the whole dL/dh_t.
+
+        The whole: what comes in at step t plus what flows back from step t+1.
+        """
+        return self.core.dh_norm
+
+    @property
+    def dc_norm(self) -> npt.NDArray[np.float64] | None:
+        """As `dh_norm`, of dL/dc_t; None unless LSTM."""
+        return self.core.dc_norm
+
+    def _indices(self) -> list[tuple[int, int]]:
+        owner = self.owner
+        return [
+            (layer, direction)
+            for layer in range(owner.num_layers)
+            for direction in range(owner.num_directions)
+        ]
+
+
+AnyTape = TypeVar("AnyTape", bound=Tape)
+
+
+def check_tape(tape: object, owner: Module, kind: type[AnyTape]) -> AnyTape:
+    """The tape, if `owner.forward` made it. TypeError: no tape. ValueError: another layer's."""
+    if not isinstance(tape, Tape):
+        raise TypeError(
+            f"tape must be the tape that forward returned; got {type(tape).__name__}. "
+            "Fix: y, state, tape = layer.forward(x)."
+        )
+    if tape.owner is not owner or not isinstance(tape, kind):
+        raise ValueError(
+            f"tape must come from this layer's own forward, {owner!r}; got one of {tape.owner!r}. "
+            "Fix: call backward on the layer whose forward made the tape."
+        )
+    return tape

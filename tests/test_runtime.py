@@ -1,0 +1,87 @@
+"""The package as seen from outside: what it exports, how fast it loads, threads and instruction sets."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+import bptt
+
+IMPORT_LIMIT_MS = 50
+"""What `import bptt` may add to `import numpy`."""
+
+
+def python(code: str, **environment: str) -> str:
+    """What the code prints in a fresh interpreter."""
+    command, surroundings = [sys.executable, "-c", code], os.environ | environment
+    result = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", bptt.__all__)
+def test_every_exported_name_is_there(name):
+    assert getattr(bptt, name) is not None
+    assert name in dir(bptt)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="'bptt' has no attribute 'LTSM'"):
+        _ = bptt.LTSM
+
+
+def test_data_is_importable_by_its_short_name():
+    from bptt.data import TextStream
+
+    assert bptt.data.TextStream is TextStream
+
+
+def test_import_loads_nothing_that_is_not_needed():
+    loaded = python("import bptt, sys; print(*sys.modules)").split()
+    late = {
+        "tqdm",
+        "safetensors",
+        "bptt.train",
+        "bptt.reference",
+        "bptt.testing",
+        "bptt.cli",
+        "bptt.diagnose",
+    }
+    extras = {"matplotlib", "torch", "onnx", "onnxruntime"}
+    assert (late | extras) & set(loaded) == set()
+
+
+def test_import_is_fast():
+    """The median of several runs: other work on the machine may slow any one of them."""
+    code = "import numpy, time; t = time.perf_counter(); import bptt; print(time.perf_counter() - t)"
+    times = [1000 * float(python(code)) for _ in range(5)]
+    assert statistics.median(times) < IMPORT_LIMIT_MS, times
+
+
+def test_threads_are_set_and_told():
+    for n in (1, 3):
+        bptt.set_num_threads(n)
+        assert bptt.get_num_threads() == n
+
+
+def test_the_environment_sets_threads_and_instruction_set():
+    code = "import bptt; print(bptt.get_num_threads(), bptt.isa())"
+    for isa in bptt.available_isas():
+        assert python(code, BPTT_NUM_THREADS="3", BPTT_ISA=isa).split() == ["3", isa]
+
+
+def test_every_instruction_set_can_be_chosen():
+    assert "generic" in bptt.available_isas()
+    for isa in bptt.available_isas():
+        bptt.use_isa(isa)
+        assert bptt.isa() == isa
+
+
+def test_build_config_is_told():
+    assert bptt.build_config()
+    assert bptt.runtime.thread_rule()
+    assert bptt.runtime.isa_rule()
