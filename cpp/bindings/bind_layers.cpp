@@ -47,7 +47,7 @@ py::object linear_backward(const py::array& x, const py::array& weight, const py
 void check_ids(const std::int64_t* ids, Index n, Index limit) {
   for (Index i = 0; i < n; ++i) {
     if (ids[i] < 0 || ids[i] >= limit) {
-      throw py::index_error("ids: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
+      throw std::invalid_argument("x: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
                             std::to_string(ids[i]) + " at position " + std::to_string(i));
     }
   }

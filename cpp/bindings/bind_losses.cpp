@@ -42,7 +42,7 @@ py::tuple cross_entropy(const py::array& logits, const py::array& target, const 
     const bool* kept = optional_data_of<bool>("mask", mask, {rows});
     for (Index i = 0; i < rows; ++i) {
       if ((!kept || kept[i]) && (args.labels[i] < 0 || args.labels[i] >= classes)) {
-        throw py::index_error("target: expected classes from 0 to " + std::to_string(classes - 1) + ", got " +
+        throw std::invalid_argument("target: expected classes from 0 to " + std::to_string(classes - 1) + ", got " +
                               std::to_string(args.labels[i]) + " at position " + std::to_string(i));
       }
     }

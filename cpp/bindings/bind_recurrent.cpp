@@ -56,10 +56,10 @@ class BoundRecurrent {
 
   py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
                      const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                     const std::optional<py::array>& dc, std::optional<Index> steps) const {
+                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
     if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
-    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, steps)
-                    : invert<double>(parameters, gradients, tape, dy, dh, dc, steps);
+    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, steps, need_dx)
+                    : invert<double>(parameters, gradients, tape, dy, dh, dc, steps, need_dx);
   }
 
  private:
@@ -120,7 +120,7 @@ class BoundRecurrent {
   template <class T>
   py::tuple invert(const py::array& parameters, py::array& gradients, BoundTape& bound,
                    const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                   const std::optional<py::array>& dc, std::optional<Index> steps) const {
+                   const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     const Shape state = state_shape(tape.batch);
     BackwardArgs<T> args{};
@@ -135,10 +135,11 @@ class BoundRecurrent {
     if (args.steps < tape.time && net_->directions == 2) {
       throw std::invalid_argument("steps: truncation needs a network of one direction");
     }
-    const NewArray<T> dx({tape.time, tape.batch, net_->input});
+    std::optional<NewArray<T>> dx;
+    if (need_dx) dx.emplace(Shape{tape.time, tape.batch, net_->input});
     const NewArray<T> dh0(state);
     const NewArray<double> dh_norm({state[0], tape.time});
-    args.dx = dx.data();
+    args.dx = dx ? dx->data() : nullptr;
     args.dh0 = dh0.data();
     args.dh_norm = dh_norm.data();
     std::optional<NewArray<T>> dc0;
@@ -156,7 +157,7 @@ class BoundRecurrent {
       bound.dc_norm = dc_norm->array;
       bound.dc_norm.attr("setflags")(py::arg("write") = false);
     }
-    return py::make_tuple(dx.array, dh0.array, dc0 ? py::object(dc0->array) : py::none());
+    return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array, dc0 ? py::object(dc0->array) : py::none());
   }
 
   std::shared_ptr<const Recurrent> net_;
@@ -234,7 +235,7 @@ void bind_recurrent(py::module_& m) {
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
-           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none());
+           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true);
 }
 
 }  // namespace bptt::bindings

@@ -18,7 +18,7 @@ struct Work {
   Index input;
   const T* x;   // (T, B, input)
   const T* dy;  // (T, B, D * H) or null, this direction's columns
-  T* dx;        // (T, B, input)
+  T* dx;        // (T, B, input) or null: not asked for
   const T* h;   // of slot 0, this direction's columns
   const T* gates;
   const T* c;
@@ -102,12 +102,12 @@ class BackwardPass {
       }
       w.dy = layer + 1 == net_.layers ? args_.dy : upper_dx_;
       if (w.dy) w.dy += d * net_.hidden;
-      w.dx = d == 0 ? dx : reverse_dx_.data();
+      w.dx = d == 0 || !dx ? dx : reverse_dx_.data();
       w.h = kept.h.data() + d * net_.hidden;
       w.gates = kept.directions[static_cast<std::size_t>(d)].gates.data();
       w.c = kept.directions[static_cast<std::size_t>(d)].c.data();
       w.packed_hh = Buffer<T>(k_.packed_size(recurrent_shape_));
-      w.packed_ih = Buffer<T>(k_.packed_size({columns(), input, 1}));
+      if (dx) w.packed_ih = Buffer<T>(k_.packed_size({columns(), input, 1}));
       w.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
       w.dh = Buffer<T>(batch_ * net_.hidden);
       if (net_.traits.has_carry) w.carry = Buffer<T>(batch_ * net_.hidden);
@@ -129,6 +129,7 @@ class BackwardPass {
     args.panel_begin = panels.begin;
     args.panel_end = panels.end;
     k_.pack(args);
+    if (!w.dx) return;
 
     args.shape = {columns(), w.input, 1};
     args.source = w.parameters.weight_ih;
@@ -280,6 +281,7 @@ class BackwardPass {
       });
     }
 
+    if (!w.dx) return;
     const Range mine = crew.share_of(rows);
     Product<T> q{};
     q.rows = mine.end - mine.begin;
@@ -358,6 +360,7 @@ class BackwardPass {
   // Both directions' input gradients together, then through the dropout below. False if there was nothing to do.
   bool finish_input(Index layer, const Crew& crew) {
     const bool dropped = layer > 0 && tape_.dropout > 0;
+    if (layer == 0 && !args_.dx) return false;
     if (net_.directions == 1 && !dropped) return false;
     if (interrupt_.stopped()) return true;
     const Work<T>& w = work(layer, 0);
@@ -396,6 +399,12 @@ class BackwardPass {
 
 template <class T>
 void backward(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt) {
+  if (tape.batch == 0) {
+    const auto size = static_cast<std::size_t>(net.layers * net.directions * tape.time) * sizeof(double);
+    std::memset(args.dh_norm, 0, size);
+    if (args.dc_norm) std::memset(args.dc_norm, 0, size);
+    return;
+  }
   BackwardPass<T>(net, args, tape, interrupt).run();
 }
 

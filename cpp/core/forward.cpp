@@ -275,13 +275,13 @@ class ForwardPass {
 
 template <class T>
 void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt) {
-  ForwardPass<T>(net, args, nullptr, interrupt).run();
+  if (args.batch > 0) ForwardPass<T>(net, args, nullptr, interrupt).run();
 }
 
 template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt) {
   tape.x = args.x;
-  ForwardPass<T>(net, args, &tape, interrupt).run();
+  if (args.batch > 0) ForwardPass<T>(net, args, &tape, interrupt).run();
 }
 
 template void infer(const Recurrent&, const ForwardArgs<float>&, Interrupt&);

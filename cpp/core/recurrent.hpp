@@ -100,7 +100,7 @@ struct BackwardArgs {
   const T* dy;    // (T, B, D * H) or null: zero
   const T* dh;    // (L * D, B, H) or null
   const T* dc;
-  T* dx;          // (T, B, I)
+  T* dx;          // (T, B, I) or null
   T* dh0;         // (L * D, B, H)
   T* dc0;         // or null
   double* dh_norm;  // (L * D, T)

@@ -98,6 +98,13 @@ BPTT_INLINE Vec<T> power_of_two(Bits<T> n) {
   return reinterpret_cast<Vec<T>>((n << C::mantissa) + C::one);
 }
 
+// s (1 + p) for a power of two s: one rounding either way, but an unfused s p could be subnormal and lost.
+template <class T>
+BPTT_INLINE Vec<T> scaled(Vec<T> s, Vec<T> p) {
+  if constexpr (kFused) return fma(s, p, s);
+  return (1 + p) * s;
+}
+
 template <class T>
 BPTT_INLINE Vec<T> exp(Vec<T> x) {
   using C = ExpConstants<T>;
@@ -118,7 +125,7 @@ BPTT_INLINE Vec<T> sigmoid(Vec<T> x) {
   a = select<T>(a > C::normal, broadcast(C::normal), a);
   const auto [n, p] = reduce_exp<T>(-a);
   const Vec<T> s = power_of_two<T>(n);
-  const Vec<T> e = fma(s, p, s);
+  const Vec<T> e = scaled<T>(s, p);
   // The smaller of the two results, e / (1 + e), keeps its relative accuracy to the end. What the rounding of
   // 1 + e lost is put back to first order, with 1/sum = 1 - ratio: worth up to one ULP.
   const Vec<T> sum = 1 + e;
@@ -135,7 +142,7 @@ BPTT_INLINE Vec<T> tanh(Vec<T> x) {
   a = select<T>(a > C::tanh_is_one, broadcast(C::tanh_is_one), a);
   const auto [n, p] = reduce_exp<T>(a + a);
   const Vec<T> s = power_of_two<T>(n);
-  const Vec<T> large = copy_sign<T>(1 - 2 / (fma(s, p, s) + 1), x);
+  const Vec<T> large = copy_sign<T>(1 - 2 / (scaled<T>(s, p) + 1), x);
   const Vec<T> square = x * x;
   const Vec<T> small = fma(x * square, polynomial<T>(square, C::tanh_odd), x);
   return select<T>(a < C::tanh_small, small, large);

@@ -77,6 +77,13 @@ BPTT_INLINE void store(T* p, Vec<T> x) {
   *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = x;
 }
 
+// Whether fma rounds once.
+#if defined(BPTT_ISA_GENERIC) && !defined(__aarch64__)
+inline constexpr bool kFused = false;
+#else
+inline constexpr bool kFused = true;
+#endif
+
 BPTT_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
 #if defined(BPTT_ISA_AVX512)
   return _mm512_fmadd_ps(a, b, c);

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "lstm_peephole", "gru"]
 
 class Recurrent:
-    """The contract of a stack of recurrent layers: sizes and where each parameter lies. Holds no parameters."""
+    """The contract of a stack of recurrent layers: sizes, and where each parameter lies in a flat vector."""
 
     def __init__(
         self,
@@ -53,8 +53,9 @@ class Recurrent:
         dh: Floats | None,
         dc: Floats | None,
         steps: int | None = None,
-    ) -> tuple[Floats, Floats, Floats | None]:
-        """-> dx (T, B, I), dh0, dc0. Adds to `gradients`. `steps`: go back at most so many from the end."""
+        need_dx: bool = True,
+    ) -> tuple[Floats | None, Floats, Floats | None]:
+        """-> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`. `steps`: go back at most so many."""
 
 class Tape:
     """What one forward pass keeps for its backward pass. Every array is a read-only view."""
@@ -84,17 +85,17 @@ def linear_backward(
     """Adds to dweight and dbias; returns dx (N, I)."""
 
 def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
-    """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises IndexError naming its position."""
+    """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises ValueError naming its position."""
 
 def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) -> None: ...
 def dropout_forward(x: Floats, p: float, key: int) -> Floats:
-    """x * mask, mask 0 or 1/(1-p), element j kept when uniform(key, j) >= p. Backward is the same call on dy."""
+    """x * mask: 0 or 1/(1-p), element j kept when uniform(key, j) >= p. Backward is the same call on dy."""
 
 # Losses: the mean over unmasked rows (elements), and its gradient. mask is bool, (N,) or None.
 def cross_entropy(
     logits: Floats, target: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_] | None, need_gradient: bool
 ) -> tuple[float, Floats | None]:
-    """logits (N, C), target (N,). A target outside 0..C-1 in an unmasked row raises IndexError."""
+    """logits (N, C), target (N,). A target outside 0..C-1 in an unmasked row raises ValueError."""
 
 def mean_squared_error(
     y: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None, need_gradient: bool
@@ -116,15 +117,37 @@ def first_nonfinite(x: Floats) -> int:
     """Index of the first inf or NaN, -1 if none."""
 
 def sgd_step(
-    p: Floats, g: Floats, velocity: Floats | None, lr: float, momentum: float, nesterov: bool, weight_decay: float
+    p: Floats,
+    g: Floats,
+    velocity: Floats | None,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
 ) -> None: ...
 def rmsprop_step(
-    p: Floats, g: Floats, square: Floats, velocity: Floats | None, lr: float, decay: float, momentum: float,
-    epsilon: float, weight_decay: float,
+    p: Floats,
+    g: Floats,
+    square: Floats,
+    velocity: Floats | None,
+    lr: float,
+    decay: float,
+    momentum: float,
+    epsilon: float,
+    weight_decay: float,
 ) -> None: ...
 def adam_step(
-    p: Floats, g: Floats, m: Floats, v: Floats, lr: float, beta1: float, beta2: float, epsilon: float,
-    weight_decay: float, decoupled: bool, step: int,
+    p: Floats,
+    g: Floats,
+    m: Floats,
+    v: Floats,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
 ) -> None:
     """step counts from 1. decoupled: AdamW."""
 

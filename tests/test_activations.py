@@ -1,0 +1,99 @@
+"""exp, sigmoid and tanh of every instruction set, against the standard library in higher precision.
+
+The bounds are those stated in cpp/kernels/math.hpp. float32 is compared with float64 NumPy, float64 with
+numpy.longdouble; where that has no more digits than float64 the comparison is one ULP looser, which is NumPy's own
+error.
+"""
+
+import numpy as np
+import pytest
+from tests.cells import ISAS
+
+import bptt
+from bptt import _core
+
+MAX_ULP = {"exp": 1.5, "sigmoid": 2.0, "tanh": 2.0}
+RANGE = {  # of the claim
+    ("exp", np.float32): (-87.0, 88.7),
+    ("sigmoid", np.float32): (-87.0, 1e30),
+    ("tanh", np.float32): (-1e30, 1e30),
+    ("exp", np.float64): (-708.0, 709.7),
+    ("sigmoid", np.float64): (-708.0, 1e300),
+    ("tanh", np.float64): (-1e300, 1e300),
+}
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    bptt.use_isa(request.param)
+
+
+def exact(name, x):
+    if name == "exp":
+        return np.exp(x)
+    if name == "tanh":
+        return np.tanh(x)
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def samples(dtype, low, high):
+    """Every size of number: uniform over the range that matters, dense around 0, and each binade."""
+    rng = np.random.default_rng(0)
+    top = np.log2(min(-low if low < 0 else high, high, 1e4))
+    magnitudes = np.exp2(rng.uniform(-100, top, 200_000))
+    parts = [
+        rng.uniform(max(low, -100), min(high, 100), 400_000),
+        rng.uniform(-1, 1, 400_000),
+        rng.normal(size=200_000) * 4,
+        magnitudes * rng.choice([-1, 1], magnitudes.size),
+        [0.0, -0.0, low, high],
+    ]
+    x = np.concatenate(parts).astype(dtype)
+    return x[(x >= low) & (x <= high)]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", list(MAX_ULP))
+def test_error_stays_within_the_stated_ulp(name, dtype):
+    x = samples(dtype, *RANGE[name, dtype])
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    truth = exact(name, x.astype(wide))
+    # Results below the smallest normal number may be flushed: not part of the claim.
+    normal = np.abs(truth) >= np.finfo(dtype).tiny
+    ulp = np.spacing(np.abs(truth[normal]).astype(dtype)).astype(wide)
+    error = np.abs(_core.activation(name, x)[normal].astype(wide) - truth[normal]) / ulp
+    own = 0 if np.finfo(wide).eps < np.finfo(dtype).eps else 1
+    assert error.max() <= MAX_ULP[name] + own, x[normal][error.argmax()]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_limits(dtype):
+    x = np.array([-np.inf, np.inf, np.nan, 0.0, -0.0], dtype)
+    np.testing.assert_array_equal(_core.activation("exp", x), np.array([0, np.inf, np.nan, 1, 1], dtype))
+    np.testing.assert_array_equal(_core.activation("tanh", x), np.array([-1, 1, np.nan, 0, -0.0], dtype))
+    sigmoid = _core.activation("sigmoid", x)
+    assert 0 <= sigmoid[0] < 2 * np.finfo(dtype).tiny
+    np.testing.assert_array_equal(sigmoid[1:], np.array([1, np.nan, 0.5, 0.5], dtype))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tails_touch_nothing_else(dtype):
+    """Every length up to two vectors and a bit, at every misalignment, with a sentinel on both sides."""
+    rng = np.random.default_rng(1)
+    whole = rng.normal(size=64).astype(dtype)
+    truth = _core.activation("tanh", whole)
+    for start in range(4):
+        for length in range(34):
+            part = whole[start : start + length]
+            before = whole.copy()
+            np.testing.assert_array_equal(_core.activation("tanh", part), truth[start : start + length])
+            np.testing.assert_array_equal(whole, before)
+            scaled = whole.copy()
+            _core.clip_value(scaled[start : start + length], 0.1)
+            np.testing.assert_array_equal(scaled[start : start + length], np.clip(part, -0.1, 0.1).astype(dtype))
+            np.testing.assert_array_equal(scaled[:start], whole[:start])
+            np.testing.assert_array_equal(scaled[start + length :], whole[start + length :])
