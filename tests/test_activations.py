@@ -1,8 +1,8 @@
 """exp, sigmoid and tanh of every instruction set, against the standard library in higher precision.
 
 The bounds are those stated in cpp/kernels/math.hpp. float32 is compared with float64 NumPy, float64 with
-numpy.longdouble; where that has no more digits than float64 the comparison is one ULP looser, which is NumPy's own
-error.
+numpy.longdouble; where that has no more digits than float64 the comparison is one ULP looser, which is
+NumPy's own error.
 """
 
 import numpy as np
@@ -94,6 +94,8 @@ def test_tails_touch_nothing_else(dtype):
             np.testing.assert_array_equal(whole, before)
             scaled = whole.copy()
             _core.clip_value(scaled[start : start + length], 0.1)
-            np.testing.assert_array_equal(scaled[start : start + length], np.clip(part, -0.1, 0.1).astype(dtype))
+            np.testing.assert_array_equal(
+                scaled[start : start + length], np.clip(part, -0.1, 0.1).astype(dtype)
+            )
             np.testing.assert_array_equal(scaled[:start], whole[:start])
             np.testing.assert_array_equal(scaled[start + length :], whole[start + length :])

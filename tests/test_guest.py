@@ -1,0 +1,130 @@
+"""A polite guest: what the library leaves alone in its process, and that it survives what happens there."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from tests.cells import CELLS, build
+
+import bptt
+
+X = np.random.default_rng(0).normal(size=(40, 64, 48)).astype(np.float32)
+
+
+def step(layer):
+    """One training step of work that a team of threads is given, and its gradient."""
+    layer.zero_grad()
+    y, _, tape = layer.forward(X)
+    layer.backward(tape, np.ones_like(y))
+    return layer.flat_gradients.copy()
+
+
+def python(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, **options
+    ).stdout
+
+
+def in_child(queue):
+    bptt.set_num_threads(2)
+    queue.put(step(build("lstm", 48, 64)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_computes_the_same():
+    bptt.set_num_threads(2)
+    expected = step(build("lstm", 48, 64))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(queue,))
+    child.start()
+    try:
+        np.testing.assert_array_equal(queue.get(timeout=60), expected)
+    finally:
+        child.join(60)
+    assert child.exitcode == 0
+
+
+def test_no_threads_before_work_needs_them():
+    code = "import bptt, os; print(len(os.listdir('/proc/self/task')))"
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("only Linux lists a process's threads here")
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # NumPy's own threads are not ours
+    assert int(python(code, env=environment)) == 1
+
+
+def test_subnormal_numbers_survive_outside():
+    smallest = np.float32(1e-45)
+    step(build("gru", 48, 64))
+    assert smallest + np.float32(0) == smallest
+    assert np.float32(1e-30) * np.float32(1e-10) != 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_may_share_a_layer_for_inference(cell):
+    bptt.set_num_threads(2)
+    layer = build(cell, 48, 64)
+    expected, _ = layer(X)
+    wrong = []
+
+    def work():
+        for _ in range(5):
+            y, _ = layer(X)
+            if not np.array_equal(y, expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_ctrl_c_stops_a_long_call_and_the_layer_stays_usable():
+    layer = build("lstm", 1, 256)
+    x = np.zeros((30_000, 4, 1), np.float32)
+    before = layer.flat_parameters.copy()
+    started = time.perf_counter()
+    layer(x)
+    whole = time.perf_counter() - started
+    timer = threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        layer(x)
+    stopped_after = time.perf_counter() - started
+    timer.join()
+    assert stopped_after < whole * 0.8  # within the call, not at its end
+    np.testing.assert_array_equal(layer.flat_parameters, before)
+    y, _ = layer(x[:2])
+    assert np.isfinite(y).all()
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads the resident size from /proc")
+def test_memory_does_not_grow():
+    layer = build("lstm", 8, 16)
+    x = np.zeros((5, 2, 8), np.float32)
+
+    def many(calls):
+        for _ in range(calls):
+            y, _, tape = layer.forward(x)
+            layer.backward(tape, y)
+        gc.collect()
+        return resident_bytes()
+
+    settled = many(500)
+    assert many(10_000) - settled < 1 << 20  # 10,000 leaked tapes would be some 30 MB
