@@ -48,7 +48,7 @@ void check_ids(const std::int64_t* ids, Index n, Index limit) {
   for (Index i = 0; i < n; ++i) {
     if (ids[i] < 0 || ids[i] >= limit) {
       throw std::invalid_argument("x: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
-                            std::to_string(ids[i]) + " at position " + std::to_string(i));
+                                  std::to_string(ids[i]) + " at position " + std::to_string(i));
     }
   }
 }

@@ -43,7 +43,7 @@ py::tuple cross_entropy(const py::array& logits, const py::array& target, const 
     for (Index i = 0; i < rows; ++i) {
       if ((!kept || kept[i]) && (args.labels[i] < 0 || args.labels[i] >= classes)) {
         throw std::invalid_argument("target: expected classes from 0 to " + std::to_string(classes - 1) + ", got " +
-                              std::to_string(args.labels[i]) + " at position " + std::to_string(i));
+                                    std::to_string(args.labels[i]) + " at position " + std::to_string(i));
       }
     }
     return mean_loss<T>(args, logits, mask, 1, need_gradient, kernels<T>().cross_entropy);
@@ -78,8 +78,8 @@ void bind_losses(py::module_& m) {
   m.def("mean_squared_error", &elementwise<&Kernels<float>::squared_error, &Kernels<double>::squared_error>,
         py::arg("y"), py::arg("target"), py::arg("mask"), py::arg("need_gradient"));
   m.def("binary_cross_entropy",
-        &elementwise<&Kernels<float>::binary_cross_entropy, &Kernels<double>::binary_cross_entropy>,
-        py::arg("logits"), py::arg("target"), py::arg("mask"), py::arg("need_gradient"));
+        &elementwise<&Kernels<float>::binary_cross_entropy, &Kernels<double>::binary_cross_entropy>, py::arg("logits"),
+        py::arg("target"), py::arg("mask"), py::arg("need_gradient"));
 }
 
 }  // namespace bptt::bindings

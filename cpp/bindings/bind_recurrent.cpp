@@ -157,7 +157,8 @@ class BoundRecurrent {
       bound.dc_norm = dc_norm->array;
       bound.dc_norm.attr("setflags")(py::arg("write") = false);
     }
-    return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array, dc0 ? py::object(dc0->array) : py::none());
+    return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array,
+                          dc0 ? py::object(dc0->array) : py::none());
   }
 
   std::shared_ptr<const Recurrent> net_;
@@ -216,8 +217,8 @@ void bind_recurrent(py::module_& m) {
   py::class_<BoundTape>(m, "Tape")
       .def_property_readonly("shape",
                              [](const BoundTape& bound) {
-                               return std::visit(
-                                   [](const auto& tape) { return py::make_tuple(tape.time, tape.batch); }, bound.tape);
+                               return std::visit([](const auto& tape) { return py::make_tuple(tape.time, tape.batch); },
+                                                 bound.tape);
                              })
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))

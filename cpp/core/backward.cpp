@@ -36,20 +36,11 @@ template <class T>
 class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
-      : net_(net),
-        args_(args),
-        tape_(tape),
-        interrupt_(interrupt),
-        k_(kernels<T>()),
-        time_(tape.time),
-        batch_(tape.batch),
-        first_(std::max<Index>(0, tape.time - args.steps)),
-        width_(net.directions * net.hidden),
-        dgates_row_(net.traits.dgates * net.hidden),
-        schedule_(net, time_ - first_, batch_, sizeof(T)),
+      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), time_(tape.time),
+        batch_(tape.batch), first_(std::max<Index>(0, tape.time - args.steps)), width_(net.directions * net.hidden),
+        dgates_row_(net.traits.dgates * net.hidden), schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
-        recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1},
-        panels_(k_.panel_count(recurrent_shape_)) {}
+        recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1}, panels_(k_.panel_count(recurrent_shape_)) {}
 
   void run() {
     for (Index layer = net_.layers - 1; layer >= 0; --layer) prepare(layer);

@@ -31,15 +31,9 @@ template <class T>
 class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
-      : net_(net),
-        args_(args),
-        tape_(tape),
-        interrupt_(interrupt),
-        k_(kernels<T>()),
-        schedule_(net, args.time, args.batch, sizeof(T)),
-        chunk_(std::min(args.time, schedule_.chunk_steps())),
-        width_(net.directions * net.hidden),
-        input_shape_{0, net.traits.gates * net.hidden, 1},
+      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()),
+        schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.chunk_steps())),
+        width_(net.directions * net.hidden), input_shape_{0, net.traits.gates * net.hidden, 1},
         recurrent_shape_{net.hidden, net.hidden, net.traits.gates} {}
 
   void run() {
@@ -220,8 +214,8 @@ class ForwardPass {
     k_.product(p);
   }
 
-  void step(const Work<T>& w, const Course& course, Index t, Index origin, Index c_slot, Split split,
-            const Crew& crew, Index panels) const {
+  void step(const Work<T>& w, const Course& course, Index t, Index origin, Index c_slot, Split split, const Crew& crew,
+            Index panels) const {
     if (split == Split::nobody && !crew.leads()) return;
     const Range rows = split == Split::rows ? crew.share_of(args_.batch) : Range{0, args_.batch};
     const Range units = split == Split::units ? crew.share_of(panels) : Range{0, panels};

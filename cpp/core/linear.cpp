@@ -110,8 +110,8 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
   });
 }
 
-#define BPTT_INSTANTIATE(T)                                   \
-  template void linear_forward(const LinearArgs<T>&, T*);     \
+#define BPTT_INSTANTIATE(T)                               \
+  template void linear_forward(const LinearArgs<T>&, T*); \
   template void linear_backward(const LinearArgs<T>&, const T*, T*, T*, T*);
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)

@@ -34,13 +34,8 @@ void check_positive(const char* name, Index value) {
 
 Recurrent::Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional,
                      bool with_bias)
-    : traits(kCellTraits[static_cast<int>(cell)]),
-      input(input_size),
-      hidden(hidden_size),
-      layers(num_layers),
-      directions(bidirectional ? 2 : 1),
-      bias(with_bias),
-      parameter_count(0) {
+    : traits(kCellTraits[static_cast<int>(cell)]), input(input_size), hidden(hidden_size), layers(num_layers),
+      directions(bidirectional ? 2 : 1), bias(with_bias), parameter_count(0) {
   check_positive("input_size", input_size);
   check_positive("hidden_size", hidden_size);
   check_positive("num_layers", num_layers);
@@ -103,9 +98,9 @@ Tape<T>::Tape(const Recurrent& net, Index steps, Index rows) : time(steps), batc
   }
 }
 
-#define BPTT_INSTANTIATE(T)                                                                               \
-  template DirectionParameters<T> direction_parameters(const Recurrent&, T*, Index, Index);              \
-  template DirectionParameters<const T> direction_parameters(const Recurrent&, const T*, Index, Index);  \
+#define BPTT_INSTANTIATE(T)                                                                             \
+  template DirectionParameters<T> direction_parameters(const Recurrent&, T*, Index, Index);             \
+  template DirectionParameters<const T> direction_parameters(const Recurrent&, const T*, Index, Index); \
   template struct Tape<T>;
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)

@@ -32,8 +32,8 @@ class Schedule {
  public:
   Schedule(const Recurrent& net, Index time, Index batch, std::size_t element)
       : directions_(static_cast<int>(net.directions)), batch_(batch) {
-    const double step = 2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) *
-                        static_cast<double>(net.hidden + net.input);
+    const double step =
+        2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) * static_cast<double>(net.hidden + net.input);
     const double total = step * static_cast<double>(time * net.layers * net.directions);
     recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * element;
     step_flops_ = step;

@@ -53,8 +53,8 @@ struct Lstm {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
-                                 SquareSum& dh_squares, SquareSum& dc_squares) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh, SquareSum& dh_squares,
+                                 SquareSum& dc_squares) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     const Vec<T> i = load_first<T>(gates_at, n);
     const Vec<T> f = load_first<T>(gates_at + s.hidden, n);

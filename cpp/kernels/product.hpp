@@ -18,9 +18,7 @@ struct Panel {
   Index units;
 
   BPTT_INLINE Index column(int v) const { return first + v * column_step; }
-  BPTT_INLINE int valid(int v) const {
-    return static_cast<int>(minimum(kLanes<T>, units - first - v * unit_step));
-  }
+  BPTT_INLINE int valid(int v) const { return static_cast<int>(minimum(kLanes<T>, units - first - v * unit_step)); }
 };
 
 template <class T>
@@ -133,7 +131,7 @@ void product(const Product<T>& args) {
 inline constexpr Index kLeftRows = 40 * kPackedRows;
 
 template <class T>
-inline constexpr Index kTransposedScratch = kDepthBlock * (kLeftRows + kPlainVectors * kLanes<T>) + 2 * kLanes<T>;
+inline constexpr Index kTransposedScratch = kDepthBlock * (kLeftRows + kPlainVectors * kLanes<T>)+2 * kLanes<T>;
 
 template <class T>
 void transposed_product(const TransposedProduct<T>& args) {

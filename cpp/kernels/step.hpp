@@ -56,8 +56,8 @@ void backward_step(const BackwardStep<T>& s) {
         io.out[v] = s.dh + panel.column(v);
         io.init[v] = nullptr;
       }
-      multiply_panel(panel, s.rows, shape.depth, s.dgates_next + CellStage::recurrent_column(s.hidden),
-                     s.dgates_row, s.u, io);
+      multiply_panel(panel, s.rows, shape.depth, s.dgates_next + CellStage::recurrent_column(s.hidden), s.dgates_row,
+                     s.u, io);
     }
     for (Index row = 0; row < s.rows; ++row) {
       SquareSum dh_squares, dc_squares;

@@ -104,10 +104,14 @@ BPTT_INLINE const TileFunction<T>* tiles_of(int vectors) {
   static constexpr TileRow<T, 3, PackedA> three;
   static constexpr TileRow<T, 4, PackedA> four;
   switch (vectors) {
-    case 1: return one.by_rows;
-    case 2: return two.by_rows;
-    case 3: return three.by_rows;
-    default: return four.by_rows;
+    case 1:
+      return one.by_rows;
+    case 2:
+      return two.by_rows;
+    case 3:
+      return three.by_rows;
+    default:
+      return four.by_rows;
   }
 }
 

@@ -15,9 +15,8 @@ BPTT_INLINE void for_each_vector(Index n, F f) {
 
 template <class T, Vec<T> (*Function)(Vec<T>)>
 void apply(Index n, const T* x, T* y) {
-  for_each_vector<T>(n, [&](Index i, auto lanes) {
-    store_first<T>(y + i, Function(load_first<T>(x + i, lanes)), lanes);
-  });
+  for_each_vector<T>(n,
+                     [&](Index i, auto lanes) { store_first<T>(y + i, Function(load_first<T>(x + i, lanes)), lanes); });
 }
 
 template <class T>
@@ -35,9 +34,8 @@ double sum_of_squares(Index n, const T* x) {
 
 template <class T>
 void scale(Index n, T factor, T* x) {
-  for_each_vector<T>(n, [&](Index i, auto lanes) {
-    store_first<T>(x + i, load_first<T>(x + i, lanes) * factor, lanes);
-  });
+  for_each_vector<T>(n,
+                     [&](Index i, auto lanes) { store_first<T>(x + i, load_first<T>(x + i, lanes) * factor, lanes); });
 }
 
 template <class T>

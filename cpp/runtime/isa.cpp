@@ -6,9 +6,9 @@
 
 namespace bptt {
 
-#define BPTT_DECLARE(name)                     \
-  namespace name {                             \
-  extern const Kernels<float> kernels_float32; \
+#define BPTT_DECLARE(name)                      \
+  namespace name {                              \
+  extern const Kernels<float> kernels_float32;  \
   extern const Kernels<double> kernels_float64; \
   }
 BPTT_DECLARE(generic)
@@ -37,8 +37,7 @@ const Isa kIsas[] = {
     {"avx512",
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("fma");
+              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
      },
      &avx512::kernels_float32, &avx512::kernels_float64},
 #endif

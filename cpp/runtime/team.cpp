@@ -132,8 +132,6 @@ void Barrier::wait_for_others() {
   }
 }
 
-void detail::run_team(int wanted, void (*call)(void*, int, int), void* context) {
-  team().run(wanted, call, context);
-}
+void detail::run_team(int wanted, void (*call)(void*, int, int), void* context) { team().run(wanted, call, context); }
 
 }  // namespace bptt

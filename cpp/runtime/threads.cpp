@@ -112,8 +112,8 @@ int get_num_threads() {
 
 void set_num_threads(int n) {
   if (n < 1 || n > kMaxThreads) {
-    throw std::invalid_argument("n: expected a number of threads from 1 to " + std::to_string(kMaxThreads) +
-                                ", got " + std::to_string(n));
+    throw std::invalid_argument("n: expected a number of threads from 1 to " + std::to_string(kMaxThreads) + ", got " +
+                                std::to_string(n));
   }
   const std::lock_guard lock(mutex);
   setting() = {n, "set_num_threads"};
