@@ -1,0 +1,52 @@
+"""Training: losses, optimisers, clipping, data, the loop, checkpoints."""
+
+from bptt.train import data
+from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Update
+from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
+from bptt.train.clip import (
+    ClipNorm,
+    Clipped,
+    ClipValue,
+    Guard,
+    NonFiniteError,
+    clip_by_norm,
+    clip_by_value,
+)
+from bptt.train.history import History
+from bptt.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from bptt.train.optim import SGD, Adam, AdamW, Optimizer, RMSProp
+from bptt.train.progress import ProgressBar
+from bptt.train.trainer import Trainer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "ClipNorm",
+    "ClipValue",
+    "Clipped",
+    "CrossEntropy",
+    "EarlyStopping",
+    "Guard",
+    "History",
+    "Loss",
+    "MeanSquaredError",
+    "NonFiniteError",
+    "Optimizer",
+    "ProgressBar",
+    "RMSProp",
+    "Saved",
+    "Trainer",
+    "Update",
+    "clip_by_norm",
+    "clip_by_value",
+    "data",
+    "load",
+    "read_checkpoint",
+    "save",
+]

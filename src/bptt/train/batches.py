@@ -1,0 +1,125 @@
+"""Reading batches as users hand them over, and cutting them into windows of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import as_real
+from bptt.layers import Embedding, Module, Recurrent, Sequential
+
+_KEYS = ("x", "target", "mask")
+_PLANNED = ("lengths", "reset")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch, or one window of it: arrays whose layout the model knows."""
+
+    x: npt.NDArray[Any]
+    target: npt.NDArray[Any] | None = None
+    mask: npt.NDArray[Any] | None = None
+
+
+class Layout:
+    """Where a model's inputs have their time axis, and whether its state may be carried over.
+
+    Parameters
+    ----------
+    model : Module
+    """
+
+    def __init__(self, model: Module) -> None:
+        parts = list(leaves(model))
+        recurrent = [part for part in parts if isinstance(part, Recurrent)]
+        self.forward_only = not any(part.bidirectional for part in recurrent)
+        self._batch_first = any(part.batch_first for part in recurrent)
+        self._features = 0 if isinstance(parts[0], Embedding) else 1
+
+    def time_axis(self, x: npt.NDArray[Any]) -> int:
+        """0, or 1 for a batch (B, T, ...); an unbatched sequence has its time axis first."""
+        return 1 if self._batch_first and x.ndim - self._features == 2 else 0
+
+    def tokens(self, x: npt.NDArray[Any]) -> int:
+        """Steps times rows."""
+        return int(np.prod(x.shape[: x.ndim - self._features]))
+
+    def windows(self, batch: Batch, steps: int | None) -> Iterator[tuple[Batch, int, float]]:
+        """Windows of `steps` steps, the last may be shorter; None: the batch whole.
+
+        With each comes its first step, and the share of the batch that lies before its end.
+
+        Raises
+        ------
+        ValueError
+            More than one window of a batch whose target or mask lacks the time axis.
+        """
+        axis = self.time_axis(batch.x)
+        T = batch.x.shape[axis] if batch.x.ndim else 1  # a lone number: the model says what is wrong
+        if steps is None or steps >= T:
+            yield batch, 0, 1.0
+            return
+        for name, array in (("target", batch.target), ("mask", batch.mask)):
+            if array is not None and (array.ndim <= axis or array.shape[axis] != T):
+                raise ValueError(
+                    f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
+                    f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
+                )
+        for start in range(0, T, steps):
+            cut = (slice(None),) * axis + (slice(start, start + steps),)
+            target = None if batch.target is None else batch.target[cut]
+            mask = None if batch.mask is None else batch.mask[cut]
+            yield Batch(batch.x[cut], target, mask), start, min(start + steps, T) / T
+
+
+def leaves(model: Module) -> Iterator[Module]:
+    """The layers of a model, nested ones included, in order."""
+    if isinstance(model, Sequential):
+        for layer in model.layers:
+            yield from leaves(layer)
+    else:
+        yield model
+
+
+def read_batch(item: object, *, need_target: bool) -> Batch:
+    """A batch from `(x, target)` or a mapping with x, target and mask; without `need_target`, from x
+    alone too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Neither of these; an unknown or missing key.
+    """
+    if isinstance(item, Mapping):
+        given = dict(item)
+    elif isinstance(item, (tuple, list)) and len(item) in (2, 3):
+        given = dict(zip(("x", "target", "lengths"), item, strict=False))
+    elif not need_target and not isinstance(item, (tuple, list)):
+        given = {"x": item}
+    else:
+        came = (
+            f"{type(item).__name__} of {len(item)}"
+            if isinstance(item, (tuple, list))
+            else type(item).__name__
+        )
+        raise TypeError(
+            f"data must give batches (x, target) or dicts with x, target and mask; got a {came}. "
+            "Fix: wrap the arrays, data=[(x, target)]."
+        )
+    for name in given:
+        if name in _PLANNED and given[name] is not None:
+            raise ValueError(
+                f"{name} in a batch is not built yet. Fix: pass a mask, or sequences of one length."
+            )
+        if name not in (*_KEYS, *_PLANNED):
+            raise ValueError(
+                f"a batch may hold {', '.join(_KEYS)}; got {name!r}. Fix: rename or leave it out."
+            )
+    missing = [name for name in ("x", "target")[: 1 + need_target] if given.get(name) is None]
+    if missing:
+        raise ValueError(f"a batch must hold {missing[0]!r}; got {sorted(map(str, given))}. Fix: add it.")
+    return Batch(**{name: as_real(given[name], name) for name in _KEYS if given.get(name) is not None})

@@ -1,0 +1,265 @@
+"""A model in one safetensors file: no pickle, nothing executed, nothing half-written.
+
+The tensors carry the parameters' names. The file's metadata hold, under "bptt", a JSON text with the
+format, the version, the model's kind and configuration, the optimiser's kind and step and the caller's
+own values; under "sha256", a sum over that text and every tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from bptt._version import __version__
+from bptt.layers import KINDS, Module
+from bptt.train import files
+from bptt.train.optim import Optimizer
+
+FORMAT = 1
+HEADER_LIMIT = 16 * 2**20
+"""Bytes: bounds what is parsed before anything is known of a file."""
+
+_ITEM_SIZE = {"F32": 4, "F64": 8}
+_OPTIMIZER = "optimizer."
+
+
+class CheckpointError(ValueError):
+    """The file is no whole, unchanged checkpoint that this version can read."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    model : Module
+        With the saved parameters.
+    optimizer : dict or None
+        For `Optimizer.load_state_dict`; None if no optimiser was saved.
+    extra : dict
+        The caller's own values.
+    """
+
+    model: Module
+    optimizer: dict[str, Any] | None
+    extra: dict[str, Any]
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: Module,
+    *,
+    optimizer: Optimizer | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model to one file, whole or not at all.
+
+    The bytes go to a new file beside `path`, are flushed to the disk and read back as `read_checkpoint`
+    does; only then the new file takes the old one's place. Whatever fails, and whenever, `path` holds
+    the old file or the new one.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        By custom ending in `.safetensors`. A symbolic link is followed.
+    model : Module
+        Of the kinds that this package defines.
+    optimizer : Optimizer, optional
+        Its state goes into the file too.
+    extra : mapping of str to JSON values, optional
+        Comes back from `read_checkpoint`: a vocabulary, a step, a note. Tuples come back as lists.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a model; `extra` is not a mapping of JSON values.
+    CheckpointError
+        A model that could not be loaded again.
+    OSError
+        The file cannot be written.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
+        )
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": {"kind": model.kind, "config": model.config()},
+        "optimizer": None,
+        "extra": _json_values(extra),
+    }
+    # All of them are contiguous: safetensors would write wrong bytes for others (its issue 825).
+    tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
+        tensors |= {_OPTIMIZER + name: vector for name, vector in state.items()}
+    text = json.dumps(about)
+    content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
+    try:
+        files.replace(Path(os.path.realpath(path)), content, _read)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} was not written, for it could not be loaded again: it {error}"
+        ) from None
+
+
+def load(path: str | os.PathLike[str]) -> Module:
+    """The model of a checkpoint; raises as `read_checkpoint` does."""
+    return read_checkpoint(path).model
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
+    """Everything that a checkpoint holds.
+
+    The configuration is checked, and its sizes against the file's, before memory is taken for the
+    model. Only the package's own kinds of layers are built.
+
+    Raises
+    ------
+    CheckpointError
+        No checkpoint, cut short, changed since it was written, or written by a newer version.
+    OSError
+        The file cannot be read.
+    """
+    try:
+        return _read(Path(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from None
+
+
+def _read(path: Path) -> Saved:
+    """As read_checkpoint; the errors' messages lack the subject."""
+    with path.open("rb") as file:
+        prefix, header = _read_header(file)
+        metadata = header.pop("__metadata__", None)
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("bptt"), str):
+            raise CheckpointError("is not a checkpoint of bptt: it says nothing about a model")
+        about = _parse_about(metadata["bptt"])
+        sizes = {name: _byte_size(entry) for name, entry in header.items()}
+        if len(prefix) + sum(sizes.values()) != os.fstat(file.fileno()).st_size:
+            raise CheckpointError("is cut short or has bytes too many; restore it from a copy")
+        model = _build(about["model"], header)
+        content = prefix + file.read()
+    try:
+        tensors = safetensors.numpy.load(content)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"is not a whole safetensors file: {error}") from None
+    if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
+        raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
+    vectors = {name: tensors.pop(name).copy() for name in list(tensors) if name.startswith(_OPTIMIZER)}
+    try:
+        model.load_state_dict(tensors)
+    except ValueError as error:
+        raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
+    state = about["optimizer"]
+    if state is not None:
+        state = {**state, **{name.removeprefix(_OPTIMIZER): vector for name, vector in vectors.items()}}
+    return Saved(model, state, about["extra"])
+
+
+def _read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of a safetensors file up to its tensors, and the JSON object in them."""
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
+    if length is None or not 2 <= length <= HEADER_LIMIT:
+        raise CheckpointError(
+            f"is no safetensors file, or one with a header of more than {HEADER_LIMIT} bytes"
+        )
+    text = file.read(length)
+    if len(text) < length:
+        raise CheckpointError("is cut short inside its header; restore it from a copy")
+    return start + text, _json_object(text, "its header")
+
+
+def _parse_about(text: str) -> dict[str, Any]:
+    about = _json_object(text.encode("utf-8", "surrogatepass"), "what it says about its model")
+    form, version = about.get("format"), about.get("version")
+    if form != FORMAT:
+        raise CheckpointError(
+            f"has format {form!r:.40}, written by version {version!r:.40}; this is version {__version__}, "
+            f"which reads format {FORMAT}; upgrade bptt"
+        )
+    if set(about) != {"format", "version", "model", "optimizer", "extra"}:
+        raise CheckpointError(f"is damaged: it tells {sorted(about)!r:.200} about its model")
+    optimizer = about["optimizer"]
+    if not (isinstance(about["extra"], dict) and (optimizer is None or isinstance(optimizer, dict))):
+        raise CheckpointError("is damaged: optimizer and extra must be JSON objects")
+    return about
+
+
+def _json_object(text: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"is damaged: {what} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"is damaged: {what} is not a JSON object")
+    return value
+
+
+def _shape(entry: object) -> list[int]:
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        raise CheckpointError("is damaged: a tensor has no shape")
+    return shape
+
+
+def _byte_size(entry: object) -> int:
+    dtype = entry.get("dtype") if isinstance(entry, dict) else None
+    if not isinstance(dtype, str) or dtype not in _ITEM_SIZE:
+        raise CheckpointError(
+            f"holds a tensor of type {dtype!r:.40}; only {', '.join(_ITEM_SIZE)} belong in it"
+        )
+    return math.prod(_shape(entry)) * _ITEM_SIZE[dtype]
+
+
+def _build(description: object, header: Mapping[str, object]) -> Module:
+    """The model described, with no more parameters than the header has tensors for."""
+    if not isinstance(description, dict) or set(description) != {"kind", "config"}:
+        raise CheckpointError("is damaged: it describes no model")
+    kind, config = description["kind"], description["config"]
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
+        raise CheckpointError(f"describes a model of kind {kind!r:.40}; known are {', '.join(KINDS)}")
+    count = sum(math.prod(_shape(entry)) for name, entry in header.items() if not name.startswith(_OPTIMIZER))
+    try:
+        return KINDS[kind].from_config(config, parameter_count=count)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"describes a {kind} that cannot be built: {error!s:.500}") from None
+
+
+def _digest(text: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    total = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\n{name} {tensor.dtype.name} {tensor.shape}\n".encode("utf-8", "surrogatepass"))
+        total.update(tensor.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _json_values(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    if extra is None:
+        return {}
+    if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
+        raise TypeError(
+            f"extra must be a mapping of str to JSON values; got {type(extra).__name__} {extra!r:.80}"
+        )
+    try:
+        return json.loads(json.dumps(dict(extra), allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(
+            f"extra must hold JSON values only; {error}. Fix: turn arrays into lists."
+        ) from None

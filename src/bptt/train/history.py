@@ -1,0 +1,66 @@
+"""What a training run leaves behind: one number per update and per validation, as arrays."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.train.callbacks import Update
+
+_PER_UPDATE: dict[str, type[np.generic]] = {
+    "loss": np.float64,
+    "grad_norm": np.float64,
+    "clipped": np.bool_,
+    "lr": np.float64,
+    "epoch": np.int64,
+}
+_PER_VALIDATION: dict[str, type[np.generic]] = {"validation_loss": np.float64, "validation_step": np.int64}
+
+
+class History(Mapping[str, npt.NDArray[Any]]):
+    """A mapping from names to arrays; `len(history["loss"])` updates were made.
+
+    Per update: `loss` (of that batch or window), `grad_norm` (2-norm of the whole gradient before
+    clipping, not finite where the gradient was not), `clipped` (True where clipping changed the
+    gradient), `lr`, `epoch` (from 0). Per validation: `validation_loss` and `validation_step`, the number
+    of updates made before it.
+    """
+
+    def __init__(self) -> None:
+        # Eight bytes a number: a long run makes millions.
+        self._columns = {name: array("d") for name in (*_PER_UPDATE, *_PER_VALIDATION)}
+
+    def add(self, update: Update) -> None:
+        """Append one update."""
+        for name in _PER_UPDATE:
+            self._columns[name].append(getattr(update, name))
+
+    def add_validation(self, loss: float) -> None:
+        """Append one validation loss, made after the updates so far."""
+        self._columns["validation_loss"].append(loss)
+        self._columns["validation_step"].append(len(self._columns["loss"]))
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        dtype = {**_PER_UPDATE, **_PER_VALIDATION}[name]
+        return np.array(self._columns[name], dtype=dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Plain lists of Python numbers under the same names, for `json.dump` and the like."""
+        return {name: values.tolist() for name, values in self.items()}
+
+    def __repr__(self) -> str:
+        updates, loss = len(self._columns["loss"]), self._columns["loss"]
+        validations = self._columns["validation_loss"]
+        last = f", last loss {loss[-1]:.4g}" if loss else ""
+        valid = f", last validation loss {validations[-1]:.4g}" if validations else ""
+        return f"History({updates} updates{last}{valid})"

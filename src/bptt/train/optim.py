@@ -1,0 +1,267 @@
+"""Gradient steps over a model's one flat parameter vector, in order of increasing complexity.
+
+Defaults and update rules are PyTorch's, so that a run can be compared step by step. The updates run in
+the core.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bptt import _core
+from bptt.arguments import flag
+from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.module import Module
+from bptt.train._check import real
+
+SMALLEST_EPSILON = 1e-30
+"""Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
+
+Rate: TypeAlias = float | Callable[[int], float]
+
+
+class Optimizer(ABC):
+    """One optimiser serves one model: its state vectors are laid out like the model's parameters.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule: `lr(n)` is the rate of the update that n updates came before.
+    weight_decay : float
+        Factor of the L2 term added to the gradient.
+    vectors : tuple of str
+        Names of the state vectors.
+
+    Attributes
+    ----------
+    steps : int
+        Updates made so far.
+    """
+
+    def __init__(self, lr: Rate, weight_decay: float, vectors: tuple[str, ...]) -> None:
+        self.lr = lr
+        self.weight_decay = real(weight_decay, "weight_decay", 0.0)
+        self.steps = 0
+        self._vectors = vectors
+        self._state: dict[str, Floats] = {}
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update. Setting it takes a number or a schedule."""
+        return real(self._lr(self.steps), f"lr({self.steps})", 0.0) if callable(self._lr) else self._lr
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._lr = value if callable(value) else real(value, "lr", 0.0)
+
+    def step(self, model: Module) -> None:
+        """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.
+
+        Raises
+        ------
+        ValueError
+            The model has another number of parameters, or another dtype, than the one before.
+        """
+        parameters, gradients = model.flat_parameters, model.flat_gradients
+        if not self._state:
+            self._state = {name: aligned_zeros(parameters.size, parameters.dtype) for name in self._vectors}
+        for vector in self._state.values():
+            if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
+                raise ValueError(
+                    f"model must be the one this {type(self).__name__} belongs to, of {vector.size} "
+                    f"parameters in {vector.dtype}; got {parameters.size} in {parameters.dtype}. "
+                    "Fix: make one optimizer per model."
+                )
+        self._update(parameters, gradients, self.lr)
+        self.steps += 1
+
+    @abstractmethod
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+        """One call of the core, in place."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """`kind`, `steps`, and copies of the state vectors by name (none before the first step)."""
+        vectors = {name: vector.copy() for name, vector in self._state.items()}
+        return {"kind": type(self).__name__, "steps": self.steps, **vectors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+
+        Raises
+        ------
+        ValueError
+            The state of another kind of optimiser; a vector missing or unknown; not float vectors of
+            one length.
+        """
+        kind, steps = state.get("kind"), state.get("steps")
+        if kind != type(self).__name__:
+            raise ValueError(
+                f"state must be that of a {type(self).__name__}; got that of {kind!r}. Fix: make a {kind}."
+            )
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+            raise ValueError(
+                f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass a whole state_dict."
+            )
+        found = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
+        if set(found) != set(self._vectors) and (found or steps):
+            raise ValueError(
+                f"state must hold the vectors {sorted(self._vectors)}; got {sorted(found)}. "
+                f"Fix: load into a {kind} made with the same options."
+            )
+        forms = {(array.shape, array.dtype) for array in found.values()}
+        if len(forms) > 1 or any(len(shape) != 1 or dtype not in ("f4", "f8") for shape, dtype in forms):
+            raise ValueError(
+                "state must hold float32 or float64 vectors of one length; got "
+                f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. Fix: pass a whole state_dict."
+            )
+        copies: dict[str, Floats] = {}
+        for name, array in found.items():
+            copies[name] = aligned_zeros(array.size, array.dtype)
+            copies[name][...] = array
+        self._state, self.steps = copies, steps
+
+
+class SGD(Optimizer):
+    """v = momentum v + g;  p -= lr v, or with `nesterov` p -= lr (g + momentum v).
+
+    Parameters
+    ----------
+    lr, weight_decay
+        As for Optimizer.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Sutskever et al. 2013, in PyTorch's form; needs momentum.
+    """
+
+    def __init__(
+        self, lr: Rate = 1e-3, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        self.momentum = real(momentum, "momentum", 0.0, 1.0)
+        self.nesterov = flag(nesterov, "nesterov")
+        if self.nesterov and not self.momentum:
+            raise ValueError(
+                "nesterov needs a momentum > 0; got 0. Fix: pass momentum=0.9, or nesterov=False."
+            )
+        super().__init__(lr, weight_decay, ("velocity",) if self.momentum else ())
+
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+        velocity = self._state.get("velocity")
+        _core.sgd_step(parameters, gradients, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
+
+
+class RMSProp(Optimizer):
+    """s = decay s + (1 - decay) g^2;  u = g / (sqrt(s) + epsilon);  v = momentum v + u;  p -= lr v.
+
+    Tieleman and Hinton 2012.
+
+    Parameters
+    ----------
+    lr, weight_decay
+        As for Optimizer.
+    decay : float
+        In [0, 1).
+    momentum : float
+        In [0, 1).
+    epsilon : float
+        At least 1e-30; outside the root, as in PyTorch.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        *,
+        decay: float = 0.99,
+        momentum: float = 0.0,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.decay = real(decay, "decay", 0.0, 1.0)
+        self.momentum = real(momentum, "momentum", 0.0, 1.0)
+        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        super().__init__(lr, weight_decay, ("square", "velocity") if self.momentum else ("square",))
+
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+        square, velocity = self._state["square"], self._state.get("velocity")
+        _core.rmsprop_step(
+            parameters,
+            gradients,
+            square,
+            velocity,
+            lr,
+            self.decay,
+            self.momentum,
+            self.epsilon,
+            self.weight_decay,
+        )
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr m^ / (sqrt(v^) + epsilon), m^ = m / (1
+    - b1^n).
+
+    Kingma and Ba 2015, arXiv:1412.6980.
+
+    Parameters
+    ----------
+    lr, weight_decay
+        As for Optimizer.
+    betas : pair of float
+        (b1, b2), each in [0, 1).
+    epsilon : float
+        At least 1e-30; outside the root.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be a pair of numbers; got {betas!r}. Fix: pass betas=(0.9, 0.999).")
+        self.betas = (real(betas[0], "betas[0]", 0.0, 1.0), real(betas[1], "betas[1]", 0.0, 1.0))
+        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        super().__init__(lr, weight_decay, ("m", "v"))
+
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+        m, v = self._state["m"], self._state["v"]
+        _core.adam_step(
+            parameters,
+            gradients,
+            m,
+            v,
+            lr,
+            *self.betas,
+            self.epsilon,
+            self.weight_decay,
+            self.decoupled,
+            self.steps + 1,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p -= lr weight_decay p, beside Adam's step on the plain gradient.
+
+    Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters as for Adam.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(lr, betas=betas, epsilon=epsilon, weight_decay=weight_decay)

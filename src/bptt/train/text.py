@@ -1,0 +1,259 @@
+"""Texts as streams of characters."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import size
+from bptt.arrays import as_ids
+from bptt.train._check import real
+
+Ids = npt.NDArray[np.int64]
+
+
+class Vocabulary:
+    """The symbols of a character-level model; the id of a symbol is its place in `symbols`.
+
+    Parameters
+    ----------
+    symbols : str
+        At least two characters, each once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a str; fewer than two characters, or one of them twice.
+    """
+
+    def __init__(self, symbols: str) -> None:
+        if not isinstance(symbols, str):
+            raise TypeError(
+                f'symbols must be a str; got {type(symbols).__name__}. Fix: pass "".join(symbols).'
+            )
+        self.symbols = symbols
+        self._codes = _codes(symbols)
+        self._order = np.argsort(self._codes)
+        self._sorted = self._codes[self._order]
+        if len(symbols) < 2 or (self._sorted[1:] == self._sorted[:-1]).any():
+            raise ValueError(
+                f"symbols must be at least 2 characters, each once; got {symbols!r:.80}. "
+                "Fix: use Vocabulary.of(text)."
+            )
+
+    @classmethod
+    def of(cls, text: str) -> Vocabulary:
+        """The characters of `text` in the order of their code points.
+
+        Raises
+        ------
+        ValueError
+            An empty text, or one with a single symbol.
+        """
+        found = np.unique(_codes(text))
+        if len(found) < 2:
+            came = f"only {text[0]!r}" if text else "an empty text"
+            raise ValueError(
+                f"text must hold at least 2 different symbols; got {came}. Fix: take a text in which "
+                "there is something to predict."
+            )
+        return cls(_text(found))
+
+    def encode(self, text: str) -> Ids:
+        """Ids (len(text),), int64.
+
+        Raises
+        ------
+        ValueError
+            A character that the vocabulary lacks, named with its position.
+        """
+        codes = _codes(text)
+        place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
+        unknown = np.flatnonzero(self._sorted[place] != codes)
+        if len(unknown):
+            at = int(unknown[0])
+            raise ValueError(
+                f"text must hold only the {len(self)} symbols of the vocabulary; got {text[at]!r} at "
+                f"position {at}. Fix: take it out, or make the vocabulary of a text that has it."
+            )
+        return self._order[place].astype(np.int64, copy=False)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """The text of integer ids of any shape, read in C order.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Not integers; an id outside 0 ... len - 1.
+        """
+        flat = as_ids(ids, "ids").reshape(-1) if np.size(ids) else np.zeros(0, np.int64)
+        outside = flat[(flat < 0) | (flat >= len(self))]
+        if len(outside):
+            raise ValueError(
+                f"ids must lie in 0..{len(self) - 1}; got {outside[0]}. Fix: use the one that made them."
+            )
+        return _text(self._codes[flat])
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.symbols!r})"
+
+
+class TextStream:
+    """A text cut into `batch_size` rows that are read side by side; the target is the next character.
+
+    Row b holds the symbols from b*n to (b+1)*n - 1, where n = (symbols - 1) // batch_size. A batch is
+    `(x, target)`, both int64 (T, B), T = `steps` except in the last, which holds what is left of the rows.
+
+    Parameters
+    ----------
+    path_or_text : str or os.PathLike
+        A PathLike is a file. A str is a file where one of that name exists, else the text itself; one that
+        looks like a file's name (a folder or a suffix, no white space) and is none raises FileNotFoundError.
+    batch_size, steps : int
+        B rows, and T steps of one batch.
+    vocabulary : Vocabulary, optional
+        Use these symbols (those of a trained model, say) instead of the text's own.
+    encoding : str
+        Of the file. Its line ends become "\\n".
+
+    Attributes
+    ----------
+    vocabulary : Vocabulary
+    ids : ndarray of int64 (symbols,)
+        The whole text.
+
+    Raises
+    ------
+    OSError
+        The file is missing or cannot be read.
+    ValueError
+        Another encoding; an empty text; only one symbol; an unknown symbol; fewer symbols than
+        batch_size * steps + 1.
+    """
+
+    carries_state = True
+
+    def __init__(
+        self,
+        path_or_text: str | os.PathLike[str],
+        batch_size: int,
+        steps: int,
+        *,
+        vocabulary: Vocabulary | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
+        text, self._source = _read(path_or_text, encoding)
+        self.batch_size = size(batch_size, "batch_size")
+        self.steps = size(steps, "steps")
+        try:
+            self.vocabulary = Vocabulary.of(text) if vocabulary is None else vocabulary
+            self._take(self.vocabulary.encode(text))
+        except ValueError as error:
+            raise ValueError(f"{self._source}: {error}") from None
+
+    def _take(self, ids: Ids) -> None:
+        need = self.batch_size * self.steps + 1
+        if len(ids) < need:
+            raise ValueError(
+                f"batch_size {self.batch_size} x steps {self.steps} needs a text of at least {need} symbols; "
+                f"got {len(ids)}. Fix: take fewer rows or steps, or more text."
+            )
+        self.ids = ids
+        self._row = (len(ids) - 1) // self.batch_size
+
+    def split(self, validation: float = 0.1) -> tuple[TextStream, TextStream]:
+        """Two streams: the text without its last part, and that part.
+
+        Parameters
+        ----------
+        validation : float
+            The last part's share of the symbols, in (0, 1).
+
+        Raises
+        ------
+        TypeError, ValueError
+            Not such a number; a part too short for batch_size * steps + 1.
+        """
+        share = real(validation, "validation", 0.0, 1.0, above=True)
+        cut = len(self.ids) - round(len(self.ids) * share)
+        return self._part("training", self.ids[:cut]), self._part("validation", self.ids[cut:])
+
+    def _part(self, name: str, ids: Ids) -> TextStream:
+        part = copy.copy(self)
+        part._source = f"{name} part of {self._source}"
+        try:
+            part._take(ids)
+        except ValueError as error:
+            raise ValueError(f"{part._source}: {error}") from None
+        return part
+
+    def encode(self, text: str) -> Ids:
+        """As Vocabulary.encode."""
+        return self.vocabulary.encode(text)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """As Vocabulary.decode."""
+        return self.vocabulary.decode(ids)
+
+    def __len__(self) -> int:
+        return -(-self._row // self.steps)
+
+    def __iter__(self) -> Iterator[tuple[Ids, Ids]]:
+        used = self.batch_size * self._row
+        x = self.ids[:used].reshape(self.batch_size, self._row)
+        target = self.ids[1 : used + 1].reshape(self.batch_size, self._row)
+        for start in range(0, self._row, self.steps):
+            window = slice(start, start + self.steps)
+            yield np.ascontiguousarray(x[:, window].T), np.ascontiguousarray(target[:, window].T)
+
+    def __repr__(self) -> str:
+        return (
+            f"TextStream({self._source}: {len(self.ids)} symbols, {len(self.vocabulary)} different, "
+            f"in {len(self)} batches of {self.steps} x {self.batch_size})"
+        )
+
+
+def _codes(text: str) -> npt.NDArray[np.uint32]:
+    # Lone surrogates are characters to Python: let them through.
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _text(codes: npt.NDArray[np.uint32]) -> str:
+    return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def _read(path_or_text: str | os.PathLike[str], encoding: str) -> tuple[str, str]:
+    """The text, and what messages call it."""
+    if isinstance(path_or_text, os.PathLike):
+        return _read_file(Path(path_or_text), encoding)
+    if not isinstance(path_or_text, str):
+        raise TypeError(
+            f"path_or_text must be a path or a str; got {type(path_or_text).__name__}. "
+            "Fix: pass a pathlib.Path, or the text itself."
+        )
+    # No file system in use allows names above 255 bytes; asking about a whole book is an error in itself.
+    name_like = 0 < len(path_or_text) <= 255 and not re.search(r"[\n\r\0]", path_or_text)
+    if name_like and os.path.lexists(path_or_text):
+        return _read_file(Path(path_or_text), encoding)
+    if name_like and re.fullmatch(r"\S+\.\w{1,8}|\S*[/\\]\S*", path_or_text):
+        raise FileNotFoundError(f"there is no file {path_or_text}. Fix: check its name and folder.")
+    return path_or_text, "text, there being no file of this name" if name_like else "text"
+
+
+def _read_file(path: Path, encoding: str) -> tuple[str, str]:
+    try:
+        return path.read_text(encoding=encoding), str(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be {encoding} text; got something else at byte {error.start}. "
+            "Fix: pass its own encoding."
+        ) from None

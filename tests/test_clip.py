@@ -1,0 +1,203 @@
+"""Clipping by value and by norm, for gradients of any size, and the policies for non-finite ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import bptt
+from bptt.train import ClipNorm, ClipValue, Guard, NonFiniteError
+
+DTYPES = ("float32", "float64")
+
+
+def model(dtype: str = "float32") -> bptt.Sequential:
+    """Names with a layer in front, recurrent weights in two layers and directions, a layer without any."""
+    return bptt.Sequential(
+        bptt.LSTM(3, 5, 2, bidirectional=True, peephole=True, dtype=dtype, seed=1),
+        bptt.Linear(10, 2, dtype=dtype, seed=2),
+    )
+
+
+def filled(dtype: str = "float32", size: float = 1.0) -> bptt.Sequential:
+    net = model(dtype)
+    net.flat_gradients[:] = size * np.random.default_rng(3).uniform(-1, 1, net.parameter_count)
+    return net
+
+
+def exact_norm(*arrays: np.ndarray) -> float:
+    """Free of overflow, and rounded once."""
+    return math.hypot(*(float(v) for array in arrays for v in array.flat))
+
+
+def tolerance(dtype: str, count: int) -> float:
+    """Relative: one rounding of each entry, and a float64 sum over `count` squares."""
+    return 2 * float(np.finfo(dtype).eps) + math.log2(count + 1) * float(np.finfo(np.float64).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_by_value(dtype: str) -> None:
+    net = filled(dtype)
+    before = net.flat_gradients.copy()
+    bptt.clip_by_value(net, 0.25)
+    np.testing.assert_array_equal(net.flat_gradients, np.clip(before, -0.25, 0.25))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["array", "mapping", "model"])
+def test_by_norm_scales_everything_by_one_factor(form: str, dtype: str) -> None:
+    net = filled(dtype)
+    before = net.flat_gradients.copy()
+    gradients = {"array": net.flat_gradients, "mapping": net.gradients, "model": net}[form]
+    norm = bptt.clip_by_norm(gradients, 0.5)
+    close = tolerance(dtype, before.size)
+    assert isinstance(norm, float)
+    assert norm == pytest.approx(exact_norm(before), rel=close)
+    assert exact_norm(net.flat_gradients) == pytest.approx(0.5, rel=close)
+    np.testing.assert_allclose(net.flat_gradients, before * np.float64(0.5 / norm), rtol=close)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_norm_within_the_limit_changes_no_bit(dtype: str) -> None:
+    net = filled(dtype)
+    before = net.flat_gradients.copy()
+    norm = bptt.clip_by_norm(net, 1e9)
+    assert bptt.clip_by_norm(net, norm) == norm
+    np.testing.assert_array_equal(net.flat_gradients, before)
+    clipped = ClipNorm(norm)(net)
+    assert (clipped.norm, clipped.clipped, clipped.update) == (norm, False, True)
+    clipped = ClipNorm(np.nextafter(norm, 0))(net)
+    assert clipped.clipped
+
+
+# Sizes whose squares, whose sum, or whose factor down to the limit leave the range of the type.
+HUGE = [("float32", 1e30), ("float32", 3e38), ("float64", 1e30), ("float64", 1e200), ("float64", 1.7e308)]
+
+
+@pytest.mark.parametrize("limit", [5.0, 1e-3])
+@pytest.mark.parametrize(("dtype", "size"), HUGE)
+def test_huge_gradients_keep_their_direction(dtype: str, size: float, limit: float) -> None:
+    net = filled(dtype, size)
+    direction = net.flat_gradients.astype(np.float64) / size
+    norm = bptt.clip_by_norm(net, limit)
+    close = tolerance(dtype, direction.size)
+    # Beyond the largest float64 the norm reads inf, and the direction is kept all the same.
+    assert norm == pytest.approx(exact_norm(direction) * size, rel=2 * close)
+    assert (norm == math.inf) == (size == 1.7e308)
+    expected = direction / exact_norm(direction) * limit
+    np.testing.assert_allclose(net.flat_gradients, expected, rtol=4 * close, atol=np.finfo(dtype).tiny)
+
+
+def test_zero_and_empty_gradients() -> None:
+    assert bptt.clip_by_norm(np.zeros(5), 1.0) == 0.0
+    assert bptt.clip_by_norm({}, 1.0) == 0.0
+    assert bptt.clip_by_norm(np.zeros((0, 3), np.float32), 1.0) == 0.0
+    bptt.clip_by_value(np.zeros((0, 3), np.float32), 1.0)
+    assert ClipValue(1.0)(bptt.Dropout(0.5)).norm == 0.0
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [(0.25, True), (1.0, False), (1e9, False)])
+def test_clip_value_tells_whether_it_clipped(limit: float, clipped: bool) -> None:
+    net = filled()
+    before = net.flat_gradients.copy()
+    told = ClipValue(limit)(net)
+    assert told.norm == pytest.approx(exact_norm(before), rel=tolerance("float32", before.size))
+    assert (told.clipped, told.update) == (clipped, True)
+    np.testing.assert_array_equal(net.flat_gradients, np.clip(before, -limit, limit))
+
+
+CLIPS = {
+    "guard": Guard,
+    "value": lambda **policy: ClipValue(0.1, **policy),
+    "norm": lambda **policy: ClipNorm(0.1, **policy),
+}
+BAD = (np.nan, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("clip", CLIPS)
+def test_raise_names_every_parameter_and_changes_nothing(clip: str, bad: float) -> None:
+    for name in model().gradients:
+        net = filled()
+        index = tuple(size - 1 for size in net.gradients[name].shape)
+        net.gradients[name][index] = bad
+        gradients, parameters = net.flat_gradients.copy(), net.flat_parameters.copy()
+        with pytest.raises(NonFiniteError, match=f"gradient of {name} .*got {bad} at") as caught:
+            CLIPS[clip]()(net)
+        assert caught.value.parameter == name
+        assert str(index) in str(caught.value)
+        np.testing.assert_array_equal(net.flat_gradients, gradients)
+        np.testing.assert_array_equal(net.flat_parameters, parameters)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_functions_refuse_what_is_not_finite(bad: float) -> None:
+    for clip in (bptt.clip_by_norm, bptt.clip_by_value):
+        gradients = {"fine": np.full(3, 7.0), "bad": np.array([1.0, bad])}
+        with pytest.raises(NonFiniteError, match=r"gradient of bad .* at \(1,\)"):
+            clip(gradients, 1.0)
+        np.testing.assert_array_equal(gradients["fine"], 7.0)
+        np.testing.assert_array_equal(gradients["bad"], [1.0, bad])
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_skip_leaves_the_gradient_and_counts(clip: str) -> None:
+    net, told = filled(), CLIPS[clip](nonfinite="skip")
+    assert told(net).update
+    net.flat_gradients[4] = np.inf
+    before = net.flat_gradients.copy()
+    for count in (1, 2):
+        result = told(net)
+        assert (result.norm, result.clipped, result.update) == (math.inf, False, False)
+        assert told.nonfinite_steps == count
+    np.testing.assert_array_equal(net.flat_gradients, before)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_zero_drops_the_offending_entries_and_clips_the_rest(clip: str) -> None:
+    net, expected = filled(), filled()
+    net.flat_gradients[[1, 5, 9]] = BAD
+    expected.flat_gradients[[1, 5, 9]] = 0
+    result = CLIPS[clip](nonfinite="zero")(net)
+    finite = CLIPS[clip]()(expected)
+    assert not math.isfinite(result.norm)
+    assert (result.clipped, result.update) == (finite.clipped, True)
+    np.testing.assert_array_equal(net.flat_gradients, expected.flat_gradients)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_shrink_is_pascanus_guard(clip: str) -> None:
+    net = filled()
+    net.flat_gradients[0] = np.nan
+    assert CLIPS[clip](nonfinite="shrink")(net).update
+    recurrent = {name for name in net.gradients if "weight_hh" in name}
+    assert len(recurrent) == 4
+    for name, gradient in net.gradients.items():
+        expected = np.float32(0.02) * net.parameters[name] if name in recurrent else np.zeros_like(gradient)
+        np.testing.assert_array_equal(gradient, expected)
+
+
+READ_ONLY = np.ones(3)
+READ_ONLY.flags.writeable = False
+ERRORS = {
+    "limit 0": (lambda: bptt.clip_by_norm(np.ones(3), 0.0), ValueError, "max_norm must"),
+    "limit negative": (lambda: bptt.clip_by_value(np.ones(3), -1.0), ValueError, "limit must"),
+    "limit NaN": (lambda: ClipNorm(math.nan), ValueError, "max_norm must"),
+    "limit infinite": (lambda: ClipValue(math.inf), ValueError, "limit must"),
+    "limit a text": (lambda: ClipNorm("5"), TypeError, "max_norm must"),
+    "a list": (lambda: bptt.clip_by_norm([1.0, 2.0], 1.0), TypeError, "gradients must"),
+    "integers": (lambda: bptt.clip_by_value(np.ones(3, int), 1.0), TypeError, "got dtype int64"),
+    "half precision": (lambda: bptt.clip_by_norm({"w": np.ones(3, np.float16)}, 1.0), TypeError, "w must"),
+    "a transposed view": (lambda: bptt.clip_by_norm(np.ones((3, 4)).T, 1.0), ValueError, "contiguous"),
+    "a read-only array": (lambda: bptt.clip_by_value(READ_ONLY, 1.0), ValueError, "writable"),
+    "unknown policy": (lambda: ClipNorm(1.0, nonfinite="ignore"), ValueError, "nonfinite must"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_bad_arguments(name: str) -> None:
+    call, error, message = ERRORS[name]
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,176 @@
+"""Text streams and windows: every symbol in its place, and one sentence for each thing that can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bptt.data import TextStream, Vocabulary, Windows
+
+TEXT = "the quick brown fox jumps over the lazy dog\n" * 5
+
+
+@pytest.mark.parametrize("text", ["ab", "ba", "häß\n\t", "日本語 and \U0001f600", "\x00\ud800\uffff"])
+def test_vocabulary_round_trip(text: str) -> None:
+    vocabulary = Vocabulary.of(text)
+    assert sorted(vocabulary.symbols) == sorted(set(text))
+    ids = vocabulary.encode(text)
+    assert ids.dtype == np.int64
+    assert [vocabulary.symbols[i] for i in ids] == list(text)
+    assert vocabulary.decode(ids) == text
+    assert vocabulary.decode(ids.reshape(1, -1).tolist()) == text
+    assert vocabulary.decode([]) == vocabulary.decode(vocabulary.encode("")) == ""
+
+
+def test_vocabulary_keeps_the_order_it_is_given() -> None:
+    vocabulary = Vocabulary("zax")
+    np.testing.assert_array_equal(vocabulary.encode("axz"), [1, 2, 0])
+    assert vocabulary.decode([0, 1, 2]) == "zax"
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 1), (1, 219), (4, 10), (7, 31), (3, 20)])
+def test_stream_reads_each_row_on_where_it_stopped(batch_size: int, steps: int) -> None:
+    stream = TextStream(TEXT, batch_size, steps)
+    row = (len(TEXT) - 1) // batch_size
+    for _ in range(2):  # once per epoch
+        batches = list(stream)
+        assert len(batches) == len(stream)
+        assert all(x.shape == target.shape == (steps, batch_size) for x, target in batches[:-1])
+        x, target = (np.concatenate(part) for part in zip(*batches, strict=True))
+        assert x.shape == target.shape == (row, batch_size)
+        for b in range(batch_size):
+            assert stream.decode(x[:, b]) == TEXT[b * row : (b + 1) * row]
+            assert stream.decode(target[:, b]) == TEXT[b * row + 1 : (b + 1) * row + 1]
+    assert stream.carries_state
+
+
+def test_split_shares_the_vocabulary_and_keeps_the_order() -> None:
+    stream = TextStream(TEXT, 2, 5)
+    train, validation = stream.split(0.25)
+    assert train.decode(train.ids) + validation.decode(validation.ids) == TEXT
+    assert len(validation.ids) == len(TEXT) // 4
+    assert train.vocabulary is validation.vocabulary is stream.vocabulary
+
+
+def test_stream_with_a_given_vocabulary() -> None:
+    vocabulary = Vocabulary.of(TEXT + "!")
+    stream = TextStream("fox dog\n" * 9, 2, 5, vocabulary=vocabulary)
+    assert stream.vocabulary is vocabulary
+    np.testing.assert_array_equal(stream.encode("fox"), vocabulary.encode("fox"))
+
+
+def test_stream_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("één\r\ntwee\r\n".encode() * 9)
+    for name in (path, str(path)):
+        stream = TextStream(name, 2, 5)
+        assert stream.decode(stream.ids) == "één\ntwee\n" * 9
+    path.write_bytes("één".encode("latin-1") * 9)
+    assert TextStream(path, 2, 5, encoding="latin-1").decode([0]) == "n"
+
+
+def file(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "file.txt"
+    path.write_bytes(content)
+    return path
+
+
+STREAM_ERRORS = {
+    "missing path": (lambda tmp: TextStream(tmp / "none.txt", 1, 1), FileNotFoundError, "none.txt"),
+    "missing name": (lambda tmp: TextStream("none.txt", 1, 1), FileNotFoundError, "no file none.txt"),
+    "missing folder": (
+        lambda tmp: TextStream("no/such/file", 1, 1),
+        FileNotFoundError,
+        "no file no/such/file",
+    ),
+    "a folder": (lambda tmp: TextStream(tmp, 1, 1), OSError, "directory|denied"),
+    "not UTF-8": (lambda tmp: TextStream(file(tmp, b"abc\xff"), 1, 1), ValueError, "utf-8 text; .* byte 3"),
+    "empty file": (lambda tmp: TextStream(file(tmp, b""), 1, 1), ValueError, r"file.txt: .*an empty text"),
+    "empty text": (lambda tmp: TextStream("", 1, 1), ValueError, "an empty text"),
+    "one symbol": (lambda tmp: TextStream("aaaa\n".replace("\n", "a") * 99, 2, 3), ValueError, "only 'a'"),
+    "too short": (lambda tmp: TextStream(TEXT, 20, 11), ValueError, "at least 221 symbols; got 220"),
+    "a missing name with spaces": (
+        lambda tmp: TextStream("my file", 5, 5),
+        ValueError,
+        "no file of this name",
+    ),
+    "unknown symbol": (
+        lambda tmp: TextStream("abc!", 1, 1, vocabulary=Vocabulary("abc")),
+        ValueError,
+        "got '!' at position 3",
+    ),
+    "no text": (lambda tmp: TextStream(b"abc", 1, 1), TypeError, "path_or_text must"),
+    "no rows": (lambda tmp: TextStream(TEXT, 0, 5), ValueError, "batch_size must"),
+    "steps a float": (lambda tmp: TextStream(TEXT, 2, 5.0), TypeError, "steps must"),
+    "split of all": (lambda tmp: TextStream(TEXT, 2, 5).split(1.0), ValueError, "validation must"),
+    "validation too short": (
+        lambda tmp: TextStream(TEXT, 4, 10).split(0.1),
+        ValueError,
+        "validation part of text: .*at least 41",
+    ),
+    "training too short": (lambda tmp: TextStream(TEXT, 4, 10).split(0.9), ValueError, "training part"),
+    "one symbol twice": (lambda tmp: Vocabulary("abca"), ValueError, "each once"),
+    "a vocabulary of one": (lambda tmp: Vocabulary("a"), ValueError, "at least 2"),
+    "a vocabulary of numbers": (lambda tmp: Vocabulary([1, 2]), TypeError, "symbols must"),
+    "an id too large": (lambda tmp: Vocabulary("ab").decode([0, 2]), ValueError, r"0\.\.1; got 2"),
+    "an id below 0": (lambda tmp: Vocabulary("ab").decode([-1]), ValueError, "got -1"),
+    "ids of floats": (lambda tmp: Vocabulary("ab").decode([0.0]), TypeError, "ids must"),
+}
+
+
+@pytest.mark.parametrize("name", STREAM_ERRORS)
+def test_bad_text(name: str, tmp_path: Path) -> None:
+    call, error, message = STREAM_ERRORS[name]
+    with pytest.raises(error, match=message):
+        call(tmp_path)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("features", [None, 1, 3])
+@pytest.mark.parametrize(("horizon", "stride", "batch_size"), [(1, 1, 4), (3, 2, 5), (2, 7, 100)])
+def test_windows(horizon: int, stride: int, batch_size: int, features: int | None, last: bool) -> None:
+    series = np.arange(40.0) if features is None else np.arange(40.0 * features).reshape(40, features)
+    windows = Windows(series, 6, batch_size, horizon=horizon, stride=stride, last=last)
+    batches = list(windows)
+    assert len(batches) == len(windows)
+    rows = series.reshape(40, -1)
+    starts = range(0, 40 - 6 - horizon + 1, stride)
+    x = np.concatenate([x for x, _ in batches], axis=1)
+    target = np.concatenate([target for _, target in batches], axis=-2)
+    assert x.shape[1] == target.shape[-2] == len(starts)
+    for b, start in enumerate(starts):
+        np.testing.assert_array_equal(x[:, b], rows[start : start + 6])
+        ahead = rows[start + horizon : start + horizon + 6]
+        np.testing.assert_array_equal(target[b] if last else target[:, b], ahead[-1] if last else ahead)
+    assert not getattr(windows, "carries_state", False)
+
+
+def test_windows_shuffle_anew_in_every_pass_from_the_seed() -> None:
+    def passes(seed: int) -> list[list[float]]:
+        windows = Windows(np.arange(50.0), 2, 7, shuffle=True, seed=seed)
+        return [np.concatenate([x[0, :, 0] for x, _ in windows]).tolist() for _ in range(2)]
+
+    first, second = passes(1)
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(48))
+    assert passes(1) == [first, second]
+    assert passes(2) != [first, second]
+
+
+WINDOW_ERRORS = {
+    "too short": (lambda: Windows(np.zeros(6), 6, 1), ValueError, "= 7 values; got 6"),
+    "three axes": (lambda: Windows(np.zeros((9, 2, 2)), 2, 1), ValueError, "series must have shape"),
+    "text": (lambda: Windows("abc", 2, 1), TypeError, "series must"),
+    "horizon 0": (lambda: Windows(np.zeros(9), 2, 1, horizon=0), ValueError, "horizon must"),
+    "stride 0": (lambda: Windows(np.zeros(9), 2, 1, stride=0), ValueError, "stride must"),
+    "last a number": (lambda: Windows(np.zeros(9), 2, 1, last=1), TypeError, "last must"),
+}
+
+
+@pytest.mark.parametrize("name", WINDOW_ERRORS)
+def test_bad_series(name: str) -> None:
+    call, error, message = WINDOW_ERRORS[name]
+    with pytest.raises(error, match=message):
+        call()

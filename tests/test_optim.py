@@ -1,0 +1,270 @@
+"""Optimisers against their formulas in NumPy, and against torch.optim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bptt
+from bptt.train import Optimizer
+
+STEPS = 6
+SIZES = (1, 2, 7, 15, 16, 17, 33, 1000)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Constructor arguments, the rule in plain NumPy, PyTorch's class and its names for the arguments."""
+
+    kind: str
+    options: dict[str, Any]
+    rule: Callable[..., np.ndarray]
+    torch: str
+    names: dict[str, str] = field(default_factory=dict)
+
+    def build(self, **options: Any) -> Optimizer:
+        return getattr(bptt, self.kind)(**self.options | options)
+
+
+def sgd(p, g, state, n, lr=1e-3, momentum=0.0, nesterov=False, weight_decay=0.0):
+    g = g + weight_decay * p
+    v = state["v"] = momentum * state.get("v", 0.0) + g
+    return p - lr * (g + momentum * v if nesterov else v)
+
+
+def rmsprop(p, g, state, n, lr=1e-2, decay=0.99, momentum=0.0, epsilon=1e-8, weight_decay=0.0):
+    g = g + weight_decay * p
+    s = state["s"] = decay * state.get("s", 0.0) + (1 - decay) * g**2
+    v = state["v"] = momentum * state.get("v", 0.0) + g / (np.sqrt(s) + epsilon)
+    return p - lr * v
+
+
+def adam(p, g, state, n, lr=1e-3, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0, decoupled=False):
+    p, g = (p - lr * weight_decay * p, g) if decoupled else (p, g + weight_decay * p)
+    m = state["m"] = betas[0] * state.get("m", 0.0) + (1 - betas[0]) * g
+    v = state["v"] = betas[1] * state.get("v", 0.0) + (1 - betas[1]) * g**2
+    return p - lr * (m / (1 - betas[0] ** n)) / (np.sqrt(v / (1 - betas[1] ** n)) + epsilon)
+
+
+def adamw(p, g, state, n, weight_decay=1e-2, **options):
+    return adam(p, g, state, n, weight_decay=weight_decay, decoupled=True, **options)
+
+
+RMS_NAMES = {"decay": "alpha", "epsilon": "eps"}
+ADAM_NAMES = {"epsilon": "eps"}
+CASES = {
+    "sgd": Case("SGD", {}, sgd, "SGD"),
+    "sgd momentum": Case("SGD", {"lr": 0.1, "momentum": 0.9}, sgd, "SGD"),
+    "sgd nesterov": Case(
+        "SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}, sgd, "SGD"
+    ),
+    "rmsprop": Case("RMSProp", {}, rmsprop, "RMSprop"),
+    "rmsprop all": Case(
+        "RMSProp",
+        {"lr": 0.02, "decay": 0.9, "momentum": 0.5, "epsilon": 1e-3, "weight_decay": 0.2},
+        rmsprop,
+        "RMSprop",
+        RMS_NAMES,
+    ),
+    "adam": Case("Adam", {}, adam, "Adam"),
+    "adam all": Case(
+        "Adam",
+        {"lr": 0.03, "betas": (0.8, 0.95), "epsilon": 1e-4, "weight_decay": 0.3},
+        adam,
+        "Adam",
+        ADAM_NAMES,
+    ),
+    "adamw": Case("AdamW", {}, adamw, "AdamW"),
+    "adamw all": Case(
+        "AdamW",
+        {"lr": 0.03, "betas": (0.8, 0.95), "epsilon": 1e-4, "weight_decay": 0.3},
+        adamw,
+        "AdamW",
+        ADAM_NAMES,
+    ),
+}
+
+
+def model(size: int, dtype: str = "float64") -> bptt.Linear:
+    """A model of `size` parameters."""
+    return bptt.Linear(size, 1, bias=False, dtype=dtype, seed=1)
+
+
+def gradients(size: int) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((STEPS, size))
+
+
+def rounding(dtype: str) -> float:
+    """A dozen roundings per step, on numbers around 1."""
+    return 12 * STEPS * float(np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", CASES)
+def test_formula(name: str, size: int, dtype: str) -> None:
+    case, net = CASES[name], model(size, dtype)
+    optimizer, state = case.build(), {}
+    p = net.flat_parameters.astype(np.float64)
+    for n, g in enumerate(gradients(size).astype(dtype), 1):
+        net.flat_gradients[:] = g
+        optimizer.step(net)
+        np.testing.assert_array_equal(net.flat_gradients, g)
+        p = case.rule(p, g.astype(np.float64), state, n, **case.options)
+    np.testing.assert_allclose(net.flat_parameters, p, rtol=rounding(dtype), atol=rounding(dtype))
+    assert optimizer.steps == STEPS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+    case, net = CASES[name], model(33)
+    optimizer = case.build()
+    weight = torch.nn.Parameter(torch.tensor(net.flat_parameters))
+    options = {case.names.get(key, key): value for key, value in case.options.items()}
+    if case.kind == "SGD":
+        options = {"lr": 1e-3} | options  # the one that had no default in PyTorch 2.2
+    peer = getattr(torch.optim, case.torch)([weight], **options)
+    for g in gradients(33):
+        net.flat_gradients[:] = g
+        optimizer.step(net)
+        weight.grad = torch.from_numpy(g)
+        peer.step()
+    atol = rounding("float64")
+    np.testing.assert_allclose(net.flat_parameters, weight.detach(), rtol=atol, atol=atol)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_gradient_ever_moves_nothing(name: str) -> None:
+    net = model(5, "float32")
+    before = net.flat_parameters.copy()
+    case = CASES[name]
+    optimizer = case.build(weight_decay=0.0, **({} if case.kind == "SGD" else {"epsilon": 1e-30}))
+    for _ in range(2):
+        optimizer.step(net)
+    np.testing.assert_array_equal(net.flat_parameters, before)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_state_goes_on_with_the_same_bits(name: str) -> None:
+    case, whole, halves = CASES[name], model(33, "float32"), model(33, "float32")
+    first, second = case.build(), case.build()
+    unbroken = case.build()
+    for n, g in enumerate(gradients(33)):
+        whole.flat_gradients[:] = g
+        unbroken.step(whole)
+        halves.flat_gradients[:] = g
+        if n == 3:
+            second.load_state_dict(first.state_dict())
+            first.load_state_dict(case.build().state_dict())  # the copy must not be the original
+        (first if n < 3 else second).step(halves)
+    np.testing.assert_array_equal(halves.flat_parameters, whole.flat_parameters)
+
+
+def test_state_vectors_are_aligned_and_made_at_the_first_step() -> None:
+    net, optimizer = model(7), bptt.Adam()
+    assert optimizer.state_dict() == {"kind": "Adam", "steps": 0}
+    optimizer.step(net)
+    state = optimizer.state_dict()
+    assert set(state) == {"kind", "steps", "m", "v"}
+    state["m"][:] = 1
+    assert not optimizer.state_dict()["m"].any()
+    optimizer.load_state_dict(state)
+    for vector in optimizer._state.values():
+        assert vector.__array_interface__["data"][0] % 64 == 0
+        assert vector.dtype == net.dtype
+
+
+def test_schedule() -> None:
+    net = model(3)
+    asked: list[int] = []
+
+    def schedule(step: int) -> float:
+        asked.append(step)
+        return 0.5 / (1 + step)
+
+    optimizer, p = bptt.SGD(schedule), net.flat_parameters.copy()
+    for step, g in enumerate(gradients(3)):
+        assert optimizer.lr == 0.5 / (1 + step)
+        net.flat_gradients[:] = g
+        optimizer.step(net)
+        p -= optimizer.steps**-1 * 0.5 * g
+    np.testing.assert_allclose(net.flat_parameters, p, atol=rounding("float64"))
+    assert set(asked) == set(range(STEPS))
+    optimizer.lr = 0.25
+    assert optimizer.lr == 0.25
+
+
+BAD_OPTIONS = {
+    "negative lr": ("SGD", {"lr": -1.0}, ValueError, "lr must"),
+    "infinite lr": ("SGD", {"lr": math.inf}, ValueError, "lr must"),
+    "lr of text": ("Adam", {"lr": "fast"}, TypeError, "lr must"),
+    "momentum 1": ("SGD", {"momentum": 1.0}, ValueError, "momentum must"),
+    "nesterov alone": ("SGD", {"nesterov": True}, ValueError, "nesterov"),
+    "decay 1": ("RMSProp", {"decay": 1.0}, ValueError, "decay must"),
+    "epsilon 0": ("RMSProp", {"epsilon": 0.0}, ValueError, "epsilon must"),
+    "NaN": ("RMSProp", {"weight_decay": math.nan}, ValueError, "weight_decay must"),
+    "one beta": ("Adam", {"betas": (0.9,)}, ValueError, "betas must"),
+    "betas a number": ("Adam", {"betas": 0.9}, ValueError, "betas must"),
+    "beta 1": ("AdamW", {"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must"),
+    "negative decay": ("AdamW", {"weight_decay": -0.1}, ValueError, "weight_decay must"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OPTIONS)
+def test_bad_options(name: str) -> None:
+    kind, options, error, message = BAD_OPTIONS[name]
+    with pytest.raises(error, match=message):
+        getattr(bptt, kind)(**options)
+
+
+def test_schedule_that_leaves_the_range_changes_nothing() -> None:
+    net, optimizer = model(3), bptt.Adam(lambda step: math.nan)
+    before = net.flat_parameters.copy()
+    with pytest.raises(ValueError, match=r"lr\(0\) must"):
+        optimizer.step(net)
+    np.testing.assert_array_equal(net.flat_parameters, before)
+    assert optimizer.steps == 0
+
+
+def test_another_model_is_refused() -> None:
+    optimizer = bptt.Adam()
+    optimizer.step(model(3))
+    with pytest.raises(ValueError, match="3 parameters in float64; got 4 in float64"):
+        optimizer.step(model(4))
+    with pytest.raises(ValueError, match="got 3 in float32"):
+        optimizer.step(model(3, "float32"))
+
+
+VECTOR = np.zeros(3)
+BAD_STATES = {
+    "another kind": {"kind": "AdamW", "steps": 1, "m": VECTOR, "v": VECTOR},
+    "no kind": {"steps": 1, "m": VECTOR, "v": VECTOR},
+    "negative steps": {"kind": "Adam", "steps": -1, "m": VECTOR, "v": VECTOR},
+    "steps not a number": {"kind": "Adam", "steps": "1", "m": VECTOR, "v": VECTOR},
+    "vectors missing": {"kind": "Adam", "steps": 1},
+    "a vector missing": {"kind": "Adam", "steps": 1, "m": VECTOR},
+    "a vector unknown": {"kind": "Adam", "steps": 1, "m": VECTOR, "v": VECTOR, "w": VECTOR},
+    "two lengths": {"kind": "Adam", "steps": 1, "m": VECTOR, "v": VECTOR[:2]},
+    "two dtypes": {"kind": "Adam", "steps": 1, "m": VECTOR, "v": VECTOR.astype(np.float32)},
+    "two axes": {"kind": "Adam", "steps": 1, "m": VECTOR[None], "v": VECTOR[None]},
+    "integers": {"kind": "Adam", "steps": 1, "m": VECTOR.astype(int), "v": VECTOR.astype(int)},
+}
+
+
+@pytest.mark.parametrize("name", BAD_STATES)
+def test_bad_state_changes_nothing(name: str) -> None:
+    net, optimizer = model(3), bptt.Adam()
+    net.flat_gradients[:] = 1
+    optimizer.step(net)
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match="state"):
+        optimizer.load_state_dict(BAD_STATES[name])
+    after = optimizer.state_dict()
+    assert after["steps"] == before["steps"]
+    np.testing.assert_array_equal(after["m"], before["m"])
