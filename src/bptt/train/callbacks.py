@@ -8,8 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from bptt.arguments import size
-from bptt.train._check import real
+from bptt.arguments import real, size
 from bptt.train.checkpoint import save
 
 if TYPE_CHECKING:

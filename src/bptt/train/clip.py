@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arguments import choice
+from bptt.arguments import choice, real
 from bptt.arrays import Floats
 from bptt.layers.module import Module
-from bptt.train._check import real
 
 Gradients: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Module
 

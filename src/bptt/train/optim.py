@@ -13,10 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bptt import _core
-from bptt.arguments import flag
+from bptt.arguments import flag, real
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
-from bptt.train._check import real
 
 SMALLEST_EPSILON = 1e-30
 """Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""

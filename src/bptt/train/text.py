@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import size
+from bptt.arguments import real, size
 from bptt.arrays import as_ids
-from bptt.train._check import real
 
 Ids = npt.NDArray[np.int64]
 
