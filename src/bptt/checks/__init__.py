@@ -1,0 +1,1 @@
+"""What `bptt.testing` offers: gradients against differences, native layers against the reference."""

@@ -1,0 +1,153 @@
+"""Native layers against the NumPy reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import reference
+from bptt.arrays import as_real, to_floats
+from bptt.checks.nested import State, each, leaves
+from bptt.checks.report import Report, compare, conclude
+from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, untouched
+from bptt.layers.module import Module
+from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
+from bptt.reference.stack import StackTape
+
+MOVES = ((0, 1), (0, -1), (1, 1), (1, -1))
+"""(draw, sign) of the moves that measure the reference's response. In pairs, for one of two opposite moves
+crosses a kink that is near; more than one pair, for one draw may be small by chance."""
+
+
+def crosscheck(
+    layer: Module,
+    x: npt.ArrayLike,
+    state: State = None,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    raises: bool = True,
+) -> Report:
+    """Check a layer against the NumPy reference: outputs, states, all gradients and the norms through time.
+
+    Both sides get the same parameters, input, state and dropout masks, and the same dL/dy and dL/d(last
+    state), drawn from N(0, 1). An entry may be off by ::
+
+        tolerance = 4 * ceil(log2(K * N)) * eps         (twice that in a gradient)
+
+    times the largest absolute entry of the tensor, with K the widest axis of a parameter, N the number of
+    rows (time steps times batch) and eps that of the layer's dtype. Where that is small because larger terms
+    cancel, or where the kink of a ReLU is near, it may be off by the reference's own response to its data
+    (twice that in a gradient): how far the tensor moves when parameters, input, state, tape and errors each
+    move relatively by `tolerance` times a draw from N(0, 1). Whatever is below the dtype's smallest normal
+    number divided by eps passes: so far down, underflow takes digits.
+
+    Parameters
+    ----------
+    layer : Module
+        Any layer or `Sequential`, in either dtype.
+    x : array_like
+        As the layer takes it.
+    state : optional
+        As the layer takes it. None: zeros.
+    steps : int, optional
+        Passed to `backward`: go back at most so many steps.
+    seed : int
+        Of dL/dy and dL/d(last state), and of the moves.
+    raises : bool
+        Raise when the check fails; otherwise look at the report's `passed`.
+
+    Returns
+    -------
+    Report
+        One row per tensor: "y", "state", "dx", "dstate", "gradients[weight_ih_l0]", "dh_norm" and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is no layer; an input or a state that the layer refuses.
+    CheckError
+        If an entry is off by more than its bound, naming tensor, entry and both values.
+    """
+    check_layer(layer)
+    x = as_real(x, "x")
+    if x.dtype.kind == "f":  # both sides read the numbers that the layer reads
+        x = to_floats(x, "x", layer.dtype)
+    state = each(lambda s: to_floats(as_real(s, "state"), "state", layer.dtype), state)
+    limits = np.finfo(layer.dtype)
+    width = max([1, *(axis for parameter in layer.parameters.values() for axis in parameter.shape)])
+    depth = math.ceil(math.log2(max(2, width * math.prod(x.shape[:2]))))
+    tolerance = 4 * depth * float(limits.eps)
+
+    found = _run(layer, x, state, steps, seed)
+    oracle = reference.like(layer)
+    expected = _run(oracle, x, state, steps, seed)
+    moved = [
+        _run(oracle, x, state, steps, seed, _Move(sign * tolerance, (seed, draw))) for draw, sign in MOVES
+    ]
+
+    rows = []
+    for name, wanted in expected.items():
+        response = max(_largest(other[name] - wanted) for other in moved)
+        factor = 1 if name.startswith(("y", "state")) else 2
+        allowed = max(factor * max(tolerance * _largest(wanted), response), float(limits.tiny / limits.eps))
+        bound = np.full(wanted.size, allowed)
+        rows.append(compare(name, found[name].ravel(), wanted.ravel(), bound, wanted.shape))
+
+    return conclude(f"crosscheck {layer!r}", rows, raises)
+
+
+class _Move:
+    """Moves every number relatively by `size` times a draw from N(0, 1)."""
+
+    def __init__(self, size: float, seed: tuple[int, int]) -> None:
+        self.size = size
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, data: Tensor) -> Tensor:
+        if data.dtype.kind != "f":
+            return data
+        return data.astype(np.float64) * (1.0 + self.size * self.rng.standard_normal(data.shape))
+
+
+def _run(
+    layer: Module,
+    x: Tensor,
+    state: State,
+    steps: int | None,
+    seed: int,
+    move: Callable[[Tensor], Tensor] = lambda data: data,
+) -> dict[str, Tensor]:
+    """Everything one training step gives, in float64 and by name."""
+    rng = np.random.default_rng(seed)
+    with untouched(layer):
+        layer.flat_parameters[:] = move(layer.flat_parameters)
+        y, last, tape = layer.forward(move(x), each(move, state))
+        _move_tape(tape, move)
+        # float32 numbers, so that no side rounds them
+        dy = normal(rng, y).astype(np.float32)
+        dlast = each(lambda s: normal(rng, s).astype(np.float32), last)
+        layer.zero_grad()
+        options: dict[str, Any] = {} if steps is None else {"steps": steps}
+        dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **options)
+        found = leaves(y, "y") | leaves(last, "state") | named_gradients(layer, dx, dstate)
+        for norm in ("dh_norm", "dc_norm"):
+            found |= leaves(getattr(tape, norm, None), norm)
+        return {name: np.array(tensor, np.float64) for name, tensor in found.items()}
+
+
+def _move_tape(tape: Tape, move: Callable[[Tensor], Tensor]) -> None:
+    """Moves what the reference's layers have saved; native tapes are theirs alone."""
+    if isinstance(tape, SequentialTape):
+        for part in tape.tapes:
+            _move_tape(part, move)
+    elif isinstance(tape, RecurrentTape) and isinstance(tape.core, StackTape):
+        tape.core.move(move)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(np.max(np.abs(tensor), initial=0.0))

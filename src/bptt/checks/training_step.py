@@ -1,0 +1,54 @@
+"""What both checks do with a layer: take a training step, name what it gives, and put everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.checks.nested import State, leaves
+from bptt.layers.module import Module
+from bptt.reference.copies import generators
+
+Tensor: TypeAlias = npt.NDArray[Any]
+
+
+def check_layer(layer: object) -> None:
+    """Raise TypeError unless this is a layer or a model."""
+    if not isinstance(layer, Module):
+        raise TypeError(
+            f"layer must be a layer or a Sequential of bptt; got {type(layer).__name__}. "
+            "Fix: pass the layer first, then its input."
+        )
+
+
+@contextmanager
+def untouched(layer: Module) -> Iterator[Callable[[], None]]:
+    """Puts parameters, gradients and generators back at the end; yields what rewinds the generators."""
+    parameters, gradients = layer.flat_parameters.copy(), layer.flat_gradients.copy()
+    states = [(rng.bit_generator, rng.bit_generator.state) for rng in generators(layer)]
+
+    def rewind() -> None:
+        for bits, kept in states:
+            bits.state = kept
+
+    try:
+        yield rewind
+    finally:
+        layer.flat_parameters[:] = parameters
+        layer.flat_gradients[:] = gradients
+        rewind()
+
+
+def normal(rng: np.random.Generator, like: Tensor) -> Tensor:
+    """Draws from N(0, 1) in the shape of `like`."""
+    return rng.standard_normal(like.shape)
+
+
+def named_gradients(layer: Module, dx: Tensor | None, dstate: State) -> dict[str, Tensor]:
+    """Everything that a backward pass gives, by name."""
+    parameters = {f"gradients[{name}]": gradient for name, gradient in layer.gradients.items()}
+    return leaves(dx, "dx") | leaves(dstate, "dstate") | parameters

@@ -1,0 +1,214 @@
+"""Layers, directions and the dropout between layers, around any cell of the reference.
+
+Layer k reads x (k = 0) or the output of layer k - 1, both directions side by side, thinned by dropout. The
+reverse direction is the same cell run over the sequence turned round; everything it shows outside (outputs,
+tape, norms) is in the order of the sequence again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.reference import gru, lstm, rnn
+from bptt.reference.common import Array, Gradients, State, Tape, Weights
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's forward and backward functions over time."""
+
+    forward: Callable[[Array, State, Weights], Tape]
+    backward: Callable[[Tape, Weights, Array, State, int | None], Gradients]
+
+
+CELLS = {
+    "rnn_tanh": Cell(partial(rnn.forward, relu=False), partial(rnn.backward, relu=False)),
+    "rnn_relu": Cell(partial(rnn.forward, relu=True), partial(rnn.backward, relu=True)),
+    "lstm": Cell(lstm.forward, lstm.backward),
+    "lstm_peephole": Cell(lstm.forward, lstm.backward),
+    "gru": Cell(gru.forward, gru.backward),
+}
+
+Layers = Sequence[Sequence[Weights]]  # [layer][direction]
+
+
+class StackTape:
+    """What `forward` keeps for `backward`: read like the compiled core's tape.
+
+    Attributes
+    ----------
+    masks : list of arrays of shape (T, B, D * H)
+        The dropout mask on each layer's output but the last one's; empty without dropout.
+    norms : tuple of arrays of shape (L * D, T), or None before `backward`
+        2-norms of the whole dL/dh_t, for LSTM also of the whole dL/dc_t.
+    """
+
+    def __init__(self, tapes: list[list[Tape]], masks: list[Array]) -> None:
+        self.tapes = tapes
+        self.masks = masks
+        self.norms: State | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, B)."""
+        T, B, _ = self.tapes[0][0].x.shape
+        return T, B
+
+    def h(self, layer: int, direction: int) -> Array:
+        """(T, B, H), the states after each step."""
+        return self._view(self.tapes[layer][direction].states[0][1:], direction)
+
+    def c(self, layer: int, direction: int) -> Array:
+        """(T, B, H), the cell states after each step; LSTM only."""
+        return self._view(self.tapes[layer][direction].states[1][1:], direction)
+
+    def gates(self, layer: int, direction: int) -> Array:
+        """(T, B, G * H), the activated gates."""
+        return self._view(self.tapes[layer][direction].gates, direction)
+
+    @property
+    def dh_norm(self) -> Array | None:
+        """(L * D, T), after `backward`."""
+        return None if self.norms is None else self.norms[0]
+
+    @property
+    def dc_norm(self) -> Array | None:
+        """(L * D, T), after `backward`; LSTM only."""
+        return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
+
+    def move(self, move: Callable[[Array], Array]) -> None:
+        """Replace everything saved: to see what `backward` makes of values that are a little off."""
+        for directions in self.tapes:
+            for tape in directions:
+                for values in (*tape.states, tape.gates):
+                    values[...] = move(values)
+
+    @staticmethod
+    def _view(values: Array, direction: int) -> Array:
+        view = _in_time(values, direction)
+        view.flags.writeable = False
+        return view
+
+
+def forward(
+    cell: Cell, layers: Layers, x: Array, state: State, *, dropout: float = 0.0, dropout_key: int = 0
+) -> tuple[Array, State, StackTape]:
+    """Run all layers over time.
+
+    Parameters
+    ----------
+    cell : Cell
+    layers : nested sequence of mappings
+        `layers[layer][direction]` holds that layer's parameters in that direction.
+    x : array of shape (T, B, I)
+    state : tuple of arrays of shape (L * D, B, H)
+        The initial state; index layer * D + direction.
+    dropout : float
+        Probability with which an element between two layers is dropped.
+    dropout_key : int
+        Selects the masks, see `dropout_mask`.
+
+    Returns
+    -------
+    y : array of shape (T, B, D * H)
+    state : tuple of arrays of shape (L * D, B, H)
+    tape : StackTape
+    """
+    tapes: list[list[Tape]] = []
+    masks: list[Array] = []
+    for k, directions in enumerate(layers):
+        first = k * len(directions)
+        tapes.append(
+            [
+                cell.forward(_in_time(x, d), tuple(s[first + d] for s in state), weights)
+                for d, weights in enumerate(directions)
+            ]
+        )
+        x = np.concatenate([_in_time(tape.states[0][1:], d) for d, tape in enumerate(tapes[k])], axis=2)
+        if dropout > 0.0 and k + 1 < len(layers):
+            masks.append(dropout_mask(x.shape, dropout, dropout_key + k))
+            x = x * masks[k]
+
+    last = tuple(
+        np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
+        for s in range(len(state))
+    )
+    return x, last, StackTape(tapes, masks)
+
+
+def backward(
+    cell: Cell, layers: Layers, tape: StackTape, dy: Array, dstate: State, steps: int | None = None
+) -> tuple[Array, State, list[list[Gradients]]]:
+    """Invert `forward` layer by layer, from the last one.
+
+    Parameters
+    ----------
+    cell, layers
+        As given to `forward`.
+    tape : StackTape
+        From `forward`; its norms are set here.
+    dy : array of shape (T, B, D * H)
+    dstate : tuple of arrays of shape (L * D, B, H)
+    steps : int, optional
+        Every layer goes back at most so many steps from the end of the sequence. None: all.
+
+    Returns
+    -------
+    dx : array of shape (T, B, I)
+    dstate : tuple of arrays of shape (L * D, B, H)
+    gradients : nested list of Gradients
+        `gradients[layer][direction].weights` are the gradients of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If `steps` is less than T and the network is bidirectional: the reverse direction ends at the first
+        time step, so the last steps of the two directions are different ones.
+    """
+    D, T = len(layers[0]), tape.shape[0]
+    if steps is not None and steps < T and D > 1:
+        raise ValueError(
+            f"steps must be at least T = {T} in a bidirectional network; got {steps}. "
+            "Fix: pass steps=None, or truncate in a network of one direction."
+        )
+
+    found: list[list[Gradients]] = [[] for _ in layers]
+    for k in reversed(range(len(layers))):
+        if k < len(tape.masks):
+            dy = dy * tape.masks[k]
+        dy_d = np.split(dy, D, axis=2)
+        for d, weights in enumerate(layers[k]):
+            dstate_d = tuple(s[k * D + d] for s in dstate)
+            found[k].append(cell.backward(tape.tapes[k][d], weights, _in_time(dy_d[d], d), dstate_d, steps))
+        dy = np.sum([_in_time(gradients.dx, d) for d, gradients in enumerate(found[k])], axis=0)
+
+    flat = [(d, gradients) for directions in found for d, gradients in enumerate(directions)]
+    kinds = range(len(dstate))
+    tape.norms = tuple(np.stack([_in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
+    dstate0 = tuple(np.stack([gradients.dstate[s] for _, gradients in flat]) for s in kinds)
+    return dy, dstate0, found
+
+
+def dropout_mask(shape: tuple[int, ...], p: float, key: int) -> Array:
+    """Mask of 0 and 1 / (1 - p), a function of its key and position alone.
+
+    Element j (counted in C order) is kept when u >= p, where u in [0, 1) is the top 24 bits of the j-th
+    output of SplitMix64 (Steele, Lea and Flood 2014) started at `key`.
+    """
+    j = np.arange(1, np.prod(shape, dtype=np.int64) + 1, dtype=np.uint64)
+    z = np.uint64(key % 2**64) + j * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    u = (z >> np.uint64(40)).astype(np.float64) * 2.0**-24
+    return np.where(u >= p, 1.0 / (1.0 - p), 0.0).reshape(shape)
+
+
+def _in_time(values: npt.NDArray[np.float64], direction: int) -> npt.NDArray[np.float64]:
+    """A view of `values` in the order in which a direction reads the sequence; its own inverse."""
+    return values[::-1] if direction else values[:]

@@ -1,0 +1,102 @@
+"""The one list behind the tests of recurrent layers: cells, types, instruction sets, stacks and sizes.
+
+A cell or an instruction set that is added here, or that the core lists, gets the whole suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import bptt
+
+CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn_tanh": ("RNN", {"nonlinearity": "tanh"}),
+    "rnn_relu": ("RNN", {"nonlinearity": "relu"}),
+    "lstm": ("LSTM", {}),
+    "lstm_peephole": ("LSTM", {"peephole": True}),
+    "gru": ("GRU", {}),
+}
+DTYPES = ("float32", "float64")
+ISAS = tuple(bptt.available_isas())
+BACKENDS = {"native": bptt, "reference": bptt.reference}
+
+STACKS = ((1, 1), (1, 2), (2, 1), (2, 2))
+"""(num_layers, directions)."""
+
+SIZES = (1, 2, 7, 15, 16, 17, 33)
+"""One, two, and around one, two and four vectors of any instruction set: every tail is met."""
+
+LENGTHS = ((3, 2), (1, 1), (5, 3), (2, 13), (4, 1), (1, 7), (2, 2), (3, 1), (5, 2), (1, 13), (4, 7))
+"""(T, B). Their number shares no factor with those of the other lists, so that all combinations turn up."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "no_bias": {"bias": False},
+    "batch_first": {"batch_first": True},
+    "dropout": {"dropout": 0.4},
+    "dropout_bidirectional": {"dropout": 0.4, "bidirectional": True},
+    "three_layers": {"num_layers": 3},
+    "dropout_three_layers": {"dropout": 0.4, "num_layers": 3},
+    "no_bias_bidirectional": {"bias": False, "bidirectional": True},
+}
+"""Each with two layers unless it says otherwise."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer of one cell and the sizes of its input."""
+
+    cell: str
+    layers: int
+    directions: int
+    I: int
+    H: int
+    T: int
+    B: int
+
+    def __str__(self) -> str:
+        return f"{self.cell}-L{self.layers}D{self.directions}-I{self.I}H{self.H}T{self.T}B{self.B}"
+
+    def build(self, dtype: str, backend: str = "native", **options: Any) -> bptt.Module:
+        """The layer, its parameters drawn from a fixed seed."""
+        stack = {"num_layers": self.layers, "bidirectional": self.directions == 2}
+        return build(self.cell, self.I, self.H, backend, dtype=dtype, **stack | options)
+
+    def x(self, seed: int = 1) -> np.ndarray:
+        """(T, B, I)."""
+        return np.random.default_rng(seed).standard_normal((self.T, self.B, self.I))
+
+    def state(self, seed: int = 2) -> Any:
+        """An initial state as the layer takes it."""
+        shape = (self.layers * self.directions, self.B, self.H)
+        return state(self.cell, shape, seed)
+
+
+def build(cell: str, I: int, H: int, backend: str = "native", **options: Any) -> bptt.Module:
+    """A layer of the cell, its parameters drawn from a fixed seed."""
+    name, own = CELLS[cell]
+    return getattr(BACKENDS[backend], name)(I, H, **own, **{"seed": 0} | options)
+
+
+def state(cell: str, shape: tuple[int, ...], seed: int = 2) -> Any:
+    """An array of the shape, for an LSTM a pair of them."""
+    rng = np.random.default_rng(seed)
+    h = 0.5 * rng.standard_normal(shape)
+    return (h, rng.standard_normal(shape)) if CELLS[cell][0] == "LSTM" else h
+
+
+def _cases() -> Iterator[Case]:
+    count = 0
+    for cell in CELLS:
+        for layers, directions in STACKS:
+            for k, H in enumerate(SIZES):
+                for I in (H, SIZES[(k + 3) % len(SIZES)]):
+                    T, B = LENGTHS[count % len(LENGTHS)]
+                    yield Case(cell, layers, directions, I, H, T, B)
+                    count += 1
+
+
+CASES = tuple(_cases())

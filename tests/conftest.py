@@ -1,0 +1,42 @@
+"""What every test file shares: the header that names the build under test, and a clean run time per test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.commandline import CommandLine
+
+import bptt
+
+
+def pytest_report_header() -> str:
+    return f"bptt {bptt.__version__}, instruction set {bptt.isa()}, {bptt.get_num_threads()} thread(s)"
+
+
+@pytest.fixture(autouse=True)
+def _runtime_restored() -> Iterator[None]:
+    """A test may force an instruction set or a number of threads; the next one starts as it did."""
+    isa, threads = bptt.isa(), bptt.get_num_threads()
+    yield
+    if bptt.isa() != isa:
+        bptt.use_isa(isa)
+    if bptt.get_num_threads() != threads:
+        bptt.set_num_threads(threads)
+
+
+@pytest.fixture
+def bptt_command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command `bptt`, to be called with arguments."""
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    """A text of some 2,700 characters."""
+    path = tmp_path / "text.txt"
+    words = np.random.default_rng(0).choice(["the", "cell", "opens", "its", "gate", "and", "forgets.\n"], 600)
+    path.write_text(" ".join(words), encoding="utf-8")
+    return path
