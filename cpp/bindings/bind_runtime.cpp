@@ -1,4 +1,7 @@
 // Instruction sets, threads, and how this build was made.
+#include <algorithm>
+#include <chrono>
+
 #include "bindings/numpy.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
@@ -12,6 +15,30 @@ __attribute__((visibility("default"))) void bptt_set_num_threads(int n) {
 }
 
 namespace bptt::bindings {
+namespace {
+
+// Multiply-adds that one thread does a second, in GFLOP/s: the best of several short runs.
+template <class T>
+double measure_peak() {
+  using Clock = std::chrono::steady_clock;
+  constexpr Index rounds = 200000;
+  const Kernels<T>& k = kernels<T>();
+  double best = 0;
+  compute([&](Interrupt& interrupt) {
+    for (int i = 0; i < 20 && !interrupt.stopped(); ++i) {
+      alignas(64) T lanes[64 / sizeof(T)];
+      for (T& lane : lanes) lane = T{0.5};
+      const auto start = Clock::now();
+      const Index operations = k.multiply_add(rounds, lanes);
+      const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
+      best = std::max(best, static_cast<double>(operations * rounds) / taken.count());
+      interrupt.poll();
+    }
+  });
+  return best;
+}
+
+}  // namespace
 
 void bind_runtime(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
@@ -21,6 +48,14 @@ void bind_runtime(py::module_& m) {
   m.def("isa", &isa);
   m.def("isa_rule", &isa_rule);
   m.def("use_isa", &use_isa, py::arg("name"));
+  m.def(
+      "fma_peak",
+      [](const std::string& dtype) {
+        if (dtype == "float32") return measure_peak<float>();
+        if (dtype == "float64") return measure_peak<double>();
+        throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
+      },
+      py::arg("dtype") = "float32");
   m.def("build_config", [] {
     py::dict config;
     config["compiler"] = BPTT_COMPILER;

@@ -11,6 +11,13 @@
 namespace bptt {
 namespace {
 
+// Rows a multiple of 4 KiB apart would share a few cache sets, and a column of them evict itself.
+Index padded_row(Index width, std::size_t element) {
+  const Index line = static_cast<Index>(64 / element);
+  const Index lines = (width + line - 1) / line;
+  return (lines % 2 == 0 ? lines + 1 : lines) * line;
+}
+
 template <class T>
 struct Work {
   DirectionParameters<const T> parameters;
@@ -38,7 +45,8 @@ class BackwardPass {
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), time_(tape.time),
         batch_(tape.batch), first_(std::max<Index>(0, tape.time - args.steps)), width_(net.directions * net.hidden),
-        dgates_row_(net.traits.dgates * net.hidden), schedule_(net, time_ - first_, batch_, sizeof(T)),
+        dgates_row_(padded_row(net.traits.dgates * net.hidden, sizeof(T))),
+        schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
         recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1}, panels_(k_.panel_count(recurrent_shape_)) {}
 

@@ -79,7 +79,7 @@ class Schedule {
   static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
   static constexpr std::size_t kPrivateCache = 1600000;
   static constexpr Index kChunkBytes = 1 << 20;
-  static constexpr Index kLeastChunkRows = 64;
+  static constexpr Index kLeastChunkRows = 256;
   static constexpr Index kMostChunkRows = 512;
 
   int groups(int threads) const { return directions_ == 2 && threads >= 2 ? 2 : 1; }

@@ -4,6 +4,7 @@
 #include "kernels/gru.hpp"
 #include "kernels/losses.hpp"
 #include "kernels/lstm.hpp"
+#include "kernels/peak.hpp"
 #include "kernels/product.hpp"
 #include "kernels/rnn.hpp"
 #include "kernels/vectors.hpp"
@@ -39,6 +40,7 @@ constexpr Kernels<T> fill_table() {
   k.squared_error = squared_error<T>;
   k.binary_cross_entropy = binary_cross_entropy<T>;
   k.sum_of_squares = sum_of_squares<T>;
+  k.multiply_add = multiply_add<T>;
   k.scale = scale<T>;
   k.add = add<T>;
   k.clip = clip<T>;

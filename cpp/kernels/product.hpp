@@ -87,7 +87,7 @@ struct PanelOutput {
 template <class T>
 BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, const T* a, Index a_row,
                                 const T* packed, const PanelOutput<T>& io) {
-  const TileFunction<T>* tiles = tiles_of<T, false>(panel.vectors);
+  const TileFunction<T>* tiles = tiles_of<T>(panel.vectors);
   Index k = 0;
   do {  // once even if depth is 0: the output is then init
     const bool first = k == 0;
@@ -127,56 +127,38 @@ void product(const Product<T>& args) {
   }
 }
 
-// Rows of the left operand packed at a time: 240 rows of depth 128 are 120 KiB of float32, well inside L2.
-inline constexpr Index kLeftRows = 40 * kPackedRows;
-
 template <class T>
-inline constexpr Index kTransposedScratch = kDepthBlock * (kLeftRows + kPlainVectors * kLanes<T>)+2 * kLanes<T>;
+inline constexpr Index kTransposedScratch = kTransposedDepth * kTransposedVectors * kLanes<T>;
 
 template <class T>
 void transposed_product(const TransposedProduct<T>& args) {
-  T* left = args.scratch;
-  T* right = left + kDepthBlock * kLeftRows + 2 * kLanes<T>;  // the last packed row spills over by a vector
-  const PanelShape shape{args.depth, args.columns, 1};
-  const Index panels = panel_count<T>(shape);
-  for (Index k = 0; k < args.depth; k += kDepthBlock) {
-    const Index depth = minimum(kDepthBlock, args.depth - k);
-    for (Index m = args.m_begin; m < args.m_end; m += kLeftRows) {
-      const Index rows = minimum(kLeftRows, args.m_end - m);
-      for (Index r = 0; r < rows; r += kPackedRows) {
-        T* to = left + r * kDepthBlock;
-        const int valid = static_cast<int>(minimum(kPackedRows, rows - r));
-        for (Index j = 0; j < depth; ++j) {
-          const T* from = args.a + (k + j) * args.a_row + m + r;
-          for (int i = 0; i < valid; ++i) to[j * kPackedRows + i] = from[i];
+  T* right = args.scratch;
+  for (Index k = 0; k < args.depth; k += kTransposedDepth) {
+    const Index depth = minimum(kTransposedDepth, args.depth - k);
+    for (Index n = 0; n < args.columns; n += kTransposedVectors * kLanes<T>) {
+      const int vectors = n + kLanes<T> < args.columns ? kTransposedVectors : 1;
+      Tile<T> t{};
+      t.depth = depth;
+      t.a_row = args.a_row;
+      t.b = right;
+      t.out_row = args.out_row;
+      t.add = true;
+      for (int v = 0; v < vectors; ++v) {
+        t.valid[v] = static_cast<int>(minimum(kLanes<T>, args.columns - n - v * kLanes<T>));
+      }
+      for (Index j = 0; j < depth; ++j) {
+        const T* from = args.b + (k + j) * args.b_row + n;
+        for (int v = 0; v < vectors; ++v) {
+          store(right + (j * vectors + v) * kLanes<T>, load_first<T>(from + v * kLanes<T>, t.valid[v]));
         }
       }
-      for (Index p = 0; p < panels; ++p) {
-        const Panel<T> panel = panel_at<T>(shape, p);
-        for (Index j = 0; j < depth; ++j) {
-          const T* from = args.b + (k + j) * args.b_row;
-          for (int v = 0; v < panel.vectors; ++v) {
-            store(right + (j * panel.vectors + v) * kLanes<T>, load_first<T>(from + panel.column(v), panel.valid(v)));
-          }
-        }
-        const TileFunction<T>* tiles = tiles_of<T, true>(panel.vectors);
-        for (Index r = 0; r < rows; r += kPackedRows) {
-          Tile<T> t;
-          t.depth = depth;
-          t.a = left + r * kDepthBlock;
-          t.a_row = 0;
-          t.b = right;
-          t.init_row = 0;
-          t.out_row = args.out_row;
-          t.add = true;
-          for (int v = 0; v < panel.vectors; ++v) {
-            t.init[v] = nullptr;
-            t.out[v] = args.out + (m + r) * args.out_row + panel.column(v);
-            t.valid[v] = panel.valid(v);
-          }
-          tiles[minimum(kPackedRows, rows - r)](t);
-        }
-      }
+      const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
+      for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
+        const Index m = args.m_begin + row;
+        t.a = args.a + k * args.a_row + m;
+        for (int v = 0; v < vectors; ++v) t.out[v] = args.out + m * args.out_row + n + v * kLanes<T>;
+        tiles[height](t);
+      });
     }
   }
 }

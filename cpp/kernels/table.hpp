@@ -172,6 +172,8 @@ struct Kernels {
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);
 
+  Index (*multiply_add)(Index rounds, T* lanes);  // lanes: 64 bytes in and out
+
   void (*exp)(Index n, const T* x, T* y);
   void (*tanh)(Index n, const T* x, T* y);
   void (*sigmoid)(Index n, const T* x, T* y);

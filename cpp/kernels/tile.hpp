@@ -11,7 +11,7 @@ namespace bptt::BPTT_ISA {
 // one row of weights and a broadcast.
 inline constexpr int kPlainVectors = kRegisters == 32 ? 4 : 2;
 inline constexpr int kMaxVectors = 4;
-inline constexpr int kMaxRows = 8;
+inline constexpr int kMaxRows = 12;
 // Depth of a block: a panel block of 4 vectors stays in a 48 KiB L1 cache beside the tile's rows.
 inline constexpr Index kDepthBlock = 128;
 
@@ -20,13 +20,16 @@ constexpr int tile_rows(int vectors) {
   return vectors <= 2 ? 6 : vectors == 3 ? 4 : 3;
 }
 
-// Rows of a packed left operand, the same for every panel width it meets.
-inline constexpr int kPackedRows = 6;
+// A transposed left operand has the rows of a tile side by side, so its tiles may be tall and narrow: a panel of two
+// vectors stays in L1 to twice the depth, and the output, which is the large matrix there, is touched half as often.
+inline constexpr int kTransposedVectors = 2;
+inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
+inline constexpr Index kTransposedDepth = 256;
 
 template <class T>
 struct Tile {
   Index depth;
-  const T* a;    // row r, depth k: a[r * a_row + k], or a[k * kPackedRows + r] if packed
+  const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r]
   Index a_row;
   const T* b;    // one panel, from its first k on
   const T* init[kMaxVectors];  // all null: zero
@@ -37,14 +40,14 @@ struct Tile {
   bool add;                // out += instead of out =
 };
 
-template <class T, int M, int N, bool PackedA>
+template <class T, int M, int N, bool Transposed>
 void run_tile(const Tile<T>& t) {
   Vec<T> acc[M][N];
   int valid[N];
 #pragma GCC unroll 4
   for (int v = 0; v < N; ++v) valid[v] = t.valid[v];
   const bool initialised = t.init[0] != nullptr;
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
@@ -53,21 +56,28 @@ void run_tile(const Tile<T>& t) {
   }
   const T* b = t.b;
   const T* a[M];
-#pragma GCC unroll 8
-  for (int r = 0; r < M; ++r) a[r] = PackedA ? t.a + r : t.a + r * t.a_row;
+#pragma GCC unroll 12
+  for (int r = 0; r < M; ++r) a[r] = Transposed ? t.a + r : t.a + r * t.a_row;
+  if (t.add) {  // the output is far away: ask for it now, need it after the products
+    for (int r = 0; r < M; ++r) __builtin_prefetch(t.out[0] + r * t.out_row, 1);
+    if constexpr (N > 1) {
+      for (int r = 0; r < M; ++r) __builtin_prefetch(t.out[N - 1] + r * t.out_row, 1);
+    }
+  }
   for (Index k = 0; k < t.depth; ++k) {
     Vec<T> w[N];
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int r = 0; r < M; ++r) {
-      const Vec<T> x = broadcast(PackedA ? a[0][k * kPackedRows + r] : a[r][k]);
+      const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
 #pragma GCC unroll 4
       for (int v = 0; v < N; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
     }
     b += N * kLanes<T>;
+    if constexpr (Transposed) a[0] += t.a_row;
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
@@ -82,7 +92,7 @@ template <class T>
 using TileFunction = void (*)(const Tile<T>&);
 
 // Tiles of 1..tile_rows(N) rows, by the number of rows.
-template <class T, int N, bool PackedA>
+template <class T, int N, bool Transposed>
 struct TileRow {
   TileFunction<T> by_rows[kMaxRows + 1] = {};
   constexpr TileRow() { fill<1>(); }
@@ -90,19 +100,19 @@ struct TileRow {
  private:
   template <int M>
   constexpr void fill() {
-    if constexpr (M <= (PackedA ? kPackedRows : tile_rows(N))) {
-      by_rows[M] = run_tile<T, M, N, PackedA>;
+    if constexpr (M <= (Transposed ? kTransposedRows : tile_rows(N))) {
+      by_rows[M] = run_tile<T, M, N, Transposed>;
       fill<M + 1>();
     }
   }
 };
 
-template <class T, bool PackedA>
+template <class T>
 BPTT_INLINE const TileFunction<T>* tiles_of(int vectors) {
-  static constexpr TileRow<T, 1, PackedA> one;
-  static constexpr TileRow<T, 2, PackedA> two;
-  static constexpr TileRow<T, 3, PackedA> three;
-  static constexpr TileRow<T, 4, PackedA> four;
+  static constexpr TileRow<T, 1, false> one;
+  static constexpr TileRow<T, 2, false> two;
+  static constexpr TileRow<T, 3, false> three;
+  static constexpr TileRow<T, 4, false> four;
   switch (vectors) {
     case 1:
       return one.by_rows;
@@ -113,6 +123,14 @@ BPTT_INLINE const TileFunction<T>* tiles_of(int vectors) {
     default:
       return four.by_rows;
   }
+}
+
+template <class T>
+BPTT_INLINE const TileFunction<T>* transposed_tiles_of(int vectors) {
+  static constexpr TileRow<T, 1, true> one;
+  static constexpr TileRow<T, 2, true> two;
+  static_assert(kTransposedVectors == 2);
+  return vectors == 1 ? one.by_rows : two.by_rows;
 }
 
 // Cuts `rows` into tiles of nearly equal height, none above `most`, and calls visit(first row, height).
