@@ -1,0 +1,87 @@
+"""Checks that need an environment of their own: `nox` runs the first three, `nox -s NAME` any one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import nox
+
+nox.needs_version = ">=2024.4"
+nox.options.sessions = ["tests", "lint", "stubs"]
+nox.options.default_venv_backend = "virtualenv"
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite against an installed wheel; further arguments go to pytest."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """The same with PyTorch and ONNX Runtime installed, so that the tests against them run too."""
+    session.install(".[test,peers]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types of the Python side, layout of the C++ side."""
+    session.install(".[lint,plot]", "clang-format==23.1.5")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    tracked = subprocess.run(["git", "ls-files", "cpp"], check=True, capture_output=True, text=True)
+    session.run("clang-format", "--dry-run", "--Werror", *tracked.stdout.split())
+
+
+@nox.session
+def stubs(session: nox.Session) -> None:
+    """`_core.pyi` names what the compiled module holds, no more and no less."""
+    session.install(".[test]")
+    session.run("pytest", "tests/test_stubs.py", *session.posargs)
+
+
+@nox.session
+def sanitizers(session: nox.Session) -> None:
+    """The test suite over a core built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    session.install(
+        ".[test]", "-Ccmake.define.BPTT_SANITIZE=address,undefined", "-Ccmake.build-type=RelWithDebInfo"
+    )
+    compiler = os.environ.get("CXX", "c++")
+
+    def library(name: str) -> str:
+        command = [compiler, f"-print-file-name={name}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    session.run(
+        "pytest",
+        *session.posargs,
+        env={
+            # The interpreter is not instrumented: the run time must be there first, and malloc be its own.
+            "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so')}",
+            "PYTHONMALLOC": "malloc",
+            # The interpreter's own leaks are not ours; a test asks for more memory than there is.
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        },
+    )
+
+
+@nox.session
+def threads(session: nox.Session) -> None:
+    """The native stress test under ThreadSanitizer."""
+    session.install("cmake>=3.24", "ninja", "pybind11")
+    folder = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
+    session.run("cmake", "--preset", "threads", f"-Dpybind11_DIR={str(folder).strip()}")
+    session.run("cmake", "--build", "--preset", "threads", "--target", "bptt_stress")
+    session.run("build/threads/bptt_stress", external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time a training iteration beside the peers that are installed; further arguments go to the script."""
+    session.install(".[peers]")
+    session.run("python", "benchmarks/iteration.py", *session.posargs)

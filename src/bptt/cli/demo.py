@@ -1,0 +1,43 @@
+"""`bptt demo`: the whole library on text that is already there, in about a minute."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bptt.cli import results, training
+from bptt.cli.corpus import standard_library
+from bptt.cli.options import add_common, note
+from bptt.data import TextStream, Vocabulary
+
+STEPS = 1500
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser(
+        "demo",
+        help="train on the Python standard library's source, about a minute",
+        description="Train a character-level network by truncated backpropagation through time on the source"
+        " of Python's standard library, found on this machine. Prints how it compares with unigram and bigram"
+        " models on modules it has not seen, and a sample; writes the model and a picture of the training.",
+    )
+    training.add_options(command, steps=STEPS)
+    results.add_options(command, model="bptt-demo.safetensors", plot="bptt-demo.png", sample=400)
+    command.set_defaults(prompt="def ")
+    add_common(command, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, judge, sample, draw."""
+    results.check_outputs(options)
+    text, unseen = standard_library()
+    vocabulary = Vocabulary.of(text + unseen)
+    streams = [
+        TextStream(part, options.batch, options.truncate, vocabulary=vocabulary) for part in (text, unseen)
+    ]
+    note(
+        f"Python's standard library: {len(text):,} characters to learn from, {len(unseen):,} of other"
+        f" modules to be judged on, {len(vocabulary)} symbols."
+    )
+    results.deliver(options, training.train(options, *streams))

@@ -1,0 +1,51 @@
+"""`bptt generate MODEL`: text from a model that `bptt train text` or `bptt demo` made."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bptt.cli import textmodel
+from bptt.cli.options import COUNT, POSITIVE, CommandError, add_common, print_json
+from bptt.cli.results import TEMPERATURE, first_prompt
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser(
+        "generate", help="text from a trained model", description="Print text that a trained model makes up."
+    )
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="a file of 'bptt train text' or 'bptt demo'"
+    )
+    command.add_argument(
+        "--prompt", metavar="TEXT", help="what the text is to continue (default: a new line)"
+    )
+    command.add_argument("--length", type=COUNT, metavar="N", default=500, help="characters to add")
+    heat = "below 1: surer and duller, above 1: wilder"
+    command.add_argument("--temperature", type=POSITIVE, metavar="X", default=TEMPERATURE, help=heat)
+    add_common(command, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the prompt, if one was given, and what follows it as it comes."""
+    model, vocabulary = textmodel.load(options.model)
+    prompt = options.prompt or ""
+    unknown = sorted(set(prompt) - set(vocabulary.symbols))
+    if unknown:
+        raise CommandError(
+            f"--prompt holds {unknown[0]!r}, which is not among the model's {len(vocabulary)} symbols"
+        )
+    start = prompt or first_prompt(vocabulary)
+    rng = np.random.default_rng(options.seed)
+    characters = textmodel.sample(model, vocabulary, start, options.length, options.temperature, rng)
+    if options.json:
+        print_json({"prompt": prompt, "text": "".join(characters)})
+        return
+    for piece in chain([prompt], characters):
+        print(piece, end="", flush=True)
+    print()

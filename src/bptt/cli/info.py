@@ -1,0 +1,57 @@
+"""`bptt info`: what this build is, and what it chose on this machine and why."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from typing import Any
+
+import numpy as np
+
+import bptt
+from bptt.cli.options import add_common, print_json
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    text = "version, compiler, instruction sets built and chosen and why, threads and which rule set them"
+    command = commands.add_parser("info", help=text, description=text[0].upper() + text[1:] + ".")
+    add_common(command, run)
+
+
+def figures() -> dict[str, Any]:
+    """Everything the command prints, JSON-safe."""
+    return {
+        "version": bptt.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "build": bptt.build_config(),
+        "available_isas": bptt.available_isas(),
+        "isa": bptt.isa(),
+        "isa_rule": bptt.runtime.isa_rule(),
+        "threads": bptt.get_num_threads(),
+        "thread_rule": bptt.runtime.thread_rule(),
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print it."""
+    found = figures()
+    if options.json:
+        print_json(found)
+        return
+    build = found.pop("build")
+    rows = {
+        "bptt": found["version"],
+        "Python, NumPy": f"{found['python']}, {found['numpy']}",
+        "platform": found["platform"],
+        **{f"build: {name}": value for name, value in build.items()},
+        "instruction sets": ", ".join(found["available_isas"]) + " can run here",
+        "in use": f"{found['isa']}: {found['isa_rule']}",
+        "threads": f"{found['threads']}: {found['thread_rule']}",
+    }
+    width = max(len(name) for name in rows)
+    for name, value in rows.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        print(f"{name:<{width}}  {shown}")

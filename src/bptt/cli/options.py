@@ -1,0 +1,127 @@
+"""What the commands' options share: types that refuse nonsense, groups used by several, checks of paths."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import bptt
+
+CELLS: dict[str, tuple[type[bptt.RNN] | type[bptt.LSTM] | type[bptt.GRU], dict[str, Any]]] = {
+    "rnn": (bptt.RNN, {}),
+    "rnn-relu": (bptt.RNN, {"nonlinearity": "relu"}),
+    "lstm": (bptt.LSTM, {}),
+    "lstm-peephole": (bptt.LSTM, {"peephole": True}),
+    "gru": (bptt.GRU, {}),
+}
+"""What --cell offers and `bptt selftest` checks: the layer and what is special about it."""
+
+
+class CommandError(Exception):
+    """A failure that its message explains: printed as one line, exit code 1."""
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, where there is something to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """Like argparse's, with errors of one line that say where the help is, and no guessed abbreviations."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see '{self.prog} --help')\n")
+
+
+def number(
+    kind: type[int] | type[float], *, minimum: float, below: float = math.inf, above: bool = False
+) -> Callable[[str], float]:
+    """An argparse type: a finite number of `kind`, at least (or `above`) `minimum` and less than `below`."""
+    words = "a whole number" if kind is int else "a number"
+    words += f" {'above' if above else 'of at least'} {minimum:g}"
+    if below < math.inf:
+        words += f" and below {below:.15g}"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {words}, got {text!r}") from None
+        too_small = value <= minimum if above else value < minimum
+        if not math.isfinite(value) or too_small or value >= below:
+            raise argparse.ArgumentTypeError(f"expected {words}, got {text!r}")
+        return value
+
+    return parse
+
+
+COUNT = number(int, minimum=1, below=2**31)
+POSITIVE = number(float, minimum=0, above=True)
+
+
+def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> None:
+    """What every command has: --json, --seed, --threads, and the function that it runs."""
+    group = command.add_argument_group("common options")
+    group.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    threads = "threads of the compiled core (default: BPTT_NUM_THREADS, or what this process may use)"
+    group.add_argument("--threads", type=COUNT, metavar="N", default=argparse.SUPPRESS, help=threads)
+    seed = number(int, minimum=0, below=2**63)
+    group.add_argument("--seed", type=seed, metavar="N", default=0, help="seed of everything random")
+    command.set_defaults(run=run, prepare=prepare)
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Apply the options that set the process up."""
+    if "threads" in options:
+        bptt.set_num_threads(options.threads)
+
+
+def print_json(figures: dict[str, Any]) -> None:
+    """One JSON object on standard output; numbers that JSON lacks (inf, NaN) become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    print(json.dumps(plain(figures), indent=2))
+
+
+def note(message: str) -> None:
+    """A remark for the person, beside the output rather than in it."""
+    print(message, file=sys.stderr)
+
+
+def check_output(path: Path) -> None:
+    """Raise CommandError unless a file can be written at `path`; leaves nothing behind.
+
+    Asked before the work starts, so that a minute of training isn't lost to a mistyped folder.
+    """
+    if path.exists() and not path.is_file():  # a new file would take the place of a device, too
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise CommandError(f"cannot write {path}: it is {what}; give a file name")
+    if not path.parent.is_dir():
+        raise CommandError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CommandError(
+            f"cannot write into {path.parent}: {error.strerror}; choose another folder"
+        ) from None
+    if path.exists() and not os.access(path, os.W_OK):
+        raise CommandError(f"cannot write {path}: the file is read-only; choose another name")

@@ -1,0 +1,132 @@
+"""What `bptt demo` and `bptt train text` leave behind: a model, a picture, figures, a sample."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt
+from bptt.cli import textmodel
+from bptt.cli.options import COUNT, CommandError, check_output, note, print_json
+from bptt.cli.training import Run
+from bptt.data import TextStream, Vocabulary
+from bptt.diagnose import plots
+from bptt.layers.tape import RecurrentTape, SequentialTape
+from bptt.train import files
+
+LOOK_BACK = 200  # steps over which the picture follows the gradient
+TEMPERATURE = 0.7  # of the sample: a little surer than the model's own distribution
+
+
+def add_options(
+    command: argparse.ArgumentParser, *, model: str | None, plot: str | None, sample: int | None
+) -> None:
+    """Where results go; the arguments are the defaults, None for 'derived' (model) or 'only if asked for'."""
+    group = command.add_argument_group("results")
+    derived = (
+        None if model else "the model's file (default: the text's name, with .safetensors, in this folder)"
+    )
+    group.add_argument(
+        "--model", type=Path, metavar="PATH", default=model, help=derived or "the model's file"
+    )
+    group.add_argument(
+        "--plot", type=Path, metavar="PATH", default=plot, help="picture of the training, a PNG file"
+    )
+    group.add_argument(
+        "--sample", type=COUNT, metavar="N", default=sample, help="print so many characters from it"
+    )
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Before the work: every file can be written, and has a name of its own. Drops an impossible picture."""
+    paths = [path for path in (options.model, options.plot) if path is not None]
+    for path in paths:
+        check_output(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise CommandError(f"model and picture cannot both be {options.model}; give two names")
+    if options.plot is not None and not plots.available():
+        note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
+        options.plot = None
+
+
+def deliver(options: argparse.Namespace, run: Run) -> None:
+    """Write the files, print the figures and the sample."""
+    textmodel.save(options.model, run.model, run.training.vocabulary, run.figures())
+    if options.plot is not None:
+        picture = plots.png(plots.training_figure(_curves(run)))
+        files.replace(options.plot, picture, verify=lambda path: None)
+    text = _sample(options, run) if options.sample else None
+    if options.json:
+        names = {"model_file": options.model, "plot_file": options.plot}
+        written = {name: str(path) for name, path in names.items() if path is not None}
+        print_json(run.figures() | written | ({} if text is None else {"sample": text}))
+        return
+    print(run.table())
+    if text is not None:
+        print(f"\n{text}\n")
+    print(f"model    {options.model}   (more text: bptt generate {options.model})")
+    if options.plot is not None:
+        print(f"picture  {options.plot}")
+
+
+def first_prompt(vocabulary: Vocabulary) -> str:
+    """What a text may begin after: a new line where the model knows one."""
+    return "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
+
+
+def _sample(options: argparse.Namespace, run: Run) -> str:
+    rng = np.random.default_rng(options.seed)
+    vocabulary = run.training.vocabulary
+    start = options.prompt or first_prompt(vocabulary)
+    text = textmodel.sample(run.model, vocabulary, start, options.sample, TEMPERATURE, rng)
+    return (options.prompt or "") + "".join(text)
+
+
+def _curves(run: Run) -> plots.TrainingCurves:
+    history = run.history
+    dh_norm, dc_norm = gradient_through_time(run.model, run.validation, LOOK_BACK)
+    return plots.TrainingCurves(
+        loss=history["loss"],
+        grad_norm=history["grad_norm"],
+        dh_norm=dh_norm,
+        dc_norm=dc_norm,
+        validation=list(
+            zip(history["validation_step"].tolist(), history["validation_loss"].tolist(), strict=True)
+        ),
+        clip_norm=run.clip,
+        truncate=run.training.steps,
+        baselines={"bigram": run.losses["bigram"]},
+        title=f"{run.name}, characters, truncated backpropagation through time",
+    )
+
+
+def gradient_through_time(
+    model: bptt.Sequential, stream: TextStream, steps: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+    """How far back an error reaches: dh_norm and dc_norm (layers, T) of the last step's loss alone.
+
+    T is `steps`, or half of what the stream has; as many steps before them bring the state in. The model's
+    gradients are zero afterwards.
+    """
+    symbols = len(stream.ids) - 1
+    steps = min(steps, symbols // 2)
+    rows = min(stream.batch_size, symbols // (2 * steps))
+    x, target = (stream.ids[at : at + rows * 2 * steps].reshape(rows, 2 * steps).T for at in (0, 1))
+    last = np.zeros((steps, rows), dtype=np.bool_)
+    last[-1] = True
+    _, state = model(x[:steps])
+    y, _, tape = model.forward(x[steps:], state)
+    _, dy = bptt.CrossEntropy()(y, target[steps:], last)
+    model.backward(tape, dy, need_dx=False)
+    model.zero_grad()
+    return _norms(tape)
+
+
+def _norms(tape: SequentialTape) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+    for part in tape.tapes:
+        if isinstance(part, RecurrentTape) and part.dh_norm is not None:
+            return part.dh_norm, part.dc_norm
+    raise ValueError("the model has no recurrent layer")

@@ -1,0 +1,59 @@
+"""`bptt train text FILE`: a character-level model of any text."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bptt.cli import results, training
+from bptt.cli.options import CommandError, add_common, note, number
+from bptt.data import TextStream
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser("train", help="train a model", description="Train a model.")
+    kinds = command.add_subparsers(title="kinds of data", metavar="KIND", required=True)
+    text = kinds.add_parser(
+        "text",
+        help="a character-level model of a text file",
+        description="Train a character-level network on a text file by truncated backpropagation through"
+        " time.",
+    )
+    text.add_argument("file", type=Path, metavar="FILE", help="any text")
+    text.add_argument("--encoding", metavar="NAME", default="utf-8", help="of the file")
+    share = number(float, minimum=0, below=1, above=True)
+    held_out = "share of the text, its end, to be judged on"
+    text.add_argument("--validation", type=share, metavar="SHARE", default=0.1, help=held_out)
+    training.add_options(text, steps=None)
+    results.add_options(text, model=None, plot=None, sample=None)
+    text.set_defaults(prompt=None)
+    add_common(text, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, train, write."""
+    if options.model is None:
+        options.model = Path(options.file.stem + ".safetensors")
+    whole, *parts = _streams(options)
+    results.check_outputs(options)
+    if options.file.resolve() in (path and path.resolve() for path in (options.model, options.plot)):
+        raise CommandError(f"{options.file} is the text itself; give --model and --plot other names")
+    note(
+        f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be judged"
+        f" on, {len(whole.vocabulary)} symbols."
+    )
+    results.deliver(options, training.train(options, *parts))
+
+
+def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextStream]:
+    """The whole text, its training part and its validation part."""
+    name = str(options.file)
+    try:
+        whole = TextStream(options.file, options.batch, options.truncate, encoding=options.encoding)
+        return whole, *whole.split(options.validation)
+    except OSError as error:
+        raise CommandError(f"cannot read {name}: {error.strerror}; give an existing text file") from None
+    except (ValueError, LookupError) as error:
+        raise CommandError(str(error) if name in str(error) else f"{name}: {error}") from None

@@ -1,0 +1,1 @@
+"""Looking at a training run and at the gradient inside it."""

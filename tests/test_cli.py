@@ -1,0 +1,153 @@
+"""The command line as a whole: help, exit codes, one line per failure; info and selftest."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.commandline import CommandLine
+
+import bptt
+from bptt.cli.options import CELLS
+
+COMMANDS = (["demo"], ["train"], ["train", "text"], ["generate"], ["info"], ["selftest"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help(bptt_command: CommandLine, command: list[str]) -> None:
+    result = bptt_command(*command, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"usage: bptt {' '.join(command)}")
+    assert "None" not in result.out
+    if command != ["train"]:
+        assert all(option in result.out for option in ("--json", "--seed", "--threads"))
+
+
+def test_version(bptt_command: CommandLine) -> None:
+    assert bptt_command("--version").out == f"bptt {bptt.__version__}\n"
+
+
+USAGE = {
+    "no command": [],
+    "unknown command": ["frobnicate"],
+    "unknown option": ["demo", "--frobnicate"],
+    "abbreviated option": ["demo", "--hid", "8"],
+    "missing file": ["train", "text"],
+    "missing model": ["generate"],
+    "unknown cell": ["demo", "--cell", "elman"],
+    "negative layers": ["demo", "--layers", "-1"],
+    "zero hidden": ["demo", "--hidden", "0"],
+    "fractional hidden": ["demo", "--hidden", "2.5"],
+    "zero steps": ["demo", "--steps", "0"],
+    "huge batch": ["demo", "--batch", "99999999999999999999"],
+    "negative clip": ["demo", "--clip", "-1"],
+    "clip not a number": ["demo", "--clip", "nan"],
+    "infinite rate": ["demo", "--learning-rate", "inf"],
+    "dropout of 1": ["demo", "--dropout", "1"],
+    "steps and epochs": ["demo", "--steps", "3", "--epochs", "1"],
+    "zero temperature": ["generate", "m", "--temperature", "0"],
+    "negative length": ["generate", "m", "--length", "-5"],
+    "whole text held out": ["train", "text", "t", "--validation", "1"],
+    "zero threads": ["info", "--threads", "0"],
+    "negative seed": ["info", "--seed", "-1"],
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
+def test_usage_error(bptt_command: CommandLine, arguments: list[str]) -> None:
+    result = bptt_command(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("bptt")
+    assert result.err.count("\n") == 1
+    assert "--help'" in result.err
+
+
+def test_unforeseen_failure_is_one_line(bptt_command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(bptt, "isa", broken)
+    result = bptt_command("info")
+    assert (result.code, result.err) == (1, "bptt: RuntimeError: first line second line\n")
+
+
+def test_info(bptt_command: CommandLine) -> None:
+    text, figures = bptt_command("info").out, bptt_command("info", "--json").figures
+    assert figures["version"] == bptt.__version__
+    assert figures["isa"] in figures["available_isas"] == bptt.available_isas()
+    assert figures["threads"] == bptt.get_num_threads()
+    assert figures["build"] == bptt.build_config()
+    for shown in (bptt.__version__, bptt.isa(), figures["isa_rule"], figures["thread_rule"]):
+        assert shown in text
+
+
+def test_threads_option(bptt_command: CommandLine) -> None:
+    assert bptt_command("info", "--json", "--threads", 2).figures["threads"] == 2
+
+
+def test_selftest(bptt_command: CommandLine) -> None:
+    figures = bptt_command("selftest", "--json").figures
+    assert figures["passed"]
+    assert figures["seconds"] < 30
+    done = {(check["isa"], check["cell"], check["check"]) for check in figures["checks"]}
+    kinds = ("gradcheck", "crosscheck float32", "crosscheck float64")
+    wanted = {(isa, cell, kind) for isa in bptt.available_isas() for cell in CELLS for kind in kinds}
+    assert done == wanted | {("reference", cell, "gradcheck") for cell in CELLS}
+    assert all(check["passed"] and 0 <= check["worst"] <= 1 for check in figures["checks"])
+
+
+def test_selftest_finds_a_wrong_gradient(bptt_command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = bptt.GRU.backward
+
+    def wrong(self: bptt.GRU, *arguments: object, **options: object) -> object:
+        result = right(self, *arguments, **options)  # type: ignore[arg-type]
+        self.gradients["bias_hh_l1"][0] *= 1.01
+        return result
+
+    monkeypatch.setattr(bptt.GRU, "backward", wrong)
+    result = bptt_command("selftest")
+    assert result.code == 1
+    assert "gradients[bias_hh_l1]" in result.err
+    assert result.err.splitlines()[-1].startswith("bptt: ")
+    assert {line.split()[1] for line in result.out.splitlines() if "FAILED" in line} == {"gru"}
+
+
+def test_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bptt", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"bptt {bptt.__version__}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_interrupt(tmp_path: Path, text_file: Path) -> None:
+    options = ["--steps", "1000000000", "--hidden", "8", "--batch", "4", "--truncate", "8"]
+    command = [sys.executable, "-m", "bptt", "train", "text", str(text_file), *options]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # the text is read, training begins
+        assert process.stderr.read(len("epoch")) == "epoch"
+        time.sleep(0.5)  # tqdm complains of an interrupt while it makes its bar
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].startswith("bptt: interrupted")
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == [text_file]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_reader_that_leaves() -> None:
+    command = [sys.executable, "-m", "bptt", "info", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaint = process.stderr.read()
+    assert process.returncode == 1
+    assert complaint == ""
