@@ -347,6 +347,7 @@ BAD_CALLS = {
     "extra of numbers": (lambda tmp: bptt.save(tmp / "m", small(), extra={1: 2}), TypeError, "extra must"),
     "a missing folder": (lambda tmp: bptt.save(tmp / "no" / "m", small()), FileNotFoundError, "no folder"),
     "a folder": (lambda tmp: bptt.save(tmp, small()), IsADirectoryError, "is a folder"),
+    "a device": (lambda tmp: bptt.save(os.devnull, small()), OSError, "is a device"),
     "a missing file": (lambda tmp: bptt.load(tmp / "m"), FileNotFoundError, "m"),
 }
 

@@ -28,6 +28,8 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
         )
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder. Fix: give a file name.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device or a pipe, which a file must not replace. Fix: give a file name.")
     fresh = path.with_name(f".bptt-{secrets.token_hex(8)}.tmp")
     try:
         _write(fresh, content)
