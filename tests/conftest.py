@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ import bptt
 
 def pytest_report_header() -> str:
     return f"bptt {bptt.__version__}, instruction set {bptt.isa()}, {bptt.get_num_threads()} thread(s)"
+
+
+def pytest_configure() -> None:
+    """Ctrl-C raises KeyboardInterrupt, also where a shell started the run in the background and ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

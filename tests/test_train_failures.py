@@ -68,7 +68,7 @@ def test_ctrl_c_gets_through_while_the_core_computes() -> None:
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         fit.fit(data, epochs=10**9)
-    assert time.perf_counter() - sent[0] < 1.0
+    assert time.perf_counter() - sent[0] < 5.0  # the calls take milliseconds, the run for ever
     assert not net.flat_gradients.any()
     assert np.isfinite(net.flat_parameters).all()
     assert len(fit.fit(data)["loss"]) == 1
