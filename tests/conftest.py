@@ -18,7 +18,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
-    """Ctrl-C raises KeyboardInterrupt, also where a shell started the run in the background and ignores it."""
+    """Ctrl-C raises KeyboardInterrupt, also where the shell that started the run made it ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
