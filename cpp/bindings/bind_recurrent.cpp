@@ -2,7 +2,7 @@
 #include <memory>
 #include <variant>
 
-#include "bindings/numpy.hpp"
+#include "bindings/stream.hpp"
 
 namespace bptt::bindings {
 namespace {
@@ -52,6 +52,13 @@ class BoundRecurrent {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
     return float32_ ? record<float>(parameters, x, h0, c0, dropout, key)
                     : record<double>(parameters, x, h0, c0, dropout, key);
+  }
+
+  std::unique_ptr<AnyStream> stream(const py::array& parameters, Index batch) const {
+    if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {
+      throw py::type_error("parameters: not of the layer's dtype");
+    }
+    return make_stream(*net_, parameters, batch);
   }
 
   py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
@@ -235,6 +242,7 @@ void bind_recurrent(py::module_& m) {
       .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"))
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"))
+      .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
            py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true);
 }

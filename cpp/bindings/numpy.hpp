@@ -135,5 +135,6 @@ void bind_layers(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_vectors(py::module_& m);
 void bind_runtime(py::module_& m);
+void bind_stream(py::module_& m);
 
 }  // namespace bptt::bindings

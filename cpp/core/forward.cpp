@@ -2,7 +2,7 @@
 // product and run the fused steps over it.
 #include <cstring>
 
-#include "core/recurrent.hpp"
+#include "core/pack.hpp"
 #include "core/schedule.hpp"
 #include "runtime/float_mode.hpp"
 
@@ -13,18 +13,13 @@ namespace {
 template <class T>
 struct Work {
   DirectionParameters<const T> parameters;
-  Index input;
-  const T* x;  // (T, B, input)
-  Buffer<T> packed_ih;
-  Buffer<T> packed_hh;
-  Buffer<T> bias;         // (G * H): what the projection starts from
-  Buffer<T> hidden_bias;  // (H), GRU
-  T* h;                   // the output of slot 0, this direction's columns
-  Index h_row;
-  T* gates;    // of time step 0, or of the chunk if nothing is kept
-  T* c;        // of slot 0, or of one row of units if nothing is kept
-  Buffer<T> own_gates;  // where nothing is kept
-  Buffer<T> own_c;
+  PackedDirection<T> packed;
+  const T* x;           // (T, B, input)
+  T* h;                 // the output of slot 0, this direction's columns
+  T* gates = nullptr;   // of time step 0, or of the chunk if nothing is kept
+  T* c = nullptr;       // of slot 0, or of one row of units if nothing is kept
+  Buffer<T> own_gates{};  // where nothing is kept
+  Buffer<T> own_c{};
 };
 
 template <class T>
@@ -33,8 +28,7 @@ class ForwardPass {
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()),
         schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.chunk_steps())),
-        width_(net.directions * net.hidden), input_shape_{0, net.traits.gates * net.hidden, 1},
-        recurrent_shape_{net.hidden, net.hidden, net.traits.gates} {}
+        width_(net.directions * net.hidden) {}
 
   void run() {
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
@@ -56,7 +50,6 @@ class ForwardPass {
   }
 
  private:
-  Index columns() const { return net_.traits.gates * net_.hidden; }
   Index gates_row() const { return net_.traits.tape_gates ? net_.traits.tape_gates * net_.hidden : width_; }
   bool drops(Index layer) const { return tape_ && tape_->dropout > 0 && layer + 1 < net_.layers; }
 
@@ -82,17 +75,9 @@ class ForwardPass {
                                     : previous_output_ + args_.batch * width_;
     }
     for (Index d = 0; d < net_.directions; ++d) {
-      Work<T>& w = work_.emplace_back();
-      w.parameters = direction_parameters(net_, args_.parameters, layer, d);
-      w.input = net_.input_of(layer);
-      w.x = x;
-      input_shape_.depth = w.input;
-      w.packed_ih = Buffer<T>(k_.packed_size(input_shape_));
-      w.packed_hh = Buffer<T>(k_.packed_size(recurrent_shape_));
-      w.bias = Buffer<T>(columns());
-      w.h = output + d * net_.hidden;
-      w.h_row = width_;
-      if (net_.traits.has_hidden_bias) w.hidden_bias = Buffer<T>(net_.hidden);
+      Work<T>& w =
+          work_.emplace_back(Work<T>{direction_parameters(net_, args_.parameters, layer, d),
+                                     PackedDirection<T>(net_, k_, net_.input_of(layer)), x, output + d * net_.hidden});
       if (tape_) {
         auto& kept = tape_->layers[static_cast<std::size_t>(layer)].directions[static_cast<std::size_t>(d)];
         w.gates = kept.gates.data();
@@ -105,41 +90,6 @@ class ForwardPass {
       }
     }
     previous_output_ = output;
-  }
-
-  void pack(const Work<T>& w, const Crew& crew) const {
-    PackPanels<T> args{};
-    args.shape = {w.input, columns(), 1};
-    args.source = w.parameters.weight_ih;
-    args.k_stride = 1;
-    args.n_stride = w.input;
-    args.packed = w.packed_ih.data();
-    Range panels = crew.share_of(k_.panel_count(args.shape));
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
-
-    args.shape = recurrent_shape_;
-    args.source = w.parameters.weight_hh;
-    args.n_stride = net_.hidden;
-    args.packed = w.packed_hh.data();
-    panels = crew.share_of(k_.panel_count(args.shape));
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
-    if (!crew.leads()) return;
-
-    for (Index n = 0; n < columns(); ++n) {
-      const T ih = net_.bias ? w.parameters.bias_ih[n] : T{0};
-      const T hh = net_.bias ? w.parameters.bias_hh[n] : T{0};
-      const Index own = n - (columns() - net_.hidden);  // in the last gate, if not negative
-      if (net_.traits.has_hidden_bias && own >= 0) {
-        w.bias.data()[n] = ih;
-        w.hidden_bias.data()[own] = hh;
-      } else {
-        w.bias.data()[n] = ih + hh;
-      }
-    }
   }
 
   // States in and out: rows of (L * D, B, H) against rows of a time slot.
@@ -156,22 +106,22 @@ class ForwardPass {
 
   void run_direction(Index layer, Index d, const Crew& crew, bool polls) {
     const Index number = layer * net_.directions + d;
-    const Work<T>& w = work_[static_cast<std::size_t>(number)];
+    Work<T>& w = work_[static_cast<std::size_t>(number)];
     const Course course{args_.time, d == 1};
     const Index state_size = args_.batch * net_.hidden;
     const Index slot = args_.batch * width_;
     const Index c_slot = tape_ ? state_size : 0;  // without a tape c is updated in place
-    pack(w, crew);
+    w.packed.pack(w.parameters, crew.index, crew.size);
     if (crew.leads()) {
       const Index at = number * state_size;
-      copy_state(args_.h0 ? args_.h0 + at : nullptr, net_.hidden, w.h + course.first_slot() * slot, w.h_row);
+      copy_state(args_.h0 ? args_.h0 + at : nullptr, net_.hidden, w.h + course.first_slot() * slot, width_);
       if (w.c) {
         copy_state(args_.c0 ? args_.c0 + at : nullptr, net_.hidden, w.c + course.first_slot() * c_slot, net_.hidden);
       }
     }
     crew.sync();
 
-    const Index panels = k_.panel_count(recurrent_shape_);
+    const Index panels = k_.panel_count(w.packed.recurrent_shape);
     const Split split = schedule_.split(crew, panels);
     for (Index begin = 0; begin < args_.time; begin += chunk_) {
       const Index end = std::min(begin + chunk_, args_.time);
@@ -189,7 +139,7 @@ class ForwardPass {
     crew.sync();
     if (crew.leads()) {
       const Index last = args_.time > 0 ? course.slot(course.at(args_.time - 1)) : course.first_slot();
-      copy_state(w.h + last * slot, w.h_row, args_.h + number * state_size, net_.hidden);
+      copy_state(w.h + last * slot, width_, args_.h + number * state_size, net_.hidden);
       if (w.c) copy_state(w.c + last * c_slot, net_.hidden, args_.c + number * state_size, net_.hidden);
     }
   }
@@ -199,18 +149,18 @@ class ForwardPass {
     const Index first = low * args_.batch + rows.begin;
     Product<T> p{};
     p.rows = rows.end - rows.begin;
-    p.depth = w.input;
-    p.columns = columns();
-    p.a = w.x + first * w.input;
-    p.a_row = w.input;
-    p.b = w.packed_ih.data();
-    p.init = w.bias.data();
+    p.depth = w.packed.input_shape.depth;
+    p.columns = w.packed.input_shape.units;
+    p.a = w.x + first * p.depth;
+    p.a_row = p.depth;
+    p.b = w.packed.weight_ih.data();
+    p.init = w.packed.bias.data();
     p.init_row = 0;
     p.out_row = gates_row();
     p.out = net_.traits.tape_gates ? w.gates + (first - origin * args_.batch) * p.out_row
-                                   : w.h + (first + args_.batch) * w.h_row;
+                                   : w.h + (first + args_.batch) * width_;
     p.panel_begin = 0;
-    p.panel_end = k_.panel_count({p.depth, p.columns, 1});
+    p.panel_end = k_.panel_count(w.packed.input_shape);
     k_.product(p);
   }
 
@@ -225,14 +175,14 @@ class ForwardPass {
     s.hidden = net_.hidden;
     s.panel_begin = units.begin;
     s.panel_end = units.end;
-    s.u = w.packed_hh.data();
-    s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * w.h_row;
-    s.h_prev_row = w.h_row;
-    s.h = w.h + course.slot(t) * slot + rows.begin * w.h_row;
-    s.h_row = w.h_row;
+    s.u = w.packed.weight_hh.data();
+    s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * width_;
+    s.h_prev_row = width_;
+    s.h = w.h + course.slot(t) * slot + rows.begin * width_;
+    s.h_row = width_;
     s.gates_row = gates_row();
     s.gates = net_.traits.tape_gates ? w.gates + ((t - origin) * args_.batch + rows.begin) * s.gates_row : s.h;
-    s.hidden_bias = w.hidden_bias.data();
+    s.hidden_bias = w.packed.hidden_bias.data();
     s.peephole = w.parameters.peephole;
     s.c_row = net_.hidden;
     if (w.c) {
@@ -258,8 +208,6 @@ class ForwardPass {
   Schedule schedule_;
   Index chunk_;
   Index width_;
-  PanelShape input_shape_;
-  PanelShape recurrent_shape_;
   std::vector<Work<T>> work_;
   Buffer<T> outputs_[2];
   const T* previous_output_ = nullptr;

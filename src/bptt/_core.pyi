@@ -57,6 +57,28 @@ class Recurrent:
     ) -> tuple[Floats | None, Floats, Floats | None]:
         """-> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`. `steps`: go back at most so many."""
 
+    def stream(self, parameters: Floats, batch_size: int) -> Stream:
+        """Raises ValueError for two directions."""
+
+class Stream:
+    """One step at a time; the arrays are the stream's own memory."""
+
+    @property
+    def input(self) -> Floats:
+        """(B, I)."""
+    @property
+    def output(self) -> Floats:
+        """(B, H)."""
+    @property
+    def h(self) -> Floats:
+        """(L, B, H)."""
+    @property
+    def c(self) -> Floats | None: ...
+    def step(self) -> None:
+        """input -> output."""
+    def run(self, x: Floats) -> Floats:
+        """x (T, B, I) -> (T, B, H); input and output are left alone."""
+
 class Tape:
     """What one forward pass keeps for its backward pass. Every array is a read-only view."""
 

@@ -14,6 +14,7 @@ from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
 from bptt.layers.layout import Layout
 from bptt.layers.module import Init, Module, Table, check_count
+from bptt.layers.stream import Stream, StreamCore
 from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
 
 State: TypeAlias = Floats | tuple[Floats, Floats]
@@ -26,8 +27,8 @@ class Recurrent(Module):
     """
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
-    A backend is three methods, `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
-    the layer's dtype, time first. Those here call the compiled core.
+    A backend is four methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
+    the layer's dtype, time first, and `_stream`. Those here call the compiled core.
     """
 
     backend: ClassVar[str] = "native"
@@ -171,6 +172,27 @@ class Recurrent(Module):
         dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx)
         return None if dx is None else layout.sequence_out(dx), _user_state(dh0, dc0, layout)
 
+    def stream(self, batch_size: int = 1) -> Stream:
+        """
+        A stream of single steps: the weights as they are now, packed once, and a state kept inside.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows that step together.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                "stream needs a layer that reads forward only; got bidirectional=True, whose reverse "
+                "direction starts at the end. Fix: bidirectional=False, or call the layer with it all."
+            )
+        return Stream(self, self._stream(size(batch_size, "batch_size")))
+
     def config(self) -> dict[str, Any]:
         return {
             "input_size": self.input_size,
@@ -206,6 +228,9 @@ class Recurrent(Module):
         return self._stack.backward(
             self.flat_parameters, self.flat_gradients, core_tape, dy, dh, dc, steps, need_dx
         )
+
+    def _stream(self, batch_size: int) -> StreamCore:
+        return self._stack.stream(self.flat_parameters, batch_size)
 
     # Parameters
 

@@ -6,6 +6,7 @@ reference layer gives the float32 results that an exact machine would.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any, ClassVar
 
@@ -20,6 +21,26 @@ from bptt.reference import stack
 from bptt.reference.common import Array, State, Weights
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole")
+
+
+class StepByStep:
+    """The backend of a stream: whole calls of one step."""
+
+    def __init__(self, layer: NumPyBackend, batch_size: int) -> None:
+        self.layer = layer
+        self.input = np.zeros((batch_size, layer.input_size), layer.dtype)
+        self.output = np.zeros((batch_size, layer.hidden_size), layer.dtype)
+        self.h: Floats = np.zeros((layer.num_layers, batch_size, layer.hidden_size), layer.dtype)
+        self.c: Floats | None = np.zeros_like(self.h) if layer.has_cell_state else None
+
+    def step(self) -> None:
+        self.output[...] = self.run(self.input[np.newaxis])[0]
+
+    def run(self, x: Floats) -> Floats:
+        y, self.h[...], c = self.layer._infer(x, self.h, self.c)
+        if self.c is not None and c is not None:
+            self.c[...] = c
+        return y
 
 
 class NumPyBackend(Recurrent):
@@ -81,6 +102,9 @@ class NumPyBackend(Recurrent):
                     self.gradients[_full_name(name, layer, direction)] += value.astype(self.dtype)
         rounded, dh0, dc0 = self._rounded(dx, dstate)
         return rounded if need_dx else None, dh0, dc0
+
+    def _stream(self, batch_size: int) -> StepByStep:
+        return StepByStep(copy.deepcopy(self), batch_size)
 
     def _run(
         self, x: Floats, h0: Floats | None, c0: Floats | None, *, dropout: float, dropout_key: int

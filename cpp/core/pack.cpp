@@ -1,0 +1,51 @@
+#include "core/pack.hpp"
+
+#include "runtime/team.hpp"
+
+namespace bptt {
+
+template <class T>
+PackedDirection<T>::PackedDirection(const Recurrent& net, const Kernels<T>& kernels, Index input)
+    : input_shape{input, net.traits.gates * net.hidden, 1}, recurrent_shape{net.hidden, net.hidden, net.traits.gates},
+      weight_ih(kernels.packed_size(input_shape)), weight_hh(kernels.packed_size(recurrent_shape)),
+      bias(input_shape.units), k_(kernels), has_hidden_bias_(net.traits.has_hidden_bias) {
+  if (has_hidden_bias_) hidden_bias = Buffer<T>(net.hidden);
+}
+
+template <class T>
+void PackedDirection<T>::pack(const DirectionParameters<const T>& from, int index, int parts) {
+  const auto pack_matrix = [&](PanelShape shape, const T* source, Index row, T* packed) {
+    const Range panels = share(k_.panel_count(shape), index, parts);
+    PackPanels<T> args{};
+    args.shape = shape;
+    args.source = source;
+    args.k_stride = 1;
+    args.n_stride = row;
+    args.packed = packed;
+    args.panel_begin = panels.begin;
+    args.panel_end = panels.end;
+    k_.pack(args);
+  };
+  pack_matrix(input_shape, from.weight_ih, input_shape.depth, weight_ih.data());
+  pack_matrix(recurrent_shape, from.weight_hh, recurrent_shape.depth, weight_hh.data());
+  if (index != 0) return;
+
+  const Index columns = input_shape.units;
+  const Index hidden = recurrent_shape.units;
+  for (Index n = 0; n < columns; ++n) {
+    const T ih = from.bias_ih ? from.bias_ih[n] : T{0};
+    const T hh = from.bias_hh ? from.bias_hh[n] : T{0};
+    const Index own = n - (columns - hidden);  // in the last gate, if not negative
+    if (has_hidden_bias_ && own >= 0) {
+      bias.data()[n] = ih;
+      hidden_bias.data()[own] = hh;
+    } else {
+      bias.data()[n] = ih + hh;
+    }
+  }
+}
+
+template struct PackedDirection<float>;
+template struct PackedDirection<double>;
+
+}  // namespace bptt

@@ -1,0 +1,80 @@
+#include "core/stream.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "runtime/isa.hpp"
+
+namespace bptt {
+
+template <class T>
+Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
+    : traits_(net.traits), hidden_(net.hidden), batch_(batch), k_(kernels<T>()) {
+  if (net.directions != 1) {
+    throw std::invalid_argument("stream: a bidirectional network needs the whole sequence, and cannot be stepped");
+  }
+  const Index state = net.layers * batch * hidden_;
+  gates_ = Buffer<T>(batch * traits_.tape_gates * hidden_);
+  next_ = Buffer<T>(batch * hidden_);
+  h_ = Buffer<T>(state);
+  std::memset(h_.data(), 0, static_cast<std::size_t>(state) * sizeof(T));
+  if (traits_.has_cell_state) {
+    c_ = Buffer<T>(state);
+    std::memset(c_.data(), 0, static_cast<std::size_t>(state) * sizeof(T));
+  }
+  if (traits_.has_peephole) peepholes_ = Buffer<T>(net.layers * 3 * hidden_);
+  for (Index layer = 0; layer < net.layers; ++layer) {
+    const auto own = direction_parameters(net, parameters, layer, 0);
+    layers_.emplace_back(net, k_, net.input_of(layer)).pack(own, 0, 1);
+    if (own.peephole) {
+      std::memcpy(peepholes_.data() + layer * 3 * hidden_, own.peephole,
+                  static_cast<std::size_t>(3 * hidden_) * sizeof(T));
+    }
+  }
+}
+
+template <class T>
+void Stream<T>::step(const T* x, T* y) {
+  const Index size = batch_ * hidden_;
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    const PackedDirection<T>& w = layers_[layer];
+    const Index at = static_cast<Index>(layer) * size;
+    T* gates = traits_.tape_gates ? gates_.data() : next_.data();
+    Product<T> p{};
+    p.rows = batch_;
+    p.depth = w.input_shape.depth;
+    p.columns = w.input_shape.units;
+    p.a = x;
+    p.a_row = p.depth;
+    p.b = w.weight_ih.data();
+    p.init = w.bias.data();
+    p.out = gates;
+    p.out_row = traits_.tape_gates ? traits_.tape_gates * hidden_ : hidden_;
+    p.panel_end = k_.panel_count(w.input_shape);
+    k_.product(p);
+
+    ForwardStep<T> s{};
+    s.rows = batch_;
+    s.hidden = hidden_;
+    s.panel_end = k_.panel_count(w.recurrent_shape);
+    s.u = w.weight_hh.data();
+    s.h_prev = h_.data() + at;
+    s.h_prev_row = s.h_row = s.c_row = hidden_;
+    s.gates = gates;
+    s.gates_row = p.out_row;
+    s.hidden_bias = w.hidden_bias.data();
+    s.peephole = peepholes_.data() ? peepholes_.data() + static_cast<Index>(layer) * 3 * hidden_ : nullptr;
+    if (c_.data()) s.c = c_.data() + at;
+    s.c_prev = s.c;
+    s.h = next_.data();
+    k_.forward[static_cast<int>(traits_.cell)](s);
+    std::memcpy(h_.data() + at, next_.data(), static_cast<std::size_t>(size) * sizeof(T));
+    x = h_.data() + at;
+  }
+  std::memcpy(y, x, static_cast<std::size_t>(size) * sizeof(T));
+}
+
+template class Stream<float>;
+template class Stream<double>;
+
+}  // namespace bptt

@@ -1,0 +1,35 @@
+// One step at a time, with weights packed once and the state kept inside: nothing is allocated, looked up or divided
+// among threads per step. The results have the bits of `infer`.
+#pragma once
+
+#include "core/pack.hpp"
+
+namespace bptt {
+
+template <class T>
+class Stream {
+ public:
+  // Takes a snapshot of the parameters; throws std::invalid_argument for a network of two directions.
+  Stream(const Recurrent& net, const T* parameters, Index batch);
+
+  // x (B, I) -> y (B, H). Neither may overlap the state.
+  void step(const T* x, T* y);
+
+  // The state, (L, B, H) each, to be read and written between steps; c is empty without a cell state.
+  const Buffer<T>& h() const { return h_; }
+  const Buffer<T>& c() const { return c_; }
+
+ private:
+  const CellTraits& traits_;
+  Index hidden_;
+  Index batch_;
+  const Kernels<T>& k_;
+  Buffer<T> peepholes_;  // (L, 3, H)
+  std::vector<PackedDirection<T>> layers_;
+  Buffer<T> gates_;  // (B, tape_gates * H)
+  Buffer<T> next_;   // (B, H): a step must not overwrite the h that it starts from
+  Buffer<T> h_;
+  Buffer<T> c_;
+};
+
+}  // namespace bptt

@@ -1,0 +1,180 @@
+"""One step at a time: what `layer.stream()` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
+
+if TYPE_CHECKING:
+    from bptt.layers.recurrent import Recurrent, State
+
+
+class StreamCore(Protocol):
+    """What a backend's `_stream` gives; the arrays are its own memory."""
+
+    @property
+    def input(self) -> Floats:
+        """(B, I)."""
+
+    @property
+    def output(self) -> Floats:
+        """(B, H)."""
+
+    @property
+    def h(self) -> Floats:
+        """(L, B, H)."""
+
+    @property
+    def c(self) -> Floats | None:
+        """(L, B, H) or None."""
+
+    def step(self) -> None:
+        """From input to output."""
+
+    def run(self, x: Floats) -> Floats:
+        """From (T, B, I) to (T, B, H)."""
+
+
+class Stream:
+    """
+    Steps through a sequence as it comes. The weights are those of the moment the stream was made, packed
+    once; the state is kept inside; a step allocates nothing. Outputs have the bits of `layer(x)`.
+
+    The shortest way through a step is the bound buffers: fill `input`, call `step()`, read `output`.
+
+    Attributes
+    ----------
+    input : ndarray
+        (B, I), of the layer's dtype: what the next `step()` reads.
+    output : ndarray
+        (B, H): what the last step gave. Overwritten by the next.
+
+    Raises
+    ------
+    ValueError
+        The layer is bidirectional: its reverse direction starts at the end of the sequence.
+    """
+
+    def __init__(self, layer: Recurrent, core: StreamCore) -> None:
+        self.input = core.input
+        self.output = core.output
+        self._layer = repr(layer)
+        self._core = core
+        self._step = core.step
+
+    def step(self, x: npt.ArrayLike | None = None, out: Floats | None = None) -> Floats:
+        """
+        One time step.
+
+        Parameters
+        ----------
+        x : array-like, optional
+            (B, I), or (I,) for a stream of one row. None: what is in `input`.
+        out : ndarray, optional
+            (B, H), or (H,) beside x of (I,): written and returned.
+
+        Returns
+        -------
+        ndarray
+            (B, H), or (H,) for x of (I,). Without x and out it is `output` itself, which the next step
+            overwrites; otherwise `out` or a new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays of the wrong kind, dtype (out) or shape; then no step is made.
+        """
+        if x is None and out is None:
+            self._step()
+            return self.output
+        squeezed = False
+        if x is not None:
+            # The array that needs no look at its values is the usual one.
+            if not (type(x) is np.ndarray and x.dtype == self.input.dtype and x.shape == self.input.shape):
+                array = as_real(x, "x")
+                squeezed = array.ndim == 1 and len(self.input) == 1
+                check_shape(array, "x", self.input.shape[1:] if squeezed else self.input.shape)
+                x = to_floats(array, "x", self.input.dtype).reshape(self.input.shape)
+            if out is not None:
+                self._check_out(out, squeezed)
+            self.input[...] = x
+        elif out is not None:
+            self._check_out(out, squeezed=False)
+        self._step()
+        result = self.output[0] if squeezed else self.output
+        if out is None:
+            new: Floats = result.copy()
+            return new
+        out[...] = result
+        return out
+
+    def run(self, x: npt.ArrayLike) -> Floats:
+        """
+        Several steps in one call.
+
+        Parameters
+        ----------
+        x : array-like
+            (T, B, I), or (T, I) for a stream of one row.
+
+        Returns
+        -------
+        ndarray
+            (T, B, H), or (T, H).
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array of the wrong kind or shape; then no step is made.
+        """
+        array = as_real(x, "x")
+        B, I = self.input.shape
+        squeezed = array.ndim == 2 and B == 1
+        steps = len(array) if array.ndim else 0
+        check_shape(array, "x", (steps, I) if squeezed else (steps, B, I))
+        y: Floats = self._core.run(to_floats(array, "x", self.input.dtype).reshape(steps, B, I))
+        if squeezed:
+            y = y[:, 0]
+        return y
+
+    @property
+    def state(self) -> State:
+        """After the last step, copied: (L, B, H), for LSTM a pair (h, c). Setting it takes the same."""
+        h: Floats = self._core.h.copy()
+        return h if self._core.c is None else (h, self._core.c.copy())
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        h, c = self._core.h, self._core.c
+        if c is None:
+            h[...] = as_floats(value, "state", h.dtype, h.shape)
+            return
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise TypeError(
+                f"state must be a pair (h, c); got {type(value).__name__}. Fix: pass a tuple of two arrays."
+            )
+        new_h, new_c = (as_floats(part, f"state[{i}]", h.dtype, h.shape) for i, part in enumerate(value))
+        h[...], c[...] = new_h, new_c
+
+    def reset(self) -> None:
+        """Start again from a state of zeros."""
+        self._core.h[...] = 0
+        if self._core.c is not None:
+            self._core.c[...] = 0
+
+    def _check_out(self, out: Floats, squeezed: bool) -> None:
+        shape = self.output.shape[1:] if squeezed else self.output.shape
+        if not isinstance(out, np.ndarray) or out.dtype != self.output.dtype or not out.flags.writeable:
+            got = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise TypeError(
+                f"out must be a writable ndarray of {self.output.dtype}; got {got}. "
+                f"Fix: numpy.empty({shape}, {self.output.dtype.name!r})."
+            )
+        check_shape(out, "out", shape)
+
+    def __repr__(self) -> str:
+        return f"Stream({self._layer}, batch_size={len(self.input)})"

@@ -1,0 +1,125 @@
+"""Streams: the bits of the whole call, one step or one block at a time."""
+
+import numpy as np
+import pytest
+from tests.cells import CELLS, DTYPES, ISAS, build, state
+
+import bptt
+
+T, B, I, H, L = 7, 3, 5, 17, 2
+
+
+def layer_of(cell, dtype="float32", **options):
+    return build(cell, I, H, num_layers=L, dtype=dtype, **options)
+
+
+def numbers(dtype="float32", rows=B):
+    return np.random.default_rng(3).standard_normal((T, rows, I)).astype(dtype)
+
+
+def leaves(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_have_the_bits_of_the_whole_call(cell, dtype, isa):
+    bptt.use_isa(isa)
+    layer, x = layer_of(cell, dtype), numbers(dtype)
+    start = state(cell, (L, B, H))
+    y, last = layer(x, start)
+    stream = layer.stream(B)
+    stream.state = start
+    for t in range(T):
+        np.testing.assert_array_equal(stream.step(x[t]), y[t])
+    for found, expected in zip(leaves(stream.state), leaves(last), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    stream.state = start
+    np.testing.assert_array_equal(stream.run(x[:4]), y[:4])
+    np.testing.assert_array_equal(stream.run(x[4:]), y[4:])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_bound_buffers_out_and_single_rows(cell):
+    layer, x = layer_of(cell), numbers(rows=1)
+    y, _ = layer(x)
+    bound, out, single, block = (layer.stream() for _ in range(4))
+    target = np.empty((1, H), np.float32)
+    for t in range(T):
+        bound.input[...] = x[t]
+        assert bound.step() is bound.output
+        np.testing.assert_array_equal(bound.output, y[t])
+        assert out.step(x[t], target) is target
+        np.testing.assert_array_equal(target, y[t])
+        np.testing.assert_array_equal(single.step(list(x[t, 0].astype(float))), y[t, 0])
+    np.testing.assert_array_equal(block.run(x[:, 0]), y[:, 0])
+    block.reset()
+    np.testing.assert_array_equal(block.run(x), y)
+
+
+def test_the_weights_are_those_of_the_moment():
+    layer, x = layer_of("gru"), numbers()
+    stream = layer.stream(B)
+    before, _ = layer(x)
+    layer.flat_parameters[:] = 0
+    np.testing.assert_array_equal(stream.run(x), before)
+    del layer
+    stream.reset()
+    np.testing.assert_array_equal(stream.run(x), before)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_reference_streams_too(cell):
+    layer, x = layer_of(cell, "float64"), numbers("float64")
+    oracle = bptt.reference.like(layer).stream(B)
+    stream = layer.stream(B)
+    for t in range(T):
+        # a sum of I + H terms, and the few operations of a cell
+        np.testing.assert_allclose(
+            oracle.step(x[t]), stream.step(x[t]), atol=4 * (I + H) * np.finfo(float).eps
+        )
+    for mine, its in zip(leaves(oracle.state), leaves(stream.state), strict=True):
+        np.testing.assert_allclose(mine, its, atol=4 * T * (I + H) * np.finfo(float).eps)
+
+
+def test_an_output_is_not_overwritten_unless_it_is_bound():
+    stream, x = layer_of("lstm").stream(B), numbers()
+    first = stream.step(x[0])
+    kept = first.copy()
+    stream.step(x[1])
+    np.testing.assert_array_equal(first, kept)
+
+
+WRONG = {
+    "two directions": (lambda: layer_of("lstm", bidirectional=True).stream(), ValueError, "forward only"),
+    "no rows": (lambda: layer_of("lstm").stream(0), ValueError, "batch_size"),
+    "rows of no kind": (lambda: layer_of("lstm").stream("2"), TypeError, "batch_size"),
+    "width": (lambda: layer_of("lstm").stream(B).step(np.zeros((B, I + 1))), ValueError, "x"),
+    "one row of several": (lambda: layer_of("lstm").stream(B).step(np.zeros(I)), ValueError, "x"),
+    "strings": (lambda: layer_of("lstm").stream().step(["a"] * I), TypeError, "x"),
+    "out's shape": (
+        lambda: layer_of("rnn_tanh").stream(B).step(numbers()[0], np.zeros((B, H + 1), np.float32)),
+        ValueError,
+        "out",
+    ),
+    "out's type": (
+        lambda: layer_of("rnn_tanh").stream(B).step(numbers()[0], np.zeros((B, H))),
+        TypeError,
+        "out",
+    ),
+    "no pair": (lambda: setattr(layer_of("lstm").stream(), "state", np.zeros((L, 1, H))), TypeError, "pair"),
+    "state's shape": (
+        lambda: setattr(layer_of("gru").stream(), "state", np.zeros((L, 2, H))),
+        ValueError,
+        "state",
+    ),
+    "block's rank": (lambda: layer_of("gru").stream(B).run(np.zeros((T, I))), ValueError, "x"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input(name):
+    call, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        call()
