@@ -175,11 +175,14 @@ def test_the_caller_keeps_its_array():
     ],
     ids=["GRU", "Linear", "Embedding"],
 )
-def test_the_caller_may_reuse_its_array_before_backward(layer, x):
+@pytest.mark.parametrize("through", ["the array", "a read-only view"])
+def test_the_caller_may_reuse_its_array_before_backward(layer, x, through):
     def gradients(overwrite: bool) -> np.ndarray:
         given = x.copy()
+        seen = given.view()
+        seen.flags.writeable = through == "the array"
         layer.zero_grad()
-        y, _, tape = layer.forward(given)
+        y, _, tape = layer.forward(seen)
         if overwrite:
             given[...] = 0
         layer.backward(tape, np.ones_like(y))

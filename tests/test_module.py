@@ -160,6 +160,8 @@ def test_copies_are_whole_and_their_own(module, copied):
     twin.flat_parameters[...] = 7
     assert all((view == 7).all() for view in twin.parameters.values())
     assert not module.flat_parameters.size or not (module.flat_parameters == 7).any()
+    for layer in getattr(module, "layers", ()):  # the first model keeps its layers
+        assert not layer.parameter_count or np.shares_memory(layer.flat_parameters, module.flat_parameters)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -7,9 +7,10 @@
 
 namespace bptt::BPTT_ISA {
 
-// Vectors in a plain panel, and rows of a tile by vectors per panel: as many accumulators as leave registers for
-// one row of weights and a broadcast.
-inline constexpr int kPlainVectors = kRegisters == 32 ? 4 : 2;
+// Vectors in a plain panel, and rows of a tile by vectors per panel: as many accumulators as leave registers for one
+// row of weights and a broadcast. With 16 registers two vectors by six rows would do as well, but for one row, where it
+// is the number of vectors that hides the latency of a multiply-add.
+inline constexpr int kPlainVectors = 4;
 inline constexpr int kMaxVectors = 4;
 inline constexpr int kMaxRows = 12;
 // Depth of a block: a panel block of 4 vectors stays in a 48 KiB L1 cache beside the tile's rows.

@@ -22,14 +22,16 @@ from bptt.runtime import (
 )
 
 if TYPE_CHECKING:
-    from bptt import data, reference, testing
+    from bptt import data, reference, testing, train
     from bptt.testing import crosscheck, gradcheck
     from bptt.train import (
         SGD,
         Adam,
         AdamW,
         BinaryCrossEntropy,
+        Callback,
         Checkpoint,
+        CheckpointError,
         ClipNorm,
         ClipValue,
         CrossEntropy,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         EarlyStopping,
         History,
         MeanSquaredError,
+        NonFiniteError,
         RMSProp,
         Trainer,
         clip_by_norm,
@@ -54,7 +57,9 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "CSVLog",
+    "Callback",
     "Checkpoint",
+    "CheckpointError",
     "ClipNorm",
     "ClipValue",
     "CrossEntropy",
@@ -66,6 +71,7 @@ __all__ = [
     "Linear",
     "MeanSquaredError",
     "Module",
+    "NonFiniteError",
     "RMSProp",
     "Sequential",
     "Trainer",
@@ -84,11 +90,12 @@ __all__ = [
     "save",
     "set_num_threads",
     "testing",
+    "train",
     "use_isa",
 ]
 
 # Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
-_SUBMODULES = ("data", "reference", "testing")
+_SUBMODULES = ("data", "reference", "testing", "train")
 _TESTING = ("crosscheck", "gradcheck")
 _TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING}))
 _HOMES = dict.fromkeys(_TESTING, "bptt.testing") | dict.fromkeys(_TRAIN, "bptt.train")

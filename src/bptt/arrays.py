@@ -104,6 +104,17 @@ def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Float
     return converted
 
 
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array itself if no array over its memory can be written to, else a read-only copy: for tapes."""
+    base: object = array
+    while isinstance(base, np.ndarray) and not base.flags.writeable:
+        base = base.base
+    if isinstance(base, np.ndarray):
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
 def as_ids(value: object, name: str) -> npt.NDArray[np.int64]:
     """
     Read `value` as a C-contiguous int64 array of any shape. Floats are refused even when whole.

@@ -12,7 +12,8 @@ def set_num_threads(n: int) -> None:
     """
     Use at most `n` threads from the next call on.
 
-    `BPTT_NUM_THREADS` in the environment does the same at start. Results are the same bits for any number.
+    `BPTT_NUM_THREADS` in the environment does the same at start, except that what is no such number is
+    ignored; `thread_rule()` says so. Results are the same bits for any number.
 
     Raises
     ------
@@ -52,7 +53,8 @@ def use_isa(name: str) -> None:
     """
     Use one of `available_isas()` from the next call on.
 
-    `BPTT_ISA` in the environment does the same at start.
+    `BPTT_ISA` in the environment does the same at start, except that a name that cannot run here is ignored;
+    `isa_rule()` says so.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from bptt.checks.nested import State, each, leaves
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, untouched
 from bptt.layers.module import Module
+from bptt.layers.recurrent import Recurrent
 from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
 from bptt.reference.stack import StackTape
 
@@ -46,6 +47,10 @@ def crosscheck(
     move relatively by `tolerance` times a draw from N(0, 1). Whatever is below the dtype's smallest normal
     number divided by eps passes: so far down, underflow takes digits.
 
+    Layers without time have no reference: what `Linear`, `Embedding`, `Dropout` and `Last` compute is
+    compared with the same native layer in float64. An error that both precisions share is `gradcheck`'s to
+    find.
+
     Parameters
     ----------
     layer : Module
@@ -55,7 +60,7 @@ def crosscheck(
     state : optional
         As the layer takes it. None: zeros.
     steps : int, optional
-        Passed to `backward`: go back at most so many steps.
+        Of an RNN, LSTM or GRU: passed to `backward`, go back at most so many steps.
     seed : int
         Of dL/dy and dL/d(last state), and of the moves.
     raises : bool
@@ -74,6 +79,11 @@ def crosscheck(
         If an entry is off by more than its bound, naming tensor, entry and both values.
     """
     check_layer(layer)
+    if steps is not None and not isinstance(layer, Recurrent):
+        raise TypeError(
+            f"steps must be None but for an RNN, LSTM or GRU; got {steps} for a {layer.kind}. "
+            "Fix: leave it out."
+        )
     x = as_real(x, "x")
     if x.dtype.kind == "f":  # both sides read the numbers that the layer reads
         x = to_floats(x, "x", layer.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import integer
+from bptt.arguments import integer, real
 from bptt.arrays import as_real
 from bptt.checks.nested import State, each, filled, leaves
 from bptt.checks.report import Report, compare, conclude
@@ -65,11 +65,13 @@ def gradcheck(
     Raises
     ------
     TypeError, ValueError
-        What is no layer; an input or a state that the layer refuses; `entries` below 1.
+        What is no layer; an input or a state that the layer refuses; `entries` below 1, `eps` not above 0.
     CheckError
         If a gradient is wrong, naming tensor, entry and both values.
     """
     check_layer(layer)
+    eps = real(eps, "eps", 0.0, above=True)
+    atol, rtol = real(atol, "atol", 0.0), real(rtol, "rtol", 0.0)
     entries = None if entries is None else integer(entries, "entries", 1)
     if layer.dtype != np.float64:
         layer = rebuild(layer, np.dtype(np.float64))

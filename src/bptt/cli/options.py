@@ -68,6 +68,7 @@ def number(
 
 
 COUNT = number(int, minimum=1, below=2**31)
+THREADS = number(int, minimum=1, below=257)  # the core's own limit: beyond it, a usage error too
 POSITIVE = number(float, minimum=0, above=True)
 
 
@@ -76,7 +77,7 @@ def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> 
     group = command.add_argument_group("common options")
     group.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     threads = "threads of the compiled core (default: BPTT_NUM_THREADS, or what this process may use)"
-    group.add_argument("--threads", type=COUNT, metavar="N", default=argparse.SUPPRESS, help=threads)
+    group.add_argument("--threads", type=THREADS, metavar="N", default=argparse.SUPPRESS, help=threads)
     seed = number(int, minimum=0, below=2**63)
     group.add_argument("--seed", type=seed, metavar="N", default=0, help="seed of everything random")
     command.set_defaults(run=run, prepare=prepare)

@@ -85,8 +85,9 @@ def sample(
     state = None
     for _ in range(length):
         logits, state = model(ids, state)
-        scaled = logits[-1, 0].astype(np.float64) / temperature
-        mass = np.cumsum(np.exp(scaled - scaled.max()))
+        surest = logits[-1, 0].astype(np.float64)
+        with np.errstate(over="ignore"):  # near 0 the division may overflow: to -inf, whose mass is 0
+            mass = np.cumsum(np.exp((surest - surest.max()) / temperature))
         # A draw of exactly the total, which rounding allows, still belongs to the last symbol.
         chosen = min(int(np.searchsorted(mass, rng.random() * mass[-1], side="right")), len(mass) - 1)
         ids = np.array([[chosen]], dtype=np.int64)

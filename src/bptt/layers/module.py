@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import sys
@@ -220,6 +221,10 @@ class Module(ABC):
     def _build(cls, config: Mapping[str, Any]) -> Self:
         """A layer from its `config()`: by default, its constructor arguments."""
         return cls(**config)
+
+    def __copy__(self) -> Self:
+        # A shallow copy would share its layers with the first model, and take their views away from it.
+        return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # The views would come back from a copy or a pickle as arrays of their own.

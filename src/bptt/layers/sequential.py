@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -237,9 +237,25 @@ def _check_layers(layers: tuple[object, ...]) -> None:
             )
         if layer.parameter_count:
             typed.setdefault(layer.dtype.name, index)
+    _check_layouts(layers)
     if len(typed) > 1:
         got = ", ".join(f"{dtype} from layer {index} on" for dtype, index in typed.items())
         raise ValueError(f"layers must have one dtype; got {got}. Fix: build all layers with the same dtype.")
+
+
+def _check_layouts(layers: Iterable[Any], first: bool | None = None) -> bool | None:
+    """Time lies on one axis for all layers: `Last()` after `LSTM(..., batch_first=True)` takes a last row."""
+    for layer in layers:
+        if isinstance(layer, Sequential):
+            first = _check_layouts(layer.layers, first)
+        own = getattr(layer, "batch_first", first)
+        if first is not None and own != first:
+            raise ValueError(
+                f"layers must agree on batch_first; got {layer.kind} with {own} after a layer with {first}. "
+                f"Fix: pass batch_first={first} to {layer.kind} too."
+            )
+        first = own
+    return first
 
 
 def _build_layer(entry: object) -> Module:

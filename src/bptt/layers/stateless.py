@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.arrays import Floats, as_floats
+from bptt.arrays import Floats, as_floats, frozen
 from bptt.layers.module import Module, Table
 from bptt.layers.tape import LayerTape, Tape, check_tape
 
@@ -29,7 +29,10 @@ class Stateless(Module):
         self._check_state(state, "state")
         array = self._convert(x)
         y, saved = self._forward(array)
-        y.flags.writeable = False  # so that a next layer's tape need not copy it
+        whole: Any = y  # y may be a reshaped view: with its base writable, a next layer's tape would copy it
+        while isinstance(whole, np.ndarray):
+            whole.flags.writeable = False
+            whole = whole.base
         return y, None, LayerTape(self, saved, array.shape, y.shape)
 
     def backward(
@@ -70,7 +73,8 @@ class Stateless(Module):
 
     def _forward(self, x: Any) -> tuple[Floats, Any]:
         """y, and what `_backward` needs besides the shapes: by default, x."""
-        return self._infer(x), x.copy() if x.flags.writeable else x
+        x = frozen(x)
+        return self._infer(x), x
 
     @abstractmethod
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:

@@ -85,6 +85,22 @@ def leaves(model: Module) -> Iterator[Module]:
         yield model
 
 
+def check_iterable(data: Any, name: str, passes: int = 1) -> None:
+    """Raise TypeError unless `data` gives batches, as often as they will be asked for.
+
+    An array or a mapping can be iterated, too, but gives its rows or its keys.
+    """
+    expected = f"{name} must be an iterable of batches"
+    iterable = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+    if not iterable or hasattr(data, "__array__") or isinstance(data, (str, bytes, Mapping)):
+        raise TypeError(f"{expected}; got one {type(data).__name__}. Fix: pass a list, {name}=[batch].")
+    if passes > 1 and iter(data) is data:
+        raise TypeError(
+            f"{expected}, once per epoch; got {type(data).__name__}, used up after one. "
+            "Fix: pass a list of batches, or an object whose __iter__ starts again."
+        )
+
+
 def read_batch(item: object, *, need_target: bool) -> Batch:
     """A batch from `(x, target)` or a mapping with x, target and mask; without `need_target`, from x
     alone too.

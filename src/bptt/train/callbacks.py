@@ -6,9 +6,11 @@ import csv
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from bptt.arguments import real, size
+from bptt.train import files
 from bptt.train.checkpoint import save
 
 if TYPE_CHECKING:
@@ -82,9 +84,10 @@ class Checkpoint(Callback):
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         self._last = epochs - 1
+        files.check(Path(os.path.realpath(self.path)))  # now, not after an epoch's work
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
-        if (epoch + 1) % self.every == 0 or epoch == self._last:
+        if (epoch + 1) % self.every == 0 or epoch == self._last or trainer.stopping:
             save(self.path, trainer.model, optimizer=trainer.optimizer, extra={"epochs": epoch + 1})
 
 

@@ -85,7 +85,7 @@ def save(
     Raises
     ------
     TypeError, ValueError
-        Not a model; `extra` is not a mapping of JSON values.
+        Not a model; not an optimiser; `extra` is not a mapping of JSON values.
     CheckpointError
         A model that could not be loaded again.
     OSError
@@ -94,6 +94,10 @@ def save(
     if not isinstance(model, Module):
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
+        )
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise TypeError(
+            f"optimizer must be an Optimizer; got {optimizer!r:.60}. Fix: pass the one that made the steps."
         )
     about: dict[str, Any] = {
         "format": FORMAT,

@@ -9,6 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 
+def check(path: Path) -> None:
+    """Raise OSError where a file could not be put at `path`: no folder to write into, or no file's place."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path}: there is no folder {path.parent} to write into. Fix: create it first."
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Fix: give a file name.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device or a pipe, which a file must not replace. Fix: give a file name.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: its folder cannot be written into. Fix: choose another folder.")
+
+
 def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> None:
     """Put a file with this content at `path`, in place of the one there; at any moment one of the two
     is there, whole.
@@ -22,14 +36,7 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
     OSError
         The folder is missing, or the file cannot be written there.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"{path}: there is no folder {path.parent} to write into. Fix: create it first."
-        )
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder. Fix: give a file name.")
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is a device or a pipe, which a file must not replace. Fix: give a file name.")
+    check(path)
     fresh = path.with_name(f".bptt-{secrets.token_hex(8)}.tmp")
     try:
         _write(fresh, content)

@@ -92,10 +92,16 @@ class Optimizer(ABC):
 
         Raises
         ------
+        TypeError
+            Not a mapping.
         ValueError
             The state of another kind of optimiser; a vector missing or unknown; not float vectors of
             one length.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a mapping; got {type(state).__name__}. Fix: pass what state_dict() returned."
+            )
         kind, steps = state.get("kind"), state.get("steps")
         if kind != type(self).__name__:
             raise ValueError(

@@ -132,6 +132,10 @@ class TextStream:
 
     Raises
     ------
+    TypeError
+        An argument of the wrong kind.
+    LookupError
+        An encoding that Python does not know.
     OSError
         The file is missing or cannot be read.
     ValueError
@@ -150,6 +154,11 @@ class TextStream:
         vocabulary: Vocabulary | None = None,
         encoding: str = "utf-8",
     ) -> None:
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise TypeError(
+                f"vocabulary must be a Vocabulary; got {type(vocabulary).__name__}. "
+                "Fix: pass Vocabulary(symbols)."
+            )
         text, self._source = _read(path_or_text, encoding)
         self.batch_size = size(batch_size, "batch_size")
         self.steps = size(steps, "steps")
@@ -222,6 +231,8 @@ class TextStream:
 
 
 def _codes(text: str) -> npt.NDArray[np.uint32]:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str; got {type(text).__name__}. Fix: bytes have .decode().")
     # Lone surrogates are characters to Python: let them through.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 

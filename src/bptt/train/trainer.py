@@ -12,7 +12,7 @@ from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
 from bptt.layers import Module
 from bptt.layers.tape import Tape
-from bptt.train.batches import Batch, Layout, leaves, read_batch
+from bptt.train.batches import Batch, Layout, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
 from bptt.train.clip import Guard, NonFiniteError
 from bptt.train.history import History
@@ -129,11 +129,9 @@ class Trainer:
             loss was, and where it began. The model is as before that update.
         """
         epochs = size(epochs, "epochs")
-        if epochs > 1 and iter(data) is data:
-            raise TypeError(
-                f"data must be iterable once per epoch; got {type(data).__name__}, used up after one. "
-                "Fix: pass a list of batches, or an object whose __iter__ starts again."
-            )
+        check_iterable(data, "data", passes=epochs)
+        if validation is not None:
+            check_iterable(validation, "validation", passes=epochs)
         self.history = History()
         self._stopping = False
         watchers = (*self.callbacks, ProgressBar()) if self.progress else self.callbacks
@@ -159,6 +157,11 @@ class Trainer:
             for watcher in watchers:
                 watcher.fit_end(self)
         return self.history
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called: this epoch is the last."""
+        return self._stopping
 
     def stop(self) -> None:
         """For callbacks: let `fit` end its epoch after the current update, validate and return."""
@@ -204,6 +207,7 @@ class Trainer:
         return outputs
 
     def _batches(self, data: Iterable[Any], *, need_target: bool) -> Iterator[Batch]:
+        check_iterable(data, "data")
         for item in data:
             yield read_batch(item, need_target=need_target)
 
