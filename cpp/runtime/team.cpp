@@ -1,11 +1,13 @@
 #include "runtime/team.hpp"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -38,15 +40,32 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
+// The program's signals are for its own threads: one that all of those block, to wait for it with sigwait, must not
+// find ours open. What a thread does to itself stays open, for handlers that report crashes.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t ours;
+    sigfillset(&ours);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&ours, own);
+    pthread_sigmask(SIG_BLOCK, &ours, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 class Team {
  public:
   void run(int wanted, void (*call)(void*, int, int), void* context) {
     std::unique_lock lock(busy_, std::defer_lock);
-    if (wanted <= 1 || !lock.try_lock()) {
+    if (wanted <= 1 || !lock.try_lock() || !hire(wanted - 1)) {
       call(context, 0, 1);
       return;
     }
-    hire(wanted - 1);
     call_ = call;
     context_ = context;
     error_ = nullptr;
@@ -62,13 +81,21 @@ class Team {
   }
 
  private:
-  void hire(int workers) {
+  // False if the system grants no more threads: the caller then works alone.
+  bool hire(int workers) {
+    if (static_cast<int>(workers_.size()) >= workers) return true;
+    const BlockedSignals inherited_by_workers;
     while (static_cast<int>(workers_.size()) < workers) {
       const int index = static_cast<int>(workers_.size()) + 1;
       const unsigned job = job_.load(std::memory_order_relaxed);
-      workers_.emplace_back([this, index, job] { work(index, job); });
+      try {
+        workers_.emplace_back([this, index, job] { work(index, job); });
+      } catch (const std::system_error&) {
+        return false;
+      }
       workers_.back().detach();  // they sleep until the process ends
     }
+    return true;
   }
 
   void work(int index, unsigned last) {
