@@ -6,6 +6,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#include <unistd.h>
+#endif
+
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -113,10 +118,20 @@ template <class F>
 void compute(F f) {
   thread_local std::optional<py::error_already_set> raised;
   Interrupt interrupt([] {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() == 0) return false;
-    raised.emplace();
-    return true;
+    try {
+      const py::gil_scoped_acquire gil;
+      if (PyErr_CheckSignals() == 0) return false;
+      raised.emplace();
+      return true;
+#if defined(__GLIBCXX__)
+    } catch (abi::__forced_unwind&) {
+      // While the interpreter ends, Python before 3.14 ends a daemon thread that asks for the GIL. Workers still use
+      // this thread's stack, so it must not unwind: it sleeps instead, as Python does since.
+      for (;;) ::pause();
+#endif
+    } catch (...) {
+      throw;
+    }
   });
   {
     const py::gil_scoped_release release;
