@@ -1,4 +1,5 @@
 // The recurrent stack and its tape.
+#include <cstring>
 #include <memory>
 #include <variant>
 
@@ -22,6 +23,18 @@ Cell cell_named(const std::string& name) {
     if (traits.name == name) return traits.cell;
   }
   throw std::invalid_argument("cell: unknown name '" + name + "'");
+}
+
+// Whether nobody can write to the array's memory: it and the arrays it is a view of are read-only, and at the bottom
+// lies memory that an array owns or a block of ours, not some other object's buffer.
+bool frozen(const py::array& a) {
+  py::object owner = a;
+  while (py::isinstance<py::array>(owner)) {
+    const auto array = py::reinterpret_borrow<py::array>(owner);
+    if (array.writeable()) return false;
+    owner = array.base() ? array.base() : py::none();
+  }
+  return owner.is_none() || py::isinstance<py::capsule>(owner);
 }
 
 class BoundRecurrent {
@@ -109,9 +122,9 @@ class BoundRecurrent {
                    const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
     data_of<T>("x", x, {-1, -1, net_->input});
     auto bound = std::make_unique<BoundTape>(BoundTape{Tape<T>(*net_, x.shape(0), x.shape(1)), net_, x});
-    // An input that could change before backward is copied; a read-only one is kept as it is.
+    // An input that could change before backward is copied; one that cannot (a layer's output) is kept as it is.
     py::array kept = x;
-    if (x.writeable()) {
+    if (!frozen(x)) {
       const NewArray<T> copy(shape_of(x));
       std::memcpy(copy.data(), x.data(), static_cast<std::size_t>(x.nbytes()));
       kept = copy.array;
