@@ -21,6 +21,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 class Pool {
  public:
   void* take(std::size_t bytes, std::size_t& capacity) {
+    const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
     {
       const std::lock_guard lock(mutex_);
       const auto found = idle_.lower_bound(bytes);
@@ -33,12 +34,18 @@ class Pool {
         count_in(capacity);
         return data;
       }
+      capacity = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+      if (capacity < bytes) throw std::bad_alloc();
+      shrink(peak_ > in_use_ + capacity ? peak_ - in_use_ - capacity : 0);
     }
-    const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
-    capacity = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
-    if (capacity < bytes) throw std::bad_alloc();
     void* data = nullptr;
-    if (posix_memalign(&data, alignment, capacity) != 0) throw std::bad_alloc();
+    if (posix_memalign(&data, alignment, capacity) != 0) {
+      {
+        const std::lock_guard lock(mutex_);
+        shrink(0);
+      }
+      if (posix_memalign(&data, alignment, capacity) != 0) throw std::bad_alloc();
+    }
 #if defined(MADV_HUGEPAGE)
     // A hint: where the system grants it, a large tape costs a page fault in 512.
     if (alignment == kHugePage) madvise(data, capacity / kHugePage * kHugePage, MADV_HUGEPAGE);
@@ -58,12 +65,7 @@ class Pool {
     } catch (...) {
       std::free(data);
     }
-    while (idle_bytes_ > 0 && idle_bytes_ + in_use_ > peak_) {  // drop the smallest: cheapest to make again
-      const auto victim = idle_.begin();
-      idle_bytes_ -= victim->first;
-      std::free(victim->second);
-      idle_.erase(victim);
-    }
+    shrink(peak_ - in_use_);
   }
 
   void lock() { mutex_.lock(); }
@@ -72,6 +74,16 @@ class Pool {
  private:
   static constexpr std::size_t kSlack = 4096;
   static constexpr std::size_t kDecay = 4096;  // a peak is forgotten after some thousand returns
+
+  // Keeps at most so many idle bytes; drops the smallest blocks first, which are the cheapest to make again.
+  void shrink(std::size_t most) noexcept {
+    while (idle_bytes_ > most) {
+      const auto victim = idle_.begin();
+      idle_bytes_ -= victim->first;
+      std::free(victim->second);
+      idle_.erase(victim);
+    }
+  }
 
   void count_in(std::size_t capacity) {
     in_use_ += capacity;
