@@ -34,7 +34,7 @@ bool frozen(const py::array& a) {
     if (array.writeable()) return false;
     owner = array.base() ? array.base() : py::none();
   }
-  return owner.is_none() || py::isinstance<py::capsule>(owner);
+  return owner.is_none() || PyCapsule_IsValid(owner.ptr(), kBlockName);
 }
 
 class BoundRecurrent {

@@ -69,6 +69,8 @@ const T* optional_data_of(const char* name, const std::optional<py::array>& a, c
   return a ? data_of<T>(name, *a, expected) : nullptr;
 }
 
+inline constexpr char kBlockName[] = "bptt.Block";
+
 // An array over a block of the pool, which it keeps alive.
 template <class T>
 py::array array_over(const Block& block, const T* data, const Shape& shape, const Shape& element_strides = {},
@@ -79,7 +81,9 @@ py::array array_over(const Block& block, const T* data, const Shape& shape, cons
     for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
   }
   for (auto& stride : strides) stride *= static_cast<py::ssize_t>(sizeof(T));
-  const py::capsule owner(new Block(block), [](void* p) { delete static_cast<Block*>(p); });
+  const py::capsule owner(new Block(block), kBlockName, [](PyObject* capsule) {
+    delete static_cast<Block*>(PyCapsule_GetPointer(capsule, kBlockName));
+  });
   py::array result(py::dtype::of<T>(), shape, strides, data, owner);
   if (!writeable) result.attr("setflags")(py::arg("write") = false);
   return result;
