@@ -25,7 +25,7 @@ py::array linear_forward(const py::array& x, const py::array& weight, const std:
   return with_dtype("x", x, [&]<class T>(T) -> py::array {
     const auto args = linear_args<T>(x, weight, bias);
     const NewArray<T> y({args.rows, args.output});
-    compute([&](Interrupt&) { bptt::linear_forward(args, y.data()); });
+    compute([&](Interrupt& interrupt) { bptt::linear_forward(args, y.data(), interrupt); });
     return y.array;
   });
 }
@@ -39,7 +39,9 @@ py::object linear_backward(const py::array& x, const py::array& weight, const py
     T* biases = dbias ? mutable_data_of<T>("dbias", *dbias, {args.output}) : nullptr;
     std::optional<NewArray<T>> dx;
     if (need_dx) dx.emplace(Shape{args.rows, args.input});
-    compute([&](Interrupt&) { bptt::linear_backward(args, gradient, weights, biases, dx ? dx->data() : nullptr); });
+    compute([&](Interrupt& interrupt) {
+      bptt::linear_backward(args, gradient, weights, biases, dx ? dx->data() : nullptr, interrupt);
+    });
     return dx ? py::object(dx->array) : py::none();
   });
 }

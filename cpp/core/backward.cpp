@@ -172,6 +172,7 @@ class BackwardPass {
       const Index low = std::min(course.at(begin), course.at(end - 1));
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
+        if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }

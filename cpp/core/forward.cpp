@@ -131,6 +131,7 @@ class ForwardPass {
       if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
       crew.sync();
       for (Index s = begin; s < end; ++s) {
+        if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, c_slot, split, crew, panels);
         if (split == Split::units) crew.sync();
       }

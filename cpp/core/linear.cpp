@@ -1,5 +1,6 @@
 #include "core/linear.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "runtime/float_mode.hpp"
@@ -11,6 +12,7 @@ namespace bptt {
 namespace {
 
 constexpr double kWorthATeam = 4e6;  // floating-point operations
+constexpr Index kRowsBetweenPolls = 1024;  // a multiple of the depth of a block of transposed_product: same bits
 
 template <class T>
 int threads_for(const LinearArgs<T>& args) {
@@ -36,6 +38,14 @@ struct Operand {
     args.panel_begin = panels.begin;
     args.panel_end = panels.end;
     k.pack(args);
+  }
+
+  // The same for many rows, which thread 0 stops now and then to ask whether to go on.
+  void multiply(Range rows, const T* a, const T* init, T* out, int index, Interrupt& interrupt) const {
+    for (Index begin = rows.begin; begin < rows.end && !interrupt.stopped(); begin += kRowsBetweenPolls) {
+      multiply({begin, std::min(begin + kRowsBetweenPolls, rows.end)}, a, init, out);
+      if (index == 0) interrupt.poll();
+    }
   }
 
   // out = init + a . this for rows [begin, end) of a and out; init is one row or null.
@@ -65,7 +75,7 @@ struct Operand {
 }  // namespace
 
 template <class T>
-void linear_forward(const LinearArgs<T>& args, T* y) {
+void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
   const Operand<T> weight(kernels<T>(), args.input, args.output, args.weight, 1, args.input);
   const int wanted = threads_for(args);
   Barrier barrier(wanted);
@@ -73,12 +83,12 @@ void linear_forward(const LinearArgs<T>& args, T* y) {
     const FlushSubnormals mode;
     weight.pack(index, threads);
     if (threads > 1) barrier.wait();
-    weight.multiply(share(args.rows, index, threads), args.x, args.bias, y);
+    weight.multiply(share(args.rows, index, threads), args.x, args.bias, y, index, interrupt);
   });
 }
 
 template <class T>
-void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx) {
+void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx, Interrupt& interrupt) {
   const Kernels<T>& k = kernels<T>();
   const int wanted = threads_for(args);
   const Operand<T> weight(k, args.output, dx ? args.input : 0, args.weight, args.input, 1);
@@ -90,29 +100,32 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
     weight.pack(index, threads);
     const Range mine = share(args.output, index, threads);
     TransposedProduct<T> p{};
-    p.depth = args.rows;
     p.m_begin = mine.begin;
     p.m_end = mine.end;
     p.columns = args.input;
-    p.a = dy;
     p.a_row = args.output;
-    p.b = args.x;
     p.b_row = args.input;
     p.out = dweight;
     p.out_row = args.input;
     p.scratch = scratch[static_cast<std::size_t>(index)].data();
-    k.transposed_product(p);
+    for (Index row = 0; row < args.rows && !interrupt.stopped(); row += kRowsBetweenPolls) {
+      p.depth = std::min(kRowsBetweenPolls, args.rows - row);
+      p.a = dy + row * args.output;
+      p.b = args.x + row * args.input;
+      k.transposed_product(p);
+      if (index == 0) interrupt.poll();
+    }
     if (dbias) {
       k.add_columns(args.rows, mine.end - mine.begin, dy + mine.begin, args.output, dbias + mine.begin);
     }
     if (threads > 1) barrier.wait();
-    if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx);
+    if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, index, interrupt);
   });
 }
 
 #define BPTT_INSTANTIATE(T)                               \
-  template void linear_forward(const LinearArgs<T>&, T*); \
-  template void linear_backward(const LinearArgs<T>&, const T*, T*, T*, T*);
+  template void linear_forward(const LinearArgs<T>&, T*, Interrupt&); \
+  template void linear_backward(const LinearArgs<T>&, const T*, T*, T*, T*, Interrupt&);
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)
 #undef BPTT_INSTANTIATE

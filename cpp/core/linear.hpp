@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/table.hpp"
+#include "runtime/interrupt.hpp"
 
 namespace bptt {
 
@@ -16,10 +17,10 @@ struct LinearArgs {
 };
 
 template <class T>
-void linear_forward(const LinearArgs<T>& args, T* y);  // (N, output)
+void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt);  // (N, output)
 
 // Adds to dweight and dbias (or null); overwrites dx (or null).
 template <class T>
-void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx);
+void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx, Interrupt& interrupt);
 
 }  // namespace bptt

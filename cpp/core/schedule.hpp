@@ -49,6 +49,9 @@ class Schedule {
   // Steps of a chunk: what its projections and gate gradients need stays in L2 while it is worked on.
   Index chunk_steps() const { return std::max<Index>(1, chunk_rows_ / std::max<Index>(1, batch_)); }
 
+  // Steps between two looks at whether to stop: a few milliseconds of one core.
+  Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
+
   // The team may turn out smaller than asked for: then it has one thread, and nothing is ever waited for.
   Crew everyone(int index, int threads) { return {index, threads, &all_.front()}; }
   Crew crew(int index, int threads) {
@@ -75,6 +78,7 @@ class Schedule {
  private:
   static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core
   static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
+  static constexpr double kPollFlops = 2e7;
   static constexpr Index kLeastRows = 6;        // of a thread: one tile
   static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
   static constexpr std::size_t kPrivateCache = 1600000;
