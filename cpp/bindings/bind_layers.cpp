@@ -39,6 +39,7 @@ py::object linear_backward(const py::array& x, const py::array& weight, const py
     T* biases = dbias ? mutable_data_of<T>("dbias", *dbias, {args.output}) : nullptr;
     std::optional<NewArray<T>> dx;
     if (need_dx) dx.emplace(Shape{args.rows, args.input});
+    const Adding adding(weights);
     compute([&](Interrupt& interrupt) {
       bptt::linear_backward(args, gradient, weights, biases, dx ? dx->data() : nullptr, interrupt);
     });
@@ -80,6 +81,7 @@ void embedding_backward(const py::array& ids, const py::array& dy, py::array dwe
     const Index n = ids.shape(0);
     const T* gradient = data_of<T>("dy", dy, {n, size});
     check_ids(id, n, dweight.shape(0));
+    const Adding adding(dw);
     compute([&](Interrupt&) {
       const Kernels<T>& k = kernels<T>();
       for (Index i = 0; i < n; ++i) k.add(size, gradient + i * size, dw + id[i] * size);

@@ -170,6 +170,7 @@ class BoundRecurrent {
       args.dc0 = dc0->data();
       args.dc_norm = dc_norm->data();
     }
+    const Adding adding(args.gradients);
     compute([&](Interrupt& interrupt) { bptt::backward(*net_, args, tape, interrupt); });
     bound.dh_norm = dh_norm.array;
     bound.dh_norm.attr("setflags")(py::arg("write") = false);

@@ -11,7 +11,10 @@
 #include <unistd.h>
 #endif
 
+#include <limits>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -116,6 +119,34 @@ auto with_dtype(const char* name, const py::array& a, F f) {
   throw py::type_error(std::string(name) + ": expected float32 or float64, got dtype " +
                        std::string(py::str(a.dtype())));
 }
+
+// Held while a call adds to gradients: two at once would lose sums.
+class Adding {
+ public:
+  explicit Adding(const void* gradients) : gradients_(gradients) {
+    const std::lock_guard lock(mutex());
+    if (!busy().insert(gradients).second) {
+      throw std::runtime_error("backward: another call is adding to these gradients. Let one finish first");
+    }
+  }
+  ~Adding() {
+    const std::lock_guard lock(mutex());
+    busy().erase(gradients_);
+  }
+  Adding(const Adding&) = delete;
+  Adding& operator=(const Adding&) = delete;
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex instance;
+    return instance;
+  }
+  static std::set<const void*>& busy() {
+    static std::set<const void*> instance;
+    return instance;
+  }
+  const void* gradients_;
+};
 
 // Runs f without the GIL: every Python object it needs has become a pointer by then. Ctrl-C stops it and is raised.
 template <class F>
