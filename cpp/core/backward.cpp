@@ -350,7 +350,7 @@ class BackwardPass {
       p.out_row = net_.hidden;
       p.panel_end = panels_;
       k_.product(p);
-      if (w.carry.data() && !dc0) k_.add(size, w.carry.data() + begin, dh0);
+      if (w.carry.data() && !net_.traits.has_cell_state) k_.add(size, w.carry.data() + begin, dh0);
     }
     if (w.dpeephole.data() && crew.leads()) {
       k_.add_columns(batch_, 3 * net_.hidden, w.dpeephole.data(), 3 * net_.hidden, w.gradients.peephole);
