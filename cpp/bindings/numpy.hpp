@@ -154,6 +154,7 @@ void compute(F f) {
   thread_local std::optional<py::error_already_set> raised;
   Interrupt interrupt([] {
     try {
+      const KeepSubnormals mode;  // a signal handler is Python code of the user's
       const py::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() == 0) return false;
       raised.emplace();

@@ -10,31 +10,35 @@
 
 namespace bptt {
 
-class FlushSubnormals {
+// Flush = false puts the default back for a while, for foreign code called from within.
+template <bool Flush>
+class SubnormalMode {
  public:
 #if defined(__x86_64__)
-  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | kFlushToZero | kSubnormalsAreZero); }
-  ~FlushSubnormals() { _mm_setcsr(saved_); }
+  SubnormalMode() : saved_(_mm_getcsr()) { _mm_setcsr(Flush ? saved_ | kBoth : saved_ & ~kBoth); }
+  ~SubnormalMode() { _mm_setcsr(saved_); }
 
  private:
-  static constexpr unsigned kFlushToZero = 0x8000;
-  static constexpr unsigned kSubnormalsAreZero = 0x0040;
+  static constexpr unsigned kBoth = 0x8000 | 0x0040;  // results flushed to zero, operands read as zero
   unsigned saved_;
 #elif defined(__aarch64__)
-  FlushSubnormals() {
+  SubnormalMode() {
     asm volatile("mrs %0, fpcr" : "=r"(saved_));
-    asm volatile("msr fpcr, %0" ::"r"(saved_ | (std::uint64_t{1} << 24)));
+    asm volatile("msr fpcr, %0" ::"r"(Flush ? saved_ | kFlush : saved_ & ~kFlush));
   }
-  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
+  ~SubnormalMode() { asm volatile("msr fpcr, %0" ::"r"(saved_)); }
 
  private:
+  static constexpr std::uint64_t kFlush = std::uint64_t{1} << 24;
   std::uint64_t saved_;
 #else
-  FlushSubnormals() {}
+  SubnormalMode() {}
 #endif
  public:
-  FlushSubnormals(const FlushSubnormals&) = delete;
-  FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+  SubnormalMode(const SubnormalMode&) = delete;
+  SubnormalMode& operator=(const SubnormalMode&) = delete;
 };
+using FlushSubnormals = SubnormalMode<true>;
+using KeepSubnormals = SubnormalMode<false>;
 
 }  // namespace bptt
