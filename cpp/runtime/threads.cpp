@@ -1,4 +1,5 @@
 // How many threads to use when nobody says: the cores this process may run on, by affinity and control group.
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -97,6 +98,9 @@ Setting initial() {
 }
 
 std::mutex mutex;
+// A fork must not leave the child with the lock held, nor with the setting half read.
+[[maybe_unused]] const int fork_handlers =
+    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
 
 Setting& setting() {
   static Setting value = initial();
