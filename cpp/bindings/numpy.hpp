@@ -164,9 +164,10 @@ void compute(F f) {
       // While the interpreter ends, Python before 3.14 ends a daemon thread that asks for the GIL. Workers still use
       // this thread's stack, so it must not unwind: it sleeps instead, as Python does since.
       for (;;) ::pause();
+#else
+    } catch (const py::builtin_exception&) {
+      throw;  // a try needs a catch
 #endif
-    } catch (...) {
-      throw;
     }
   });
   {

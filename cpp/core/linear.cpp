@@ -123,7 +123,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
   });
 }
 
-#define BPTT_INSTANTIATE(T)                               \
+#define BPTT_INSTANTIATE(T)                                           \
   template void linear_forward(const LinearArgs<T>&, T*, Interrupt&); \
   template void linear_backward(const LinearArgs<T>&, const T*, T*, T*, T*, Interrupt&);
 BPTT_INSTANTIATE(float)

@@ -61,8 +61,12 @@ class BlockedSignals {
 class Team {
  public:
   void run(int wanted, void (*call)(void*, int, int), void* context) {
-    std::unique_lock lock(busy_, std::defer_lock);
-    if (wanted <= 1 || !lock.try_lock() || !hire(wanted - 1)) {
+    if (wanted <= 1 || busy_.exchange(true, std::memory_order_acquire)) {
+      call(context, 0, 1);
+      return;
+    }
+    const Release release{busy_};
+    if (!hire(wanted - 1)) {
       call(context, 0, 1);
       return;
     }
@@ -81,6 +85,11 @@ class Team {
   }
 
  private:
+  struct Release {
+    std::atomic<bool>& busy;
+    ~Release() { busy.store(false, std::memory_order_release); }
+  };
+
   // False if the system grants no more threads: the caller then works alone.
   bool hire(int workers) {
     if (static_cast<int>(workers_.size()) >= workers) return true;
@@ -122,7 +131,8 @@ class Team {
   static constexpr unsigned kJob = 1024;
   static_assert(kMaxThreads < kJob);
 
-  std::mutex busy_;
+  // Not a mutex: a signal handler that computes may come back to it on the thread that holds it.
+  std::atomic<bool> busy_{false};
   std::vector<std::thread> workers_;
   std::atomic<unsigned> job_{0};  // number of the job * kJob + its threads
   std::atomic<int> running_{0};
