@@ -82,6 +82,6 @@ def threads(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time a training iteration beside the peers that are installed; further arguments go to the script."""
+    """Time everything beside PyTorch and ONNX Runtime; further arguments, as --quick, go to the script."""
     session.install(".[peers]")
-    session.run("python", "benchmarks/iteration.py", *session.posargs)
+    session.run("python", "benchmarks/compare.py", *session.posargs)

@@ -14,7 +14,7 @@ from tests.commandline import CommandLine
 import bptt
 from bptt.cli.options import CELLS
 
-COMMANDS = (["demo"], ["train"], ["train", "text"], ["generate"], ["info"], ["selftest"])
+COMMANDS = (["demo"], ["train"], ["train", "text"], ["generate"], ["bench"], ["info"], ["selftest"])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -53,6 +53,7 @@ USAGE = {
     "negative length": ["generate", "m", "--length", "-5"],
     "whole text held out": ["train", "text", "t", "--validation", "1"],
     "zero threads": ["info", "--threads", "0"],
+    "more threads than the core can manage": ["info", "--threads", "257"],
     "negative seed": ["info", "--seed", "-1"],
 }
 

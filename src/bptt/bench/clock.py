@@ -1,0 +1,101 @@
+"""Timing by turns: whatever else the machine does meets all peers alike."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+MIN_ROUNDS = 3
+MAX_ROUNDS = 100
+TURN = 1e-3
+"""Seconds: a call that is shorter is repeated within its turn, so that the clock's own cost vanishes."""
+LONG = 0.05
+"""Seconds: a call that is longer needs none before it to warm the caches."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Microseconds: the median and the minimum of so many rounds, and the very first call."""
+
+    median: float
+    minimum: float
+    rounds: int
+    first: float
+
+
+def stopwatch(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that a call takes, and what it returns."""
+    begin = time.perf_counter()
+    result = run()
+    return time.perf_counter() - begin, result
+
+
+def take_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
+    """
+    Seconds per call, one figure for each round.
+
+    A round gives each peer a turn, in rotating order. Rounds go on for `seconds`, at least 3 and at most 100.
+    Before each turn the process is left alone until it is quiet, and a short call gets one untimed call.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    with _no_collection():
+        # The second call: the first may have compiled.
+        estimates = {name: stopwatch(run)[0] for name, run in runs.items()}
+        names = list(runs)
+        end = time.perf_counter() + seconds
+        for done in range(MAX_ROUNDS):
+            if done >= MIN_ROUNDS and time.perf_counter() > end:
+                break
+            turn = done % len(names)
+            for name in names[turn:] + names[:turn]:
+                wait_until_quiet()
+                times[name].append(_turn(runs[name], estimates[name]))
+    return times
+
+
+def timing(seconds: list[float], first: float, per_call: int) -> Timing:
+    """Of one peer's rounds; `per_call` is what one call is counted as."""
+    scale = 1e6 / per_call
+    return Timing(scale * statistics.median(seconds), scale * min(seconds), len(seconds), scale * first)
+
+
+def wait_until_quiet(limit: float = 0.05, pause: float = 5e-4) -> None:
+    """Sleep until no thread of this process is busy, or `limit` seconds have passed.
+
+    Thread pools spin for a while after their last work (PyTorch's OpenMP for several ms): on as many cores as
+    threads, that time would be charged to whoever comes next.
+    """
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        busy, begin = time.process_time(), time.perf_counter()
+        time.sleep(pause)
+        # Going to sleep and waking up take some processor time themselves.
+        if time.process_time() - busy < 0.4 * (time.perf_counter() - begin):
+            return
+
+
+def _turn(run: Callable[[], Any], estimate: float) -> float:
+    if estimate < LONG:
+        run()
+    calls = max(1, min(10_000, round(TURN / estimate)))
+    begin = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - begin) / calls
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,108 @@
+"""What the rows are meant to reach: ratios to the best peer, shares of the machine's peak."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bptt.bench.measure import Row
+from bptt.bench.memory import Memory
+from bptt.bench.peers import OURS
+
+NEAR_PEAK = 0.6
+"""Share of the peak above which a peer leaves little room: 1.1 times as fast is enough."""
+
+MEANS = {
+    ("training", "lstm"): 2.5,
+    ("training", "gru"): 4.0,
+    ("training", "rnn"): 3.0,
+    ("inference", "lstm"): 2.0,
+    ("inference", "gru"): 2.0,
+    ("inference", "rnn"): 2.0,
+}
+RNN_MEAN_TWO_THREADS = 4.0
+
+SCALING = 1.8
+SCALING_ROWS = 32
+"""Batch from which two threads must be so many times as fast as one."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`value` is to be at least `limit`, or with `most` at most."""
+
+    what: str
+    value: float
+    limit: float
+    most: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit if self.most else self.value >= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.value:.3g} ({'<=' if self.most else '>='} {self.limit:g})"
+
+
+def of_row(row: Row, isa: str = "") -> list[Goal]:
+    """A row's goals; `isa` says that all keep to an instruction set, where a tie with PyTorch will do."""
+    goals = []
+    mode, shape = row.case.mode, row.case.shape
+    best = row.best_peer
+    if isa:
+        return [Goal("x torch", row.ratio("torch"), 1.0)] if "torch" in row.times else []
+    if mode == "streaming" and row.case.cell != "rnn" and 32 <= shape.H <= 128:
+        if "onnxruntime" in row.times:
+            goals.append(Goal("x onnxruntime", row.ratio("onnxruntime"), 8.0))
+        if row.case.cell == "lstm" and (shape.I, shape.H) == (1, 32):
+            goals.append(Goal("us per step", row.times[OURS].median, 1.0, most=True))
+    elif mode == "iteration":
+        if "torch" in row.times:
+            goals.append(Goal("x torch", row.ratio("torch"), 2.0))
+    elif best is not None:
+        near = mode != "training" or row.share(best) > NEAR_PEAK
+        goals.append(Goal(f"x {best}", row.ratio(best), 1.1 if near else 1.3))
+    large = (row.case.cell, mode, row.threads, shape.T, shape.B, shape.I, shape.H)
+    if large == ("lstm", "training", 1, 100, 64, 512, 512):
+        goals.append(Goal("of peak", row.share(OURS), 0.75))
+    return goals
+
+
+def of_memory(memory: Memory) -> Goal:
+    """That a training step takes little more than it must keep."""
+    return Goal("of what it may take", memory.rise / memory.allowed, 1.0, most=True)
+
+
+def means(rows: Iterable[Row]) -> dict[tuple[int, str, str], float]:
+    """Geometric means of the ratio to the best peer, by threads, mode and cell."""
+    logs: dict[tuple[int, str, str], list[float]] = {}
+    for row in rows:
+        if row.best_peer is not None and not row.case.shape.denormal:
+            key = (row.threads, row.case.mode, row.case.cell)
+            logs.setdefault(key, []).append(math.log(row.ratio(row.best_peer)))
+    return {key: math.exp(sum(values) / len(values)) for key, values in logs.items()}
+
+
+def of_means(rows: Iterable[Row]) -> list[Goal]:
+    """Goals of the geometric means; none where all keep to an instruction set."""
+    goals = []
+    for (threads, mode, cell), mean in means(rows).items():
+        limit = MEANS.get((mode, cell))
+        if limit is not None:
+            if (mode, cell) == ("training", "rnn") and threads > 1:
+                limit = RNN_MEAN_TWO_THREADS
+            goals.append(Goal(f"{cell} {mode}, {threads} thread(s): geometric mean x best peer", mean, limit))
+    return goals
+
+
+def of_scaling(rows: Sequence[Row]) -> list[Goal]:
+    """Goals of two threads against one."""
+    single = {row.case: row for row in rows if row.threads == 1}
+    goals = []
+    for row in rows:
+        case = row.case
+        if row.threads == 2 and case in single and case.shape.B >= SCALING_ROWS:
+            gain = single[case].times[OURS].median / row.times[OURS].median
+            goals.append(Goal(f"{case.cell} {case.mode}, {case.shape}: 2 threads x 1", gain, SCALING))
+    return goals

@@ -1,0 +1,93 @@
+"""The machine under the benchmark: its name, its cores, and what one thread can multiply and add."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bptt
+from bptt import _core
+from bptt.bench.peers import versions
+
+TRIES = 5
+
+
+def peak() -> float:
+    """GFLOP/s of one thread: the best of some measurements, for others may be using the core too."""
+    return max(_core.fma_peak() for _ in range(TRIES))
+
+
+def describe(peers: list[str]) -> dict[str, Any]:
+    """What a reader must know to place the figures, JSON-safe."""
+    return {
+        "processor": processor(),
+        "cores": len(cores()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "isa": bptt.isa(),
+        "versions": {
+            "bptt": bptt.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **versions(peers),
+        },
+    }
+
+
+def processor() -> str:
+    """Its name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> list[int]:
+    """The cores that this process may use, one hardware thread of each before the second of any."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    free = sorted(os.sched_getaffinity(0))
+    return sorted(free, key=lambda core: (_siblings(core).index(core), core))
+
+
+def load() -> float | None:
+    """How many threads wanted to run during the last minute; None where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+@contextmanager
+def limited_to(count: int) -> Iterator[None]:
+    """
+    Processes started inside may use so many cores: some thread pools take no other limit.
+
+    Where the system knows no such limit, nothing happens.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores()[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _siblings(core: int) -> list[int]:
+    """The hardware threads of a core, itself among them."""
+    try:
+        text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
+    except OSError:
+        return [core]
+    found: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found if core in found else [core]

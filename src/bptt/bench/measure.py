@@ -1,0 +1,108 @@
+"""One row: everyone who can do the case, checked against us, then timed by turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bptt.bench.agreement import DisagreementError, check, tolerance
+from bptt.bench.clock import Timing, stopwatch, take_turns, timing
+from bptt.bench.peers import OURS, NotApplicableError, make
+from bptt.bench.problem import Array, Call, problem
+from bptt.bench.shapes import Case, case_of
+
+CHECKED = 3
+"""Iterations: the second tells whether the first updated the weights alike."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    What came out for one case on so many threads.
+
+    Attributes
+    ----------
+    peak : float
+        What these threads could multiply and add, GFLOP/s.
+    times : dict of str to Timing
+        Ours under "bptt", and those of the peers that took part.
+    left_out, disagreed : dict of str to str
+        Peers that could not take part, or computed something else, and the reason.
+    """
+
+    case: Case
+    threads: int
+    peak: float
+    times: dict[str, Timing]
+    left_out: dict[str, str]
+    disagreed: dict[str, str]
+
+    @property
+    def best_peer(self) -> str | None:
+        """The one with the lowest median."""
+        peers = [name for name in self.times if name != OURS]
+        return min(peers, key=lambda name: self.times[name].median, default=None)
+
+    def ratio(self, peer: str) -> float:
+        """How many times as fast we are, by medians."""
+        return self.times[peer].median / self.times[OURS].median
+
+    def rate(self, name: str) -> float:
+        """GFLOP/s by the median."""
+        return self.case.gflop / (1e-6 * self.times[name].median)
+
+    def share(self, name: str) -> float:
+        """Of the peak."""
+        return self.rate(name) / self.peak
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Row:
+        """Back from JSON values."""
+        times = {name: Timing(**figures) for name, figures in values["times"].items()}
+        return cls(**values | {"case": case_of(values["case"]), "times": times})
+
+
+def measure(
+    case: Case, peers: Sequence[str], threads: int, seconds: float, peak: float = 1.0, seed: int = 0
+) -> Row:
+    """Time a case for about `seconds`, and at least three rounds."""
+    numbers = problem(case, seed)
+    calls = {OURS: make(OURS, numbers, threads)}
+    first, expected = _results(calls[OURS], case)
+    firsts, left_out, disagreed = {OURS: first}, {}, {}
+    for peer in _with_flush(peers, case):
+        try:
+            call = make(peer, numbers, threads)
+            first, found = _results(call, case)
+            for theirs, ours in zip(found, expected, strict=True):
+                check(theirs, ours, tolerance(case))
+        except DisagreementError as difference:
+            disagreed[peer] = str(difference)
+        except NotApplicableError as reason:
+            left_out[peer] = str(reason)
+        except Exception as error:  # a peer that fails is left out; the others still run
+            left_out[peer] = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        else:
+            calls[peer], firsts[peer] = call, first
+    turns = take_turns({name: call.run for name, call in calls.items()}, seconds)
+    times = {name: timing(turns[name], firsts[name], case.per_call) for name in calls}
+    return Row(case, threads, peak, times, left_out, disagreed)
+
+
+def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
+    """Seconds of the first call, and what it and the other checked ones gave."""
+    first, result = stopwatch(call.run)
+    found = [call.read(result)]
+    if case.mode == "iteration":
+        found += [call.read(call.run()) for _ in range(CHECKED - 1)]
+    return first, found
+
+
+def _with_flush(peers: Sequence[str], case: Case) -> list[str]:
+    flush = ["torch-flush"] if case.shape.denormal and "torch" in peers else []
+    return list(dict.fromkeys([*peers, *flush]))

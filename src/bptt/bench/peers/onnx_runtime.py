@@ -1,0 +1,140 @@
+"""ONNX Runtime, inference only, with inputs and outputs bound to buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from bptt.bench.peers import NotApplicableError
+from bptt.bench.problem import Array, Call, Problem
+from bptt.bench.shapes import GATES
+
+onnx: Any = import_module("onnx")
+onnxruntime: Any = import_module("onnxruntime")
+
+ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
+"""Where each of ONNX's gates stands among PyTorch's: i o f c, z r h."""
+
+OPSET, IR = 14, 8
+
+
+def inference(problem: Problem, threads: int) -> Call:
+    """A whole sequence."""
+    shape = problem.case.shape
+    session = _session(problem, threads, len(problem.x))
+    y = np.empty((shape.T, shape.directions, shape.B, shape.H), np.float32)
+    run = _bound(session, {"x": problem.x}, {"y": y})
+
+    def read(_: Any) -> dict[str, Array]:
+        return {"y": y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)}
+
+    return Call(run, read)
+
+
+def streaming(problem: Problem, threads: int) -> Call:
+    """One step per run; two sets of buffers take turns, so that the state need not be copied."""
+    shape = problem.case.shape
+    if shape.layers > 1 or shape.bidirectional:
+        raise NotApplicableError("this benchmark streams one layer, one direction")
+    session = _session(problem, threads, 1)
+    names = ("h", "c")[: 2 if problem.case.cell == "lstm" else 1]
+    states = [{name: np.zeros((1, shape.B, shape.H), np.float32) for name in names} for _ in range(2)]
+    entry = np.empty((1, shape.B, shape.I), np.float32)
+    y = np.empty((1, 1, shape.B, shape.H), np.float32)
+    runs = [
+        _bound(session, {"x": entry, **_suffixed(states[k], "0")}, {"y": y, **_suffixed(states[1 - k], "n")})
+        for k in range(2)
+    ]
+    samples = list(problem.x)
+
+    def run() -> Array:
+        for value in states[0].values():
+            value[:] = 0.0
+        for t, sample in enumerate(samples):
+            entry[0] = sample
+            runs[t % 2]()
+        return y
+
+    return Call(run, lambda result: {"y": result[0, 0].copy()})
+
+
+def _suffixed(values: dict[str, Array], suffix: str) -> dict[str, Array]:
+    return {name + suffix: value for name, value in values.items()}
+
+
+def _bound(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], None]:
+    """A run that reads and writes these arrays where they lie."""
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+    for name, value in outputs.items():
+        binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+    return lambda: session.run_with_iobinding(binding)
+
+
+def _session(problem: Problem, threads: int, T: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors
+    serialized = _model(problem, T).SerializeToString()
+    return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+
+
+def _model(problem: Problem, T: int) -> Any:
+    """One node per layer. Inputs x, and h0, c0 while streaming; outputs y as the node has it, and hn, cn."""
+    shape, cell = problem.case.shape, problem.case.cell
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    state = ("h", "c")[: 2 if cell == "lstm" else 1] if problem.case.mode == "streaming" else ()
+    attributes = {
+        "hidden_size": shape.H,
+        "direction": "bidirectional" if shape.bidirectional else "forward",
+        **({"linear_before_reset": 1} if cell == "gru" else {}),
+    }
+    nodes, weights, source = [], [], "x"
+    for k in range(shape.layers):
+        names = [f"{name}{k}" for name in ("W", "R", "B")]
+        weights += [
+            onnx.numpy_helper.from_array(value, name)
+            for name, value in zip(names, _weights(problem, k), strict=True)
+        ]
+        last = k == shape.layers - 1
+        entries = [source, *names, "", *(f"{name}0" for name in state)]
+        exits = ["y" if last else f"y{k}", *(f"{name}n" for name in state)]
+        nodes.append(helper.make_node(cell.upper(), entries, exits, **attributes))
+        if not last:  # (T, D, B, H) -> (T, B, D*H)
+            nodes.append(helper.make_node("Transpose", [f"y{k}"], [f"t{k}"], perm=[0, 2, 1, 3]))
+            nodes.append(helper.make_node("Reshape", [f"t{k}", "flat"], [f"x{k + 1}"]))
+            source = f"x{k + 1}"
+    flat = np.array([T, shape.B, shape.directions * shape.H], np.int64)
+    weights.append(onnx.numpy_helper.from_array(flat, "flat"))
+    state_shape = (shape.directions, shape.B, shape.H)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "bench",
+        [value("x", kind, (T, shape.B, shape.I)), *(value(f"{name}0", kind, state_shape) for name in state)],
+        [
+            value("y", kind, (T, shape.directions, shape.B, shape.H)),
+            *(value(f"{name}n", kind, state_shape) for name in state),
+        ],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+
+
+def _weights(problem: Problem, layer: int) -> tuple[Array, Array, Array]:
+    """ONNX's W (D, G*H, I), R (D, G*H, H) and B (D, 2*G*H) of a layer."""
+    cell = problem.case.cell
+
+    def stacked(name: str) -> Array:
+        blocks = []
+        for suffix in ("", "_reverse")[: problem.case.shape.directions]:
+            gates = np.split(problem.weights[f"{name}_l{layer}{suffix}"], GATES[cell])
+            blocks.append(np.concatenate([gates[k] for k in ORDER[cell]]))
+        return np.stack(blocks)
+
+    biases = np.concatenate([stacked("bias_ih"), stacked("bias_hh")], axis=1)
+    return stacked("weight_ih"), stacked("weight_hh"), biases

@@ -1,0 +1,148 @@
+"""What is timed: sizes, the cells and modes each is timed with, and how much arithmetic that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+CELLS = tuple(GATES)
+
+MODES = {
+    "inference": "a whole sequence, nothing kept",
+    "training": "forward and backward with dx and all parameter gradients, from zero",
+    "streaming": "one step per call, from Python, the state carried",
+    "iteration": "a whole training iteration, from the embedding to the optimiser",
+    "memory": "peak resident memory of a training step",
+}
+
+STREAMED = 64
+"""Steps of one streaming run; times are per step."""
+
+_BOTH = ("inference", "training")
+_STREAM = ("streaming",)
+_TRAIN = ("training",)
+_INFER = ("inference",)
+_WHOLE = ("iteration",)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """T steps of B rows, I inputs, H units. `cells` and `modes`: with which it makes sense."""
+
+    name: str
+    T: int
+    B: int
+    I: int
+    H: int
+    layers: int = 1
+    bidirectional: bool = False
+    modes: tuple[str, ...] = _BOTH
+    cells: tuple[str, ...] = CELLS
+    denormal: bool = False
+    """All values near 1e-39. A measure of robustness: kept out of the means."""
+
+    def __str__(self) -> str:
+        kind = f" {self.layers} layers" * (self.layers > 1) + " bidirectional" * self.bidirectional
+        return f"{self.name}: T={self.T} B={self.B} I={self.I} H={self.H}{kind}"
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table, for any number of threads."""
+
+    cell: str
+    shape: Shape
+    mode: str
+
+    @property
+    def steps(self) -> int:
+        """Time steps of one call."""
+        return STREAMED if self.mode == "streaming" else self.shape.T
+
+    @property
+    def per_call(self) -> int:
+        """What one call is counted as: steps while streaming, otherwise 1."""
+        return self.steps if self.mode == "streaming" else 1
+
+    @property
+    def gflop(self) -> float:
+        """
+        Of the recurrent layers' matrix products, 1e9; while streaming, of one step.
+
+        Backward has two products for each one of forward, dx and dW. (An iteration may skip the first dx.)
+        """
+        shape = self.shape
+        inputs = shape.I + (shape.layers - 1) * shape.directions * shape.H
+        columns = shape.directions * GATES[self.cell] * shape.H
+        forward = 2e-9 * (self.steps / self.per_call) * shape.B * columns * (inputs + shape.layers * shape.H)
+        return forward * (3.0 if self.mode in ("training", "iteration") else 1.0)
+
+
+def case_of(values: dict[str, Any]) -> Case:
+    """A case back from JSON values."""
+    shape: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values["shape"].items()
+    }
+    return Case(values["cell"], Shape(**shape), values["mode"])
+
+
+GRID = (
+    Shape("guitar amplifier", 1, 1, 1, 32, modes=_STREAM),
+    Shape("guitar amplifier, block", 64, 1, 1, 32, modes=_INFER),
+    Shape("noise suppression", 1, 1, 114, 96, modes=_STREAM),
+    Shape("noise suppression", 2000, 32, 114, 96, modes=("training", "memory")),
+    Shape("DeepAR", 48, 32, 40, 40, layers=2, modes=_TRAIN),
+    Shape("char-rnn", 50, 50, 65, 128, layers=2, modes=_TRAIN),
+    Shape("IMDB", 80, 32, 128, 128),
+    Shape("DeepBench", 1, 1, 256, 256, modes=_STREAM),
+    *(Shape("DeepBench", 150, B, 256, 256) for B in (1, 4, 64)),
+    *(Shape("DeepBench", 25, B, 512, 512) for B in (1, 16, 64)),
+    Shape("DeepBench", 25, 64, 1024, 1024),
+    Shape("translation", 50, 128, 512, 512),
+    Shape("translation", 50, 128, 256, 256, bidirectional=True),
+    Shape("speech", 300, 64, 123, 320, bidirectional=True, cells=("lstm", "gru")),
+    *(
+        Shape("GRU inference", 30, B, H, H, modes=_INFER, cells=("gru",))
+        for H in (512, 1024)
+        for B in (8, 16, 32)
+    ),
+    Shape("DeepBench", 375, 32, 1024, 1024, modes=_TRAIN, cells=("gru",)),
+    Shape("Deep Speech", 50, 16, 1760, 1760, cells=("rnn",)),
+    Shape("many rows", 32, 128, 32, 64, modes=_INFER),
+    Shape("PTB medium", 35, 20, 650, 650, layers=2, modes=_TRAIN),
+    Shape("large", 100, 64, 512, 512, modes=("training", "memory")),
+    Shape("char-rnn", 50, 50, 128, 128, layers=2, modes=_WHOLE, cells=("lstm",)),
+    Shape("DeepAR", 48, 32, 40, 40, layers=2, modes=_WHOLE, cells=("lstm",)),
+    Shape("noise suppression", 2000, 32, 114, 96, modes=_WHOLE, cells=("gru",)),
+    *(Shape("small streams", 1, 1, H, H, modes=_STREAM) for H in (32, 64, 128)),
+    Shape("denormal values", 100, 32, 64, 128, denormal=True),
+)
+
+QUICK = (
+    Shape("step", 1, 1, 32, 32, modes=(*_BOTH, "streaming")),
+    Shape("one row", 100, 1, 64, 64),
+    Shape("one row", 100, 1, 128, 256),
+    Shape("small", 50, 16, 64, 64),
+    Shape("medium", 100, 32, 64, 128),
+    Shape("wide", 50, 64, 256, 256),
+    Shape("large", 100, 64, 512, 512),
+    Shape("long", 1000, 8, 16, 64),
+)
+"""One of each kind: single rows to large batches, short to long."""
+
+
+def cases(
+    shapes: Sequence[Shape], cells: Sequence[str], modes: Sequence[str], contains: str = ""
+) -> Iterator[Case]:
+    """Every sensible combination whose shape, as printed, contains a string; grouped by mode and cell."""
+    for mode in modes:
+        for cell in cells:
+            for shape in shapes:
+                if mode in shape.modes and cell in shape.cells and contains in str(shape):
+                    yield Case(cell, shape, mode)

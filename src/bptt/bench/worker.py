@@ -1,0 +1,51 @@
+"""A process that times cases on so many threads, and says each row as it has it.
+
+Started by `session`, with the number of cores already limited: one JSON object on its standard input, one
+per line of its standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import bptt
+from bptt.bench import machine
+from bptt.bench.measure import measure
+from bptt.bench.memory import measure as measure_memory
+from bptt.bench.shapes import case_of
+
+Say = Callable[[dict[str, Any]], None]
+
+
+def work(order: dict[str, Any], say: Say) -> None:
+    """Carry out an order: threads, peers, seconds, seed and cases."""
+    threads = order["threads"]
+    bptt.set_num_threads(threads)
+    peak = machine.peak()
+    say({"machine": machine.describe(order["peers"]) | {"peak": peak}})
+    for values in order["cases"]:
+        case = case_of(values)
+        if case.mode == "memory":
+            say({"memory": measure_memory(case, threads).plain()})
+        else:
+            row = measure(case, order["peers"], threads, order["seconds"], threads * peak, order["seed"])
+            say({"row": row.plain()})
+
+
+def main() -> None:
+    """Say it on standard output, and keep everyone else off it."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)  # compilers and run times print where they like
+
+        def say(message: dict[str, Any]) -> None:
+            print(json.dumps(message), file=channel, flush=True)
+
+        work(json.load(sys.stdin), say)
+
+
+if __name__ == "__main__":
+    main()

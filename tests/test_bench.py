@@ -1,0 +1,377 @@
+"""The benchmark: what it times, that it refuses to time what disagrees, and what it says about the rest."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.commandline import CommandLine
+
+from bptt.bench import command, goals, lines, machine, measure, memory, session, table
+from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
+from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
+from bptt.bench.measure import Row
+from bptt.bench.peers import DEFAULT, OURS, PEERS, NotApplicableError, missing
+from bptt.bench.problem import Call
+from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, STREAMED, Case, Shape, case_of, cases
+from bptt.cli import bench as cli_bench
+
+SMALL = Shape("small", 3, 2, 4, 5, layers=2, bidirectional=True)
+STREAM = Shape("stream", 1, 1, 4, 5, modes=("streaming",))
+TASK = Shape("char-rnn", 3, 2, 4, 5, modes=("iteration",))
+
+
+def small(cell: str, mode: str) -> Case:
+    return Case(cell, {"streaming": STREAM, "iteration": TASK}.get(mode, SMALL), mode)
+
+
+# What is timed
+
+
+def test_every_shape_names_cells_and_modes_that_there_are() -> None:
+    for shape in GRID + QUICK:
+        assert set(shape.modes) <= set(MODES)
+        assert set(shape.cells) <= set(CELLS)
+        assert set(shape.modes) - {"streaming"} or shape.T == 1
+    listed = [case for mode in MODES for case in cases(GRID, CELLS, [mode])]
+    assert len(set(listed)) == len(listed)
+
+
+def test_cases_are_filtered_by_the_printed_shape() -> None:
+    found = list(cases(QUICK, ["gru"], ["training"], "B=1 "))
+    assert found
+    assert all(case.cell == "gru" and case.mode == "training" and case.shape.B == 1 for case in found)
+    assert not list(cases(QUICK, ["gru"], ["training"], "no such shape"))
+
+
+@pytest.mark.parametrize(
+    ("case", "flop"),
+    [
+        (Case("lstm", Shape("", 10, 2, 3, 5), "inference"), 2 * 10 * 2 * 4 * 5 * (3 + 5)),
+        (Case("gru", Shape("", 10, 2, 3, 5), "training"), 3 * 2 * 10 * 2 * 3 * 5 * (3 + 5)),
+        (Case("lstm", Shape("", 1, 1, 3, 5), "streaming"), 2 * 4 * 5 * (3 + 5)),
+        # Two directions; the second layer reads both of them.
+        (Case("rnn", SMALL, "inference"), 2 * 3 * 2 * 2 * 5 * ((4 + 5) + (10 + 5))),
+    ],
+)
+def test_arithmetic_of_a_case(case: Case, flop: float) -> None:
+    assert case.gflop == pytest.approx(1e-9 * flop)
+
+
+# Agreement
+
+
+def test_rounding_agrees_and_more_does_not() -> None:
+    allowed = tolerance(small("lstm", "inference"))
+    expected = {"y": np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)}
+    assert check(expected, expected, allowed) == 0.0
+    off = {"y": expected["y"] + np.float32(0.5 * allowed * 2.0)}
+    assert 0.4 < check(off, expected, allowed) < 0.6
+    with pytest.raises(DisagreementError, match=r"y\[0, 0\] is 1\.0"):
+        check({"y": expected["y"] + np.float32(1.5 * allowed * 2.0)}, expected, allowed)
+
+
+def test_gradients_may_round_twice_as_often() -> None:
+    assert tolerance(small("lstm", "training")) == 2 * tolerance(small("lstm", "inference"))
+
+
+def test_denormal_numbers_may_be_flushed() -> None:
+    check({"y": np.zeros(2)}, {"y": np.full(2, 0.9 * FLOOR)}, 1e-6)
+    with pytest.raises(DisagreementError):
+        check({"y": np.zeros(2)}, {"y": np.full(2, 1.1 * FLOOR)}, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"y": np.array([np.nan, 1.0])}, "y.* is nan"),
+        ({"y": np.ones(3)}, "shape"),
+        ({"z": np.ones(2)}, "'z'"),
+        ({}, "'y'"),
+    ],
+)
+def test_what_never_agrees(found: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(DisagreementError, match=message):
+        check(found, {"y": np.ones(2)}, 1.0)
+
+
+def broken(kind: str) -> Call:
+    """A peer that computes something else, or fails."""
+    if kind == "cannot":
+        raise NotApplicableError("has no such mode")
+    if kind == "fails":
+        raise RuntimeError("no memory")
+    shape = (SMALL.T, SMALL.B, 2 * SMALL.H)
+    return Call(lambda: np.zeros(shape, np.float32), lambda y: {"y": y})
+
+
+@pytest.mark.parametrize("kind", ["differs", "cannot", "fails"])
+def test_only_peers_that_agree_are_timed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = measure.make
+    monkeypatch.setattr(
+        measure, "make", lambda name, problem, n: make(name, problem, n) if name == OURS else broken(kind)
+    )
+    row = measure.measure(small("lstm", "inference"), ["torch"], 1, 1e-3)
+    assert set(row.times) == {OURS}
+    assert set(row.disagreed) == ({"torch"} if kind == "differs" else set())
+    assert set(row.left_out) == (set() if kind == "differs" else {"torch"})
+    if kind == "differs":
+        assert "DISAGREES" in lines.Lines(["torch"])(row)
+        assert any("torch" in text for text in lines.summary(session.Findings(rows=[row])))
+
+
+TIMED = tuple(mode for mode in MODES if mode != "memory")
+
+
+@pytest.mark.parametrize("mode", TIMED)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("peer", DEFAULT)
+def test_peers_agree_with_us(peer: str, cell: str, mode: str) -> None:
+    if missing(peer):
+        pytest.skip(f"{peer} is not installed")
+    row = measure.measure(small(cell, mode), [peer], 1, 1e-3)
+    assert not row.disagreed
+    assert peer in row.times or row.left_out[peer] == f"has no {mode}"
+
+
+def test_denormal_values_bring_a_flushing_torch() -> None:
+    pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+    case = Case("lstm", replace(SMALL, denormal=True), "training")
+    row = measure.measure(case, ["torch"], 1, 1e-3)
+    assert set(row.times) == {OURS, "torch", "torch-flush"}
+
+
+# Time
+
+
+def test_peers_take_turns() -> None:
+    order: list[str] = []
+    runs = {name: lambda name=name: order.append(name) for name in "abc"}
+    times = take_turns(runs, 1e-9)
+    assert {len(rounds) for rounds in times.values()} == {MIN_ROUNDS}
+    turns = [name for at, name in enumerate(order) if at == 0 or order[at - 1] != name]
+    assert "".join(turns) == "abc" + "abc" + "bca" + "cab"  # one call each before the rounds
+
+
+def test_timing_counts_steps() -> None:
+    assert timing([3e-6, 1e-6, 8e-6], 16e-6, 2) == Timing(median=1.5, minimum=0.5, rounds=3, first=8.0)
+
+
+# Goals
+
+
+def row(case: Case, threads: int = 1, peak: float = 100.0, **medians: float) -> Row:
+    """A row with these medians, microseconds."""
+    times = {name: Timing(median, 0.9 * median, 20, 2 * median) for name, median in medians.items()}
+    return Row(case, threads, peak, times, {}, {})
+
+
+PLAIN = Case("lstm", Shape("", 100, 64, 128, 128), "training")
+US = 1e3 * PLAIN.gflop / 100.0 * 1e3  # at the peak of `row`
+
+
+@pytest.mark.parametrize(
+    ("made", "limits"),
+    [
+        (row(PLAIN, bptt=2 * US, torch=4 * US), [1.3]),
+        (row(PLAIN, bptt=US, torch=1.5 * US), [1.1]),  # the peer runs at two thirds of the peak
+        (row(replace(PLAIN, mode="inference"), bptt=US, jax=9 * US), [1.1]),
+        (row(replace(PLAIN, mode="iteration"), bptt=US, torch=9 * US), [2.0]),
+        (row(Case("gru", Shape("", 1, 1, 64, 64), "streaming"), bptt=1, jax=2, onnxruntime=9), [8.0]),
+        (row(Case("lstm", Shape("", 1, 1, 1, 32), "streaming"), bptt=1, onnxruntime=9), [8.0, 1.0]),
+        (row(replace(PLAIN, shape=Shape("", 100, 64, 512, 512)), bptt=US), [0.75]),
+        (row(PLAIN, bptt=US), []),
+    ],
+)
+def test_goals_of_a_row(made: Row, limits: list[float]) -> None:
+    assert [goal.limit for goal in goals.of_row(made)] == limits
+
+
+def test_goals_can_be_missed() -> None:
+    (goal,) = goals.of_row(row(PLAIN, bptt=2 * US, torch=2.5 * US))
+    assert not goal.met
+    assert str(goal) == "x torch 1.25 (>= 1.3)"
+    (slow,) = [
+        goal
+        for goal in goals.of_row(row(Case("lstm", Shape("", 1, 1, 1, 32), "streaming"), bptt=1.1))
+        if goal.most
+    ]
+    assert not slow.met
+
+
+def test_with_an_instruction_set_forced_a_tie_with_torch_will_do() -> None:
+    (goal,) = goals.of_row(row(PLAIN, bptt=US, torch=US, jax=0.1 * US), isa="avx2")
+    assert goal.met
+
+
+def test_means_leave_out_denormal_values() -> None:
+    shape = PLAIN.shape
+    rows = [
+        row(PLAIN, bptt=1, torch=2),
+        row(replace(PLAIN, shape=replace(shape, name="b")), bptt=1, torch=8, jax=9),
+        row(replace(PLAIN, shape=replace(shape, denormal=True)), bptt=1, torch=1e6),
+    ]
+    assert goals.means(rows) == {(1, "training", "lstm"): pytest.approx(4.0)}
+    assert [goal.met for goal in goals.of_means(rows)] == [True]
+
+
+def test_scaling_compares_the_same_case() -> None:
+    few = Case("lstm", replace(PLAIN.shape, B=16), "training")
+    rows = [row(PLAIN, bptt=10), row(PLAIN, threads=2, bptt=5), row(few, bptt=10), row(few, 2, bptt=10)]
+    (goal,) = goals.of_scaling(rows)
+    assert goal.value == pytest.approx(2.0)
+
+
+# What is said
+
+
+def findings() -> session.Findings:
+    rows = [
+        row(PLAIN, bptt=2 * US, torch=2.5 * US, jax=9 * US),
+        row(PLAIN, threads=2, bptt=US, torch=2.5 * US),
+    ]
+    taken = memory.Memory(PLAIN, 1, rise=9 * 2**20, tape=6 * 2**20, parameters=2**20, result=2**20)
+    about = {"processor": "a CPU", "system": "an OS", "isa": "avx2", "peak": 100.0, "load": 0.0}
+    return session.Findings(about | {"versions": {"bptt": "1", "torch": "2"}}, rows, [taken])
+
+
+def test_rows_survive_json() -> None:
+    plain = json.loads(json.dumps(findings().plain()))
+    assert [Row.of(values) for values in plain["rows"]] == findings().rows
+    assert [memory.Memory.of(values) for values in plain["memory"]] == findings().memory
+    assert case_of(plain["rows"][0]["case"]) == PLAIN
+
+
+def test_markdown() -> None:
+    text = table.markdown(findings())
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    blocks = [len(cells) for cells in rows]
+    assert blocks == [9] * 3 + [8] * 3 + [8] * 3  # heads, rule and row; two peers, one peer, memory
+    assert [cell.strip() for cell in rows[2][5:]] == [
+        "1.25",
+        "50.0",
+        "50%",
+        "x torch 1.25 (>= 1.3) **missed**",
+    ]
+    assert "**missed**" not in "".join(rows[5])
+    assert "a CPU" in text
+    assert "Something else was running" not in text
+    busy = replace(findings(), machine=findings().machine | {"load": 3.0})
+    assert "Something else was running: load 3.0" in table.markdown(busy)
+
+
+def test_lines_have_one_heading_per_group() -> None:
+    shown = lines.Lines(["torch", "jax"])
+    first, second = (shown(found) for found in findings().rows)
+    assert "lstm training, 1 thread" in first
+    assert "lstm training, 2 thread" in second
+    assert shown(findings().rows[1]).count("\n") == 0
+    assert lines.misses(findings().rows[0]) == "  MISSES x torch 1.25 (>= 1.3)"
+    assert lines.misses(findings().memory[0]) == ""
+    assert "4 of 6 goals met, missed:" in lines.verdicts(findings())[0]
+
+
+# Running it
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every grid is one tiny shape, and nobody else takes part."""
+    shapes = (replace(SMALL, modes=("inference", "memory")),)
+    for module in (command, cli_bench):
+        monkeypatch.setattr(module, "QUICK", shapes)
+        monkeypatch.setattr(module, "GRID", shapes)
+    monkeypatch.setattr(cli_bench, "DEFAULT", ())
+
+
+USAGE = {
+    "unknown cell": ["--cells", "lstm,elman"],
+    "no mode": ["--modes", ","],
+    "zero threads": ["--threads", "1,0"],
+    "too many threads": ["--threads", str(len(machine.cores()) + 1), "--quick"],
+    "no time": ["--seconds", "0"],
+    "unknown instruction set": ["--isa", "mmx"],
+    "nothing left": ["--shapes", "no such shape"],
+    "no such folder": ["--json", "no/such/folder/x.json"],
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
+def test_usage_errors(arguments: list[str], tiny: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--quick", "--cells", "gru", "--modes", "streaming", "--list"]) == 0
+    assert capsys.readouterr().out == f"gru  streaming {QUICK[0]}\n"
+
+
+def test_compare(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {kind: tmp_path / f"out.{kind}" for kind in ("json", "markdown")}
+    options = [f"--{kind}={path}" for kind, path in files.items()]
+    run = ["--quick", "--cells=lstm", "--peers=", "--seconds=0.01", "--modes=inference,memory"]
+    assert command.main([*run, *options]) == 0
+    printed = capsys.readouterr()
+    assert str(SMALL) in printed.out
+    written = json.loads(files["json"].read_text())
+    (found,) = written["rows"]
+    assert found["times"][OURS]["rounds"] >= MIN_ROUNDS
+    assert found["peak"] > 0
+    assert len(written["memory"]) == memory.available()
+    assert files["markdown"].read_text().count("| lstm |") == 1 + memory.available()
+
+
+def test_bptt_bench(tiny: None, bptt_command: CommandLine) -> None:
+    arguments = ("bench", "--mode", "inference", "--seconds", "0.01", "--threads", "1")
+    printed = bptt_command(*arguments)
+    assert printed.code == 0
+    assert str(SMALL) in printed.out
+    assert "goal" not in printed.out
+    figures = bptt_command(*arguments, "--json").figures
+    assert figures["rows"][0]["times"][OURS]["median"] > 0
+    assert bptt_command("bench", "--mode", "iteration").code == 1
+    assert bptt_command("bench", "--threads", str(len(machine.cores()) + 1)).code == 1
+
+
+def test_a_worker_that_dies_is_an_error() -> None:
+    order = session.Order((Case("lstm", SMALL, "no such mode"),))
+    with pytest.raises(session.WorkerError, match="code 1"):
+        list(session.run(order, session.Findings()))
+
+
+def test_peers_that_cannot_take_part_are_named() -> None:
+    peers, left_out = session.peers_for(list(PEERS), isa="avx2")
+    assert set(peers) | set(left_out) == set(PEERS)
+    assert "onnxruntime" in left_out
+
+
+def test_memory_counts_what_is_kept_once() -> None:
+    if not memory.available():
+        pytest.skip("the system does not tell how much is resident")
+    T, B, H = SMALL.T, SMALL.B, SMALL.H
+    per_row = {"lstm": 6, "rnn": 1}  # h, c and four gates; an RNN's gate is its h
+    for cell, vectors in per_row.items():
+        found = memory.measure(small(cell, "memory"), 1)
+        assert found.tape == 4 * vectors * SMALL.layers * 2 * T * B * H
+        assert found.result == 4 * T * B * SMALL.I
+        assert found.allowed > found.tape + found.parameters
+
+
+def test_streaming_counts_one_step() -> None:
+    assert small("lstm", "streaming").per_call == STREAMED
+    assert small("lstm", "training").per_call == 1
+
+
+def test_kernels(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "kernels.py"
+    monkeypatch.setattr("sys.argv", ["kernels.py", "--only", "activations", "--seconds", "0.001"])
+    runpy.run_path(str(script), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert all(f"{name}, " in printed for name in ("exp", "tanh", "sigmoid"))
