@@ -72,7 +72,8 @@ class Schedule {
     if (rows && (recurrent_bytes_ <= kPrivateCache || batch_ >= kComputeBound * crew.size || !units)) {
       return Split::rows;
     }
-    return units ? Split::units : rows ? Split::rows : Split::nobody;
+    if (units) return Split::units;
+    return batch_ >= kFewestRows * crew.size ? Split::rows : Split::nobody;
   }
 
  private:
@@ -80,6 +81,7 @@ class Schedule {
   static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
   static constexpr double kPollFlops = 2e7;
   static constexpr Index kLeastRows = 6;        // of a thread: one tile
+  static constexpr Index kFewestRows = 2;       // where units are not worth a barrier either
   static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
   static constexpr std::size_t kPrivateCache = 1600000;
   static constexpr Index kChunkBytes = 1 << 20;

@@ -10,6 +10,43 @@ BPTT_INLINE void zero_row(T* dy, Index columns) {
   if (dy) __builtin_memset(dy, 0, static_cast<std::size_t>(columns) * sizeof(T));
 }
 
+// The largest of n elements; a NaN among them may be passed over, and shows in the sum.
+template <class T>
+BPTT_INLINE T highest_of(Index n, const T* y) {
+  T highest = y[0];
+  Index i = 0;
+  if (n >= kLanes<T>) {
+    Vec<T> lanes = load(y);
+    for (i = kLanes<T>; i + kLanes<T> <= n; i += kLanes<T>) {
+      const Vec<T> v = load(y + i);
+      lanes = select<T>(v > lanes, v, lanes);
+    }
+    T each[kLanes<T>];
+    store(each, lanes);
+    for (const T value : each) highest = value > highest ? value : highest;
+  }
+  for (; i < n; ++i) highest = y[i] > highest ? y[i] : highest;
+  return highest;
+}
+
+// e = exp(y - max) into `out`, or nowhere; their sum.
+template <class T>
+BPTT_INLINE double exponentials(Index n, const T* y, T max, T* out) {
+  Vec<T> sums{};
+  for_each_vector<T>(n, [&](Index i, auto lanes) {
+    Vec<T> e = exp<T>(load_first<T>(y + i, lanes) - max);
+    if (out) store_first<T>(out + i, e, lanes);
+    // Lanes past the end are of no element.
+    if (lanes < kLanes<T>) e = keep_first<T>(e, lanes);
+    sums = sums + e;
+  });
+  T each[kLanes<T>];
+  store(each, sums);
+  double sum = 0;
+  for (const T value : each) sum += static_cast<double>(value);
+  return sum;
+}
+
 // -log softmax(y)[label] = log sum exp(y - max) + max - y[label];   dy = softmax(y) - onehot(label)
 template <class T>
 double cross_entropy(const LossRows<T>& args) {
@@ -21,24 +58,8 @@ double cross_entropy(const LossRows<T>& args) {
       zero_row(dy, args.columns);
       continue;
     }
-    Vec<T> highest = broadcast(y[0]);
-    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
-      Vec<T> v = load_first<T>(y + i, lanes);
-      for (int lane = lanes; lane < kLanes<T>; ++lane) v[lane] = y[0];
-      highest = select<T>(v > highest, v, highest);
-    });
-    T max = highest[0];
-    for (int lane = 1; lane < kLanes<T>; ++lane) max = highest[lane] > max ? highest[lane] : max;
-
-    Vec<T> sums{};
-    for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
-      Vec<T> e = exp<T>(load_first<T>(y + i, lanes) - max);
-      if (dy) store_first<T>(dy + i, e, lanes);
-      for (int lane = lanes; lane < kLanes<T>; ++lane) e[lane] = 0;
-      sums = sums + e;
-    });
-    double sum = 0;
-    for (int lane = 0; lane < kLanes<T>; ++lane) sum += sums[lane];
+    const T max = highest_of(args.columns, y);
+    const double sum = exponentials(args.columns, y, max, dy);
     const auto label = args.labels[row];
     total += __builtin_log(sum) + (static_cast<double>(max) - static_cast<double>(y[label]));
     if (dy) {

@@ -185,6 +185,14 @@ BPTT_INLINE void store_first(T* p, Vec<T> x, int n) {
   }
 }
 
+// The first n lanes of x, the others zero.
+template <class T>
+BPTT_INLINE Vec<T> keep_first(Vec<T> x, int n) {
+  T lanes[kLanes<T>];
+  store(lanes, x);
+  return load_first<T>(lanes, n);
+}
+
 template <class T>
 BPTT_INLINE Vec<T> absolute(Vec<T> x) {
   using I = typename VectorOf<T>::integer;

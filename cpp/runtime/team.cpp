@@ -1,15 +1,17 @@
 #include "runtime/team.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstddef>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
-#include <vector>
 
 #include "runtime/float_mode.hpp"
 
@@ -20,7 +22,11 @@
 namespace bptt {
 namespace {
 
-constexpr int kSpins = 2000;  // some 20-60 microseconds
+// How long a thread looks before it sleeps: some 100 microseconds, of which it offers all but the first to others.
+// Offering matters most where the system has put two of ours on one core: two that block in turn look like one thread
+// to it and stay there, two that are both ready to run are soon moved apart.
+constexpr int kLooks = 100;
+constexpr int kPauses = 50;  // of a look: about a microsecond
 
 void pause() {
 #if defined(__x86_64__)
@@ -33,9 +39,12 @@ void pause() {
 // Returns once value is no longer `old`.
 template <class T>
 void wait_while_equal(const std::atomic<T>& value, T old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    pause();
+  for (int look = 0; look < kLooks; ++look) {
+    for (int i = 0; i < kPauses; ++i) {
+      if (value.load(std::memory_order_acquire) != old) return;
+      pause();
+    }
+    if (look > 0) sched_yield();
   }
   value.wait(old, std::memory_order_acquire);
 }
@@ -70,6 +79,7 @@ class Team {
       call(context, 0, 1);
       return;
     }
+    place(wanted - 1);
     call_ = call;
     context_ = context;
     error_ = nullptr;
@@ -90,6 +100,26 @@ class Team {
     ~Release() { busy.store(false, std::memory_order_release); }
   };
 
+  // Where the team is about as large as the machine, the system may wake a worker on the caller's own core, and leave
+  // it there for the length of a job. So workers keep off that core, and within the cores that the caller may use.
+  void place(int workers) {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    const int cores = CPU_COUNT(&allowed);
+    const int own = sched_getcpu();
+    if (own >= 0 && cores > 1 && cores <= 2 * (workers + 1)) CPU_CLR(own, &allowed);
+    for (int i = 0; i < workers; ++i) {
+      Worker& worker = workers_[static_cast<std::size_t>(i)];
+      const int thread = worker.thread.load(std::memory_order_acquire);
+      if (thread == 0 || CPU_EQUAL(&worker.cores, &allowed)) continue;
+      if (sched_setaffinity(thread, sizeof allowed, &allowed) == 0) worker.cores = allowed;
+    }
+#else
+    static_cast<void>(workers);
+#endif
+  }
+
   // False if the system grants no more threads: the caller then works alone.
   bool hire(int workers) {
     if (static_cast<int>(workers_.size()) >= workers) return true;
@@ -98,11 +128,17 @@ class Team {
       const int index = static_cast<int>(workers_.size()) + 1;
       const unsigned job = job_.load(std::memory_order_relaxed);
       try {
-        workers_.emplace_back([this, index, job] { work(index, job); });
+        Worker& worker = workers_.emplace_back();
+        std::thread([this, &worker, index, job] {
+#if defined(__linux__)
+          worker.thread.store(gettid(), std::memory_order_release);
+#endif
+          work(index, job);
+        }).detach();  // it sleeps until the process ends
       } catch (const std::system_error&) {
+        workers_.pop_back();
         return false;
       }
-      workers_.back().detach();  // they sleep until the process ends
     }
     return true;
   }
@@ -133,7 +169,13 @@ class Team {
 
   // Not a mutex: a signal handler that computes may come back to it on the thread that holds it.
   std::atomic<bool> busy_{false};
-  std::vector<std::thread> workers_;
+  struct Worker {
+    std::atomic<int> thread{0};  // the system's number of it; 0: not known yet
+#if defined(__linux__)
+    cpu_set_t cores{};  // where it was last told to run
+#endif
+  };
+  std::deque<Worker> workers_;  // a worker keeps the address of its own
   std::atomic<unsigned> job_{0};  // number of the job * kJob + its threads
   std::atomic<int> running_{0};
   void (*call_)(void*, int, int) = nullptr;
