@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/tile.hpp"
+#include "kernels/transpose.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -49,26 +50,43 @@ Index packed_size(PanelShape s) {
   return vectors * kLanes<T> * s.gates * s.depth;
 }
 
+// One vector of a panel, all k: `to` steps by `row` a k, `column` is the source's first column.
+template <class T>
+BPTT_INLINE void pack_rows(const PackPanels<T>& args, const T* column, int valid, T* to, Index row) {
+  const Index depth = args.shape.depth;
+  for (Index k = 0; k < depth; ++k) {
+    const Index rotated = k + args.rotate < depth ? k + args.rotate : k + args.rotate - depth;
+    store(to + k * row, load_first<T>(column + rotated * args.k_stride, valid));
+  }
+}
+
+// The same where the source has its columns as rows: squares of it are turned in registers.
+template <class T>
+BPTT_INLINE void pack_columns(const PackPanels<T>& args, const T* column, int valid, T* to, Index row) {
+  const Index depth = args.shape.depth;
+  for (Index k = 0; k < depth; k += kLanes<T>) {
+    const int steps = static_cast<int>(minimum(kLanes<T>, depth - k));
+    Vec<T> square[kLanes<T>];
+    for (int lane = 0; lane < kLanes<T>; ++lane) {
+      square[lane] = lane < valid ? load_first<T>(column + lane * args.n_stride + k, steps) : Vec<T>{};
+    }
+    transpose<T>(square);
+    for (int j = 0; j < steps; ++j) store(to + (k + j) * row, square[j]);
+  }
+}
+
 template <class T>
 void pack(const PackPanels<T>& args) {
-  const PanelShape s = args.shape;
   for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-    const Panel<T> panel = panel_at<T>(s, p);
+    const Panel<T> panel = panel_at<T>(args.shape, p);
     const Index row = panel.vectors * kLanes<T>;
     for (int v = 0; v < panel.vectors; ++v) {
-      const int valid = panel.valid(v);
       const T* column = args.source + panel.column(v) * args.n_stride;
-      T* out = args.packed + panel.offset + v * kLanes<T>;
-      for (Index k = 0; k < s.depth; ++k) {
-        const Index rotated = k + args.rotate < s.depth ? k + args.rotate : k + args.rotate - s.depth;
-        const T* from = column + rotated * args.k_stride;
-        T* to = out + k * row;
-        if (args.n_stride == 1) {
-          store(to, load_first<T>(from, valid));
-        } else {
-          for (int lane = 0; lane < valid; ++lane) to[lane] = from[lane * args.n_stride];
-          for (int lane = valid; lane < kLanes<T>; ++lane) to[lane] = 0;
-        }
+      T* to = args.packed + panel.offset + v * kLanes<T>;
+      if (args.k_stride != 1 || args.rotate != 0) {
+        pack_rows(args, column, panel.valid(v), to, row);
+      } else {
+        pack_columns(args, column, panel.valid(v), to, row);
       }
     }
   }

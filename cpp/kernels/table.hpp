@@ -28,10 +28,10 @@ struct PanelShape {
 template <class T>
 struct PackPanels {
   PanelShape shape;
-  const T* source;  // element (k, n) at k * k_stride + n * n_stride
+  const T* source;  // element (k, n) at k * k_stride + n * n_stride, of which one is 1
   Index k_stride;
   Index n_stride;
-  Index rotate;  // packed row k is source row (k + rotate) mod depth
+  Index rotate;  // packed row k is source row (k + rotate) mod depth; 0 if k_stride is 1
   T* packed;
   Index panel_begin;
   Index panel_end;
