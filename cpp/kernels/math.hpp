@@ -74,8 +74,9 @@ BPTT_INLINE Vec<T> polynomial(Vec<T> x, const T (&coefficients)[N]) {
 
 template <class T>
 struct Exponential {
-  Bits<T> n;  // x / ln 2, rounded, in the low bits
-  Vec<T> p;   // e^x = 2^n (1 + p)
+  Vec<T> shifted;  // x / ln 2, rounded, in the low bits
+  Vec<T> n;        // the same as a number
+  Vec<T> p;        // e^x = 2^n (1 + p)
 };
 
 // x must lie within [lowest, highest] or be NaN.
@@ -87,7 +88,7 @@ BPTT_INLINE Exponential<T> reduce_exp(Vec<T> x) {
   Vec<T> r = fma(n, broadcast(-C::ln2_high), x);
   r = fma(n, broadcast(-C::ln2_low), r);
   const Vec<T> q = polynomial<T>(r, C::q);
-  return {reinterpret_cast<Bits<T>>(shifted), fma(r * r, q, r)};
+  return {shifted, n, fma(r * r, q, r)};
 }
 
 // 2^n for n in the normal range. The bits above n fall off the left end.
@@ -97,11 +98,21 @@ BPTT_INLINE Vec<T> power_of_two(Bits<T> n) {
   return reinterpret_cast<Vec<T>>((n << C::mantissa) + C::one);
 }
 
-// s (1 + p) for a power of two s: one rounding either way, but an unfused s p could be subnormal and lost.
+// 2^n (1 + p) for n in the normal range. One rounding in every form; an unfused product with p could be subnormal and
+// lost.
 template <class T>
-BPTT_INLINE Vec<T> scaled(Vec<T> s, Vec<T> p) {
-  if constexpr (kFused) return fma(s, p, s);
-  return (1 + p) * s;
+BPTT_INLINE Vec<T> assemble(const Exponential<T>& e) {
+#if defined(BPTT_ISA_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    return _mm512_scalef_ps(1 + e.p, e.n);
+  } else {
+    return _mm512_scalef_pd(1 + e.p, e.n);
+  }
+#else
+  const Vec<T> s = power_of_two<T>(reinterpret_cast<Bits<T>>(e.shifted));
+  if constexpr (kFused) return fma(s, e.p, s);
+  return (1 + e.p) * s;
+#endif
 }
 
 template <class T>
@@ -109,22 +120,18 @@ BPTT_INLINE Vec<T> exp(Vec<T> x) {
   using C = ExpConstants<T>;
   x = select<T>(x < C::lowest, broadcast(C::lowest), x);
   x = select<T>(x > C::highest, broadcast(C::highest), x);
-  const auto [shifted, p] = reduce_exp<T>(x);
+  const Exponential<T> e = reduce_exp<T>(x);
   // Two factors, so that neither overflows where the result is subnormal or near the top.
   const Bits<T> magic = reinterpret_cast<Bits<T>>(broadcast(C::round_magic));
-  const Bits<T> n = shifted - magic;
+  const Bits<T> n = reinterpret_cast<Bits<T>>(e.shifted) - magic;
   const Bits<T> half = n >> 1;
-  return (1 + p) * power_of_two<T>(half) * power_of_two<T>(n - half);
+  return (1 + e.p) * power_of_two<T>(half) * power_of_two<T>(n - half);
 }
 
 template <class T>
 BPTT_INLINE Vec<T> sigmoid(Vec<T> x) {
   using C = ExpConstants<T>;
-  Vec<T> a = absolute<T>(x);
-  a = select<T>(a > C::normal, broadcast(C::normal), a);
-  const auto [n, p] = reduce_exp<T>(-a);
-  const Vec<T> s = power_of_two<T>(n);
-  const Vec<T> e = scaled<T>(s, p);
+  const Vec<T> e = assemble<T>(reduce_exp<T>(-at_most(absolute<T>(x), C::normal)));
   // The smaller of the two results, e / (1 + e), keeps its relative accuracy to the end. What the rounding of
   // 1 + e lost is put back to first order, with 1/sum = 1 - ratio: worth up to one ULP.
   const Vec<T> sum = 1 + e;
@@ -137,11 +144,8 @@ BPTT_INLINE Vec<T> sigmoid(Vec<T> x) {
 template <class T>
 BPTT_INLINE Vec<T> tanh(Vec<T> x) {
   using C = ExpConstants<T>;
-  Vec<T> a = absolute<T>(x);
-  a = select<T>(a > C::tanh_is_one, broadcast(C::tanh_is_one), a);
-  const auto [n, p] = reduce_exp<T>(a + a);
-  const Vec<T> s = power_of_two<T>(n);
-  const Vec<T> large = copy_sign<T>(1 - 2 / (scaled<T>(s, p) + 1), x);
+  const Vec<T> a = at_most(absolute<T>(x), C::tanh_is_one);
+  const Vec<T> large = copy_sign<T>(1 - 2 / (assemble<T>(reduce_exp<T>(a + a)) + 1), x);
   const Vec<T> square = x * x;
   const Vec<T> small = fma(x * square, polynomial<T>(square, C::tanh_odd), x);
   return select<T>(a < C::tanh_small, small, large);

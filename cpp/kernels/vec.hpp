@@ -16,6 +16,8 @@
 #endif
 #if defined(__aarch64__)
 #include <arm_neon.h>
+#elif defined(BPTT_ISA_GENERIC) && defined(__x86_64__)
+#include <emmintrin.h>
 #endif
 
 #define BPTT_INLINE __attribute__((always_inline)) inline
@@ -212,6 +214,31 @@ BPTT_INLINE Vec<T> copy_sign(Vec<T> x, Vec<T> s) {
 template <class T>
 BPTT_INLINE Vec<T> select(Bits<T> condition, Vec<T> yes, Vec<T> no) {
   return condition ? yes : no;
+}
+
+// The smaller of each x and the bound; NaN stays NaN, which is why the bound comes first: the instruction gives its
+// second operand where they do not compare.
+BPTT_INLINE Vec<float> at_most(Vec<float> x, float bound) {
+#if defined(BPTT_ISA_AVX512)
+  return _mm512_min_ps(broadcast(bound), x);
+#elif defined(BPTT_ISA_AVX2)
+  return _mm256_min_ps(broadcast(bound), x);
+#elif defined(__x86_64__)
+  return _mm_min_ps(broadcast(bound), x);
+#else
+  return select<float>(x > bound, broadcast(bound), x);
+#endif
+}
+BPTT_INLINE Vec<double> at_most(Vec<double> x, double bound) {
+#if defined(BPTT_ISA_AVX512)
+  return _mm512_min_pd(broadcast(bound), x);
+#elif defined(BPTT_ISA_AVX2)
+  return _mm256_min_pd(broadcast(bound), x);
+#elif defined(__x86_64__)
+  return _mm_min_pd(broadcast(bound), x);
+#else
+  return select<double>(x > bound, broadcast(bound), x);
+#endif
 }
 
 // Sum of the squares of the elements, in float64 and in one fixed order of lanes.
