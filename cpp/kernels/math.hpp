@@ -104,9 +104,9 @@ template <class T>
 BPTT_INLINE Vec<T> assemble(const Exponential<T>& e) {
 #if defined(BPTT_ISA_AVX512)
   if constexpr (sizeof(T) == 4) {
-    return _mm512_scalef_ps(1 + e.p, e.n);
+    return _mm512_maskz_scalef_ps(0xFFFF, 1 + e.p, e.n);
   } else {
-    return _mm512_scalef_pd(1 + e.p, e.n);
+    return _mm512_maskz_scalef_pd(0xFF, 1 + e.p, e.n);
   }
 #else
   const Vec<T> s = power_of_two<T>(reinterpret_cast<Bits<T>>(e.shifted));
