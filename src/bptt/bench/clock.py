@@ -64,11 +64,12 @@ def timing(seconds: list[float], first: float, per_call: int) -> Timing:
     return Timing(scale * statistics.median(seconds), scale * min(seconds), len(seconds), scale * first)
 
 
-def wait_until_quiet(limit: float = 0.05, pause: float = 5e-4) -> None:
+def wait_until_quiet(limit: float = 0.3, pause: float = 0.012) -> None:
     """Sleep until no thread of this process is busy, or `limit` seconds have passed.
 
-    Thread pools spin for a while after their last work (PyTorch's OpenMP for several ms): on as many cores as
-    threads, that time would be charged to whoever comes next.
+    Thread pools spin for a while after their last work, PyTorch's OpenMP 4 to 8 ms, ONNX Runtime's over 30:
+    on as many cores as threads, that time would be charged to whoever comes next. A pause is longer than the
+    system's clock tick, at which the time of threads that run elsewhere is counted.
     """
     end = time.perf_counter() + limit
     while time.perf_counter() < end:
