@@ -247,7 +247,9 @@ def test_rows_survive_json() -> None:
 
 
 def test_markdown() -> None:
-    text = table.markdown(findings())
+    text = table.markdown(findings(), command="python benchmarks/compare.py --quick")
+    assert text.startswith("# Speed")
+    assert "Made by `python benchmarks/compare.py --quick`." in text
     rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
     blocks = [len(cells) for cells in rows]
     assert blocks == [9] * 3 + [8] * 3 + [8] * 3  # heads, rule and row; two peers, one peer, memory

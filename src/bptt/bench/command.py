@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -75,8 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(findings.plain(), indent=1) + "\n", encoding="utf-8")
     if options.markdown:
-        options.markdown.write_text(table.markdown(findings, isa), encoding="utf-8")
+        options.markdown.write_text(table.markdown(findings, isa, _as_typed(argv)), encoding="utf-8")
     return int(not complete or any(row.disagreed for row in findings.rows))
+
+
+def _as_typed(argv: Sequence[str] | None) -> str:
+    return f"python benchmarks/compare.py {shlex.join(sys.argv[1:] if argv is None else argv)}".rstrip()
 
 
 def _some_of(all_names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:

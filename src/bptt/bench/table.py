@@ -18,16 +18,16 @@ IDLE = 0.5
 """Load above which something else was running before we began."""
 
 
-def markdown(findings: Findings, isa: str = "") -> str:
-    """Everything, as tables."""
-    parts = [_heading(findings.machine)]
+def markdown(findings: Findings, isa: str = "", command: str = "bptt bench") -> str:
+    """Everything, as tables. `command` is what made them."""
+    parts = [f"# Speed beside other libraries\n\nMade by `{command}`.", _heading(findings.machine)]
     ordered = sorted(findings.rows, key=lambda row: (row.threads, list(MODES).index(row.case.mode)))
     for (threads, mode), group in groupby(ordered, key=lambda row: (row.threads, row.case.mode)):
-        parts += [f"### {mode}, {threads} thread{'s' * (threads > 1)}", _sentence(mode)]
+        parts += [f"## {mode}, {threads} thread{'s' * (threads > 1)}", _sentence(mode)]
         parts.append(_table(list(group), isa))
     if findings.memory:
-        parts += ["### memory", _sentence("memory"), _memory_table(findings.memory)]
-    parts += ["### summary", "\n".join(_item(text) for text in summary(findings) + verdicts(findings, isa))]
+        parts += ["## memory", _sentence("memory"), _memory_table(findings.memory)]
+    parts += ["## summary", "\n".join(_item(text) for text in summary(findings) + verdicts(findings, isa))]
     return "\n\n".join(parts) + "\n"
 
 
