@@ -110,8 +110,8 @@ BPTT_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 #endif
 }
 
-// With AVX-512 the forms that take a mask: the plain ones trip GCC 12's warning of uninitialised variables, and cost the
-// same.
+// With AVX-512 the forms that take a mask: the plain ones trip GCC 12's warning of uninitialised variables, and cost
+// the same.
 BPTT_INLINE Vec<float> square_root(Vec<float> x) {
 #if defined(BPTT_ISA_AVX512)
   return _mm512_maskz_sqrt_ps(0xFFFF, x);
