@@ -28,17 +28,19 @@ struct Gru {
       const Index unit = panel.first;
       for (Index row = 0; row < s.rows; ++row) {
         T* a = s.gates + row * s.gates_row + unit;
-        const Vec<T> r = sigmoid<T>(load_first<T>(a, lanes));
-        const Vec<T> z = sigmoid<T>(load_first<T>(a + s.hidden, lanes));
+        store_first<T>(a, sigmoid<T>(load_first<T>(a, lanes)), lanes);
+        store_first<T>(a + s.hidden, sigmoid<T>(load_first<T>(a + s.hidden, lanes)), lanes);
+      }
+      // In a loop of its own, as for the LSTM.
+      for (Index row = 0; row < s.rows; ++row) {
+        T* a = s.gates + row * s.gates_row + unit;
+        const Vec<T> r = load_first<T>(a, lanes);
+        const Vec<T> z = load_first<T>(a + s.hidden, lanes);
         const Vec<T> m = load_first<T>(a + 3 * s.hidden, lanes);
         const Vec<T> n = tanh<T>(fma(r, m, load_first<T>(a + 2 * s.hidden, lanes)));
         const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
         store_first<T>(s.h + row * s.h_row + unit, fma(z, h_prev, (1 - z) * n), lanes);
-        if constexpr (Keep) {
-          store_first<T>(a, r, lanes);
-          store_first<T>(a + s.hidden, z, lanes);
-          store_first<T>(a + 2 * s.hidden, n, lanes);
-        }
+        if constexpr (Keep) store_first<T>(a + 2 * s.hidden, n, lanes);
       }
     });
   }

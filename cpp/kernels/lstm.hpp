@@ -41,13 +41,18 @@ struct Lstm {
         if constexpr (Peephole) a_o = fma(peep_o, c, a_o);
         const Vec<T> o = sigmoid<T>(a_o);
         store_first<T>(s.c + row * s.c_row + unit, c, n);
-        store_first<T>(s.h + row * s.h_row + unit, o * tanh<T>(c), n);
         if constexpr (Keep) {
           store_first<T>(a, i, n);
           store_first<T>(a + s.hidden, f, n);
           store_first<T>(a + 2 * s.hidden, g, n);
-          store_first<T>(a + 3 * s.hidden, o, n);
         }
+        store_first<T>(a + 3 * s.hidden, o, n);
+      }
+      // In a loop of its own: a chain of gates and tanh(c) together is longer than a CPU looks ahead over rows.
+      for (Index row = 0; row < s.rows; ++row) {
+        const Vec<T> o = load_first<T>(s.gates + row * s.gates_row + unit + 3 * s.hidden, n);
+        const Vec<T> c = load_first<T>(s.c + row * s.c_row + unit, n);
+        store_first<T>(s.h + row * s.h_row + unit, o * tanh<T>(c), n);
       }
     });
   }

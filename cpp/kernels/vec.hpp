@@ -243,6 +243,41 @@ BPTT_INLINE Vec<double> at_most(Vec<double> x, double bound) {
 #endif
 }
 
+// The larger of each x and the bound; NaN stays NaN.
+BPTT_INLINE Vec<float> at_least(Vec<float> x, float bound) {
+#if defined(BPTT_ISA_AVX512)
+  return _mm512_maskz_max_ps(0xFFFF, broadcast(bound), x);
+#elif defined(BPTT_ISA_AVX2)
+  return _mm256_max_ps(broadcast(bound), x);
+#elif defined(__x86_64__)
+  return _mm_max_ps(broadcast(bound), x);
+#else
+  return select<float>(x < bound, broadcast(bound), x);
+#endif
+}
+BPTT_INLINE Vec<double> at_least(Vec<double> x, double bound) {
+#if defined(BPTT_ISA_AVX512)
+  return _mm512_maskz_max_pd(0xFF, broadcast(bound), x);
+#elif defined(BPTT_ISA_AVX2)
+  return _mm256_max_pd(broadcast(bound), x);
+#elif defined(__x86_64__)
+  return _mm_max_pd(broadcast(bound), x);
+#else
+  return select<double>(x < bound, broadcast(bound), x);
+#endif
+}
+
+// 1 / x to at least 14 bits, good to start one step of Newton's method from. Division is what the activations would
+// otherwise wait for.
+BPTT_INLINE Vec<float> rough_reciprocal(Vec<float> x) {
+#if defined(BPTT_ISA_AVX512)
+  return _mm512_maskz_rcp14_ps(0xFFFF, x);
+#else
+  return 1 / x;
+#endif
+}
+BPTT_INLINE Vec<double> rough_reciprocal(Vec<double> x) { return 1 / x; }
+
 // Sum of the squares of the elements, in float64 and in one fixed order of lanes.
 class SquareSum {
  public:
