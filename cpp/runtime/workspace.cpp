@@ -36,7 +36,7 @@ class Pool {
       }
       capacity = (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
       if (capacity < bytes) throw std::bad_alloc();
-      shrink(peak_ > in_use_ + capacity ? peak_ - in_use_ - capacity : 0);
+      shrink(allowed() > in_use_ + capacity ? allowed() - in_use_ - capacity : 0);
     }
     void* data = nullptr;
     if (posix_memalign(&data, alignment, capacity) != 0) {
@@ -65,15 +65,20 @@ class Pool {
     } catch (...) {
       std::free(data);
     }
-    shrink(peak_ - in_use_);
+    shrink(allowed() - in_use_);
   }
 
   void lock() { mutex_.lock(); }
   void unlock() { mutex_.unlock(); }
 
  private:
+  static constexpr std::size_t kSpare = 4;
   static constexpr std::size_t kSlack = 4096;
   static constexpr std::size_t kDecay = 4096;  // a peak is forgotten after some thousand returns
+
+  // In use and idle together. A quarter above the peak: what a forward pass needs and what a backward pass needs are
+  // never all in use at once, and would take turns to be freed.
+  std::size_t allowed() const { return peak_ + peak_ / kSpare; }
 
   // Keeps at most so many idle bytes; drops the smallest blocks first, which are the cheapest to make again.
   void shrink(std::size_t most) noexcept {

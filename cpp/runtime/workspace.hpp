@@ -1,5 +1,5 @@
 // Aligned memory, recycled: tapes and scratch of one iteration are the next one's, so that a training loop faults
-// no pages in once it runs. The pool holds no more, idle and in use, than was in use at the recent
+// no pages in once it runs. The pool holds, idle and in use, at most a quarter more than was in use at the recent
 // peak.
 #pragma once
 
