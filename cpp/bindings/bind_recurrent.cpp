@@ -227,7 +227,8 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
         const Index width = bound.net->traits.tape_gates * bound.net->hidden;
-        return array_over(kept.gates.block(), kept.gates.data(), {tape.time, tape.batch, width}, {}, false);
+        return array_over(kept.gates.block(), kept.gates.data(), {tape.time, tape.batch, width},
+                          {tape.batch * tape.gates_row, tape.gates_row, 1}, false);
       },
       bound.tape);
 }

@@ -11,13 +11,6 @@
 namespace bptt {
 namespace {
 
-// Rows a multiple of 4 KiB apart would share a few cache sets, and a column of them evict itself.
-Index padded_row(Index width, std::size_t element) {
-  const Index line = static_cast<Index>(64 / element);
-  const Index lines = (width + line - 1) / line;
-  return (lines % 2 == 0 ? lines + 1 : lines) * line;
-}
-
 template <class T>
 struct Work {
   DirectionParameters<const T> parameters;
@@ -210,6 +203,7 @@ class BackwardPass {
     b.panel_begin = units.begin;
     b.panel_end = units.end;
     b.panels = panels_;
+    b.last_first = schedule_.alternates() && t % 2 != 0;
     b.u = w.packed_hh.data();
     b.dgates_row = dgates_row_;
     b.dgates = w.dgates.data() + (t - low) * dgates_slot + rows.begin * dgates_row_;
@@ -221,7 +215,7 @@ class BackwardPass {
     b.h_prev = w.h + course.slot_before(t) * h_slot + rows.begin * width_;
     b.h_prev_row = width_;
     if (net_.traits.tape_gates) {
-      b.gates_row = net_.traits.tape_gates * net_.hidden;
+      b.gates_row = tape_.gates_row;
       b.gates = w.gates + (t * batch_ + rows.begin) * b.gates_row;
     } else {
       b.gates_row = width_;

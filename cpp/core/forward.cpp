@@ -27,8 +27,10 @@ class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()),
-        schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.chunk_steps())),
-        width_(net.directions * net.hidden) {}
+        schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.projected_steps())),
+        width_(net.directions * net.hidden),
+        gates_row_(net.traits.tape_gates ? padded_row(net.traits.tape_gates * net.hidden, sizeof(T)) : width_),
+        projection_(schedule_.projection(net, k_.lanes)) {}
 
   void run() {
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
@@ -50,7 +52,6 @@ class ForwardPass {
   }
 
  private:
-  Index gates_row() const { return net_.traits.tape_gates ? net_.traits.tape_gates * net_.hidden : width_; }
   bool drops(Index layer) const { return tape_ && tape_->dropout > 0 && layer + 1 < net_.layers; }
 
   // Everything a layer needs, allocated before the threads start. Without a tape, layers alternate between two
@@ -75,15 +76,15 @@ class ForwardPass {
                                     : previous_output_ + args_.batch * width_;
     }
     for (Index d = 0; d < net_.directions; ++d) {
-      Work<T>& w =
-          work_.emplace_back(Work<T>{direction_parameters(net_, args_.parameters, layer, d),
-                                     PackedDirection<T>(net_, k_, net_.input_of(layer)), x, output + d * net_.hidden});
+      Work<T>& w = work_.emplace_back(Work<T>{direction_parameters(net_, args_.parameters, layer, d),
+                                              PackedDirection<T>(net_, k_, net_.input_of(layer), projection_), x,
+                                              output + d * net_.hidden});
       if (tape_) {
         auto& kept = tape_->layers[static_cast<std::size_t>(layer)].directions[static_cast<std::size_t>(d)];
         w.gates = kept.gates.data();
         w.c = kept.c.data();
       } else {
-        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * args_.batch * gates_row());
+        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * args_.batch * gates_row_);
         if (net_.traits.has_cell_state) w.own_c = Buffer<T>(args_.batch * net_.hidden);
         w.gates = w.own_gates.data();
         w.c = w.own_c.data();
@@ -128,8 +129,10 @@ class ForwardPass {
       if (polls) interrupt_.poll();
       const Index low = std::min(course.at(begin), course.at(end - 1));
       const Index gates_origin = tape_ ? 0 : low;  // the time step that w.gates starts with
-      if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
-      crew.sync();
+      if (projection_ == Projection::hoisted) {
+        if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
+        crew.sync();
+      }
       for (Index s = begin; s < end; ++s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, c_slot, split, crew, panels);
@@ -157,7 +160,7 @@ class ForwardPass {
     p.b = w.packed.weight_ih.data();
     p.init = w.packed.bias.data();
     p.init_row = 0;
-    p.out_row = gates_row();
+    p.out_row = gates_row_;
     p.out = net_.traits.tape_gates ? w.gates + (first - origin * args_.batch) * p.out_row
                                    : w.h + (first + args_.batch) * width_;
     p.panel_begin = 0;
@@ -176,12 +179,19 @@ class ForwardPass {
     s.hidden = net_.hidden;
     s.panel_begin = units.begin;
     s.panel_end = units.end;
+    s.last_first = schedule_.alternates() && t % 2 != 0;
+    if (projection_ == Projection::fused) {
+      s.input = s.x_row = w.packed.input_shape.depth;
+      s.x = w.x + (t * args_.batch + rows.begin) * s.x_row;
+      s.w = w.packed.weight_ih.data();
+      s.bias = w.packed.bias.data();
+    }
     s.u = w.packed.weight_hh.data();
     s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * width_;
     s.h_prev_row = width_;
     s.h = w.h + course.slot(t) * slot + rows.begin * width_;
     s.h_row = width_;
-    s.gates_row = gates_row();
+    s.gates_row = gates_row_;
     s.gates = net_.traits.tape_gates ? w.gates + ((t - origin) * args_.batch + rows.begin) * s.gates_row : s.h;
     s.hidden_bias = w.packed.hidden_bias.data();
     s.peephole = w.parameters.peephole;
@@ -209,6 +219,8 @@ class ForwardPass {
   Schedule schedule_;
   Index chunk_;
   Index width_;
+  Index gates_row_;
+  Projection projection_;
   std::vector<Work<T>> work_;
   Buffer<T> outputs_[2];
   const T* previous_output_ = nullptr;

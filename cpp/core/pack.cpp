@@ -5,10 +5,12 @@
 namespace bptt {
 
 template <class T>
-PackedDirection<T>::PackedDirection(const Recurrent& net, const Kernels<T>& kernels, Index input)
+PackedDirection<T>::PackedDirection(const Recurrent& net, const Kernels<T>& kernels, Index input, Projection projection)
     : input_shape{input, net.traits.gates * net.hidden, 1}, recurrent_shape{net.hidden, net.hidden, net.traits.gates},
-      weight_ih(kernels.packed_size(input_shape)), weight_hh(kernels.packed_size(recurrent_shape)),
       bias(input_shape.units), k_(kernels), has_hidden_bias_(net.traits.has_hidden_bias) {
+  if (projection == Projection::fused) input_shape = {input, net.hidden, net.traits.gates};
+  weight_ih = Buffer<T>(kernels.packed_size(input_shape));
+  weight_hh = Buffer<T>(kernels.packed_size(recurrent_shape));
   if (has_hidden_bias_) hidden_bias = Buffer<T>(net.hidden);
 }
 
@@ -30,7 +32,7 @@ void PackedDirection<T>::pack(const DirectionParameters<const T>& from, int inde
   pack_matrix(recurrent_shape, from.weight_hh, recurrent_shape.depth, weight_hh.data());
   if (index != 0) return;
 
-  const Index columns = input_shape.units;
+  const Index columns = recurrent_shape.gates * recurrent_shape.units;
   const Index hidden = recurrent_shape.units;
   for (Index n = 0; n < columns; ++n) {
     const T ih = from.bias_ih ? from.bias_ih[n] : T{0};

@@ -48,6 +48,14 @@ struct DirectionParameters {
 template <class T>
 DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
 
+// How far apart to put rows of so many elements: an odd number of cache lines, because rows at a multiple of 4 KiB, and
+// nearly so at other powers of two, share a few cache sets and evict one another. Short rows stay dense.
+inline Index padded_row(Index width, std::size_t element) {
+  const Index line = static_cast<Index>(64 / element);
+  const Index lines = (width + line - 1) / line;
+  return lines < 8 ? width : (lines | 1) * line;
+}
+
 // What a forward pass keeps. Time slots of h and c run one further on both sides, so that "the step before" is a
 // constant distance away in both directions and the initial state needs no special case.
 template <class T>
@@ -55,7 +63,7 @@ struct Tape {
   Tape(const Recurrent& net, Index time, Index batch);
 
   struct Direction {
-    Buffer<T> gates;  // (T, B, tape_gates * H), activated
+    Buffer<T> gates;  // (T, B, tape_gates * H), activated, rows gates_row apart
     Buffer<T> c;      // (T + 2, B, H)
   };
   struct Layer {
@@ -66,6 +74,7 @@ struct Tape {
 
   Index time;
   Index batch;
+  Index gates_row;
   const T* x = nullptr;  // (T, B, I), owned by the caller
   double dropout = 0;
   std::uint64_t dropout_key = 0;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "core/recurrent.hpp"
+#include "core/pack.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
 
@@ -31,7 +31,7 @@ enum class Split { rows, units, nobody };
 class Schedule {
  public:
   Schedule(const Recurrent& net, Index time, Index batch, std::size_t element)
-      : directions_(static_cast<int>(net.directions)), batch_(batch) {
+      : directions_(static_cast<int>(net.directions)), time_(time), batch_(batch) {
     const double step =
         2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) * static_cast<double>(net.hidden + net.input);
     const double total = step * static_cast<double>(time * net.layers * net.directions);
@@ -40,14 +40,32 @@ class Schedule {
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
     const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
     chunk_rows_ = std::clamp<Index>(kChunkBytes / width, kLeastChunkRows, kMostChunkRows);
+    const Index least = recurrent_bytes_ <= kSharedCache ? kLeastChunkRows / 2 : kLeastChunkRows;
+    projected_rows_ = std::clamp<Index>(kChunkBytes / 2 / width, least, kMostChunkRows);
     for (int d = 0; d < groups(threads_); ++d) barriers_.emplace_back(group_size(d, threads_));
     all_.emplace_back(threads_);
   }
 
   int threads() const { return threads_; }
 
-  // Steps of a chunk: what its projections and gate gradients need stays in L2 while it is worked on.
-  Index chunk_steps() const { return std::max<Index>(1, chunk_rows_ / std::max<Index>(1, batch_)); }
+  // Fused, the gates never leave L1 between projection and step, but the input weights are read once a step, in panels
+  // of one vector a gate. That pays with weights in L2 and enough rows to a panel; and for a step by itself, but where
+  // three vectors hide less latency than four, and going back and forth through large weights does not make up for it.
+  Projection projection(const Recurrent& net, int lanes) const {
+    const bool full_panels = net.traits.gates == 4 && net.hidden % lanes == 0;
+    const bool many_rows = batch_ >= kFusedRows * threads_ && recurrent_bytes_ <= kPrivateCache;
+    const bool fused = time_ == 1 ? net.traits.gates != 3 || alternates() : full_panels && many_rows;
+    return fused ? Projection::fused : Projection::hoisted;
+  }
+
+  // Whether every other step goes through the weights from back to front, and finds in L2 what the one before ended
+  // with. Where all of them fit, it would only wait for the part of h that was written last.
+  bool alternates() const { return recurrent_bytes_ > kPrivateCache / 2; }
+
+  // Steps of a chunk: what its gate gradients, and forward its projections, need stays in L2 while it is worked on.
+  // Sums over a chunk are rounded as its size says, so that of the backward pass depends on shapes alone.
+  Index chunk_steps() const { return steps_of(chunk_rows_); }
+  Index projected_steps() const { return steps_of(projected_rows_); }
 
   // Steps between two looks at whether to stop: a few milliseconds of one core.
   Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
@@ -80,14 +98,17 @@ class Schedule {
   static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core
   static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
   static constexpr double kPollFlops = 2e7;
+  static constexpr Index kFusedRows = 16;       // of a thread
   static constexpr Index kLeastRows = 6;        // of a thread: one tile
   static constexpr Index kFewestRows = 2;       // where units are not worth a barrier either
   static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
   static constexpr std::size_t kPrivateCache = 1600000;
+  static constexpr std::size_t kSharedCache = 8 << 20;
   static constexpr Index kChunkBytes = 1 << 20;
   static constexpr Index kLeastChunkRows = 256;
   static constexpr Index kMostChunkRows = 512;
 
+  Index steps_of(Index rows) const { return std::max<Index>(1, rows / std::max<Index>(1, batch_)); }
   int groups(int threads) const { return directions_ == 2 && threads >= 2 ? 2 : 1; }
   int group_size(int group, int threads) const {
     if (groups(threads) == 1) return threads;
@@ -95,8 +116,10 @@ class Schedule {
   }
 
   int directions_;
+  Index time_;
   Index batch_;
   Index chunk_rows_;
+  Index projected_rows_;
   int threads_;
   double step_flops_;
   std::size_t recurrent_bytes_;

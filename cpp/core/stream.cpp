@@ -9,7 +9,8 @@ namespace bptt {
 
 template <class T>
 Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
-    : traits_(net.traits), hidden_(net.hidden), batch_(batch), k_(kernels<T>()) {
+    : traits_(net.traits), hidden_(net.hidden), batch_(batch), k_(kernels<T>()),
+      projection_(Schedule(net, 1, batch, sizeof(T)).projection(net, k_.lanes)) {
   if (net.directions != 1) {
     throw std::invalid_argument("stream: a bidirectional network needs the whole sequence, and cannot be stepped");
   }
@@ -25,7 +26,7 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
   if (traits_.has_peephole) peepholes_ = Buffer<T>(net.layers * 3 * hidden_);
   for (Index layer = 0; layer < net.layers; ++layer) {
     const auto own = direction_parameters(net, parameters, layer, 0);
-    layers_.emplace_back(net, k_, net.input_of(layer)).pack(own, 0, 1);
+    layers_.emplace_back(net, k_, net.input_of(layer), projection_).pack(own, 0, 1);
     if (own.peephole) {
       std::memcpy(peepholes_.data() + layer * 3 * hidden_, own.peephole,
                   static_cast<std::size_t>(3 * hidden_) * sizeof(T));
@@ -40,20 +41,27 @@ void Stream<T>::step(const T* x, T* y) {
     const PackedDirection<T>& w = layers_[layer];
     const Index at = static_cast<Index>(layer) * size;
     T* gates = traits_.tape_gates ? gates_.data() : next_.data();
-    Product<T> p{};
-    p.rows = batch_;
-    p.depth = w.input_shape.depth;
-    p.columns = w.input_shape.units;
-    p.a = x;
-    p.a_row = p.depth;
-    p.b = w.weight_ih.data();
-    p.init = w.bias.data();
-    p.out = gates;
-    p.out_row = traits_.tape_gates ? traits_.tape_gates * hidden_ : hidden_;
-    p.panel_end = k_.panel_count(w.input_shape);
-    k_.product(p);
-
+    const Index gates_row = traits_.tape_gates ? traits_.tape_gates * hidden_ : hidden_;
     ForwardStep<T> s{};
+    if (projection_ == Projection::fused) {
+      s.last_first = odd_;
+      s.x = x;
+      s.x_row = s.input = w.input_shape.depth;
+      s.w = w.weight_ih.data();
+      s.bias = w.bias.data();
+    } else {
+      Product<T> p{};
+      p.rows = batch_;
+      p.depth = p.a_row = w.input_shape.depth;
+      p.columns = w.input_shape.units;
+      p.a = x;
+      p.b = w.weight_ih.data();
+      p.init = w.bias.data();
+      p.out = gates;
+      p.out_row = gates_row;
+      p.panel_end = k_.panel_count(w.input_shape);
+      k_.product(p);
+    }
     s.rows = batch_;
     s.hidden = hidden_;
     s.panel_end = k_.panel_count(w.recurrent_shape);
@@ -61,7 +69,7 @@ void Stream<T>::step(const T* x, T* y) {
     s.h_prev = h_.data() + at;
     s.h_prev_row = s.h_row = s.c_row = hidden_;
     s.gates = gates;
-    s.gates_row = p.out_row;
+    s.gates_row = gates_row;
     s.hidden_bias = w.hidden_bias.data();
     s.peephole = peepholes_.data() ? peepholes_.data() + static_cast<Index>(layer) * 3 * hidden_ : nullptr;
     if (c_.data()) s.c = c_.data() + at;
@@ -72,6 +80,7 @@ void Stream<T>::step(const T* x, T* y) {
     x = h_.data() + at;
   }
   std::memcpy(y, x, static_cast<std::size_t>(size) * sizeof(T));
+  odd_ = !odd_;
 }
 
 template class Stream<float>;

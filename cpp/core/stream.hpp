@@ -2,7 +2,7 @@
 // among threads per step. The results have the bits of `infer`.
 #pragma once
 
-#include "core/pack.hpp"
+#include "core/schedule.hpp"
 
 namespace bptt {
 
@@ -30,6 +30,8 @@ class Stream {
   Buffer<T> next_;   // (B, H): a step must not overwrite the h that it starts from
   Buffer<T> h_;
   Buffer<T> c_;
+  Projection projection_;
+  bool odd_ = false;  // number of steps so far
 };
 
 }  // namespace bptt

@@ -133,8 +133,8 @@ BPTT_INLINE Vec<T> sigmoid(Vec<T> x) {
   return fma(q, fma(-q, e, 1 - q), q);
 }
 
-// (e^2a - 1) / (e^2a + 1) for a = |x|. With e^2a = 2^n (1 + p), e^2a - 1 = 2^n p + (2^n - 1) keeps its relative accuracy
-// down to 0, and the quotient with it.
+// (e^2a - 1) / (e^2a + 1) for a = |x|. With e^2a = 2^n (1 + p), e^2a - 1 = 2^n p + (2^n - 1) keeps its relative
+// accuracy down to 0, and the quotient with it.
 template <class T>
 BPTT_INLINE Vec<T> tanh(Vec<T> x) {
   using C = ExpConstants<T>;

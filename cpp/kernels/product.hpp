@@ -50,46 +50,62 @@ Index packed_size(PanelShape s) {
   return vectors * kLanes<T> * s.gates * s.depth;
 }
 
-// One vector of a panel, all k: `to` steps by `row` a k, `column` is the source's first column.
+// Panels whose source has its rows as rows: copied, some rows of all panels at a time, so that the source is read
+// along its rows.
 template <class T>
-BPTT_INLINE void pack_rows(const PackPanels<T>& args, const T* column, int valid, T* to, Index row) {
+BPTT_INLINE void pack_rows(const PackPanels<T>& args) {
+  constexpr Index kRowsAtATime = 16;
   const Index depth = args.shape.depth;
-  for (Index k = 0; k < depth; ++k) {
-    const Index rotated = k + args.rotate < depth ? k + args.rotate : k + args.rotate - depth;
-    store(to + k * row, load_first<T>(column + rotated * args.k_stride, valid));
+  for (Index first = 0; first < depth; first += kRowsAtATime) {
+    const Index last = minimum(first + kRowsAtATime, depth);
+    for (Index p = args.panel_begin; p < args.panel_end; ++p) {
+      const Panel<T> panel = panel_at<T>(args.shape, p);
+      const Index width = panel.vectors * kLanes<T>;
+      for (int v = 0; v < panel.vectors; ++v) {
+        with_lanes<T>(panel.valid(v), [&](auto n) {
+          const T* column = args.source + panel.column(v) * args.n_stride;
+          T* to = args.packed + panel.offset + v * kLanes<T>;
+          for (Index k = first; k < last; ++k) {
+            const Index rotated = k + args.rotate < depth ? k + args.rotate : k + args.rotate - depth;
+            store(to + k * width, load_first<T>(column + rotated * args.k_stride, n));
+          }
+        });
+      }
+    }
   }
 }
 
-// The same where the source has its columns as rows: squares of it are turned in registers.
+// A panel whose source has its columns as rows: squares of it are turned in registers.
 template <class T>
-BPTT_INLINE void pack_columns(const PackPanels<T>& args, const T* column, int valid, T* to, Index row) {
+BPTT_INLINE void pack_columns(const PackPanels<T>& args, const Panel<T>& panel) {
+  constexpr Index kAhead = 2 * kLanes<T>;  // as many rows at once are more than a CPU follows by itself
   const Index depth = args.shape.depth;
-  for (Index k = 0; k < depth; k += kLanes<T>) {
-    const int steps = static_cast<int>(minimum(kLanes<T>, depth - k));
-    Vec<T> square[kLanes<T>];
-    for (int lane = 0; lane < kLanes<T>; ++lane) {
-      square[lane] = lane < valid ? load_first<T>(column + lane * args.n_stride + k, steps) : Vec<T>{};
+  const Index row = panel.vectors * kLanes<T>;
+  for (int v = 0; v < panel.vectors; ++v) {
+    const T* column = args.source + panel.column(v) * args.n_stride;
+    T* to = args.packed + panel.offset + v * kLanes<T>;
+    const int valid = panel.valid(v);
+    for (Index k = 0; k < depth; k += kLanes<T>) {
+      const int steps = static_cast<int>(minimum(kLanes<T>, depth - k));
+      Vec<T> square[kLanes<T>];
+      for (int lane = 0; lane < kLanes<T>; ++lane) {
+        const T* from = column + lane * args.n_stride + k;
+        __builtin_prefetch(from + kAhead);
+        square[lane] = lane < valid ? load_first<T>(from, steps) : Vec<T>{};
+      }
+      transpose<T>(square);
+      for (int j = 0; j < steps; ++j) store(to + (k + j) * row, square[j]);
     }
-    transpose<T>(square);
-    for (int j = 0; j < steps; ++j) store(to + (k + j) * row, square[j]);
   }
 }
 
 template <class T>
 void pack(const PackPanels<T>& args) {
-  for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-    const Panel<T> panel = panel_at<T>(args.shape, p);
-    const Index row = panel.vectors * kLanes<T>;
-    for (int v = 0; v < panel.vectors; ++v) {
-      const T* column = args.source + panel.column(v) * args.n_stride;
-      T* to = args.packed + panel.offset + v * kLanes<T>;
-      if (args.k_stride != 1 || args.rotate != 0) {
-        pack_rows(args, column, panel.valid(v), to, row);
-      } else {
-        pack_columns(args, column, panel.valid(v), to, row);
-      }
-    }
+  if (args.k_stride != 1 || args.rotate != 0) {
+    pack_rows(args);
+    return;
   }
+  for (Index p = args.panel_begin; p < args.panel_end; ++p) pack_columns(args, panel_at<T>(args.shape, p));
 }
 
 // Where the vectors of a panel's output lie; row r of vector v at out[v] + r * out_row.

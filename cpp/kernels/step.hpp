@@ -7,26 +7,31 @@
 
 namespace bptt::BPTT_ISA {
 
-// Calls f with the number of lanes, as a constant where it is all of them, so that f's loads and stores lose
-// their test of it.
-template <class T>
-struct AllLanes {
-  constexpr operator int() const { return kLanes<T>; }
-};
-template <class T, class F>
-BPTT_INLINE void with_lanes(int valid, F f) {
-  if (valid == kLanes<T>) {
-    f(AllLanes<T>{});
-  } else {
-    f(valid);
+// The panel's gates = bias + W x.
+template <class T, class CellStage>
+BPTT_INLINE void project_panel(const ForwardStep<T>& s, Index number) {
+  const Panel<T> panel = panel_at<T>({s.input, s.hidden, CellStage::gates}, number);
+  PanelOutput<T> io{};
+  io.out_row = s.gates_row;
+  for (int v = 0; v < panel.vectors; ++v) {
+    io.out[v] = s.gates + panel.column(v);
+    io.init[v] = s.bias + panel.column(v);
   }
+  multiply_panel(panel, s.rows, s.input, s.x, s.x_row, s.w, io);
+}
+
+template <class Step>
+BPTT_INLINE Index panel_in_turn(const Step& s, Index i) {
+  return s.last_first ? s.panel_begin + s.panel_end - 1 - i : i;
 }
 
 template <class T, class CellStage>
 void forward_step(const ForwardStep<T>& s) {
   const PanelShape shape{s.hidden, s.hidden, CellStage::gates};
-  for (Index p = s.panel_begin; p < s.panel_end; ++p) {
+  for (Index i = s.panel_begin; i < s.panel_end; ++i) {
+    const Index p = panel_in_turn(s, i);
     const Panel<T> panel = panel_at<T>(shape, p);
+    if (s.x) project_panel<T, CellStage>(s, p);
     PanelOutput<T> io{};
     io.init_row = io.out_row = s.gates_row;
     for (int v = 0; v < panel.vectors; ++v) {
@@ -46,7 +51,8 @@ void forward_step(const ForwardStep<T>& s) {
 template <class T, class CellStage>
 void backward_step(const BackwardStep<T>& s) {
   const PanelShape shape{s.hidden * CellStage::gates, s.hidden, 1};
-  for (Index p = s.panel_begin; p < s.panel_end; ++p) {
+  for (Index i = s.panel_begin; i < s.panel_end; ++i) {
+    const Index p = panel_in_turn(s, i);
     const Panel<T> panel = panel_at<T>(shape, p);
     if (s.dgates_next) {
       PanelOutput<T> io{};

@@ -73,17 +73,25 @@ struct TransposedProduct {
 };
 
 // One time step forward for units of panels [panel_begin, panel_end), all rows.
-//   gates  in: the projected input with its biases; out: activated gates if keep, else undefined
+//   x      null: the gates come in holding the projected input with its biases, else the step projects x itself
+//   gates  out: activated gates if keep, else undefined
 //          LSTM (rows, 4H) i f g o. GRU (rows, 4H) r z n and W_hn h + b_hn, of which the last is only written.
 //          RNN: gates is h itself, (rows, H).
 //   c may be c_prev; h must not be h_prev.
+//   last_first  from the last panel to the first: every other step starts with what the one before left in cache
 template <class T>
 struct ForwardStep {
   Index rows;
   Index hidden;
   Index panel_begin;
   Index panel_end;
-  const T* u;  // packed recurrent weights (H, G * H)
+  bool last_first;
+  const T* x;
+  Index x_row;
+  Index input;
+  const T* w;     // packed input weights (input, G * H), by gates like u
+  const T* bias;  // (G * H)
+  const T* u;     // packed recurrent weights (H, G * H)
   const T* h_prev;
   Index h_prev_row;
   T* gates;
@@ -110,6 +118,7 @@ struct BackwardStep {
   Index hidden;
   Index panel_begin;
   Index panel_end;
+  bool last_first;
   const T* u;  // packed (G * H, H), gates == 1
   const T* dgates_next;
   Index dgates_row;

@@ -189,6 +189,21 @@ BPTT_INLINE void store_first(T* p, Vec<T> x, int n) {
   }
 }
 
+// Calls f with the number of lanes, as a constant where it is all of them, so that f's loads and stores lose
+// their test of it.
+template <class T>
+struct AllLanes {
+  constexpr operator int() const { return kLanes<T>; }
+};
+template <class T, class F>
+BPTT_INLINE void with_lanes(int valid, F f) {
+  if (valid == kLanes<T>) {
+    f(AllLanes<T>{});
+  } else {
+    f(valid);
+  }
+}
+
 // The first n lanes of x, the others zero.
 template <class T>
 BPTT_INLINE Vec<T> keep_first(Vec<T> x, int n) {
