@@ -117,16 +117,25 @@ struct PanelOutput {
   Index out_row;
 };
 
+// The size of equal parts of a whole, about `part` and at most a quarter more: a short one at the end would cost its
+// tiles as many loads and stores as the others.
+BPTT_INLINE Index even_part(Index whole, Index part) {
+  const Index most = part + part / 4;
+  const Index parts = (whole + most - 1) / most;
+  return parts > 1 ? (whole + parts - 1) / parts : whole;
+}
+
 // The columns of one panel, all rows. The panel's block of depth stays in L1 while the rows pass.
 template <class T>
 BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, const T* a, Index a_row,
                                 const T* packed, const PanelOutput<T>& io) {
   const TileFunction<T>* tiles = tiles_of<T>(panel.vectors);
+  const Index block = even_part(depth, kDepthBlock);
   Index k = 0;
   do {  // once even if depth is 0: the output is then init
     const bool first = k == 0;
     Tile<T> t;
-    t.depth = minimum(kDepthBlock, depth - k);
+    t.depth = minimum(block, depth - k);
     t.a_row = a_row;
     t.b = packed + panel.offset + k * panel.vectors * kLanes<T>;
     t.init_row = first ? io.init_row : io.out_row;
