@@ -219,6 +219,16 @@ def test_means_leave_out_denormal_values() -> None:
     assert [goal.met for goal in goals.of_means(rows)] == [True]
 
 
+def test_ceilings_are_the_means_at_the_peak() -> None:
+    rows = [
+        row(PLAIN, bptt=1, torch=2),
+        row(replace(PLAIN, shape=replace(PLAIN.shape, name="b")), bptt=1, jax=8),
+    ]
+    factor = goals.ceilings(rows)[1, "training", "lstm"] / goals.means(rows)[1, "training", "lstm"]
+    assert factor == pytest.approx(1 / rows[0].share("bptt"))  # both rows of ours are as far from the peak
+    assert "at the peak" in lines.summary(session.Findings(rows=rows))[0]
+
+
 def test_scaling_compares_the_same_case() -> None:
     few = Case("lstm", replace(PLAIN.shape, B=16), "training")
     rows = [row(PLAIN, bptt=10), row(PLAIN, threads=2, bptt=5), row(few, bptt=10), row(few, 2, bptt=10)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bptt.bench.measure import Row
 from bptt.bench.memory import Memory
@@ -74,13 +75,26 @@ def of_memory(memory: Memory) -> Goal:
     return Goal("of what it may take", memory.rise / memory.allowed, 1.0, most=True)
 
 
-def means(rows: Iterable[Row]) -> dict[tuple[int, str, str], float]:
-    """Geometric means of the ratio to the best peer, by threads, mode and cell."""
-    logs: dict[tuple[int, str, str], list[float]] = {}
+Group: TypeAlias = tuple[int, str, str]
+"""Threads, mode and cell."""
+
+
+def means(rows: Iterable[Row]) -> dict[Group, float]:
+    """Geometric means of the ratio to the best peer."""
+    return _means(rows, lambda row, peer: row.ratio(peer))
+
+
+def ceilings(rows: Iterable[Row]) -> dict[Group, float]:
+    """What those means would be if every row ran at the machine's peak: no arithmetic saved, and nothing but it."""
+    return _means(rows, lambda row, peer: 1 / row.share(peer))
+
+
+def _means(rows: Iterable[Row], value: Callable[[Row, str], float]) -> dict[Group, float]:
+    logs: dict[Group, list[float]] = {}
     for row in rows:
         if row.best_peer is not None and not row.case.shape.denormal:
             key = (row.threads, row.case.mode, row.case.cell)
-            logs.setdefault(key, []).append(math.log(row.ratio(row.best_peer)))
+            logs.setdefault(key, []).append(math.log(value(row, row.best_peer)))
     return {key: math.exp(sum(values) / len(values)) for key, values in logs.items()}
 
 

@@ -65,11 +65,15 @@ def misses(found: Row | Memory, isa: str = "") -> str:
 
 
 def summary(findings: Findings) -> list[str]:
-    """Geometric means, and peers that disagree."""
-    lines = [
-        f"{cell} {mode}, {threads} thread(s): {mean:.2f} times the best peer (geometric mean)"
-        for (threads, mode, cell), mean in goals.means(findings.rows).items()
-    ]
+    """Geometric means, with what they would be at the machine's peak, and peers that disagree."""
+    lines = []
+    ceilings = goals.ceilings(findings.rows)
+    for group, mean in goals.means(findings.rows).items():
+        threads, mode, cell = group
+        ceiling = f"; {ceilings[group]:.2f} at the peak" if mode in ("inference", "training") else ""
+        lines.append(
+            f"{cell} {mode}, {threads} thread(s): {mean:.2f} times the best peer (geometric mean{ceiling})"
+        )
     for row in findings.rows:
         for peer, how in row.disagreed.items():
             lines.append(f"DISAGREES, not timed: {peer}, {_where(row)}: {how}")
