@@ -21,7 +21,7 @@ def test_a_training_loop_faults_no_pages_in(cell, num_layers):
     """
     The last tape is still held while the next forward pass runs, as in the loop that everybody writes.
 
-    A tape here is hundreds of pages; below ten faults an iteration none of its arrays can have been made anew.
+    A tape here is hundreds of pages: below ten faults an iteration none of its arrays is made anew.
     """
     bptt.set_num_threads(1)
     layer = cell(40, 40, num_layers=num_layers, seed=0)

@@ -85,7 +85,7 @@ def means(rows: Iterable[Row]) -> dict[Group, float]:
 
 
 def ceilings(rows: Iterable[Row]) -> dict[Group, float]:
-    """What those means would be if every row ran at the machine's peak: no arithmetic saved, and nothing but it."""
+    """What those means would be if all our rows ran at the machine's peak."""
     return _means(rows, lambda row, peer: 1 / row.share(peer))
 
 

@@ -40,8 +40,8 @@ def _heading(machine: dict[str, Any]) -> str:
         f" {machine['peak']:.0f} GFLOP/s of multiply-adds per thread. {versions}."
         f"{load}\n\n"
         "float32; microseconds (streaming: per step), median of interleaved rounds, minimum in brackets."
-        ' Ratio: the best peer\'s median by ours. In the summary, "at the peak" is what a mean would be if all our'
-        " rows ran at the machine's peak of multiply-adds: nothing that does the same arithmetic can exceed it."
+        " Ratio: the best peer's median by ours. In the summary, 'at the peak' is what a mean would be if all"
+        " our rows ran at the machine's peak of multiply-adds, which nothing with the same arithmetic can exceed."
     )
 
 
