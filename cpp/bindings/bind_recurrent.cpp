@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "bindings/stream.hpp"
+#include "core/pack.hpp"
 
 namespace bptt::bindings {
 namespace {
@@ -37,6 +38,64 @@ bool frozen(const py::array& a) {
   return owner.is_none() || PyCapsule_IsValid(owner.ptr(), kBlockName);
 }
 
+Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
+
+// Forward from the weights in `args`, keeping a tape if there is one.
+template <class T>
+py::tuple run(const Recurrent& net, ForwardArgs<T> args, const py::array& x, const std::optional<py::array>& h0,
+              const std::optional<py::array>& c0, Tape<T>* tape) {
+  args.x = data_of<T>("x", x, {-1, -1, net.input});
+  args.time = x.shape(0);
+  args.batch = x.shape(1);
+  const Shape state = state_shape(net, args.batch);
+  args.h0 = optional_data_of<T>("h0", h0, state);
+  args.c0 = optional_data_of<T>("c0", c0, state);
+  const Index width = net.directions * net.hidden;
+  const NewArray<T> h(state);
+  args.h = h.data();
+  std::optional<NewArray<T>> c;
+  if (net.traits.has_cell_state) {
+    c.emplace(state);
+    args.c = c->data();
+  }
+  const Shape y_shape{args.time, args.batch, width};
+  py::object cell = c ? py::object(c->array) : py::none();
+  if (tape) {
+    compute([&](Interrupt& interrupt) { bptt::forward(net, args, *tape, interrupt); });
+    const Buffer<T>& y = tape->layers.back().h;
+    return py::make_tuple(array_over(y.block(), y.data() + args.batch * width, y_shape, {}, false), h.array, cell);
+  }
+  const NewArray<T> slots({args.time + 2, args.batch, width});
+  args.y = slots.data();
+  compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
+  return py::make_tuple(array_over(slots.buffer.block(), slots.data() + args.batch * width, y_shape), h.array, cell);
+}
+
+// A snapshot of the weights of either type: inference from it packs nothing.
+class BoundSnapshot {
+ public:
+  BoundSnapshot(std::shared_ptr<const Recurrent> net, const py::array& parameters) : net_(std::move(net)) {
+    with_dtype("parameters", parameters, [&]<class T>(T) {
+      packed_ = std::make_unique<PackedNetwork<T>>(
+          *net_, data_of<T>("parameters", parameters, {net_->parameter_count}));
+    });
+  }
+
+  py::tuple infer(const py::array& x, const std::optional<py::array>& h0, const std::optional<py::array>& c0) const {
+    return std::visit(
+        [&]<class T>(const std::unique_ptr<PackedNetwork<T>>& packed) {
+          ForwardArgs<T> args{};
+          args.packed = packed.get();
+          return run<T>(*net_, args, x, h0, c0, nullptr);
+        },
+        packed_);
+  }
+
+ private:
+  std::shared_ptr<const Recurrent> net_;
+  std::variant<std::unique_ptr<PackedNetwork<float>>, std::unique_ptr<PackedNetwork<double>>> packed_;
+};
+
 class BoundRecurrent {
  public:
   BoundRecurrent(const std::string& cell, const std::string& dtype, Index input_size, Index hidden_size,
@@ -57,7 +116,8 @@ class BoundRecurrent {
 
   py::tuple infer(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
                   const std::optional<py::array>& c0) const {
-    return float32_ ? run<float>(parameters, x, h0, c0, nullptr) : run<double>(parameters, x, h0, c0, nullptr);
+    return float32_ ? run(*net_, weights<float>(parameters), x, h0, c0, static_cast<Tape<float>*>(nullptr))
+                    : run(*net_, weights<double>(parameters), x, h0, c0, static_cast<Tape<double>*>(nullptr));
   }
 
   py::tuple forward(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
@@ -65,6 +125,13 @@ class BoundRecurrent {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
     return float32_ ? record<float>(parameters, x, h0, c0, dropout, key)
                     : record<double>(parameters, x, h0, c0, dropout, key);
+  }
+
+  std::unique_ptr<BoundSnapshot> freeze(const py::array& parameters) const {
+    if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {
+      throw py::type_error("parameters: not of the layer's dtype");
+    }
+    return std::make_unique<BoundSnapshot>(net_, parameters);
   }
 
   std::unique_ptr<AnyStream> stream(const py::array& parameters, Index batch) const {
@@ -83,38 +150,11 @@ class BoundRecurrent {
   }
 
  private:
-  Shape state_shape(Index batch) const { return {net_->layers * net_->directions, batch, net_->hidden}; }
-
   template <class T>
-  py::tuple run(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                const std::optional<py::array>& c0, Tape<T>* tape) const {
+  ForwardArgs<T> weights(const py::array& parameters) const {
     ForwardArgs<T> args{};
     args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
-    args.x = data_of<T>("x", x, {-1, -1, net_->input});
-    args.time = x.shape(0);
-    args.batch = x.shape(1);
-    const Shape state = state_shape(args.batch);
-    args.h0 = optional_data_of<T>("h0", h0, state);
-    args.c0 = optional_data_of<T>("c0", c0, state);
-    const Index width = net_->directions * net_->hidden;
-    const NewArray<T> h(state);
-    args.h = h.data();
-    std::optional<NewArray<T>> c;
-    if (net_->traits.has_cell_state) {
-      c.emplace(state);
-      args.c = c->data();
-    }
-    const Shape y_shape{args.time, args.batch, width};
-    py::object cell = c ? py::object(c->array) : py::none();
-    if (tape) {
-      compute([&](Interrupt& interrupt) { bptt::forward(*net_, args, *tape, interrupt); });
-      const Buffer<T>& y = tape->layers.back().h;
-      return py::make_tuple(array_over(y.block(), y.data() + args.batch * width, y_shape, {}, false), h.array, cell);
-    }
-    const NewArray<T> slots({args.time + 2, args.batch, width});
-    args.y = slots.data();
-    compute([&](Interrupt& interrupt) { bptt::infer(*net_, args, interrupt); });
-    return py::make_tuple(array_over(slots.buffer.block(), slots.data() + args.batch * width, y_shape), h.array, cell);
+    return args;
   }
 
   template <class T>
@@ -133,7 +173,7 @@ class BoundRecurrent {
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
     tape.dropout_key = key;
-    const py::tuple result = run<T>(parameters, kept, h0, c0, &tape);
+    const py::tuple result = run(*net_, weights<T>(parameters), kept, h0, c0, &tape);
     return py::make_tuple(result[0], result[1], result[2], py::cast(std::move(bound)));
   }
 
@@ -142,7 +182,7 @@ class BoundRecurrent {
                    const std::optional<py::array>& dy, const std::optional<py::array>& dh,
                    const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
-    const Shape state = state_shape(tape.batch);
+    const Shape state = state_shape(*net_, tape.batch);
     BackwardArgs<T> args{};
     args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
     args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
@@ -248,6 +288,9 @@ void bind_recurrent(py::module_& m) {
       .def_property_readonly("dh_norm", [](const BoundTape& bound) { return bound.dh_norm; })
       .def_property_readonly("dc_norm", [](const BoundTape& bound) { return bound.dc_norm; });
 
+  py::class_<BoundSnapshot>(m, "Snapshot")
+      .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"));
+
   py::class_<BoundRecurrent>(m, "Recurrent")
       .def(py::init<const std::string&, const std::string&, Index, Index, Index, bool, bool>(), py::arg("cell"),
            py::arg("dtype"), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"),
@@ -257,6 +300,7 @@ void bind_recurrent(py::module_& m) {
       .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"))
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"))
+      .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
            py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true);

@@ -279,15 +279,14 @@ class BackwardPass {
     const Range mine = crew.share_of(rows);
     Product<T> q{};
     q.rows = mine.end - mine.begin;
-    q.depth = columns();
-    q.columns = w.input;
+    q.shape = {columns(), w.input, 1};
     q.a = dgates + mine.begin * dgates_row_;
     q.a_row = dgates_row_;
     q.b = w.packed_ih.data();
     q.out = w.dx + (low * batch_ + mine.begin) * w.input;
     q.out_row = w.input;
     q.panel_begin = 0;
-    q.panel_end = k_.panel_count({q.depth, q.columns, 1});
+    q.panel_end = k_.panel_count(q.shape);
     k_.product(q);
   }
 
@@ -335,8 +334,7 @@ class BackwardPass {
     } else {
       Product<T> p{};
       p.rows = rows.end - rows.begin;
-      p.depth = columns();
-      p.columns = net_.hidden;
+      p.shape = recurrent_shape_;
       p.a = w.dgates.data() + (chunk_ * batch_ + rows.begin) * dgates_row_ + net_.traits.recurrent_at * net_.hidden;
       p.a_row = dgates_row_;
       p.b = w.packed_hh.data();

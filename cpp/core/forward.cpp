@@ -1,6 +1,7 @@
 // The forward pass: per layer and direction pack the weights, then per chunk of time project its inputs in one
 // product and run the fused steps over it.
 #include <cstring>
+#include <deque>
 
 #include "core/pack.hpp"
 #include "core/schedule.hpp"
@@ -12,8 +13,7 @@ namespace {
 // One layer and direction, with the arrays it reads and writes.
 template <class T>
 struct Work {
-  DirectionParameters<const T> parameters;
-  PackedDirection<T> packed;
+  const PackedDirection<T>* packed;
   const T* x;           // (T, B, input)
   T* h;                 // the output of slot 0, this direction's columns
   T* gates = nullptr;   // of time step 0, or of the chunk if nothing is kept
@@ -26,11 +26,13 @@ template <class T>
 class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
-      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()),
+      : net_(net), args_(args), tape_(tape), interrupt_(interrupt),
+        k_(args.packed ? args.packed->kernels() : kernels<T>()),
         schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.projected_steps())),
         width_(net.directions * net.hidden),
         gates_row_(net.traits.tape_gates ? padded_row(net.traits.tape_gates * net.hidden, sizeof(T)) : width_),
-        projection_(schedule_.projection(net, k_.lanes)) {}
+        fused_(schedule_.fuses_projection(net, k_.lanes) &&
+               (!args.packed || args.packed->at(0).input_shape.gates == net.traits.gates)) {}
 
   void run() {
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
@@ -76,9 +78,9 @@ class ForwardPass {
                                     : previous_output_ + args_.batch * width_;
     }
     for (Index d = 0; d < net_.directions; ++d) {
-      Work<T>& w = work_.emplace_back(Work<T>{direction_parameters(net_, args_.parameters, layer, d),
-                                              PackedDirection<T>(net_, k_, net_.input_of(layer), projection_), x,
-                                              output + d * net_.hidden});
+      if (!args_.packed) own_.emplace_back(net_, k_, net_.input_of(layer), fused_ ? InputPanels::by_gates : InputPanels::plain);
+      const auto* packed = args_.packed ? &args_.packed->at(layer * net_.directions + d) : &own_.back();
+      Work<T>& w = work_.emplace_back(Work<T>{packed, x, output + d * net_.hidden});
       if (tape_) {
         auto& kept = tape_->layers[static_cast<std::size_t>(layer)].directions[static_cast<std::size_t>(d)];
         w.gates = kept.gates.data();
@@ -112,7 +114,10 @@ class ForwardPass {
     const Index state_size = args_.batch * net_.hidden;
     const Index slot = args_.batch * width_;
     const Index c_slot = tape_ ? state_size : 0;  // without a tape c is updated in place
-    w.packed.pack(w.parameters, crew.index, crew.size);
+    if (!args_.packed) {
+      own_[static_cast<std::size_t>(number)].pack(direction_parameters(net_, args_.parameters, layer, d), crew.index,
+                                                  crew.size);
+    }
     if (crew.leads()) {
       const Index at = number * state_size;
       copy_state(args_.h0 ? args_.h0 + at : nullptr, net_.hidden, w.h + course.first_slot() * slot, width_);
@@ -122,14 +127,14 @@ class ForwardPass {
     }
     crew.sync();
 
-    const Index panels = k_.panel_count(w.packed.recurrent_shape);
+    const Index panels = k_.panel_count(w.packed->recurrent_shape);
     const Split split = schedule_.split(crew, panels);
     for (Index begin = 0; begin < args_.time; begin += chunk_) {
       const Index end = std::min(begin + chunk_, args_.time);
       if (polls) interrupt_.poll();
       const Index low = std::min(course.at(begin), course.at(end - 1));
       const Index gates_origin = tape_ ? 0 : low;  // the time step that w.gates starts with
-      if (projection_ == Projection::hoisted) {
+      if (!fused_) {
         if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
         crew.sync();
       }
@@ -153,18 +158,17 @@ class ForwardPass {
     const Index first = low * args_.batch + rows.begin;
     Product<T> p{};
     p.rows = rows.end - rows.begin;
-    p.depth = w.packed.input_shape.depth;
-    p.columns = w.packed.input_shape.units;
-    p.a = w.x + first * p.depth;
-    p.a_row = p.depth;
-    p.b = w.packed.weight_ih.data();
-    p.init = w.packed.bias.data();
+    p.shape = w.packed->input_shape;
+    p.a_row = p.shape.depth;
+    p.a = w.x + first * p.a_row;
+    p.b = w.packed->weight_ih.data();
+    p.init = w.packed->bias.data();
     p.init_row = 0;
     p.out_row = gates_row_;
     p.out = net_.traits.tape_gates ? w.gates + (first - origin * args_.batch) * p.out_row
                                    : w.h + (first + args_.batch) * width_;
     p.panel_begin = 0;
-    p.panel_end = k_.panel_count(w.packed.input_shape);
+    p.panel_end = k_.panel_count(w.packed->input_shape);
     k_.product(p);
   }
 
@@ -180,21 +184,21 @@ class ForwardPass {
     s.panel_begin = units.begin;
     s.panel_end = units.end;
     s.last_first = schedule_.alternates() && t % 2 != 0;
-    if (projection_ == Projection::fused) {
-      s.input = s.x_row = w.packed.input_shape.depth;
+    if (fused_) {
+      s.input = s.x_row = w.packed->input_shape.depth;
       s.x = w.x + (t * args_.batch + rows.begin) * s.x_row;
-      s.w = w.packed.weight_ih.data();
-      s.bias = w.packed.bias.data();
+      s.w = w.packed->weight_ih.data();
+      s.bias = w.packed->bias.data();
     }
-    s.u = w.packed.weight_hh.data();
+    s.u = w.packed->weight_hh.data();
     s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * width_;
     s.h_prev_row = width_;
     s.h = w.h + course.slot(t) * slot + rows.begin * width_;
     s.h_row = width_;
     s.gates_row = gates_row_;
     s.gates = net_.traits.tape_gates ? w.gates + ((t - origin) * args_.batch + rows.begin) * s.gates_row : s.h;
-    s.hidden_bias = w.packed.hidden_bias.data();
-    s.peephole = w.parameters.peephole;
+    s.hidden_bias = w.packed->hidden_bias.data();
+    s.peephole = w.packed->peephole.data();
     s.c_row = net_.hidden;
     if (w.c) {
       s.c_prev = w.c + course.slot_before(t) * c_slot + rows.begin * s.c_row;
@@ -220,7 +224,8 @@ class ForwardPass {
   Index chunk_;
   Index width_;
   Index gates_row_;
-  Projection projection_;
+  bool fused_;  // the projection, into the step
+  std::deque<PackedDirection<T>> own_;  // where there is no snapshot
   std::vector<Work<T>> work_;
   Buffer<T> outputs_[2];
   const T* previous_output_ = nullptr;

@@ -52,8 +52,7 @@ struct Operand {
   void multiply(Range rows, const T* a, const T* init, T* out) const {
     Product<T> p{};
     p.rows = rows.end - rows.begin;
-    p.depth = shape.depth;
-    p.columns = shape.units;
+    p.shape = shape;
     p.a = a + rows.begin * shape.depth;
     p.a_row = shape.depth;
     p.b = packed.data();

@@ -82,8 +82,12 @@ struct Tape {
 };
 
 template <class T>
+class PackedNetwork;
+
+template <class T>
 struct ForwardArgs {
-  const T* parameters;
+  const T* parameters;                       // or null where there is
+  const PackedNetwork<T>* packed = nullptr;  // a snapshot of them
   const T* x;   // (T, B, I)
   const T* h0;  // (L * D, B, H) or null: zero
   const T* c0;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <deque>
 
-#include "core/pack.hpp"
+#include "core/recurrent.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
 
@@ -51,11 +51,10 @@ class Schedule {
   // Fused, the gates never leave L1 between projection and step, but the input weights are read once a step, in panels
   // of one vector a gate. That pays with weights in L2 and enough rows to a panel; and for a step by itself, but where
   // three vectors hide less latency than four, and going back and forth through large weights does not make up for it.
-  Projection projection(const Recurrent& net, int lanes) const {
+  bool fuses_projection(const Recurrent& net, int lanes) const {
     const bool full_panels = net.traits.gates == 4 && net.hidden % lanes == 0;
     const bool many_rows = batch_ >= kFusedRows * threads_ && recurrent_bytes_ <= kPrivateCache;
-    const bool fused = time_ == 1 ? net.traits.gates != 3 || alternates() : full_panels && many_rows;
-    return fused ? Projection::fused : Projection::hoisted;
+    return time_ == 1 ? net.traits.gates != 3 || alternates() : full_panels && many_rows;
   }
 
   // Whether every other step goes through the weights from back to front, and finds in L2 what the one before ended

@@ -3,14 +3,15 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "runtime/isa.hpp"
+#include "core/schedule.hpp"
 
 namespace bptt {
 
 template <class T>
 Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
-    : traits_(net.traits), hidden_(net.hidden), batch_(batch), k_(kernels<T>()),
-      projection_(Schedule(net, 1, batch, sizeof(T)).projection(net, k_.lanes)) {
+    : traits_(net.traits), hidden_(net.hidden), batch_(batch), layers_(net.layers),
+      fused_(Schedule(net, 1, batch, sizeof(T)).fuses_projection(net, kernels<T>().lanes)),
+      packed_(net, parameters, fused_ ? InputPanels::by_gates : InputPanels::plain), k_(packed_.kernels()) {
   if (net.directions != 1) {
     throw std::invalid_argument("stream: a bidirectional network needs the whole sequence, and cannot be stepped");
   }
@@ -23,27 +24,18 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
     c_ = Buffer<T>(state);
     std::memset(c_.data(), 0, static_cast<std::size_t>(state) * sizeof(T));
   }
-  if (traits_.has_peephole) peepholes_ = Buffer<T>(net.layers * 3 * hidden_);
-  for (Index layer = 0; layer < net.layers; ++layer) {
-    const auto own = direction_parameters(net, parameters, layer, 0);
-    layers_.emplace_back(net, k_, net.input_of(layer), projection_).pack(own, 0, 1);
-    if (own.peephole) {
-      std::memcpy(peepholes_.data() + layer * 3 * hidden_, own.peephole,
-                  static_cast<std::size_t>(3 * hidden_) * sizeof(T));
-    }
-  }
 }
 
 template <class T>
 void Stream<T>::step(const T* x, T* y) {
   const Index size = batch_ * hidden_;
-  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    const PackedDirection<T>& w = layers_[layer];
-    const Index at = static_cast<Index>(layer) * size;
+  for (Index layer = 0; layer < layers_; ++layer) {
+    const PackedDirection<T>& w = packed_.at(layer);
+    const Index at = layer * size;
     T* gates = traits_.tape_gates ? gates_.data() : next_.data();
     const Index gates_row = traits_.tape_gates ? traits_.tape_gates * hidden_ : hidden_;
     ForwardStep<T> s{};
-    if (projection_ == Projection::fused) {
+    if (fused_) {
       s.last_first = odd_;
       s.x = x;
       s.x_row = s.input = w.input_shape.depth;
@@ -52,8 +44,8 @@ void Stream<T>::step(const T* x, T* y) {
     } else {
       Product<T> p{};
       p.rows = batch_;
-      p.depth = p.a_row = w.input_shape.depth;
-      p.columns = w.input_shape.units;
+      p.shape = w.input_shape;
+      p.a_row = w.input_shape.depth;
       p.a = x;
       p.b = w.weight_ih.data();
       p.init = w.bias.data();
@@ -71,7 +63,7 @@ void Stream<T>::step(const T* x, T* y) {
     s.gates = gates;
     s.gates_row = gates_row;
     s.hidden_bias = w.hidden_bias.data();
-    s.peephole = peepholes_.data() ? peepholes_.data() + static_cast<Index>(layer) * 3 * hidden_ : nullptr;
+    s.peephole = w.peephole.data();
     if (c_.data()) s.c = c_.data() + at;
     s.c_prev = s.c;
     s.h = next_.data();

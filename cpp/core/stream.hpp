@@ -2,7 +2,7 @@
 // among threads per step. The results have the bits of `infer`.
 #pragma once
 
-#include "core/schedule.hpp"
+#include "core/pack.hpp"
 
 namespace bptt {
 
@@ -23,14 +23,14 @@ class Stream {
   const CellTraits& traits_;
   Index hidden_;
   Index batch_;
+  Index layers_;
+  bool fused_;  // the projection, into the step
+  PackedNetwork<T> packed_;
   const Kernels<T>& k_;
-  Buffer<T> peepholes_;  // (L, 3, H)
-  std::vector<PackedDirection<T>> layers_;
   Buffer<T> gates_;  // (B, tape_gates * H)
   Buffer<T> next_;   // (B, H): a step must not overwrite the h that it starts from
   Buffer<T> h_;
   Buffer<T> c_;
-  Projection projection_;
   bool odd_ = false;  // number of steps so far
 };
 

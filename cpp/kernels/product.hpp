@@ -156,9 +156,8 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, 
 
 template <class T>
 void product(const Product<T>& args) {
-  const PanelShape shape{args.depth, args.columns, 1};
   for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-    const Panel<T> panel = panel_at<T>(shape, p);
+    const Panel<T> panel = panel_at<T>(args.shape, p);
     PanelOutput<T> io{};
     io.init_row = args.init_row;
     io.out_row = args.out_row;
@@ -166,7 +165,7 @@ void product(const Product<T>& args) {
       io.out[v] = args.out + panel.column(v);
       io.init[v] = args.init ? args.init + panel.column(v) : nullptr;
     }
-    multiply_panel(panel, args.rows, args.depth, args.a, args.a_row, args.b, io);
+    multiply_panel(panel, args.rows, args.shape.depth, args.a, args.a_row, args.b, io);
   }
 }
 

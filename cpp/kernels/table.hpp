@@ -42,11 +42,10 @@ struct PackPanels {
 template <class T>
 struct Product {
   Index rows;
-  Index depth;
-  Index columns;
-  const T* a;  // (rows, depth)
+  PanelShape shape;  // of b; columns = gates * units
+  const T* a;        // (rows, depth)
   Index a_row;
-  const T* b;     // packed, gates == 1
+  const T* b;     // packed
   const T* init;  // (rows, columns); null: zero; init_row == 0: one row for all
   Index init_row;
   T* out;  // (rows, columns); may be init

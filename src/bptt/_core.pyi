@@ -57,8 +57,15 @@ class Recurrent:
     ) -> tuple[Floats | None, Floats, Floats | None]:
         """-> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`. `steps`: go back at most so many."""
 
+    def freeze(self, parameters: Floats) -> Snapshot: ...
     def stream(self, parameters: Floats, batch_size: int) -> Stream:
         """Raises ValueError for two directions."""
+
+class Snapshot:
+    """The weights as they were, packed."""
+
+    def infer(self, x: Floats, h0: Floats | None, c0: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+        """As `Recurrent.infer`."""
 
 class Stream:
     """One step at a time; the arrays are the stream's own memory."""

@@ -41,7 +41,7 @@ def _heading(machine: dict[str, Any]) -> str:
         f"{load}\n\n"
         "float32; microseconds (streaming: per step), median of interleaved rounds, minimum in brackets."
         " Ratio: the best peer's median by ours. In the summary, 'at the peak' is what a mean would be if all"
-        " our rows ran at the machine's peak of multiply-adds, which nothing with the same arithmetic can exceed."
+        " our rows ran at the machine's peak of multiply-adds; the same arithmetic cannot go beyond."
     )
 
 

