@@ -76,8 +76,8 @@ class BoundSnapshot {
  public:
   BoundSnapshot(std::shared_ptr<const Recurrent> net, const py::array& parameters) : net_(std::move(net)) {
     with_dtype("parameters", parameters, [&]<class T>(T) {
-      packed_ = std::make_unique<PackedNetwork<T>>(
-          *net_, data_of<T>("parameters", parameters, {net_->parameter_count}));
+      packed_ =
+          std::make_unique<PackedNetwork<T>>(*net_, data_of<T>("parameters", parameters, {net_->parameter_count}));
     });
   }
 

@@ -27,9 +27,8 @@ class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt),
-        k_(args.packed ? args.packed->kernels() : kernels<T>()),
-        schedule_(net, args.time, args.batch, sizeof(T)), chunk_(std::min(args.time, schedule_.projected_steps())),
-        width_(net.directions * net.hidden),
+        k_(args.packed ? args.packed->kernels() : kernels<T>()), schedule_(net, args.time, args.batch, sizeof(T)),
+        chunk_(std::min(args.time, schedule_.projected_steps())), width_(net.directions * net.hidden),
         gates_row_(net.traits.tape_gates ? padded_row(net.traits.tape_gates * net.hidden, sizeof(T)) : width_),
         fused_(schedule_.fuses_projection(net, k_.lanes) &&
                (!args.packed || args.packed->at(0).input_shape.gates == net.traits.gates)) {}
@@ -78,7 +77,8 @@ class ForwardPass {
                                     : previous_output_ + args_.batch * width_;
     }
     for (Index d = 0; d < net_.directions; ++d) {
-      if (!args_.packed) own_.emplace_back(net_, k_, net_.input_of(layer), fused_ ? InputPanels::by_gates : InputPanels::plain);
+      if (!args_.packed)
+        own_.emplace_back(net_, k_, net_.input_of(layer), fused_ ? InputPanels::by_gates : InputPanels::plain);
       const auto* packed = args_.packed ? &args_.packed->at(layer * net_.directions + d) : &own_.back();
       Work<T>& w = work_.emplace_back(Work<T>{packed, x, output + d * net_.hidden});
       if (tape_) {
