@@ -1,6 +1,7 @@
 // The recurrent stack and its tape.
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <variant>
 
 #include "bindings/stream.hpp"
@@ -11,12 +12,33 @@ namespace {
 
 using AnyTape = std::variant<Tape<float>, Tape<double>>;
 
-struct BoundTape {
+class BoundTape {
+ public:
+  BoundTape(AnyTape kept, std::shared_ptr<const Recurrent> maker) : tape(std::move(kept)), net(std::move(maker)) {}
+
   AnyTape tape;
   std::shared_ptr<const Recurrent> net;
   py::object x;  // keeps the input alive
-  py::object dh_norm = py::none();
-  py::object dc_norm = py::none();
+
+  // The norms of the last backward pass: without the GIL somebody may read while another pass ends.
+  void set_norms(py::object dh, py::object dc) {
+    const std::lock_guard guard(lock_);
+    std::swap(dh_norm_, dh);
+    std::swap(dc_norm_, dc);
+  }
+  py::object dh_norm() const {
+    const std::lock_guard guard(lock_);
+    return dh_norm_;
+  }
+  py::object dc_norm() const {
+    const std::lock_guard guard(lock_);
+    return dc_norm_;
+  }
+
+ private:
+  mutable std::mutex lock_;
+  py::object dh_norm_ = py::none();
+  py::object dc_norm_ = py::none();
 };
 
 Cell cell_named(const std::string& name) {
@@ -161,7 +183,7 @@ class BoundRecurrent {
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
                    const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
     data_of<T>("x", x, {-1, -1, net_->input});
-    auto bound = std::make_unique<BoundTape>(BoundTape{Tape<T>(*net_, x.shape(0), x.shape(1)), net_, x});
+    auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, x.shape(0), x.shape(1)), net_);
     // An input that could change before backward is copied; one that cannot (a layer's output) is kept as it is.
     py::array kept = x;
     if (!frozen(x)) {
@@ -212,12 +234,11 @@ class BoundRecurrent {
     }
     const Adding adding(args.gradients);
     compute([&](Interrupt& interrupt) { bptt::backward(*net_, args, tape, interrupt); });
-    bound.dh_norm = dh_norm.array;
-    bound.dh_norm.attr("setflags")(py::arg("write") = false);
-    if (dc_norm) {
-      bound.dc_norm = dc_norm->array;
-      bound.dc_norm.attr("setflags")(py::arg("write") = false);
-    }
+    const auto read_only = [](py::object array) {
+      array.attr("setflags")(py::arg("write") = false);
+      return array;
+    };
+    bound.set_norms(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none());
     return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array,
                           dc0 ? py::object(dc0->array) : py::none());
   }
@@ -285,8 +306,8 @@ void bind_recurrent(py::module_& m) {
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
       .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
-      .def_property_readonly("dh_norm", [](const BoundTape& bound) { return bound.dh_norm; })
-      .def_property_readonly("dc_norm", [](const BoundTape& bound) { return bound.dc_norm; });
+      .def_property_readonly("dh_norm", &BoundTape::dh_norm)
+      .def_property_readonly("dc_norm", &BoundTape::dc_norm);
 
   py::class_<BoundSnapshot>(m, "Snapshot")
       .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"));

@@ -116,6 +116,11 @@ class Recurrent(Module):
             As above; y is a read-only view into the tape.
         tape : RecurrentTape
             What backward needs, open to view.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As calling the layer.
         """
         canonical, h0, c0, layout = self._canonical(x, state)
         key = 0
