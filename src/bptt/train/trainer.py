@@ -206,8 +206,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            Data that is no iterable of batches; arrays that the model refuses; data that carries state through
-            a bidirectional layer.
+            Data that is no iterable of batches; arrays that the model refuses; data that carries state
+            through a bidirectional layer.
         """
         outputs: list[Floats] = []
         state: Any = None
