@@ -103,8 +103,8 @@ class Flawed(bptt.LSTM):
 
     tensor, amount = "", 0.0
 
-    def _forward(self, x, h0, c0, dropout_key):
-        y, h, c, tape = super()._forward(x, h0, c0, dropout_key)
+    def _forward(self, *args):
+        y, h, c, tape = super()._forward(*args)
         return self._spoil(y, "y"), self._spoil(h, "state[0]"), self._spoil(c, "state[1]"), tape
 
     def _backward(self, *args):

@@ -131,3 +131,95 @@ def test_memory_does_not_grow():
 
     settled = many(500)
     assert many(10_000) - settled < 1 << 20  # 10,000 leaked tapes would be some 30 MB
+
+
+def test_two_threads_may_not_add_to_the_same_gradients_at_once():
+    layer = build("lstm", 64, 256)
+    y, _, tape = layer.forward(np.zeros((100, 32, 64), np.float32))
+    dy = np.ones_like(y)
+    layer.zero_grad()
+    layer.backward(tape, dy)
+    once = layer.flat_gradients.copy()
+    layer.zero_grad()
+    refused = []
+
+    def work():
+        try:
+            layer.backward(tape, dy)
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused
+    assert all("another call is adding to these gradients" in message for message in refused)
+    added = len(threads) - len(refused)
+    np.testing.assert_allclose(layer.flat_gradients, added * once, rtol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no interval timers")
+def test_a_signal_handler_in_the_middle_of_a_call_computes_as_ever():
+    layer = build("lstm", 1, 256)
+    x = np.zeros((20_000, 4, 1), np.float32)
+    kept = []
+
+    def handler(*_):
+        kept.append(np.float32(1e-30) * np.float32(1e-10) != 0)  # subnormal: the call itself flushes those
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        layer(x)
+        during = len(kept)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert during
+    assert all(kept)
+
+
+EXIT = """
+import threading, numpy as np, bptt
+bptt.set_num_threads(2)
+layer = bptt.LSTM(48, 64, seed=1)
+x = np.zeros((40, 64, 48), np.float32)
+running = threading.Event()
+
+def work():
+    while True:
+        layer(x)
+        running.set()
+
+threading.Thread(target=work, daemon=True).start()
+running.wait()
+print("done", flush=True)
+"""
+
+
+def test_a_process_ends_while_a_daemon_thread_computes():
+    for _ in range(8):  # what went wrong here took some tries
+        assert python(EXIT, timeout=60) == "done\n"
+
+
+BLOCKED = """
+import os, numpy as np, bptt
+bptt.set_num_threads(2)
+layer = bptt.LSTM(48, 64, seed=1)
+layer(np.zeros((40, 64, 48), np.float32))
+for task in os.listdir("/proc/self/task"):
+    if int(task) != os.getpid():
+        with open(f"/proc/self/task/{task}/status") as file:
+            print(next(line.split()[1] for line in file if line.startswith("SigBlk")))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads signal masks from /proc")
+def test_signals_are_left_to_the_threads_of_the_host():
+    masks = python(BLOCKED, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}).split()
+    assert masks
+    for mask in masks:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
+            assert int(mask, 16) >> (number - 1) & 1

@@ -1,6 +1,7 @@
 // The recurrent stack and its tape.
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <variant>
 
 #include "bindings/stream.hpp"
@@ -11,12 +12,33 @@ namespace {
 
 using AnyTape = std::variant<Tape<float>, Tape<double>>;
 
-struct BoundTape {
+class BoundTape {
+ public:
+  BoundTape(AnyTape kept, std::shared_ptr<const Recurrent> maker) : tape(std::move(kept)), net(std::move(maker)) {}
+
   AnyTape tape;
   std::shared_ptr<const Recurrent> net;
   py::object x;  // keeps the input alive
-  py::object dh_norm = py::none();
-  py::object dc_norm = py::none();
+
+  // The norms of the last backward pass: without the GIL somebody may read while another pass ends.
+  void set_norms(py::object dh, py::object dc) {
+    const std::lock_guard guard(lock_);
+    std::swap(dh_norm_, dh);
+    std::swap(dc_norm_, dc);
+  }
+  py::object dh_norm() const {
+    const std::lock_guard guard(lock_);
+    return dh_norm_;
+  }
+  py::object dc_norm() const {
+    const std::lock_guard guard(lock_);
+    return dc_norm_;
+  }
+
+ private:
+  mutable std::mutex lock_;
+  py::object dh_norm_ = py::none();
+  py::object dc_norm_ = py::none();
 };
 
 Cell cell_named(const std::string& name) {
@@ -40,14 +62,39 @@ bool frozen(const py::array& a) {
 
 Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
 
+// The rows of x: (T, B, I), or with `active`, how many of `batch` rows run at each step, (rows.total(), I).
+template <class T>
+Rows rows_of(const py::array& x, Index input, const std::optional<py::array>& active, Index batch) {
+  if (!active) {
+    data_of<T>("x", x, {-1, -1, input});
+    return {x.shape(0), x.shape(1)};
+  }
+  const auto* counts = data_of<std::int64_t>("active", *active, {-1});
+  const Index time = active->shape(0);
+  for (Index t = 0; t < time; ++t) {
+    if (counts[t] < 0 || counts[t] > (t == 0 ? batch : counts[t - 1])) {
+      throw std::invalid_argument("active: must not rise, and lie between 0 and the batch");
+    }
+  }
+  const std::vector<Index> each(counts, counts + time);
+  Rows rows(time, batch, each.data());
+  data_of<T>("x", x, {rows.total(), input});
+  return rows;
+}
+
+// (T, B, width), or (rows.total(), width).
+Shape shape_over_time(const Rows& rows, Index width) {
+  return rows.ragged() ? Shape{rows.total(), width} : Shape{rows.time(), rows.batch(), width};
+}
+
 // Forward from the weights in `args`, keeping a tape if there is one.
 template <class T>
-py::tuple run(const Recurrent& net, ForwardArgs<T> args, const py::array& x, const std::optional<py::array>& h0,
-              const std::optional<py::array>& c0, Tape<T>* tape) {
-  args.x = data_of<T>("x", x, {-1, -1, net.input});
-  args.time = x.shape(0);
-  args.batch = x.shape(1);
-  const Shape state = state_shape(net, args.batch);
+py::tuple run(const Recurrent& net, ForwardArgs<T> args, Rows rows, const py::array& x,
+              const std::optional<py::array>& h0, const std::optional<py::array>& c0, Tape<T>* tape) {
+  args.x = static_cast<const T*>(x.data());
+  args.rows = std::move(rows);
+  const Index batch = args.rows.batch();
+  const Shape state = state_shape(net, batch);
   args.h0 = optional_data_of<T>("h0", h0, state);
   args.c0 = optional_data_of<T>("c0", c0, state);
   const Index width = net.directions * net.hidden;
@@ -58,17 +105,17 @@ py::tuple run(const Recurrent& net, ForwardArgs<T> args, const py::array& x, con
     c.emplace(state);
     args.c = c->data();
   }
-  const Shape y_shape{args.time, args.batch, width};
+  const Shape y_shape = shape_over_time(args.rows, width);
   py::object cell = c ? py::object(c->array) : py::none();
   if (tape) {
     compute([&](Interrupt& interrupt) { bptt::forward(net, args, *tape, interrupt); });
     const Buffer<T>& y = tape->layers.back().h;
-    return py::make_tuple(array_over(y.block(), y.data() + args.batch * width, y_shape, {}, false), h.array, cell);
+    return py::make_tuple(array_over(y.block(), y.data() + batch * width, y_shape, {}, false), h.array, cell);
   }
-  const NewArray<T> slots({args.time + 2, args.batch, width});
+  const NewArray<T> slots({args.rows.slots(), width});
   args.y = slots.data();
   compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
-  return py::make_tuple(array_over(slots.buffer.block(), slots.data() + args.batch * width, y_shape), h.array, cell);
+  return py::make_tuple(array_over(slots.buffer.block(), slots.data() + batch * width, y_shape), h.array, cell);
 }
 
 // A snapshot of the weights of either type: inference from it packs nothing.
@@ -81,12 +128,13 @@ class BoundSnapshot {
     });
   }
 
-  py::tuple infer(const py::array& x, const std::optional<py::array>& h0, const std::optional<py::array>& c0) const {
+  py::tuple infer(const py::array& x, const std::optional<py::array>& h0, const std::optional<py::array>& c0,
+                  const std::optional<py::array>& active, Index batch) const {
     return std::visit(
         [&]<class T>(const std::unique_ptr<PackedNetwork<T>>& packed) {
           ForwardArgs<T> args{};
           args.packed = packed.get();
-          return run<T>(*net_, args, x, h0, c0, nullptr);
+          return run<T>(*net_, args, rows_of<T>(x, net_->input, active, batch), x, h0, c0, nullptr);
         },
         packed_);
   }
@@ -115,16 +163,21 @@ class BoundRecurrent {
   Index parameter_count() const { return net_->parameter_count; }
 
   py::tuple infer(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                  const std::optional<py::array>& c0) const {
-    return float32_ ? run(*net_, weights<float>(parameters), x, h0, c0, static_cast<Tape<float>*>(nullptr))
-                    : run(*net_, weights<double>(parameters), x, h0, c0, static_cast<Tape<double>*>(nullptr));
+                  const std::optional<py::array>& c0, const std::optional<py::array>& active, Index batch) const {
+    const auto of = [&]<class T>(T) {
+      return run<T>(*net_, weights<T>(parameters), rows_of<T>(x, net_->input, active, batch), x, h0, c0, nullptr);
+    };
+    return float32_ ? of(float{}) : of(double{});
   }
 
   py::tuple forward(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                    const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
+                    const std::optional<py::array>& c0, double dropout, std::uint64_t key,
+                    const std::optional<py::array>& active, Index batch) const {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
-    return float32_ ? record<float>(parameters, x, h0, c0, dropout, key)
-                    : record<double>(parameters, x, h0, c0, dropout, key);
+    const auto of = [&]<class T>(T) {
+      return record<T>(parameters, x, h0, c0, dropout, key, rows_of<T>(x, net_->input, active, batch));
+    };
+    return float32_ ? of(float{}) : of(double{});
   }
 
   std::unique_ptr<BoundSnapshot> freeze(const py::array& parameters) const {
@@ -159,9 +212,8 @@ class BoundRecurrent {
 
   template <class T>
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                   const std::optional<py::array>& c0, double dropout, std::uint64_t key) const {
-    data_of<T>("x", x, {-1, -1, net_->input});
-    auto bound = std::make_unique<BoundTape>(BoundTape{Tape<T>(*net_, x.shape(0), x.shape(1)), net_, x});
+                   const std::optional<py::array>& c0, double dropout, std::uint64_t key, Rows rows) const {
+    auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, rows), net_);
     // An input that could change before backward is copied; one that cannot (a layer's output) is kept as it is.
     py::array kept = x;
     if (!frozen(x)) {
@@ -173,7 +225,7 @@ class BoundRecurrent {
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
     tape.dropout_key = key;
-    const py::tuple result = run(*net_, weights<T>(parameters), kept, h0, c0, &tape);
+    const py::tuple result = run(*net_, weights<T>(parameters), std::move(rows), kept, h0, c0, &tape);
     return py::make_tuple(result[0], result[1], result[2], py::cast(std::move(bound)));
   }
 
@@ -182,23 +234,24 @@ class BoundRecurrent {
                    const std::optional<py::array>& dy, const std::optional<py::array>& dh,
                    const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
-    const Shape state = state_shape(*net_, tape.batch);
+    const Shape state = state_shape(*net_, tape.rows.batch());
     BackwardArgs<T> args{};
     args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
     args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
-    args.dy = optional_data_of<T>("dy", dy, {tape.time, tape.batch, net_->directions * net_->hidden});
+    args.dy = optional_data_of<T>("dy", dy, shape_over_time(tape.rows, net_->directions * net_->hidden));
     args.dh = optional_data_of<T>("dh", dh, state);
     args.dc = optional_data_of<T>("dc", dc, state);
     if (dc && !net_->traits.has_cell_state) throw std::invalid_argument("dc: this cell has no cell state");
-    args.steps = steps.value_or(tape.time);
+    const Index time = tape.rows.time();
+    args.steps = steps.value_or(time);
     if (args.steps < 0) throw std::invalid_argument("steps: expected at least 0, got " + std::to_string(args.steps));
-    if (args.steps < tape.time && net_->directions == 2) {
+    if (args.steps < time && net_->directions == 2) {
       throw std::invalid_argument("steps: truncation needs a network of one direction");
     }
     std::optional<NewArray<T>> dx;
-    if (need_dx) dx.emplace(Shape{tape.time, tape.batch, net_->input});
+    if (need_dx) dx.emplace(shape_over_time(tape.rows, net_->input));
     const NewArray<T> dh0(state);
-    const NewArray<double> dh_norm({state[0], tape.time});
+    const NewArray<double> dh_norm({state[0], time});
     args.dx = dx ? dx->data() : nullptr;
     args.dh0 = dh0.data();
     args.dh_norm = dh_norm.data();
@@ -206,18 +259,17 @@ class BoundRecurrent {
     std::optional<NewArray<double>> dc_norm;
     if (net_->traits.has_cell_state) {
       dc0.emplace(state);
-      dc_norm.emplace(Shape{state[0], tape.time});
+      dc_norm.emplace(Shape{state[0], time});
       args.dc0 = dc0->data();
       args.dc_norm = dc_norm->data();
     }
     const Adding adding(args.gradients);
     compute([&](Interrupt& interrupt) { bptt::backward(*net_, args, tape, interrupt); });
-    bound.dh_norm = dh_norm.array;
-    bound.dh_norm.attr("setflags")(py::arg("write") = false);
-    if (dc_norm) {
-      bound.dc_norm = dc_norm->array;
-      bound.dc_norm.attr("setflags")(py::arg("write") = false);
-    }
+    const auto read_only = [](py::object array) {
+      array.attr("setflags")(py::arg("write") = false);
+      return array;
+    };
+    bound.set_norms(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none());
     return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array,
                           dc0 ? py::object(dc0->array) : py::none());
   }
@@ -234,11 +286,17 @@ const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bo
   return tape.layers[static_cast<std::size_t>(layer)];
 }
 
-// (T, B, width) of slots 1..T.
+// As shape_over_time, rows `row` elements apart.
+template <class T>
+py::array view_over_time(const Rows& rows, const Buffer<T>& buffer, Index first, Index row, Index width) {
+  const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
+  return array_over(buffer.block(), buffer.data() + first, shape_over_time(rows, width), strides, false);
+}
+
+// Of slots 1..T.
 template <class T>
 py::array view_of_slots(const Tape<T>& tape, const Buffer<T>& buffer, Index offset, Index row, Index width) {
-  return array_over(buffer.block(), buffer.data() + tape.batch * row + offset, {tape.time, tape.batch, width},
-                    {tape.batch * row, row, 1}, false);
+  return view_over_time(tape.rows, buffer, tape.rows.batch() * row + offset, row, width);
 }
 
 py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
@@ -267,8 +325,7 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
         const Index width = bound.net->traits.tape_gates * bound.net->hidden;
-        return array_over(kept.gates.block(), kept.gates.data(), {tape.time, tape.batch, width},
-                          {tape.batch * tape.gates_row, tape.gates_row, 1}, false);
+        return view_over_time(tape.rows, kept.gates, 0, tape.gates_row, width);
       },
       bound.tape);
 }
@@ -279,17 +336,19 @@ void bind_recurrent(py::module_& m) {
   py::class_<BoundTape>(m, "Tape")
       .def_property_readonly("shape",
                              [](const BoundTape& bound) {
-                               return std::visit([](const auto& tape) { return py::make_tuple(tape.time, tape.batch); },
-                                                 bound.tape);
+                               return std::visit(
+                                   [](const auto& tape) { return py::make_tuple(tape.rows.time(), tape.rows.batch()); },
+                                   bound.tape);
                              })
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
       .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
-      .def_property_readonly("dh_norm", [](const BoundTape& bound) { return bound.dh_norm; })
-      .def_property_readonly("dc_norm", [](const BoundTape& bound) { return bound.dc_norm; });
+      .def_property_readonly("dh_norm", &BoundTape::dh_norm)
+      .def_property_readonly("dc_norm", &BoundTape::dc_norm);
 
   py::class_<BoundSnapshot>(m, "Snapshot")
-      .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"));
+      .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"), py::arg("active") = py::none(),
+           py::arg("batch") = 0);
 
   py::class_<BoundRecurrent>(m, "Recurrent")
       .def(py::init<const std::string&, const std::string&, Index, Index, Index, bool, bool>(), py::arg("cell"),
@@ -297,9 +356,10 @@ void bind_recurrent(py::module_& m) {
            py::arg("bidirectional"), py::arg("bias"))
       .def_property_readonly("parameters", &BoundRecurrent::parameters)
       .def_property_readonly("parameter_count", &BoundRecurrent::parameter_count)
-      .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"))
+      .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
+           py::arg("active") = py::none(), py::arg("batch") = 0)
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
-           py::arg("dropout"), py::arg("dropout_key"))
+           py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0)
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),

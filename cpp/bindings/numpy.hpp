@@ -11,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include <exception>
 #include <limits>
 #include <mutex>
 #include <optional>
@@ -148,33 +149,45 @@ class Adding {
   const void* gradients_;
 };
 
+// Runs f, which takes the GIL. While the interpreter ends, Python before 3.14 ends a daemon thread that asks for it, by
+// unwinding its stack. Workers may still use that stack, and destructors must not throw: the thread sleeps instead, as
+// Python does since.
+template <class F>
+auto taking_the_gil(F f) {
+#if defined(__GLIBCXX__)
+  try {
+    return f();
+  } catch (abi::__forced_unwind&) {
+    for (;;) ::pause();
+  }
+#else
+  return f();
+#endif
+}
+
 // Runs f without the GIL: every Python object it needs has become a pointer by then. Ctrl-C stops it and is raised.
 template <class F>
 void compute(F f) {
   thread_local std::optional<py::error_already_set> raised;
   Interrupt interrupt([] {
-    try {
+    return taking_the_gil([] {
       const KeepSubnormals mode;  // a signal handler is Python code of the user's
       const py::gil_scoped_acquire gil;
       if (PyErr_CheckSignals() == 0) return false;
       raised.emplace();
       return true;
-#if defined(__GLIBCXX__)
-    } catch (abi::__forced_unwind&) {
-      // While the interpreter ends, Python before 3.14 ends a daemon thread that asks for the GIL. Workers still use
-      // this thread's stack, so it must not unwind: it sleeps instead, as Python does since.
-      for (;;) ::pause();
-#else
-    } catch (const py::builtin_exception&) {
-      throw;  // a try needs a catch
-#endif
-    }
+    });
   });
-  {
-    const py::gil_scoped_release release;
+  std::exception_ptr failed;
+  PyThreadState* const state = PyEval_SaveThread();
+  try {
     const FlushSubnormals mode;
     f(interrupt);
+  } catch (...) {
+    failed = std::current_exception();
   }
+  taking_the_gil([&] { PyEval_RestoreThread(state); });
+  if (failed) std::rethrow_exception(failed);
   if (interrupt.stopped()) {
     const py::error_already_set error = *raised;
     raised.reset();

@@ -28,6 +28,7 @@ struct Work {
   Buffer<T> dh;          // (B, H)
   Buffer<T> carry;       // (B, H)
   Buffer<T> dpeephole;   // (B, 3H)
+  Buffer<T> h_prev;      // (chunk, B, H), ragged: the states that the steps of a chunk started from
   Buffer<double> dh_squares;  // (chunk, B, panels)
   Buffer<double> dc_squares;
 };
@@ -36,9 +37,9 @@ template <class T>
 class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
-      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), time_(tape.time),
-        batch_(tape.batch), first_(std::max<Index>(0, tape.time - args.steps)), width_(net.directions * net.hidden),
-        dgates_row_(padded_row(net.traits.dgates * net.hidden, sizeof(T))),
+      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), rows_(tape.rows),
+        time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)),
+        width_(net.directions * net.hidden), dgates_row_(padded_row(net.traits.dgates * net.hidden, sizeof(T))),
         schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
         recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1}, panels_(k_.panel_count(recurrent_shape_)) {}
@@ -72,7 +73,7 @@ class BackwardPass {
   void prepare(Index layer) {
     const auto& kept = tape_.layers[static_cast<std::size_t>(layer)];
     const Index input = net_.input_of(layer);
-    const Index input_size = time_ * batch_ * input;
+    const Index input_size = rows_.total() * input;
     T* dx = args_.dx;
     if (layer > 0) {
       Buffer<T>& buffer = between_[layer % 2];
@@ -80,7 +81,7 @@ class BackwardPass {
       dx = buffer.data();
     }
     if (net_.directions == 2 && !reverse_dx_.data()) {
-      reverse_dx_ = Buffer<T>(time_ * batch_ * std::max(net_.input, width_));
+      reverse_dx_ = Buffer<T>(rows_.total() * std::max(net_.input, width_));
     }
     for (Index d = 0; d < net_.directions; ++d) {
       Work<T>& w = work_.emplace_back();
@@ -104,6 +105,7 @@ class BackwardPass {
       w.dh = Buffer<T>(batch_ * net_.hidden);
       if (net_.traits.has_carry) w.carry = Buffer<T>(batch_ * net_.hidden);
       if (net_.traits.has_peephole) w.dpeephole = Buffer<T>(batch_ * 3 * net_.hidden);
+      if (rows_.ragged()) w.h_prev = Buffer<T>(chunk_ * batch_ * net_.hidden);
       w.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
       if (net_.traits.has_cell_state) w.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
     }
@@ -153,7 +155,7 @@ class BackwardPass {
       start(w.dh.data(), args_.dh ? args_.dh + number * state_size : nullptr, state_size);
       start(w.carry.data(), args_.dc ? args_.dc + number * state_size : nullptr, state_size);
       start(w.dpeephole.data(), nullptr, 3 * state_size);
-      start(w.dx, nullptr, first_ * batch_ * w.input);
+      start(w.dx, nullptr, rows_.base(first_) * w.input);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
     }
     crew.sync();
@@ -170,33 +172,72 @@ class BackwardPass {
         if (split == Split::units) crew.sync();
       }
       if (split != Split::units) crew.sync();
+      if (rows_.ragged()) {
+        align(w, course, low, end - begin, crew);
+        crew.sync();
+      }
       if (!interrupt_.stopped()) {
         add_gradients(w, course, low, end - begin, crew, scratch);
         collect_norms(w, number, low, end - begin, crew);
       }
       crew.sync();
       if (crew.leads()) {
-        const Index last = course.at(begin) - low;
-        const Index slot = batch_ * dgates_row_;
-        std::memcpy(w.dgates.data() + chunk_ * slot, w.dgates.data() + last * slot,
-                    static_cast<std::size_t>(slot) * sizeof(T));
+        const Index last = course.at(begin);
+        std::memcpy(w.dgates.data() + chunk_ * batch_ * dgates_row_,
+                    w.dgates.data() + (rows_.base(last) - rows_.base(low)) * dgates_row_,
+                    static_cast<std::size_t>(rows_.active(last) * dgates_row_) * sizeof(T));
       }
       crew.sync();
       end = begin;
     }
-    if (!interrupt_.stopped()) finish_state(w, number, crew);
+    if (!interrupt_.stopped()) finish_state(w, course, number, crew);
   }
 
   void step(const Work<T>& w, const Course& course, Index s, Index low, bool first_of_chunk, bool first_of_all,
             Split split, const Crew& crew) const {
     if (split == Split::nobody && !crew.leads()) return;
-    const Range rows = split == Split::rows ? crew.share_of(batch_) : Range{0, batch_};
-    const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
     const Index t = course.at(s);
-    const Index dgates_slot = batch_ * dgates_row_;
-    const Index next = first_of_chunk ? chunk_ : course.at(s + 1) - low;
-    const Index h_slot = batch_ * width_;
-    const Index c_slot = batch_ * net_.hidden;
+    const Range mine = split == Split::rows ? crew.share_of(batch_) : Range{0, batch_};
+    const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
+    const auto clipped = [&](Index begin, Index end) {
+      return Range{std::max(mine.begin, begin), std::min(mine.end, end)};
+    };
+    // Rows that the step after this one in the recursion had too, and those that end with this one.
+    const Index later = first_of_all ? 0 : std::min(rows_.active(t), rows_.active(course.at(s + 1)));
+    const Index next = first_of_all     ? 0
+                       : first_of_chunk ? chunk_ * batch_
+                                        : rows_.base(course.at(s + 1)) - rows_.base(low);
+    const T* dgates_next = w.dgates.data() + next * dgates_row_;
+    step_rows(w, course, t, low, clipped(0, later), units, dgates_next);
+    step_rows(w, course, t, low, clipped(later, rows_.active(t)), units, nullptr);
+    // Rows that began with the step before this one in the order of this pass.
+    if (course.reverse && !first_of_all) {
+      leave(w, clipped(rows_.active(t), rows_.active(t - 1)), units, dgates_next);
+    }
+  }
+
+  // dL/d(initial state) of rows, from the gate gradients of their first step.
+  void leave(const Work<T>& w, Range rows, Range units, const T* dgates) const {
+    if (rows.begin >= rows.end) return;
+    Product<T> p{};
+    p.rows = rows.end - rows.begin;
+    p.shape = recurrent_shape_;
+    p.a = dgates + rows.begin * dgates_row_ + net_.traits.recurrent_at * net_.hidden;
+    p.a_row = dgates_row_;
+    p.b = w.packed_hh.data();
+    p.out = w.dh.data() + rows.begin * net_.hidden;
+    p.out_row = net_.hidden;
+    p.panel_begin = units.begin;
+    p.panel_end = units.end;
+    k_.product(p);
+  }
+
+  void step_rows(const Work<T>& w, const Course& course, Index t, Index low, Range rows, Range units,
+                 const T* dgates_next) const {
+    if (rows.begin >= rows.end) return;
+    const Index at = rows_.base(t) - rows_.base(low) + rows.begin;
+    const Index before = rows_.slot(course.slot_before(t)) + rows.begin;
+    const Index after = rows_.slot(course.slot(t)) + rows.begin;
     BackwardStep<T> b{};
     b.rows = rows.end - rows.begin;
     b.hidden = net_.hidden;
@@ -206,39 +247,57 @@ class BackwardPass {
     b.last_first = schedule_.alternates() && t % 2 != 0;
     b.u = w.packed_hh.data();
     b.dgates_row = dgates_row_;
-    b.dgates = w.dgates.data() + (t - low) * dgates_slot + rows.begin * dgates_row_;
-    b.dgates_next = first_of_all ? nullptr : w.dgates.data() + next * dgates_slot + rows.begin * dgates_row_;
+    b.dgates = w.dgates.data() + at * dgates_row_;
+    b.dgates_next = dgates_next ? dgates_next + rows.begin * dgates_row_ : nullptr;
     b.dh = w.dh.data() + rows.begin * net_.hidden;
     b.dy_row = width_;
-    b.dy = w.dy ? w.dy + t * h_slot + rows.begin * width_ : nullptr;
+    b.dy = w.dy ? w.dy + (rows_.base(t) + rows.begin) * width_ : nullptr;
     b.carry = w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr;
-    b.h_prev = w.h + course.slot_before(t) * h_slot + rows.begin * width_;
+    b.h_prev = w.h + before * width_;
     b.h_prev_row = width_;
     if (net_.traits.tape_gates) {
       b.gates_row = tape_.gates_row;
-      b.gates = w.gates + (t * batch_ + rows.begin) * b.gates_row;
+      b.gates = w.gates + (rows_.base(t) + rows.begin) * b.gates_row;
     } else {
       b.gates_row = width_;
-      b.gates = w.h + course.slot(t) * h_slot + rows.begin * width_;
+      b.gates = w.h + after * width_;
     }
     b.peephole = w.parameters.peephole;
     b.dpeephole = w.dpeephole.data() ? w.dpeephole.data() + rows.begin * 3 * net_.hidden : nullptr;
     b.c_row = net_.hidden;
     if (w.c) {
-      b.c_prev = w.c + course.slot_before(t) * c_slot + rows.begin * b.c_row;
-      b.c = w.c + course.slot(t) * c_slot + rows.begin * b.c_row;
+      b.c_prev = w.c + before * b.c_row;
+      b.c = w.c + after * b.c_row;
     }
-    const Index squares = ((t - low) * batch_ + rows.begin) * panels_;
+    const Index squares = at * panels_;
     b.dh_squares = w.dh_squares.data() + squares;
     b.dc_squares = w.dc_squares.data() ? w.dc_squares.data() + squares : nullptr;
     k_.backward[static_cast<int>(net_.traits.cell)](b);
+  }
+
+  // The states that a ragged chunk's steps started from, row by row beside its gate gradients, and zeros in the room.
+  void align(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew) const {
+    const Range mine = crew.share_of(steps);
+    for (Index t = low + mine.begin; t < low + mine.end; ++t) {
+      const Index at = rows_.base(t) - rows_.base(low);
+      const T* from = w.h + rows_.slot(course.slot_before(t)) * width_;
+      for (Index b = 0; b < rows_.active(t); ++b) {
+        std::memcpy(w.h_prev.data() + (at + b) * net_.hidden, from + b * width_,
+                    static_cast<std::size_t>(net_.hidden) * sizeof(T));
+      }
+      const Index rest = at + rows_.active(t);
+      const Index room = rows_.room(t) - rows_.active(t);
+      start(w.h_prev.data() + rest * net_.hidden, nullptr, room * net_.hidden);
+      start(w.dgates.data() + rest * dgates_row_, nullptr, room * dgates_row_);
+    }
   }
 
   // What the chunk [low, low + steps) adds to the parameters, and the gradient of its inputs. Each thread has its own
   // rows of the weight gradients, so every sum has one order.
   void add_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
                      T* scratch) const {
-    const Index rows = steps * batch_;
+    const Index high = low + steps - 1;
+    const Index rows = rows_.base(high) + rows_.active(high) - rows_.base(low);
     const T* dgates = w.dgates.data();
     const T* recurrent = dgates + net_.traits.recurrent_at * net_.hidden;
     const Range all = crew.share_of(columns());
@@ -251,15 +310,15 @@ class BackwardPass {
     p.a = recurrent;
     p.m_begin = all.begin;
     p.m_end = all.end;
-    p.b = w.h + course.slot_before(low) * batch_ * width_;
-    p.b_row = width_;
+    p.b = rows_.ragged() ? w.h_prev.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
+    p.b_row = rows_.ragged() ? net_.hidden : width_;
     p.columns = net_.hidden;
     p.out = w.gradients.weight_hh;
     p.out_row = net_.hidden;
     k_.transposed_product(p);
 
     p.a = dgates;
-    p.b = w.x + low * batch_ * w.input;
+    p.b = w.x + rows_.base(low) * w.input;
     p.b_row = p.columns = p.out_row = w.input;
     for_each_input_part(all, [&](Range part, Index shift) {
       p.m_begin = part.begin;
@@ -283,7 +342,7 @@ class BackwardPass {
     q.a = dgates + mine.begin * dgates_row_;
     q.a_row = dgates_row_;
     q.b = w.packed_ih.data();
-    q.out = w.dx + (low * batch_ + mine.begin) * w.input;
+    q.out = w.dx + (rows_.base(low) + mine.begin) * w.input;
     q.out_row = w.input;
     q.panel_begin = 0;
     q.panel_end = k_.panel_count(q.shape);
@@ -304,12 +363,13 @@ class BackwardPass {
 
   void collect_norms(const Work<T>& w, Index number, Index low, Index steps, const Crew& crew) const {
     const Range mine = crew.share_of(steps);
-    const Index size = batch_ * panels_;
     for (Index t = mine.begin; t < mine.end; ++t) {
+      const Index begin = (rows_.base(low + t) - rows_.base(low)) * panels_;
+      const Index end = begin + rows_.active(low + t) * panels_;
       double dh = 0, dc = 0;
-      for (Index i = 0; i < size; ++i) dh += w.dh_squares.data()[t * size + i];
+      for (Index i = begin; i < end; ++i) dh += w.dh_squares.data()[i];
       if (w.dc_squares.data()) {
-        for (Index i = 0; i < size; ++i) dc += w.dc_squares.data()[t * size + i];
+        for (Index i = begin; i < end; ++i) dc += w.dc_squares.data()[i];
       }
       record_norms(number, low + t, dh, dc);
     }
@@ -321,29 +381,28 @@ class BackwardPass {
   }
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
-  void finish_state(const Work<T>& w, Index number, const Crew& crew) const {
+  void finish_state(const Work<T>& w, const Course& course, Index number, const Crew& crew) const {
     const Range rows = crew.share_of(batch_);
     const Index begin = rows.begin * net_.hidden;
     const Index size = (rows.end - rows.begin) * net_.hidden;
     T* dh0 = args_.dh0 + number * batch_ * net_.hidden + begin;
     T* dc0 = args_.dc0 ? args_.dc0 + number * batch_ * net_.hidden + begin : nullptr;
     const bool arrived = first_ == 0;
-    if (dc0) start(dc0, arrived ? w.carry.data() + begin : nullptr, size);
-    if (!arrived || time_ == 0) {
-      start(dh0, arrived ? w.dh.data() + begin : nullptr, size);
-    } else {
-      Product<T> p{};
-      p.rows = rows.end - rows.begin;
-      p.shape = recurrent_shape_;
-      p.a = w.dgates.data() + (chunk_ * batch_ + rows.begin) * dgates_row_ + net_.traits.recurrent_at * net_.hidden;
-      p.a_row = dgates_row_;
-      p.b = w.packed_hh.data();
-      p.out = dh0;
-      p.out_row = net_.hidden;
-      p.panel_end = panels_;
-      k_.product(p);
-      if (w.carry.data() && !net_.traits.has_cell_state) k_.add(size, w.carry.data() + begin, dh0);
+    // Elements of rows that took a step. Those of no length have arrived in any case.
+    const Index moved = std::max<Index>(0, std::min(rows.end, rows_.active(0)) - rows.begin) * net_.hidden;
+    const auto hand_out = [&](T* to, const T* from) {
+      start(to, arrived ? from : nullptr, moved);
+      start(to + moved, from + moved, size - moved);
+    };
+    if (dc0) hand_out(dc0, w.carry.data() + begin);
+    if (arrived && time_ > 0) {
+      // Forward, all rows began with step 0; in reverse, those are left that began with the last.
+      const Index t = course.reverse ? time_ - 1 : 0;
+      leave(w, {rows.begin, std::min(rows.end, rows_.active(t))}, {0, panels_},
+            w.dgates.data() + chunk_ * batch_ * dgates_row_);
+      if (w.carry.data() && !net_.traits.has_cell_state) k_.add(moved, w.carry.data() + begin, w.dh.data() + begin);
     }
+    hand_out(dh0, w.dh.data() + begin);
     if (w.dpeephole.data() && crew.leads()) {
       k_.add_columns(batch_, 3 * net_.hidden, w.dpeephole.data(), 3 * net_.hidden, w.gradients.peephole);
     }
@@ -356,7 +415,7 @@ class BackwardPass {
     if (net_.directions == 1 && !dropped) return false;
     if (interrupt_.stopped()) return true;
     const Work<T>& w = work(layer, 0);
-    const Range part = crew.share_of(time_ * batch_ * w.input);
+    const Range part = crew.share_of(rows_.total() * w.input);
     const Index size = part.end - part.begin;
     T* dx = w.dx + part.begin;
     if (net_.directions == 2) k_.add(size, work(layer, 1).dx + part.begin, dx);
@@ -371,6 +430,7 @@ class BackwardPass {
   const Tape<T>& tape_;
   Interrupt& interrupt_;
   const Kernels<T>& k_;
+  const Rows& rows_;
   Index time_;
   Index batch_;
   Index first_;  // the earliest step to go back to
@@ -391,8 +451,8 @@ class BackwardPass {
 
 template <class T>
 void backward(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt) {
-  if (tape.batch == 0) {
-    const auto size = static_cast<std::size_t>(net.layers * net.directions * tape.time) * sizeof(double);
+  if (tape.rows.batch() == 0) {
+    const auto size = static_cast<std::size_t>(net.layers * net.directions * tape.rows.time()) * sizeof(double);
     std::memset(args.dh_norm, 0, size);
     if (args.dc_norm) std::memset(args.dc_norm, 0, size);
     return;

@@ -26,9 +26,10 @@ template <class T>
 class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
-      : net_(net), args_(args), tape_(tape), interrupt_(interrupt),
-        k_(args.packed ? args.packed->kernels() : kernels<T>()), schedule_(net, args.time, args.batch, sizeof(T)),
-        chunk_(std::min(args.time, schedule_.projected_steps())), width_(net.directions * net.hidden),
+      : net_(net), args_(args), rows_(args.rows), tape_(tape), interrupt_(interrupt),
+        k_(args.packed ? args.packed->kernels() : kernels<T>()),
+        schedule_(net, args.rows.time(), args.rows.batch(), sizeof(T)),
+        chunk_(std::min(args.rows.time(), schedule_.projected_steps())), width_(net.directions * net.hidden),
         gates_row_(net.traits.tape_gates ? padded_row(net.traits.tape_gates * net.hidden, sizeof(T)) : width_),
         fused_(schedule_.fuses_projection(net, k_.lanes) &&
                (!args.packed || args.packed->at(0).input_shape.gates == net.traits.gates)) {}
@@ -62,19 +63,19 @@ class ForwardPass {
     if (tape_) {
       output = tape_->layers[static_cast<std::size_t>(layer)].h.data();
       if (drops(layer)) {
-        tape_->layers[static_cast<std::size_t>(layer)].dropped = Buffer<T>(args_.time * args_.batch * width_);
+        tape_->layers[static_cast<std::size_t>(layer)].dropped = Buffer<T>(rows_.total() * width_);
       }
     } else if (layer + 1 == net_.layers) {
       output = args_.y;
     } else {
       Buffer<T>& buffer = outputs_[layer % 2];
-      if (!buffer.data()) buffer = Buffer<T>((args_.time + 2) * args_.batch * width_);
+      if (!buffer.data()) buffer = Buffer<T>(rows_.slots() * width_);
       output = buffer.data();
     }
     const T* x = args_.x;
     if (layer > 0) {
       x = tape_ && drops(layer - 1) ? tape_->layers[static_cast<std::size_t>(layer - 1)].dropped.data()
-                                    : previous_output_ + args_.batch * width_;
+                                    : previous_output_ + rows_.batch() * width_;
     }
     for (Index d = 0; d < net_.directions; ++d) {
       if (!args_.packed)
@@ -86,8 +87,8 @@ class ForwardPass {
         w.gates = kept.gates.data();
         w.c = kept.c.data();
       } else {
-        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * args_.batch * gates_row_);
-        if (net_.traits.has_cell_state) w.own_c = Buffer<T>(args_.batch * net_.hidden);
+        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * rows_.batch() * gates_row_);
+        if (net_.traits.has_cell_state) w.own_c = Buffer<T>(rows_.batch() * net_.hidden);
         w.gates = w.own_gates.data();
         w.c = w.own_c.data();
       }
@@ -95,9 +96,9 @@ class ForwardPass {
     previous_output_ = output;
   }
 
-  // States in and out: rows of (L * D, B, H) against rows of a time slot.
-  void copy_state(const T* from, Index from_row, T* to, Index to_row) const {
-    for (Index b = 0; b < args_.batch; ++b) {
+  // Rows `rows` of states that are hidden wide, from or to rows `row` apart; null: zeros.
+  void copy_state(Range rows, const T* from, Index from_row, T* to, Index to_row) const {
+    for (Index b = rows.begin; b < rows.end; ++b) {
       T* row = to + b * to_row;
       if (from) {
         std::memcpy(row, from + b * from_row, static_cast<std::size_t>(net_.hidden) * sizeof(T));
@@ -107,77 +108,120 @@ class ForwardPass {
     }
   }
 
+  // Calls visit(rows, slot) for the rows whose recursion starts (or else ends) with the state in that slot.
+  template <class Visit>
+  void for_each_end(const Course& course, bool starts, Visit visit) const {
+    if (course.reverse != starts) {  // all at the front of the sequence
+      visit(Range{0, course.reverse ? rows_.active(0) : rows_.batch()}, course.reverse ? Index{1} : Index{0});
+      return;
+    }
+    for (Index t = rows_.time() - 1; t >= 0; --t) {
+      const Range rows{rows_.active(t + 1), rows_.active(t)};
+      if (rows.begin < rows.end) visit(rows, starts ? t + 2 : t + 1);
+    }
+  }
+
+  // Rows without a single step keep the state that they came with.
+  Range idle() const { return {rows_.active(0), rows_.batch()}; }
+
   void run_direction(Index layer, Index d, const Crew& crew, bool polls) {
     const Index number = layer * net_.directions + d;
     Work<T>& w = work_[static_cast<std::size_t>(number)];
-    const Course course{args_.time, d == 1};
-    const Index state_size = args_.batch * net_.hidden;
-    const Index slot = args_.batch * width_;
-    const Index c_slot = tape_ ? state_size : 0;  // without a tape c is updated in place
+    const Course course{rows_.time(), d == 1};
+    const Index state = number * rows_.batch() * net_.hidden;
+    const T* h0 = args_.h0 ? args_.h0 + state : nullptr;
+    const T* c0 = args_.c0 ? args_.c0 + state : nullptr;
     if (!args_.packed) {
       own_[static_cast<std::size_t>(number)].pack(direction_parameters(net_, args_.parameters, layer, d), crew.index,
                                                   crew.size);
     }
     if (crew.leads()) {
-      const Index at = number * state_size;
-      copy_state(args_.h0 ? args_.h0 + at : nullptr, net_.hidden, w.h + course.first_slot() * slot, width_);
-      if (w.c) {
-        copy_state(args_.c0 ? args_.c0 + at : nullptr, net_.hidden, w.c + course.first_slot() * c_slot, net_.hidden);
-      }
+      if (rows_.ragged()) clear_room(w.h);
+      for_each_end(course, true, [&](Range rows, Index slot) {
+        copy_state(rows, h0, net_.hidden, w.h + rows_.slot(slot) * width_, width_);
+        if (w.c && tape_) copy_state(rows, c0, net_.hidden, w.c + rows_.slot(slot) * net_.hidden, net_.hidden);
+      });
+      if (w.c && !tape_) copy_state({0, rows_.batch()}, c0, net_.hidden, w.c, net_.hidden);  // updated in place
     }
     crew.sync();
 
     const Index panels = k_.panel_count(w.packed->recurrent_shape);
     const Split split = schedule_.split(crew, panels);
-    for (Index begin = 0; begin < args_.time; begin += chunk_) {
-      const Index end = std::min(begin + chunk_, args_.time);
+    for (Index begin = 0; begin < rows_.time(); begin += chunk_) {
+      const Index end = std::min(begin + chunk_, rows_.time());
       if (polls) interrupt_.poll();
       const Index low = std::min(course.at(begin), course.at(end - 1));
       const Index gates_origin = tape_ ? 0 : low;  // the time step that w.gates starts with
       if (!fused_) {
-        if (!interrupt_.stopped()) project(w, low, end - begin, gates_origin, crew);
+        if (!interrupt_.stopped()) project(w, course, low, end - begin, gates_origin, crew);
         crew.sync();
       }
       for (Index s = begin; s < end; ++s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
-        if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, c_slot, split, crew, panels);
+        if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, split, crew, panels);
         if (split == Split::units) crew.sync();
       }
       if (!tape_ || split == Split::nobody) crew.sync();
     }
     crew.sync();
     if (crew.leads()) {
-      const Index last = args_.time > 0 ? course.slot(course.at(args_.time - 1)) : course.first_slot();
-      copy_state(w.h + last * slot, width_, args_.h + number * state_size, net_.hidden);
-      if (w.c) copy_state(w.c + last * c_slot, net_.hidden, args_.c + number * state_size, net_.hidden);
+      T* h = args_.h + state;
+      copy_state(idle(), h0, net_.hidden, h, net_.hidden);
+      for_each_end(course, false, [&](Range rows, Index slot) {
+        copy_state(rows, w.h + rows_.slot(slot) * width_, width_, h, net_.hidden);
+        if (w.c && tape_)
+          copy_state(rows, w.c + rows_.slot(slot) * net_.hidden, net_.hidden, args_.c + state, net_.hidden);
+      });
+      if (w.c && tape_) copy_state(idle(), c0, net_.hidden, args_.c + state, net_.hidden);
+      if (w.c && !tape_) copy_state({0, rows_.batch()}, w.c, net_.hidden, args_.c + state, net_.hidden);
     }
   }
 
-  void project(const Work<T>& w, Index low, Index steps, Index origin, const Crew& crew) const {
-    const Range rows = crew.share_of(steps * args_.batch);
-    const Index first = low * args_.batch + rows.begin;
+  // What is room only takes part in large products, with factors of zero: it must not hold a NaN.
+  void clear_room(T* h) const {
+    for (Index t = 0; t < rows_.time(); ++t) {
+      copy_state({rows_.active(t), rows_.room(t)}, nullptr, 0, h + rows_.slot(t + 1) * width_, width_);
+    }
+  }
+
+  // The steps [low, low + steps) in one product, room and all; but one by one where they are projected into h, and
+  // the room holds states that the reverse direction starts from.
+  void project(const Work<T>& w, const Course& course, Index low, Index steps, Index origin, const Crew& crew) const {
+    const bool apart = rows_.ragged() && course.reverse && !net_.traits.tape_gates;
+    const Index each = apart ? 1 : steps;
+    for (Index t = low; t < low + steps; t += each) {
+      const Index high = t + each - 1;
+      const Range rows = crew.share_of(rows_.base(high) + rows_.active(high) - rows_.base(t));
+      project_rows(w, {rows_.base(t) + rows.begin, rows_.base(t) + rows.end}, rows_.base(origin));
+    }
+  }
+
+  void project_rows(const Work<T>& w, Range rows, Index origin) const {
     Product<T> p{};
     p.rows = rows.end - rows.begin;
     p.shape = w.packed->input_shape;
     p.a_row = p.shape.depth;
-    p.a = w.x + first * p.a_row;
+    p.a = w.x + rows.begin * p.a_row;
     p.b = w.packed->weight_ih.data();
     p.init = w.packed->bias.data();
     p.init_row = 0;
     p.out_row = gates_row_;
-    p.out = net_.traits.tape_gates ? w.gates + (first - origin * args_.batch) * p.out_row
-                                   : w.h + (first + args_.batch) * width_;
+    p.out = net_.traits.tape_gates ? w.gates + (rows.begin - origin) * p.out_row
+                                   : w.h + (rows.begin + rows_.batch()) * width_;
     p.panel_begin = 0;
     p.panel_end = k_.panel_count(w.packed->input_shape);
     k_.product(p);
   }
 
-  void step(const Work<T>& w, const Course& course, Index t, Index origin, Index c_slot, Split split, const Crew& crew,
+  void step(const Work<T>& w, const Course& course, Index t, Index origin, Split split, const Crew& crew,
             Index panels) const {
     if (split == Split::nobody && !crew.leads()) return;
-    const Range rows = split == Split::rows ? crew.share_of(args_.batch) : Range{0, args_.batch};
+    const Range mine = split == Split::rows ? crew.share_of(rows_.batch()) : Range{0, rows_.batch()};
+    const Range rows{mine.begin, std::min(mine.end, rows_.active(t))};
+    if (rows.begin >= rows.end) return;
     const Range units = split == Split::units ? crew.share_of(panels) : Range{0, panels};
-    const Index slot = args_.batch * width_;
+    const Index before = rows_.slot(course.slot_before(t)) + rows.begin;
+    const Index after = rows_.slot(course.slot(t)) + rows.begin;
     ForwardStep<T> s{};
     s.rows = rows.end - rows.begin;
     s.hidden = net_.hidden;
@@ -186,23 +230,23 @@ class ForwardPass {
     s.last_first = schedule_.alternates() && t % 2 != 0;
     if (fused_) {
       s.input = s.x_row = w.packed->input_shape.depth;
-      s.x = w.x + (t * args_.batch + rows.begin) * s.x_row;
+      s.x = w.x + (rows_.base(t) + rows.begin) * s.x_row;
       s.w = w.packed->weight_ih.data();
       s.bias = w.packed->bias.data();
     }
     s.u = w.packed->weight_hh.data();
-    s.h_prev = w.h + course.slot_before(t) * slot + rows.begin * width_;
+    s.h_prev = w.h + before * width_;
     s.h_prev_row = width_;
-    s.h = w.h + course.slot(t) * slot + rows.begin * width_;
+    s.h = w.h + after * width_;
     s.h_row = width_;
     s.gates_row = gates_row_;
-    s.gates = net_.traits.tape_gates ? w.gates + ((t - origin) * args_.batch + rows.begin) * s.gates_row : s.h;
+    s.gates = net_.traits.tape_gates ? w.gates + (rows_.base(t) - rows_.base(origin) + rows.begin) * s.gates_row : s.h;
     s.hidden_bias = w.packed->hidden_bias.data();
     s.peephole = w.packed->peephole.data();
     s.c_row = net_.hidden;
     if (w.c) {
-      s.c_prev = w.c + course.slot_before(t) * c_slot + rows.begin * s.c_row;
-      s.c = w.c + course.slot(t) * c_slot + rows.begin * s.c_row;
+      s.c_prev = w.c + (tape_ ? before : rows.begin) * s.c_row;
+      s.c = w.c + (tape_ ? after : rows.begin) * s.c_row;
     }
     s.keep = tape_ != nullptr;
     k_.forward[static_cast<int>(net_.traits.cell)](s);
@@ -210,13 +254,14 @@ class ForwardPass {
 
   void drop(Index layer, const Crew& crew) const {
     const auto& kept = tape_->layers[static_cast<std::size_t>(layer)];
-    const Range part = crew.share_of(args_.time * args_.batch * width_);
+    const Range part = crew.share_of(rows_.total() * width_);
     k_.dropout(part.end - part.begin, part.begin, tape_->dropout_key + static_cast<std::uint64_t>(layer),
-               tape_->dropout, kept.h.data() + args_.batch * width_ + part.begin, kept.dropped.data() + part.begin);
+               tape_->dropout, kept.h.data() + rows_.batch() * width_ + part.begin, kept.dropped.data() + part.begin);
   }
 
   const Recurrent& net_;
   const ForwardArgs<T>& args_;
+  const Rows& rows_;
   Tape<T>* tape_;
   Interrupt& interrupt_;
   const Kernels<T>& k_;
@@ -235,13 +280,13 @@ class ForwardPass {
 
 template <class T>
 void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt) {
-  if (args.batch > 0) ForwardPass<T>(net, args, nullptr, interrupt).run();
+  if (args.rows.batch() > 0) ForwardPass<T>(net, args, nullptr, interrupt).run();
 }
 
 template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt) {
   tape.x = args.x;
-  if (args.batch > 0) ForwardPass<T>(net, args, &tape, interrupt).run();
+  if (args.rows.batch() > 0) ForwardPass<T>(net, args, &tape, interrupt).run();
 }
 
 template void infer(const Recurrent&, const ForwardArgs<float>&, Interrupt&);

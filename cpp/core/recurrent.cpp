@@ -82,9 +82,9 @@ DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index
 }
 
 template <class T>
-Tape<T>::Tape(const Recurrent& net, Index steps, Index rows)
-    : time(steps), batch(rows), gates_row(padded_row(net.traits.tape_gates * net.hidden, sizeof(T))) {
-  const Index slots = product_of(sum_of(time, 2), batch);
+Tape<T>::Tape(const Recurrent& net, Rows which)
+    : rows(std::move(which)), gates_row(padded_row(net.traits.tape_gates * net.hidden, sizeof(T))) {
+  const Index slots = rows.ragged() ? rows.slots() : product_of(sum_of(rows.time(), 2), rows.batch());
   const Index width = product_of(net.directions, net.hidden);
   // The widest array of the tape, and its bytes, must fit before any is allocated.
   product_of(product_of(slots, product_of(8, width)), static_cast<Index>(sizeof(T)));
@@ -93,7 +93,7 @@ Tape<T>::Tape(const Recurrent& net, Index steps, Index rows)
     layer.h = Buffer<T>(slots * width);
     for (Index d = 0; d < net.directions; ++d) {
       Direction& direction = layer.directions.emplace_back();
-      if (net.traits.tape_gates) direction.gates = Buffer<T>(time * batch * gates_row);
+      if (net.traits.tape_gates) direction.gates = Buffer<T>(rows.total() * gates_row);
       if (net.traits.has_cell_state) direction.c = Buffer<T>(slots * net.hidden);
     }
   }

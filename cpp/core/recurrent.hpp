@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/cells.hpp"
+#include "core/rows.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/workspace.hpp"
 
@@ -56,14 +57,16 @@ inline Index padded_row(Index width, std::size_t element) {
   return lines < 8 ? width : (lines | 1) * line;
 }
 
+// (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
+
 // What a forward pass keeps. Time slots of h and c run one further on both sides, so that "the step before" is a
 // constant distance away in both directions and the initial state needs no special case.
 template <class T>
 struct Tape {
-  Tape(const Recurrent& net, Index time, Index batch);
+  Tape(const Recurrent& net, Rows rows);
 
   struct Direction {
-    Buffer<T> gates;  // (T, B, tape_gates * H), activated, rows gates_row apart
+    Buffer<T> gates;  // (T, B, tape_gates * H), activated, gates_row apart
     Buffer<T> c;      // (T + 2, B, H)
   };
   struct Layer {
@@ -72,8 +75,7 @@ struct Tape {
     std::vector<Direction> directions;
   };
 
-  Index time;
-  Index batch;
+  Rows rows;
   Index gates_row;
   const T* x = nullptr;  // (T, B, I), owned by the caller
   double dropout = 0;
@@ -94,8 +96,7 @@ struct ForwardArgs {
   T* y;   // (T + 2, B, D * H): step t at slot t + 1, the outer slots are scratch; not used when a tape is kept
   T* h;   // (L * D, B, H)
   T* c;   // or null
-  Index time;
-  Index batch;
+  Rows rows{0, 0};
 };
 
 // Keeps nothing.

@@ -34,15 +34,14 @@ Result train(const Recurrent& net, Index time, Index batch) {
   const auto dy = noise(time * batch * width, 3);
   std::vector<float> h(static_cast<std::size_t>(states)), c(h), dh0(h), dc0(h);
   std::vector<double> norms(static_cast<std::size_t>(net.layers * net.directions * time)), cell_norms(norms);
-  Tape<float> tape(net, time, batch);
+  Tape<float> tape(net, {time, batch});
   Interrupt interrupt;
   ForwardArgs<float> f{};
   f.parameters = parameters.data();
   f.x = x.data();
   f.h = h.data();
   f.c = net.traits.has_cell_state ? c.data() : nullptr;
-  f.time = time;
-  f.batch = batch;
+  f.rows = {time, batch};
   forward(net, f, tape, interrupt);
 
   Result result;

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "lstm_peephole", "gru"]
 
 class Recurrent:
@@ -31,9 +32,19 @@ class Recurrent:
     @property
     def parameter_count(self) -> int: ...
     def infer(
-        self, parameters: Floats, x: Floats, h0: Floats | None, c0: Floats | None
+        self,
+        parameters: Floats,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None = None,
+        batch: int = 0,
     ) -> tuple[Floats, Floats, Floats | None]:
-        """x (T, B, I) -> y (T, B, D*H), h (L*D, B, H), c (L*D, B, H) or None. Keeps nothing."""
+        """
+        x (T, B, I) -> y (T, B, D*H), h (L*D, B, H), c (L*D, B, H) or None. Keeps nothing.
+
+        `active`: rows at each step, of `batch`; x is then (rows over time, I), and y likewise.
+        """
     def forward(
         self,
         parameters: Floats,
@@ -42,6 +53,8 @@ class Recurrent:
         c0: Floats | None,
         dropout: float,
         dropout_key: int,
+        active: Counts | None = None,
+        batch: int = 0,
     ) -> tuple[Floats, Floats, Floats | None, Tape]:
         """As infer, keeping the tape. `y` is a read-only view into it."""
     def backward(
@@ -64,7 +77,14 @@ class Recurrent:
 class Snapshot:
     """The weights as they were, packed."""
 
-    def infer(self, x: Floats, h0: Floats | None, c0: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+    def infer(
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None = None,
+        batch: int = 0,
+    ) -> tuple[Floats, Floats, Floats | None]:
         """As `Recurrent.infer`."""
 
 class Stream:

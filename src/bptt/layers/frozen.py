@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy.typing as npt
 
 from bptt.arrays import Floats
+from bptt.layers.ragged import Counts
 
 if TYPE_CHECKING:
     from bptt.layers.recurrent import Recurrent, State
@@ -16,7 +17,7 @@ class FrozenCore(Protocol):
     """What a backend's `_freeze` gives."""
 
     def infer(
-        self, x: Floats, h0: Floats | None, c0: Floats | None
+        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int, /
     ) -> tuple[Floats, Floats, Floats | None]: ...
 
 
@@ -33,7 +34,9 @@ class Frozen:
         self._layer = layer
         self._core = core
 
-    def __call__(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State]:
+    def __call__(
+        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+    ) -> tuple[Floats, State]:
         """
         As calling the layer.
 
@@ -43,6 +46,8 @@ class Frozen:
             (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
         state : array-like, or for LSTM a pair (h, c) of them, optional
             (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros.
+        lengths : array-like of int, optional
+            (B,): valid steps of each row. Default: all.
 
         Returns
         -------
@@ -56,7 +61,7 @@ class Frozen:
         TypeError, ValueError
             As the layer's own call.
         """
-        return self._layer._through(self._core.infer, x, state)
+        return self._layer._through(self._core.infer, x, state, lengths)
 
     def __repr__(self) -> str:
         return f"Frozen({self._layer!r})"

@@ -16,11 +16,14 @@ from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
 from bptt.layers.frozen import Frozen, FrozenCore
 from bptt.layers.layout import Layout
 from bptt.layers.module import Init, Module, Table, check_count
+from bptt.layers.ragged import Counts, Ragged, read_lengths
 from bptt.layers.stream import Stream, StreamCore
 from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
 
 State: TypeAlias = Floats | tuple[Floats, Floats]
-Infer: TypeAlias = Callable[[Floats, Floats | None, Floats | None], tuple[Floats, Floats, Floats | None]]
+Infer: TypeAlias = Callable[
+    [Floats, Floats | None, Floats | None, Counts | None, int], tuple[Floats, Floats, Floats | None]
+]
 
 MAX_LAYERS = 10_000
 """Far above any use; keeps a slip or a hostile file from asking for tables without end."""
@@ -31,7 +34,8 @@ class Recurrent(Module):
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
     A backend is five methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
-    the layer's dtype, time first, `_freeze` and `_stream`. Those here call the compiled core.
+    the layer's dtype, time first, `_freeze` and `_stream`. Those here call the compiled core. Rows of unequal
+    length come and go as `Ragged` lays them out, (rows over time, N), with `active` and `batch` to tell them.
     """
 
     backend: ClassVar[str] = "native"
@@ -72,7 +76,9 @@ class Recurrent(Module):
 
     # The protocol
 
-    def __call__(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State]:
+    def __call__(
+        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+    ) -> tuple[Floats, State]:
         """
         Inference: keeps nothing, drops nothing out.
 
@@ -83,46 +89,63 @@ class Recurrent(Module):
         state : array-like, or for LSTM a pair (h, c) of them, optional
             (L*D, B, H), unbatched (L*D, H), entry `layer * directions + direction`. Default, and None in a
             pair: zeros.
+        lengths : array-like of int, optional
+            (B,), each in 0..T, in any order: how many steps of each row are valid. The others are not looked
+            at, and cost nothing. Default: all.
 
         Returns
         -------
         y : ndarray
-            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction.
+            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction;
+            0 past a row's end.
         state : ndarray, or for LSTM a pair (h, c) of them
-            In the layout of the argument: after the last step (reverse direction: after step 0).
+            In the layout of the argument: after the last valid step (reverse direction, which starts there:
+            after step 0). A row of length 0 keeps the state it came with.
 
         Raises
         ------
         TypeError
-            Arrays that are not of real numbers; a state of the wrong kind.
+            Arrays that are not of real numbers; a state of the wrong kind; lengths that are not integers.
         ValueError
-            Wrong rank or size; a finite value too large for the layer's dtype.
+            Wrong rank or size; a finite value too large for the layer's dtype; lengths out of range.
         """
-        return self._through(self._infer, x, state)
+        return self._through(self._infer, x, state, lengths)
 
-    def _through(self, infer: Infer, x: npt.ArrayLike, state: Any) -> tuple[Floats, State]:
+    def _through(
+        self, infer: Infer, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None
+    ) -> tuple[Floats, State]:
         """A backend's inference, or a snapshot's, with the user's layouts around it."""
-        canonical, h0, c0, layout = self._canonical(x, state)
-        y, h, c = infer(canonical, h0, c0)
-        return layout.sequence_out(y), _user_state(h, c, layout)
+        canonical, h0, c0, layout, ragged = self._canonical(x, state, lengths)
+        y, h, c = infer(canonical, h0, c0, *_rows(ragged))
+        return layout.sequence_out(_over_time(y, ragged)), _user_state(h, c, layout, ragged)
 
-    def forward(self, x: npt.ArrayLike, state: Any = None) -> tuple[Floats, State, RecurrentTape]:
+    def forward(
+        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+    ) -> tuple[Floats, State, RecurrentTape]:
         """
         As calling the layer, with dropout between layers, and keeping a tape for `backward`.
 
         Returns
         -------
         y, state
-            As above; y is a read-only view into the tape.
+            As above; y is a read-only view into the tape, or with `lengths` a read-only copy.
         tape : RecurrentTape
             What backward needs, open to view.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As calling the layer.
         """
-        canonical, h0, c0, layout = self._canonical(x, state)
+        canonical, h0, c0, layout, ragged = self._canonical(x, state, lengths)
         key = 0
         if self.dropout and self.num_layers > 1:
             key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
-        y, h, c, core_tape = self._forward(canonical, h0, c0, key)
-        return layout.sequence_out(y), _user_state(h, c, layout), RecurrentTape(self, core_tape, layout)
+        y, h, c, core_tape = self._forward(canonical, h0, c0, key, *_rows(ragged))
+        y = _over_time(y, ragged)
+        y.flags.writeable = False
+        tape = RecurrentTape(self, core_tape, layout, ragged)
+        return layout.sequence_out(y), _user_state(h, c, layout, ragged), tape
 
     def backward(
         self,
@@ -152,7 +175,7 @@ class Recurrent(Module):
         Returns
         -------
         dx : ndarray or None
-            In the layout of x.
+            In the layout of x; 0 past a row's end.
         dstate : ndarray, or for LSTM a pair (dh0, dc0) of them
             Errors of the initial state.
 
@@ -173,11 +196,14 @@ class Recurrent(Module):
             array = as_real(dy, "dy")
             check_shape(array, "dy", layout.sequence_shape(T, B, self.num_directions * self.hidden_size))
             dy = to_floats(layout.sequence_in(array), "dy", self.dtype)
-        dh, dc = self._canonical_state(dstate, "dstate", B, layout)
+            if own.ragged:
+                dy = own.ragged.gather(dy)
+        dh, dc = self._canonical_state(dstate, "dstate", B, layout, own.ragged)
         if steps is not None:
             steps = min(integer(steps, "steps", 0), T)
         dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx)
-        return None if dx is None else layout.sequence_out(dx), _user_state(dh0, dc0, layout)
+        state = _user_state(dh0, dc0, layout, own.ragged)
+        return None if dx is None else layout.sequence_out(_over_time(dx, own.ragged)), state
 
     def stream(self, batch_size: int = 1) -> Stream:
         """
@@ -226,13 +252,21 @@ class Recurrent(Module):
 
     # The native backend
 
-    def _infer(self, x: Floats, h0: Floats | None, c0: Floats | None) -> tuple[Floats, Floats, Floats | None]:
-        return self._stack.infer(self.flat_parameters, x, h0, c0)
+    def _infer(
+        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int
+    ) -> tuple[Floats, Floats, Floats | None]:
+        return self._stack.infer(self.flat_parameters, x, h0, c0, active, batch)
 
     def _forward(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, dropout_key: int
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        dropout_key: int,
+        active: Counts | None,
+        batch: int,
     ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
-        return self._stack.forward(self.flat_parameters, x, h0, c0, self.dropout, dropout_key)
+        return self._stack.forward(self.flat_parameters, x, h0, c0, self.dropout, dropout_key, active, batch)
 
     def _backward(
         self,
@@ -279,8 +313,10 @@ class Recurrent(Module):
 
     # Arguments
 
-    def _canonical(self, x: npt.ArrayLike, state: Any) -> tuple[Floats, Floats | None, Floats | None, Layout]:
-        """x (T, B, I), h0 and c0 (L*D, B, H) or None, and the layout that they came in."""
+    def _canonical(
+        self, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None
+    ) -> tuple[Floats, Floats | None, Floats | None, Layout, Ragged | None]:
+        """x (T, B, I), h0 and c0 (L*D, B, H) or None, the layout that they came in, and ragged rows."""
         array = as_real(x, "x")
         if array.ndim not in (2, 3) or array.shape[-1] != self.input_size:
             batched = "(B, T, I)" if self.batch_first else "(T, B, I)"
@@ -289,10 +325,31 @@ class Recurrent(Module):
                 f"got {array.shape}. Fix: pass 2 or 3 axes, the last of them {self.input_size} wide."
             )
         layout = Layout(self.batch_first, unbatched=array.ndim == 2)
-        canonical = to_floats(layout.sequence_in(array), "x", self.dtype)
-        return canonical, *self._canonical_state(state, "state", canonical.shape[1], layout), layout
+        array = layout.sequence_in(array)
+        ragged = None
+        if lengths is None:
+            canonical = to_floats(array, "x", self.dtype)
+        else:
+            if layout.unbatched:
+                raise ValueError(
+                    f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
+                )
+            ragged = Ragged(read_lengths(lengths, *array.shape[:2]), len(array))
+            canonical = to_floats(ragged.gather(array), "x", self.dtype)
+        return (
+            canonical,
+            *self._canonical_state(state, "state", array.shape[1], layout, ragged),
+            layout,
+            ragged,
+        )
 
     def _canonical_state(
+        self, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
+    ) -> tuple[Floats | None, Floats | None]:
+        h, c = self._read_state(state, name, B, layout)
+        return (h, c) if ragged is None else (ragged.state_in(h), ragged.state_in(c))
+
+    def _read_state(
         self, state: Any, name: str, B: int, layout: Layout
     ) -> tuple[Floats | None, Floats | None]:
         if state is None:
@@ -314,5 +371,15 @@ class Recurrent(Module):
         return h, c
 
 
-def _user_state(h: Floats, c: Floats | None, layout: Layout) -> State:
+def _user_state(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:
+    if ragged is not None:
+        h, c = ragged.state_out(h), None if c is None else ragged.state_out(c)
     return layout.state_out(h) if c is None else (layout.state_out(h), layout.state_out(c))
+
+
+def _over_time(array: Floats, ragged: Ragged | None) -> Floats:
+    return array if ragged is None else ragged.scatter(array)
+
+
+def _rows(ragged: Ragged | None) -> tuple[Counts | None, int]:
+    return (None, 0) if ragged is None else (ragged.active, ragged.shape[1])

@@ -95,6 +95,11 @@ class Sequential(Module):
             What the last layer returns.
         state : tuple
             One entry per layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A state that has not one entry per layer; what a layer refuses, with the layer's place in front.
         """
         states = []
         for index, (layer, layer_state) in enumerate(
@@ -106,7 +111,7 @@ class Sequential(Module):
         return x, tuple(states)
 
     def forward(self, x: Any, state: Any = None) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
-        """As calling the model, with dropout, and keeping a tape for `backward`: (y, state, tape)."""
+        """As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape)."""
         states, tapes = [], []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.layers.layout import Layout
+from bptt.layers.ragged import Ragged
 
 if TYPE_CHECKING:
     from bptt.layers.module import Module
@@ -65,25 +66,27 @@ class RecurrentTape(Tape):
     """
     Tape of an RNN, LSTM or GRU, open to view.
 
-    The views are read-only and always time first and batched, (T, B, ...), whatever layout the input had;
+    The views are read-only and always time first and batched, (T, B, ...), whatever layout the input had (of
+    a ragged batch they are copies, 0 past a row's end);
     entry `layer * directions + direction` belongs to that layer and direction.
     """
 
     owner: Recurrent
     core: CoreTape
     layout: Layout
+    ragged: Ragged | None = None
 
     @property
     def h(self) -> tuple[npt.NDArray[Any], ...]:
         """Hidden states after every step: one (T, B, H) view per layer and direction."""
-        return tuple(self.core.h(*index) for index in self._indices())
+        return tuple(self._seen(self.core.h(*index)) for index in self._indices())
 
     @property
     def c(self) -> tuple[npt.NDArray[Any], ...] | None:
         """Cell states after every step: one (T, B, H) view per layer and direction; None unless LSTM."""
         if not self.owner.has_cell_state:
             return None
-        return tuple(self.core.c(*index) for index in self._indices())
+        return tuple(self._seen(self.core.c(*index)) for index in self._indices())
 
     @property
     def gates(self) -> tuple[npt.NDArray[Any], ...]:
@@ -92,7 +95,7 @@ class RecurrentTape(Tape):
 
         LSTM: i, f, g, o. GRU: r, z, n and W_hn h + b_hn. RNN: h itself.
         """
-        return tuple(self.core.gates(*index) for index in self._indices())
+        return tuple(self._seen(self.core.gates(*index)) for index in self._indices())
 
     @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None:
@@ -107,6 +110,13 @@ class RecurrentTape(Tape):
     def dc_norm(self) -> npt.NDArray[np.float64] | None:
         """As `dh_norm`, of dL/dc_t; None unless LSTM."""
         return self.core.dc_norm
+
+    def _seen(self, view: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self.ragged is None:
+            return view
+        array = self.ragged.scatter(view)
+        array.flags.writeable = False
+        return array
 
     def _indices(self) -> list[tuple[int, int]]:
         owner = self.owner

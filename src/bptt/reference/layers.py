@@ -15,9 +15,10 @@ import numpy as np
 from bptt.arrays import Floats
 from bptt.layers.gru import GRU as NativeGRU
 from bptt.layers.lstm import LSTM as NativeLSTM
+from bptt.layers.ragged import Counts
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN as NativeRNN
-from bptt.reference import stack
+from bptt.reference import ragged, stack
 from bptt.reference.common import Array, State, Weights
 
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole")
@@ -37,7 +38,7 @@ class StepByStep:
         self.output[...] = self.run(self.input[np.newaxis])[0]
 
     def run(self, x: Floats) -> Floats:
-        y, self.h[...], c = self.layer._infer(x, self.h, self.c)
+        y, self.h[...], c = self.layer._infer(x, self.h, self.c, None, 0)
         if self.c is not None and c is not None:
             self.c[...] = c
         return y
@@ -70,14 +71,22 @@ class NumPyBackend(Recurrent):
     def __init__(self, *args: Any, dtype: Any = "float64", **options: Any) -> None:
         super().__init__(*args, dtype=dtype, **options)
 
-    def _infer(self, x: Floats, h0: Floats | None, c0: Floats | None) -> tuple[Floats, Floats, Floats | None]:
-        y, state, _ = self._run(x, h0, c0, dropout=0.0, dropout_key=0)
+    def _infer(
+        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int
+    ) -> tuple[Floats, Floats, Floats | None]:
+        y, state, _ = self._run(x, h0, c0, active, batch, dropout=0.0, dropout_key=0)
         return self._rounded(y, state)
 
     def _forward(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, dropout_key: int
-    ) -> tuple[Floats, Floats, Floats | None, stack.StackTape]:
-        y, state, tape = self._run(x, h0, c0, dropout=self.dropout, dropout_key=dropout_key)
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        dropout_key: int,
+        active: Counts | None,
+        batch: int,
+    ) -> tuple[Floats, Floats, Floats | None, stack.StackTape | ragged.RaggedTape]:
+        y, state, tape = self._run(x, h0, c0, active, batch, dropout=self.dropout, dropout_key=dropout_key)
         rounded, h, c = self._rounded(y, state)
         rounded.flags.writeable = False  # as the native layer's, which is a view into the tape
         return rounded, h, c, tape
@@ -91,18 +100,12 @@ class NumPyBackend(Recurrent):
         steps: int | None,
         need_dx: bool,
     ) -> tuple[Floats | None, Floats, Floats | None]:
-        tape: stack.StackTape = core_tape
-        T, B = tape.shape
-        if dy is None:
-            dy = np.zeros((T, B, self.num_directions * self.hidden_size))
-        dx, dstate, gradients = stack.backward(
-            stack.CELLS[self.cell],
-            self._weights(),
-            tape,
-            dy.astype(np.float64),
-            self._state(dh, dc, B),
-            steps,
-        )
+        tape: stack.StackTape | ragged.RaggedTape = core_tape
+        B = tape.shape[1]
+        dy_wide = np.zeros(tape.y_shape) if dy is None else dy.astype(np.float64)
+        cell, weights, dstate_in = stack.CELLS[self.cell], self._weights(), self._state(dh, dc, B)
+        invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
+        dx, dstate, gradients = invert(cell, weights, tape, dy_wide, dstate_in, steps)  # type: ignore[arg-type]
         for layer, directions in enumerate(gradients):
             for direction, gradient in enumerate(directions):
                 for name, value in gradient.weights.items():
@@ -117,16 +120,24 @@ class NumPyBackend(Recurrent):
         return StepByStep(copy.deepcopy(self), batch_size)
 
     def _run(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, *, dropout: float, dropout_key: int
-    ) -> tuple[Array, State, stack.StackTape]:
-        return stack.forward(
-            stack.CELLS[self.cell],
-            self._weights(),
-            x.astype(np.float64),
-            self._state(h0, c0, x.shape[1]),
-            dropout=dropout,
-            dropout_key=dropout_key,
-        )
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None,
+        batch: int,
+        *,
+        dropout: float,
+        dropout_key: int,
+    ) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
+        masks = []
+        if dropout > 0.0:
+            shape = (*x.shape[:-1], self.num_directions * self.hidden_size)
+            masks = [stack.dropout_mask(shape, dropout, dropout_key + k) for k in range(self.num_layers - 1)]
+        cell, weights, wide = stack.CELLS[self.cell], self._weights(), x.astype(np.float64)
+        if active is None:
+            return stack.forward(cell, weights, wide, self._state(h0, c0, x.shape[1]), masks)
+        return ragged.forward(cell, weights, wide, self._state(h0, c0, batch), active, masks)
 
     def _weights(self) -> list[list[Weights]]:
         """The parameters in float64, `[layer][direction]`."""

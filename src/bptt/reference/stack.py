@@ -59,6 +59,12 @@ class StackTape:
         T, B, _ = self.tapes[0][0].x.shape
         return T, B
 
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """(T, B, D * H)."""
+        tapes = self.tapes[-1]
+        return (*self.shape, len(tapes) * tapes[0].states[0].shape[2])
+
     def h(self, layer: int, direction: int) -> Array:
         """(T, B, H), the states after each step."""
         return self._view(self.tapes[layer][direction].states[0][1:], direction)
@@ -96,7 +102,7 @@ class StackTape:
 
 
 def forward(
-    cell: Cell, layers: Layers, x: Array, state: State, *, dropout: float = 0.0, dropout_key: int = 0
+    cell: Cell, layers: Layers, x: Array, state: State, masks: Sequence[Array] = ()
 ) -> tuple[Array, State, StackTape]:
     """Run all layers over time.
 
@@ -108,10 +114,8 @@ def forward(
     x : array of shape (T, B, I)
     state : tuple of arrays of shape (L * D, B, H)
         The initial state; index layer * D + direction.
-    dropout : float
-        Probability with which an element between two layers is dropped.
-    dropout_key : int
-        Selects the masks, see `dropout_mask`.
+    masks : sequence of arrays of shape (T, B, D * H)
+        Factors on the output of every layer but the last, see `dropout_mask`; none without dropout.
 
     Returns
     -------
@@ -120,7 +124,6 @@ def forward(
     tape : StackTape
     """
     tapes: list[list[Tape]] = []
-    masks: list[Array] = []
     for k, directions in enumerate(layers):
         first = k * len(directions)
         tapes.append(
@@ -130,15 +133,14 @@ def forward(
             ]
         )
         x = np.concatenate([_in_time(tape.states[0][1:], d) for d, tape in enumerate(tapes[k])], axis=2)
-        if dropout > 0.0 and k + 1 < len(layers):
-            masks.append(dropout_mask(x.shape, dropout, dropout_key + k))
+        if k < len(masks):
             x = x * masks[k]
 
     last = tuple(
         np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
         for s in range(len(state))
     )
-    return x, last, StackTape(tapes, masks)
+    return x, last, StackTape(tapes, list(masks))
 
 
 def backward(

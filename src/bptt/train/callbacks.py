@@ -76,6 +76,13 @@ class Checkpoint(Callback):
         Overwritten each time, whole or not at all; see `save`.
     every : int
         After every so manieth epoch, and at the end of the last.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `every` is not a positive int.
+    OSError
+        From `fit`, before the first epoch: the file cannot be written there.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every: int = 1) -> None:
@@ -138,6 +145,11 @@ class CSVLog(Callback):
     ----------
     path : str or os.PathLike
         Begun anew by every `fit`.
+
+    Raises
+    ------
+    OSError
+        From `fit`, before the first epoch: the file cannot be written.
     """
 
     columns = ("epoch", "loss", "grad_norm", "clipped", "lr", "tokens", "validation_loss")

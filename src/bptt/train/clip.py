@@ -120,6 +120,11 @@ class Guard:
     ----------
     nonfinite_steps : int
         How many gradients were not finite so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `nonfinite` is none of the four.
     """
 
     def __init__(self, nonfinite: str = "raise") -> None:
@@ -166,6 +171,11 @@ class ClipValue(Guard):
         More than 0.
     nonfinite
         As for Guard.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `limit` is not a number more than 0; `nonfinite` as for Guard.
     """
 
     def __init__(self, limit: float, nonfinite: str = "raise") -> None:
@@ -190,6 +200,11 @@ class ClipNorm(Guard):
         More than 0.
     nonfinite
         As for Guard.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `max_norm` is not a number more than 0; `nonfinite` as for Guard.
     """
 
     def __init__(self, max_norm: float, nonfinite: str = "raise") -> None:

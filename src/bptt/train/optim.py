@@ -141,6 +141,11 @@ class SGD(Optimizer):
         In [0, 1).
     nesterov : bool
         Sutskever et al. 2013, in PyTorch's form; needs momentum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range; `nesterov` without momentum.
     """
 
     def __init__(
@@ -174,6 +179,11 @@ class RMSProp(Optimizer):
         In [0, 1).
     epsilon : float
         At least 1e-30; outside the root, as in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
     """
 
     def __init__(
@@ -219,6 +229,11 @@ class Adam(Optimizer):
         (b1, b2), each in [0, 1).
     epsilon : float
         At least 1e-30; outside the root.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
     """
 
     decoupled = False
@@ -256,7 +271,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: p -= lr weight_decay p, beside Adam's step on the plain gradient.
 
-    Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters as for Adam.
+    Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and errors as for Adam.
     """
 
     decoupled = True

@@ -198,6 +198,16 @@ class Trainer:
         ----------
         data : iterable of batches
             As for `fit`, or of x alone; targets are not looked at.
+
+        Returns
+        -------
+        list of ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            Data that is no iterable of batches; arrays that the model refuses; data that carries state
+            through a bidirectional layer.
         """
         outputs: list[Floats] = []
         state: Any = None

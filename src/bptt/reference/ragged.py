@@ -1,0 +1,124 @@
+"""Rows of unequal length: each is run by itself, which is what a ragged batch must amount to.
+
+Arrays over time come packed, as `bptt.layers.ragged.Ragged` and cpp/core/rows.hpp have them: rows longest
+first, and at step t room for the rows of the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.reference.common import Array, Gradients, State
+from bptt.reference.stack import Cell, Layers, StackTape
+from bptt.reference.stack import backward as whole_backward
+from bptt.reference.stack import forward as whole_forward
+
+Places = list[npt.NDArray[np.int64]]  # of a row's steps among the packed rows
+
+
+class RaggedTape:
+    """One tape per row, seen as one: arrays over time are packed, zero where no row runs."""
+
+    def __init__(self, rows: list[StackTape], places: Places, total: int, T: int, width: int) -> None:
+        self.rows = rows
+        self.places = places
+        self.shape = T, len(rows)
+        self.y_shape = total, width
+        self.norms: State | None = None
+
+    def h(self, layer: int, direction: int) -> Array:
+        """(rows over time, H)."""
+        return self._packed([tape.h(layer, direction) for tape in self.rows])
+
+    def c(self, layer: int, direction: int) -> Array:
+        """(rows over time, H)."""
+        return self._packed([tape.c(layer, direction) for tape in self.rows])
+
+    def gates(self, layer: int, direction: int) -> Array:
+        """(rows over time, G * H)."""
+        return self._packed([tape.gates(layer, direction) for tape in self.rows])
+
+    @property
+    def dh_norm(self) -> Array | None:
+        """(L * D, T), after `backward`."""
+        return None if self.norms is None else self.norms[0]
+
+    @property
+    def dc_norm(self) -> Array | None:
+        """(L * D, T), after `backward`; LSTM only."""
+        return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
+
+    def _packed(self, views: list[Array]) -> Array:
+        packed = np.zeros((self.y_shape[0], views[0].shape[2]))
+        for place, view in zip(self.places, views, strict=True):
+            packed[place] = view[:, 0]
+        packed.flags.writeable = False
+        return packed
+
+
+def forward(
+    cell: Cell,
+    layers: Layers,
+    x: Array,
+    state: State,
+    active: npt.NDArray[np.int64],
+    masks: Sequence[Array],
+) -> tuple[Array, State, RaggedTape]:
+    """As for a whole batch, of `active` rows at each step; x, y and the masks are packed."""
+    B = state[0].shape[1]
+    room = np.concatenate([[B], active[:-1]])[: len(active)]
+    base = np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
+    places = [base[: np.count_nonzero(active > row)] + row for row in range(B)]
+    ys, states, tapes = [], [], []
+    for row, place in enumerate(places):
+        own = tuple(s[:, row : row + 1] for s in state)
+        y, last, tape = whole_forward(
+            cell, layers, x[place][:, None], own, [m[place][:, None] for m in masks]
+        )
+        ys.append(y)
+        states.append(last)
+        tapes.append(tape)
+    packed = np.zeros((len(x), ys[0].shape[2] if ys else 0))
+    for place, y in zip(places, ys, strict=True):
+        packed[place] = y[:, 0]
+    last_state = tuple(np.concatenate([s[kind] for s in states], axis=1) for kind in range(len(state)))
+    return packed, last_state, RaggedTape(tapes, places, len(x), len(active), packed.shape[1])
+
+
+def backward(
+    cell: Cell, layers: Layers, tape: RaggedTape, dy: Array, dstate: State, steps: int | None = None
+) -> tuple[Array, State, list[list[Gradients]]]:
+    """Invert `forward`. `steps` counts from the last step of the batch, not of the row."""
+    T = tape.shape[0]
+    dx: Array | None = None
+    states, found, norms = [], [], []
+    for row, place in enumerate(tape.places):
+        left = None if steps is None else max(0, len(place) - (T - min(steps, T)))
+        own = tuple(s[:, row : row + 1] for s in dstate)
+        dx_row, dstate_row, gradients = whole_backward(
+            cell, layers, tape.rows[row], dy[place][:, None], own, left
+        )
+        if dx is None:
+            dx = np.zeros((len(dy), dx_row.shape[2]))
+        dx[place] = dx_row[:, 0]
+        states.append(dstate_row)
+        found.append(gradients)
+        padded = ((0, 0), (0, T - len(place)))
+        norms.append([np.pad(norm, padded) for norm in tape.rows[row].norms or ()])
+    tape.norms = tuple(np.sqrt(np.sum(np.square(kind), axis=0)) for kind in zip(*norms, strict=True))
+    dstate0 = tuple(np.concatenate([s[kind] for s in states], axis=1) for kind in range(len(dstate)))
+    assert dx is not None
+    return (
+        dx,
+        dstate0,
+        [[_sum(rows) for rows in zip(*layer, strict=True)] for layer in zip(*found, strict=True)],
+    )
+
+
+def _sum(rows: Sequence[Gradients]) -> Gradients:
+    weights = {name: sum(row.weights[name] for row in rows) for name in rows[0].weights}
+    return replace(rows[0], weights=weights)  # type: ignore[arg-type]

@@ -1,0 +1,221 @@
+"""Rows of unequal length: what each row gets is what it would get alone."""
+
+import numpy as np
+import pytest
+from tests.cells import CELLS, DTYPES, ISAS, build, state
+
+import bptt
+
+T, B, I, H, L = 9, 6, 5, 17, 2
+LENGTHS = {
+    "mixed": [3, 9, 0, 7, 7, 1],
+    "falling": [9, 8, 5, 5, 2, 0],
+    "whole": [9] * 6,
+    "none": [0] * 6,
+    "short": [1, 2, 1, 0, 2, 2],  # nobody reaches the end
+}
+
+
+def numbers(*shape, dtype="float32", seed=3):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def leaves(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def dstate_like(last, seed=5):
+    made = tuple(numbers(*part.shape, dtype=part.dtype, seed=seed + i) for i, part in enumerate(leaves(last)))
+    return made if isinstance(last, tuple) else made[0]
+
+
+def run(layer, x, start, lengths=None, dy=None, dstate=None, **options):
+    """Everything that a training step gives."""
+    layer.zero_grad()
+    y, last, tape = layer.forward(x, start, lengths=lengths)
+    dy = numbers(*y.shape, dtype=y.dtype, seed=7) if dy is None else dy
+    dx, dstart = layer.backward(tape, dy, dstate_like(last) if dstate is None else dstate, **options)
+    return {"y": y, "dx": dx} | {
+        f"{name} {i}": part
+        for name, value in (("state", last), ("dstate", dstart))
+        for i, part in enumerate(leaves(value))
+    }, tape
+
+
+def row_of(values, row):
+    return (
+        tuple(part[:, row : row + 1] for part in values)
+        if isinstance(values, tuple)
+        else values[:, row : row + 1]
+    )
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_row_has_the_bits_that_it_has_alone(cell, dtype, isa, D, name):
+    bptt.use_isa(isa)
+    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype=dtype)
+    lengths = np.array(LENGTHS[name])
+    x, start = numbers(T, B, I, dtype=dtype), state(cell, (L * D, B, H))
+    dy = numbers(T, B, D * H, dtype=dtype, seed=7)
+    y, last = layer(x, start, lengths=lengths)
+    dstate = dstate_like(last)
+    together, _ = run(layer, x, start, lengths, dy, dstate)
+    np.testing.assert_array_equal(together["y"], y)
+    for row, n in enumerate(lengths):
+        alone, _ = run(
+            layer, x[:n, row : row + 1], row_of(start, row), None, dy[:n, row : row + 1], row_of(dstate, row)
+        )
+        for what, value in together.items():
+            own = value[:, row : row + 1]
+            if what in ("y", "dx"):
+                np.testing.assert_array_equal(own[:n], alone[what], err_msg=what)
+                assert not own[n:].any(), what
+            else:
+                np.testing.assert_array_equal(own, alone[what], err_msg=what)
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_agrees_with_the_reference(cell, D, name):
+    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype="float64", dropout=0.3)
+    reference = bptt.reference.like(layer)
+    lengths = LENGTHS[name]
+    x, start = numbers(T, B, I, dtype="float64"), state(cell, (L * D, B, H))
+    found, tape = run(layer, x, start, lengths)
+    wanted, other = run(reference, x, start, lengths)
+    views = ("h", "gates", *(["c"] if tape.c is not None else []))
+    pairs = [(found[what], wanted[what], what) for what in found]
+    pairs += [
+        (a, b, view) for view in views for a, b in zip(getattr(tape, view), getattr(other, view), strict=True)
+    ]
+    pairs += [(tape.dh_norm, other.dh_norm, "dh_norm")]
+    pairs += [(layer.gradients[key], reference.gradients[key], key) for key in layer.gradients]
+    if tape.dc_norm is not None:
+        pairs.append((tape.dc_norm, other.dc_norm, "dc_norm"))
+    for a, b, what in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4, 9])
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncated_backward_counts_from_the_batchs_last_step(cell, steps):
+    layer = build(cell, I, H, num_layers=L, dtype="float64")
+    reference = bptt.reference.like(layer)
+    x, start = numbers(T, B, I, dtype="float64"), state(cell, (L, B, H))
+    found, _ = run(layer, x, start, LENGTHS["mixed"], steps=steps)
+    wanted, _ = run(reference, x, start, LENGTHS["mixed"], steps=steps)
+    for what, value in found.items():
+        np.testing.assert_allclose(value, wanted[what], rtol=1e-10, atol=1e-12, err_msg=what)
+
+
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_lies_past_a_rows_end_does_not_matter(cell, D):
+    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2)
+    lengths = np.array(LENGTHS["mixed"])
+    x, start, dy = numbers(T, B, I), state(cell, (L * D, B, H)), numbers(T, B, D * H, seed=7)
+    expected, tape = run(layer, x, start, lengths, dy)
+    gradients, norms = layer.flat_gradients.copy(), tape.dh_norm
+    past = np.arange(T)[:, None] >= lengths
+    for filler in (np.nan, np.inf, 1e30):
+        x[past] = filler
+        dy[past] = filler
+        found, tape = run(layer, x, start, lengths, dy)
+        for what, value in expected.items():
+            np.testing.assert_array_equal(found[what], value, err_msg=what)
+        np.testing.assert_array_equal(layer.flat_gradients, gradients)
+        np.testing.assert_array_equal(tape.dh_norm, norms)
+
+
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("shape", [(40, 50, 16, 48), (200, 3, 20, 160)])
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_change_no_bit(cell, shape, D):
+    T, B, I, H = shape
+    layer = build(cell, I, H, bidirectional=D == 2)
+    lengths = np.random.default_rng(0).integers(0, T + 1, B)
+    x, start = numbers(T, B, I), state(cell, (D, B, H))
+    bptt.set_num_threads(1)
+    expected, _ = run(layer, x, start, lengths)
+    gradients = layer.flat_gradients.copy()
+    for threads in (2, 3, 4, 7):
+        bptt.set_num_threads(threads)
+        found, _ = run(layer, x, start, lengths)
+        for what, value in expected.items():
+            np.testing.assert_array_equal(found[what], value, err_msg=what)
+        np.testing.assert_array_equal(layer.flat_gradients, gradients)
+
+
+def test_layouts_dtypes_and_frozen_layers():
+    layer = bptt.LSTM(I, H, batch_first=True, seed=0)
+    lengths = LENGTHS["mixed"]
+    x = numbers(B, T, I)
+    y, last = layer(x, lengths=lengths)
+    again, _ = layer(x.astype(np.float64), lengths=np.array(lengths, np.uint8))
+    frozen, _ = layer.freeze()(x, lengths=tuple(lengths))
+    assert y.shape == (B, T, H)
+    np.testing.assert_array_equal(again, y)
+    np.testing.assert_array_equal(frozen, y)
+    np.testing.assert_array_equal(last[0][0, 1], y[1, 8])
+
+
+def test_whole_lengths_are_none():
+    layer = bptt.GRU(I, H, seed=0)
+    x = numbers(T, B, I)
+    expected, _ = run(layer, x, None)
+    gradients = layer.flat_gradients.copy()
+    found, _ = run(layer, x, None, [T] * B)
+    for what, value in expected.items():
+        np.testing.assert_array_equal(found[what], value, err_msg=what)
+    np.testing.assert_array_equal(layer.flat_gradients, gradients)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([1, 2], ValueError, r"lengths must have shape \(6,\)"),
+        ([1, 2, 3, 4, 5, -1], ValueError, "got -1 for row 5"),
+        ([1, 2, 3, 10, 5, 6], ValueError, "between 0 and T = 9.*got 10 for row 3"),
+        ([1.5] * 6, TypeError, "lengths must be an array of integers"),
+        ("text", TypeError, "lengths must be an array of integers"),
+    ],
+)
+def test_bad_lengths(lengths, error, message):
+    layer = bptt.LSTM(I, H, seed=0)
+    for call in (layer, layer.forward, layer.freeze()):
+        with pytest.raises(error, match=message):
+            call(numbers(T, B, I), lengths=lengths)
+
+
+def test_lengths_need_a_batch():
+    with pytest.raises(ValueError, match="lengths needs a batch"):
+        bptt.LSTM(I, H, seed=0)(numbers(T, I), lengths=[3])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+@pytest.mark.parametrize("D", [1, 2])
+def test_agrees_with_packed_sequences_of_pytorch(cell, D):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype="float64")
+    name = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN"}[cell]
+    peer = getattr(torch.nn, name)(I, H, num_layers=L, bidirectional=D == 2, dtype=torch.float64)
+    peer.load_state_dict({key: torch.tensor(value) for key, value in layer.state_dict().items()})
+    lengths = [3, 9, 1, 7, 7, 2]  # PyTorch wants at least one step
+    x, dy = numbers(T, B, I, dtype="float64"), numbers(T, B, D * H, dtype="float64", seed=7)
+    there = torch.tensor(x, requires_grad=True)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(there, lengths, enforce_sorted=False)
+    out, _ = peer(packed)
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(out, total_length=T)
+    y.backward(torch.tensor(dy))
+    layer.zero_grad()
+    ours, _, tape = layer.forward(x, lengths=lengths)
+    dx, _ = layer.backward(tape, dy)
+    np.testing.assert_allclose(ours, y.detach().numpy(), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(dx, there.grad.numpy(), rtol=0, atol=1e-10)
+    for key, parameter in peer.named_parameters():
+        np.testing.assert_allclose(layer.gradients[key], parameter.grad.numpy(), rtol=0, atol=1e-10)
