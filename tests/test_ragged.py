@@ -5,6 +5,7 @@ import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
 
 import bptt
+from bptt.train.callbacks import Callback
 
 T, B, I, H, L = 9, 6, 5, 17, 2
 LENGTHS = {
@@ -219,3 +220,101 @@ def test_agrees_with_packed_sequences_of_pytorch(cell, D):
     np.testing.assert_allclose(dx, there.grad.numpy(), rtol=0, atol=1e-10)
     for key, parameter in peer.named_parameters():
         np.testing.assert_allclose(layer.gradients[key], parameter.grad.numpy(), rtol=0, atol=1e-10)
+
+
+# Models
+
+
+def classifier(D=1, batch_first=False):
+    return bptt.Sequential(
+        bptt.GRU(I, H, bidirectional=D == 2, batch_first=batch_first, dtype="float64", seed=0),
+        bptt.Last(batch_first=batch_first, dtype="float64"),
+        bptt.Linear(D * H, 4, dtype="float64", seed=1),
+    )
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_last_takes_each_rows_last_valid_step(batch_first):
+    model = classifier(batch_first=batch_first)
+    lengths = np.array(LENGTHS["mixed"])
+    x, dy = numbers(T, B, I, dtype="float64"), numbers(B, 4, dtype="float64", seed=9)
+
+    def step(x, dy, lengths=None):
+        model.zero_grad()
+        y, _, tape = model.forward(x.swapaxes(0, 1) if batch_first else x, lengths=lengths)
+        dx, _ = model.backward(tape, dy)
+        return y, dx.swapaxes(0, 1) if batch_first else dx, model.flat_gradients.copy()
+
+    y, dx, gradients = step(x, dy, lengths)
+    total = np.zeros_like(gradients)
+    for row, n in enumerate(lengths):
+        if n == 0:  # the bias is all there is
+            np.testing.assert_array_equal(y[row], model.parameters["2.bias"])
+            total[-4:] += dy[row]
+            continue
+        own_y, own_dx, own = step(x[:n, row : row + 1], dy[row : row + 1])
+        np.testing.assert_allclose(y[row], own_y[0], rtol=1e-13)
+        np.testing.assert_allclose(dx[:n, row], own_dx[:, 0], rtol=1e-12, atol=1e-15)
+        assert not dx[n:, row].any()
+        total += own
+    np.testing.assert_allclose(gradients, total, rtol=1e-11, atol=1e-13)
+
+
+def per_step(seed=0):
+    return bptt.Sequential(
+        bptt.LSTM(I, H, dtype="float64", seed=seed), bptt.Linear(H, 3, dtype="float64", seed=seed + 1)
+    )
+
+
+class Counter(Callback):
+    tokens = 0
+
+    def update(self, trainer, update):
+        self.tokens += update.tokens
+
+
+@pytest.mark.parametrize("truncate", [None, 4])
+def test_training_with_lengths_is_training_with_a_mask(truncate):
+    """The mask takes the padded steps' losses away, but their errors could only come from there."""
+    lengths = np.array(LENGTHS["mixed"])
+    x = numbers(T, B, I, dtype="float64")
+    target = np.random.default_rng(1).integers(0, 3, (T, B))
+    valid = np.arange(T)[:, None] < lengths
+    padded = {"x": x.copy(), "target": np.where(valid, target, -1), "lengths": lengths}
+    padded["x"][~valid] = np.nan
+    masked = {"x": x, "target": target, "mask": valid}
+    results = []
+    for batch in (padded, masked):
+        model = per_step()
+        counter = Counter()
+        trainer = bptt.Trainer(
+            model,
+            bptt.CrossEntropy(),
+            bptt.SGD(0.1),
+            truncate=truncate,
+            callbacks=[counter],
+            progress=False,
+        )
+        history = trainer.fit([batch], epochs=3)
+        assert counter.tokens == 3 * (lengths.sum() if batch is padded else T * B)
+        results.append((model.flat_parameters.copy(), history["loss"], trainer.evaluate([batch])))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_tuples_predictions_and_sequences_in_pieces():
+    lengths = np.array(LENGTHS["mixed"])
+    x = numbers(T, B, I, dtype="float64")
+    model = classifier()
+    trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.Adam(1e-2), progress=False)
+    labels = np.arange(B) % 4
+    history = trainer.fit([(x, labels, lengths)], epochs=30)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    (found,) = trainer.predict([(x, labels, lengths)])
+    np.testing.assert_array_equal(found, model(x, lengths=lengths)[0])
+
+
+def test_a_model_without_recurrent_layers_takes_no_lengths():
+    model = bptt.Sequential(bptt.Linear(I, 3, seed=0))
+    with pytest.raises(ValueError, match="lengths needs a recurrent layer"):
+        model(numbers(T, B, I), lengths=[1] * B)

@@ -200,7 +200,16 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "data must give batches",
     ),
-    "lengths": (lambda: trainer(model()).fit([(X, TARGET, [T] * B)]), ValueError, "lengths .* not built yet"),
+    "lengths out of range": (
+        lambda: trainer(model()).fit([(X, TARGET, [T + 1] * B)]),
+        ValueError,
+        f"lengths must lie between 0 and T = {T}",
+    ),
+    "lengths out of range, truncated": (
+        lambda: trainer(model(), truncate=2).fit([(X, TARGET, [-1] * B)]),
+        ValueError,
+        "lengths must lie between 0 and T",
+    ),
     "reset": (
         lambda: trainer(model()).fit([{"x": X, "target": TARGET, "reset": X == 0}]),
         ValueError,

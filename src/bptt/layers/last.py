@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, to_floats
+from bptt.layers.ragged import Counts, read_lengths
 from bptt.layers.stateless import Stateless
 from bptt.layers.tape import LayerTape
 
 
 class Last(Stateless):
     """
-    The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,).
+    The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,). With `lengths`, each row's last valid
+    step, and zeros for a row without one.
 
     Of a bidirectional layer, the last step holds what the reverse direction saw in that one step only.
 
@@ -30,8 +33,10 @@ class Last(Stateless):
     TypeError
         An argument of the wrong kind.
     ValueError
-        When called: x of another rank, or without steps.
+        When called: x of another rank, or without steps; lengths out of range.
     """
+
+    takes_lengths: ClassVar[bool] = True
 
     def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
@@ -54,19 +59,57 @@ class Last(Stateless):
             )
         return to_floats(array, "x", self.dtype)
 
-    def _infer(self, x: Floats) -> Floats:
-        y: Floats = np.take(x, -1, axis=self._time_axis(x.ndim))
-        return y
+    def __call__(
+        self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
+    ) -> tuple[Floats, None]:
+        """Inference: (y, None)."""
+        self._check_state(state, "state")
+        array = self._convert(x)
+        return self._take(array, self._read(lengths, array)), None
 
-    def _forward(self, x: Floats) -> tuple[Floats, None]:
-        return self._infer(x), None
+    def forward(
+        self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
+    ) -> tuple[Floats, None, LayerTape]:
+        """Training: (y, None, tape); y is read-only."""
+        self._check_state(state, "state")
+        array = self._convert(x)
+        counts = self._read(lengths, array)
+        y = self._take(array, counts)
+        y.flags.writeable = False
+        return y, None, LayerTape(self, counts, array.shape, y.shape)
+
+    def _infer(self, x: Floats) -> Floats:
+        return self._take(x, None)
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         if not need_dx:
             return None
         dx = np.zeros(tape.x_shape, self.dtype)
-        np.moveaxis(dx, self._time_axis(dx.ndim), 0)[-1] = dy
+        steps = np.moveaxis(dx, self._time_axis(dx.ndim), 0)
+        if tape.saved is None:
+            steps[-1] = dy
+        else:
+            rows = np.flatnonzero(tape.saved)
+            steps[tape.saved[rows] - 1, rows] = dy[rows]
         return dx
+
+    def _take(self, x: Floats, lengths: Counts | None) -> Floats:
+        axis = self._time_axis(x.ndim)
+        if lengths is None:
+            last: Floats = np.take(x, -1, axis=axis)
+            return last
+        rows = np.flatnonzero(lengths)
+        y = np.zeros((len(lengths), x.shape[-1]), self.dtype)
+        y[rows] = np.moveaxis(x, axis, 0)[lengths[rows] - 1, rows]
+        return y
+
+    def _read(self, lengths: npt.ArrayLike | None, x: Floats) -> Counts | None:
+        if lengths is None:
+            return None
+        if x.ndim != 3:
+            raise ValueError(f"lengths needs a batch; got x of shape {x.shape}. Fix: cut x, x[:length].")
+        axis = self._time_axis(x.ndim)
+        return read_lengths(lengths, x.shape[axis], x.shape[1 - axis])
 
     def _time_axis(self, ndim: int) -> int:
         return 1 if self.batch_first and ndim == 3 else 0

@@ -52,6 +52,8 @@ class Module(ABC):
     """
 
     kind: ClassVar[str]
+    takes_lengths: ClassVar[bool] = False
+    """Whether calls take `lengths`, how many steps of each row are valid."""
     dtype: np.dtype[Any]
     parameters: Tensors
     gradients: Tensors

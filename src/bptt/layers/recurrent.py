@@ -39,6 +39,7 @@ class Recurrent(Module):
     """
 
     backend: ClassVar[str] = "native"
+    takes_lengths: ClassVar[bool] = True
     has_cell_state: ClassVar[bool] = False
     gate_count: ClassVar[int]
 

@@ -78,7 +78,7 @@ class Sequential(Module):
     def __getitem__(self, index: int) -> Module:
         return self.layers[index]
 
-    def __call__(self, x: Any, state: Any = None) -> tuple[Floats, tuple[Any, ...]]:
+    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Floats, tuple[Any, ...]]:
         """
         Inference, as each layer does it.
 
@@ -88,6 +88,8 @@ class Sequential(Module):
             What the first layer reads.
         state : tuple, optional
             One entry per layer, None for zeros and for layers without state. Default: all None.
+        lengths : array-like of int, optional
+            (B,): valid steps of each row, for the recurrent layers and `Last`. Default: all.
 
         Returns
         -------
@@ -99,25 +101,28 @@ class Sequential(Module):
         Raises
         ------
         TypeError, ValueError
-            A state that has not one entry per layer; what a layer refuses, with the layer's place in front.
+            A state that has not one entry per layer; lengths that no layer takes; what a layer refuses, with
+            the layer's place in front.
         """
         states = []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)
         ):
             with self._naming(index):
-                x, layer_state = layer(x, layer_state)
+                x, layer_state = layer(x, layer_state, **self._options(layer, lengths))
             states.append(layer_state)
         return x, tuple(states)
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
+    def forward(
+        self, x: Any, state: Any = None, *, lengths: Any = None
+    ) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
         """As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape)."""
         states, tapes = [], []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)
         ):
             with self._naming(index):
-                x, layer_state, tape = layer.forward(x, layer_state)
+                x, layer_state, tape = layer.forward(x, layer_state, **self._options(layer, lengths))
             states.append(layer_state)
             tapes.append(tape)
         return x, tuple(states), SequentialTape(self, tuple(tapes))
@@ -162,6 +167,21 @@ class Sequential(Module):
                     own.tapes[index], dy, dstates[index], need_dx=need_dx or index > 0
                 )
         return dy, tuple(returned)
+
+    @property
+    def takes_lengths(self) -> bool:  # type: ignore[override]
+        """Whether a layer of it does."""
+        return any(layer.takes_lengths for layer in self.layers)
+
+    def _options(self, layer: Module, lengths: Any) -> dict[str, Any]:
+        if lengths is None:
+            return {}
+        if not self.takes_lengths:
+            raise ValueError(
+                "lengths needs a recurrent layer; this model has none. Fix: leave lengths out, or pass a "
+                "mask to the loss."
+            )
+        return {"lengths": lengths} if layer.takes_lengths else {}
 
     def config(self) -> dict[str, Any]:
         return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self.layers]}

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from bptt.arrays import as_real
 from bptt.layers import Embedding, Module, Recurrent, Sequential
+from bptt.layers.ragged import read_lengths
+from bptt.train.losses import row_mask
 
-_KEYS = ("x", "target", "mask")
-_PLANNED = ("lengths", "reset")
+_KEYS = ("x", "target", "mask", "lengths")
+_PLANNED = ("reset",)
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Batch:
     x: npt.NDArray[Any]
     target: npt.NDArray[Any] | None = None
     mask: npt.NDArray[Any] | None = None
+    lengths: npt.NDArray[Any] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a model's call takes besides x and state."""
+        return {} if self.lengths is None else {"lengths": self.lengths}
 
 
 class Layout:
@@ -44,9 +52,22 @@ class Layout:
         """0, or 1 for a batch (B, T, ...); an unbatched sequence has its time axis first."""
         return 1 if self._batch_first and x.ndim - self._features == 2 else 0
 
-    def tokens(self, x: npt.NDArray[Any]) -> int:
-        """Steps times rows."""
-        return int(np.prod(x.shape[: x.ndim - self._features]))
+    def tokens(self, batch: Batch) -> int:
+        """Steps times rows, or the sum of the lengths."""
+        if batch.lengths is not None:
+            return int(np.sum(batch.lengths))
+        return int(np.prod(batch.x.shape[: batch.x.ndim - self._features]))
+
+    def mask(self, batch: Batch, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """The rows of y that count: not past a row's end, where y has a time axis, and not masked."""
+        rows = batch.x.shape[:2]
+        if batch.lengths is None or y.shape[:-1] != rows:
+            return batch.mask
+        axis = self.time_axis(batch.x)
+        valid = np.arange(rows[axis])[:, None] < batch.lengths
+        if axis == 1:
+            valid = valid.T
+        return valid if batch.mask is None else valid & row_mask(batch.mask, rows)
 
     def windows(self, batch: Batch, steps: int | None) -> Iterator[tuple[Batch, int, float]]:
         """Windows of `steps` steps, the last may be shorter; None: the batch whole.
@@ -60,6 +81,9 @@ class Layout:
         """
         axis = self.time_axis(batch.x)
         T = batch.x.shape[axis] if batch.x.ndim else 1  # a lone number: the model says what is wrong
+        lengths = batch.lengths
+        if lengths is not None and batch.x.ndim - self._features == 2:
+            lengths = read_lengths(lengths, T, batch.x.shape[1 - axis])
         if steps is None or steps >= T:
             yield batch, 0, 1.0
             return
@@ -73,7 +97,8 @@ class Layout:
             cut = (slice(None),) * axis + (slice(start, start + steps),)
             target = None if batch.target is None else batch.target[cut]
             mask = None if batch.mask is None else batch.mask[cut]
-            yield Batch(batch.x[cut], target, mask), start, min(start + steps, T) / T
+            left = None if lengths is None else np.clip(lengths - start, 0, min(steps, T - start))
+            yield Batch(batch.x[cut], target, mask, left), start, min(start + steps, T) / T
 
 
 def leaves(model: Module) -> Iterator[Module]:
@@ -102,8 +127,8 @@ def check_iterable(data: Any, name: str, passes: int = 1) -> None:
 
 
 def read_batch(item: object, *, need_target: bool) -> Batch:
-    """A batch from `(x, target)` or a mapping with x, target and mask; without `need_target`, from x
-    alone too.
+    """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask and lengths;
+    without `need_target`, from x alone too.
 
     Raises
     ------
@@ -129,7 +154,7 @@ def read_batch(item: object, *, need_target: bool) -> Batch:
     for name in given:
         if name in _PLANNED and given[name] is not None:
             raise ValueError(
-                f"{name} in a batch is not built yet. Fix: pass a mask, or sequences of one length."
+                f"{name} in a batch is not built yet. Fix: start a batch where the state is to be zero."
             )
         if name not in (*_KEYS, *_PLANNED):
             raise ValueError(

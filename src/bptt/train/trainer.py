@@ -108,7 +108,8 @@ class Trainer:
         Parameters
         ----------
         data : iterable of batches
-            `(x, target)`, or dicts with keys x, target and, if wanted, mask; iterable once per epoch.
+            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and, if wanted, mask and
+            lengths; iterable once per epoch. Steps past a row's length count for nothing.
             Where it has the attribute `carries_state = True`, each batch starts from the state in which
             the one before ended.
         epochs : int
@@ -183,9 +184,10 @@ class Trainer:
         total, count = 0.0, 0
         state: Any = None
         for batch in self._batches(data, need_target=True):
-            y, state = self.model(batch.x, state if self._carries(data) else None)
-            rows = int(np.prod(y.shape[:-1])) if batch.mask is None else int(np.count_nonzero(batch.mask))
-            total += rows * self.loss.value(y, cast("Any", batch.target), batch.mask)
+            y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
+            mask = self._layout.mask(batch, y)
+            rows = int(np.prod(y.shape[:-1])) if mask is None else int(np.count_nonzero(mask))
+            total += rows * self.loss.value(y, cast("Any", batch.target), mask)
             count += rows
         if count == 0:
             raise ValueError("data must hold a row that is not masked, to average over; got none.")
@@ -212,7 +214,7 @@ class Trainer:
         outputs: list[Floats] = []
         state: Any = None
         for batch in self._batches(data, need_target=False):
-            y, state = self.model(batch.x, state if self._carries(data) else None)
+            y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
             outputs.append(y)
         return outputs
 
@@ -258,8 +260,8 @@ class Trainer:
     ) -> tuple[Any, Update]:
         """One step of training: the state after the window, and what there is to tell."""
         self.model.zero_grad()
-        y, state, tape = self.model.forward(window.x, state)
-        loss, dy = self.loss(y, cast("Any", window.target), window.mask)
+        y, state, tape = self.model.forward(window.x, state, **window.options)
+        loss, dy = self.loss(y, cast("Any", window.target), self._layout.mask(window, y))
         self.model.backward(tape, dy, need_dx=False)
         try:
             clipped = self.clip(self.model)
@@ -276,7 +278,7 @@ class Trainer:
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
             lr=lr,
-            tokens=self._layout.tokens(window.x),
+            tokens=self._layout.tokens(window),
             batches=batches,
         )
         self.history.add(update)
