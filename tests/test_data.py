@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bptt
 from bptt.data import TextStream, Vocabulary, Windows
 
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 5
@@ -174,3 +175,80 @@ def test_bad_series(name: str) -> None:
     call, error, message = WINDOW_ERRORS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+# Ragged
+
+
+def sequences_of(*lengths, width=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((n, width)) for n in lengths]
+
+
+def test_ragged_batches_hold_every_sequence_once_with_its_target():
+    lengths = [5, 1, 9, 3, 3, 7, 2]
+    sequences = sequences_of(*lengths)
+    data = bptt.data.Ragged(sequences, np.arange(7), 3, shuffle=True, pool=1, seed=0)
+    assert len(data) == 3
+    for _ in range(2):
+        seen = []
+        for x, target, counts in data:
+            assert x.shape == (counts.max(), len(counts), 3)
+            for row, (i, n) in enumerate(zip(target, counts, strict=True)):
+                np.testing.assert_array_equal(x[:n, row], sequences[i])
+                assert not x[n:, row].any()
+                seen.append(i)
+        assert sorted(seen) == list(range(7))
+
+
+def test_ragged_batches_are_of_about_one_length():
+    lengths = np.random.default_rng(1).integers(1, 100, 640)
+    data = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), 32, shuffle=True, seed=0)
+    padded = sum(len(x) * len(counts) for x, _, counts in data)
+    assert padded < 1.1 * lengths.sum()
+    first, second = ([tuple(counts) for *_, counts in data] for _ in range(2))
+    assert first != second
+    ordered = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), 32)
+    longest = [counts.max() for *_, counts in ordered]
+    assert longest == sorted(longest)
+
+
+def test_ragged_targets_per_step_and_ids():
+    ids = [np.array([3, 1]), np.array([2, 2, 5])]
+    (batch,) = bptt.data.Ragged(ids, [i + 1 for i in ids], 2, per_step=True)
+    np.testing.assert_array_equal(batch[0], [[3, 2], [1, 2], [0, 5]])
+    np.testing.assert_array_equal(batch[1], [[4, 3], [2, 3], [0, 6]])
+    np.testing.assert_array_equal(batch[2], [2, 3])
+    (batch,) = bptt.data.Ragged([[0.5], [1.5, 2.5]], [0, 1], 2)
+    assert batch[0].shape == (2, 2, 1)
+
+
+def test_a_model_trains_on_ragged_batches():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 30, 60)
+    labels = rng.integers(0, 2, 60)
+    sequences = [rng.standard_normal((n, 2)) + label for n, label in zip(lengths, labels, strict=True)]
+    model = bptt.Sequential(bptt.GRU(2, 8, seed=0), bptt.Last(), bptt.Linear(8, 2, seed=1))
+    data = bptt.data.Ragged(sequences, labels, 16, shuffle=True, seed=0)
+    trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.Adam(1e-2), progress=False)
+    before = trainer.evaluate(data)
+    trainer.fit(data, epochs=10)
+    assert trainer.evaluate(data) < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (([], []), {}, ValueError, "sequences must hold at least one"),
+        ((sequences_of(3, 4), [1]), {}, ValueError, "one entry for each of the 2 sequences; got 1"),
+        (([np.ones((3, 2)), np.ones((3, 4))], [0, 1]), {}, ValueError, r"sequences\[1\] must have the axes"),
+        (([np.ones((3, 2, 2))], [0]), {}, ValueError, r"sequences\[0\] must have shape \(T, F\)"),
+        ((["text"], [0]), {}, TypeError, r"sequences\[0\] must be"),
+        ((sequences_of(3), [[1, 2]]), {"per_step": True}, ValueError, r"targets\[0\] must have 3 entries"),
+        ((sequences_of(3), [1]), {"per_step": True}, ValueError, r"targets\[0\]"),
+        ((sequences_of(3), [1]), {"pool": 0}, ValueError, "pool"),
+    ],
+)
+def test_ragged_says_what_is_wrong(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        bptt.data.Ragged(*arguments, 2, **options)
