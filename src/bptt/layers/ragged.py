@@ -60,21 +60,28 @@ class Ragged:
         self.active: Counts = np.count_nonzero(lengths > steps, axis=1).astype(np.int64)
         room = np.concatenate([[len(lengths)], self.active[:-1]])[:T]
         t, rank = np.nonzero(np.arange(len(lengths)) < room[:, None])
-        self._total = len(t)
-        self._runs = rank < self.active[t]
-        self._at = t[self._runs], self.order[rank[self._runs]]
+        runs = rank < self.active[t]
+        # Where each packed row comes from among the T * B, and where each of those goes: a place of no
+        # meaning, which is cleared, for room and for what lies past an end. `take` copies whole rows, several
+        # times as fast as an index array assigns them.
+        place = t * len(lengths) + self.order[rank]
+        self._from = np.where(runs, place, 0)
+        self._room = np.flatnonzero(~runs)
+        self._to = np.zeros(T * len(lengths), np.int64)
+        self._to[place[runs]] = np.flatnonzero(runs)
+        self._past = np.flatnonzero((steps >= lengths).ravel())
 
     def gather(self, array: npt.NDArray[Any]) -> Floats:
-        """(T, B, N) to the core's (rows over time, N). What lies past a row's end is not looked at."""
-        packed = np.zeros((self._total, array.shape[2]), array.dtype)
-        packed[self._runs] = array[self._at]
+        """(T, B, N) to the core's (rows over time, N). What lies past a row's end does not show."""
+        packed = np.take(array.reshape(-1, array.shape[2]), self._from, axis=0, mode="clip")
+        packed[self._room] = 0
         return packed
 
     def scatter(self, packed: npt.NDArray[Any]) -> Floats:
         """The core's (rows over time, N) to (T, B, N), zeros past the rows' ends."""
-        array = np.zeros((*self.shape, packed.shape[1]), packed.dtype)
-        array[self._at] = packed[self._runs]
-        return array
+        array = np.take(packed, self._to, axis=0, mode="clip")
+        array[self._past] = 0
+        return array.reshape(*self.shape, packed.shape[1])
 
     def state_in(self, state: Floats | None) -> Floats | None:
         """(L*D, B, H) in the caller's order to the core's."""
