@@ -102,6 +102,39 @@ def test_agrees_with_the_reference(cell, D, name):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
 
 
+@pytest.mark.parametrize("module", [bptt, bptt.reference])
+@pytest.mark.parametrize("name", ["mixed", "short"])
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_agree_with_differences(cell, D, name, module):
+    layer = build(cell, I, 7, num_layers=L, bidirectional=D == 2, dtype="float64")
+    if module is bptt.reference:
+        layer = bptt.reference.like(layer)
+    start = state(cell, (L * D, B, 7))
+    bptt.gradcheck(layer, numbers(T, B, I, dtype="float64"), start, lengths=LENGTHS[name], entries=12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("H", [1, 16, 33])
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_crosscheck(cell, D, H, isa, dtype):
+    bptt.use_isa(isa)
+    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype=dtype, dropout=0.4)
+    start = state(cell, (L * D, B, H))
+    bptt.crosscheck(layer, numbers(T, B, I, dtype=dtype), start, lengths=LENGTHS["mixed"])
+
+
+def test_checks_of_models_and_of_layers_without_time():
+    x = numbers(T, B, I)
+    bptt.gradcheck(classifier(), x, lengths=LENGTHS["mixed"])
+    bptt.crosscheck(per_step(), x, lengths=LENGTHS["mixed"])
+    for check in (bptt.gradcheck, bptt.crosscheck):
+        with pytest.raises(TypeError, match="lengths must be None for a Linear"):
+            check(bptt.Linear(I, 2, seed=0), x, lengths=[1] * B)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 4, 9])
 @pytest.mark.parametrize("cell", CELLS)
 def test_truncated_backward_counts_from_the_batchs_last_step(cell, steps):

@@ -13,10 +13,11 @@ from bptt import reference
 from bptt.arrays import as_real, to_floats
 from bptt.checks.nested import State, each, leaves
 from bptt.checks.report import Report, compare, conclude
-from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, untouched
+from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
+from bptt.reference.ragged import RaggedTape
 from bptt.reference.stack import StackTape
 
 MOVES = ((0, 1), (0, -1), (1, 1), (1, -1))
@@ -29,6 +30,7 @@ def crosscheck(
     x: npt.ArrayLike,
     state: State = None,
     *,
+    lengths: npt.ArrayLike | None = None,
     steps: int | None = None,
     seed: int = 0,
     raises: bool = True,
@@ -59,6 +61,8 @@ def crosscheck(
         As the layer takes it.
     state : optional
         As the layer takes it. None: zeros.
+    lengths : array_like of int, optional
+        Of what takes them: valid steps of each row.
     steps : int, optional
         Of an RNN, LSTM or GRU: passed to `backward`, go back at most so many steps.
     seed : int
@@ -84,6 +88,7 @@ def crosscheck(
             f"steps must be None but for an RNN, LSTM or GRU; got {steps} for a {layer.kind}. "
             "Fix: leave it out."
         )
+    options = options_of(layer, lengths)
     x = as_real(x, "x")
     if x.dtype.kind == "f":  # both sides read the numbers that the layer reads
         x = to_floats(x, "x", layer.dtype)
@@ -93,11 +98,12 @@ def crosscheck(
     depth = math.ceil(math.log2(max(2, width * math.prod(x.shape[:2]))))
     tolerance = 4 * depth * float(limits.eps)
 
-    found = _run(layer, x, state, steps, seed)
+    found = _run(layer, x, state, options, steps, seed)
     oracle = reference.like(layer)
-    expected = _run(oracle, x, state, steps, seed)
+    expected = _run(oracle, x, state, options, steps, seed)
     moved = [
-        _run(oracle, x, state, steps, seed, _Move(sign * tolerance, (seed, draw))) for draw, sign in MOVES
+        _run(oracle, x, state, options, steps, seed, _Move(sign * tolerance, (seed, draw)))
+        for draw, sign in MOVES
     ]
 
     rows = []
@@ -128,6 +134,7 @@ def _run(
     layer: Module,
     x: Tensor,
     state: State,
+    options: dict[str, Any],
     steps: int | None,
     seed: int,
     move: Callable[[Tensor], Tensor] = lambda data: data,
@@ -136,14 +143,14 @@ def _run(
     rng = np.random.default_rng(seed)
     with untouched(layer):
         layer.flat_parameters[:] = move(layer.flat_parameters)
-        y, last, tape = layer.forward(move(x), each(move, state))
+        y, last, tape = layer.forward(move(x), each(move, state), **options)
         _move_tape(tape, move)
         # float32 numbers, so that no side rounds them
         dy = normal(rng, y).astype(np.float32)
         dlast = each(lambda s: normal(rng, s).astype(np.float32), last)
         layer.zero_grad()
-        options: dict[str, Any] = {} if steps is None else {"steps": steps}
-        dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **options)
+        back: dict[str, Any] = {} if steps is None else {"steps": steps}
+        dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **back)
         found = leaves(y, "y") | leaves(last, "state") | named_gradients(layer, dx, dstate)
         for norm in ("dh_norm", "dc_norm"):
             found |= leaves(getattr(tape, norm, None), norm)
@@ -155,7 +162,7 @@ def _move_tape(tape: Tape, move: Callable[[Tensor], Tensor]) -> None:
     if isinstance(tape, SequentialTape):
         for part in tape.tapes:
             _move_tape(part, move)
-    elif isinstance(tape, RecurrentTape) and isinstance(tape.core, StackTape):
+    elif isinstance(tape, RecurrentTape) and isinstance(tape.core, (StackTape, RaggedTape)):
         tape.core.move(move)
 
 

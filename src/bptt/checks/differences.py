@@ -12,7 +12,7 @@ from bptt.arguments import integer, real
 from bptt.arrays import as_real
 from bptt.checks.nested import State, each, filled, leaves
 from bptt.checks.report import Report, compare, conclude
-from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, untouched
+from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
 from bptt.reference.copies import rebuild
 
@@ -22,6 +22,7 @@ def gradcheck(
     x: npt.ArrayLike,
     state: State = None,
     *,
+    lengths: npt.ArrayLike | None = None,
     eps: float = 1e-6,
     atol: float = 1e-7,
     rtol: float = 1e-5,
@@ -45,6 +46,8 @@ def gradcheck(
         As the layer takes it. An input without a gradient (symbols for an `Embedding`) is not checked.
     state : optional
         As the layer takes it. None: zeros; the gradient of the initial state is checked there.
+    lengths : array_like of int, optional
+        Of what takes them: valid steps of each row.
     eps : float
         Step of the differences.
     atol, rtol : float
@@ -75,11 +78,12 @@ def gradcheck(
     entries = None if entries is None else integer(entries, "entries", 1)
     if layer.dtype != np.float64:
         layer = rebuild(layer, np.dtype(np.float64))
+    options = options_of(layer, lengths)
     rng = np.random.default_rng(seed)
     x = as_real(x, "x")
 
     with untouched(layer) as rewind:
-        y, last, tape = layer.forward(x, state)
+        y, last, tape = layer.forward(x, state, **options)
         dy, dlast = normal(rng, y), each(lambda s: normal(rng, s), last)
         layer.zero_grad()
         dx, dstate = layer.backward(tape, dy, dlast)
@@ -92,7 +96,7 @@ def gradcheck(
 
         def loss() -> float:
             rewind()
-            y, last, _ = layer.forward(x, state)
+            y, last, _ = layer.forward(x, state, **options)
             pairs = zip(leaves((y, last)).values(), leaves((dy, dlast)).values(), strict=True)
             return sum(float(np.vdot(value, weight)) for value, weight in pairs)
 

@@ -25,6 +25,15 @@ def check_layer(layer: object) -> None:
         )
 
 
+def options_of(layer: Module, lengths: npt.ArrayLike | None) -> dict[str, Any]:
+    """What `forward` takes besides x and state. TypeError: lengths for a layer without time."""
+    if lengths is None:
+        return {}
+    if not layer.takes_lengths:
+        raise TypeError(f"lengths must be None for a {layer.kind}, which takes none. Fix: leave it out.")
+    return {"lengths": lengths}
+
+
 @contextmanager
 def untouched(layer: Module) -> Iterator[Callable[[], None]]:
     """Puts parameters, gradients and generators back at the end; yields what rewinds the generators."""

@@ -6,7 +6,7 @@ first, and at step t room for the rows of the step before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +51,11 @@ class RaggedTape:
     def dc_norm(self) -> Array | None:
         """(L * D, T), after `backward`; LSTM only."""
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
+
+    def move(self, move: Callable[[Array], Array]) -> None:
+        """As StackTape's, row by row."""
+        for tape in self.rows:
+            tape.move(move)
 
     def _packed(self, views: list[Array]) -> Array:
         packed = np.zeros((self.y_shape[0], views[0].shape[2]))
