@@ -10,7 +10,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 CELLS = tuple(GATES)
 
 MODES = {
-    "inference": "a whole sequence, nothing kept",
+    "inference": "a whole sequence, nothing kept; ours by a frozen layer, as others do in a session",
     "training": "forward and backward with dx and all parameter gradients, from zero",
     "streaming": "one step per call, from Python, the state carried",
     "iteration": "a whole training iteration, from the embedding to the optimiser",
