@@ -170,6 +170,7 @@ class Recurrent(Module):
             dL/dstate in the layout of the state. Default, and None in a pair: zeros.
         steps : int, optional
             Go back at most so many steps from the end; earlier ones get dx = 0 and add nothing. Default: all.
+            Of a ragged batch, from the end of its longest possible row, T.
         need_dx : bool
             False: None is returned for dx, and its product saved.
 
