@@ -5,6 +5,7 @@ A cell or an instruction set that is added here, or that the core lists, gets th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,10 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_relu": ("RNN", {"nonlinearity": "relu"}),
     "lstm": ("LSTM", {}),
     "lstm_peephole": ("LSTM", {"peephole": True}),
+    "lstm_coupled": ("LSTM", {"coupled": True}),
     "gru": ("GRU", {}),
+    "gru_reset_before": ("GRU", {"reset_after": False}),
+    "mgu": ("MGU", {}),
 }
 DTYPES = ("float32", "float64")
 ISAS = tuple(bptt.available_isas())
@@ -43,6 +47,47 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no_bias_bidirectional": {"bias": False, "bidirectional": True},
 }
 """Each with two layers unless it says otherwise."""
+
+
+_EVERYWHERE: dict[str, dict[str, Any]] = {
+    "layer_norm": {"layer_norm": True},
+    "recurrent_dropout": {"recurrent_dropout": 0.3},
+    "zoneout": {"zoneout": 0.3},
+}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "RNN": {"relu": {"nonlinearity": "relu"}} | _EVERYWHERE,
+    "GRU": {"reset_before": {"reset_after": False}} | _EVERYWHERE,
+    "MGU": _EVERYWHERE,
+    "LSTM": {
+        "peephole": {"peephole": True},
+        "coupled": {"coupled": True},
+        "projection": {"proj_size": 3},
+        "forget_bias": {"forget_bias": 1.5},
+        "cell_clip": {"cell_clip": 0.4},
+        "gate_clip": {"gate_clip": 0.6},
+        "gate_clip_spec": {"gate_clip": 0.3, "clip_mode": "spec"},
+        "hard_sigmoid": {"activations": ("hard_sigmoid", "tanh", "softsign")},
+        "softplus": {"activations": ("hard_sigmoid_keras3", "softplus", "elu")},
+        "scaled_tanh": {"activations": ("sigmoid", ("scaled_tanh", 1.7159, 2 / 3), ("leaky_relu", 0.1))},
+        "relu": {"activations": (("affine", 0.1, 0.5), "relu", ("thresholded_relu", 0.05))},
+        "zoneout_h": {"zoneout": (0.3, 0.0)},
+        "zoneout_c": {"zoneout": (0.0, 0.4)},
+    }
+    | _EVERYWHERE,
+}
+"""What each class of layer may be asked for beside its sizes."""
+
+CONTRADICTIONS = ({"coupled", "forget_bias"},)
+
+
+def variants() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Class, name and options: every variant alone, and in every pair that names different options."""
+    for kind, options in VARIANTS.items():
+        for name, own in options.items():
+            yield kind, name, own
+        for (one, first), (other, second) in itertools.combinations(options.items(), 2):
+            if not first.keys() & second.keys() and {one, other} not in CONTRADICTIONS:
+                yield kind, f"{one}+{other}", first | second
 
 
 @dataclass(frozen=True)
@@ -85,7 +130,7 @@ def state(cell: str, shape: tuple[int, ...], seed: int = 2) -> Any:
     """An array of the shape, for an LSTM a pair of them."""
     rng = np.random.default_rng(seed)
     h = 0.5 * rng.standard_normal(shape)
-    return (h, rng.standard_normal(shape)) if CELLS[cell][0] == "LSTM" else h
+    return (h, rng.standard_normal(shape)) if cell.startswith("lstm") else h
 
 
 def _cases() -> Iterator[Case]:

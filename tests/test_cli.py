@@ -14,7 +14,16 @@ from tests.commandline import CommandLine
 import bptt
 from bptt.cli.options import CELLS
 
-COMMANDS = (["demo"], ["train"], ["train", "text"], ["generate"], ["bench"], ["info"], ["selftest"])
+COMMANDS = (
+    ["demo"],
+    ["train"],
+    ["train", "text"],
+    ["generate"],
+    ["gradflow"],
+    ["bench"],
+    ["info"],
+    ["selftest"],
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -38,6 +47,9 @@ USAGE = {
     "abbreviated option": ["demo", "--hid", "8"],
     "missing file": ["train", "text"],
     "missing model": ["generate"],
+    "missing model of a flow": ["gradflow"],
+    "no steps back": ["gradflow", "m", "--steps", "0"],
+    "no rows": ["gradflow", "m", "--rows", "none"],
     "unknown cell": ["demo", "--cell", "elman"],
     "negative layers": ["demo", "--layers", "-1"],
     "zero hidden": ["demo", "--hidden", "0"],
@@ -115,7 +127,8 @@ def test_selftest_finds_a_wrong_gradient(bptt_command: CommandLine, monkeypatch:
     assert result.code == 1
     assert "gradients[bias_hh_l1]" in result.err
     assert result.err.splitlines()[-1].startswith("bptt: ")
-    assert {line.split()[1] for line in result.out.splitlines() if "FAILED" in line} == {"gru"}
+    failed = {line.split()[1] for line in result.out.splitlines() if "FAILED" in line}
+    assert failed == {"gru", "gru-reset-before"}
 
 
 def test_module_is_the_command() -> None:

@@ -234,7 +234,7 @@ def test_the_tape_is_open_to_view(cell):
     own = dy[-1, :, :H].astype(np.float64)
     rounding = B * H * np.finfo(np.float64).eps
     assert np.isclose(tape.dh_norm[2, -1], np.sqrt((own**2).sum()), rtol=rounding, atol=0)
-    gates = H if cell.startswith("rnn") else 4 * H
+    gates = H * {"rnn_tanh": 1, "rnn_relu": 1, "lstm_coupled": 3, "mgu": 3}.get(cell, 4)
     kept = [(tape.h, H), (tape.gates, gates)] + ([(tape.c, H)] if layer.has_cell_state else [])
     for views, width in kept:
         assert len(views) == LD
@@ -246,7 +246,8 @@ def test_the_tape_is_open_to_view(cell):
         y[...] = 0
     if layer.has_cell_state:
         assert tape.dc_norm.shape == (LD, T)
-        i, f, g, o = np.split(tape.gates[2], 4, axis=-1)
+        *i, f, g, o = np.split(tape.gates[2], gates // H, axis=-1)
+        i = i[0] if i else 1 - f
         c = tape.c[2]
         eps = np.finfo(np.float32).eps
         assert np.allclose(c[1:], f[1:] * c[:-1] + i[1:] * g[1:], rtol=0, atol=4 * eps * abs(c).max())

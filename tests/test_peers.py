@@ -1,10 +1,10 @@
-"""Agreement with other people's code: PyTorch in float64, ONNX Runtime for the peephole LSTM."""
+"""Agreement with others: PyTorch in float64, gradients too; ONNX Runtime for what PyTorch lacks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import BACKENDS, CASES, CELLS, build, state
+from tests.cells import BACKENDS, CASES, CELLS
 
 TORCH_CLASS = {"rnn_tanh": "RNN", "rnn_relu": "RNN", "lstm": "LSTM", "gru": "GRU"}
 SWEEP = [case for case in CASES if case.cell in TORCH_CLASS and case.H in (1, 7, 16)]
@@ -46,63 +46,183 @@ def test_pytorch_outputs_and_gradients(case, bias, backend):
         np.testing.assert_allclose(layer.gradients[name], parameter.grad, **CLOSE, err_msg=name)
 
 
+ONNX = {
+    "lstm": ("LSTM", {}, {}),
+    "peephole": ("LSTM", {"peephole": True}, {}),
+    "coupled": ("LSTM", {"coupled": True}, {"input_forget": 1}),
+    "coupled_peephole": ("LSTM", {"coupled": True, "peephole": True}, {"input_forget": 1}),
+    "clip": ("LSTM", {"gate_clip": 0.3}, {"clip": 0.3}),
+    "clip_peephole": ("LSTM", {"gate_clip": 0.2, "peephole": True}, {"clip": 0.2}),
+    "hard_sigmoid": (
+        "LSTM",
+        {"activations": ("hard_sigmoid", "softsign", "elu")},
+        {"activations": ("HardSigmoid", "Softsign", "Elu"), "activation_alpha": [0.2, 1.0]},
+    ),
+    "scaled_tanh": (
+        "LSTM",
+        {"activations": ("sigmoid", ("scaled_tanh", 1.7, 0.6), "relu")},
+        {
+            "activations": ("Sigmoid", "ScaledTanh", "Relu"),
+            "activation_alpha": [1.7],
+            "activation_beta": [0.6],
+        },
+    ),
+    "affine": (
+        "LSTM",
+        {"activations": (("affine", 0.3, 0.4), ("leaky_relu", 0.2), "softplus")},
+        {
+            "activations": ("Affine", "LeakyRelu", "Softplus"),
+            "activation_alpha": [0.3, 0.2],
+            "activation_beta": [0.4],
+        },
+    ),
+    "thresholded": (
+        "LSTM",
+        {"activations": (("hard_sigmoid", 0.3, 0.4), "tanh", ("thresholded_relu", 0.1))},
+        {
+            "activations": ("HardSigmoid", "Tanh", "ThresholdedRelu"),
+            "activation_alpha": [0.3, 0.1],
+            "activation_beta": [0.4],
+        },
+    ),
+    "gru": ("GRU", {}, {"linear_before_reset": 1}),
+    "gru_reset_before": ("GRU", {"reset_after": False}, {"linear_before_reset": 0}),
+    "rnn": ("RNN", {}, {}),
+    "rnn_relu": ("RNN", {"nonlinearity": "relu"}, {"activations": ("Relu",)}),
+}
+"""Our class and options, and the attributes of ONNX's operator that say the same."""
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(("T", "B", "I", "H"), [(1, 1, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)])
-def test_onnx_runtime_peephole_lstm_forward(T, B, I, H, bidirectional, backend):
+@pytest.mark.parametrize(("T", "B", "I", "H"), [(1, 2, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)])
+@pytest.mark.parametrize("name", ONNX)
+def test_onnx_runtime_forward(name, T, B, I, H, bidirectional, ragged, backend):
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the peer of this test")
     onnx = pytest.importorskip("onnx", reason="builds the model that ONNX Runtime runs")
     D = 2 if bidirectional else 1
-    layer = build("lstm_peephole", I, H, backend, dtype="float32", bidirectional=bidirectional)
-    x = np.random.default_rng(1).standard_normal((T, B, I)).astype(np.float32)
-    h0, c0 = (s.astype(np.float32) for s in state("lstm_peephole", (D, B, H)))
-    y, (h, c) = layer(x, (h0, c0))
+    operator, options, attributes = ONNX[name]
+    options = options | {"bidirectional": bidirectional, "dtype": "float32", "seed": 0}
+    layer = getattr(BACKENDS[backend], operator)(I, H, **options)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    has_c = operator == "LSTM"
+    starts = [0.5 * rng.standard_normal((D, B, H)).astype(np.float32) for _ in range(1 + has_c)]
+    # ONNX Runtime takes no length of 0: it gives zeros there, where we give the state back
+    lengths = np.array([T, *rng.integers(1, T + 1, B - 1)], np.int32) if ragged else None
+    y, last = layer(x, tuple(starts) if has_c else starts[0], lengths=lengths)
 
-    inputs = {"X": x, "initial_h": h0, "initial_c": c0} | _onnx_weights(layer, D)
-    order = ["X", "W", "R", "B", "", "initial_h", "initial_c", "P"]
+    inputs = {"X": x} | _onnx_weights(layer, D)
+    inputs |= dict(zip(("initial_h", "initial_c"), starts, strict=False))
+    if ragged:
+        inputs["sequence_lens"] = lengths
+    order = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P"]
+    names = [each if each in inputs else "" for each in order]
+    while not names[-1]:
+        names.pop()
+    attributes = {
+        key: value * D if isinstance(value, (list, tuple)) else value for key, value in attributes.items()
+    }
+    outputs = ["Y", "Y_h", "Y_c"][: 2 + has_c]
     direction = "bidirectional" if bidirectional else "forward"
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    node = helper.make_node("LSTM", order, ["Y", "Y_h", "Y_c"], hidden_size=H, direction=direction)
+    helper = onnx.helper
+    node = helper.make_node(operator, names, outputs, hidden_size=H, direction=direction, **attributes)
     graph = helper.make_graph(
         [node],
-        "peephole",
-        [helper.make_tensor_value_info(name, kind, value.shape) for name, value in inputs.items()],
-        [helper.make_tensor_value_info(name, kind, None) for name in ("Y", "Y_h", "Y_c")],
+        name,
+        [
+            helper.make_tensor_value_info(
+                each, helper.np_dtype_to_tensor_dtype(inputs[each].dtype), inputs[each].shape
+            )
+            for each in names
+            if each
+        ],
+        [helper.make_tensor_value_info(each, onnx.TensorProto.FLOAT, None) for each in outputs],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    y_peer, h_peer, c_peer = session.run(None, inputs)
+    y_peer, *last_peer = session.run(None, inputs)
 
     # Both sides round; activations are of order one; sums are I + H long and pass through T steps.
     atol = 2 * 4 * np.ceil(np.log2(max(2, (I + H) * T))) * np.finfo(np.float32).eps
-    np.testing.assert_allclose(y, y_peer.transpose(0, 2, 1, 3).reshape(T, B, D * H), rtol=0, atol=atol)
-    np.testing.assert_allclose(h, h_peer, rtol=0, atol=atol)
-    np.testing.assert_allclose(c, c_peer, rtol=0, atol=atol * max(1.0, float(np.abs(c_peer).max())))
+    size = max(1.0, *(float(np.abs(part).max()) for part in (y_peer, *last_peer)))
+    np.testing.assert_allclose(y, y_peer.transpose(0, 2, 1, 3).reshape(T, B, D * H), rtol=0, atol=atol * size)
+    for ours, theirs in zip(_parts(last), last_peer, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * size)
 
 
 def _onnx_weights(layer, directions):
-    """ONNX's W, R, B and P: gates in the order i, o, f, c, peepholes i, o, f, one block per direction."""
+    """ONNX's W, R, B and P, one block per direction: gates in the order i, o, f, c, or z, r, h."""
+    coupled = getattr(layer, "coupled", False)
+    rows = layer.gate_count
+    order = {"LSTM": [0, 3, 1, 2], "GRU": [1, 0, 2], "RNN": [0]}[layer.kind]
+    peepholes = [0, 2, 1]  # i, o, f
 
-    def stacked(name, rows):
-        suffixes = ("", "_reverse")[:directions]
-        blocks = [layer.parameters[f"{name}_l0{suffix}"] for suffix in suffixes]
-        return np.stack(
-            [
-                np.concatenate([block.reshape(rows, -1, *block.shape[1:])[k] for k in order])
-                for block in blocks
-            ]
-        )
+    def stacked(name, rows, order):
+        blocks = []
+        for suffix in ("", "_reverse")[:directions]:
+            gates = list(layer.parameters[f"{name}_l0{suffix}"].reshape(rows, layer.hidden_size, -1))
+            if coupled:  # f = 1 - i there, i = 1 - f here: sigmoid(-a) is 1 - sigmoid(a)
+                gates = [-gates[0], np.zeros_like(gates[0]), *gates[1:]]
+            blocks.append(np.concatenate([gates[k] for k in order]))
+        return np.stack(blocks)
 
-    order = [0, 3, 1, 2]
-    weights = {name: stacked(source, 4) for name, source in (("W", "weight_ih"), ("R", "weight_hh"))}
-    weights["B"] = np.concatenate([stacked("bias_ih", 4), stacked("bias_hh", 4)], axis=1)
-    order = [0, 2, 1]
-    weights["P"] = stacked("weight_peephole", 3).reshape(directions, -1)
+    weights = {"W": stacked("weight_ih", rows, order), "R": stacked("weight_hh", rows, order)}
+    weights["B"] = np.concatenate(
+        [stacked(name, rows, order)[..., 0] for name in ("bias_ih", "bias_hh")], axis=1
+    )
+    if getattr(layer, "peephole", False):
+        weights["P"] = stacked("weight_peephole", 2 if coupled else 3, peepholes)[..., 0]
     return weights
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("layers", "D"), [(1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize("P", [1, 5, 16])
+def test_pytorch_projection(P, layers, D, bias, packed, backend):
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+    torch.set_num_threads(1)
+    T, B, I, H = 6, 4, 5, 17
+    layer = BACKENDS[backend].LSTM(
+        I, H, layers, proj_size=P, bias=bias, bidirectional=D == 2, dtype="float64", seed=0
+    )
+    options = {"proj_size": P, "bias": bias, "bidirectional": D == 2, "dtype": torch.float64}
+    peer = torch.nn.LSTM(I, H, layers, **options)
+    peer.load_state_dict({name: torch.from_numpy(value) for name, value in layer.state_dict().items()})
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((T, B, I))
+    initial = tuple(0.5 * rng.standard_normal((layers * D, B, width)) for width in (P, H))
+    lengths = np.array([3, 6, 1, 6]) if packed else None
+    y, last, tape = layer.forward(x, initial, lengths=lengths)
+    dy, dlast = _like(y), _map(_like, last)
+    dx, dstate = layer.backward(tape, dy, dlast)
+
+    x_peer = torch.tensor(x, requires_grad=True)
+    initial_peer = _map(lambda s: torch.tensor(s, requires_grad=True), initial)
+    if packed:
+        pack, pad = torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
+        out, last_peer = peer(pack(x_peer, torch.tensor(lengths), enforce_sorted=False), initial_peer)
+        y_peer, _ = pad(out, total_length=T)
+    else:
+        y_peer, last_peer = peer(x_peer, initial_peer)
+    pairs = zip(_parts((y_peer, last_peer)), _parts((dy, dlast)), strict=True)
+    sum((value * torch.from_numpy(weight)).sum() for value, weight in pairs).backward()
+
+    np.testing.assert_allclose(y, y_peer.detach(), **CLOSE)
+    np.testing.assert_allclose(dx, x_peer.grad, **CLOSE)
+    for ours, theirs in zip(_parts(last), _parts(last_peer), strict=True):
+        np.testing.assert_allclose(ours, theirs.detach(), **CLOSE)
+    for ours, theirs in zip(_parts(dstate), _parts(initial_peer), strict=True):
+        np.testing.assert_allclose(ours, theirs.grad, **CLOSE)
+    for name, parameter in peer.named_parameters():
+        np.testing.assert_allclose(layer.gradients[name], parameter.grad, **CLOSE, err_msg=name)
+
+
 def test_every_cell_has_a_peer():
-    assert set(CELLS) == {*TORCH_CLASS, "lstm_peephole"}
+    assert set(CELLS) == {*TORCH_CLASS, "lstm_peephole", "lstm_coupled", "gru_reset_before", "mgu"}
 
 
 def _like(value):

@@ -1,7 +1,9 @@
 // The recurrent stack and its tape.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <tuple>
 #include <variant>
 
 #include "bindings/stream.hpp"
@@ -18,7 +20,8 @@ class BoundTape {
 
   AnyTape tape;
   std::shared_ptr<const Recurrent> net;
-  py::object x;  // keeps the input alive
+  py::object x;              // keeps the input alive,
+  py::object interventions;  // and these
 
   // The norms of the last backward pass: without the GIL somebody may read while another pass ends.
   void set_norms(py::object dh, py::object dc) {
@@ -60,7 +63,49 @@ bool frozen(const py::array& a) {
   return owner.is_none() || PyCapsule_IsValid(owner.ptr(), kBlockName);
 }
 
-Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
+ActivationChoice<double> activation_named(const py::tuple& choice) {
+  const auto name = choice[0].cast<std::string>();
+  const auto* found = std::find(std::begin(kActivationNames), std::end(kActivationNames), name);
+  if (found == std::end(kActivationNames)) {
+    throw std::invalid_argument("activations: unknown name '" + name + "'");
+  }
+  return {static_cast<Activation>(found - std::begin(kActivationNames)), choice[1].cast<double>(),
+          choice[2].cast<double>()};
+}
+
+// As the layers pass them; those that are missing keep their defaults.
+Options options_of(const py::kwargs& given) {
+  Options options;
+  for (const auto& [key, value] : given) {
+    const auto name = key.cast<std::string>();
+    if (name == "projection") {
+      options.projection = value.cast<Index>();
+    } else if (name == "peephole") {
+      options.peephole = value.cast<bool>();
+    } else if (name == "layer_norm") {
+      options.layer_norm = value.cast<bool>();
+    } else if (name == "zoneout") {
+      std::tie(options.zoneout_h, options.zoneout_c) = value.cast<std::tuple<double, double>>();
+    } else if (name == "cell_clip") {
+      options.lstm.cell_clip = value.cast<double>();
+    } else if (name == "gate_clip") {
+      options.lstm.gate_clip = value.cast<double>();
+    } else if (name == "output_clip") {
+      options.lstm.output_clip = value.cast<double>();
+    } else if (name == "activations") {
+      const auto three = value.cast<py::tuple>();
+      options.lstm.gate = activation_named(three[0].cast<py::tuple>());
+      options.lstm.candidate = activation_named(three[1].cast<py::tuple>());
+      options.lstm.output = activation_named(three[2].cast<py::tuple>());
+    } else {
+      throw std::invalid_argument("options: unknown name '" + name + "'");
+    }
+  }
+  return options;
+}
+
+Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.output}; }
+Shape cell_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
 
 // The rows of x: (T, B, I), or with `active`, how many of `batch` rows run at each step, (rows.total(), I).
 template <class T>
@@ -87,6 +132,29 @@ Shape shape_over_time(const Rows& rows, Index width) {
   return rows.ragged() ? Shape{rows.total(), width} : Shape{rows.time(), rows.batch(), width};
 }
 
+// What the caller does to the recursion: None, or arrays of the shapes in Interventions.
+struct InterventionArrays {
+  std::optional<py::array> reset, recurrent_mask, keep_h, keep_c;
+
+  template <class T>
+  Interventions<T> of(const Recurrent& net, const Rows& rows) const {
+    Interventions<T> by;
+    const auto over_time = [&](Index width) {
+      Shape shape = shape_over_time(rows, width);
+      shape.insert(shape.begin(), net.layers * net.directions);
+      return shape;
+    };
+    Shape steps = shape_over_time(rows, 1);
+    steps.pop_back();
+    by.reset = optional_data_of<std::uint8_t>("reset", reset, steps);
+    by.recurrent_mask = optional_data_of<T>("recurrent_mask", recurrent_mask, state_shape(net, rows.batch()));
+    by.keep_h = optional_data_of<T>("keep_h", keep_h, over_time(net.output));
+    if (keep_c && !net.traits.has_cell_state) throw std::invalid_argument("keep_c: this cell has no cell state");
+    by.keep_c = optional_data_of<T>("keep_c", keep_c, over_time(net.hidden));
+    return by;
+  }
+};
+
 // Forward from the weights in `args`, keeping a tape if there is one.
 template <class T>
 py::tuple run(const Recurrent& net, ForwardArgs<T> args, Rows rows, const py::array& x,
@@ -96,13 +164,13 @@ py::tuple run(const Recurrent& net, ForwardArgs<T> args, Rows rows, const py::ar
   const Index batch = args.rows.batch();
   const Shape state = state_shape(net, batch);
   args.h0 = optional_data_of<T>("h0", h0, state);
-  args.c0 = optional_data_of<T>("c0", c0, state);
-  const Index width = net.directions * net.hidden;
+  args.c0 = optional_data_of<T>("c0", c0, cell_shape(net, batch));
+  const Index width = net.width();
   const NewArray<T> h(state);
   args.h = h.data();
   std::optional<NewArray<T>> c;
   if (net.traits.has_cell_state) {
-    c.emplace(state);
+    c.emplace(cell_shape(net, batch));
     args.c = c->data();
   }
   const Shape y_shape = shape_over_time(args.rows, width);
@@ -129,12 +197,14 @@ class BoundSnapshot {
   }
 
   py::tuple infer(const py::array& x, const std::optional<py::array>& h0, const std::optional<py::array>& c0,
-                  const std::optional<py::array>& active, Index batch) const {
+                  const std::optional<py::array>& active, Index batch, const std::optional<py::array>& reset) const {
     return std::visit(
         [&]<class T>(const std::unique_ptr<PackedNetwork<T>>& packed) {
           ForwardArgs<T> args{};
           args.packed = packed.get();
-          return run<T>(*net_, args, rows_of<T>(x, net_->input, active, batch), x, h0, c0, nullptr);
+          Rows rows = rows_of<T>(x, net_->input, active, batch);
+          args.interventions = InterventionArrays{reset, {}, {}, {}}.of<T>(*net_, rows);
+          return run<T>(*net_, args, std::move(rows), x, h0, c0, nullptr);
         },
         packed_);
   }
@@ -147,8 +217,9 @@ class BoundSnapshot {
 class BoundRecurrent {
  public:
   BoundRecurrent(const std::string& cell, const std::string& dtype, Index input_size, Index hidden_size,
-                 Index num_layers, bool bidirectional, bool bias)
-      : net_(std::make_shared<Recurrent>(cell_named(cell), input_size, hidden_size, num_layers, bidirectional, bias)),
+                 Index num_layers, bool bidirectional, bool bias, const py::kwargs& options)
+      : net_(std::make_shared<Recurrent>(cell_named(cell), input_size, hidden_size, num_layers, bidirectional, bias,
+                                         options_of(options))),
         float32_(dtype == "float32") {
     if (!float32_ && dtype != "float64") {
       throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
@@ -163,19 +234,26 @@ class BoundRecurrent {
   Index parameter_count() const { return net_->parameter_count; }
 
   py::tuple infer(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                  const std::optional<py::array>& c0, const std::optional<py::array>& active, Index batch) const {
+                  const std::optional<py::array>& c0, const std::optional<py::array>& active, Index batch,
+                  const std::optional<py::array>& reset) const {
     const auto of = [&]<class T>(T) {
-      return run<T>(*net_, weights<T>(parameters), rows_of<T>(x, net_->input, active, batch), x, h0, c0, nullptr);
+      Rows rows = rows_of<T>(x, net_->input, active, batch);
+      ForwardArgs<T> args = weights<T>(parameters);
+      args.interventions = InterventionArrays{reset, {}, {}, {}}.of<T>(*net_, rows);
+      return run<T>(*net_, args, std::move(rows), x, h0, c0, nullptr);
     };
     return float32_ ? of(float{}) : of(double{});
   }
 
   py::tuple forward(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
                     const std::optional<py::array>& c0, double dropout, std::uint64_t key,
-                    const std::optional<py::array>& active, Index batch) const {
+                    const std::optional<py::array>& active, Index batch, const std::optional<py::array>& reset,
+                    const std::optional<py::array>& recurrent_mask, const std::optional<py::array>& keep_h,
+                    const std::optional<py::array>& keep_c) const {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
     const auto of = [&]<class T>(T) {
-      return record<T>(parameters, x, h0, c0, dropout, key, rows_of<T>(x, net_->input, active, batch));
+      return record<T>(parameters, x, h0, c0, dropout, key, rows_of<T>(x, net_->input, active, batch),
+                       {reset, recurrent_mask, keep_h, keep_c});
     };
     return float32_ ? of(float{}) : of(double{});
   }
@@ -212,7 +290,10 @@ class BoundRecurrent {
 
   template <class T>
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                   const std::optional<py::array>& c0, double dropout, std::uint64_t key, Rows rows) const {
+                   const std::optional<py::array>& c0, double dropout, std::uint64_t key, Rows rows,
+                   const InterventionArrays& by) const {
+    ForwardArgs<T> args = weights<T>(parameters);
+    args.interventions = by.of<T>(*net_, rows);
     auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, rows), net_);
     // An input that could change before backward is copied; one that cannot (a layer's output) is kept as it is.
     py::array kept = x;
@@ -222,10 +303,11 @@ class BoundRecurrent {
       kept = copy.array;
     }
     bound->x = kept;
+    bound->interventions = py::make_tuple(by.reset, by.recurrent_mask, by.keep_h, by.keep_c);
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
     tape.dropout_key = key;
-    const py::tuple result = run(*net_, weights<T>(parameters), std::move(rows), kept, h0, c0, &tape);
+    const py::tuple result = run(*net_, args, std::move(rows), kept, h0, c0, &tape);
     return py::make_tuple(result[0], result[1], result[2], py::cast(std::move(bound)));
   }
 
@@ -235,12 +317,13 @@ class BoundRecurrent {
                    const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     const Shape state = state_shape(*net_, tape.rows.batch());
+    const Shape cell = cell_shape(*net_, tape.rows.batch());
     BackwardArgs<T> args{};
     args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
     args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
-    args.dy = optional_data_of<T>("dy", dy, shape_over_time(tape.rows, net_->directions * net_->hidden));
+    args.dy = optional_data_of<T>("dy", dy, shape_over_time(tape.rows, net_->width()));
     args.dh = optional_data_of<T>("dh", dh, state);
-    args.dc = optional_data_of<T>("dc", dc, state);
+    args.dc = optional_data_of<T>("dc", dc, cell);
     if (dc && !net_->traits.has_cell_state) throw std::invalid_argument("dc: this cell has no cell state");
     const Index time = tape.rows.time();
     args.steps = steps.value_or(time);
@@ -258,7 +341,7 @@ class BoundRecurrent {
     std::optional<NewArray<T>> dc0;
     std::optional<NewArray<double>> dc_norm;
     if (net_->traits.has_cell_state) {
-      dc0.emplace(state);
+      dc0.emplace(cell);
       dc_norm.emplace(Shape{state[0], time});
       args.dc0 = dc0->data();
       args.dc_norm = dc_norm->data();
@@ -303,8 +386,8 @@ py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
   return std::visit(
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction);
-        const Index hidden = bound.net->hidden;
-        return view_of_slots(tape, kept.h, direction * hidden, bound.net->directions * hidden, hidden);
+        const Index width = bound.net->output;
+        return view_of_slots(tape, kept.h, direction * width, bound.net->width(), width);
       },
       bound.tape);
 }
@@ -320,11 +403,11 @@ py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
 }
 
 py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
-  if (!bound.net->traits.tape_gates) return tape_h(bound, layer, direction);
+  if (!bound.net->tape_gates) return tape_h(bound, layer, direction);
   return std::visit(
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        const Index width = bound.net->traits.tape_gates * bound.net->hidden;
+        const Index width = bound.net->tape_gates * bound.net->hidden;
         return view_over_time(tape.rows, kept.gates, 0, tape.gates_row, width);
       },
       bound.tape);
@@ -348,18 +431,20 @@ void bind_recurrent(py::module_& m) {
 
   py::class_<BoundSnapshot>(m, "Snapshot")
       .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"), py::arg("active") = py::none(),
-           py::arg("batch") = 0);
+           py::arg("batch") = 0, py::arg("reset") = py::none());
 
   py::class_<BoundRecurrent>(m, "Recurrent")
-      .def(py::init<const std::string&, const std::string&, Index, Index, Index, bool, bool>(), py::arg("cell"),
-           py::arg("dtype"), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"),
+      .def(py::init<const std::string&, const std::string&, Index, Index, Index, bool, bool, const py::kwargs&>(),
+           py::arg("cell"), py::arg("dtype"), py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"),
            py::arg("bidirectional"), py::arg("bias"))
       .def_property_readonly("parameters", &BoundRecurrent::parameters)
       .def_property_readonly("parameter_count", &BoundRecurrent::parameter_count)
       .def("infer", &BoundRecurrent::infer, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
-           py::arg("active") = py::none(), py::arg("batch") = 0)
+           py::arg("active") = py::none(), py::arg("batch") = 0, py::arg("reset") = py::none())
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
-           py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0)
+           py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0,
+           py::arg("reset") = py::none(), py::arg("recurrent_mask") = py::none(), py::arg("keep_h") = py::none(),
+           py::arg("keep_c") = py::none())
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),

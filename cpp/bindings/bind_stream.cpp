@@ -12,14 +12,15 @@ template <class T>
 class BoundStream final : public AnyStream {
  public:
   BoundStream(const Recurrent& net, const T* parameters, Index batch)
-      : net_(net), stream_(net_, parameters, batch), in_({batch, net.input}), out_({batch, net.hidden}) {
+      : net_(net), stream_(net_, parameters, batch), in_({batch, net.input}), out_({batch, net.output}) {
     input = in_.array;
     output = out_.array;
     std::fill_n(in_.data(), batch * net.input, T{0});
-    std::fill_n(out_.data(), batch * net.hidden, T{0});
-    const Shape state{net.layers, batch, net.hidden};
-    h = array_over(stream_.h().block(), stream_.h().data(), state);
-    if (stream_.c().data()) c = array_over(stream_.c().block(), stream_.c().data(), state);
+    std::fill_n(out_.data(), batch * net.output, T{0});
+    h = array_over(stream_.h().block(), stream_.h().data(), {net.layers, batch, net.output});
+    if (stream_.c().data()) {
+      c = array_over(stream_.c().block(), stream_.c().data(), {net.layers, batch, net.hidden});
+    }
   }
 
   // With the GIL: giving it up and taking it back costs more than a small step.
@@ -32,10 +33,10 @@ class BoundStream final : public AnyStream {
     const Index batch = input.shape(0);
     const T* from = data_of<T>("x", x, {-1, batch, net_.input});
     const Index time = x.shape(0);
-    const NewArray<T> y({time, batch, net_.hidden});
+    const NewArray<T> y({time, batch, net_.output});
     compute([&](Interrupt& interrupt) {
       for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
-        stream_.step(from + t * batch * net_.input, y.data() + t * batch * net_.hidden);
+        stream_.step(from + t * batch * net_.input, y.data() + t * batch * net_.output);
         if (t % 64 == 63) interrupt.poll();
       }
     });

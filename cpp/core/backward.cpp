@@ -3,9 +3,9 @@
 // products: weight gradients and the gradient of the layer's input.
 #include <cmath>
 #include <cstring>
+#include <memory>
 
-#include "core/recurrent.hpp"
-#include "core/schedule.hpp"
+#include "core/around.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace bptt {
@@ -22,13 +22,17 @@ struct Work {
   const T* h;   // of slot 0, this direction's columns
   const T* gates;
   const T* c;
-  Buffer<T> packed_hh;   // U as right operand, (G * H, H)
-  Buffer<T> packed_ih;   // W as right operand, (G * H, input), its gates in the order of the gate gradients
-  Buffer<T> dgates;      // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
-  Buffer<T> dh;          // (B, H)
-  Buffer<T> carry;       // (B, H)
-  Buffer<T> dpeephole;   // (B, 3H)
-  Buffer<T> h_prev;      // (chunk, B, H), ragged: the states that the steps of a chunk started from
+  const typename Tape<T>::Direction* kept;
+  std::unique_ptr<PackedBackward<T>> packed;
+  std::unique_ptr<BackScratch<T>> scratch;  // of surrounded steps
+  Buffer<T> dgates;   // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
+  Buffer<T> dh;       // (B, P)
+  Buffer<T> carry;    // (B, H)
+  Buffer<T> sums;     // (B, sum_.total)
+  Buffer<T> h_in;     // (chunk, B, P), ragged or surrounded: what the products of a chunk's steps started from
+  Buffer<T> last_in;  // (chunk, B, H): as in ChunkRows
+  Buffer<T> inner;    // (chunk, B, H)
+  Buffer<T> dprojected;       // (chunk, B, P)
   Buffer<double> dh_squares;  // (chunk, B, panels)
   Buffer<double> dc_squares;
 };
@@ -38,11 +42,12 @@ class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), rows_(tape.rows),
-        time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)),
-        width_(net.directions * net.hidden), dgates_row_(padded_row(net.traits.dgates * net.hidden, sizeof(T))),
-        schedule_(net, time_ - first_, batch_, sizeof(T)),
+        time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)), width_(net.width()),
+        dgates_row_(padded_row(net.dgates * net.hidden, sizeof(T))), schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
-        recurrent_shape_{net.traits.gates * net.hidden, net.hidden, 1}, panels_(k_.panel_count(recurrent_shape_)) {}
+        // Of units, as the step divides them.
+        panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
+        surrounded_(net.surrounded() || tape.interventions.any()), sum_(net) {}
 
   void run() {
     for (Index layer = net_.layers - 1; layer >= 0; --layer) prepare(layer);
@@ -94,46 +99,28 @@ class BackwardPass {
         w.x = tape_.dropout > 0 ? below.dropped.data() : below.h.data() + batch_ * width_;
       }
       w.dy = layer + 1 == net_.layers ? args_.dy : upper_dx_;
-      if (w.dy) w.dy += d * net_.hidden;
+      if (w.dy) w.dy += d * net_.output;
       w.dx = d == 0 || !dx ? dx : reverse_dx_.data();
-      w.h = kept.h.data() + d * net_.hidden;
-      w.gates = kept.directions[static_cast<std::size_t>(d)].gates.data();
-      w.c = kept.directions[static_cast<std::size_t>(d)].c.data();
-      w.packed_hh = Buffer<T>(k_.packed_size(recurrent_shape_));
-      if (dx) w.packed_ih = Buffer<T>(k_.packed_size({columns(), input, 1}));
+      w.h = kept.h.data() + d * net_.output;
+      w.kept = &kept.directions[static_cast<std::size_t>(d)];
+      w.gates = w.kept->gates.data();
+      w.c = w.kept->c.data();
+      w.packed = std::make_unique<PackedBackward<T>>(net_, k_, input, dx != nullptr);
+      if (surrounded_) w.scratch = std::make_unique<BackScratch<T>>(net_, batch_);
       w.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
-      w.dh = Buffer<T>(batch_ * net_.hidden);
+      w.dh = Buffer<T>(batch_ * net_.output);
       if (net_.traits.has_carry) w.carry = Buffer<T>(batch_ * net_.hidden);
-      if (net_.traits.has_peephole) w.dpeephole = Buffer<T>(batch_ * 3 * net_.hidden);
-      if (rows_.ragged()) w.h_prev = Buffer<T>(chunk_ * batch_ * net_.hidden);
+      if (sum_.total) w.sums = Buffer<T>(batch_ * sum_.total);
+      if (rows_.ragged() || surrounded_) w.h_in = Buffer<T>(chunk_ * batch_ * net_.output);
+      if (net_.traits.two_products) w.last_in = Buffer<T>(chunk_ * batch_ * net_.hidden);
+      if (net_.options.projection) {
+        w.inner = Buffer<T>(chunk_ * batch_ * net_.hidden);
+        w.dprojected = Buffer<T>(chunk_ * batch_ * net_.output);
+      }
       w.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
       if (net_.traits.has_cell_state) w.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
     }
     upper_dx_ = dx;
-  }
-
-  void pack(const Work<T>& w, const Crew& crew) const {
-    PackPanels<T> args{};
-    args.shape = recurrent_shape_;
-    args.source = w.parameters.weight_hh;
-    args.k_stride = net_.hidden;
-    args.n_stride = 1;
-    args.packed = w.packed_hh.data();
-    Range panels = crew.share_of(panels_);
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
-    if (!w.dx) return;
-
-    args.shape = {columns(), w.input, 1};
-    args.source = w.parameters.weight_ih;
-    args.k_stride = w.input;
-    args.rotate = net_.traits.input_rotate * net_.hidden;
-    args.packed = w.packed_ih.data();
-    panels = crew.share_of(k_.panel_count(args.shape));
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
   }
 
   static void start(T* to, const T* from, Index size) {
@@ -149,18 +136,17 @@ class BackwardPass {
     const Index number = layer * net_.directions + d;
     const Work<T>& w = work(layer, d);
     const Course course{time_, d == 1};
-    const Index state_size = batch_ * net_.hidden;
-    pack(w, crew);
+    w.packed->pack(w.parameters, crew.index, crew.size);
     if (crew.leads()) {
-      start(w.dh.data(), args_.dh ? args_.dh + number * state_size : nullptr, state_size);
-      start(w.carry.data(), args_.dc ? args_.dc + number * state_size : nullptr, state_size);
-      start(w.dpeephole.data(), nullptr, 3 * state_size);
+      start(w.dh.data(), args_.dh ? args_.dh + number * w.dh.size() : nullptr, w.dh.size());
+      start(w.carry.data(), args_.dc ? args_.dc + number * w.carry.size() : nullptr, w.carry.size());
+      start(w.sums.data(), nullptr, w.sums.size());
       start(w.dx, nullptr, rows_.base(first_) * w.input);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
     }
     crew.sync();
 
-    const Split split = schedule_.split(crew, panels_);
+    const Split split = schedule_.split(crew, panels_, surrounded_);
     // Steps of the recursion, last first; a chunk is [begin, end).
     for (Index end = time_; end > first_;) {
       const Index begin = std::max(first_, end - chunk_);
@@ -168,7 +154,7 @@ class BackwardPass {
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
-        if (!interrupt_.stopped()) step(w, course, s, low, s + 1 == end, s + 1 == time_, split, crew);
+        if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
       if (split != Split::units) crew.sync();
@@ -193,8 +179,8 @@ class BackwardPass {
     if (!interrupt_.stopped()) finish_state(w, course, number, crew);
   }
 
-  void step(const Work<T>& w, const Course& course, Index s, Index low, bool first_of_chunk, bool first_of_all,
-            Split split, const Crew& crew) const {
+  void step(const Work<T>& w, const Course& course, Index number, Index s, Index low, bool first_of_chunk,
+            bool first_of_all, Split split, const Crew& crew) const {
     if (split == Split::nobody && !crew.leads()) return;
     const Index t = course.at(s);
     const Range mine = split == Split::rows ? crew.share_of(batch_) : Range{0, batch_};
@@ -208,23 +194,38 @@ class BackwardPass {
                        : first_of_chunk ? chunk_ * batch_
                                         : rows_.base(course.at(s + 1)) - rows_.base(low);
     const T* dgates_next = w.dgates.data() + next * dgates_row_;
-    step_rows(w, course, t, low, clipped(0, later), units, dgates_next);
-    step_rows(w, course, t, low, clipped(later, rows_.active(t)), units, nullptr);
+    if (surrounded_) {
+      const Range gone = course.reverse && !first_of_all ? clipped(rows_.active(t), rows_.active(t - 1)) : Range{0, 0};
+      for (const Range rows : {clipped(0, later), gone}) leave(w, course, number, rows, units, dgates_next, s + 1);
+      step_rows(w, course, number, t, low, clipped(0, rows_.active(t)), units, nullptr);
+      return;
+    }
+    step_rows(w, course, number, t, low, clipped(0, later), units, dgates_next);
+    step_rows(w, course, number, t, low, clipped(later, rows_.active(t)), units, nullptr);
     // Rows that began with the step before this one in the order of this pass.
     if (course.reverse && !first_of_all) {
-      leave(w, clipped(rows_.active(t), rows_.active(t - 1)), units, dgates_next);
+      leave(w, course, number, clipped(rows_.active(t), rows_.active(t - 1)), units, dgates_next, s + 1);
     }
   }
 
-  // dL/d(initial state) of rows, from the gate gradients of their first step.
-  void leave(const Work<T>& w, Range rows, Range units, const T* dgates) const {
+  // dL/d(the state that rows started step number s of the recursion from), from its gate gradients.
+  void leave(const Work<T>& w, const Course& course, Index number, Range rows, Range units, const T* dgates,
+             Index s) const {
     if (rows.begin >= rows.end) return;
+    if (surrounded_) {
+      arrive_around(net_, k_, *w.packed, rows.end - rows.begin, dgates + rows.begin * dgates_row_, dgates_row_,
+                    w.dh.data() + rows.begin * net_.output,
+                    w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr,
+                    interventions_at(net_, tape_.interventions, rows_, course, number, course.at(s), rows.begin),
+                    w.scratch->at(rows.begin));
+      return;
+    }
     Product<T> p{};
     p.rows = rows.end - rows.begin;
-    p.shape = recurrent_shape_;
-    p.a = dgates + rows.begin * dgates_row_ + net_.traits.recurrent_at * net_.hidden;
+    p.shape = w.packed->recurrent_shape;
+    p.a = dgates + rows.begin * dgates_row_ + net_.recurrent_at * net_.hidden;
     p.a_row = dgates_row_;
-    p.b = w.packed_hh.data();
+    p.b = w.packed->weight_hh.data();
     p.out = w.dh.data() + rows.begin * net_.hidden;
     p.out_row = net_.hidden;
     p.panel_begin = units.begin;
@@ -232,7 +233,7 @@ class BackwardPass {
     k_.product(p);
   }
 
-  void step_rows(const Work<T>& w, const Course& course, Index t, Index low, Range rows, Range units,
+  void step_rows(const Work<T>& w, const Course& course, Index number, Index t, Index low, Range rows, Range units,
                  const T* dgates_next) const {
     if (rows.begin >= rows.end) return;
     const Index at = rows_.base(t) - rows_.base(low) + rows.begin;
@@ -245,17 +246,17 @@ class BackwardPass {
     b.panel_end = units.end;
     b.panels = panels_;
     b.last_first = schedule_.alternates() && t % 2 != 0;
-    b.u = w.packed_hh.data();
+    b.u = w.packed->weight_hh.data();
     b.dgates_row = dgates_row_;
     b.dgates = w.dgates.data() + at * dgates_row_;
     b.dgates_next = dgates_next ? dgates_next + rows.begin * dgates_row_ : nullptr;
-    b.dh = w.dh.data() + rows.begin * net_.hidden;
+    b.dh = w.dh.data() + rows.begin * net_.output;
     b.dy_row = width_;
     b.dy = w.dy ? w.dy + (rows_.base(t) + rows.begin) * width_ : nullptr;
     b.carry = w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr;
     b.h_prev = w.h + before * width_;
     b.h_prev_row = width_;
-    if (net_.traits.tape_gates) {
+    if (net_.tape_gates) {
       b.gates_row = tape_.gates_row;
       b.gates = w.gates + (rows_.base(t) + rows.begin) * b.gates_row;
     } else {
@@ -263,8 +264,11 @@ class BackwardPass {
       b.gates = w.h + after * width_;
     }
     b.peephole = w.parameters.peephole;
-    b.dpeephole = w.dpeephole.data() ? w.dpeephole.data() + rows.begin * 3 * net_.hidden : nullptr;
-    b.c_row = net_.hidden;
+    T* const sums = w.sums.data() ? w.sums.data() + rows.begin * sum_.total : nullptr;
+    b.dpeephole = sum_.peephole >= 0 ? sums + sum_.peephole : nullptr;
+    b.dpeephole_row = sum_.total;
+    b.lstm = &w.packed->lstm;
+    b.c_row = b.c_prev_row = net_.hidden;
     if (w.c) {
       b.c_prev = w.c + before * b.c_row;
       b.c = w.c + after * b.c_row;
@@ -272,23 +276,43 @@ class BackwardPass {
     const Index squares = at * panels_;
     b.dh_squares = w.dh_squares.data() + squares;
     b.dc_squares = w.dc_squares.data() ? w.dc_squares.data() + squares : nullptr;
-    k_.backward[static_cast<int>(net_.traits.cell)](b);
+    if (!surrounded_) {
+      k_.backward[static_cast<int>(net_.traits.cell)](b);
+      return;
+    }
+    const auto chunk_row = [at](const Buffer<T>& buffer, Index width) {
+      return buffer.data() ? buffer.data() + at * width : nullptr;
+    };
+    invert_around(net_, k_, *w.packed, w.parameters, b,
+                  interventions_at(net_, tape_.interventions, rows_, course, number, t, rows.begin), *w.kept,
+                  rows_.base(t) + rows.begin, sums, w.scratch->at(rows.begin),
+                  {chunk_row(w.h_in, net_.output), chunk_row(w.last_in, net_.hidden), chunk_row(w.inner, net_.hidden),
+                   chunk_row(w.dprojected, net_.output)});
   }
 
-  // The states that a ragged chunk's steps started from, row by row beside its gate gradients, and zeros in the room.
+  // The states that a ragged chunk's steps started from, row by row beside its gate gradients (surrounded steps have
+  // put them there), and zeros in the room.
   void align(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew) const {
     const Range mine = crew.share_of(steps);
     for (Index t = low + mine.begin; t < low + mine.end; ++t) {
       const Index at = rows_.base(t) - rows_.base(low);
-      const T* from = w.h + rows_.slot(course.slot_before(t)) * width_;
-      for (Index b = 0; b < rows_.active(t); ++b) {
-        std::memcpy(w.h_prev.data() + (at + b) * net_.hidden, from + b * width_,
-                    static_cast<std::size_t>(net_.hidden) * sizeof(T));
+      if (!surrounded_) {
+        const T* from = w.h + rows_.slot(course.slot_before(t)) * width_;
+        for (Index b = 0; b < rows_.active(t); ++b) {
+          std::memcpy(w.h_in.data() + (at + b) * net_.output, from + b * width_,
+                      static_cast<std::size_t>(net_.output) * sizeof(T));
+        }
       }
       const Index rest = at + rows_.active(t);
       const Index room = rows_.room(t) - rows_.active(t);
-      start(w.h_prev.data() + rest * net_.hidden, nullptr, room * net_.hidden);
-      start(w.dgates.data() + rest * dgates_row_, nullptr, room * dgates_row_);
+      const auto clear = [&](const Buffer<T>& buffer, Index width) {
+        if (buffer.data()) start(buffer.data() + rest * width, nullptr, room * width);
+      };
+      clear(w.h_in, net_.output);
+      clear(w.dgates, dgates_row_);
+      clear(w.last_in, net_.hidden);
+      clear(w.inner, net_.hidden);
+      clear(w.dprojected, net_.output);
     }
   }
 
@@ -299,7 +323,7 @@ class BackwardPass {
     const Index high = low + steps - 1;
     const Index rows = rows_.base(high) + rows_.active(high) - rows_.base(low);
     const T* dgates = w.dgates.data();
-    const T* recurrent = dgates + net_.traits.recurrent_at * net_.hidden;
+    const T* recurrent = dgates + net_.recurrent_at * net_.hidden;
     const Range all = crew.share_of(columns());
 
     TransposedProduct<T> p{};
@@ -307,15 +331,22 @@ class BackwardPass {
     p.a_row = dgates_row_;
     p.scratch = scratch;
 
+    const bool gathered = w.h_in.data() != nullptr;
     p.a = recurrent;
     p.m_begin = all.begin;
-    p.m_end = all.end;
-    p.b = rows_.ragged() ? w.h_prev.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
-    p.b_row = rows_.ragged() ? net_.hidden : width_;
-    p.columns = net_.hidden;
+    p.m_end = net_.traits.two_products ? std::min(all.end, w.packed->recurrent_shape.depth) : all.end;
+    p.b = gathered ? w.h_in.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
+    p.b_row = gathered ? net_.output : width_;
+    p.columns = p.out_row = net_.output;
     p.out = w.gradients.weight_hh;
-    p.out_row = net_.hidden;
-    k_.transposed_product(p);
+    if (p.m_begin < p.m_end) k_.transposed_product(p);
+    if (net_.traits.two_products) {
+      p.m_begin = std::max(all.begin, w.packed->recurrent_shape.depth);
+      p.m_end = all.end;
+      p.b = w.last_in.data();
+      p.b_row = net_.hidden;
+      if (p.m_begin < p.m_end) k_.transposed_product(p);
+    }
 
     p.a = dgates;
     p.b = w.x + rows_.base(low) * w.input;
@@ -326,7 +357,18 @@ class BackwardPass {
       p.out = w.gradients.weight_ih + shift * w.input;
       k_.transposed_product(p);
     });
-    if (net_.bias) {
+    if (net_.options.projection) {
+      const Range mine = crew.share_of(net_.output);
+      p.a = w.dprojected.data();
+      p.a_row = net_.output;
+      p.m_begin = mine.begin;
+      p.m_end = mine.end;
+      p.b = w.inner.data();
+      p.b_row = p.columns = p.out_row = net_.hidden;
+      p.out = w.gradients.weight_hr;
+      if (p.m_begin < p.m_end) k_.transposed_product(p);
+    }
+    if (net_.bias && !net_.options.layer_norm) {
       k_.add_columns(rows, all.end - all.begin, recurrent + all.begin, dgates_row_, w.gradients.bias_hh + all.begin);
       for_each_input_part(all, [&](Range part, Index shift) {
         k_.add_columns(rows, part.end - part.begin, dgates + part.begin, dgates_row_,
@@ -338,10 +380,10 @@ class BackwardPass {
     const Range mine = crew.share_of(rows);
     Product<T> q{};
     q.rows = mine.end - mine.begin;
-    q.shape = {columns(), w.input, 1};
+    q.shape = w.packed->input_shape;
     q.a = dgates + mine.begin * dgates_row_;
     q.a_row = dgates_row_;
-    q.b = w.packed_ih.data();
+    q.b = w.packed->weight_ih.data();
     q.out = w.dx + (rows_.base(low) + mine.begin) * w.input;
     q.out_row = w.input;
     q.panel_begin = 0;
@@ -353,7 +395,7 @@ class BackwardPass {
   // distance from its column to its row there.
   template <class F>
   void for_each_input_part(Range columns_, F f) const {
-    const Index rotate = net_.traits.input_rotate * net_.hidden;
+    const Index rotate = net_.input_rotate * net_.hidden;
     const Index wrap = columns() - rotate;  // first column whose row is at the front of the weights again
     const Range head{columns_.begin, std::min(columns_.end, wrap)};
     const Range tail{std::max(columns_.begin, wrap), columns_.end};
@@ -383,29 +425,28 @@ class BackwardPass {
   // Gradients of the initial state: zero where the recursion did not get that far back.
   void finish_state(const Work<T>& w, const Course& course, Index number, const Crew& crew) const {
     const Range rows = crew.share_of(batch_);
-    const Index begin = rows.begin * net_.hidden;
-    const Index size = (rows.end - rows.begin) * net_.hidden;
-    T* dh0 = args_.dh0 + number * batch_ * net_.hidden + begin;
-    T* dc0 = args_.dc0 ? args_.dc0 + number * batch_ * net_.hidden + begin : nullptr;
     const bool arrived = first_ == 0;
-    // Elements of rows that took a step. Those of no length have arrived in any case.
-    const Index moved = std::max<Index>(0, std::min(rows.end, rows_.active(0)) - rows.begin) * net_.hidden;
-    const auto hand_out = [&](T* to, const T* from) {
-      start(to, arrived ? from : nullptr, moved);
-      start(to + moved, from + moved, size - moved);
+    // Rows that took a step. Those of no length have arrived in any case.
+    const Index moved = std::max<Index>(0, std::min(rows.end, rows_.active(0)) - rows.begin);
+    const auto hand_out = [&](T* to, const Buffer<T>& from, Index width) {
+      to += (number * batch_ + rows.begin) * width;
+      const T* own = from.data() + rows.begin * width;
+      start(to, arrived ? own : nullptr, moved * width);
+      start(to + moved * width, own + moved * width, (rows.end - rows.begin - moved) * width);
     };
-    if (dc0) hand_out(dc0, w.carry.data() + begin);
     if (arrived && time_ > 0) {
       // Forward, all rows began with step 0; in reverse, those are left that began with the last.
       const Index t = course.reverse ? time_ - 1 : 0;
-      leave(w, {rows.begin, std::min(rows.end, rows_.active(t))}, {0, panels_},
-            w.dgates.data() + chunk_ * batch_ * dgates_row_);
-      if (w.carry.data() && !net_.traits.has_cell_state) k_.add(moved, w.carry.data() + begin, w.dh.data() + begin);
+      leave(w, course, number, {rows.begin, std::min(rows.end, rows_.active(t))}, {0, panels_},
+            w.dgates.data() + chunk_ * batch_ * dgates_row_, 0);
+      if (w.carry.data() && !net_.traits.has_cell_state && !surrounded_) {
+        const Index begin = rows.begin * net_.hidden;
+        k_.add(moved * net_.hidden, w.carry.data() + begin, w.dh.data() + begin);
+      }
     }
-    hand_out(dh0, w.dh.data() + begin);
-    if (w.dpeephole.data() && crew.leads()) {
-      k_.add_columns(batch_, 3 * net_.hidden, w.dpeephole.data(), 3 * net_.hidden, w.gradients.peephole);
-    }
+    if (args_.dc0) hand_out(args_.dc0, w.carry, net_.hidden);
+    hand_out(args_.dh0, w.dh, net_.output);
+    if (sum_.total && crew.leads()) sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
   }
 
   // Both directions' input gradients together, then through the dropout below. False if there was nothing to do.
@@ -438,8 +479,9 @@ class BackwardPass {
   Index dgates_row_;
   Schedule schedule_;
   Index chunk_;
-  PanelShape recurrent_shape_;
   Index panels_;
+  bool surrounded_;
+  SumColumns sum_;
   std::vector<Work<T>> work_;
   std::vector<Buffer<T>> scratch_;
   Buffer<T> between_[2];

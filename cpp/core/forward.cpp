@@ -3,7 +3,7 @@
 #include <cstring>
 #include <deque>
 
-#include "core/pack.hpp"
+#include "core/around.hpp"
 #include "core/schedule.hpp"
 #include "runtime/float_mode.hpp"
 
@@ -18,6 +18,7 @@ struct Work {
   T* h;                 // the output of slot 0, this direction's columns
   T* gates = nullptr;   // of time step 0, or of the chunk if nothing is kept
   T* c = nullptr;       // of slot 0, or of one row of units if nothing is kept
+  typename Tape<T>::Direction* kept = nullptr;
   Buffer<T> own_gates{};  // where nothing is kept
   Buffer<T> own_c{};
 };
@@ -29,13 +30,17 @@ class ForwardPass {
       : net_(net), args_(args), rows_(args.rows), tape_(tape), interrupt_(interrupt),
         k_(args.packed ? args.packed->kernels() : kernels<T>()),
         schedule_(net, args.rows.time(), args.rows.batch(), sizeof(T)),
-        chunk_(std::min(args.rows.time(), schedule_.projected_steps())), width_(net.directions * net.hidden),
-        gates_row_(net.traits.tape_gates ? padded_row(net.traits.tape_gates * net.hidden, sizeof(T)) : width_),
-        fused_(schedule_.fuses_projection(net, k_.lanes) &&
+        chunk_(std::min(args.rows.time(), schedule_.projected_steps())), width_(net.width()),
+        gates_row_(net.tape_gates ? padded_row(net.tape_gates * net.hidden, sizeof(T)) : width_),
+        surrounded_(net.surrounded() || args.interventions.any()),
+        fused_(schedule_.fuses_projection(net, k_.lanes) && !net.options.layer_norm && !net.traits.two_products &&
                (!args.packed || args.packed->at(0).input_shape.gates == net.traits.gates)) {}
 
   void run() {
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
+    if (surrounded_) {
+      for (Index d = 0; d < net_.directions; ++d) scratch_.emplace_back(net_, rows_.batch(), tape_ != nullptr);
+    }
     run_team(schedule_.threads(), [this](int index, int threads) {
       const FlushSubnormals mode;
       const Crew everyone = schedule_.everyone(index, threads);
@@ -81,13 +86,14 @@ class ForwardPass {
       if (!args_.packed)
         own_.emplace_back(net_, k_, net_.input_of(layer), fused_ ? InputPanels::by_gates : InputPanels::plain);
       const auto* packed = args_.packed ? &args_.packed->at(layer * net_.directions + d) : &own_.back();
-      Work<T>& w = work_.emplace_back(Work<T>{packed, x, output + d * net_.hidden});
+      Work<T>& w = work_.emplace_back(Work<T>{packed, x, output + d * net_.output});
       if (tape_) {
         auto& kept = tape_->layers[static_cast<std::size_t>(layer)].directions[static_cast<std::size_t>(d)];
         w.gates = kept.gates.data();
         w.c = kept.c.data();
+        w.kept = &kept;
       } else {
-        if (net_.traits.tape_gates) w.own_gates = Buffer<T>(chunk_ * rows_.batch() * gates_row_);
+        if (net_.tape_gates) w.own_gates = Buffer<T>(chunk_ * rows_.batch() * gates_row_);
         if (net_.traits.has_cell_state) w.own_c = Buffer<T>(rows_.batch() * net_.hidden);
         w.gates = w.own_gates.data();
         w.c = w.own_c.data();
@@ -96,14 +102,14 @@ class ForwardPass {
     previous_output_ = output;
   }
 
-  // Rows `rows` of states that are hidden wide, from or to rows `row` apart; null: zeros.
-  void copy_state(Range rows, const T* from, Index from_row, T* to, Index to_row) const {
+  // Rows `rows` of states that are so wide, from or to rows `row` apart; null: zeros.
+  void copy_state(Range rows, Index width, const T* from, Index from_row, T* to, Index to_row) const {
     for (Index b = rows.begin; b < rows.end; ++b) {
       T* row = to + b * to_row;
       if (from) {
-        std::memcpy(row, from + b * from_row, static_cast<std::size_t>(net_.hidden) * sizeof(T));
+        std::memcpy(row, from + b * from_row, static_cast<std::size_t>(width) * sizeof(T));
       } else {
-        std::memset(row, 0, static_cast<std::size_t>(net_.hidden) * sizeof(T));
+        std::memset(row, 0, static_cast<std::size_t>(width) * sizeof(T));
       }
     }
   }
@@ -128,9 +134,9 @@ class ForwardPass {
     const Index number = layer * net_.directions + d;
     Work<T>& w = work_[static_cast<std::size_t>(number)];
     const Course course{rows_.time(), d == 1};
-    const Index state = number * rows_.batch() * net_.hidden;
-    const T* h0 = args_.h0 ? args_.h0 + state : nullptr;
-    const T* c0 = args_.c0 ? args_.c0 + state : nullptr;
+    const Index H = net_.hidden, P = net_.output, B = rows_.batch();
+    const T* h0 = args_.h0 ? args_.h0 + number * B * P : nullptr;
+    const T* c0 = args_.c0 ? args_.c0 + number * B * H : nullptr;
     if (!args_.packed) {
       own_[static_cast<std::size_t>(number)].pack(direction_parameters(net_, args_.parameters, layer, d), crew.index,
                                                   crew.size);
@@ -138,15 +144,15 @@ class ForwardPass {
     if (crew.leads()) {
       if (rows_.ragged()) clear_room(w.h);
       for_each_end(course, true, [&](Range rows, Index slot) {
-        copy_state(rows, h0, net_.hidden, w.h + rows_.slot(slot) * width_, width_);
-        if (w.c && tape_) copy_state(rows, c0, net_.hidden, w.c + rows_.slot(slot) * net_.hidden, net_.hidden);
+        copy_state(rows, P, h0, P, w.h + rows_.slot(slot) * width_, width_);
+        if (w.c && tape_) copy_state(rows, H, c0, H, w.c + rows_.slot(slot) * H, H);
       });
-      if (w.c && !tape_) copy_state({0, rows_.batch()}, c0, net_.hidden, w.c, net_.hidden);  // updated in place
+      if (w.c && !tape_) copy_state({0, B}, H, c0, H, w.c, H);  // updated in place
     }
     crew.sync();
 
     const Index panels = k_.panel_count(w.packed->recurrent_shape);
-    const Split split = schedule_.split(crew, panels);
+    const Split split = schedule_.split(crew, panels, surrounded_);
     for (Index begin = 0; begin < rows_.time(); begin += chunk_) {
       const Index end = std::min(begin + chunk_, rows_.time());
       if (polls) interrupt_.poll();
@@ -158,36 +164,36 @@ class ForwardPass {
       }
       for (Index s = begin; s < end; ++s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
-        if (!interrupt_.stopped()) step(w, course, course.at(s), gates_origin, split, crew, panels);
+        if (!interrupt_.stopped()) step(w, course, number, course.at(s), gates_origin, split, crew, panels);
         if (split == Split::units) crew.sync();
       }
       if (!tape_ || split == Split::nobody) crew.sync();
     }
     crew.sync();
     if (crew.leads()) {
-      T* h = args_.h + state;
-      copy_state(idle(), h0, net_.hidden, h, net_.hidden);
+      T* h = args_.h + number * B * P;
+      T* c = args_.c ? args_.c + number * B * H : nullptr;
+      copy_state(idle(), P, h0, P, h, P);
       for_each_end(course, false, [&](Range rows, Index slot) {
-        copy_state(rows, w.h + rows_.slot(slot) * width_, width_, h, net_.hidden);
-        if (w.c && tape_)
-          copy_state(rows, w.c + rows_.slot(slot) * net_.hidden, net_.hidden, args_.c + state, net_.hidden);
+        copy_state(rows, P, w.h + rows_.slot(slot) * width_, width_, h, P);
+        if (w.c && tape_) copy_state(rows, H, w.c + rows_.slot(slot) * H, H, c, H);
       });
-      if (w.c && tape_) copy_state(idle(), c0, net_.hidden, args_.c + state, net_.hidden);
-      if (w.c && !tape_) copy_state({0, rows_.batch()}, w.c, net_.hidden, args_.c + state, net_.hidden);
+      if (w.c && tape_) copy_state(idle(), H, c0, H, c, H);
+      if (w.c && !tape_) copy_state({0, B}, H, w.c, H, c, H);
     }
   }
 
   // What is room only takes part in large products, with factors of zero: it must not hold a NaN.
   void clear_room(T* h) const {
     for (Index t = 0; t < rows_.time(); ++t) {
-      copy_state({rows_.active(t), rows_.room(t)}, nullptr, 0, h + rows_.slot(t + 1) * width_, width_);
+      copy_state({rows_.active(t), rows_.room(t)}, net_.output, nullptr, 0, h + rows_.slot(t + 1) * width_, width_);
     }
   }
 
   // The steps [low, low + steps) in one product, room and all; but one by one where they are projected into h, and
   // the room holds states that the reverse direction starts from.
   void project(const Work<T>& w, const Course& course, Index low, Index steps, Index origin, const Crew& crew) const {
-    const bool apart = rows_.ragged() && course.reverse && !net_.traits.tape_gates;
+    const bool apart = rows_.ragged() && course.reverse && !net_.tape_gates;
     const Index each = apart ? 1 : steps;
     for (Index t = low; t < low + steps; t += each) {
       const Index high = t + each - 1;
@@ -203,17 +209,21 @@ class ForwardPass {
     p.a_row = p.shape.depth;
     p.a = w.x + rows.begin * p.a_row;
     p.b = w.packed->weight_ih.data();
-    p.init = w.packed->bias.data();
+    p.init = net_.options.layer_norm ? nullptr : w.packed->bias.data();
     p.init_row = 0;
     p.out_row = gates_row_;
-    p.out = net_.traits.tape_gates ? w.gates + (rows.begin - origin) * p.out_row
-                                   : w.h + (rows.begin + rows_.batch()) * width_;
+    p.out = net_.tape_gates ? w.gates + (rows.begin - origin) * p.out_row : w.h + (rows.begin + rows_.batch()) * width_;
     p.panel_begin = 0;
     p.panel_end = k_.panel_count(w.packed->input_shape);
     k_.product(p);
+    if (!net_.options.layer_norm) return;
+    const Index columns = net_.traits.gates * net_.hidden;
+    T* const hat = tape_ ? w.kept->hat_ih.data() + rows.begin * columns : nullptr;
+    T* const scale = tape_ ? w.kept->scale_ih.data() + rows.begin * 2 : nullptr;
+    normalise_input(net_, k_, *w.packed, p.rows, p.out, p.out_row, hat, scale);
   }
 
-  void step(const Work<T>& w, const Course& course, Index t, Index origin, Split split, const Crew& crew,
+  void step(const Work<T>& w, const Course& course, Index number, Index t, Index origin, Split split, const Crew& crew,
             Index panels) const {
     if (split == Split::nobody && !crew.leads()) return;
     const Range mine = split == Split::rows ? crew.share_of(rows_.batch()) : Range{0, rows_.batch()};
@@ -235,21 +245,30 @@ class ForwardPass {
       s.bias = w.packed->bias.data();
     }
     s.u = w.packed->weight_hh.data();
-    s.h_prev = w.h + before * width_;
-    s.h_prev_row = width_;
+    s.output = net_.output;
+    s.h_in = s.h_prev = w.h + before * width_;
+    s.h_in_row = s.h_prev_row = width_;
     s.h = w.h + after * width_;
     s.h_row = width_;
     s.gates_row = gates_row_;
-    s.gates = net_.traits.tape_gates ? w.gates + (rows_.base(t) - rows_.base(origin) + rows.begin) * s.gates_row : s.h;
+    s.gates = net_.tape_gates ? w.gates + (rows_.base(t) - rows_.base(origin) + rows.begin) * s.gates_row : s.h;
     s.hidden_bias = w.packed->hidden_bias.data();
     s.peephole = w.packed->peephole.data();
-    s.c_row = net_.hidden;
+    s.lstm = &w.packed->lstm;
+    s.c_row = s.c_prev_row = net_.hidden;
     if (w.c) {
       s.c_prev = w.c + (tape_ ? before : rows.begin) * s.c_row;
       s.c = w.c + (tape_ ? after : rows.begin) * s.c_row;
     }
     s.keep = tape_ != nullptr;
-    k_.forward[static_cast<int>(net_.traits.cell)](s);
+    if (!surrounded_) {
+      k_.forward[static_cast<int>(net_.traits.cell)](s);
+      return;
+    }
+    StepArrays<T> arrays = scratch_[static_cast<std::size_t>(number % net_.directions)].at(rows.begin);
+    if (tape_) keep_in_tape<T>(net_, *w.kept, rows_.base(t) + rows.begin, arrays);
+    step_around(net_, k_, *w.packed, s,
+                interventions_at(net_, args_.interventions, rows_, course, number, t, rows.begin), arrays);
   }
 
   void drop(Index layer, const Crew& crew) const {
@@ -269,7 +288,9 @@ class ForwardPass {
   Index chunk_;
   Index width_;
   Index gates_row_;
-  bool fused_;  // the projection, into the step
+  bool surrounded_;  // the step is more than its kernel
+  bool fused_;       // the projection, into the step
+  std::vector<StepScratch<T>> scratch_;  // per direction
   std::deque<PackedDirection<T>> own_;  // where there is no snapshot
   std::vector<Work<T>> work_;
   Buffer<T> outputs_[2];
@@ -286,6 +307,7 @@ void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrup
 template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt) {
   tape.x = args.x;
+  tape.interventions = args.interventions;
   if (args.rows.batch() > 0) ForwardPass<T>(net, args, &tape, interrupt).run();
 }
 

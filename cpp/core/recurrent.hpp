@@ -1,6 +1,7 @@
 // A stack of recurrent layers: its sizes, where its parameters lie, what a forward pass keeps, and the two passes.
 //
-// T time, B batch, I input, H hidden, D directions, L layers. Arrays are dense and row-major.
+// T time, B batch, I input, H hidden, P output (H but with a projection), D directions, L layers. Arrays are dense and
+// row-major.
 #pragma once
 
 #include <atomic>
@@ -23,28 +24,50 @@ struct Parameter {
 
 struct Recurrent {
   // Throws std::invalid_argument if a size is not positive or their product overflows.
-  Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional, bool bias);
+  Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional, bool bias,
+            const Options& options = {});
 
   const CellTraits& traits;
+  Options options;
   Index input;
-  Index hidden;
+  Index hidden;  // H: of the cell
+  Index output;  // P: of h. H without a projection
   Index layers;
   Index directions;
   bool bias;
   std::vector<Parameter> parameters;  // in flat order, without gaps
   Index parameter_count;
 
-  Index input_of(Index layer) const { return layer == 0 ? input : directions * hidden; }
+  // As in the traits, but for what options change.
+  Index tape_gates;
+  Index dgates;
+  Index recurrent_at;
+  Index input_rotate;
+
+  // Whether a step is more than its fused kernel: see around.hpp.
+  bool surrounded() const {
+    return options.projection || options.layer_norm || traits.two_products || options.zoneout_h > 0 ||
+           options.zoneout_c > 0;
+  }
+  bool normalises_cell() const { return options.layer_norm && traits.has_cell_state; }
+
+  Index input_of(Index layer) const { return layer == 0 ? input : width(); }
+  Index width() const { return directions * output; }  // of y
 };
 
 // Pointers into a flat vector (of parameters, or of gradients) for one layer and direction. Null where there is none.
 template <class T>
 struct DirectionParameters {
   T* weight_ih;  // (G * H, input_of(layer))
-  T* weight_hh;  // (G * H, H)
+  T* weight_hh;  // (G * H, P)
   T* bias_ih;    // (G * H)
   T* bias_hh;    // (G * H)
-  T* peephole;   // (3, H)
+  T* weight_hr;  // (P, H): the projection
+  T* peephole;   // (peepholes, H)
+  T* norm_ih;    // (G * H): gains of layer norm
+  T* norm_hh;    // (G * H)
+  T* norm_c;     // (H)
+  T* bias_norm_c;
 };
 template <class T>
 DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
@@ -59,6 +82,18 @@ inline Index padded_row(Index width, std::size_t element) {
 
 // (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
 
+// What the caller does to the recursion beside its equations. Each may be null.
+template <class T>
+struct Interventions {
+  const std::uint8_t* reset =
+      nullptr;  // (T, B): the state is zero before that step; between rows of a batch and room: 0
+  const T* recurrent_mask = nullptr;    // (L * D, B, P): factors of h where it enters the recurrent product
+  const T* keep_h = nullptr;  // (L * D, T, B, P): zoneout, 1 where the old state stays; null: its expectation
+  const T* keep_c = nullptr;  // (L * D, T, B, H)
+
+  bool any() const { return reset || recurrent_mask || keep_h || keep_c; }
+};
+
 // What a forward pass keeps. Time slots of h and c run one further on both sides, so that "the step before" is a
 // constant distance away in both directions and the initial state needs no special case.
 template <class T>
@@ -67,17 +102,24 @@ struct Tape {
 
   struct Direction {
     Buffer<T> gates;  // (T, B, tape_gates * H), activated, gates_row apart
-    Buffer<T> c;      // (T + 2, B, H)
+    Buffer<T> c;  // (T + 2, B, H)
+    Buffer<T> candidate;  // (T, B, H): c before zoneout
+    Buffer<T> inner;  // (T, B, H): h before its projection
+    Buffer<T> hat_ih;  // (T, B, G * H): pre-activations, normalised
+    Buffer<T> hat_hh;
+    Buffer<T> scale_ih;  // (T, B, 2): what they were multiplied by, of each group of gates
+    Buffer<T> scale_hh;
   };
   struct Layer {
-    Buffer<T> h;        // (T + 2, B, D * H)
-    Buffer<T> dropped;  // (T, B, D * H): h after dropout, the next layer's input; empty without dropout
+    Buffer<T> h;  // (T + 2, B, D * P)
+    Buffer<T> dropped;  // (T, B, D * P): h after dropout, the next layer's input; empty without dropout
     std::vector<Direction> directions;
   };
 
   Rows rows;
   Index gates_row;
   const T* x = nullptr;  // (T, B, I), owned by the caller
+  Interventions<T> interventions;
   double dropout = 0;
   std::uint64_t dropout_key = 0;
   std::vector<Layer> layers;
@@ -88,15 +130,16 @@ class PackedNetwork;
 
 template <class T>
 struct ForwardArgs {
-  const T* parameters;                       // or null where there is
+  const T* parameters;  // or null where there is
   const PackedNetwork<T>* packed = nullptr;  // a snapshot of them
-  const T* x;   // (T, B, I)
-  const T* h0;  // (L * D, B, H) or null: zero
-  const T* c0;
-  T* y;   // (T + 2, B, D * H): step t at slot t + 1, the outer slots are scratch; not used when a tape is kept
-  T* h;   // (L * D, B, H)
-  T* c;   // or null
+  const T* x;  // (T, B, I)
+  const T* h0;  // (L * D, B, P) or null: zero
+  const T* c0;  // (L * D, B, H)
+  T* y;  // (T + 2, B, D * P): step t at slot t + 1, the outer slots are scratch; not used when a tape is kept
+  T* h;  // (L * D, B, P)
+  T* c;  // or null
   Rows rows{0, 0};
+  Interventions<T> interventions{};
 };
 
 // Keeps nothing.
@@ -110,16 +153,16 @@ void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, In
 template <class T>
 struct BackwardArgs {
   const T* parameters;
-  T* gradients;   // added to
-  const T* dy;    // (T, B, D * H) or null: zero
-  const T* dh;    // (L * D, B, H) or null
-  const T* dc;
-  T* dx;          // (T, B, I) or null
-  T* dh0;         // (L * D, B, H)
-  T* dc0;         // or null
+  T* gradients;  // added to
+  const T* dy;  // (T, B, D * P) or null: zero
+  const T* dh;  // (L * D, B, P) or null
+  const T* dc;  // (L * D, B, H) or null
+  T* dx;  // (T, B, I) or null
+  T* dh0;  // (L * D, B, P)
+  T* dc0;  // or null
   double* dh_norm;  // (L * D, T)
   double* dc_norm;  // or null
-  Index steps;      // go back at most so many from the end; < T needs one direction
+  Index steps;  // go back at most so many from the end; < T needs one direction
 };
 
 template <class T>

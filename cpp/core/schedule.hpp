@@ -82,10 +82,11 @@ class Schedule {
     return (index < group_size(0, threads)) == (direction == 0);
   }
 
-  Split split(const Crew& crew, Index panels) const {
+  // `whole_rows`: a step looks at all units of a row together.
+  Split split(const Crew& crew, Index panels, bool whole_rows) const {
     if (crew.size == 1) return Split::rows;
     const bool rows = batch_ >= kLeastRows * crew.size;
-    const bool units = panels >= crew.size && step_flops_ >= kWorthABarrier;
+    const bool units = !whole_rows && panels >= crew.size && step_flops_ >= kWorthABarrier;
     if (rows && (recurrent_bytes_ <= kPrivateCache || batch_ >= kComputeBound * crew.size || !units)) {
       return Split::rows;
     }

@@ -2,7 +2,7 @@
 // among threads per step. The results have the bits of `infer`.
 #pragma once
 
-#include "core/pack.hpp"
+#include "core/around.hpp"
 
 namespace bptt {
 
@@ -12,25 +12,25 @@ class Stream {
   // Takes a snapshot of the parameters; throws std::invalid_argument for a network of two directions.
   Stream(const Recurrent& net, const T* parameters, Index batch);
 
-  // x (B, I) -> y (B, H). Neither may overlap the state.
+  // x (B, I) -> y (B, P). Neither may overlap the state.
   void step(const T* x, T* y);
 
-  // The state, (L, B, H) each, to be read and written between steps; c is empty without a cell state.
+  // The state, h (L, B, P) and c (L, B, H), to be read and written between steps; c is empty without a cell state.
   const Buffer<T>& h() const { return h_; }
   const Buffer<T>& c() const { return c_; }
 
  private:
-  const CellTraits& traits_;
-  Index hidden_;
+  const Recurrent net_;
   Index batch_;
-  Index layers_;
+  Index gates_row_;
   bool fused_;  // the projection, into the step
   PackedNetwork<T> packed_;
   const Kernels<T>& k_;
   Buffer<T> gates_;  // (B, tape_gates * H)
-  Buffer<T> next_;   // (B, H): a step must not overwrite the h that it starts from
+  Buffer<T> next_;   // (B, P): a step must not overwrite the h that it starts from
   Buffer<T> h_;
   Buffer<T> c_;
+  StepScratch<T> scratch_;
   bool odd_ = false;  // number of steps so far
 };
 

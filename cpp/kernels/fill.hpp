@@ -1,9 +1,11 @@
 // Fills the table of one instruction set. Included by exactly one translation unit for each.
 #pragma once
 
+#include "kernels/around.hpp"
 #include "kernels/gru.hpp"
 #include "kernels/losses.hpp"
 #include "kernels/lstm.hpp"
+#include "kernels/mgu.hpp"
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
 #include "kernels/rnn.hpp"
@@ -23,15 +25,17 @@ constexpr Kernels<T> fill_table() {
   k.transposed_scratch = kTransposedScratch<T>;
   k.add_columns = add_columns<T>;
 
-  const auto set = [&k](Cell cell, auto forward, auto backward) {
-    k.forward[static_cast<int>(cell)] = forward;
-    k.backward[static_cast<int>(cell)] = backward;
-  };
-  set(Cell::rnn_tanh, forward_step<T, Rnn<T, false>>, backward_step<T, Rnn<T, false>>);
-  set(Cell::rnn_relu, forward_step<T, Rnn<T, true>>, backward_step<T, Rnn<T, true>>);
-  set(Cell::lstm, forward_step<T, Lstm<T, false>>, backward_step<T, Lstm<T, false>>);
-  set(Cell::lstm_peephole, forward_step<T, Lstm<T, true>>, backward_step<T, Lstm<T, true>>);
-  set(Cell::gru, forward_step<T, Gru<T>>, backward_step<T, Gru<T>>);
+#define BPTT_CELL(name, traits, ...)                                      \
+  k.forward[static_cast<int>(Cell::name)] = forward_step<T, __VA_ARGS__>; \
+  k.backward[static_cast<int>(Cell::name)] = backward_step<T, __VA_ARGS__>;
+#include "kernels/cells.def"
+#undef BPTT_CELL
+
+  k.blend = blend<T>;
+  k.unblend = unblend<T>;
+  k.multiply = multiply<T>;
+  k.normalise = normalise<T>;
+  k.normalise_back = normalise_back<T>;
 
   k.exp = apply<T, exp<T>>;
   k.tanh = apply<T, tanh<T>>;
@@ -44,6 +48,7 @@ constexpr Kernels<T> fill_table() {
   k.scale = scale<T>;
   k.add = add<T>;
   k.clip = clip<T>;
+  k.bernoulli = bernoulli<T>;
   k.dropout = dropout<T>;
   k.sgd = sgd<T>;
   k.rmsprop = rmsprop<T>;

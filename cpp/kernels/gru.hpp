@@ -1,4 +1,4 @@
-// GRU, gates r z n, reset after the product (as PyTorch and cuDNN have it).
+// GRU, gates r z n, with the reset after the product (as PyTorch and cuDNN have it) or before it.
 #pragma once
 
 #include "kernels/step.hpp"
@@ -69,6 +69,65 @@ struct Gru {
     store_first<T>(dgates + s.hidden, da_r, lanes);
     store_first<T>(dgates + 2 * s.hidden, da_z, lanes);
     store_first<T>(dgates + 3 * s.hidden, da_n * r, lanes);
+  }
+};
+
+// The reset before the product. A step comes in two stages, with the product of r h' between them.
+template <class T>
+struct GruResetBefore {
+  static constexpr int gates = 2;  // of the first product
+  static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
+  static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
+
+  // r = sigmoid(a_r)    z = sigmoid(a_z), kept beside r h'
+  // n = tanh(a_n)       h = (1 - z) n + z h'
+  template <bool Keep>
+  static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
+    with_lanes<T>(panel.valid(0), [&](auto lanes) {
+      for (Index row = 0; row < s.rows; ++row) {
+        T* a = s.gates + row * s.gates_row + panel.first;
+        if (s.stage == Stage::gates) {
+          const Vec<T> r = sigmoid<T>(load_first<T>(a, lanes));
+          const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + panel.first, lanes);
+          store_first<T>(a, r, lanes);
+          store_first<T>(a + s.hidden, sigmoid<T>(load_first<T>(a + s.hidden, lanes)), lanes);
+          store_first<T>(a + 3 * s.hidden, r * h_in, lanes);
+        } else {
+          const Vec<T> z = load_first<T>(a + s.hidden, lanes);
+          const Vec<T> n = tanh<T>(load_first<T>(a + 2 * s.hidden, lanes));
+          const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + panel.first, lanes);
+          store_first<T>(s.h + row * s.h_row + panel.first, fma(z, h_prev, (1 - z) * n), lanes);
+          if constexpr (Keep) store_first<T>(a + 2 * s.hidden, n, lanes);
+        }
+      }
+    });
+  }
+
+  template <class N>
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, SquareSum&,
+                                 SquareSum&) {
+    const T* gates_at = s.gates + row * s.gates_row + unit;
+    T* carry = s.carry + row * s.hidden + unit;
+    T* dgates = s.dgates + row * s.dgates_row + unit;
+    if (s.stage == Stage::output) {
+      const Vec<T> z = load_first<T>(gates_at + s.hidden, lanes);
+      const Vec<T> n = load_first<T>(gates_at + 2 * s.hidden, lanes);
+      const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
+      dh = dh + load_first<T>(carry, lanes);
+      // h = (1 - z) n + z h'
+      store_first<T>(carry, dh * z, lanes);
+      store_first<T>(dgates + s.hidden, dh * (h_prev - n) * (z * (1 - z)), lanes);
+      store_first<T>(dgates + 2 * s.hidden, dh * (1 - z) * (1 - n * n), lanes);
+    } else {
+      // `dh` is what the product hands back to r h'
+      const Vec<T> r = load_first<T>(gates_at, lanes);
+      const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + unit, lanes);
+      Vec<T> through = dh * r;
+      if (s.recurrent_mask) through = through * load_first<T>(s.recurrent_mask + row * s.hidden + unit, lanes);
+      store_first<T>(carry, load_first<T>(carry, lanes) + through, lanes);
+      store_first<T>(dgates, dh * h_in * (r * (1 - r)), lanes);
+    }
   }
 };
 

@@ -1,4 +1,5 @@
-// Elman RNN: h = tanh(a) or relu(a). The pre-activations are written where h will be.
+// Elman RNN: h = tanh(a) or relu(a). The pre-activations are written where h will be, unless h is kept apart from what
+// becomes of it later.
 #pragma once
 
 #include "kernels/step.hpp"
@@ -17,13 +18,11 @@ struct Rnn {
     for (int v = 0; v < panel.vectors; ++v) {
       with_lanes<T>(panel.valid(v), [&](auto n) {
         for (Index row = 0; row < s.rows; ++row) {
-          T* h = s.h + row * s.h_row + panel.column(v);
-          const Vec<T> a = load_first<T>(h, n);
-          if constexpr (Relu) {
-            store_first<T>(h, select<T>(a < 0, Vec<T>{}, a), n);  // NaN stays NaN
-          } else {
-            store_first<T>(h, tanh<T>(a), n);
-          }
+          T* at = s.gates + row * s.gates_row + panel.column(v);
+          const Vec<T> a = load_first<T>(at, n);
+          const Vec<T> h = Relu ? select<T>(a < 0, Vec<T>{}, a) : tanh<T>(a);  // NaN stays NaN
+          store_first<T>(s.h + row * s.h_row + panel.column(v), h, n);
+          if (s.gates != s.h) store_first<T>(at, h, n);
         }
       });
     }

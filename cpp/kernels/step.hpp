@@ -27,7 +27,7 @@ BPTT_INLINE Index panel_in_turn(const Step& s, Index i) {
 
 template <class T, class CellStage>
 void forward_step(const ForwardStep<T>& s) {
-  const PanelShape shape{s.hidden, s.hidden, CellStage::gates};
+  const PanelShape shape{s.output, s.hidden, CellStage::gates};
   for (Index i = s.panel_begin; i < s.panel_end; ++i) {
     const Index p = panel_in_turn(s, i);
     const Panel<T> panel = panel_at<T>(shape, p);
@@ -38,8 +38,10 @@ void forward_step(const ForwardStep<T>& s) {
       io.out[v] = s.gates + CellStage::gate_column(panel, v);
       io.init[v] = io.out[v];
     }
-    CellStage::prepare(s, panel);
-    multiply_panel(panel, s.rows, s.hidden, s.h_prev, s.h_prev_row, s.u, io);
+    if (s.u) {
+      CellStage::prepare(s, panel);
+      multiply_panel(panel, s.rows, s.output, s.h_in, s.h_in_row, s.u, io);
+    }
     if (s.keep) {
       CellStage::template activate<true>(s, panel);
     } else {
@@ -76,7 +78,7 @@ void backward_step(const BackwardStep<T>& s) {
           CellStage::invert(s, row, unit, n, dh, dh_squares, dc_squares);
         });
       }
-      s.dh_squares[row * s.panels + p] = dh_squares.total();
+      if (s.dh_squares) s.dh_squares[row * s.panels + p] = dh_squares.total();
       if (s.dc_squares) s.dc_squares[row * s.panels + p] = dc_squares.total();
     }
   }

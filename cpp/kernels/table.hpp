@@ -12,8 +12,49 @@ namespace bptt {
 
 using Index = std::ptrdiff_t;
 
-enum class Cell { rnn_tanh, rnn_relu, lstm, lstm_peephole, gru };
-inline constexpr int kCells = 5;
+// Every cell there is, by name: see cells.def.
+enum class Cell {
+#define BPTT_CELL(name, ...) name,
+#include "kernels/cells.def"
+#undef BPTT_CELL
+};
+inline constexpr int kCells = 0
+#define BPTT_CELL(...) +1
+#include "kernels/cells.def"
+#undef BPTT_CELL
+    ;
+
+// As ONNX names them. alpha and beta mean what they mean there.
+enum class Activation {
+  sigmoid,
+  tanh,
+  relu,
+  affine,
+  leaky_relu,
+  thresholded_relu,
+  scaled_tanh,
+  hard_sigmoid,
+  elu,
+  softsign,
+  softplus
+};
+
+template <class T>
+struct ActivationChoice {
+  Activation kind;
+  T alpha;
+  T beta;
+};
+
+template <class T>
+struct LstmOptions {
+  ActivationChoice<T> gate;       // of i, f, o
+  ActivationChoice<T> candidate;  // of g
+  ActivationChoice<T> output;     // of c
+  T gate_clip;                    // bound of what the activations of the gates get; infinite: none
+  T output_clip;                  // of what the output's activation gets
+  T cell_clip;                    // of c itself
+};
 
 // The right operand of a product, (depth, gates * units), cut into panels that are read from front to back.
 //   gates == 1: a panel holds consecutive columns, as many as the product kernel takes at once.
@@ -71,17 +112,24 @@ struct TransposedProduct {
   T* scratch;  // transposed_scratch elements, 64-byte aligned
 };
 
+// Cells whose step needs a product or a normalisation in its middle take it in two stages.
+enum class Stage { whole, gates, output };
+
 // One time step forward for units of panels [panel_begin, panel_end), all rows.
 //   x      null: the gates come in holding the projected input with its biases, else the step projects x itself
 //   gates  out: activated gates if keep, else undefined
 //          LSTM (rows, 4H) i f g o. GRU (rows, 4H) r z n and W_hn h + b_hn, of which the last is only written.
 //          RNN: gates is h itself, (rows, H).
+//          GRU, reset before: r z n and r h_in. Coupled LSTM: f g o.
+//   u      null: the gates come in with the recurrent product, too
+//   h_in   what the product reads: h_prev, or what recurrent dropout made of it
 //   c may be c_prev; h must not be h_prev.
 //   last_first  from the last panel to the first: every other step starts with what the one before left in cache
 template <class T>
 struct ForwardStep {
   Index rows;
   Index hidden;
+  Index output;  // P: width of h_in, and with it the depth of u; H but with a projection
   Index panel_begin;
   Index panel_end;
   bool last_first;
@@ -90,26 +138,34 @@ struct ForwardStep {
   Index input;
   const T* w;     // packed input weights (input, G * H), by gates like u
   const T* bias;  // (G * H)
-  const T* u;     // packed recurrent weights (H, G * H)
+  const T* u;     // packed recurrent weights (P, G * H)
+  const T* h_in;
+  Index h_in_row;
   const T* h_prev;
   Index h_prev_row;
   T* gates;
   Index gates_row;
   const T* hidden_bias;  // GRU: b_hn (H), zeros if there is none
-  const T* peephole;     // (3, H), rows i f o
+  const T* peephole;     // LSTM variants: (3, H), rows i f o, or coupled (2, H), f o; or null
+  const LstmOptions<T>* lstm;
+  const T* seen;  // (rows, H): what h is made from in place of c; or null
   const T* c_prev;
+  Index c_prev_row;
   T* c;
   Index c_row;
   T* h;
   Index h_row;
   bool keep;
+  Stage stage;
 };
 
 // One time step backward. First dL/dh_t = dgates_next . U + dy (+ carry for GRU), then the cell inverted.
 //   dgates_next  dL/d(pre-activations) of step t+1, its recurrent side; null: `dh` already holds what flows in
 //   carry        LSTM: dL/dc flowing in from t+1, out to t-1. GRU: the direct part of dL/dh, z (.) dh.
 //   dgates       LSTM (rows, 4H) i f g o. GRU (rows, 4H) n r z hn: the input side is the first 3H columns, the
-//                recurrent side the last 3H. RNN (rows, H).
+//                recurrent side the last 3H. GRU, reset before: (rows, 3H) r z n. RNN (rows, H).
+//   stage        output, then gates. Between them dh turns from dL/dh_t into dL/d(what the first stage could not
+//                invert): LSTM c as h saw it, GRU r h_in
 //   dh_squares, dc_squares  (rows, panels): sums of squares of the whole dL/dh_t, dL/dc_t of each panel
 template <class T>
 struct BackwardStep {
@@ -128,16 +184,88 @@ struct BackwardStep {
   const T* gates;
   Index gates_row;
   const T* peephole;
-  T* dpeephole;  // (rows, 3H): sums over steps, one row per batch row; null without peepholes
+  T* dpeephole;  // sums over steps, one row per batch row; null without peepholes
+  Index dpeephole_row;
+  const LstmOptions<T>* lstm;
+  const T* seen;
   const T* c_prev;
+  Index c_prev_row;
   const T* c;
   Index c_row;
+  const T* h_in;
+  Index h_in_row;
+  const T* recurrent_mask;  // (rows, H) or null: what h_in is h_prev times
   const T* h_prev;
   Index h_prev_row;
   T* dgates;
-  double* dh_squares;
-  double* dc_squares;
+  double* dh_squares;  // or null
+  double* dc_squares;  // or null
   Index panels;
+  Stage stage;
+};
+
+// out = keep old + (1 - keep) new, elementwise.
+template <class T>
+struct Blend {
+  Index rows;
+  Index columns;
+  const T* keep;  // (rows, columns), dense; null: `share` everywhere
+  T share;
+  const T* old;
+  Index old_row;
+  const T* fresh;
+  Index fresh_row;
+  T* out;
+  Index out_row;
+};
+
+// Its inverse: d = dL/dout becomes dL/dfresh, and dL/dold is written.
+template <class T>
+struct Unblend {
+  Index rows;
+  Index columns;
+  const T* keep;
+  T share;
+  T* d;     // (rows, columns), dense
+  T* dold;  // (rows, columns), dense
+};
+
+// Layer norm of each row: hat = (x - mean) / sqrt(variance + epsilon), out = gain hat + bias, or added to out.
+template <class T>
+struct Normalise {
+  Index rows;
+  Index columns;
+  const T* x;
+  Index x_row;
+  T* hat;  // may be x
+  Index hat_row;
+  T* scale;  // (rows, scale_row): 1 / sqrt(variance + epsilon); or null
+  Index scale_row;
+  const T* gain;
+  const T* bias;  // or null
+  bool add;
+  T* out;  // may be x
+  Index out_row;
+};
+
+// dy is dL/dout. Per row, so that sums over rows have one order: gain and bias gradients are added to rows of sums.
+template <class T>
+struct NormaliseBack {
+  Index rows;
+  Index columns;
+  const T* dy;
+  Index dy_row;
+  const T* hat;
+  Index hat_row;
+  const T* scale;
+  Index scale_row;
+  const T* gain;
+  T* dgain;  // (rows, sums_row)
+  T* dbias;  // the same, or null
+  Index sums_row;
+  bool add;
+  T* dx;
+  Index dx_row;
 };
 
 // Loss kernels work on rows of C classes or columns and return a float64 sum.
@@ -180,6 +308,12 @@ struct Kernels {
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);
 
+  void (*blend)(const Blend<T>&);
+  void (*unblend)(const Unblend<T>&);
+  void (*multiply)(Index n, const T* x, const T* y, T* out);
+  void (*normalise)(const Normalise<T>&);
+  void (*normalise_back)(const NormaliseBack<T>&);
+
   Index (*multiply_add)(Index rounds, T* lanes);  // lanes: 64 bytes in and out
 
   void (*exp)(Index n, const T* x, T* y);
@@ -194,6 +328,7 @@ struct Kernels {
   void (*scale)(Index n, T factor, T* x);
   void (*add)(Index n, const T* x, T* y);  // y += x
   void (*clip)(Index n, T limit, T* x);
+  void (*bernoulli)(Index n, std::uint64_t key, double p, T value, T* y);  // value with probability p, or 0
   void (*dropout)(Index n, Index first, std::uint64_t key, double p, const T* x, T* y);
 
   void (*sgd)(Index n, const SgdRule&, T* p, const T* g, T* velocity);

@@ -63,16 +63,46 @@ void clip(Index n, T limit, T* x) {
 // Counter-based: element j of the mask depends on (key, j) alone, so that backward draws it again instead of
 // keeping it, and any division of the elements among threads gives the same mask. SplitMix64 (Steele, Lea and
 // Flood 2014); 24 bits of it make the uniform number.
+template <class Word>  // std::uint64_t, or a vector of them
+BPTT_INLINE Word scramble(Word z) {
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+inline constexpr std::uint64_t kGoldenGamma = 0x9E3779B97F4A7C15u;
+
 template <class T>
 void dropout(Index n, Index first, std::uint64_t key, double p, const T* x, T* y) {
   const T kept = static_cast<T>(1 / (1 - p));
   for (Index i = 0; i < n; ++i) {
-    std::uint64_t z = key + (static_cast<std::uint64_t>(first + i) + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
+    const std::uint64_t z = scramble(key + (static_cast<std::uint64_t>(first + i) + 1) * kGoldenGamma);
     const double uniform = static_cast<double>(static_cast<std::int64_t>(z >> 40)) * 0x1p-24;
     y[i] = uniform >= p ? x[i] * kept : T{0};
+  }
+}
+
+// The same generator, of which each word gives two elements, its lower half first.
+template <class T>
+void bernoulli(Index n, std::uint64_t key, double p, T value, T* y) {
+  typedef std::uint64_t Words __attribute__((vector_size(kVectorBytes)));
+  constexpr Index words = kVectorBytes / 8;
+  const double most = 4294967295.0;
+  const double threshold = __builtin_ceil(p * 0x1p32);
+  const auto below = static_cast<std::uint32_t>(threshold < most ? threshold : most);
+  Words counter{};
+  for (Index w = 0; w < words; ++w) counter[w] = key + static_cast<std::uint64_t>(w + 1) * kGoldenGamma;
+  for (Index i = 0; i < n; i += 2 * words, counter += words * kGoldenGamma) {
+    const Words z = scramble(counter);
+    if constexpr (sizeof(T) == 4) {
+      typedef std::uint32_t Halves __attribute__((vector_size(kVectorBytes)));
+      const auto hit = reinterpret_cast<Halves>(z) < below;
+      const Vec<T> drawn = select<T>(hit, broadcast(value), Vec<T>{});
+      store_first<T>(y + i, drawn, static_cast<int>(minimum(2 * words, n - i)));
+    } else {
+      std::uint32_t halves[2 * words];
+      __builtin_memcpy(halves, &z, sizeof(z));
+      for (Index w = 0; w < minimum(2 * words, n - i); ++w) y[i + w] = halves[w] < below ? value : T{0};
+    }
   }
 }
 

@@ -24,12 +24,14 @@ template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::ptrdiff_t count) : block_(static_cast<std::size_t>(count) * sizeof(T)) {}
+  explicit Buffer(std::ptrdiff_t count) : block_(static_cast<std::size_t>(count) * sizeof(T)), size_(count) {}
   T* data() const { return static_cast<T*>(block_.data()); }
+  std::ptrdiff_t size() const { return size_; }
   const Block& block() const { return block_; }
 
  private:
   Block block_;
+  std::ptrdiff_t size_ = 0;
 };
 
 }  // namespace bptt

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bptt._version import __version__
-from bptt.layers import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, Module, Sequential
+from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Embedding, Last, Linear, Module, Sequential
 from bptt.runtime import (
     available_isas,
     build_config,
@@ -22,7 +22,8 @@ from bptt.runtime import (
 )
 
 if TYPE_CHECKING:
-    from bptt import data, reference, testing, train
+    from bptt import data, diagnose, init, reference, testing, train
+    from bptt.diagnose import GradientMonitor, first_nonfinite, gradient_flow, spectral_radius
     from bptt.testing import crosscheck, gradcheck
     from bptt.train import (
         SGD,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "RNN",
     "SGD",
     "Adam",
@@ -66,6 +68,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "GradientMonitor",
     "History",
     "Last",
     "Linear",
@@ -82,23 +85,33 @@ __all__ = [
     "clip_by_value",
     "crosscheck",
     "data",
+    "diagnose",
+    "first_nonfinite",
     "get_num_threads",
     "gradcheck",
+    "gradient_flow",
+    "init",
     "isa",
     "load",
     "reference",
     "save",
     "set_num_threads",
+    "spectral_radius",
     "testing",
     "train",
     "use_isa",
 ]
 
 # Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
-_SUBMODULES = ("data", "reference", "testing", "train")
+_SUBMODULES = ("data", "diagnose", "init", "reference", "testing", "train")
 _TESTING = ("crosscheck", "gradcheck")
-_TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING}))
-_HOMES = dict.fromkeys(_TESTING, "bptt.testing") | dict.fromkeys(_TRAIN, "bptt.train")
+_DIAGNOSE = ("GradientMonitor", "first_nonfinite", "gradient_flow", "spectral_radius")
+_TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING, *_DIAGNOSE}))
+_HOMES = (
+    dict.fromkeys(_TESTING, "bptt.testing")
+    | dict.fromkeys(_DIAGNOSE, "bptt.diagnose")
+    | dict.fromkeys(_TRAIN, "bptt.train")
+)
 
 
 def __getattr__(name: str) -> Any:

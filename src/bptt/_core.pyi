@@ -1,7 +1,8 @@
 """The compiled core. Arrays passed in must already be C-contiguous and of the right dtype: the Python
 layers convert and check; the core checks again, cheaply, and raises instead of crashing.
 
-Axis names: T time, B batch, I input, H hidden, D directions, L layers, N rows, C classes.
+Axis names: T time, B batch, I input, H hidden, P output (H without a projection), D directions, L layers,
+N rows, C classes.
 """
 
 from typing import Any, Literal
@@ -11,7 +12,10 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "lstm_peephole", "gru"]
+Flags = npt.NDArray[np.uint8]
+Cell = Literal[
+    "rnn_tanh", "rnn_relu", "lstm", "lstm_variant", "lstm_coupled", "gru", "gru_reset_before", "mgu"
+]
 
 class Recurrent:
     """The contract of a stack of recurrent layers: sizes, and where each parameter lies in a flat vector."""
@@ -25,6 +29,15 @@ class Recurrent:
         num_layers: int,
         bidirectional: bool,
         bias: bool,
+        *,
+        projection: int = 0,
+        peephole: bool = False,
+        layer_norm: bool = False,
+        zoneout: tuple[float, float] = (0.0, 0.0),
+        cell_clip: float = ...,
+        gate_clip: float = ...,
+        output_clip: float = ...,
+        activations: tuple[tuple[str, float, float], ...] = ...,
     ) -> None: ...
     @property
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -39,11 +52,13 @@ class Recurrent:
         c0: Floats | None,
         active: Counts | None = None,
         batch: int = 0,
+        reset: Flags | None = None,
     ) -> tuple[Floats, Floats, Floats | None]:
         """
-        x (T, B, I) -> y (T, B, D*H), h (L*D, B, H), c (L*D, B, H) or None. Keeps nothing.
+        x (T, B, I) -> y (T, B, D*P), h (L*D, B, P), c (L*D, B, H) or None. Keeps nothing.
 
         `active`: rows at each step, of `batch`; x is then (rows over time, I), and y likewise.
+        `reset` (T, B) or (rows over time): 1 where the state is zero before the step.
         """
     def forward(
         self,
@@ -55,8 +70,17 @@ class Recurrent:
         dropout_key: int,
         active: Counts | None = None,
         batch: int = 0,
+        reset: Flags | None = None,
+        recurrent_mask: Floats | None = None,
+        keep_h: Floats | None = None,
+        keep_c: Floats | None = None,
     ) -> tuple[Floats, Floats, Floats | None, Tape]:
-        """As infer, keeping the tape. `y` is a read-only view into it."""
+        """
+        As infer, keeping the tape, and the masks with it. `y` is a read-only view into it.
+
+        `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c` (L*D, T, B, H), or (L*D, rows over
+        time, ...).
+        """
     def backward(
         self,
         parameters: Floats,
@@ -84,6 +108,7 @@ class Snapshot:
         c0: Floats | None,
         active: Counts | None = None,
         batch: int = 0,
+        reset: Flags | None = None,
     ) -> tuple[Floats, Floats, Floats | None]:
         """As `Recurrent.infer`."""
 
@@ -117,12 +142,20 @@ class Tape:
     def c(self, layer: int, direction: int) -> Floats:
         """(T, B, H); LSTM only."""
     def gates(self, layer: int, direction: int) -> Floats:
-        """(T, B, G*H) activated gates: LSTM i f g o; GRU r z n and W_hn h + b_hn; RNN h itself."""
+        """
+        (T, B, G*H) activated gates: LSTM i f g o, coupled f g o; GRU r z n and W_hn h + b_hn, or r h; RNN h
+        itself, before zoneout.
+        """
     @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None:
         """(L*D, T) after a backward pass."""
     @property
     def dc_norm(self) -> npt.NDArray[np.float64] | None: ...
+
+def bernoulli(
+    shape: tuple[int, ...], p: float, value: float, key: int, dtype: Literal["float32", "float64"]
+) -> Floats:
+    """`value` with probability p, else 0; element j in C order is a function of key and j."""
 
 # Layers without time. N rows.
 def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
@@ -135,6 +168,9 @@ def linear_backward(
 
 def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
     """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises ValueError naming its position."""
+
+def take_rows(x: Floats, places: Counts) -> Floats:
+    """x (M, N), places (K,) -> (K, N): rows of x, zeros where a place is negative."""
 
 def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) -> None: ...
 def dropout_forward(x: Floats, p: float, key: int) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -49,6 +50,11 @@ def real(value: object, name: str, low: float, high: float = math.inf, *, above:
     if not ((number > low if above else number >= low) and number < high):
         raise ValueError(f"{name} must be {interval}; got {number}. Fix: pass a {name} inside this range.")
     return number
+
+
+def finite(value: object, name: str) -> float:
+    """Any number but NaN and the infinities."""
+    return real(value, name, -sys.float_info.max)
 
 
 def probability(value: object, name: str) -> float:

@@ -31,6 +31,7 @@ def crosscheck(
     state: State = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    reset: npt.ArrayLike | None = None,
     steps: int | None = None,
     seed: int = 0,
     raises: bool = True,
@@ -63,6 +64,8 @@ def crosscheck(
         As the layer takes it. None: zeros.
     lengths : array_like of int, optional
         Of what takes them: valid steps of each row.
+    reset : array_like of bool, optional
+        Of what takes them: where rows start again.
     steps : int, optional
         Of an RNN, LSTM or GRU: passed to `backward`, go back at most so many steps.
     seed : int
@@ -88,7 +91,7 @@ def crosscheck(
             f"steps must be None but for an RNN, LSTM or GRU; got {steps} for a {layer.kind}. "
             "Fix: leave it out."
         )
-    options = options_of(layer, lengths)
+    options = options_of(layer, lengths, reset)
     x = as_real(x, "x")
     if x.dtype.kind == "f":  # both sides read the numbers that the layer reads
         x = to_floats(x, "x", layer.dtype)

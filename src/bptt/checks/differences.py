@@ -23,6 +23,7 @@ def gradcheck(
     state: State = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    reset: npt.ArrayLike | None = None,
     eps: float = 1e-6,
     atol: float = 1e-7,
     rtol: float = 1e-5,
@@ -48,6 +49,8 @@ def gradcheck(
         As the layer takes it. None: zeros; the gradient of the initial state is checked there.
     lengths : array_like of int, optional
         Of what takes them: valid steps of each row.
+    reset : array_like of bool, optional
+        Of what takes them: where rows start again.
     eps : float
         Step of the differences.
     atol, rtol : float
@@ -78,7 +81,7 @@ def gradcheck(
     entries = None if entries is None else integer(entries, "entries", 1)
     if layer.dtype != np.float64:
         layer = rebuild(layer, np.dtype(np.float64))
-    options = options_of(layer, lengths)
+    options = options_of(layer, lengths, reset)
     rng = np.random.default_rng(seed)
     x = as_real(x, "x")
 

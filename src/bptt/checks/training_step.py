@@ -25,13 +25,13 @@ def check_layer(layer: object) -> None:
         )
 
 
-def options_of(layer: Module, lengths: npt.ArrayLike | None) -> dict[str, Any]:
-    """What `forward` takes besides x and state. TypeError: lengths for a layer without time."""
-    if lengths is None:
-        return {}
-    if not layer.takes_lengths:
-        raise TypeError(f"lengths must be None for a {layer.kind}, which takes none. Fix: leave it out.")
-    return {"lengths": lengths}
+def options_of(layer: Module, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None) -> dict[str, Any]:
+    """What `forward` takes besides x and state. TypeError: lengths or resets for a layer without time."""
+    options = {name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None}
+    for name in options:
+        if name not in layer.call_options:
+            raise TypeError(f"{name} must be None for a {layer.kind}, which takes none. Fix: leave it out.")
+    return options
 
 
 @contextmanager

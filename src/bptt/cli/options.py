@@ -14,12 +14,18 @@ from typing import Any, NoReturn
 
 import bptt
 
-CELLS: dict[str, tuple[type[bptt.RNN] | type[bptt.LSTM] | type[bptt.GRU], dict[str, Any]]] = {
+CELLS: dict[
+    str, tuple[type[bptt.RNN] | type[bptt.LSTM] | type[bptt.GRU] | type[bptt.MGU], dict[str, Any]]
+] = {
     "rnn": (bptt.RNN, {}),
     "rnn-relu": (bptt.RNN, {"nonlinearity": "relu"}),
     "lstm": (bptt.LSTM, {}),
     "lstm-peephole": (bptt.LSTM, {"peephole": True}),
+    "lstm-coupled": (bptt.LSTM, {"coupled": True}),
+    "lstm-layer-norm": (bptt.LSTM, {"layer_norm": True}),
     "gru": (bptt.GRU, {}),
+    "gru-reset-before": (bptt.GRU, {"reset_after": False}),
+    "mgu": (bptt.MGU, {}),
 }
 """What --cell offers and `bptt selftest` checks: the layer and what is special about it."""
 

@@ -94,4 +94,4 @@ def _outcome(isa: str, cell: str, name: str, report: Report) -> tuple[Check, Rep
 
 def _show(check: Check) -> None:
     outcome = "passed" if check.passed else "FAILED"
-    print(f"{check.isa:<10} {check.cell:<14} {check.check:<19} {outcome}  {check.worst:7.2%}", flush=True)
+    print(f"{check.isa:<10} {check.cell:<16} {check.check:<19} {outcome}  {check.worst:7.2%}", flush=True)

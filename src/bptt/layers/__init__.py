@@ -6,6 +6,7 @@ from bptt.layers.gru import GRU
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
+from bptt.layers.mgu import MGU
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
@@ -15,6 +16,7 @@ __all__ = [
     "GRU",
     "KINDS",
     "LSTM",
+    "MGU",
     "RNN",
     "Dropout",
     "Embedding",

@@ -28,8 +28,9 @@ class Embedding(Stateless):
         How many rows: x holds integers 0 ... n - 1.
     size : int
         Width of a row. `weight` is (n, size).
-    init : "default" or callable
-        "default": PyTorch's, standard normal. Or init(name, shape, rng) -> array.
+    init : str, Initialiser or callable
+        "default": PyTorch's, standard normal. "orthogonal", "glorot", or one of `bptt.init` with its
+        parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
     seed : int, numpy.random.Generator or None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy.typing as npt
 
 from bptt.arrays import Floats
+from bptt.layers.interventions import Flags
 from bptt.layers.ragged import Counts
 
 if TYPE_CHECKING:
@@ -17,7 +18,14 @@ class FrozenCore(Protocol):
     """What a backend's `_freeze` gives."""
 
     def infer(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int, /
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None,
+        batch: int,
+        reset: Flags | None,
+        /,
     ) -> tuple[Floats, Floats, Floats | None]: ...
 
 
@@ -35,7 +43,12 @@ class Frozen:
         self._core = core
 
     def __call__(
-        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        state: Any = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        reset: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
         """
         As calling the layer.
@@ -48,6 +61,8 @@ class Frozen:
             (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros.
         lengths : array-like of int, optional
             (B,): valid steps of each row. Default: all.
+        reset : array-like of bool, optional
+            Where rows start again from a state of zeros, laid out as x. Default: nowhere.
 
         Returns
         -------
@@ -61,7 +76,7 @@ class Frozen:
         TypeError, ValueError
             As the layer's own call.
         """
-        return self._layer._through(self._core.infer, x, state, lengths)
+        return self._layer._through(self._core.infer, x, state, lengths, reset)
 
     def __repr__(self) -> str:
         return f"Frozen({self._layer!r})"

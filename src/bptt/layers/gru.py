@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from bptt.arguments import Seed
+from bptt.arguments import Seed, flag
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
 
 class GRU(Recurrent):
     """
-    Gated recurrent unit, gates in the order r, z, n, with the reset applied after the recurrent product::
+    Gated recurrent unit, gates in the order r, z, n::
 
         r   = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)
         z   = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)
         n   = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))
         h_t = (1 - z) n + z h_{t-1}
+
+    The reset gate r acts after the recurrent product, or with `reset_after=False` before it::
+
+        n   = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn)
 
     Parameters
     ----------
@@ -32,8 +36,19 @@ class GRU(Recurrent):
         Share of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
-    init : "default" or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). Or init(name, shape, rng) -> array.
+    reset_after : bool
+        False: the reset gate acts before the recurrent product.
+    layer_norm : bool
+        True: input and recurrent pre-activations are normalised, r and z together and n by itself, each with
+        a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset, before they are added.
+    recurrent_dropout : float
+        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
+        only; one mask for the whole sequence.
+    zoneout : float
+        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation.
+    init : str, Initialiser or callable
+        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "chrono",
+        "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
         How products are computed.
     dtype : {"float32", "float64"}
@@ -53,9 +68,12 @@ class GRU(Recurrent):
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical machine
     translation; reset after the product: the first version of the paper, cuDNN and PyTorch. Names, shapes and
     order of the parameters are PyTorch's.
+    Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
+    application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """
 
     gate_count = 3
+    memory_gates = ((1, 1),)
 
     def __init__(
         self,
@@ -67,13 +85,18 @@ class GRU(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        reset_after: bool = True,
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         init: Init = "default",
         precision: str = "highest",
         dtype: Any = "float32",
         seed: Seed = None,
     ) -> None:
+        self.reset_after = flag(reset_after, "reset_after")
         super().__init__(
-            "gru",
+            "gru" if self.reset_after else "gru_reset_before",
             input_size,
             hidden_size,
             num_layers,
@@ -81,8 +104,14 @@ class GRU(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
             init=init,
             precision=precision,
             dtype=dtype,
             seed=seed,
         )
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {"reset_after": self.reset_after}

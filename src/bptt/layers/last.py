@@ -36,7 +36,7 @@ class Last(Stateless):
         When called: x of another rank, or without steps; lengths out of range.
     """
 
-    takes_lengths: ClassVar[bool] = True
+    call_options: ClassVar[frozenset[str]] = frozenset(("lengths",))
 
     def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)

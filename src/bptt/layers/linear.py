@@ -25,8 +25,9 @@ class Linear(Stateless):
         I and O, at least 1. `weight` is (O, I), `bias` (O,).
     bias : bool
         False: no bias.
-    init : "default" or callable
-        "default": PyTorch's, both tensors uniform in +-1/sqrt(I). Or init(name, shape, rng) -> array.
+    init : str, Initialiser or callable
+        "default": PyTorch's, both tensors uniform in +-1/sqrt(I). "orthogonal", "glorot", or one of
+        `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
     seed : int, numpy.random.Generator or None

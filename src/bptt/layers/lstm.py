@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from bptt.arguments import Seed, flag
+from bptt.arguments import Seed, choice, finite, flag, integer, real, size
+from bptt.layers.activations import Activation, read_activations, shown
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
+
+PLAIN = read_activations(("sigmoid", "tanh", "tanh"))
 
 
 class LSTM(Recurrent):
@@ -19,7 +23,8 @@ class LSTM(Recurrent):
         h_t     = o tanh(c_t)
 
     With `peephole`, i and f also see P_i c_{t-1} and P_f c_{t-1}, and o sees P_o c_t (products by element).
-    Its state is a pair (h, c).
+    `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P, h_t = W_hr (o tanh(c_t)) is P wide:
+    read P for H in the shapes of h, y and their gradients. Its state is a pair (h, c).
 
     Parameters
     ----------
@@ -36,9 +41,39 @@ class LSTM(Recurrent):
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     peephole : bool
-        True: adds `weight_peephole_l{k}` (3, H), rows i, f, o.
-    init : "default" or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). Or init(name, shape, rng) -> array.
+        True: adds `weight_peephole_l{k}` (3, H), rows i, f, o; coupled (2, H), rows f, o.
+    coupled : bool
+        True: the input gate is what the forget gate leaves, i = 1 - f; weights have 3H rows.
+    proj_size : int
+        P < H: adds `weight_hr_l{k}` (P, H). 0: no projection.
+    forget_bias : float, optional
+        What the biases of the forget gate add up to at first, in all layers and directions, whatever `init`
+        is: 1 or more lets gradients through from the start. Default: as `init` draws them.
+    cell_clip : float, optional
+        c_t is clipped to +-cell_clip. Its gradient is 0 where it was.
+    gate_clip : float, optional
+        What goes into the activations of the gates is clipped to +-gate_clip: ONNX's `clip`.
+    clip_mode : {"onnxruntime", "spec"}
+        Whether `gate_clip` leaves c_t on its way into the output's activation alone, as ONNX Runtime does, or
+        clips it too, as ONNX's specification says.
+    activations : sequence of three
+        Of the gates i, f, o; of the candidate g; of the output, in place of tanh(c_t). Each a name, (name,
+        alpha) or (name, alpha, beta), by ONNX's names and defaults: "sigmoid", "tanh", "relu", "affine",
+        "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between 0 and 1), "elu",
+        "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
+    layer_norm : bool
+        True: input and recurrent pre-activations are normalised over the gates together, each with a gain
+        (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset, before they are added; the
+        output is made from c_t normalised likewise (`weight_norm_c_l{k}`, `bias_norm_c_l{k}`).
+    recurrent_dropout : float
+        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
+        only; one mask for the whole sequence.
+    zoneout : float or pair of them
+        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation. A
+        pair: of h and of c.
+    init : str, Initialiser or callable
+        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "chrono",
+        "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
         How products are computed.
     dtype : {"float32", "float64"}
@@ -57,7 +92,11 @@ class LSTM(Recurrent):
     ----------
     Hochreiter and Schmidhuber (1997), Long short-term memory. Forget gate: Gers, Schmidhuber and Cummins
     (2000), Learning to forget. Peepholes: Gers, Schraudolph and Schmidhuber (2002), Learning precise timing
-    with LSTM recurrent networks. Names, shapes and order of the parameters are PyTorch's.
+    with LSTM recurrent networks. Coupled: Greff et al. (2017), LSTM: a search space odyssey. Projection: Sak,
+    Senior and Beaufays (2014). Forget bias: Jozefowicz, Zaremba and Sutskever (2015). Names, shapes and order
+    of the parameters are PyTorch's.
+    Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
+    application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """
 
     has_cell_state = True
@@ -74,14 +113,46 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         peephole: bool = False,
+        coupled: bool = False,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        cell_clip: float | None = None,
+        gate_clip: float | None = None,
+        clip_mode: str = "onnxruntime",
+        activations: Sequence[Activation] = ("sigmoid", "tanh", "tanh"),
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
         init: Init = "default",
         precision: str = "highest",
         dtype: Any = "float32",
         seed: Seed = None,
     ) -> None:
         self.peephole = flag(peephole, "peephole")
+        self.coupled = flag(coupled, "coupled")
+        self.gate_count = 3 if self.coupled else 4
+        self.memory_gates = ((0, 1),) if self.coupled else ((0, -1), (1, 1))
+        self.proj_size = integer(proj_size, "proj_size", 0)
+        self.forget_bias = None if forget_bias is None else finite(forget_bias, "forget_bias")
+        self.cell_clip = None if cell_clip is None else real(cell_clip, "cell_clip", 0.0, above=True)
+        self.gate_clip = None if gate_clip is None else real(gate_clip, "gate_clip", 0.0, above=True)
+        self.clip_mode = choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
+        self.activations = read_activations(activations)
+        self._check_pairs(size(hidden_size, "hidden_size"), bias)
+        own: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
+        own["activations"] = self.activations
+        if self.cell_clip is not None:
+            own["cell_clip"] = self.cell_clip
+        if self.gate_clip is not None:
+            own["gate_clip"] = self.gate_clip
+            if self.clip_mode == "spec":
+                own["output_clip"] = self.gate_clip
+        plain = (
+            own == {"peephole": False, "projection": self.proj_size, "activations": PLAIN}
+            and layer_norm is False
+        )
         super().__init__(
-            "lstm_peephole" if self.peephole else "lstm",
+            "lstm_coupled" if self.coupled else "lstm" if plain else "lstm_variant",
             input_size,
             hidden_size,
             num_layers,
@@ -89,11 +160,57 @@ class LSTM(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
             init=init,
             precision=precision,
             dtype=dtype,
             seed=seed,
+            **own,
         )
 
+    def _check_pairs(self, hidden_size: int, bias: object) -> None:
+        """Options that contradict each other."""
+        if self.proj_size >= hidden_size:
+            raise ValueError(
+                f"proj_size must be less than hidden_size = {hidden_size}; got {self.proj_size}. "
+                "Fix: proj_size=0 projects nothing."
+            )
+        if self.forget_bias is not None and self.coupled:
+            raise ValueError(
+                f"forget_bias and coupled must not go together; got forget_bias={self.forget_bias:g} with "
+                "coupled=True, where an open forget gate shuts the input gate. Fix: leave one of them out."
+            )
+        if self.forget_bias is not None and bias is False:
+            raise ValueError(
+                f"forget_bias needs a bias; got forget_bias={self.forget_bias:g} with bias=False. "
+                "Fix: leave one of them out."
+            )
+        if self.clip_mode == "spec" and self.gate_clip is None:
+            raise ValueError(
+                'clip_mode says what gate_clip clips; got clip_mode="spec" with gate_clip=None. '
+                "Fix: pass gate_clip too, or leave clip_mode out."
+            )
+
+    def _allocate(self, init: Init) -> None:
+        super()._allocate(init)
+        if self.forget_bias is not None:
+            forget = slice(self.hidden_size, 2 * self.hidden_size)
+            for name, view in self.parameters.items():
+                if name.startswith("bias_ih"):
+                    view[forget] = self.forget_bias
+                elif name.startswith("bias_hh"):
+                    view[forget] = 0.0
+
     def config(self) -> dict[str, Any]:
-        return super().config() | {"peephole": self.peephole}
+        return super().config() | {
+            "peephole": self.peephole,
+            "coupled": self.coupled,
+            "proj_size": self.proj_size,
+            "forget_bias": self.forget_bias,
+            "cell_clip": self.cell_clip,
+            "gate_clip": self.gate_clip,
+            "clip_mode": self.clip_mode,
+            "activations": tuple(map(shown, self.activations)),
+        }

@@ -8,16 +8,18 @@ import math
 import sys
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
+from bptt.layers.initialisers import Init as Init
+from bptt.layers.initialisers import read_init
 from bptt.layers.tape import Tape
 from bptt.layers.tensors import Tensors, check_state_dict, write_flat
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
-Init: TypeAlias = "Literal['default'] | Callable[[str, tuple[int, ...], np.random.Generator], npt.ArrayLike]"
 
 _budget: ContextVar[int | None] = ContextVar("parameters that may still be allocated", default=None)
 
@@ -52,8 +53,12 @@ class Module(ABC):
     """
 
     kind: ClassVar[str]
-    takes_lengths: ClassVar[bool] = False
-    """Whether calls take `lengths`, how many steps of each row are valid."""
+    call_options: ClassVar[frozenset[str]] = frozenset()
+    """What calls take beside x and state: `lengths`, how many steps of each row are valid; `reset`, where its
+    state starts again."""
+    memory_gates: tuple[tuple[int, int], ...] = ()
+    """Blocks of rows whose gate keeps the old state, (block, 1), or lets in the new, (block, -1), as
+    `bptt.init.chrono` needs to know."""
     dtype: np.dtype[Any]
     parameters: Tensors
     gradients: Tensors
@@ -158,11 +163,8 @@ class Module(ABC):
 
     def _allocate(self, init: Init) -> None:
         """Give the layer its two vectors and its initial values. Constructors end with this call."""
-        if not callable(init) and not (isinstance(init, str) and init == "default"):
-            raise ValueError(
-                f'init must be "default" or a callable(name, shape, rng); got {init!r}. '
-                'Fix: pass init="default".'
-            )
+        initialiser = read_init(init)
+        initialiser.check(self)
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)
         check_count(count, self.dtype)
@@ -171,11 +173,8 @@ class Module(ABC):
             _budget.set(remaining - count)
         self._bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         for name, shape in table:
-            if callable(init):
-                value = as_floats(init(name, shape, self.rng), f"init({name!r})", self.dtype, shape)
-            else:
-                value = self._default_init(name, shape).astype(self.dtype)
-            self.parameters[name][...] = value
+            value = initialiser.draw(self, name, shape, self.rng)
+            self.parameters[name][...] = as_floats(value, f"init({name!r})", self.dtype, shape)
 
     def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Seat the views on these two vectors, whose values stay as they are."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from bptt import _core
 from bptt.arrays import Floats, as_ids
 
 Counts = npt.NDArray[np.int64]
@@ -61,26 +62,31 @@ class Ragged:
         room = np.concatenate([[len(lengths)], self.active[:-1]])[:T]
         t, rank = np.nonzero(np.arange(len(lengths)) < room[:, None])
         runs = rank < self.active[t]
-        # Where each packed row comes from among the T * B, and where each of those goes: a place of no
-        # meaning, which is cleared, for room and for what lies past an end. `take` copies whole rows, several
-        # times as fast as an index array assigns them.
-        place = t * len(lengths) + self.order[rank]
-        self._from = np.where(runs, place, 0)
-        self._room = np.flatnonzero(~runs)
-        self._to = np.zeros(T * len(lengths), np.int64)
-        self._to[place[runs]] = np.flatnonzero(runs)
-        self._past = np.flatnonzero((steps >= lengths).ravel())
+        # Where each packed row comes from among the T * B, and where each of those goes; -1: from nowhere,
+        # which is room, or past a row's end.
+        self._from = np.where(runs, t * len(lengths) + self.order[rank], -1)
+        self._to = np.full(T * len(lengths), -1)
+        self._to[self._from[runs]] = np.flatnonzero(runs)
 
-    def gather(self, array: npt.NDArray[Any]) -> Floats:
-        """(T, B, N) to the core's (rows over time, N). What lies past a row's end does not show."""
-        packed = np.take(array.reshape(-1, array.shape[2]), self._from, axis=0, mode="clip")
-        packed[self._room] = 0
+    def gather(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """
+        (T, B, N) to the core's (rows over time, N). What lies past a row's end does not show.
+
+        Read-only: so a tape keeps it without a copy.
+        """
+        rows = np.ascontiguousarray(array).reshape(-1, array.shape[2])
+        packed: npt.NDArray[Any]
+        if array.dtype in (np.float32, np.float64):
+            packed = _core.take_rows(cast("Floats", rows), self._from)
+        else:
+            packed = np.take(rows, self._from, axis=0, mode="clip")
+            packed[self._from < 0] = 0
+        packed.flags.writeable = False
         return packed
 
-    def scatter(self, packed: npt.NDArray[Any]) -> Floats:
+    def scatter(self, packed: Floats) -> Floats:
         """The core's (rows over time, N) to (T, B, N), zeros past the rows' ends."""
-        array = np.take(packed, self._to, axis=0, mode="clip")
-        array[self._past] = 0
+        array = _core.take_rows(cast("Floats", np.ascontiguousarray(packed)), self._to)
         return array.reshape(*self.shape, packed.shape[1])
 
     def state_in(self, state: Floats | None) -> Floats | None:

@@ -14,6 +14,7 @@ from bptt.arguments import Seed, flag, integer, probability, size
 from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
 from bptt.layers.frozen import Frozen, FrozenCore
+from bptt.layers.interventions import Drawn, Flags, packed, read_masks, read_reset
 from bptt.layers.layout import Layout
 from bptt.layers.module import Init, Module, Table, check_count
 from bptt.layers.ragged import Counts, Ragged, read_lengths
@@ -22,7 +23,8 @@ from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
 
 State: TypeAlias = Floats | tuple[Floats, Floats]
 Infer: TypeAlias = Callable[
-    [Floats, Floats | None, Floats | None, Counts | None, int], tuple[Floats, Floats, Floats | None]
+    [Floats, Floats | None, Floats | None, Counts | None, int, Flags | None],
+    tuple[Floats, Floats, Floats | None],
 ]
 
 MAX_LAYERS = 10_000
@@ -36,12 +38,15 @@ class Recurrent(Module):
     A backend is five methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
     the layer's dtype, time first, `_freeze` and `_stream`. Those here call the compiled core. Rows of unequal
     length come and go as `Ragged` lays them out, (rows over time, N), with `active` and `batch` to tell them.
+
+    Every cell takes layer norm, recurrent dropout and zoneout; what `own` names is one cell's alone, as the
+    core calls it.
     """
 
     backend: ClassVar[str] = "native"
-    takes_lengths: ClassVar[bool] = True
+    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "reset"))
     has_cell_state: ClassVar[bool] = False
-    gate_count: ClassVar[int]
+    gate_count: int
 
     def __init__(
         self,
@@ -54,10 +59,14 @@ class Recurrent(Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        layer_norm: bool,
+        recurrent_dropout: float,
+        zoneout: Any,
         init: Init,
         precision: str,
         dtype: object,
         seed: Seed,
+        **own: Any,
     ) -> None:
         super().__init__(dtype, seed)
         self.cell: _core.Cell = cell
@@ -69,30 +78,51 @@ class Recurrent(Module):
         self.dropout = probability(dropout, "dropout")
         self.bidirectional = flag(bidirectional, "bidirectional")
         self.num_directions = 2 if self.bidirectional else 1
+        self.layer_norm = flag(layer_norm, "layer_norm")
+        self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
+        zoneout_h, zoneout_c = self._read_zoneout(zoneout)
+        self._drawn = Drawn(self.recurrent_dropout, (zoneout_h, zoneout_c))
+        self._own = own | {"layer_norm": self.layer_norm, "zoneout": (zoneout_h, zoneout_c)}
+        self.output_size = own.get("projection") or self.hidden_size
         self.precision = check_precision(precision)
         # A lower bound, before the core lays out the table: its integers have 64 bits, Python's have no end.
         weights = self.input_size + self.num_layers * self.hidden_size
         check_count(self.num_directions * self.gate_count * self.hidden_size * weights, self.dtype)
         self._allocate(init)
 
+    @property
+    def zoneout(self) -> float | tuple[float, float]:
+        """Probability of keeping the old state; for LSTM a pair, of h and of c."""
+        h, c = self._drawn.zoneout
+        return (h, c) if self.has_cell_state and h != c else h
+
     # The protocol
 
     def __call__(
-        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        state: Any = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        reset: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
         """
-        Inference: keeps nothing, drops nothing out.
+        Inference: keeps nothing, drops nothing out, and takes zoneout's expectation.
 
         Parameters
         ----------
         x : array-like
             (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
         state : array-like, or for LSTM a pair (h, c) of them, optional
-            (L*D, B, H), unbatched (L*D, H), entry `layer * directions + direction`. Default, and None in a
-            pair: zeros.
+            (L*D, B, H), unbatched (L*D, H), entry `layer * directions + direction`; with `proj_size`, h is
+            so wide. Default, and None in a pair: zeros.
         lengths : array-like of int, optional
             (B,), each in 0..T, in any order: how many steps of each row are valid. The others are not looked
             at, and cost nothing. Default: all.
+        reset : array-like of bool, optional
+            (T, B), or (B, T) with `batch_first`; unbatched (T,). True: the row's state is zero before that
+            step, as where an episode begins. No direction carries anything across: the reverse one, on its
+            way back, starts again with the step before. Default: never.
 
         Returns
         -------
@@ -106,25 +136,47 @@ class Recurrent(Module):
         Raises
         ------
         TypeError
-            Arrays that are not of real numbers; a state of the wrong kind; lengths that are not integers.
+            Arrays that are not of real numbers; a state of the wrong kind; lengths that are not integers;
+            resets that are not booleans.
         ValueError
             Wrong rank or size; a finite value too large for the layer's dtype; lengths out of range.
         """
-        return self._through(self._infer, x, state, lengths)
+        return self._through(self._infer, x, state, lengths, reset)
 
     def _through(
-        self, infer: Infer, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None
+        self,
+        infer: Infer,
+        x: npt.ArrayLike,
+        state: Any,
+        lengths: npt.ArrayLike | None,
+        reset: npt.ArrayLike | None,
     ) -> tuple[Floats, State]:
         """A backend's inference, or a snapshot's, with the user's layouts around it."""
-        canonical, h0, c0, layout, ragged = self._canonical(x, state, lengths)
-        y, h, c = infer(canonical, h0, c0, *_rows(ragged))
+        canonical, h0, c0, flags, layout, ragged, _ = self._canonical(x, state, lengths, reset)
+        y, h, c = infer(canonical, h0, c0, *_rows(ragged), flags)
         return layout.sequence_out(_over_time(y, ragged)), _user_state(h, c, layout, ragged)
 
     def forward(
-        self, x: npt.ArrayLike, state: Any = None, *, lengths: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike,
+        state: Any = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        reset: npt.ArrayLike | None = None,
+        masks: Any = None,
     ) -> tuple[Floats, State, RecurrentTape]:
         """
-        As calling the layer, with dropout between layers, and keeping a tape for `backward`.
+        As calling the layer, with dropout between layers, recurrent dropout and zoneout, and keeping a tape
+        for `backward`.
+
+        Parameters
+        ----------
+        x, state, lengths, reset
+            As above.
+        masks : mapping, optional
+            What recurrent dropout and zoneout are to do, as an earlier `tape.masks` has it: "recurrent"
+            (L*D, B, H), factors of h where it enters the recurrent product; "zoneout_h" and "zoneout_c"
+            (L*D, T, B, H), 1 where the old state stays. Default: drawn from the layer's generator.
 
         Returns
         -------
@@ -138,14 +190,24 @@ class Recurrent(Module):
         TypeError, ValueError
             As calling the layer.
         """
-        canonical, h0, c0, layout, ragged = self._canonical(x, state, lengths)
+        canonical, h0, c0, flags, layout, ragged, (T, B) = self._canonical(x, state, lengths, reset)
+        directions = self.num_layers * self.num_directions
+        shapes = self._drawn.shapes(directions, T, B, self.output_size, self.hidden_size)
+        if masks is not None:
+            masks = read_masks(masks, shapes, self.dtype)
         key = 0
         if self.dropout and self.num_layers > 1:
             key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
-        y, h, c, core_tape = self._forward(canonical, h0, c0, key, *_rows(ragged))
+        if masks is None:
+            masks = self._drawn.draw(shapes, self.rng, self.dtype)
+        y, h, c, core_tape = self._forward(
+            canonical, h0, c0, key, *_rows(ragged), flags, *packed(masks, ragged)
+        )
         y = _over_time(y, ragged)
         y.flags.writeable = False
-        tape = RecurrentTape(self, core_tape, layout, ragged)
+        for mask in masks.values():
+            mask.flags.writeable = False
+        tape = RecurrentTape(self, core_tape, layout, ragged, masks)
         return layout.sequence_out(y), _user_state(h, c, layout, ragged), tape
 
     def backward(
@@ -196,7 +258,7 @@ class Recurrent(Module):
         layout, (T, B) = own.layout, own.core.shape
         if dy is not None:
             array = as_real(dy, "dy")
-            check_shape(array, "dy", layout.sequence_shape(T, B, self.num_directions * self.hidden_size))
+            check_shape(array, "dy", layout.sequence_shape(T, B, self.num_directions * self.output_size))
             dy = to_floats(layout.sequence_in(array), "dy", self.dtype)
             if own.ragged:
                 dy = own.ragged.gather(dy)
@@ -248,6 +310,9 @@ class Recurrent(Module):
             "batch_first": self.batch_first,
             "dropout": self.dropout,
             "bidirectional": self.bidirectional,
+            "layer_norm": self.layer_norm,
+            "recurrent_dropout": self.recurrent_dropout,
+            "zoneout": self.zoneout,
             "precision": self.precision,
             "dtype": self.dtype.name,
         }
@@ -255,9 +320,15 @@ class Recurrent(Module):
     # The native backend
 
     def _infer(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None,
+        batch: int,
+        reset: Flags | None,
     ) -> tuple[Floats, Floats, Floats | None]:
-        return self._stack.infer(self.flat_parameters, x, h0, c0, active, batch)
+        return self._stack.infer(self.flat_parameters, x, h0, c0, active, batch, reset)
 
     def _forward(
         self,
@@ -267,8 +338,25 @@ class Recurrent(Module):
         dropout_key: int,
         active: Counts | None,
         batch: int,
+        reset: Flags | None,
+        recurrent_mask: Floats | None,
+        keep_h: Floats | None,
+        keep_c: Floats | None,
     ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
-        return self._stack.forward(self.flat_parameters, x, h0, c0, self.dropout, dropout_key, active, batch)
+        return self._stack.forward(
+            self.flat_parameters,
+            x,
+            h0,
+            c0,
+            self.dropout,
+            dropout_key,
+            active,
+            batch,
+            reset,
+            recurrent_mask,
+            keep_h,
+            keep_c,
+        )
 
     def _backward(
         self,
@@ -300,11 +388,16 @@ class Recurrent(Module):
             self.num_layers,
             self.bidirectional,
             self.bias,
+            **self._own,
         )
         return self._stack.parameters
 
     def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """PyTorch's: every tensor uniform in +-1/sqrt(hidden_size)."""
+        """PyTorch's: every tensor uniform in +-1/sqrt(hidden_size); layer norm does nothing at first."""
+        if name.startswith("weight_norm"):
+            return np.ones(shape)
+        if name.startswith("bias_norm"):
+            return np.zeros(shape)
         bound = 1.0 / math.sqrt(self.hidden_size)
         return self.rng.uniform(-bound, bound, shape)
 
@@ -316,9 +409,9 @@ class Recurrent(Module):
     # Arguments
 
     def _canonical(
-        self, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None
-    ) -> tuple[Floats, Floats | None, Floats | None, Layout, Ragged | None]:
-        """x (T, B, I), h0 and c0 (L*D, B, H) or None, the layout that they came in, and ragged rows."""
+        self, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None
+    ) -> tuple[Floats, Floats | None, Floats | None, Flags | None, Layout, Ragged | None, tuple[int, int]]:
+        """x (T, B, I), h0 and c0 or None, resets, the layout that they came in, ragged rows, and (T, B)."""
         array = as_real(x, "x")
         if array.ndim not in (2, 3) or array.shape[-1] != self.input_size:
             batched = "(B, T, I)" if self.batch_first else "(T, B, I)"
@@ -328,6 +421,7 @@ class Recurrent(Module):
             )
         layout = Layout(self.batch_first, unbatched=array.ndim == 2)
         array = layout.sequence_in(array)
+        T, B, _ = array.shape
         ragged = None
         if lengths is None:
             canonical = to_floats(array, "x", self.dtype)
@@ -336,14 +430,11 @@ class Recurrent(Module):
                 raise ValueError(
                     f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
                 )
-            ragged = Ragged(read_lengths(lengths, *array.shape[:2]), len(array))
+            ragged = Ragged(read_lengths(lengths, T, B), T)
             canonical = to_floats(ragged.gather(array), "x", self.dtype)
-        return (
-            canonical,
-            *self._canonical_state(state, "state", array.shape[1], layout, ragged),
-            layout,
-            ragged,
-        )
+        h0, c0 = self._canonical_state(state, "state", B, layout, ragged)
+        flags = None if reset is None else read_reset(reset, layout, T, B, ragged)
+        return canonical, h0, c0, flags, layout, ragged, (T, B)
 
     def _canonical_state(
         self, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
@@ -356,9 +447,12 @@ class Recurrent(Module):
     ) -> tuple[Floats | None, Floats | None]:
         if state is None:
             return None, None
-        shape = layout.state_shape(self.num_layers * self.num_directions, B, self.hidden_size)
+        shapes = [
+            layout.state_shape(self.num_layers * self.num_directions, B, width)
+            for width in (self.output_size, self.hidden_size)
+        ]
         if not self.has_cell_state:
-            return layout.state_in(as_floats(state, name, self.dtype, shape)), None
+            return layout.state_in(as_floats(state, name, self.dtype, shapes[0])), None
         # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
         if not isinstance(state, (tuple, list)):
             raise TypeError(
@@ -367,10 +461,24 @@ class Recurrent(Module):
         if len(state) != 2:
             raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
         h, c = (
-            None if part is None else layout.state_in(as_floats(part, f"{name}[{index}]", self.dtype, shape))
+            None
+            if part is None
+            else layout.state_in(as_floats(part, f"{name}[{index}]", self.dtype, shapes[index]))
             for index, part in enumerate(state)
         )
         return h, c
+
+    def _read_zoneout(self, value: Any) -> tuple[float, float]:
+        if not self.has_cell_state:
+            return probability(value, "zoneout"), 0.0
+        if not isinstance(value, (tuple, list)):
+            p = probability(value, "zoneout")
+            return p, p
+        if len(value) != 2:
+            raise ValueError(
+                f"zoneout must be a number or a pair (h, c); got {len(value)} entries. Fix: pass two."
+            )
+        return probability(value[0], "zoneout[0]"), probability(value[1], "zoneout[1]")
 
 
 def _user_state(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:

@@ -28,8 +28,17 @@ class RNN(Recurrent):
         Share of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
-    init : "default" or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). Or init(name, shape, rng) -> array.
+    layer_norm : bool
+        True: input and recurrent pre-activations are normalised, each with a gain (`weight_norm_ih_l{k}`,
+        `weight_norm_hh_l{k}`) and its bias as offset, before they are added.
+    recurrent_dropout : float
+        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
+        only; one mask for the whole sequence.
+    zoneout : float
+        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation.
+    init : str, Initialiser or callable
+        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "glorot",
+        "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
         How products are computed.
     dtype : {"float32", "float64"}
@@ -47,6 +56,8 @@ class RNN(Recurrent):
     References
     ----------
     Elman (1990), Finding structure in time. Names, shapes and order of the parameters are PyTorch's.
+    Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
+    application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """
 
     gate_count = 1
@@ -62,6 +73,9 @@ class RNN(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
         init: Init = "default",
         precision: str = "highest",
         dtype: Any = "float32",
@@ -77,6 +91,9 @@ class RNN(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
             init=init,
             precision=precision,
             dtype=dtype,

@@ -16,6 +16,7 @@ from bptt.layers.gru import GRU
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
+from bptt.layers.mgu import MGU
 from bptt.layers.module import Module, Table
 from bptt.layers.rnn import RNN
 from bptt.layers.tape import SequentialTape, Tape, check_tape
@@ -78,7 +79,9 @@ class Sequential(Module):
     def __getitem__(self, index: int) -> Module:
         return self.layers[index]
 
-    def __call__(self, x: Any, state: Any = None, *, lengths: Any = None) -> tuple[Floats, tuple[Any, ...]]:
+    def __call__(
+        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
+    ) -> tuple[Floats, tuple[Any, ...]]:
         """
         Inference, as each layer does it.
 
@@ -90,6 +93,8 @@ class Sequential(Module):
             One entry per layer, None for zeros and for layers without state. Default: all None.
         lengths : array-like of int, optional
             (B,): valid steps of each row, for the recurrent layers and `Last`. Default: all.
+        reset : array-like of bool, optional
+            Where rows start again from a state of zeros, for the recurrent layers. Default: nowhere.
 
         Returns
         -------
@@ -101,28 +106,30 @@ class Sequential(Module):
         Raises
         ------
         TypeError, ValueError
-            A state that has not one entry per layer; lengths that no layer takes; what a layer refuses, with
-            the layer's place in front.
+            A state that has not one entry per layer; lengths or resets that no layer takes; what a layer
+            refuses, with the layer's place in front.
         """
+        options = self._options(lengths, reset)
         states = []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)
         ):
             with self._naming(index):
-                x, layer_state = layer(x, layer_state, **self._options(layer, lengths))
+                x, layer_state = layer(x, layer_state, **_taken(layer, options))
             states.append(layer_state)
         return x, tuple(states)
 
     def forward(
-        self, x: Any, state: Any = None, *, lengths: Any = None
+        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
     ) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
         """As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape)."""
+        options = self._options(lengths, reset)
         states, tapes = [], []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)
         ):
             with self._naming(index):
-                x, layer_state, tape = layer.forward(x, layer_state, **self._options(layer, lengths))
+                x, layer_state, tape = layer.forward(x, layer_state, **_taken(layer, options))
             states.append(layer_state)
             tapes.append(tape)
         return x, tuple(states), SequentialTape(self, tuple(tapes))
@@ -169,19 +176,21 @@ class Sequential(Module):
         return dy, tuple(returned)
 
     @property
-    def takes_lengths(self) -> bool:  # type: ignore[override]
-        """Whether a layer of it does."""
-        return any(layer.takes_lengths for layer in self.layers)
+    def call_options(self) -> frozenset[str]:  # type: ignore[override]
+        """What a layer of it takes."""
+        return frozenset().union(*(layer.call_options for layer in self.layers))
 
-    def _options(self, layer: Module, lengths: Any) -> dict[str, Any]:
-        if lengths is None:
-            return {}
-        if not self.takes_lengths:
-            raise ValueError(
-                "lengths needs a recurrent layer; this model has none. Fix: leave lengths out, or pass a "
-                "mask to the loss."
-            )
-        return {"lengths": lengths} if layer.takes_lengths else {}
+    def _options(self, lengths: Any, reset: Any) -> dict[str, Any]:
+        options = {
+            name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None
+        }
+        for name in options:
+            if name not in self.call_options:
+                raise ValueError(
+                    f"{name} needs a recurrent layer; this model has none. Fix: leave {name} out, or pass a "
+                    "mask to the loss."
+                )
+        return options
 
     def config(self) -> dict[str, Any]:
         return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self.layers]}
@@ -236,6 +245,10 @@ class Sequential(Module):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _taken(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in layer.call_options}
 
 
 def _check_layers(layers: tuple[object, ...]) -> None:
@@ -299,6 +312,6 @@ def _build_layer(entry: object) -> Module:
 
 
 KINDS: dict[str, type[Module]] = {
-    cls.__name__: cls for cls in (RNN, LSTM, GRU, Linear, Embedding, Dropout, Last, Sequential)
+    cls.__name__: cls for cls in (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Sequential)
 }
 """The classes that a checkpoint may name: nothing else is ever built from a file."""

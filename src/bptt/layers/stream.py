@@ -22,11 +22,11 @@ class StreamCore(Protocol):
 
     @property
     def output(self) -> Floats:
-        """(B, H)."""
+        """(B, P), as wide as h: H without a projection."""
 
     @property
     def h(self) -> Floats:
-        """(L, B, H)."""
+        """(L, B, P)."""
 
     @property
     def c(self) -> Floats | None:
@@ -157,7 +157,8 @@ class Stream:
             raise TypeError(
                 f"state must be a pair (h, c); got {type(value).__name__}. Fix: pass a tuple of two arrays."
             )
-        new_h, new_c = (as_floats(part, f"state[{i}]", h.dtype, h.shape) for i, part in enumerate(value))
+        new_h = as_floats(value[0], "state[0]", h.dtype, h.shape)
+        new_c = as_floats(value[1], "state[1]", c.dtype, c.shape)
         h[...], c[...] = new_h, new_c
 
     def reset(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arrays import Floats
 from bptt.layers.layout import Layout
 from bptt.layers.ragged import Ragged
 
@@ -75,6 +77,8 @@ class RecurrentTape(Tape):
     core: CoreTape
     layout: Layout
     ragged: Ragged | None = None
+    masks: Mapping[str, Floats] = field(default_factory=dict)
+    """What recurrent dropout and zoneout did, as `forward(masks=...)` takes it: read-only."""
 
     @property
     def h(self) -> tuple[npt.NDArray[Any], ...]:
@@ -93,7 +97,8 @@ class RecurrentTape(Tape):
         """
         Activated gates at every step: one (T, B, G*H) view per layer and direction.
 
-        LSTM: i, f, g, o. GRU: r, z, n and W_hn h + b_hn. RNN: h itself.
+        LSTM: i, f, g, o; coupled f, g, o. GRU: r, z, n and W_hn h + b_hn, or with `reset_after=False` r, z, n
+        and r h. RNN: h itself, before zoneout.
         """
         return tuple(self._seen(self.core.gates(*index)) for index in self._indices())
 

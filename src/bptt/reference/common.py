@@ -1,10 +1,11 @@
-"""What the cells of the reference share: the logistic function and what one backward pass hands back."""
+"""What the cells of the reference share: what one run over time gets, keeps and hands back."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,39 @@ State: TypeAlias = tuple[Array, ...]
 """One array per kind of state: (h,), for LSTM (h, c)."""
 
 Weights: TypeAlias = Mapping[str, Array]
-"""One layer's parameters in one direction: `weight_ih`, `weight_hh`, then `bias_ih` and `bias_hh` unless
-the layer has no bias, then `weight_peephole` if it has one."""
+"""One layer's parameters in one direction: `weight_ih`, `weight_hh`, and whichever its options call for of
+`bias_ih`, `bias_hh`, `weight_hr`, `weight_peephole`, `weight_norm_ih`, `weight_norm_hh`, `weight_norm_c`,
+`bias_norm_c`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is done to one run of a cell over time beside its equations, in the order in which it runs.
+
+    Attributes
+    ----------
+    reset : array of bool, of shape (T, B, 1)
+        True: the state that step t begins from is zero, whatever the step before left.
+    recurrent : array of shape (B, P)
+        Recurrent dropout: factors of the old h where U multiplies it, and nowhere else.
+    keep_h : array of shape (T, B, P)
+        Zoneout: the share of the old h that stays, mostly 0 or 1; 0 without zoneout.
+    keep_c : array of shape (T, B, H)
+        The same of c. Only LSTM looks at it.
+    zoneout_c : bool
+        Whether c has zoneout, if only by a mask of zeros: says what `Gradients.norms` measures.
+    """
+
+    reset: npt.NDArray[np.bool_]
+    recurrent: Array
+    keep_h: Array
+    keep_c: Array
+    zoneout_c: bool
+
+    def begin(self, t: int, state: Array) -> Array:
+        """The old state as step t = 1, 2, ... finds it. Its own derivative: of an error too."""
+        # not a product: 0 times infinity is no zero
+        return np.where(self.reset[t - 1], 0.0, state)
 
 
 @dataclass(frozen=True)
@@ -25,16 +57,22 @@ class Tape:
 
     Attributes
     ----------
+    run : Run
+        What it ran under.
     x : array of shape (T, B, I)
-    states : tuple of arrays of shape (T + 1, B, H)
+    states : tuple of arrays of shape (T + 1, B, P or H)
         (h,), for LSTM (h, c): `h[0]` is the initial state, `h[t]` the state after step t.
     gates : array of shape (T, B, G * H)
         Activated gates of every step, side by side.
+    saved : dict of arrays over time
+        What else `backward` needs and cannot make from these.
     """
 
+    run: Run
     x: Array
     states: State
     gates: Array
+    saved: dict[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,19 +82,36 @@ class Gradients:
     Attributes
     ----------
     dx : array of shape (T, B, I)
-    dstate : tuple of arrays of shape (B, H)
+    dstate : tuple of arrays of shape (B, P or H)
         Gradients of the initial state.
     weights : dict
         The gradient of every array in `Weights`.
     norms : tuple of arrays of shape (T,)
-        2-norm over batch and units of the whole dL/dh_t, for LSTM also of the whole dL/dc_t: what comes in at
-        step t and what flows back from step t + 1. 0 where truncation did not reach.
+        2-norm over batch and units of the whole dL/dh_t, what comes in at step t and what flows back from
+        step t + 1, and for LSTM of dL/dc_t. 0 where truncation did not reach.
     """
 
     dx: Array
     dstate: State
     weights: dict[str, Array]
     norms: State
+
+
+class Sums:
+    """Gradients of the weights while they are summed over time.
+
+    Any name may be added to, so that a step reads the same whatever weights the layer has; `of` picks those
+    that it does have.
+    """
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[str, Any] = defaultdict(float)
+
+    def add(self, name: str, value: Array | float) -> None:
+        self._sums[name] = self._sums[name] + value
+
+    def of(self, weights: Weights) -> dict[str, Array]:
+        return {name: np.zeros_like(value) + self._sums[name] for name, value in weights.items()}
 
 
 def sigmoid(a: Array) -> Array:

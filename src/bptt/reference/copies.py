@@ -10,7 +10,7 @@ import numpy as np
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
-from bptt.reference.layers import GRU, LSTM, RNN
+from bptt.reference.layers import GRU, LSTM, MGU, RNN
 
 
 def like(layer: Module) -> Module:
@@ -52,7 +52,7 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
         return model
     kind = type(layer)
     if reference and isinstance(layer, Recurrent):
-        kind = next(oracle for oracle in (RNN, LSTM, GRU) if isinstance(layer, oracle.native))
+        kind = next(oracle for oracle in (RNN, LSTM, GRU, MGU) if isinstance(layer, oracle.native))
     config = layer.config()
     if "dtype" in config:
         config["dtype"] = dtype.name

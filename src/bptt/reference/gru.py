@@ -1,24 +1,40 @@
 """The gated recurrent unit (Cho et al. 2014), in NumPy. The reset gate acts after the product with U, as in
-PyTorch and cuDNN.
+PyTorch and cuDNN; `gru_reset_before.py` has the other one.
 
-    r_t = sigma(W_r x_t + b_ih_r + U_r h_{t-1} + b_hh_r)
-    z_t = sigma(W_z x_t + b_ih_z + U_z h_{t-1} + b_hh_z)
-    q_t = U_n h_{t-1} + b_hh_n
-    n_t =  tanh(W_n x_t + b_ih_n + r_t (.) q_t)
-    h_t = (1 - z_t) (.) n_t + z_t (.) h_{t-1}
+    h'_t = h_{t-1}, or 0 after a reset
+    s_t  = h'_t (.) m                                          m: recurrent dropout
+    r_t  = sigma(N(W_r x_t) + b_ih_r + N(U_r s_t) + b_hh_r)    N: layer norm and gain, or nothing
+    z_t  = sigma(N(W_z x_t) + b_ih_z + N(U_z s_t) + b_hh_z)
+    q_t  = N(U_n s_t) + b_hh_n
+    n_t  =  tanh(N(W_n x_t) + b_ih_n + r_t (.) q_t)
+    h~_t = (1 - z_t) (.) n_t + z_t (.) h'_t
+    h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
-(3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n.
+(3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n. Layer norm takes r and z together, n by
+itself. m, k and resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from bptt.reference.common import Array, Gradients, State, Tape, Weights, bias, last_step, sigmoid
+from bptt.reference import norm
+from bptt.reference.common import (
+    Array,
+    Gradients,
+    Run,
+    State,
+    Sums,
+    Tape,
+    Weights,
+    bias,
+    last_step,
+    sigmoid,
+)
 
 
-def forward(x: Array, state: State, weights: Weights) -> Tape:
+def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     """Run the cell over time.
 
     Parameters
@@ -28,6 +44,8 @@ def forward(x: Array, state: State, weights: Weights) -> Tape:
         (h0,).
     weights : mapping
         One layer's parameters in one direction.
+    run : Run
+        Resets and masks.
 
     Returns
     -------
@@ -37,21 +55,27 @@ def forward(x: Array, state: State, weights: Weights) -> Tape:
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
     b_ih, b_hh = bias(weights, "bias_ih"), bias(weights, "bias_hh")
+    gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
     T, (B, H) = len(x), h0.shape
+    cuts = [2 * H]
     h = np.empty((T + 1, B, H))
     gates = np.empty((T, B, 4 * H))
     h[0] = h0
 
     for t in range(1, T + 1):
-        a_r, a_z, a_n = np.split(x[t - 1] @ W.T + b_ih, 3, axis=1)
-        u_r, u_z, q = np.split(h[t - 1] @ U.T + b_hh, 3, axis=1)
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        a_r, a_z, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, 3, axis=1)
+        u_r, u_z, q = np.split(norm.forward(s @ U.T, gain_hh, cuts) + b_hh, 3, axis=1)
         r = sigmoid(a_r + u_r)
         z = sigmoid(a_z + u_z)
         n = np.tanh(a_n + r * q)
-        h[t] = (1.0 - z) * n + z * h[t - 1]
+        h_new = (1.0 - z) * n + z * h_old
+        k = run.keep_h[t - 1]
+        h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([r, z, n, q], axis=1)
 
-    return Tape(x, (h,), gates)
+    return Tape(run, x, (h,), gates)
 
 
 def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int | None = None) -> Gradients:
@@ -70,44 +94,60 @@ def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int 
     steps : int, optional
         Go back at most so many steps. None: all.
     """
-    x, (h,) = tape.x, tape.states
+    run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
+    gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
+    cuts = [2 * h.shape[2]]
     T, stop = len(x), last_step(steps, len(x))
-    dx, dW, dU = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U)
-    db_ih, db_hh = np.zeros(len(W)), np.zeros(len(U))
+    dx, dweights = np.zeros_like(x), Sums()
     dh_norm = np.zeros(T)
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
         r, z, n, q = np.split(tape.gates[t - 1], 4, axis=1)
         dh = dy[t - 1] + dh_next
         dh_norm[t - 1] = np.linalg.norm(dh)
 
-        # h_t = (1 - z_t) (.) n_t + z_t (.) h_{t-1}
-        dz, dn = dh * (h[t - 1] - n), dh * (1.0 - z)
-        dh_next = dh * z
+        # h_t = k (.) h' + (1 - k) (.) h~
+        k = run.keep_h[t - 1]
+        dh_old, dh_new = k * dh, (1.0 - k) * dh
 
-        # n_t = tanh(a_n + r_t (.) q_t)
+        # h~ = (1 - z) (.) n + z (.) h'
+        dz, dn = dh_new * (h_old - n), dh_new * (1.0 - z)
+        dh_old = dh_old + dh_new * z
+
+        # n = tanh(a_n + r (.) q)
         da_n = dn * (1.0 - n**2)
         dr, dq = da_n * q, da_n * r
 
-        # z_t = sigma(a_z + u_z), r_t = sigma(a_r + u_r)
+        # z = sigma(a_z + u_z), r = sigma(a_r + u_r)
         da_z = dz * z * (1.0 - z)
         da_r = dr * r * (1.0 - r)
 
-        # u = U h_{t-1} + b_hh: its n block is q, so that bias sees r (.) da_n
+        # u = N(U s) + b_hh: its n block is q, so that bias sees r (.) da_n
         du = np.concatenate([da_r, da_z, dq], axis=1)
-        dh_next = dh_next + du @ U
-        dU += du.T @ h[t - 1]
-        db_hh += du.sum(axis=0)
+        dUs, dgain_hh = norm.backward(du, s @ U.T, gain_hh, cuts)
+        ds = dUs @ U
+        dweights.add("weight_hh", dUs.T @ s)
+        dweights.add("bias_hh", du.sum(axis=0))
+        dweights.add("weight_norm_hh", dgain_hh)
 
-        # a = W x_t + b_ih
+        # a = N(W x_t) + b_ih
         da = np.concatenate([da_r, da_z, da_n], axis=1)
-        dx[t - 1] = da @ W
-        dW += da.T @ x[t - 1]
-        db_ih += da.sum(axis=0)
+        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dx[t - 1] = dWx @ W
+        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dweights.add("bias_ih", da.sum(axis=0))
+        dweights.add("weight_norm_ih", dgain_ih)
+
+        # s = h' (.) m
+        dh_old = dh_old + ds * run.recurrent
+
+        # h' = h_{t-1}, or 0
+        dh_next = run.begin(t, dh_old)
 
     if stop > 1:
         dh_next = np.zeros_like(dh_next)
-    dweights = {"weight_ih": dW, "weight_hh": dU, "bias_ih": db_ih, "bias_hh": db_hh}
-    return Gradients(dx, (dh_next,), {name: dweights[name] for name in weights}, (dh_norm,))
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))

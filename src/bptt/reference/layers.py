@@ -1,4 +1,4 @@
-"""The reference as layers: `bptt.RNN`, `LSTM` and `GRU` with their backend methods in NumPy.
+"""The reference as layers: `bptt.RNN`, `LSTM`, `GRU` and `MGU` with their backend methods in NumPy.
 
 Whatever the layer's dtype, everything is computed in float64 and rounded once, where it leaves: so a float32
 reference layer gives the float32 results that an exact machine would.
@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import copy
 import inspect
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bptt.arrays import Floats
 from bptt.layers.gru import GRU as NativeGRU
+from bptt.layers.interventions import Flags
 from bptt.layers.lstm import LSTM as NativeLSTM
+from bptt.layers.mgu import MGU as NativeMGU
 from bptt.layers.ragged import Counts
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN as NativeRNN
-from bptt.reference import ragged, stack
+from bptt.reference import lstm, ragged, stack
+from bptt.reference.activations import Function
 from bptt.reference.common import Array, State, Weights
+from bptt.reference.interventions import Interventions
 
-NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole")
+NAMES = (
+    *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole"),
+    *("weight_norm_ih", "weight_norm_hh", "weight_norm_c", "bias_norm_c"),
+)
 
 
 class StepByStep:
@@ -30,15 +38,16 @@ class StepByStep:
     def __init__(self, layer: NumPyBackend, batch_size: int) -> None:
         self.layer = layer
         self.input = np.zeros((batch_size, layer.input_size), layer.dtype)
-        self.output = np.zeros((batch_size, layer.hidden_size), layer.dtype)
-        self.h: Floats = np.zeros((layer.num_layers, batch_size, layer.hidden_size), layer.dtype)
-        self.c: Floats | None = np.zeros_like(self.h) if layer.has_cell_state else None
+        self.output = np.zeros((batch_size, layer.output_size), layer.dtype)
+        h, *c = (part.astype(layer.dtype) for part in layer._state(None, None, batch_size))
+        self.h: Floats = h
+        self.c: Floats | None = c[0] if c else None
 
     def step(self) -> None:
         self.output[...] = self.run(self.input[np.newaxis])[0]
 
     def run(self, x: Floats) -> Floats:
-        y, self.h[...], c = self.layer._infer(x, self.h, self.c, None, 0)
+        y, self.h[...], c = self.layer._infer(x, self.h, self.c, None, 0, None)
         if self.c is not None and c is not None:
             self.c[...] = c
         return y
@@ -52,7 +61,7 @@ class Snapshot:
 
 
 class NumPyBackend(Recurrent):
-    """The backend methods of a recurrent layer in NumPy, for any cell that `stack.CELLS` knows."""
+    """The backend methods of a recurrent layer in NumPy, for any cell that `_cell` finds."""
 
     backend: ClassVar[str] = "reference"
     native: ClassVar[type[Recurrent]]
@@ -71,10 +80,23 @@ class NumPyBackend(Recurrent):
     def __init__(self, *args: Any, dtype: Any = "float64", **options: Any) -> None:
         super().__init__(*args, dtype=dtype, **options)
 
+    def _cell(self) -> stack.Cell:
+        """The layer's cell over time, its options filled in."""
+        return stack.CELLS[self.cell]
+
     def _infer(
-        self, x: Floats, h0: Floats | None, c0: Floats | None, active: Counts | None, batch: int
+        self,
+        x: Floats,
+        h0: Floats | None,
+        c0: Floats | None,
+        active: Counts | None,
+        batch: int,
+        reset: Flags | None,
     ) -> tuple[Floats, Floats, Floats | None]:
-        y, state, _ = self._run(x, h0, c0, active, batch, dropout=0.0, dropout_key=0)
+        # what zoneout's masks are on average
+        keep_h, keep_c = (np.full(1, p) for p in self._drawn.zoneout)
+        by = self._interventions(x, active, batch, (), reset, None, keep_h, keep_c)
+        y, state, _ = self._run(x, h0, c0, active, by)
         return self._rounded(y, state)
 
     def _forward(
@@ -85,8 +107,18 @@ class NumPyBackend(Recurrent):
         dropout_key: int,
         active: Counts | None,
         batch: int,
+        reset: Flags | None,
+        recurrent_mask: Floats | None,
+        keep_h: Floats | None,
+        keep_c: Floats | None,
     ) -> tuple[Floats, Floats, Floats | None, stack.StackTape | ragged.RaggedTape]:
-        y, state, tape = self._run(x, h0, c0, active, batch, dropout=self.dropout, dropout_key=dropout_key)
+        dropout: tuple[Array, ...] = ()
+        if self.dropout > 0.0:
+            shape = (*x.shape[:-1], self.num_directions * self.output_size)
+            keys = (dropout_key + k for k in range(self.num_layers - 1))
+            dropout = tuple(stack.dropout_mask(shape, self.dropout, key) for key in keys)
+        by = self._interventions(x, active, batch, dropout, reset, recurrent_mask, keep_h, keep_c)
+        y, state, tape = self._run(x, h0, c0, active, by)
         rounded, h, c = self._rounded(y, state)
         rounded.flags.writeable = False  # as the native layer's, which is a view into the tape
         return rounded, h, c, tape
@@ -103,7 +135,7 @@ class NumPyBackend(Recurrent):
         tape: stack.StackTape | ragged.RaggedTape = core_tape
         B = tape.shape[1]
         dy_wide = np.zeros(tape.y_shape) if dy is None else dy.astype(np.float64)
-        cell, weights, dstate_in = stack.CELLS[self.cell], self._weights(), self._state(dh, dc, B)
+        cell, weights, dstate_in = self._cell(), self._weights(), self._state(dh, dc, B)
         invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
         dx, dstate, gradients = invert(cell, weights, tape, dy_wide, dstate_in, steps)  # type: ignore[arg-type]
         for layer, directions in enumerate(gradients):
@@ -125,19 +157,41 @@ class NumPyBackend(Recurrent):
         h0: Floats | None,
         c0: Floats | None,
         active: Counts | None,
-        batch: int,
-        *,
-        dropout: float,
-        dropout_key: int,
+        by: Interventions,
     ) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
-        masks = []
-        if dropout > 0.0:
-            shape = (*x.shape[:-1], self.num_directions * self.hidden_size)
-            masks = [stack.dropout_mask(shape, dropout, dropout_key + k) for k in range(self.num_layers - 1)]
-        cell, weights, wide = stack.CELLS[self.cell], self._weights(), x.astype(np.float64)
+        cell, weights, wide = self._cell(), self._weights(), x.astype(np.float64)
+        state = self._state(h0, c0, by.recurrent.shape[1])
         if active is None:
-            return stack.forward(cell, weights, wide, self._state(h0, c0, x.shape[1]), masks)
-        return ragged.forward(cell, weights, wide, self._state(h0, c0, batch), active, masks)
+            return stack.forward(cell, weights, wide, state, by)
+        return ragged.forward(cell, weights, wide, state, active, by)
+
+    def _interventions(
+        self,
+        x: Floats,
+        active: Counts | None,
+        batch: int,
+        dropout: tuple[Array, ...],
+        reset: Flags | None,
+        recurrent: Floats | None,
+        keep_h: Floats | None,
+        keep_c: Floats | None,
+    ) -> Interventions:
+        """With None filled in: no resets, factors of 1, nothing kept."""
+        runs, over_time = self.num_layers * self.num_directions, x.shape[:-1]
+        B = x.shape[1] if active is None else batch
+
+        def full(given: Any, otherwise: float, *shape: int) -> Array:
+            values = np.asarray(otherwise if given is None else given, np.float64)
+            return np.broadcast_to(values, (runs, *shape))
+
+        return Interventions(
+            dropout,
+            np.zeros(over_time, np.bool_) if reset is None else reset.astype(np.bool_),
+            full(recurrent, 1.0, B, self.output_size),
+            full(keep_h, 0.0, *over_time, self.output_size),
+            full(keep_c, 0.0, *over_time, self.hidden_size),
+            zoneout_c=keep_c is not None,
+        )
 
     def _weights(self) -> list[list[Weights]]:
         """The parameters in float64, `[layer][direction]`."""
@@ -155,9 +209,12 @@ class NumPyBackend(Recurrent):
 
     def _state(self, h: Floats | None, c: Floats | None, batch: int) -> State:
         """The state in float64, zeros for None."""
-        parts = (h, c) if self.has_cell_state else (h,)
-        shape = (self.num_layers * self.num_directions, batch, self.hidden_size)
-        return tuple(np.zeros(shape) if part is None else part.astype(np.float64) for part in parts)
+        runs = self.num_layers * self.num_directions
+        parts = ((h, self.output_size), (c, self.hidden_size))[: 2 if self.has_cell_state else 1]
+        return tuple(
+            np.zeros((runs, batch, width)) if part is None else part.astype(np.float64)
+            for part, width in parts
+        )
 
     def _rounded(self, y: Array, state: State) -> tuple[Floats, Floats, Floats | None]:
         h, *c = (part.astype(self.dtype) for part in state)
@@ -175,6 +232,21 @@ class RNN(NumPyBackend, NativeRNN):
 class LSTM(NumPyBackend, NativeLSTM):
     """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise."""
 
+    def _cell(self) -> stack.Cell:
+        gates, candidate, output = self.activations
+        options = lstm.Options(
+            Function(*gates, self.gate_clip),
+            Function(*candidate, self.gate_clip),
+            Function(*output, self.gate_clip if self.clip_mode == "spec" else None),
+            self.cell_clip,
+            self.coupled,
+        )
+        return stack.Cell(partial(lstm.forward, options=options), partial(lstm.backward, options=options))
+
 
 class GRU(NumPyBackend, NativeGRU):
     """`bptt.GRU` in NumPy; float64 unless `dtype` says otherwise."""
+
+
+class MGU(NumPyBackend, NativeMGU):
+    """`bptt.MGU` in NumPy; float64 unless `dtype` says otherwise."""

@@ -1,65 +1,130 @@
-"""Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000) and, if its
-weights hold `weight_peephole`, peepholes (Gers et al. 2002), in NumPy.
+"""Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000), in NumPy.
 
-    i_t = sigma(W_i x_t + b_ih_i + U_i h_{t-1} + b_hh_i + p_i (.) c_{t-1})
-    f_t = sigma(W_f x_t + b_ih_f + U_f h_{t-1} + b_hh_f + p_f (.) c_{t-1})
-    g_t =  tanh(W_g x_t + b_ih_g + U_g h_{t-1} + b_hh_g)
-    c_t = f_t (.) c_{t-1} + i_t (.) g_t
-    o_t = sigma(W_o x_t + b_ih_o + U_o h_{t-1} + b_hh_o + p_o (.) c_t)
-    h_t = o_t (.) tanh(c_t)
+    h'_t, c'_t = h_{t-1}, c_{t-1}, or 0 after a reset
+    s_t  = h'_t (.) m                                             m: recurrent dropout
+    i_t  = sigma(N(W_i x_t) + b_ih_i + N(U_i s_t) + b_hh_i + p_i (.) c'_t)
+    f_t  = sigma(N(W_f x_t) + b_ih_f + N(U_f s_t) + b_hh_f + p_f (.) c'_t)
+    g_t  =   phi(N(W_g x_t) + b_ih_g + N(U_g s_t) + b_hh_g)
+    e_t  = f_t (.) c'_t + i_t (.) g_t
+    c~_t = clip(e_t)
+    o_t  = sigma(N(W_o x_t) + b_ih_o + N(U_o s_t) + b_hh_o + p_o (.) c~_t)
+    q_t  = M(c~_t)                                                M: layer norm, gain and bias, or nothing
+    w_t  = o_t (.) psi(q_t)
+    h~_t = R w_t                                                  R: projection, or nothing
+    c_t  = l_t (.) c'_t + (1 - l_t) (.) c~_t                      l, k: zoneout
+    h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t
 
-T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
-(4H, I), U is `weight_hh` (4H, H), their blocks in the order i, f, g, o; p is `weight_peephole` (3, H), its
-rows in the order i, f, o. The input and forget gates see c_{t-1}, the output gate sees c_t.
+T time steps, B rows of a batch, I inputs, H hidden units, P outputs, which are H without a projection; (.) is
+the product by elements. W is `weight_ih` (4H, I), U is `weight_hh` (4H, P), their blocks in the order i, f,
+g, o; N, of all blocks together, is layer norm and gain, or nothing; p is `weight_peephole` (3, H), its rows
+in the order i, f, o, or 0; R is `weight_hr` (P, H). The input and forget gates see c', the output gate c~.
+Coupled, i is 1 - f, and W, U and p have no block i. sigma, phi and psi are the logistic function, tanh and
+tanh unless `Options` has others. m, k, l and resets are the `Run`'s; without them the old state is (h_{t-1},
+c_{t-1}) and the new one (h~_t, c~_t).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from bptt.reference.common import Array, Gradients, State, Tape, Weights, bias, last_step, sigmoid
+from bptt.reference import norm
+from bptt.reference.activations import Function, clipped, inside
+from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
 
 
-def forward(x: Array, state: State, weights: Weights) -> Tape:
+@dataclass(frozen=True)
+class Options:
+    """What the equations leave open and the weights do not tell.
+
+    Attributes
+    ----------
+    sigma, phi, psi : Function
+        Of the gates i, f, o; of the candidate g; of the output. Each may clip its argument.
+    cell_clip : float or None
+        What c~ is clipped to.
+    coupled : bool
+        i = 1 - f.
+    """
+
+    sigma: Function
+    phi: Function
+    psi: Function
+    cell_clip: float | None
+    coupled: bool
+
+
+def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Options) -> Tape:
     """Run the cell over time.
 
     Parameters
     ----------
     x : array of shape (T, B, I)
-    state : tuple of two arrays of shape (B, H)
+    state : tuple of two arrays of shapes (B, P) and (B, H)
         (h0, c0).
     weights : mapping
         One layer's parameters in one direction.
+    run : Run
+        Resets and masks.
+    options : Options
 
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are i, f, g, o.
+        Its `gates` (T, B, 4H) are i, f, g, o, or coupled (T, B, 3H) f, g, o; it saves `arguments` of the same
+        shape, theirs before any clipping, `cell` (T, B, H), which is e, and `output` (T, B, H), psi(q).
     """
     h0, c0 = state
-    W, U = weights["weight_ih"], weights["weight_hh"]
-    b_ih, b_hh = bias(weights, "bias_ih"), bias(weights, "bias_hh")
-    p_i, p_f, p_o = weights.get("weight_peephole", np.zeros((3, 1)))
-    T = len(x)
-    h = np.empty((T + 1, *h0.shape))
-    c = np.empty_like(h)
-    gates = np.empty((T, len(h0), len(W)))
+    sigma, phi, psi = options.sigma, options.phi, options.psi
+    W, U, R = weights["weight_ih"], weights["weight_hh"], weights.get("weight_hr")
+    b_ih, b_hh, b_c = (bias(weights, name) for name in ("bias_ih", "bias_hh", "bias_norm_c"))
+    gain_ih, gain_hh, gain_c = (weights.get(f"weight_norm_{side}") for side in ("ih", "hh", "c"))
+    p_i, p_f, p_o = _peepholes(weights, options)
+    T, (B, H) = len(x), c0.shape
+    G = len(W) // H
+    h, c = np.empty((T + 1, *h0.shape)), np.empty((T + 1, B, H))
+    gates, arguments = np.empty((T, B, G * H)), np.empty((T, B, G * H))
+    cell, output = np.empty((T, B, H)), np.empty((T, B, H))
     h[0], c[0] = h0, c0
 
     for t in range(1, T + 1):
-        a_i, a_f, a_g, a_o = np.split(x[t - 1] @ W.T + b_ih + h[t - 1] @ U.T + b_hh, 4, axis=1)
-        i = sigmoid(a_i + p_i * c[t - 1])
-        f = sigmoid(a_f + p_f * c[t - 1])
-        g = np.tanh(a_g)
-        c[t] = f * c[t - 1] + i * g
-        o = sigmoid(a_o + p_o * c[t])
-        h[t] = o * np.tanh(c[t])
-        gates[t - 1] = np.concatenate([i, f, g, o], axis=1)
+        h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
+        s = h_old * run.recurrent
+        a = norm.forward(x[t - 1] @ W.T, gain_ih) + b_ih + norm.forward(s @ U.T, gain_hh) + b_hh
+        *a_i, a_f, a_g, a_o = np.split(a, G, axis=1)
+        a_i = [block + p_i * c_old for block in a_i]  # none if coupled
+        a_f = a_f + p_f * c_old
+        f = sigma(a_f)
+        i = 1.0 - f if options.coupled else sigma(a_i[0])
+        g = phi(a_g)
+        e = f * c_old + i * g
+        c_new = clipped(e, options.cell_clip)
+        a_o = a_o + p_o * c_new
+        o = sigma(a_o)
+        q = norm.forward(c_new, gain_c) + b_c
+        psi_q = psi(q)
+        w = o * psi_q
+        h_new = w if R is None else w @ R.T
+        k, l = run.keep_h[t - 1], run.keep_c[t - 1]
+        c[t] = l * c_old + (1.0 - l) * c_new
+        h[t] = k * h_old + (1.0 - k) * h_new
+        gates[t - 1] = np.concatenate([f, g, o] if options.coupled else [i, f, g, o], axis=1)
+        arguments[t - 1] = np.concatenate([*a_i, a_f, a_g, a_o], axis=1)
+        cell[t - 1], output[t - 1] = e, psi_q
 
-    return Tape(x, (h, c), gates)
+    return Tape(run, x, (h, c), gates, {"arguments": arguments, "cell": cell, "output": output})
 
 
-def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int | None = None) -> Gradients:
+def backward(
+    tape: Tape,
+    weights: Weights,
+    dy: Array,
+    dstate: State,
+    steps: int | None = None,
+    *,
+    options: Options,
+) -> Gradients:
     """Invert `forward` step by step, from the last one.
 
     Parameters
@@ -68,64 +133,118 @@ def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int 
         From `forward` with the same weights.
     weights : mapping
         As given to `forward`.
-    dy : array of shape (T, B, H)
+    dy : array of shape (T, B, P)
         dL/dh_t from outside the recursion.
-    dstate : tuple of two arrays of shape (B, H)
+    dstate : tuple of two arrays of shapes (B, P) and (B, H)
         dL/dh_T and dL/dc_T from outside.
     steps : int, optional
         Go back at most so many steps. None: all.
+    options : Options
+        As given to `forward`.
+
+    Returns
+    -------
+    Gradients
+        Their second norm is of dL/dc~_t, all that c~ does at step t included. With zoneout c_t is no longer
+        c~_t, and it is of dL/dc_t: what flows back from step t + 1.
     """
-    x, (h, c) = tape.x, tape.states
-    W, U = weights["weight_ih"], weights["weight_hh"]
-    p_i, p_f, p_o = weights.get("weight_peephole", np.zeros((3, 1)))
-    T, stop = len(x), last_step(steps, len(x))
-    dx, dW, dU, db = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U), np.zeros(len(U))
-    dp = np.zeros((3, U.shape[1]))
+    run, x, (h, c) = tape.run, tape.x, tape.states
+    sigma, phi, psi = options.sigma, options.phi, options.psi
+    W, U, R = weights["weight_ih"], weights["weight_hh"], weights.get("weight_hr")
+    b_c = bias(weights, "bias_norm_c")
+    gain_ih, gain_hh, gain_c = (weights.get(f"weight_norm_{side}") for side in ("ih", "hh", "c"))
+    p_i, p_f, p_o = _peepholes(weights, options)
+    T, stop, G = len(x), last_step(steps, len(x)), len(W) // c.shape[2]
+    dx, dweights = np.zeros_like(x), Sums()
     dh_norm, dc_norm = np.zeros(T), np.zeros(T)
     dh_next, dc_next = dstate  # what flows back into h_t and c_t from step t + 1
 
     for t in range(T, stop - 1, -1):
-        i, f, g, o = np.split(tape.gates[t - 1], 4, axis=1)
+        h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
+        s = h_old * run.recurrent
+        *a_i, a_f, a_g, a_o = np.split(tape.saved["arguments"][t - 1], G, axis=1)
+        *i_, f, g, o = np.split(tape.gates[t - 1], G, axis=1)
+        i = 1.0 - f if options.coupled else i_[0]
+        e, psi_q = tape.saved["cell"][t - 1], tape.saved["output"][t - 1]
+        c_new = clipped(e, options.cell_clip)
+        q = norm.forward(c_new, gain_c) + b_c
+        w = o * psi_q
         dh = dy[t - 1] + dh_next
 
-        # h_t = o_t (.) tanh(c_t)
-        tanh_c = np.tanh(c[t])
-        dc = dc_next + dh * o * (1.0 - tanh_c**2)
-        do = dh * tanh_c
+        # h_t = k (.) h' + (1 - k) (.) h~,  c_t = l (.) c' + (1 - l) (.) c~
+        k, l = run.keep_h[t - 1], run.keep_c[t - 1]
+        dh_old, dh_new = k * dh, (1.0 - k) * dh
+        dc_old, dc_new = l * dc_next, (1.0 - l) * dc_next
 
-        # o_t = sigma(a_o), a_o = ... + p_o (.) c_t
-        da_o = do * o * (1.0 - o)
-        dc = dc + p_o * da_o
+        # h~ = R w
+        dw = dh_new if R is None else dh_new @ R
+        dweights.add("weight_hr", dh_new.T @ w)
+
+        # w = o (.) psi(q)
+        do, dq = dw * psi_q, dw * o * psi.slope(q, psi_q)
+
+        # q = M(c~)
+        dc_q, dgain_c = norm.backward(dq, c_new, gain_c)
+        dc_new = dc_new + dc_q
+        dweights.add("weight_norm_c", dgain_c)
+        dweights.add("bias_norm_c", dq.sum(axis=0))
+
+        # o = sigma(a_o), a_o = ... + p_o (.) c~
+        da_o = do * sigma.slope(a_o, o)
+        dc_new = dc_new + p_o * da_o
 
         dh_norm[t - 1] = np.linalg.norm(dh)
-        dc_norm[t - 1] = np.linalg.norm(dc)
+        dc_norm[t - 1] = np.linalg.norm(dc_next if run.zoneout_c else dc_new)
 
-        # c_t = f_t (.) c_{t-1} + i_t (.) g_t
-        dc_next = dc * f
-        df, di, dg = dc * c[t - 1], dc * g, dc * i
+        # c~ = clip(e)
+        de = dc_new * inside(e, options.cell_clip)
 
-        # g_t = tanh(a_g)
-        da_g = dg * (1.0 - g**2)
+        # e = f (.) c' + i (.) g
+        dc_old = dc_old + de * f
+        df, di, dg = de * c_old, de * g, de * i
 
-        # f_t = sigma(a_f), a_f = ... + p_f (.) c_{t-1}
-        da_f = df * f * (1.0 - f)
-        dc_next = dc_next + p_f * da_f
+        # g = phi(a_g)
+        da_g = dg * phi.slope(a_g, g)
 
-        # i_t = sigma(a_i), a_i = ... + p_i (.) c_{t-1}
-        da_i = di * i * (1.0 - i)
-        dc_next = dc_next + p_i * da_i
+        # i = sigma(a_i), a_i = ... + p_i (.) c', or i = 1 - f
+        if options.coupled:
+            df = df - di
+            da_i = []
+        else:
+            da_i = [di * sigma.slope(a_i[0], i)]
+            dc_old = dc_old + p_i * da_i[0]
 
-        # a = W x_t + b_ih + U h_{t-1} + b_hh + p (.) (c_{t-1}, c_{t-1}, c_t)
-        da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
-        dx[t - 1] = da @ W
-        dh_next = da @ U
-        dW += da.T @ x[t - 1]
-        dU += da.T @ h[t - 1]
-        db += da.sum(axis=0)
-        dp += np.stack([da_i * c[t - 1], da_f * c[t - 1], da_o * c[t]]).sum(axis=1)
+        # f = sigma(a_f), a_f = ... + p_f (.) c'
+        da_f = df * sigma.slope(a_f, f)
+        dc_old = dc_old + p_f * da_f
+
+        # a = N(W x_t) + b_ih + N(U s) + b_hh + p (.) (c', c', c~)
+        da = np.concatenate([*da_i, da_f, da_g, da_o], axis=1)
+        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih)
+        dUs, dgain_hh = norm.backward(da, s @ U.T, gain_hh)
+        dx[t - 1] = dWx @ W
+        ds = dUs @ U
+        dp = [*(block * c_old for block in da_i), da_f * c_old, da_o * c_new]
+        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dweights.add("weight_hh", dUs.T @ s)
+        dweights.add("bias_ih", da.sum(axis=0))
+        dweights.add("bias_hh", da.sum(axis=0))
+        dweights.add("weight_norm_ih", dgain_ih)
+        dweights.add("weight_norm_hh", dgain_hh)
+        dweights.add("weight_peephole", np.sum(dp, axis=1))
+
+        # s = h' (.) m
+        dh_old = dh_old + ds * run.recurrent
+
+        # h', c' = h_{t-1}, c_{t-1}, or 0
+        dh_next, dc_next = run.begin(t, dh_old), run.begin(t, dc_old)
 
     if stop > 1:
         dh_next, dc_next = np.zeros_like(dh_next), np.zeros_like(dc_next)
-    dweights = {"weight_ih": dW, "weight_hh": dU, "bias_ih": db, "bias_hh": db, "weight_peephole": dp}
-    gradients = {name: dweights[name] for name in weights}
-    return Gradients(dx, (dh_next, dc_next), gradients, (dh_norm, dc_norm))
+    return Gradients(dx, (dh_next, dc_next), dweights.of(weights), (dh_norm, dc_norm))
+
+
+def _peepholes(weights: Weights, options: Options) -> Array:
+    """(3, H), or (3, 1) without: rows i, f, o, of which i is 0 if coupled."""
+    p = weights.get("weight_peephole", np.zeros((3, 1)))
+    return np.concatenate([np.zeros_like(p[:1]), p]) if options.coupled and len(p) == 2 else p

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.reference.common import Array, Gradients, State
+from bptt.reference.interventions import Interventions
 from bptt.reference.stack import Cell, Layers, StackTape
 from bptt.reference.stack import backward as whole_backward
 from bptt.reference.stack import forward as whole_forward
@@ -31,7 +32,7 @@ class RaggedTape:
         self.norms: State | None = None
 
     def h(self, layer: int, direction: int) -> Array:
-        """(rows over time, H)."""
+        """(rows over time, P)."""
         return self._packed([tape.h(layer, direction) for tape in self.rows])
 
     def c(self, layer: int, direction: int) -> Array:
@@ -71,9 +72,9 @@ def forward(
     x: Array,
     state: State,
     active: npt.NDArray[np.int64],
-    masks: Sequence[Array],
+    by: Interventions,
 ) -> tuple[Array, State, RaggedTape]:
-    """As for a whole batch, of `active` rows at each step; x, y and the masks are packed."""
+    """As for a whole batch, of `active` rows at each step; x, y, resets and masks are packed."""
     B = state[0].shape[1]
     room = np.concatenate([[B], active[:-1]])[: len(active)]
     base = np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
@@ -81,9 +82,7 @@ def forward(
     ys, states, tapes = [], [], []
     for row, place in enumerate(places):
         own = tuple(s[:, row : row + 1] for s in state)
-        y, last, tape = whole_forward(
-            cell, layers, x[place][:, None], own, [m[place][:, None] for m in masks]
-        )
+        y, last, tape = whole_forward(cell, layers, x[place][:, None], own, by.row(row, place))
         ys.append(y)
         states.append(last)
         tapes.append(tape)

@@ -1,18 +1,23 @@
 """The simple recurrent network (Elman 1990), in NumPy.
 
-    h_t = f(W x_t + b_ih + U h_{t-1} + b_hh)        f: tanh or relu
+    h'_t = h_{t-1}, or 0 after a reset
+    s_t  = h'_t (.) m                                  m: recurrent dropout
+    h~_t = f(N(W x_t) + b_ih + N(U s_t) + b_hh)        f: tanh or relu; N: layer norm and gain, or nothing
+    h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t           k: zoneout
 
-T time steps, B rows of a batch, I inputs, H hidden units. W is `weight_ih` (H, I), U is `weight_hh` (H, H).
+T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
+(H, I), U is `weight_hh` (H, H). m, k and resets are the `Run`'s; without them h_t = f(... U h_{t-1} ...).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from bptt.reference.common import Array, Gradients, State, Tape, Weights, bias, last_step
+from bptt.reference import norm
+from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
 
 
-def forward(x: Array, state: State, weights: Weights, *, relu: bool) -> Tape:
+def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -> Tape:
     """Run the cell over time.
 
     Parameters
@@ -22,26 +27,35 @@ def forward(x: Array, state: State, weights: Weights, *, relu: bool) -> Tape:
         (h0,).
     weights : mapping
         One layer's parameters in one direction.
+    run : Run
+        Resets and masks.
     relu : bool
         max(a, 0) in place of tanh(a).
 
     Returns
     -------
     Tape
-        Its `gates` (T, B, H) are the outputs themselves.
+        Its `gates` (T, B, H) are h~.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
     b_ih, b_hh = bias(weights, "bias_ih"), bias(weights, "bias_hh")
+    gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
     T = len(x)
     h = np.empty((T + 1, *h0.shape))
+    gates = np.empty((T, *h0.shape))
     h[0] = h0
 
     for t in range(1, T + 1):
-        a = x[t - 1] @ W.T + b_ih + h[t - 1] @ U.T + b_hh
-        h[t] = np.maximum(a, 0.0) if relu else np.tanh(a)
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        a = norm.forward(x[t - 1] @ W.T, gain_ih) + b_ih + norm.forward(s @ U.T, gain_hh) + b_hh
+        h_new = np.maximum(a, 0.0) if relu else np.tanh(a)
+        k = run.keep_h[t - 1]
+        h[t] = k * h_old + (1.0 - k) * h_new
+        gates[t - 1] = h_new
 
-    return Tape(x, (h,), h[1:])
+    return Tape(run, x, (h,), gates)
 
 
 def backward(
@@ -70,28 +84,46 @@ def backward(
     relu : bool
         As given to `forward`.
     """
-    x, (h,) = tape.x, tape.states
+    run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
+    gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
     T, stop = len(x), last_step(steps, len(x))
-    dx, dW, dU, db = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U), np.zeros(len(U))
+    dx, dweights = np.zeros_like(x), Sums()
     dh_norm = np.zeros(T)
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        h_new = tape.gates[t - 1]
         dh = dy[t - 1] + dh_next
         dh_norm[t - 1] = np.linalg.norm(dh)
 
-        # h_t = f(a)
-        da = dh * (h[t] > 0.0) if relu else dh * (1.0 - h[t] ** 2)
+        # h_t = k (.) h' + (1 - k) (.) h~
+        k = run.keep_h[t - 1]
+        dh_old, dh_new = k * dh, (1.0 - k) * dh
 
-        # a = W x_t + b_ih + U h_{t-1} + b_hh
-        dx[t - 1] = da @ W
-        dh_next = da @ U
-        dW += da.T @ x[t - 1]
-        dU += da.T @ h[t - 1]
-        db += da.sum(axis=0)
+        # h~ = f(a)
+        da = dh_new * (h_new > 0.0) if relu else dh_new * (1.0 - h_new**2)
+
+        # a = N(W x_t) + b_ih + N(U s) + b_hh
+        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih)
+        dUs, dgain_hh = norm.backward(da, s @ U.T, gain_hh)
+        dx[t - 1] = dWx @ W
+        ds = dUs @ U
+        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dweights.add("weight_hh", dUs.T @ s)
+        dweights.add("bias_ih", da.sum(axis=0))
+        dweights.add("bias_hh", da.sum(axis=0))
+        dweights.add("weight_norm_ih", dgain_ih)
+        dweights.add("weight_norm_hh", dgain_hh)
+
+        # s = h' (.) m
+        dh_old = dh_old + ds * run.recurrent
+
+        # h' = h_{t-1}, or 0
+        dh_next = run.begin(t, dh_old)
 
     if stop > 1:
         dh_next = np.zeros_like(dh_next)
-    dweights = {"weight_ih": dW, "weight_hh": dU, "bias_ih": db, "bias_hh": db}
-    return Gradients(dx, (dh_next,), {name: dweights[name] for name in weights}, (dh_norm,))
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))

@@ -12,27 +12,28 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
-from bptt.reference import gru, lstm, rnn
-from bptt.reference.common import Array, Gradients, State, Tape, Weights
+from bptt.reference import gru, gru_reset_before, mgu, rnn
+from bptt.reference.common import Array, Gradients, Run, State, Tape, Weights
+from bptt.reference.interventions import Interventions, in_time
 
 
 @dataclass(frozen=True)
 class Cell:
     """A cell's forward and backward functions over time."""
 
-    forward: Callable[[Array, State, Weights], Tape]
+    forward: Callable[[Array, State, Weights, Run], Tape]
     backward: Callable[[Tape, Weights, Array, State, int | None], Gradients]
 
 
 CELLS = {
     "rnn_tanh": Cell(partial(rnn.forward, relu=False), partial(rnn.backward, relu=False)),
     "rnn_relu": Cell(partial(rnn.forward, relu=True), partial(rnn.backward, relu=True)),
-    "lstm": Cell(lstm.forward, lstm.backward),
-    "lstm_peephole": Cell(lstm.forward, lstm.backward),
     "gru": Cell(gru.forward, gru.backward),
+    "gru_reset_before": Cell(gru_reset_before.forward, gru_reset_before.backward),
+    "mgu": Cell(mgu.forward, mgu.backward),
 }
+"""Those that their names say all about: an LSTM makes its own from its options."""
 
 Layers = Sequence[Sequence[Weights]]  # [layer][direction]
 
@@ -42,13 +43,13 @@ class StackTape:
 
     Attributes
     ----------
-    masks : list of arrays of shape (T, B, D * H)
+    masks : sequence of arrays of shape (T, B, D * P)
         The dropout mask on each layer's output but the last one's; empty without dropout.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
-        2-norms of the whole dL/dh_t, for LSTM also of the whole dL/dc_t.
+        The cells' `Gradients.norms`, in the order of the sequence.
     """
 
-    def __init__(self, tapes: list[list[Tape]], masks: list[Array]) -> None:
+    def __init__(self, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
         self.tapes = tapes
         self.masks = masks
         self.norms: State | None = None
@@ -61,12 +62,12 @@ class StackTape:
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        """(T, B, D * H)."""
+        """(T, B, D * P)."""
         tapes = self.tapes[-1]
         return (*self.shape, len(tapes) * tapes[0].states[0].shape[2])
 
     def h(self, layer: int, direction: int) -> Array:
-        """(T, B, H), the states after each step."""
+        """(T, B, P), the states after each step."""
         return self._view(self.tapes[layer][direction].states[0][1:], direction)
 
     def c(self, layer: int, direction: int) -> Array:
@@ -88,21 +89,26 @@ class StackTape:
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
 
     def move(self, move: Callable[[Array], Array]) -> None:
-        """Replace everything saved: to see what `backward` makes of values that are a little off."""
-        for directions in self.tapes:
+        """Replace everything saved: to see what `backward` makes of values that are a little off.
+
+        The input itself was the caller's, who can move it before; masks are exact.
+        """
+        for k, directions in enumerate(self.tapes):
+            if k > 0:  # what this layer reads; its directions share it
+                directions[0].x[...] = move(directions[0].x)
             for tape in directions:
-                for values in (*tape.states, tape.gates):
+                for values in (*tape.states, tape.gates, *tape.saved.values()):
                     values[...] = move(values)
 
     @staticmethod
     def _view(values: Array, direction: int) -> Array:
-        view = _in_time(values, direction)
+        view = in_time(values, direction)
         view.flags.writeable = False
         return view
 
 
 def forward(
-    cell: Cell, layers: Layers, x: Array, state: State, masks: Sequence[Array] = ()
+    cell: Cell, layers: Layers, x: Array, state: State, by: Interventions
 ) -> tuple[Array, State, StackTape]:
     """Run all layers over time.
 
@@ -112,15 +118,15 @@ def forward(
     layers : nested sequence of mappings
         `layers[layer][direction]` holds that layer's parameters in that direction.
     x : array of shape (T, B, I)
-    state : tuple of arrays of shape (L * D, B, H)
+    state : tuple of arrays of shape (L * D, B, P or H)
         The initial state; index layer * D + direction.
-    masks : sequence of arrays of shape (T, B, D * H)
-        Factors on the output of every layer but the last, see `dropout_mask`; none without dropout.
+    by : Interventions
+        Resets and masks.
 
     Returns
     -------
-    y : array of shape (T, B, D * H)
-    state : tuple of arrays of shape (L * D, B, H)
+    y : array of shape (T, B, D * P)
+    state : tuple of arrays of shape (L * D, B, P or H)
     tape : StackTape
     """
     tapes: list[list[Tape]] = []
@@ -128,19 +134,19 @@ def forward(
         first = k * len(directions)
         tapes.append(
             [
-                cell.forward(_in_time(x, d), tuple(s[first + d] for s in state), weights)
+                cell.forward(in_time(x, d), tuple(s[first + d] for s in state), weights, by.run(first + d, d))
                 for d, weights in enumerate(directions)
             ]
         )
-        x = np.concatenate([_in_time(tape.states[0][1:], d) for d, tape in enumerate(tapes[k])], axis=2)
-        if k < len(masks):
-            x = x * masks[k]
+        x = np.concatenate([in_time(tape.states[0][1:], d) for d, tape in enumerate(tapes[k])], axis=2)
+        if k < len(by.dropout):
+            x = x * by.dropout[k]
 
     last = tuple(
         np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
         for s in range(len(state))
     )
-    return x, last, StackTape(tapes, list(masks))
+    return x, last, StackTape(tapes, by.dropout)
 
 
 def backward(
@@ -154,15 +160,15 @@ def backward(
         As given to `forward`.
     tape : StackTape
         From `forward`; its norms are set here.
-    dy : array of shape (T, B, D * H)
-    dstate : tuple of arrays of shape (L * D, B, H)
+    dy : array of shape (T, B, D * P)
+    dstate : tuple of arrays of shape (L * D, B, P or H)
     steps : int, optional
         Every layer goes back at most so many steps from the end of the sequence. None: all.
 
     Returns
     -------
     dx : array of shape (T, B, I)
-    dstate : tuple of arrays of shape (L * D, B, H)
+    dstate : tuple of arrays of shape (L * D, B, P or H)
     gradients : nested list of Gradients
         `gradients[layer][direction].weights` are the gradients of the parameters.
 
@@ -186,12 +192,12 @@ def backward(
         dy_d = np.split(dy, D, axis=2)
         for d, weights in enumerate(layers[k]):
             dstate_d = tuple(s[k * D + d] for s in dstate)
-            found[k].append(cell.backward(tape.tapes[k][d], weights, _in_time(dy_d[d], d), dstate_d, steps))
-        dy = np.sum([_in_time(gradients.dx, d) for d, gradients in enumerate(found[k])], axis=0)
+            found[k].append(cell.backward(tape.tapes[k][d], weights, in_time(dy_d[d], d), dstate_d, steps))
+        dy = np.sum([in_time(gradients.dx, d) for d, gradients in enumerate(found[k])], axis=0)
 
     flat = [(d, gradients) for directions in found for d, gradients in enumerate(directions)]
     kinds = range(len(dstate))
-    tape.norms = tuple(np.stack([_in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
+    tape.norms = tuple(np.stack([in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
     dstate0 = tuple(np.stack([gradients.dstate[s] for _, gradients in flat]) for s in kinds)
     return dy, dstate0, found
 
@@ -209,8 +215,3 @@ def dropout_mask(shape: tuple[int, ...], p: float, key: int) -> Array:
     z = z ^ (z >> np.uint64(31))
     u = (z >> np.uint64(40)).astype(np.float64) * 2.0**-24
     return np.where(u >= p, 1.0 / (1.0 - p), 0.0).reshape(shape)
-
-
-def _in_time(values: npt.NDArray[np.float64], direction: int) -> npt.NDArray[np.float64]:
-    """A view of `values` in the order in which a direction reads the sequence; its own inverse."""
-    return values[::-1] if direction else values[:]

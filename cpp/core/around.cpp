@@ -1,0 +1,476 @@
+#include "core/around.hpp"
+
+#include <cstring>
+
+namespace bptt {
+
+template <class T>
+StepScratch<T>::StepScratch(const Recurrent& net, Index rows, bool kept)
+    : output_(net.output), hidden_(net.hidden), columns_(net.traits.gates * net.hidden), h_prev_(rows * output_),
+      h_in_(rows * output_) {
+  if (net.traits.has_cell_state) c_prev_ = Buffer<T>(rows * hidden_);
+  if (net.options.zoneout_c > 0 && !kept) candidate_ = Buffer<T>(rows * hidden_);
+  if (net.options.projection && !kept) inner_ = Buffer<T>(rows * hidden_);
+  if (net.normalises_cell()) {
+    seen_ = Buffer<T>(rows * hidden_);
+    scale_c_ = Buffer<T>(rows);
+  }
+  if (net.options.layer_norm && !kept) {
+    hat_hh_ = Buffer<T>(rows * columns_);
+    scale_hh_ = Buffer<T>(rows * 2);
+  }
+}
+
+template <class T>
+StepArrays<T> StepScratch<T>::at(Index row) const {
+  const auto from = [&](const Buffer<T>& buffer, Index width) {
+    return buffer.data() ? buffer.data() + row * width : nullptr;
+  };
+  return {from(h_prev_, output_),    from(h_in_, output_),    from(c_prev_, hidden_),
+          from(candidate_, hidden_), from(inner_, hidden_),   from(seen_, hidden_),
+          from(scale_c_, Index{1}),  from(hat_hh_, columns_), from(scale_hh_, 2)};
+}
+
+template <class T>
+void keep_in_tape(const Recurrent& net, const typename Tape<T>::Direction& kept, Index at, StepArrays<T>& arrays) {
+  const auto from = [&](const Buffer<T>& buffer, Index width, T*& array) {
+    if (buffer.data()) array = buffer.data() + at * width;
+  };
+  from(kept.candidate, net.hidden, arrays.candidate);
+  from(kept.inner, net.hidden, arrays.inner);
+  from(kept.hat_hh, net.traits.gates * net.hidden, arrays.hat_hh);
+  from(kept.scale_hh, 2, arrays.scale_hh);
+}
+
+template <class T>
+StepInterventions<T> interventions_at(const Recurrent& net, const Interventions<T>& by, const Rows& rows,
+                                      const Course& course, Index number, Index t, Index row) {
+  StepInterventions<T> at{};
+  // A reset before step t parts it from step t - 1, in the reverse direction, too. Past a row's end there is none.
+  const Index parted = course.reverse ? t + 1 : t;
+  if (by.reset && parted < rows.time()) at.reset = by.reset + rows.base(parted) + row;
+  const Index place = number * rows.total() + rows.base(t) + row;
+  if (by.recurrent_mask) at.recurrent_mask = by.recurrent_mask + (number * rows.batch() + row) * net.output;
+  if (by.keep_h) at.keep_h = by.keep_h + place * net.output;
+  if (by.keep_c) at.keep_c = by.keep_c + place * net.hidden;
+  return at;
+}
+
+namespace {
+
+// Rows of the state as the step finds it: where there are no resets, `state` itself.
+template <class T>
+const T* after_reset(const std::uint8_t* reset, Index rows, Index columns, const T* state, Index& row, T* scratch) {
+  if (!reset) return state;
+  const std::size_t bytes = static_cast<std::size_t>(columns) * sizeof(T);
+  for (Index r = 0; r < rows; ++r) {
+    if (reset[r]) {
+      std::memset(scratch + r * columns, 0, bytes);
+    } else {
+      std::memcpy(scratch + r * columns, state + r * row, bytes);
+    }
+  }
+  row = columns;
+  return scratch;
+}
+
+template <class T>
+Normalise<T> normalisation(Index rows, Index columns, const T* x, Index x_row, T* hat, Index hat_row, T* scale,
+                           Index scale_row, const T* gain) {
+  Normalise<T> n{};
+  n.rows = rows;
+  n.columns = columns;
+  n.x = x;
+  n.x_row = x_row;
+  n.hat = hat;
+  n.hat_row = hat_row;
+  n.scale = scale;
+  n.scale_row = scale_row;
+  n.gain = gain;
+  return n;
+}
+
+// What the packed weights `b` make of the rows `a`, beside init or null for zero.
+template <class T>
+void multiply_rows(const Kernels<T>& k, Index rows, PanelShape shape, const T* a, Index a_row, const T* b,
+                   const T* init, T* out, Index out_row) {
+  Product<T> p{};
+  p.rows = rows;
+  p.shape = shape;
+  p.a = a;
+  p.a_row = a_row;
+  p.b = b;
+  p.init = init;
+  p.init_row = out_row;
+  p.out = out;
+  p.out_row = out_row;
+  p.panel_end = k.panel_count(shape);
+  k.product(p);
+}
+
+// U h_in of the gates [group.begin, group.end), normalised, to where the kernel expects the recurrent side.
+template <class T>
+void add_normalised(const Recurrent& net, const Kernels<T>& k, const PackedDirection<T>& packed,
+                    const ForwardStep<T>& s, const StepArrays<T>& arrays, const NormGroup& group) {
+  const Index columns = net.traits.gates * net.hidden;
+  T* hat = arrays.hat_hh + group.begin;
+  auto n = normalisation<T>(s.rows, group.end - group.begin, hat, columns, hat, columns, arrays.scale_hh + group.number,
+                            2, packed.norm_hh.data() + group.begin);
+  const bool apart = group.number == 1 && net.traits.has_hidden_bias;
+  n.add = !apart;
+  n.bias = apart ? packed.hidden_bias.data() : nullptr;
+  n.out = s.gates + (apart ? columns : group.begin);
+  n.out_row = s.gates_row;
+  k.normalise(n);
+}
+
+}  // namespace
+
+template <class T>
+void normalise_input(const Recurrent& net, const Kernels<T>& k, const PackedDirection<T>& packed, Index rows, T* out,
+                     Index out_row, T* hat, T* scale) {
+  for_each_norm_group(net, [&](const NormGroup& group) {
+    T* const x = out + group.begin;
+    auto n = normalisation<T>(rows, group.end - group.begin, x, out_row, hat ? hat + group.begin : x,
+                              hat ? net.traits.gates * net.hidden : out_row, scale ? scale + group.number : nullptr, 2,
+                              packed.norm_ih.data() + group.begin);
+    n.bias = packed.bias.data() + group.begin;
+    n.out = x;
+    n.out_row = out_row;
+    k.normalise(n);
+  });
+}
+
+template <class T>
+void step_around(const Recurrent& net, const Kernels<T>& k, const PackedDirection<T>& packed, ForwardStep<T> s,
+                 const StepInterventions<T>& by, const StepArrays<T>& arrays) {
+  const Index columns = net.traits.gates * net.hidden;
+  const Index last = columns - net.hidden;  // first column of the last gate
+  const auto run = [&](Stage stage) {
+    s.stage = stage;
+    k.forward[static_cast<int>(net.traits.cell)](s);
+  };
+
+  s.h_prev = after_reset(by.reset, s.rows, net.output, s.h_prev, s.h_prev_row, arrays.h_prev);
+  if (s.c_prev) s.c_prev = after_reset(by.reset, s.rows, net.hidden, s.c_prev, s.c_prev_row, arrays.c_prev);
+  s.h_in = s.h_prev;
+  s.h_in_row = s.h_prev_row;
+  if (by.recurrent_mask) {
+    for (Index row = 0; row < s.rows; ++row) {
+      k.multiply(net.output, s.h_prev + row * s.h_prev_row, by.recurrent_mask + row * net.output,
+                 arrays.h_in + row * net.output);
+    }
+    s.h_in = arrays.h_in;
+    s.h_in_row = net.output;
+  }
+  T* const h = s.h;
+  const Index h_row = s.h_row;
+  if (net.options.projection) {
+    s.h = arrays.inner;
+    s.h_row = net.hidden;
+  }
+  T* const c = s.c;
+  const Index c_row = s.c_row;
+  if (net.options.zoneout_c > 0) {
+    s.c = arrays.candidate;
+    s.c_row = net.hidden;
+  }
+
+  const bool norm = net.options.layer_norm;
+  if (norm || net.traits.two_products) {
+    T* const to = norm ? arrays.hat_hh : s.gates;
+    const Index to_row = norm ? columns : s.gates_row;
+    multiply_rows<T>(k, s.rows, packed.recurrent_shape, s.h_in, s.h_in_row, s.u, norm ? nullptr : to, to, to_row);
+    s.u = nullptr;
+    if (net.traits.two_products) {
+      if (norm) add_normalised(net, k, packed, s, arrays, {0, last, 0});
+      run(Stage::gates);
+      multiply_rows<T>(k, s.rows, packed.last_shape, s.gates + columns, s.gates_row, packed.weight_last.data(),
+                       norm ? nullptr : to + last, to + last, to_row);
+      if (norm) add_normalised(net, k, packed, s, arrays, {last, columns, 1});
+      run(Stage::output);
+    } else {
+      for_each_norm_group(net, [&](const NormGroup& group) { add_normalised(net, k, packed, s, arrays, group); });
+      if (net.normalises_cell()) {
+        run(Stage::gates);
+        auto n = normalisation<T>(s.rows, net.hidden, s.c, s.c_row, arrays.seen, net.hidden, arrays.scale_c, 1,
+                                  packed.norm_c.data());
+        n.bias = packed.bias_norm_c.data();
+        n.out = arrays.seen;
+        n.out_row = net.hidden;
+        k.normalise(n);
+        s.seen = arrays.seen;
+        run(Stage::output);
+      } else {
+        run(Stage::whole);
+      }
+    }
+  } else {
+    run(Stage::whole);
+  }
+
+  const auto blend = [&](const T* keep, double share, Index width, const T* old, Index old_row, const T* fresh,
+                         Index fresh_row, T* out, Index out_row) {
+    k.blend({s.rows, width, keep, static_cast<T>(share), old, old_row, fresh, fresh_row, out, out_row});
+  };
+  if (net.options.zoneout_c > 0) {
+    blend(by.keep_c, net.options.zoneout_c, net.hidden, s.c_prev, s.c_prev_row, s.c, s.c_row, c, c_row);
+  }
+  if (net.options.projection) {
+    multiply_rows<T>(k, s.rows, packed.output_shape, s.h, s.h_row, packed.weight_hr.data(), nullptr, h, h_row);
+  }
+  if (net.options.zoneout_h > 0) {
+    blend(by.keep_h, net.options.zoneout_h, net.output, s.h_prev, s.h_prev_row, h, h_row, h, h_row);
+  }
+}
+
+SumColumns::SumColumns(const Recurrent& net) {
+  const auto take = [this](Index& column, Index width) {
+    column = total;
+    total += width;
+  };
+  const Index columns = net.traits.gates * net.hidden;
+  if (net.options.peephole) take(peephole, net.traits.peepholes * net.hidden);
+  if (!net.options.layer_norm) return;
+  take(norm_ih, columns);
+  take(norm_hh, columns);
+  if (net.traits.has_cell_state) take(norm_c, net.hidden);
+  if (!net.bias) return;
+  take(bias_ih, columns);
+  take(bias_hh, columns);
+  if (net.traits.has_cell_state) take(bias_norm_c, net.hidden);
+}
+
+template <class T>
+void SumColumns::add_up(const Recurrent& net, const Kernels<T>& k, Index rows, const T* sums,
+                        const DirectionParameters<T>& to) const {
+  const Index columns = net.traits.gates * net.hidden;
+  const auto add = [&](Index column, Index width, T* gradient) {
+    if (column >= 0) k.add_columns(rows, width, sums + column, total, gradient);
+  };
+  add(peephole, net.traits.peepholes * net.hidden, to.peephole);
+  add(norm_ih, columns, to.norm_ih);
+  add(bias_ih, columns, to.bias_ih);
+  add(norm_hh, columns, to.norm_hh);
+  add(bias_hh, columns, to.bias_hh);
+  add(norm_c, net.hidden, to.norm_c);
+  add(bias_norm_c, net.hidden, to.bias_norm_c);
+}
+
+template <class T>
+BackScratch<T>::BackScratch(const Recurrent& net, Index rows)
+    : output_(net.output), hidden_(net.hidden), raw_width_(net.traits.dgates * net.hidden), h_prev_(rows * output_) {
+  if (net.options.zoneout_h > 0) {
+    direct_h_ = Buffer<T>(rows * output_);
+    std::memset(direct_h_.data(), 0, static_cast<std::size_t>(rows * output_) * sizeof(T));
+  }
+  if (net.options.zoneout_c > 0) direct_c_ = Buffer<T>(rows * hidden_);
+  if (net.options.projection) dcell_ = Buffer<T>(rows * hidden_);
+  if (net.options.layer_norm) raw_ = Buffer<T>(rows * raw_width_);
+  if (net.traits.has_cell_state) c_prev_ = Buffer<T>(rows * hidden_);
+  if (net.normalises_cell()) {
+    hat_c_ = Buffer<T>(rows * hidden_);
+    seen_ = Buffer<T>(rows * hidden_);
+    scale_c_ = Buffer<T>(rows);
+  }
+}
+
+template <class T>
+BackArrays<T> BackScratch<T>::at(Index row) const {
+  const auto from = [&](const Buffer<T>& buffer, Index width) {
+    return buffer.data() ? buffer.data() + row * width : nullptr;
+  };
+  return {from(direct_h_, output_), from(direct_c_, hidden_), from(dcell_, hidden_),
+          from(raw_, raw_width_),   from(h_prev_, output_),   from(c_prev_, hidden_),
+          from(hat_c_, hidden_),    from(seen_, hidden_),     from(scale_c_, Index{1})};
+}
+
+template <class T>
+void arrive_around(const Recurrent& net, const Kernels<T>& k, const PackedBackward<T>& packed, Index rows,
+                   const T* dgates, Index dgates_row, T* dh, T* carry, const StepInterventions<T>& by,
+                   const BackArrays<T>& arrays) {
+  const Index size = rows * net.output;
+  multiply_rows<T>(k, rows, packed.recurrent_shape, dgates + net.recurrent_at * net.hidden, dgates_row,
+                   packed.weight_hh.data(), nullptr, dh, net.output);
+  if (by.recurrent_mask) k.multiply(size, dh, by.recurrent_mask, dh);
+  if (carry && !net.traits.has_cell_state) {
+    k.add(size, carry, dh);
+    std::memset(carry, 0, static_cast<std::size_t>(size) * sizeof(T));
+  }
+  if (arrays.direct_h) k.add(size, arrays.direct_h, dh);
+  if (!by.reset) return;
+  for (Index row = 0; row < rows; ++row) {
+    if (!by.reset[row]) continue;
+    std::memset(dh + row * net.output, 0, static_cast<std::size_t>(net.output) * sizeof(T));
+    if (carry) std::memset(carry + row * net.hidden, 0, static_cast<std::size_t>(net.hidden) * sizeof(T));
+  }
+}
+
+namespace {
+
+// The first of the row's panels gets the sum of squares of all its columns.
+template <class T>
+void put_squares(const Kernels<T>& k, Index rows, Index columns, const T* x, double* squares, Index panels) {
+  for (Index row = 0; row < rows; ++row) {
+    double* at = squares + row * panels;
+    at[0] = k.sum_of_squares(columns, x + row * columns);
+    for (Index p = 1; p < panels; ++p) at[p] = 0;
+  }
+}
+
+// From the raw gate gradients of a group to those of one side before its norm.
+template <class T>
+void invert_norm(const Kernels<T>& k, Index rows, const NormGroup& group, const T* raw, Index raw_row, const T* hat,
+                 const T* scale, Index hat_row, const T* gain, T* sums, Index norm, Index bias, Index sums_row, T* out,
+                 Index out_row) {
+  NormaliseBack<T> n{};
+  n.rows = rows;
+  n.columns = group.end - group.begin;
+  n.dy = raw;
+  n.dy_row = raw_row;
+  n.hat = hat + group.begin;
+  n.hat_row = hat_row;
+  n.scale = scale + group.number;
+  n.scale_row = 2;
+  n.gain = gain + group.begin;
+  n.dgain = sums + norm + group.begin;
+  n.dbias = bias >= 0 ? sums + bias + group.begin : nullptr;
+  n.sums_row = sums_row;
+  n.dx = out + group.begin;
+  n.dx_row = out_row;
+  k.normalise_back(n);
+}
+
+}  // namespace
+
+template <class T>
+void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackward<T>& packed,
+                   const DirectionParameters<const T>& parameters, BackwardStep<T> b, const StepInterventions<T>& by,
+                   const typename Tape<T>::Direction& kept, Index at, T* sums, const BackArrays<T>& arrays,
+                   const ChunkRows<T>& chunk) {
+  const Index H = net.hidden, P = net.output, columns = net.traits.gates * H;
+  const SumColumns sum(net);
+  const auto copy_rows = [&](const T* from, Index row, Index width, T* to) {
+    for (Index r = 0; r < b.rows; ++r) {
+      std::memcpy(to + r * width, from + r * row, static_cast<std::size_t>(width) * sizeof(T));
+    }
+  };
+  if (b.dy) {
+    for (Index r = 0; r < b.rows; ++r) k.add(P, b.dy + r * b.dy_row, b.dh + r * P);
+    b.dy = nullptr;
+  }
+  put_squares(k, b.rows, P, b.dh, b.dh_squares, b.panels);
+  b.dh_squares = nullptr;
+  if (arrays.direct_h) {  // h = keep h' + (1 - keep) fresh
+    k.unblend({b.rows, P, by.keep_h, static_cast<T>(net.options.zoneout_h), b.dh, arrays.direct_h});
+  }
+  if (arrays.direct_c) {
+    put_squares(k, b.rows, H, b.carry, b.dc_squares, b.panels);
+    b.dc_squares = nullptr;
+    k.unblend({b.rows, H, by.keep_c, static_cast<T>(net.options.zoneout_c), b.carry, arrays.direct_c});
+    b.c = kept.candidate.data() + at * H;
+    b.c_row = H;
+  }
+  if (net.options.projection) {  // h = W_hr inner
+    copy_rows(b.dh, P, P, chunk.dh);
+    copy_rows(kept.inner.data() + at * H, H, H, chunk.inner);
+    multiply_rows<T>(k, b.rows, packed.output_shape, b.dh, P, packed.weight_hr.data(), nullptr, arrays.dcell, H);
+    b.dh = arrays.dcell;
+  }
+
+  // What the step started from.
+  b.h_prev = after_reset(by.reset, b.rows, P, b.h_prev, b.h_prev_row, arrays.h_prev);
+  if (b.c_prev) b.c_prev = after_reset(by.reset, b.rows, H, b.c_prev, b.c_prev_row, arrays.c_prev);
+  copy_rows(b.h_prev, b.h_prev_row, P, chunk.h_in);
+  if (by.recurrent_mask) k.multiply(b.rows * P, chunk.h_in, by.recurrent_mask, chunk.h_in);
+  b.h_in = chunk.h_in;
+  b.h_in_row = P;
+  b.recurrent_mask = by.recurrent_mask;
+
+  const bool norm = net.options.layer_norm;
+  T* const dgates = b.dgates;
+  const Index dgates_row = b.dgates_row;
+  if (norm) {
+    b.dgates = arrays.raw;
+    b.dgates_row = net.traits.dgates * H;
+  }
+  const auto run = [&](Stage stage) {
+    b.stage = stage;
+    k.backward[static_cast<int>(net.traits.cell)](b);
+  };
+  const auto invert_recurrent = [&](const NormGroup& group) {
+    invert_norm(k, b.rows, group, arrays.raw + net.traits.recurrent_at * H + group.begin, b.dgates_row,
+                kept.hat_hh.data() + at * columns, kept.scale_hh.data() + at * 2, columns, parameters.norm_hh, sums,
+                sum.norm_hh, sum.bias_hh, sum.total, dgates + columns, dgates_row);
+  };
+  if (net.traits.two_products) {
+    run(Stage::output);
+    const NormGroup last{columns - H, columns, 1};
+    if (norm) invert_recurrent(last);
+    copy_rows(b.gates + columns, b.gates_row, H, chunk.last_in);
+    multiply_rows<T>(k, b.rows, packed.last_shape, dgates + net.recurrent_at * H + last.begin, dgates_row,
+                     packed.weight_last.data(), nullptr, b.dh, H);
+    run(Stage::gates);
+    if (norm) invert_recurrent({0, columns - H, 0});
+  } else {
+    if (net.normalises_cell()) {
+      auto n = normalisation<T>(b.rows, H, b.c, b.c_row, arrays.hat_c, H, arrays.scale_c, 1, parameters.norm_c);
+      n.bias = parameters.bias_norm_c;
+      n.out = arrays.seen;
+      n.out_row = H;
+      k.normalise(n);
+      b.seen = arrays.seen;
+      run(Stage::output);
+      NormaliseBack<T> back{};
+      back.rows = b.rows;
+      back.columns = H;
+      back.dy = back.dx = b.dh;
+      back.dy_row = back.dx_row = H;
+      back.hat = arrays.hat_c;
+      back.hat_row = H;
+      back.scale = arrays.scale_c;
+      back.scale_row = 1;
+      back.gain = parameters.norm_c;
+      back.dgain = sums + sum.norm_c;
+      back.dbias = sum.bias_norm_c >= 0 ? sums + sum.bias_norm_c : nullptr;
+      back.sums_row = sum.total;
+      k.normalise_back(back);
+      run(Stage::gates);
+    } else {
+      run(Stage::whole);
+    }
+    if (norm) for_each_norm_group(net, invert_recurrent);
+  }
+  if (norm) {
+    for_each_norm_group(net, [&](const NormGroup& group) {
+      const Index first = group.begin - net.traits.input_rotate * H;  // of the raw columns, which are turned
+      invert_norm(k, b.rows, group, arrays.raw + (first < 0 ? first + columns : first), b.dgates_row,
+                  kept.hat_ih.data() + at * columns, kept.scale_ih.data() + at * 2, columns, parameters.norm_ih, sums,
+                  sum.norm_ih, sum.bias_ih, sum.total, dgates, dgates_row);
+    });
+  }
+  if (arrays.direct_c) k.add(b.rows * H, arrays.direct_c, b.carry);
+}
+
+#define BPTT_INSTANTIATE(T)                                                                                           \
+  template class StepScratch<T>;                                                                                      \
+  template class BackScratch<T>;                                                                                      \
+  template StepInterventions<T> interventions_at(const Recurrent&, const Interventions<T>&, const Rows&,              \
+                                                 const Course&, Index, Index, Index);                                 \
+  template void keep_in_tape(const Recurrent&, const Tape<T>::Direction&, Index, StepArrays<T>&);                     \
+  template void SumColumns::add_up(const Recurrent&, const Kernels<T>&, Index, const T*,                              \
+                                   const DirectionParameters<T>&) const;                                              \
+  template void arrive_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&, Index, const T*, Index,  \
+                              T*, T*, const StepInterventions<T>&, const BackArrays<T>&);                             \
+  template void invert_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&,                          \
+                              const DirectionParameters<const T>&, BackwardStep<T>, const StepInterventions<T>&,      \
+                              const Tape<T>::Direction&, Index, T*, const BackArrays<T>&, const ChunkRows<T>&);       \
+  template void normalise_input(const Recurrent&, const Kernels<T>&, const PackedDirection<T>&, Index, T*, Index, T*, \
+                                T*);                                                                                  \
+  template void step_around(const Recurrent&, const Kernels<T>&, const PackedDirection<T>&, ForwardStep<T>,           \
+                            const StepInterventions<T>&, const StepArrays<T>&);
+BPTT_INSTANTIATE(float)
+BPTT_INSTANTIATE(double)
+#undef BPTT_INSTANTIATE
+
+}  // namespace bptt

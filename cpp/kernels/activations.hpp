@@ -1,0 +1,113 @@
+// The activations that a user may choose for an LSTM. Slopes are taken from the result, which is what a tape keeps.
+#pragma once
+
+#include "kernels/math.hpp"
+
+namespace bptt::BPTT_ISA {
+
+// log(1 + u) on [0, 1]: 2 atanh(s) with s = u / (2 + u) <= 1/3, by its series.
+template <class T>
+BPTT_INLINE Vec<T> log_of_one_plus(Vec<T> u) {
+  constexpr int terms = sizeof(T) == 4 ? 8 : 17;
+  const Vec<T> s = u / (2 + u);
+  const Vec<T> square = s * s;
+  Vec<T> sum = broadcast(T{1} / (2 * terms - 1));
+  for (int k = terms - 1; k > 0; --k) sum = fma(sum, square, broadcast(T{1} / static_cast<T>(2 * k - 1)));
+  return 2 * s * sum;
+}
+
+template <class T>
+__attribute__((noinline)) Vec<T> other_activation(const ActivationChoice<T>& f, Vec<T> x) {
+  const Vec<T> alpha = broadcast(f.alpha), beta = broadcast(f.beta);
+  const Vec<T> zero{};
+  switch (f.kind) {
+    case Activation::relu:
+      return select<T>(x < 0, zero, x);
+    case Activation::affine:
+      return fma(alpha, x, beta);
+    case Activation::leaky_relu:
+      return select<T>(x < 0, alpha * x, x);
+    case Activation::thresholded_relu:
+      return select<T>(x < alpha, zero, x);
+    case Activation::scaled_tanh:
+      return alpha * tanh<T>(beta * x);
+    case Activation::hard_sigmoid: {
+      const Vec<T> y = fma(alpha, x, beta);
+      return select<T>(y < 0, zero, select<T>(y > 1, zero + 1, y));
+    }
+    case Activation::elu: {
+      const Vec<T> half = tanh<T>(x * T{0.5});  // e^x - 1 = 2 t / (1 - t), which keeps its accuracy near 0
+      return select<T>(x < 0, select<T>(x < -1, alpha * (exp<T>(x) - 1), alpha * (2 * half / (1 - half))), x);
+    }
+    case Activation::softsign:
+      return x / (1 + absolute<T>(x));
+    case Activation::softplus:
+      return select<T>(x > 0, x, x * 0) + log_of_one_plus<T>(exp<T>(-absolute<T>(x)));
+    default:
+      return x;
+  }
+}
+
+template <class T>
+BPTT_INLINE Vec<T> activation(const ActivationChoice<T>& f, Vec<T> x) {
+  if (f.kind == Activation::sigmoid) return sigmoid<T>(x);
+  if (f.kind == Activation::tanh) return tanh<T>(x);
+  return other_activation<T>(f, x);
+}
+
+// df/dx where f(x) = y. A NaN in y shows.
+template <class T>
+__attribute__((noinline)) Vec<T> other_slope(const ActivationChoice<T>& f, Vec<T> y) {
+  const Vec<T> alpha = broadcast(f.alpha);
+  const Vec<T> zero = y * 0;
+  switch (f.kind) {
+    case Activation::relu:
+    case Activation::thresholded_relu:  // alpha >= 0
+      return select<T>(y > 0, zero + 1, zero);
+    case Activation::affine:
+      return alpha + zero;
+    case Activation::leaky_relu:
+      return select<T>(y > 0, zero + 1, alpha + zero);
+    case Activation::scaled_tanh:
+      return f.beta * (alpha - y * y / alpha);
+    case Activation::hard_sigmoid:
+      return select<T>((y > 0) & (y < 1), alpha, zero);
+    case Activation::elu:
+      return select<T>(y > 0, zero + 1, y + alpha);
+    case Activation::softsign: {
+      const Vec<T> rest = 1 - absolute<T>(y);
+      return rest * rest;
+    }
+    case Activation::softplus:
+      return 1 - exp<T>(-y);
+    default:
+      return zero + 1;
+  }
+}
+
+template <class T>
+BPTT_INLINE Vec<T> slope(const ActivationChoice<T>& f, Vec<T> y) {
+  if (f.kind == Activation::sigmoid) return y * (1 - y);
+  if (f.kind == Activation::tanh) return 1 - y * y;
+  return other_slope<T>(f, y);
+}
+
+// The same of an activation whose argument was bounded to +-limit: zero where y is what the bound gives. All of them
+// rise, or fall, throughout.
+template <class T>
+BPTT_INLINE Vec<T> bounded_slope(const ActivationChoice<T>& f, T limit, Vec<T> y) {
+  const Vec<T> s = slope<T>(f, y);
+  if (limit == __builtin_huge_val()) return s;
+  const Vec<T> a = activation<T>(f, broadcast(-limit));
+  const Vec<T> b = activation<T>(f, broadcast(limit));
+  return select<T>((y > a) & (y < b), s, select<T>((y > b) & (y < a), s, y * 0));
+}
+
+template <class T>
+BPTT_INLINE Vec<T> bounded(Vec<T> x, T limit) {
+  if (limit == __builtin_huge_val()) return x;
+  x = select<T>(x > limit, broadcast(limit), x);
+  return select<T>(x < -limit, broadcast(-limit), x);
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,110 @@
+// What may be done to a cell's inputs and outputs row by row: masks, blending with the old state, layer norm.
+#pragma once
+
+#include "kernels/vectors.hpp"
+
+namespace bptt::BPTT_ISA {
+
+template <class T>
+void blend(const Blend<T>& b) {
+  for (Index row = 0; row < b.rows; ++row) {
+    for_each_vector<T>(b.columns, [&](Index n, auto lanes) {
+      const Vec<T> keep = b.keep ? load_first<T>(b.keep + row * b.columns + n, lanes) : broadcast(b.share);
+      const Vec<T> old = load_first<T>(b.old + row * b.old_row + n, lanes);
+      const Vec<T> fresh = load_first<T>(b.fresh + row * b.fresh_row + n, lanes);
+      store_first<T>(b.out + row * b.out_row + n, fma(keep, old, (1 - keep) * fresh), lanes);
+    });
+  }
+}
+
+template <class T>
+void unblend(const Unblend<T>& b) {
+  for_each_vector<T>(b.rows * b.columns, [&](Index n, auto lanes) {
+    const Vec<T> keep = b.keep ? load_first<T>(b.keep + n, lanes) : broadcast(b.share);
+    const Vec<T> d = load_first<T>(b.d + n, lanes);
+    store_first<T>(b.dold + n, keep * d, lanes);
+    store_first<T>(b.d + n, (1 - keep) * d, lanes);
+  });
+}
+
+template <class T>
+void multiply(Index n, const T* x, const T* y, T* out) {
+  for_each_vector<T>(n, [&](Index i, auto lanes) {
+    store_first<T>(out + i, load_first<T>(x + i, lanes) * load_first<T>(y + i, lanes), lanes);
+  });
+}
+
+template <class T>
+BPTT_INLINE T sum_of_lanes(Vec<T> x) {
+  T sum = x[0];
+  for (int i = 1; i < kLanes<T>; ++i) sum += x[i];
+  return sum;
+}
+
+// x in the lanes that exist, zero in the others: what load_first gives.
+template <class T>
+void normalise(const Normalise<T>& a) {
+  constexpr T epsilon = static_cast<T>(1e-5);
+  const T share = T{1} / static_cast<T>(a.columns);
+  for (Index row = 0; row < a.rows; ++row) {
+    const T* x = a.x + row * a.x_row;
+    T* hat = a.hat + row * a.hat_row;
+    T* out = a.out + row * a.out_row;
+    Vec<T> sum{};
+    for_each_vector<T>(a.columns, [&](Index n, auto lanes) { sum = sum + load_first<T>(x + n, lanes); });
+    const T mean = sum_of_lanes<T>(sum) * share;
+    Vec<T> squares{};
+    const Index whole = a.columns / kLanes<T> * kLanes<T>;
+    for (Index n = 0; n < whole; n += kLanes<T>) {
+      const Vec<T> d = load(x + n) - mean;
+      squares = fma(d, d, squares);
+    }
+    T rest = 0;
+    for (Index n = whole; n < a.columns; ++n) rest += (x[n] - mean) * (x[n] - mean);
+    const T variance = (sum_of_lanes<T>(squares) + rest) * share;
+    const T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
+    if (a.scale) a.scale[row * a.scale_row] = scale;
+    for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
+      const Vec<T> h = (load_first<T>(x + n, lanes) - mean) * scale;
+      Vec<T> y = h * load_first<T>(a.gain + n, lanes);
+      if (a.bias) y = y + load_first<T>(a.bias + n, lanes);
+      if (a.add) y = y + load_first<T>(out + n, lanes);
+      store_first<T>(hat + n, h, lanes);
+      store_first<T>(out + n, y, lanes);
+    });
+  }
+}
+
+// With dhat = gain dy: dx = scale (dhat - mean(dhat) - hat mean(dhat hat)).
+template <class T>
+void normalise_back(const NormaliseBack<T>& a) {
+  const T share = T{1} / static_cast<T>(a.columns);
+  for (Index row = 0; row < a.rows; ++row) {
+    const T* dy = a.dy + row * a.dy_row;
+    const T* hat = a.hat + row * a.hat_row;
+    T* dgain = a.dgain + row * a.sums_row;
+    T* dbias = a.dbias ? a.dbias + row * a.sums_row : nullptr;
+    T* dx = a.dx + row * a.dx_row;
+    Vec<T> sum{}, product_sum{};
+    for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
+      const Vec<T> d = load_first<T>(dy + n, lanes);
+      const Vec<T> h = load_first<T>(hat + n, lanes);
+      const Vec<T> dhat = d * load_first<T>(a.gain + n, lanes);
+      sum = sum + dhat;
+      product_sum = fma(dhat, h, product_sum);
+      store_first<T>(dgain + n, fma(d, h, load_first<T>(dgain + n, lanes)), lanes);
+      if (dbias) store_first<T>(dbias + n, d + load_first<T>(dbias + n, lanes), lanes);
+    });
+    const T mean = sum_of_lanes<T>(sum) * share;
+    const T slant = sum_of_lanes<T>(product_sum) * share;
+    const T scale = a.scale[row * a.scale_row];
+    for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
+      const Vec<T> dhat = load_first<T>(dy + n, lanes) * load_first<T>(a.gain + n, lanes);
+      Vec<T> d = (dhat - mean - load_first<T>(hat + n, lanes) * slant) * scale;
+      if (a.add) d = d + load_first<T>(dx + n, lanes);
+      store_first<T>(dx + n, d, lanes);
+    });
+  }
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,93 @@
+"""The activations that an LSTM may be given, in NumPy, by ONNX's names. A function of alpha and beta takes
+them in that order; y is f(a).
+
+    name               f(a)                            f'(a)
+    sigmoid            1 / (1 + exp(-a))               y (1 - y)
+    tanh               tanh(a)                         1 - y^2
+    relu               max(a, 0)                       1 where a > 0
+    affine             alpha a + beta                  alpha
+    leaky_relu         a, or alpha a where a < 0       1, or alpha
+    thresholded_relu   a where a >= alpha, else 0      1 where a >= alpha
+    scaled_tanh        alpha tanh(beta a)              alpha beta (1 - (y / alpha)^2)
+    hard_sigmoid       alpha a + beta within 0..1      alpha within
+    elu                a, or alpha (exp(a) - 1)        1, or y + alpha where a < 0
+    softsign           a / (1 + |a|)                   (1 - |y|)^2
+    softplus           log(1 + exp(a))                 1 / (1 + exp(-a))
+
+Where a function flattens out, its slope is made from y, as layers do that save y: so that an error of a
+rounding in y shows in the slope as it does there. Where it has a kink, a tells the sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bptt.reference.common import Array, sigmoid
+
+VALUES: dict[str, Callable[[Array, float, float], Array]] = {
+    "sigmoid": lambda a, alpha, beta: sigmoid(a),
+    "tanh": lambda a, alpha, beta: np.tanh(a),
+    "relu": lambda a, alpha, beta: np.maximum(a, 0.0),
+    "affine": lambda a, alpha, beta: alpha * a + beta,
+    "leaky_relu": lambda a, alpha, beta: np.where(a >= 0.0, a, alpha * a),
+    "thresholded_relu": lambda a, alpha, beta: np.where(a >= alpha, a, 0.0),
+    "scaled_tanh": lambda a, alpha, beta: alpha * np.tanh(beta * a),
+    "hard_sigmoid": lambda a, alpha, beta: np.clip(alpha * a + beta, 0.0, 1.0),
+    "elu": lambda a, alpha, beta: np.where(a >= 0.0, a, alpha * np.expm1(np.minimum(a, 0.0))),
+    "softsign": lambda a, alpha, beta: a / (1.0 + np.abs(a)),
+    "softplus": lambda a, alpha, beta: np.logaddexp(0.0, a),
+}
+
+SLOPES: dict[str, Callable[[Array, Array, float, float], Array]] = {
+    "sigmoid": lambda a, y, alpha, beta: y * (1.0 - y),
+    "tanh": lambda a, y, alpha, beta: 1.0 - y**2,
+    "relu": lambda a, y, alpha, beta: np.where(a > 0.0, 1.0, 0.0),
+    "affine": lambda a, y, alpha, beta: np.full_like(a, alpha),
+    "leaky_relu": lambda a, y, alpha, beta: np.where(a > 0.0, 1.0, alpha),
+    "thresholded_relu": lambda a, y, alpha, beta: np.where(a >= alpha, 1.0, 0.0),
+    "scaled_tanh": lambda a, y, alpha, beta: alpha * beta * (1.0 - (y / alpha) ** 2),
+    "hard_sigmoid": lambda a, y, alpha, beta: np.where(np.abs(alpha * a + beta - 0.5) < 0.5, alpha, 0.0),
+    "elu": lambda a, y, alpha, beta: np.where(a > 0.0, 1.0, y + alpha),
+    "softsign": lambda a, y, alpha, beta: (1.0 - np.abs(y)) ** 2,
+    "softplus": lambda a, y, alpha, beta: sigmoid(a),
+}
+
+
+@dataclass(frozen=True)
+class Function:
+    """An activation, of an argument that may be clipped first.
+
+    Parameters
+    ----------
+    name : str
+    alpha, beta : float
+        0 where the function has none.
+    limit : float, optional
+        The argument is clipped to [-limit, limit]. None: it is not.
+    """
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+    limit: float | None = None
+
+    def __call__(self, a: Array) -> Array:
+        """f(clip(a))."""
+        return VALUES[self.name](clipped(a, self.limit), self.alpha, self.beta)
+
+    def slope(self, a: Array, y: Array) -> Array:
+        """The derivative by the argument as it was before clipping; y is f(clip(a))."""
+        return SLOPES[self.name](a, y, self.alpha, self.beta) * inside(a, self.limit)
+
+
+def clipped(a: Array, limit: float | None) -> Array:
+    """The argument between -limit and limit; without a limit, as it is."""
+    return a if limit is None else np.clip(a, -limit, limit)
+
+
+def inside(a: Array, limit: float | None) -> Array:
+    """The slope of `clipped`: 1 between the limits, 0 beyond and at them."""
+    return np.ones_like(a) if limit is None else np.where(np.abs(a) < limit, 1.0, 0.0)

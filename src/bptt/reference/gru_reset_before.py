@@ -1,0 +1,163 @@
+"""The gated recurrent unit whose reset gate acts before the product with U (Cho et al. 2014, as printed
+since), in NumPy.
+
+    h'_t = h_{t-1}, or 0 after a reset
+    s_t  = h'_t (.) m                                          m: recurrent dropout
+    r_t  = sigma(N(W_r x_t) + b_ih_r + N(U_r s_t) + b_hh_r)    N: layer norm and gain, or nothing
+    z_t  = sigma(N(W_z x_t) + b_ih_z + N(U_z s_t) + b_hh_z)
+    p_t  = r_t (.) s_t
+    n_t  =  tanh(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
+    h~_t = (1 - z_t) (.) n_t + z_t (.) h'_t
+    h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
+
+T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
+(3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n. Layer norm takes r and z together, n by
+itself. m, k and resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bptt.reference import norm
+from bptt.reference.common import (
+    Array,
+    Gradients,
+    Run,
+    State,
+    Sums,
+    Tape,
+    Weights,
+    bias,
+    last_step,
+    sigmoid,
+)
+
+
+def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
+    """Run the cell over time.
+
+    Parameters
+    ----------
+    x : array of shape (T, B, I)
+    state : tuple of one array of shape (B, H)
+        (h0,).
+    weights : mapping
+        One layer's parameters in one direction.
+    run : Run
+        Resets and masks.
+
+    Returns
+    -------
+    Tape
+        Its `gates` (T, B, 4H) are r, z, n, p.
+    """
+    (h0,) = state
+    T, (B, H) = len(x), h0.shape
+    cuts = [2 * H]
+    W, b_ih, gain_ih = weights["weight_ih"], bias(weights, "bias_ih"), weights.get("weight_norm_ih")
+    U_rz, U_n = np.split(weights["weight_hh"], cuts)
+    b_rz, b_n = np.split(weights.get("bias_hh", np.zeros(3 * H)), cuts)
+    gain_rz, gain_n = _gains(weights, cuts)
+    h = np.empty((T + 1, B, H))
+    gates = np.empty((T, B, 4 * H))
+    h[0] = h0
+
+    for t in range(1, T + 1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        a_rz, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, cuts, axis=1)
+        u_rz = norm.forward(s @ U_rz.T, gain_rz) + b_rz
+        r, z = np.split(sigmoid(a_rz + u_rz), 2, axis=1)
+        p = r * s
+        n = np.tanh(a_n + norm.forward(p @ U_n.T, gain_n) + b_n)
+        h_new = (1.0 - z) * n + z * h_old
+        k = run.keep_h[t - 1]
+        h[t] = k * h_old + (1.0 - k) * h_new
+        gates[t - 1] = np.concatenate([r, z, n, p], axis=1)
+
+    return Tape(run, x, (h,), gates)
+
+
+def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int | None = None) -> Gradients:
+    """Invert `forward` step by step, from the last one.
+
+    Parameters
+    ----------
+    tape : Tape
+        From `forward` with the same weights.
+    weights : mapping
+        As given to `forward`.
+    dy : array of shape (T, B, H)
+        dL/dh_t from outside the recursion.
+    dstate : tuple of one array of shape (B, H)
+        dL/dh_T from outside.
+    steps : int, optional
+        Go back at most so many steps. None: all.
+    """
+    run, x, (h,) = tape.run, tape.x, tape.states
+    T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
+    cuts = [2 * H]
+    W, gain_ih = weights["weight_ih"], weights.get("weight_norm_ih")
+    U_rz, U_n = np.split(weights["weight_hh"], cuts)
+    gain_rz, gain_n = _gains(weights, cuts)
+    dx, dweights = np.zeros_like(x), Sums()
+    dh_norm = np.zeros(T)
+    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+
+    for t in range(T, stop - 1, -1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        r, z, n, p = np.split(tape.gates[t - 1], 4, axis=1)
+        dh = dy[t - 1] + dh_next
+        dh_norm[t - 1] = np.linalg.norm(dh)
+
+        # h_t = k (.) h' + (1 - k) (.) h~
+        k = run.keep_h[t - 1]
+        dh_old, dh_new = k * dh, (1.0 - k) * dh
+
+        # h~ = (1 - z) (.) n + z (.) h'
+        dz, dn = dh_new * (h_old - n), dh_new * (1.0 - z)
+        dh_old = dh_old + dh_new * z
+
+        # n = tanh(a_n + N(U_n p) + b_hh_n)
+        da_n = dn * (1.0 - n**2)
+        dUp, dgain_n = norm.backward(da_n, p @ U_n.T, gain_n)
+        dp = dUp @ U_n
+
+        # p = r (.) s
+        dr, ds = dp * s, dp * r
+
+        # z = sigma(a_z + u_z), r = sigma(a_r + u_r), u = N(U_rz s) + b_hh_rz
+        da_rz = np.concatenate([dr * r * (1.0 - r), dz * z * (1.0 - z)], axis=1)
+        dUs, dgain_rz = norm.backward(da_rz, s @ U_rz.T, gain_rz)
+        ds = ds + dUs @ U_rz
+
+        # a = N(W x_t) + b_ih
+        da = np.concatenate([da_rz, da_n], axis=1)
+        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dx[t - 1] = dWx @ W
+        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))
+        dweights.add("bias_ih", da.sum(axis=0))
+        dweights.add("bias_hh", da.sum(axis=0))
+        dweights.add("weight_norm_ih", dgain_ih)
+        dweights.add("weight_norm_hh", np.append(dgain_rz, dgain_n))
+
+        # s = h' (.) m
+        dh_old = dh_old + ds * run.recurrent
+
+        # h' = h_{t-1}, or 0
+        dh_next = run.begin(t, dh_old)
+
+    if stop > 1:
+        dh_next = np.zeros_like(dh_next)
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))
+
+
+def _gains(weights: Weights, cuts: list[int]) -> tuple[Array | None, Array | None]:
+    """The recurrent side's, of r and z, and of n."""
+    if "weight_norm_hh" not in weights:
+        return None, None
+    gain_rz, gain_n = np.split(weights["weight_norm_hh"], cuts)
+    return gain_rz, gain_n

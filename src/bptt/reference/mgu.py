@@ -1,0 +1,161 @@
+"""The minimal gated unit (Zhou et al. 2016), in NumPy: a gated recurrent unit whose one gate forgets and
+updates.
+
+    h'_t = h_{t-1}, or 0 after a reset
+    s_t  = h'_t (.) m                                          m: recurrent dropout
+    f_t  = sigma(N(W_f x_t) + b_ih_f + N(U_f s_t) + b_hh_f)    N: layer norm and gain, or nothing
+    p_t  = f_t (.) s_t
+    n_t  =  tanh(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
+    h~_t = (1 - f_t) (.) h'_t + f_t (.) n_t
+    h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
+
+T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
+(2H, I), U is `weight_hh` (2H, H), their blocks in the order f, n. Layer norm takes each by itself. m, k and
+resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bptt.reference import norm
+from bptt.reference.common import (
+    Array,
+    Gradients,
+    Run,
+    State,
+    Sums,
+    Tape,
+    Weights,
+    bias,
+    last_step,
+    sigmoid,
+)
+
+
+def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
+    """Run the cell over time.
+
+    Parameters
+    ----------
+    x : array of shape (T, B, I)
+    state : tuple of one array of shape (B, H)
+        (h0,).
+    weights : mapping
+        One layer's parameters in one direction.
+    run : Run
+        Resets and masks.
+
+    Returns
+    -------
+    Tape
+        Its `gates` (T, B, 3H) are f, n, p.
+    """
+    (h0,) = state
+    T, (B, H) = len(x), h0.shape
+    cuts = [H]
+    W, b_ih, gain_ih = weights["weight_ih"], bias(weights, "bias_ih"), weights.get("weight_norm_ih")
+    U_f, U_n = np.split(weights["weight_hh"], cuts)
+    b_f, b_n = np.split(weights.get("bias_hh", np.zeros(2 * H)), cuts)
+    gain_f, gain_n = _gains(weights, cuts)
+    h = np.empty((T + 1, B, H))
+    gates = np.empty((T, B, 3 * H))
+    h[0] = h0
+
+    for t in range(1, T + 1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        a_f, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, cuts, axis=1)
+        f = sigmoid(a_f + norm.forward(s @ U_f.T, gain_f) + b_f)
+        p = f * s
+        n = np.tanh(a_n + norm.forward(p @ U_n.T, gain_n) + b_n)
+        h_new = (1.0 - f) * h_old + f * n
+        k = run.keep_h[t - 1]
+        h[t] = k * h_old + (1.0 - k) * h_new
+        gates[t - 1] = np.concatenate([f, n, p], axis=1)
+
+    return Tape(run, x, (h,), gates)
+
+
+def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int | None = None) -> Gradients:
+    """Invert `forward` step by step, from the last one.
+
+    Parameters
+    ----------
+    tape : Tape
+        From `forward` with the same weights.
+    weights : mapping
+        As given to `forward`.
+    dy : array of shape (T, B, H)
+        dL/dh_t from outside the recursion.
+    dstate : tuple of one array of shape (B, H)
+        dL/dh_T from outside.
+    steps : int, optional
+        Go back at most so many steps. None: all.
+    """
+    run, x, (h,) = tape.run, tape.x, tape.states
+    T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
+    cuts = [H]
+    W, gain_ih = weights["weight_ih"], weights.get("weight_norm_ih")
+    U_f, U_n = np.split(weights["weight_hh"], cuts)
+    gain_f, gain_n = _gains(weights, cuts)
+    dx, dweights = np.zeros_like(x), Sums()
+    dh_norm = np.zeros(T)
+    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+
+    for t in range(T, stop - 1, -1):
+        h_old = run.begin(t, h[t - 1])
+        s = h_old * run.recurrent
+        f, n, p = np.split(tape.gates[t - 1], 3, axis=1)
+        dh = dy[t - 1] + dh_next
+        dh_norm[t - 1] = np.linalg.norm(dh)
+
+        # h_t = k (.) h' + (1 - k) (.) h~
+        k = run.keep_h[t - 1]
+        dh_old, dh_new = k * dh, (1.0 - k) * dh
+
+        # h~ = (1 - f) (.) h' + f (.) n
+        df, dn = dh_new * (n - h_old), dh_new * f
+        dh_old = dh_old + dh_new * (1.0 - f)
+
+        # n = tanh(a_n + N(U_n p) + b_hh_n)
+        da_n = dn * (1.0 - n**2)
+        dUp, dgain_n = norm.backward(da_n, p @ U_n.T, gain_n)
+        dp = dUp @ U_n
+
+        # p = f (.) s
+        df, ds = df + dp * s, dp * f
+
+        # f = sigma(a_f + N(U_f s) + b_hh_f)
+        da_f = df * f * (1.0 - f)
+        dUs, dgain_f = norm.backward(da_f, s @ U_f.T, gain_f)
+        ds = ds + dUs @ U_f
+
+        # a = N(W x_t) + b_ih
+        da = np.concatenate([da_f, da_n], axis=1)
+        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dx[t - 1] = dWx @ W
+        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))
+        dweights.add("bias_ih", da.sum(axis=0))
+        dweights.add("bias_hh", da.sum(axis=0))
+        dweights.add("weight_norm_ih", dgain_ih)
+        dweights.add("weight_norm_hh", np.append(dgain_f, dgain_n))
+
+        # s = h' (.) m
+        dh_old = dh_old + ds * run.recurrent
+
+        # h' = h_{t-1}, or 0
+        dh_next = run.begin(t, dh_old)
+
+    if stop > 1:
+        dh_next = np.zeros_like(dh_next)
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))
+
+
+def _gains(weights: Weights, cuts: list[int]) -> tuple[Array | None, Array | None]:
+    """The recurrent side's, of f and of n."""
+    if "weight_norm_hh" not in weights:
+        return None, None
+    gain_f, gain_n = np.split(weights["weight_norm_hh"], cuts)
+    return gain_f, gain_n

@@ -1,0 +1,412 @@
+"""Every option of every cell, alone and in pairs: gradients, agreement with the reference, and the same bits
+whatever a row's batch, padding and threads are."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from tests.cells import BACKENDS, ISAS, VARIANTS, variants
+
+import bptt
+
+T, B, I, H = 7, 5, 4, 9
+LENGTHS = np.array([3, 7, 0, 6, 1])
+SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
+
+every_variant = pytest.mark.parametrize(
+    ("kind", "options"), [pytest.param(kind, own, id=f"{kind}-{name}") for kind, name, own in variants()]
+)
+single_variants = pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param(kind, own, id=f"{kind}-{name}")
+        for kind, each in VARIANTS.items()
+        for name, own in each.items()
+    ],
+)
+
+
+def numbers(*shape, seed=3):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def build(kind, options, backend="native", **more):
+    return getattr(BACKENDS[backend], kind)(I, H, **{"dtype": "float64", "seed": 0} | options | more)
+
+
+def start_of(layer, batch=B, seed=5):
+    """An initial state away from zero, where some activations have kinks."""
+    rng = np.random.default_rng(seed)
+    count = layer.num_layers * layer.num_directions
+    h = 0.5 * rng.standard_normal((count, batch, layer.output_size))
+    return (h, rng.standard_normal((count, batch, layer.hidden_size))) if layer.has_cell_state else h
+
+
+def resets(steps=T, batch=B):
+    return np.random.default_rng(9).random((steps, batch)) < 0.25
+
+
+def setting(name):
+    """What a call takes, by name: arrays in place of the flags."""
+    return {key: resets() if key == "reset" else value for key, value in SETTINGS[name].items()}
+
+
+def leaves(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+def mapped(function, value):
+    return tuple(map(function, value)) if isinstance(value, tuple) else function(value)
+
+
+def step(layer, x, start, **call):
+    """Everything that a training step gives, by name; the masks are passed back in."""
+    layer.zero_grad()
+    y, last, tape = layer.forward(x, start, **call)
+    dy = call.pop("dy", None)
+    dx, dstart = layer.backward(tape, np.cos(y) if dy is None else dy, mapped(np.sin, last))
+    found = {"y": y, "dx": dx, "gradients": layer.flat_gradients.copy(), "dh_norm": tape.dh_norm}
+    found |= {f"state {i}": part for i, part in enumerate(leaves(last))}
+    found |= {f"dstate {i}": part for i, part in enumerate(leaves(dstart))}
+    return found, tape
+
+
+def assert_same(found, expected, names=None):
+    for name in names or expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+@every_variant
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("where", SETTINGS)
+def test_gradients(kind, options, isa, where):
+    bptt.use_isa(isa)
+    layer = build(kind, options, num_layers=2, bidirectional=where != "whole")
+    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
+
+
+@every_variant
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_agreement_with_the_reference(kind, options, dtype, isa):
+    bptt.use_isa(isa)
+    where = "ragged_reset" if dtype == "float64" else "whole"
+    layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
+    bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting(where))
+
+
+@every_variant
+def test_gradients_of_the_reference(kind, options):
+    layer = build(kind, options, "reference", bidirectional=True)
+    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=2, **setting("ragged_reset"))
+
+
+@single_variants
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("D", [1, 2])
+def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
+    """Alone, in a ragged batch, and in a padded one, with resets and the same masks."""
+    bptt.use_isa(isa)
+    layer = build(kind, options, num_layers=2, bidirectional=D == 2)
+    x, start, call = numbers(T, B, I), start_of(layer), setting("ragged_reset")
+    together, tape = step(layer, x, start, **call)
+    padded = x.copy()
+    padded[np.arange(T)[:, None] >= LENGTHS] = np.nan
+    again, _ = step(layer, padded, start, masks=tape.masks, **call)
+    assert_same(again, together)
+    for row, n in enumerate(LENGTHS):
+        rows = slice(row, row + 1)
+        masks = {
+            name: mask[:, rows] if name == "recurrent" else mask[:, :n, rows]
+            for name, mask in tape.masks.items()
+        }
+        own_start = mapped(lambda part, rows=rows: part[:, rows], start)
+        alone, _ = step(layer, x[:n, rows], own_start, masks=masks, reset=call["reset"][:n, rows])
+        for name, value in together.items():
+            if name in ("y", "dx"):
+                np.testing.assert_array_equal(value[:n, rows], alone[name], err_msg=name)
+                assert not value[n:, rows].any(), name
+            elif "state" in name:
+                np.testing.assert_array_equal(value[:, rows], alone[name], err_msg=name)
+
+
+@single_variants
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)])
+def test_threads_change_no_bit(kind, options, D, shape):
+    steps, batch, width = shape
+    layer = getattr(bptt, kind)(6, width, bidirectional=D == 2, seed=0, **options)
+    x, start = numbers(steps, batch, 6), start_of(layer, batch)
+    lengths = np.random.default_rng(1).integers(0, steps + 1, batch)
+    for call in ({}, {"lengths": lengths, "reset": resets(steps, batch)}):
+        bptt.set_num_threads(1)
+        expected, tape = step(layer, x, start, **call)
+        for threads in (2, 3, 4, 7):
+            bptt.set_num_threads(threads)
+            found, _ = step(layer, x, start, masks=tape.masks, **call)
+            assert_same(found, expected)
+
+
+@single_variants
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS)
+def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
+    bptt.use_isa(isa)
+    layer = build(kind, options, num_layers=2, dtype=dtype)
+    x, start = numbers(T, B, I).astype(dtype), mapped(lambda part: part.astype(dtype), start_of(layer))
+    y, last = layer(x, start)
+    frozen_y, frozen_last = layer.freeze()(x, start)
+    stream = layer.stream(B)
+    stream.state = start
+    one, carried = layer(x[:3], start)
+    other, end = layer(x[3:], carried)
+    np.testing.assert_array_equal(frozen_y, y)
+    np.testing.assert_array_equal(stream.run(x), y)
+    np.testing.assert_array_equal(np.concatenate([one, other]), y)
+    for state in (frozen_last, stream.state, end):
+        for found, wanted in zip(leaves(state), leaves(last), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    if not set(options) & {"recurrent_dropout", "zoneout"}:
+        np.testing.assert_array_equal(layer.forward(x, start)[0], y)
+
+
+@single_variants
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_reset_parts_a_row_into_sequences_of_their_own(kind, options, backend):
+    layer = build(kind, options, backend, bidirectional=True)
+    x, start = numbers(T, 2, I), start_of(layer, 2)
+    reset = np.zeros((T, 2), bool)
+    reset[3, 0] = reset[0, 1] = reset[5, 1] = True
+    found, tape = step(layer, x, start, reset=reset)
+    for row, cuts in enumerate(([0, 3, T], [0, 5, T])):
+        rows = slice(row, row + 1)
+        for begin, end in itertools.pairwise(cuts):
+            first = [begin == 0 and not reset[0, row], end == T]  # does the direction's given state arrive?
+            own = mapped(lambda part, rows=rows: part[:, rows].copy(), start)
+            for d, arrives in enumerate(first):
+                if not arrives:
+                    for part in leaves(own):
+                        part[d] = 0
+            masks = {
+                name: mask[:, rows] if name == "recurrent" else mask[:, begin:end, rows]
+                for name, mask in tape.masks.items()
+            }
+            y, _, _ = layer.forward(x[begin:end, rows], own, masks=masks)
+            # NumPy's products of one row round otherwise than those of two
+            rtol = 0 if backend == "native" else 1e-12
+            np.testing.assert_allclose(found["y"][begin:end, rows], y, rtol=rtol, atol=rtol)
+    # Nothing flows back over a boundary: errors of the later part leave the earlier part's inputs alone.
+    y, _, tape = layer.forward(x, start, reset=reset, masks=tape.masks)
+    dy = np.zeros_like(y)
+    dy[3:, 0] = 1
+    dx, dstart = layer.backward(tape, dy)
+    assert not dx[:3, 0].any()
+    assert dx[3:, 0].any()
+    assert not any(part[0, 0].any() for part in leaves(dstart))
+
+
+@pytest.mark.parametrize("kind", VARIANTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_masks_repeat_a_result(kind, backend):
+    layer = build(kind, {"recurrent_dropout": 0.3, "zoneout": 0.4}, backend, num_layers=2)
+    x = numbers(T, B, I)
+    y, _, tape = layer.forward(x)
+    other, _, _ = layer.forward(x)
+    again, _, _ = layer.forward(x, masks=tape.masks)
+    assert (y != other).any()
+    np.testing.assert_array_equal(again, y)
+    names = {"recurrent", "zoneout_h"} | ({"zoneout_c"} if kind == "LSTM" else set())
+    assert set(tape.masks) == names
+    for name, mask in tape.masks.items():
+        assert not mask.flags.writeable
+        allowed = [0, 1 / 0.7] if name == "recurrent" else [0, 1]
+        assert np.isin(mask, allowed).all()
+        assert len(np.unique(mask)) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_masks_have_their_probabilities(dtype):
+    layer = bptt.LSTM(1, 64, recurrent_dropout=0.2, zoneout=(0.1, 0.6), seed=0, dtype=dtype)
+    _, _, tape = layer.forward(np.zeros((80, 100, 1)))
+    for name, share in (("recurrent", 0.8), ("zoneout_h", 0.1), ("zoneout_c", 0.6)):
+        drawn = tape.masks[name] > 0
+        deviation = np.sqrt(share * (1 - share) / drawn.size)
+        assert abs(drawn.mean() - share) < 5 * deviation, name
+
+
+def test_zoneout_of_a_certain_kind_keeps_the_state():
+    layer = bptt.GRU(I, H, zoneout=0.5, seed=0, dtype="float64")
+    x, start = numbers(T, B, I), 0.5 * numbers(1, B, H)
+    kept, _, tape = layer.forward(x, start, masks={"zoneout_h": np.ones((1, T, B, H))})
+    np.testing.assert_array_equal(kept, np.broadcast_to(start, (T, B, H)))
+    free, _, _ = layer.forward(x, start, masks={"zoneout_h": np.zeros((1, T, B, H))})
+    plain = bptt.GRU(I, H, dtype="float64", seed=1)
+    plain.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(free, plain(x, start)[0])
+    dx, dstart = layer.backward(tape, np.ones_like(kept))
+    assert not dx.any()
+    np.testing.assert_array_equal(dstart, np.full_like(start, T))
+
+
+def test_layouts_of_resets():
+    x, reset = numbers(T, B, I), resets()
+    layer = bptt.LSTM(I, H, seed=0, dtype="float64")
+    first = bptt.LSTM(I, H, seed=0, dtype="float64", batch_first=True)
+    y, _ = layer(x, reset=reset)
+    np.testing.assert_array_equal(first(x.swapaxes(0, 1), reset=reset.T)[0].swapaxes(0, 1), y)
+    np.testing.assert_array_equal(layer(x[:, 1], reset=reset[:, 1])[0], y[:, 1])
+    np.testing.assert_array_equal(layer.freeze()(x, reset=reset.tolist())[0], y)
+
+
+def test_forget_bias_fills_all_layers_and_directions():
+    layer = bptt.LSTM(I, H, 2, bidirectional=True, forget_bias=1.25, seed=0, init=lambda n, s, r: r.random(s))
+    for name in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        both = layer.parameters[f"bias_ih_{name}"] + layer.parameters[f"bias_hh_{name}"]
+        assert (both[H : 2 * H] == 1.25).all()
+        assert (both[:H] != 1.25).all()
+        assert (both[2 * H :] != 1.25).all()
+
+
+def test_what_a_tape_shows():
+    layer = bptt.LSTM(I, H, 2, proj_size=3, coupled=True, zoneout=0.2, bidirectional=True, seed=0)
+    y, _, tape = layer.forward(numbers(T, B, I), lengths=LENGTHS)
+    assert [view.shape for view in tape.h] == [(T, B, 3)] * 4
+    assert [view.shape for view in tape.c] == [(T, B, H)] * 4
+    assert [view.shape for view in tape.gates] == [(T, B, 3 * H)] * 4
+    np.testing.assert_array_equal(np.concatenate(tape.h[2:], axis=2), y)
+
+
+def trained(batches, **options):
+    """Parameters after three epochs, and predictions of the first batch."""
+    model = bptt.Sequential(
+        bptt.GRU(I, H, dtype="float64", seed=0), bptt.Linear(H, 3, dtype="float64", seed=1)
+    )
+    trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.SGD(0.1), progress=False, **options)
+    trainer.fit(batches, epochs=3)
+    return model.flat_parameters, np.concatenate(trainer.predict(batches))
+
+
+def test_training_on_episodes_end_to_end():
+    """Two episodes one after the other, with a reset between, are two rows, or when truncated two batches."""
+    x, target = numbers(16, 1, I), np.random.default_rng(1).integers(0, 3, (16, 1))
+    reset = np.zeros((16, 1), bool)
+    reset[8] = True
+    joined = {"x": x, "target": target, "reset": reset}
+    rows = {"x": x.reshape(2, 8, I).swapaxes(0, 1), "target": target.reshape(2, 8).T}
+    parameters, y = trained([joined])
+    other_parameters, other_y = trained([rows])
+    np.testing.assert_allclose(parameters, other_parameters, rtol=1e-10)
+    np.testing.assert_allclose(y, other_y.swapaxes(0, 1).reshape(16, 1, 3), rtol=1e-10)
+    halves = [{"x": x[cut], "target": target[cut]} for cut in (slice(8), slice(8, 16))]
+    for found, wanted in zip(trained([joined], truncate=4), trained(halves, truncate=4), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_a_model_without_recurrent_layers_takes_no_resets():
+    with pytest.raises(ValueError, match="reset needs a recurrent layer"):
+        bptt.Sequential(bptt.Linear(I, 3, seed=0))(numbers(T, B, I), reset=resets())
+
+
+BAD_OPTIONS = [
+    ("LSTM", {"proj_size": H}, ValueError, "proj_size must be less than hidden_size = 9; got 9"),
+    ("LSTM", {"proj_size": -1}, ValueError, "proj_size must be an int >= 0"),
+    ("LSTM", {"coupled": True, "forget_bias": 1.0}, ValueError, "forget_bias and coupled"),
+    ("LSTM", {"bias": False, "forget_bias": 1.0}, ValueError, "forget_bias needs a bias"),
+    ("LSTM", {"forget_bias": np.nan}, ValueError, "forget_bias must be"),
+    ("LSTM", {"cell_clip": 0.0}, ValueError, "cell_clip must be a number > 0"),
+    ("LSTM", {"gate_clip": -1.0}, ValueError, "gate_clip must be a number > 0"),
+    ("LSTM", {"clip_mode": "spec"}, ValueError, "clip_mode says what gate_clip clips"),
+    (
+        "LSTM",
+        {"clip_mode": "both", "gate_clip": 1.0},
+        ValueError,
+        "clip_mode must be 'onnxruntime' or 'spec'",
+    ),
+    ("LSTM", {"activations": "tanh"}, TypeError, "activations must be three functions"),
+    ("LSTM", {"activations": ("tanh", "tanh")}, ValueError, "of gates, candidate, output; got 2"),
+    ("LSTM", {"activations": ("sigmoid", "swish", "tanh")}, ValueError, "candidate must be one of.*'swish'"),
+    (
+        "LSTM",
+        {"activations": ("sigmoid", ("tanh", 1.0), "tanh")},
+        ValueError,
+        "tanh takes 0 parameters; got 1",
+    ),
+    (
+        "LSTM",
+        {"activations": ("sigmoid", ("elu", "a"), "tanh")},
+        TypeError,
+        "parameters of elu must be numbers",
+    ),
+    ("LSTM", {"activations": ("sigmoid", ("elu", -1.0), "tanh")}, ValueError, "alpha of elu must be >= 0"),
+    ("LSTM", {"activations": ("sigmoid", 3, "tanh")}, TypeError, "candidate must be a name"),
+    ("LSTM", {"zoneout": (0.1, 0.2, 0.3)}, ValueError, "zoneout must be a number or a pair"),
+    ("LSTM", {"zoneout": 1.0}, ValueError, "zoneout must be a number >= 0 and < 1"),
+    ("GRU", {"zoneout": (0.1, 0.2)}, TypeError, "zoneout must be a number"),
+    ("GRU", {"reset_after": 1}, TypeError, "reset_after must be True or False"),
+    ("RNN", {"recurrent_dropout": -0.1}, ValueError, "recurrent_dropout must be a number"),
+    ("RNN", {"layer_norm": "yes"}, TypeError, "layer_norm must be True or False"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "error", "message"), BAD_OPTIONS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bad_options(kind, options, error, message, backend):
+    with pytest.raises(error, match=message):
+        build(kind, options, backend)
+
+
+@pytest.mark.parametrize(
+    ("reset", "error", "message"),
+    [
+        (np.zeros((T, B)), TypeError, "reset must be an array of booleans; got dtype float64"),
+        (np.zeros((B, T), bool), ValueError, r"reset must have shape \(7, 5\); got \(5, 7\)"),
+        (True, ValueError, r"reset must have shape \(7, 5\); got \(\)"),
+    ],
+)
+def test_bad_resets(reset, error, message):
+    layer = bptt.GRU(I, H, seed=0)
+    for call in (layer, layer.forward, layer.freeze()):
+        with pytest.raises(error, match=message):
+            call(numbers(T, B, I), reset=reset)
+
+
+@pytest.mark.parametrize(
+    ("masks", "error", "message"),
+    [
+        (np.ones((1, T, B, H)), TypeError, "masks must map names to arrays"),
+        ({}, ValueError, "masks must hold zoneout_h.*got nothing"),
+        (
+            {"zoneout_h": np.ones((1, T, B, H)), "recurrent": np.ones((1, B, H))},
+            ValueError,
+            "masks must hold",
+        ),
+        (
+            {"zoneout_h": np.ones((T, B, H))},
+            ValueError,
+            r"masks\['zoneout_h'\] must have shape \(1, 7, 5, 9\)",
+        ),
+        ({"zoneout_h": np.full((1, T, B, H), 2.0)}, ValueError, "numbers in 0..1"),
+        ({"zoneout_h": np.full((1, T, B, H), np.nan)}, ValueError, "numbers in 0..1"),
+    ],
+)
+def test_bad_masks(masks, error, message):
+    layer = bptt.GRU(I, H, zoneout=0.1, seed=0)
+    state = layer.rng.bit_generator.state
+    with pytest.raises(error, match=message):
+        layer.forward(numbers(T, B, I), masks=masks)
+    assert layer.rng.bit_generator.state == state
+
+
+def test_options_survive_configuration_and_copies():
+    for kind, _, options in variants():
+        layer = build(kind, options, num_layers=2)
+        again = type(layer).from_config(layer.config())
+        assert again.config() == layer.config()
+        assert repr(eval(repr(layer), {kind: getattr(bptt, kind)})) == repr(layer)
+        x, start = numbers(3, 2, I), start_of(layer, 2)
+        for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            np.testing.assert_array_equal(twin(x, start)[0], layer(x, start)[0])
