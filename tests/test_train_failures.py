@@ -91,7 +91,7 @@ def test_nonfinite_input_is_traced_to_its_step(bad: float, step: int, truncate: 
     before = net.flat_parameters.copy()
     update = 0 if truncate is None else step // truncate
     words = (
-        f"update {update} of epoch 0, loss nan; [ch] of layer 0 of model.1. is not finite at step {step}: "
+        f"update {update} of epoch 0, loss nan; gate i of layer 0 of model.1. is not finite at step {step} "
     )
     with pytest.raises(NonFiniteError, match=words):
         fit.fit([(x, target)])
@@ -210,10 +210,15 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "lengths must lie between 0 and T",
     ),
-    "reset": (
-        lambda: trainer(model()).fit([{"x": X, "target": TARGET, "reset": X == 0}]),
+    "resets that are numbers": (
+        lambda: trainer(model()).fit([{"x": X, "target": TARGET, "reset": X * 0}]),
+        TypeError,
+        "reset must be an array of booleans",
+    ),
+    "resets of another shape": (
+        lambda: trainer(model()).fit([{"x": X, "target": TARGET, "reset": X[:-1] == 0}]),
         ValueError,
-        "reset .* not built yet",
+        "reset must have shape",
     ),
     "unknown key": (lambda: trainer(model()).fit([{"x": X, "y": TARGET}]), ValueError, "got 'y'"),
     "no target": (lambda: trainer(model()).fit([{"x": X}]), ValueError, "must hold 'target'"),

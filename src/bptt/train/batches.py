@@ -14,8 +14,7 @@ from bptt.layers import Embedding, Module, Recurrent, Sequential
 from bptt.layers.ragged import read_lengths
 from bptt.train.losses import row_mask
 
-_KEYS = ("x", "target", "mask", "lengths")
-_PLANNED = ("reset",)
+_KEYS = ("x", "target", "mask", "lengths", "reset")
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,13 @@ class Batch:
     target: npt.NDArray[Any] | None = None
     mask: npt.NDArray[Any] | None = None
     lengths: npt.NDArray[Any] | None = None
+    reset: npt.NDArray[Any] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """What a model's call takes besides x and state."""
-        return {} if self.lengths is None else {"lengths": self.lengths}
+        given = {"lengths": self.lengths, "reset": self.reset}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Layout:
@@ -87,7 +88,8 @@ class Layout:
         if steps is None or steps >= T:
             yield batch, 0, 1.0
             return
-        for name, array in (("target", batch.target), ("mask", batch.mask)):
+        over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
+        for name, array in over_time.items():
             if array is not None and (array.ndim <= axis or array.shape[axis] != T):
                 raise ValueError(
                     f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
@@ -95,10 +97,9 @@ class Layout:
                 )
         for start in range(0, T, steps):
             cut = (slice(None),) * axis + (slice(start, start + steps),)
-            target = None if batch.target is None else batch.target[cut]
-            mask = None if batch.mask is None else batch.mask[cut]
+            parts = {name: None if array is None else array[cut] for name, array in over_time.items()}
             left = None if lengths is None else np.clip(lengths - start, 0, min(steps, T - start))
-            yield Batch(batch.x[cut], target, mask, left), start, min(start + steps, T) / T
+            yield Batch(batch.x[cut], lengths=left, **parts), start, min(start + steps, T) / T
 
 
 def leaves(model: Module) -> Iterator[Module]:
@@ -127,7 +128,7 @@ def check_iterable(data: Any, name: str, passes: int = 1) -> None:
 
 
 def read_batch(item: object, *, need_target: bool) -> Batch:
-    """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask and lengths;
+    """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask, lengths, reset;
     without `need_target`, from x alone too.
 
     Raises
@@ -152,11 +153,7 @@ def read_batch(item: object, *, need_target: bool) -> Batch:
             "Fix: wrap the arrays, data=[(x, target)]."
         )
     for name in given:
-        if name in _PLANNED and given[name] is not None:
-            raise ValueError(
-                f"{name} in a batch is not built yet. Fix: start a batch where the state is to be zero."
-            )
-        if name not in (*_KEYS, *_PLANNED):
+        if name not in _KEYS:
             raise ValueError(
                 f"a batch may hold {', '.join(_KEYS)}; got {name!r}. Fix: rename or leave it out."
             )

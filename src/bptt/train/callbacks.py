@@ -14,6 +14,8 @@ from bptt.train import files
 from bptt.train.checkpoint import save
 
 if TYPE_CHECKING:
+    from bptt.arrays import Floats
+    from bptt.layers.tape import Tape
     from bptt.train.trainer import Trainer
 
 
@@ -53,6 +55,10 @@ class Callback:
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         """`batches`: how many there will be, None where the data do not say."""
+
+    def backward(self, trainer: Trainer, tape: Tape, dy: Floats) -> None:
+        """The errors dy of a batch or window went back: the model has their gradients, before clipping, and
+        the tape their norms. A tape is as large as the pass was long: look at it, do not keep it."""
 
     def update(self, trainer: Trainer, update: Update) -> None:
         """An update was made, or skipped because its gradient was not finite."""

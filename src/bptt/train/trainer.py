@@ -10,6 +10,7 @@ import numpy as np
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
+from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module
 from bptt.layers.tape import Tape
 from bptt.train.batches import Batch, Layout, check_iterable, leaves, read_batch
@@ -17,7 +18,6 @@ from bptt.train.callbacks import Callback, Update
 from bptt.train.clip import Guard, NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
-from bptt.train.nonfinite import finite, origin
 from bptt.train.optim import Optimizer
 from bptt.train.progress import ProgressBar
 
@@ -91,6 +91,7 @@ class Trainer:
         self.progress = flag(progress, "progress")
         self.history = History()
         self._stopping = False
+        self._watchers: tuple[Callback, ...] = ()
         self._layout = Layout(model)
         if self.truncate is not None:
             self._refuse_bidirectional("truncate")
@@ -108,8 +109,8 @@ class Trainer:
         Parameters
         ----------
         data : iterable of batches
-            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and, if wanted, mask and
-            lengths; iterable once per epoch. Steps past a row's length count for nothing.
+            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and, if wanted, mask,
+            lengths and reset; iterable once per epoch. Steps past a row's length count for nothing.
             Where it has the attribute `carries_state = True`, each batch starts from the state in which
             the one before ended.
         epochs : int
@@ -136,6 +137,7 @@ class Trainer:
         self.history = History()
         self._stopping = False
         watchers = (*self.callbacks, ProgressBar()) if self.progress else self.callbacks
+        self._watchers = watchers
         try:
             for epoch in range(epochs):
                 batches = len(data) if isinstance(data, Sized) else None
@@ -263,6 +265,8 @@ class Trainer:
         y, state, tape = self.model.forward(window.x, state, **window.options)
         loss, dy = self.loss(y, cast("Any", window.target), self._layout.mask(window, y))
         self.model.backward(tape, dy, need_dx=False)
+        for watcher in self._watchers:
+            watcher.backward(self, tape, dy)
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
