@@ -17,16 +17,17 @@ from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
 from bptt.bench.measure import Row
 from bptt.bench.peers import DEFAULT, OURS, PEERS, NotApplicableError, missing
 from bptt.bench.problem import Call
-from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, STREAMED, Case, Shape, case_of, cases
+from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, STREAMED, VARIANTS, Case, Shape, case_of, cases
 from bptt.cli import bench as cli_bench
 
 SMALL = Shape("small", 3, 2, 4, 5, layers=2, bidirectional=True)
 STREAM = Shape("stream", 1, 1, 4, 5, modes=("streaming",))
 TASK = Shape("char-rnn", 3, 2, 4, 5, modes=("iteration",))
+RAGGED = Shape("ragged", 6, 5, 4, 5, modes=("variants",))
 
 
 def small(cell: str, mode: str) -> Case:
-    return Case(cell, {"streaming": STREAM, "iteration": TASK}.get(mode, SMALL), mode)
+    return Case(cell, {"streaming": STREAM, "iteration": TASK, "variants": RAGGED}.get(mode, SMALL), mode)
 
 
 # What is timed
@@ -136,6 +137,19 @@ def test_peers_agree_with_us(peer: str, cell: str, mode: str) -> None:
     row = measure.measure(small(cell, mode), [peer], 1, 1e-3)
     assert not row.disagreed
     assert peer in row.times or row.left_out[peer] == f"has no {mode}"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_stand_beside_the_plain_layer_and_torch(name: str) -> None:
+    case = Case("lstm", Shape(name, 4, 3, 5, 80, modes=("variants",), cells=("lstm",)), "variants")
+    row = measure.measure(case, ["torch"], 1, 1e-3)
+    assert not row.disagreed
+    known = name in goals.VARIANTS_AGAINST_TORCH and not missing("torch")
+    assert set(row.times) == {OURS, "plain"} | ({"torch"} if known else set())
+    judged = goals.of_row(row)
+    assert len(judged) == (name in goals.COSTS) + (name == "ragged") + known
+    assert (row.valid < 1) == (name == "ragged")
+    assert row.best_peer == ("torch" if known else None)
 
 
 def test_denormal_values_bring_a_flushing_torch() -> None:

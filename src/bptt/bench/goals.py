@@ -29,6 +29,22 @@ SCALING_ROWS = 32
 """Batch from which two threads must be so many times as fast as one."""
 
 
+COSTS = {
+    "peephole": 1.15,
+    "coupled": 1.15,
+    "cell clip": 1.15,
+    "layer norm": 1.6,
+    "zoneout": 1.25,
+    "recurrent dropout": 1.25,
+}
+"""Times the training of the plain layer, at most."""
+
+RAGGED_COST = 1.1
+"""The same of a ragged batch, and of the share of its steps that are valid."""
+
+VARIANTS_AGAINST_TORCH = {"ragged": 50.0, "peephole": 5.0, "projection": 2.0}
+
+
 @dataclass(frozen=True)
 class Goal:
     """`value` is to be at least `limit`, or with `most` at most."""
@@ -53,6 +69,8 @@ def of_row(row: Row, isa: str = "") -> list[Goal]:
     best = row.best_peer
     if isa:
         return [Goal("x torch", row.ratio("torch"), 1.0)] if "torch" in row.times else []
+    if mode == "variants":
+        return _of_variant(row)
     if mode == "streaming" and row.case.cell != "rnn" and 32 <= shape.H <= 128:
         if "onnxruntime" in row.times:
             goals.append(Goal("x onnxruntime", row.ratio("onnxruntime"), 8.0))
@@ -67,6 +85,21 @@ def of_row(row: Row, isa: str = "") -> list[Goal]:
     large = (row.case.cell, mode, row.threads, shape.T, shape.B, shape.I, shape.H)
     if large == ("lstm", "training", 1, 100, 64, 512, 512):
         goals.append(Goal("of peak", row.share(OURS), 0.75))
+    return goals
+
+
+def _of_variant(row: Row) -> list[Goal]:
+    name = row.case.shape.name
+    cost = row.times[OURS].median / row.times["plain"].median
+    goals = []
+    if name == "ragged":
+        goals.append(Goal("x plain x valid steps", cost / row.valid, RAGGED_COST, most=True))
+    elif name in COSTS:
+        goals.append(Goal("x plain", cost, COSTS[name], most=True))
+    if "torch" in row.times and name in VARIANTS_AGAINST_TORCH and row.threads == 1:
+        # Packed sequences are slowest for an LSTM; for the others, never slower than PyTorch.
+        limit = VARIANTS_AGAINST_TORCH[name] if row.case.cell == "lstm" else 1.0
+        goals.append(Goal("x torch", row.ratio("torch"), limit))
     return goals
 
 
@@ -92,7 +125,7 @@ def ceilings(rows: Iterable[Row]) -> dict[Group, float]:
 def _means(rows: Iterable[Row], value: Callable[[Row, str], float]) -> dict[Group, float]:
     logs: dict[Group, list[float]] = {}
     for row in rows:
-        if row.best_peer is not None and not row.case.shape.denormal:
+        if row.best_peer is not None and not row.case.shape.denormal and row.case.mode != "variants":
             key = (row.threads, row.case.mode, row.case.cell)
             logs.setdefault(key, []).append(math.log(value(row, row.best_peer)))
     return {key: math.exp(sum(values) / len(values)) for key, values in logs.items()}
@@ -116,7 +149,8 @@ def of_scaling(rows: Sequence[Row]) -> list[Goal]:
     goals = []
     for row in rows:
         case = row.case
-        if row.threads == 2 and case in single and case.shape.B >= SCALING_ROWS:
+        scales = case.mode != "variants" and case.shape.B >= SCALING_ROWS
+        if row.threads == 2 and case in single and scales:
             gain = single[case].times[OURS].median / row.times[OURS].median
             goals.append(Goal(f"{case.cell} {case.mode}, {case.shape}: 2 threads x 1", gain, SCALING))
     return goals

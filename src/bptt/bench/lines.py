@@ -46,7 +46,9 @@ class Lines:
             shown = f"{row.times[name].median:,.2f}" if name in row.times else "-"
             text += f"{shown:>{COLUMN}}"
         ratio = "-" if row.best_peer is None else f"{row.ratio(row.best_peer):.2f}"
-        text += f"{ratio:>8}{row.rate(OURS):9.1f}{row.share(OURS):9.0%}"
+        text += f"{ratio:>8}"
+        if row.case.mode != "variants":  # whose arithmetic differs
+            text += f"{row.rate(OURS):9.1f}{row.share(OURS):9.0%}"
         for name in row.times:
             if name not in (OURS, *self._peers):
                 text += f"  {name} {row.times[name].median:,.2f}"

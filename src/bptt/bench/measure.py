@@ -8,7 +8,7 @@ from typing import Any
 
 from bptt.bench.agreement import DisagreementError, check, tolerance
 from bptt.bench.clock import Timing, stopwatch, take_turns, timing
-from bptt.bench.peers import OURS, NotApplicableError, make
+from bptt.bench.peers import OTHERWISE, OURS, NotApplicableError, make
 from bptt.bench.problem import Array, Call, problem
 from bptt.bench.shapes import Case, case_of
 
@@ -29,6 +29,8 @@ class Row:
         Ours under "bptt", and those of the peers that took part.
     left_out, disagreed : dict of str to str
         Peers that could not take part, or computed something else, and the reason.
+    valid : float
+        Share of the steps of all rows that lie before their ends.
     """
 
     case: Case
@@ -37,11 +39,12 @@ class Row:
     times: dict[str, Timing]
     left_out: dict[str, str]
     disagreed: dict[str, str]
+    valid: float = 1.0
 
     @property
     def best_peer(self) -> str | None:
         """The one with the lowest median."""
-        peers = [name for name in self.times if name != OURS]
+        peers = [name for name in self.times if name not in (OURS, *OTHERWISE)]
         return min(peers, key=lambda name: self.times[name].median, default=None)
 
     def ratio(self, peer: str) -> float:
@@ -75,12 +78,13 @@ def measure(
     calls = {OURS: make(OURS, numbers, threads)}
     first, expected = _results(calls[OURS], case)
     firsts, left_out, disagreed = {OURS: first}, {}, {}
-    for peer in _with_flush(peers, case):
+    for peer in _invited(peers, case):
         try:
             call = make(peer, numbers, threads)
             first, found = _results(call, case)
             for theirs, ours in zip(found, expected, strict=True):
-                check(theirs, ours, tolerance(case))
+                if peer not in OTHERWISE:
+                    check(theirs, ours, tolerance(case))
         except DisagreementError as difference:
             disagreed[peer] = str(difference)
         except NotApplicableError as reason:
@@ -91,7 +95,9 @@ def measure(
             calls[peer], firsts[peer] = call, first
     turns = take_turns({name: call.run for name, call in calls.items()}, seconds)
     times = {name: timing(turns[name], firsts[name], case.per_call) for name in calls}
-    return Row(case, threads, peak, times, left_out, disagreed)
+    lengths = getattr(numbers, "lengths", None)
+    valid = 1.0 if lengths is None else float(lengths.mean() / case.shape.T)
+    return Row(case, threads, peak, times, left_out, disagreed, valid)
 
 
 def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
@@ -103,6 +109,8 @@ def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
     return first, found
 
 
-def _with_flush(peers: Sequence[str], case: Case) -> list[str]:
-    flush = ["torch-flush"] if case.shape.denormal and "torch" in peers else []
-    return list(dict.fromkeys([*peers, *flush]))
+def _invited(peers: Sequence[str], case: Case) -> list[str]:
+    """These, and those that join by themselves."""
+    more = ["torch-flush"] if case.shape.denormal and "torch" in peers else []
+    more += ["plain"] if case.mode == "variants" else []
+    return list(dict.fromkeys([*peers, *more]))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.bench.shapes import Case
+from bptt.bench.shapes import VARIANTS, Case
 
 Array: TypeAlias = npt.NDArray[Any]
 Layer: TypeAlias = "bptt.LSTM | bptt.GRU | bptt.RNN"
@@ -56,12 +56,15 @@ class Problem:
         While streaming, T is `STREAMED`.
     dy : ndarray (T, B, D*H)
         dL/dy.
+    lengths : ndarray (B,), optional
+        Valid steps of each row.
     """
 
     case: Case
     weights: dict[str, Array]
     x: Array
     dy: Array
+    lengths: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,30 @@ def problem(case: Case, seed: int = 0) -> Problem | ModelProblem:
         return ModelProblem(case, task, model(case, task, seed).state_dict(), batches)
     shape = case.shape
     x = rng.standard_normal((case.steps, shape.B, shape.I), np.float32)
-    dy = rng.standard_normal((case.steps, shape.B, shape.directions * shape.H), np.float32)
-    weights = layer(case, seed).state_dict()
+    ours = layer(case, seed)
+    dy = rng.standard_normal((case.steps, shape.B, shape.directions * ours.output_size), np.float32)
+    weights = ours.state_dict()
+    lengths = rng.integers(1, shape.T + 1, shape.B) if shape.name == "ragged" else None
     if shape.denormal:
         x, dy = x * DENORMAL, dy * DENORMAL
         for name, value in weights.items():
             if name.startswith("bias"):
                 value[:] = 0.0  # it would lift all that follows into the normal range
-    return Problem(case, weights, x, dy)
+    return Problem(case, weights, x, dy, lengths)
 
 
 def layer(case: Case, seed: int = 0) -> Layer:
     """Our recurrent layers for a case."""
     shape = case.shape
+    options = VARIANTS[shape.name] if case.mode == "variants" else {}
     return LAYERS[case.cell](
-        shape.I, shape.H, shape.layers, bidirectional=shape.bidirectional, dtype="float32", seed=seed
+        shape.I,
+        shape.H,
+        shape.layers,
+        bidirectional=shape.bidirectional,
+        dtype="float32",
+        seed=seed,
+        **options,
     )
 
 

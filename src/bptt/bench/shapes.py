@@ -14,6 +14,7 @@ MODES = {
     "training": "forward and backward with dx and all parameter gradients, from zero",
     "streaming": "one step per call, from Python, the state carried",
     "iteration": "a whole training iteration, from the embedding to the optimiser",
+    "variants": "training with an option; 'plain' is the same layer without it, or without lengths",
     "memory": "peak resident memory of a training step",
 }
 
@@ -25,6 +26,20 @@ _STREAM = ("streaming",)
 _TRAIN = ("training",)
 _INFER = ("inference",)
 _WHOLE = ("iteration",)
+_VARIANT = ("variants",)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "peephole": {"peephole": True},
+    "coupled": {"coupled": True},
+    "cell clip": {"cell_clip": 1.0},
+    "layer norm": {"layer_norm": True},
+    "zoneout": {"zoneout": 0.1},
+    "recurrent dropout": {"recurrent_dropout": 0.2},
+    "projection": {"proj_size": 64},
+    "ragged": {},
+}
+"""Options by the name of a shape in the mode "variants"."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,12 @@ GRID = (
     Shape("noise suppression", 2000, 32, 114, 96, modes=_WHOLE, cells=("gru",)),
     *(Shape("small streams", 1, 1, H, H, modes=_STREAM) for H in (32, 64, 128)),
     Shape("denormal values", 100, 32, 64, 128, denormal=True),
+    *(
+        Shape(name, 100, 32, 128, 128, modes=_VARIANT, cells=("lstm",))
+        for name in VARIANTS
+        if name != "ragged"
+    ),
+    Shape("ragged", 1000, 32, 64, 128, modes=_VARIANT),
 )
 
 QUICK = (

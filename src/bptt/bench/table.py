@@ -54,8 +54,8 @@ def _table(rows: Sequence[Row], isa: str) -> str:
             str(row.case.shape),
             *(_time(row, name) for name in (OURS, *peers)),
             "" if row.best_peer is None else f"{row.ratio(row.best_peer):.2f}",
-            f"{row.rate(OURS):.1f}",
-            f"{row.share(OURS):.0%}",
+            "" if row.case.mode == "variants" else f"{row.rate(OURS):.1f}",
+            "" if row.case.mode == "variants" else f"{row.share(OURS):.0%}",
             "; ".join(_verdict(goal) for goal in goals.of_row(row, isa)),
         ]
         for row in rows

@@ -18,12 +18,16 @@ PEERS = {
     "jax": ("jax_scan", ("jax",)),
     "torch-compile": ("torch_compiled", ("torch",)),
     "torch-flush": ("torch_flush", ("torch",)),
+    "plain": ("plain", ()),
 }
 """Name -> module, and the packages that it imports."""
 
 DEFAULT = ("torch", "onnxruntime", "jax")
 """`torch-compile` takes minutes to compile what it then runs; `torch-flush` joins by itself where numbers
-are denormal."""
+are denormal, and `plain`, our own layer without its options, beside variants."""
+
+OTHERWISE = ("plain",)
+"""Compute something else on purpose."""
 
 
 class NotApplicableError(Exception):

@@ -19,6 +19,11 @@ def inference(problem: Problem, threads: int) -> Call:
     return Call(lambda: ours(problem.x), lambda result: {"y": result[0]})
 
 
+def variants(problem: Problem, threads: int) -> Call:
+    """As training."""
+    return training(problem, threads)
+
+
 def training(problem: Problem, threads: int) -> Call:
     """`zero_grad`, `forward`, `backward`."""
     ours = _layer(problem, threads)
@@ -27,7 +32,7 @@ def training(problem: Problem, threads: int) -> Call:
 
     def run() -> tuple[Array, Array | None]:
         ours.zero_grad()
-        y, _, tape = ours.forward(x)
+        y, _, tape = ours.forward(x, lengths=problem.lengths)
         dx, _ = ours.backward(tape, problem.dy)
         return y, dx
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from itertools import cycle
 from typing import Any
@@ -31,6 +32,69 @@ def inference(problem: Problem, threads: int) -> Call:
 def training(problem: Problem, threads: int) -> Call:
     """Autograd."""
     return train(module(problem, threads), problem)
+
+
+def variants(problem: Problem, threads: int) -> Call:
+    """Packed sequences; `proj_size`; peepholes in a loop over steps, as their users write it."""
+    made: Any
+    if problem.case.shape.name == "ragged":
+        made = Packed(_recurrent(problem.case), torch.from_numpy(problem.lengths))
+    elif problem.case.shape.name == "projection":
+        warnings.filterwarnings("ignore", "LSTM with projections")  # are not done by oneDNN, it says
+        made = _recurrent(problem.case, proj_size=problem.weights["weight_hr_l0"].shape[0])
+    elif problem.case.shape.name == "peephole":
+        made = Peephole(problem.weights)
+    else:
+        raise NotApplicableError("has no such option")
+    torch.set_num_threads(threads)
+    made.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
+    return train(made, problem)
+
+
+class Packed(torch.nn.Module):  # type: ignore[misc]
+    """A module over rows of unequal length."""
+
+    def __init__(self, module: Any, lengths: Any) -> None:
+        super().__init__()
+        self.module, self.lengths = module, lengths
+
+    def load_state_dict(self, weights: Any) -> Any:
+        return self.module.load_state_dict(weights)
+
+    def named_parameters(self) -> Any:
+        return self.module.named_parameters()
+
+    def forward(self, x: Any) -> Any:
+        """(y, state), y padded with zeros."""
+        rnn = torch.nn.utils.rnn
+        y, state = self.module(rnn.pack_padded_sequence(x, self.lengths, enforce_sorted=False))
+        return rnn.pad_packed_sequence(y, total_length=len(x))[0], state
+
+
+class Peephole(torch.nn.Module):  # type: ignore[misc]
+    """An LSTM with peepholes, a step as `nn.LSTMCell` has it."""
+
+    def __init__(self, weights: dict[str, Array]) -> None:
+        super().__init__()
+        for name, value in weights.items():
+            self.register_parameter(name, torch.nn.Parameter(torch.empty(value.shape)))
+
+    def forward(self, x: Any) -> Any:
+        """(y, state)."""
+        linear = torch.nn.functional.linear
+        peep_i, peep_f, peep_o = self.weight_peephole_l0
+        h = c = x.new_zeros(x.shape[1], len(peep_i))
+        outputs = []
+        for sample in x:
+            a = linear(sample, self.weight_ih_l0, self.bias_ih_l0) + linear(
+                h, self.weight_hh_l0, self.bias_hh_l0
+            )
+            a_i, a_f, a_g, a_o = a.chunk(4, 1)
+            i, f = torch.sigmoid(a_i + peep_i * c), torch.sigmoid(a_f + peep_f * c)
+            c = f * c + i * torch.tanh(a_g)
+            h = torch.sigmoid(a_o + peep_o * c) * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs), (h, c)
 
 
 def streaming(problem: Problem, threads: int) -> Call:
@@ -124,9 +188,9 @@ def train(made: Any, problem: Problem) -> Call:
     return Call(run, read)
 
 
-def _recurrent(case: Case) -> Any:
+def _recurrent(case: Case, **options: Any) -> Any:
     shape = case.shape
-    return MODULES[case.cell](shape.I, shape.H, shape.layers, bidirectional=shape.bidirectional)
+    return MODULES[case.cell](shape.I, shape.H, shape.layers, bidirectional=shape.bidirectional, **options)
 
 
 def array(tensor: Any) -> Array:

@@ -1,0 +1,18 @@
+"""Our own layer without the option, or without lengths: what a variant costs is measured beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bptt.bench.peers import native
+from bptt.bench.problem import Call, Problem, layer
+
+
+def variants(problem: Problem, threads: int) -> Call:
+    """Training."""
+    case = replace(problem.case, mode="training")
+    shape = case.shape
+    dy = np.ones((shape.T, shape.B, shape.directions * shape.H), np.float32)
+    return native.training(Problem(case, layer(case).state_dict(), problem.x, dy), threads)
