@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bptt._version import __version__
-from bptt.cli import bench, demo, generate, info, selftest, train
+from bptt.cli import bench, demo, generate, gradflow, info, selftest, train
 from bptt.cli.options import CommandError, Parser
 
 __all__ = ["main"]
@@ -26,7 +26,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"bptt {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, train, generate, bench, info, selftest):
+    for command in (demo, train, generate, gradflow, bench, info, selftest):
         command.add(commands)
     return top
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 import bptt
 from bptt.cli import textmodel
@@ -14,7 +13,7 @@ from bptt.cli.options import COUNT, CommandError, check_output, note, print_json
 from bptt.cli.training import Run
 from bptt.data import TextStream, Vocabulary
 from bptt.diagnose import plots
-from bptt.layers.tape import RecurrentTape, SequentialTape
+from bptt.diagnose.flow import GradientFlow
 from bptt.train import files
 
 LOOK_BACK = 200  # steps over which the picture follows the gradient
@@ -87,12 +86,12 @@ def _sample(options: argparse.Namespace, run: Run) -> str:
 
 def _curves(run: Run) -> plots.TrainingCurves:
     history = run.history
-    dh_norm, dc_norm = gradient_through_time(run.model, run.validation, LOOK_BACK)
+    flow = _reach(run.model, run.validation, LOOK_BACK)
     return plots.TrainingCurves(
         loss=history["loss"],
         grad_norm=history["grad_norm"],
-        dh_norm=dh_norm,
-        dc_norm=dc_norm,
+        dh_norm=flow.dh_norm,
+        dc_norm=flow.dc_norm,
         validation=list(
             zip(history["validation_step"].tolist(), history["validation_loss"].tolist(), strict=True)
         ),
@@ -103,30 +102,13 @@ def _curves(run: Run) -> plots.TrainingCurves:
     )
 
 
-def gradient_through_time(
-    model: bptt.Sequential, stream: TextStream, steps: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
-    """How far back an error reaches: dh_norm and dc_norm (layers, T) of the last step's loss alone.
-
-    T is `steps`, or half of what the stream has; as many steps before them bring the state in. The model's
-    gradients are zero afterwards.
+def _reach(model: bptt.Sequential, stream: TextStream, steps: int) -> GradientFlow:
+    """How far back an error at the last of `steps` steps reaches, or of half of what the stream has; as many
+    steps before them bring the state in.
     """
-    symbols = len(stream.ids) - 1
+    symbols = len(stream.ids)
     steps = min(steps, symbols // 2)
     rows = min(stream.batch_size, symbols // (2 * steps))
-    x, target = (stream.ids[at : at + rows * 2 * steps].reshape(rows, 2 * steps).T for at in (0, 1))
-    last = np.zeros((steps, rows), dtype=np.bool_)
-    last[-1] = True
+    x = stream.ids[: rows * 2 * steps].reshape(rows, 2 * steps).T
     _, state = model(x[:steps])
-    y, _, tape = model.forward(x[steps:], state)
-    _, dy = bptt.CrossEntropy()(y, target[steps:], last)
-    model.backward(tape, dy, need_dx=False)
-    model.zero_grad()
-    return _norms(tape)
-
-
-def _norms(tape: SequentialTape) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
-    for part in tape.tapes:
-        if isinstance(part, RecurrentTape) and part.dh_norm is not None:
-            return part.dh_norm, part.dc_norm
-    raise ValueError("the model has no recurrent layer")
+    return bptt.gradient_flow(model, x[steps:], state)

@@ -1,1 +1,59 @@
-"""Looking at a training run and at the gradient inside it."""
+"""Looking at a training run and at the gradient inside it.
+
+`bptt.gradient_flow`, `first_nonfinite`, `spectral_radius` and `GradientMonitor` measure and say what they
+found in words; what draws needs matplotlib (`pip install 'bptt[plot]'`) and loads it when it is called.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bptt.diagnose.flow import GradientFlow
+    from bptt.diagnose.flow_picture import plot_flows
+    from bptt.diagnose.gates_picture import plot_gates
+    from bptt.diagnose.measure import gradient_flow
+    from bptt.diagnose.monitor import GradientMonitor, GradientWarning
+    from bptt.diagnose.nonfinite import NonFinite
+    from bptt.diagnose.spectrum import plot_singular_values, spectral_radius
+    from bptt.diagnose.trace import first_nonfinite
+
+__all__ = [
+    "GradientFlow",
+    "GradientMonitor",
+    "GradientWarning",
+    "NonFinite",
+    "first_nonfinite",
+    "gradient_flow",
+    "plot_flows",
+    "plot_gates",
+    "plot_singular_values",
+    "spectral_radius",
+]
+
+# At first use: the Trainer imports one of the modules here, and some of these import the Trainer's.
+_HOMES = {
+    "GradientFlow": "flow",
+    "GradientMonitor": "monitor",
+    "GradientWarning": "monitor",
+    "NonFinite": "nonfinite",
+    "first_nonfinite": "trace",
+    "gradient_flow": "measure",
+    "plot_flows": "flow_picture",
+    "plot_gates": "gates_picture",
+    "plot_singular_values": "spectrum",
+    "spectral_radius": "spectrum",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bptt.diagnose' has no attribute {name!r}")
+    value = getattr(import_module(f"bptt.diagnose.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

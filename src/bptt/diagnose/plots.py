@@ -1,26 +1,34 @@
 """Pictures of a training run: loss, gradient norm before clipping, gradient through time.
 
-Needs matplotlib (`pip install 'bptt[plot]'`). Figures are made without pyplot: no window system, no global
-state. Line styles and grey levels differ, so that a picture survives a black-and-white printer.
+Needs matplotlib; see canvas.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from bptt.diagnose.canvas import (
+    BLUE,
+    DARK,
+    PALE,
+    RED,
+    STYLES,
+    Vector,
+    available,
+    drawing,
+    png,
+    positive,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Vector = npt.NDArray[np.float64]
-
-_DARK, _BLUE, _RED, _PALE = "#1a1a1a", "#1f5fa8", "#c0392b", "#b8c4d2"
-_STYLES = ("-", "--", ":", "-.")
+__all__ = ["TrainingCurves", "available", "png", "training_figure"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,6 @@ class TrainingCurves:
     title: str = ""
 
 
-def available() -> bool:
-    """Whether matplotlib can be imported."""
-    try:
-        import matplotlib.figure  # noqa: F401  (the import is the question)
-    except ImportError:
-        return False
-    return True
-
-
 def training_figure(curves: TrainingCurves) -> Figure:
     """Three panels side by side: loss, gradient norm, gradient through time.
 
@@ -72,29 +71,16 @@ def training_figure(curves: TrainingCurves) -> Figure:
     ImportError
         Without matplotlib, saying how to install it.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'") from error
-    figure = Figure(figsize=(13.5, 4.2), layout="constrained")
-    loss, norm, flow = figure.subplots(1, 3)
-    draw_loss(loss, curves)
-    draw_gradient_norm(norm, curves)
-    draw_gradient_flow(flow, curves)
-    for axes in (loss, norm, flow):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(True, color="#e6e6e6", linewidth=0.7)
-        axes.set_axisbelow(True)
-    if curves.title:
-        figure.suptitle(curves.title, fontsize=11)
+    with drawing(13.5, 4.2) as figure:
+        loss, norm, flow = figure.subplots(1, 3)
+        draw_loss(loss, curves)
+        draw_gradient_norm(norm, curves)
+        draw_gradient_flow(flow, curves)
+        for axes in (loss, norm, flow):
+            tidy(axes)
+        if curves.title:
+            figure.suptitle(curves.title, fontsize=11)
     return figure
-
-
-def png(figure: Figure, dpi: int = 130) -> bytes:
-    """The figure as the bytes of a PNG file, for one write at the end."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 def smoothed(values: Vector, window: int) -> Vector:
@@ -107,17 +93,15 @@ def smoothed(values: Vector, window: int) -> Vector:
 def draw_loss(axes: Axes, curves: TrainingCurves) -> None:
     """Loss against step, with a smoothed line, the validation points and a line per baseline."""
     steps = np.arange(1, len(curves.loss) + 1)
-    axes.plot(steps, curves.loss, color=_PALE, linewidth=0.8, label="training, each step")
+    axes.plot(steps, curves.loss, color=PALE, linewidth=0.8, label="training, each step")
     window = max(1, len(steps) // 50)
     if window > 1:
-        axes.plot(steps, smoothed(curves.loss, window), color=_BLUE, linewidth=1.6, label=f"mean of {window}")
+        axes.plot(steps, smoothed(curves.loss, window), color=BLUE, linewidth=1.6, label=f"mean of {window}")
     if curves.validation:
         at, value = zip(*curves.validation, strict=True)
-        axes.plot(
-            at, value, "o-", color=_DARK, markersize=4, linewidth=0.8, clip_on=False, label="validation"
-        )
+        axes.plot(at, value, "o-", color=DARK, markersize=4, linewidth=0.8, clip_on=False, label="validation")
     for (name, level), style in zip(curves.baselines.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(level, color=_RED, linestyle=style, linewidth=1.3, label=f"{name} model, {level:.2f}")
+        axes.axhline(level, color=RED, linestyle=style, linewidth=1.3, label=f"{name} model, {level:.2f}")
     axes.set(title="Loss", xlabel="step (parameter updates)", ylabel="cross-entropy (nats per character)")
     axes.set_xlim(0, len(steps))
     axes.legend(frameon=False, fontsize=8)
@@ -128,13 +112,11 @@ def draw_gradient_norm(axes: Axes, curves: TrainingCurves) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     steps = np.arange(1, len(curves.grad_norm) + 1)
-    axes.semilogy(
-        steps, _positive(curves.grad_norm), ".", color=_BLUE, markersize=2.5, label="before clipping"
-    )
+    axes.semilogy(steps, positive(curves.grad_norm), ".", color=BLUE, markersize=2.5, label="before clipping")
     if curves.clip_norm is not None:
         share = float(np.mean(curves.grad_norm > curves.clip_norm))
         label = f"limit {curves.clip_norm:g}: {share:.0%} of steps clipped"
-        axes.axhline(curves.clip_norm, color=_RED, linestyle="--", linewidth=1.3, label=label)
+        axes.axhline(curves.clip_norm, color=RED, linestyle="--", linewidth=1.3, label=label)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -146,14 +128,14 @@ def draw_gradient_norm(axes: Axes, curves: TrainingCurves) -> None:
 def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
     """|dL/dh_t| and |dL/dc_t| of every layer against steps back from the last, log scale."""
     back = np.arange(curves.dh_norm.shape[1])
-    for norms, name, colour in ((curves.dh_norm, "h", _DARK), (curves.dc_norm, "c", _BLUE)):
+    for norms, name, colour in ((curves.dh_norm, "h", DARK), (curves.dc_norm, "c", BLUE)):
         if norms is None:
             continue
         for layer, row in enumerate(norms):
-            style = _STYLES[layer % len(_STYLES)]
+            style = STYLES[layer % len(STYLES)]
             axes.semilogy(
                 back,
-                _positive(row[::-1]),
+                positive(row[::-1]),
                 linestyle=style,
                 color=colour,
                 linewidth=1.5,
@@ -161,7 +143,7 @@ def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
             )
     if curves.truncate is not None and curves.truncate < len(back):
         label = f"truncated here in training, {curves.truncate} steps"
-        axes.axvline(curves.truncate, color=_RED, linestyle="--", linewidth=1.3, label=label)
+        axes.axvline(curves.truncate, color=RED, linestyle="--", linewidth=1.3, label=label)
     axes.set(
         title="Gradient through time",
         xlabel="steps back from the last",
@@ -169,8 +151,3 @@ def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
     )
     axes.set_xlim(0, max(1, len(back) - 1))
     axes.legend(frameon=False, fontsize=8)
-
-
-def _positive(values: Vector) -> Vector:
-    """NaN, which is left out, for what has no place on a log axis: zeros and infinities."""
-    return np.where((values > 0) & np.isfinite(values), values, np.nan)

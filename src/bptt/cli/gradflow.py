@@ -1,0 +1,127 @@
+"""`bptt gradflow MODEL`: how far back an error reaches in a trained model, in words and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import bptt
+from bptt.cli import series
+from bptt.cli.options import COUNT, CommandError, add_common, check_output, note, print_json
+from bptt.diagnose import canvas, report
+from bptt.diagnose.flow import GradientFlow
+from bptt.train import files
+from bptt.train.checkpoint import read_checkpoint
+
+STEPS, ROWS = 200, 16
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser(
+        "gradflow",
+        help="show how far back an error reaches in a model: does its gradient vanish or explode?",
+        description="Send an error back through time in a saved model and say, for each layer, whether it"
+        " vanishes or explodes, after how many steps, and what helps; draw it.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a file of bptt.save, or of 'bptt train'")
+    data = (
+        "what the model reads: text for a model of 'bptt train text'; else numbers, .npy, .npz or .csv, a row"
+        " per step (default: random input)"
+    )
+    command.add_argument("--data", type=Path, metavar="FILE", help=data)
+    command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="steps to go back")
+    rows = "sequences side by side, cut from all over the data"
+    command.add_argument("--rows", type=COUNT, metavar="N", default=ROWS, help=rows)
+    out = "the picture, .png or .svg (default: the model's name, with -gradflow.png, in this folder)"
+    command.add_argument("--out", type=Path, metavar="PATH", help=out)
+    page = "a report on one page that needs no other file: table, picture, recurrent weights, gates"
+    command.add_argument("--html", type=Path, metavar="PATH", help=page)
+    add_common(command, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, measure, draw, print."""
+    asked = options.out is not None
+    if not asked:
+        options.out = Path(options.model.stem + "-gradflow.png")
+    _check_outputs(options)
+    if not canvas.available():
+        if asked or options.html is not None:
+            raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
+        note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
+        options.out = None
+    model, vocabulary = _load(options.model)
+    if options.data is None:
+        x = series.random_input(model, options.steps, options.rows, options.seed)
+        about = "random input"
+    else:
+        x = series.read(options.data, model, vocabulary, options.steps, options.rows)
+        about = str(options.data)
+    about += f", rows x steps: {x.shape[1]} x {len(x)}"
+    x = series.laid_out(model, x)
+    flow = bptt.gradient_flow(model, x)
+    first = bptt.first_nonfinite(model, x) if "not finite" in flow.verdict else None
+    if options.out is not None:
+        flow.plot(options.out)
+    if options.html is not None:
+        page = _page(options.model, about, model, x, flow)
+        files.replace(options.html, page.encode("utf-8"), verify=lambda path: None)
+    written = {"picture": options.out, "report": options.html}
+    if options.json:
+        paths = {name: str(path) for name, path in written.items() if path is not None}
+        nonfinite = {} if first is None else {"first_nonfinite": str(first)}
+        print_json({"model": str(options.model), "input": about} | flow.to_dict() | nonfinite | paths)
+        return
+    print(f"{options.model}, {about}\n{flow}")
+    if first is not None:
+        print(first)
+    for name, path in written.items():
+        if path is not None:
+            print(f"{name:<8} {path}")
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Before the work: the files can be written, and are not those that are read."""
+    canvas.picture_format(options.out)
+    paths = [path for path in (options.out, options.html) if path is not None]
+    for path in paths:
+        check_output(path)
+    taken = [path.resolve() for path in (options.model, options.data) if path is not None]
+    for path in paths:
+        if path.resolve() in taken:
+            raise CommandError(f"{path} is read, so it cannot be written; give --out and --html other names")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise CommandError(f"picture and report cannot both be {options.out}; give two names")
+
+
+def _load(path: Path) -> tuple[bptt.Module, str | None]:
+    """The model, and the symbols of a text model."""
+    try:
+        saved = read_checkpoint(path)
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}; give a file of bptt.save") from None
+    if not series.recurrent(saved.model):
+        raise CommandError(f"{path} holds no recurrent layer, so no error goes back through time in it")
+    symbols = saved.extra.get("vocabulary")
+    return saved.model, symbols if isinstance(symbols, str) else None
+
+
+def _page(path: Path, about: str, model: bptt.Module, x: Any, flow: GradientFlow) -> str:
+    tape = model.forward(x)[2]
+    pictures = [
+        ("How far back an error at the last step reaches.", canvas.inline(flow.plot(), "norms of errors")),
+        (
+            "What the recurrent weights alone do to a state in one step.",
+            canvas.inline(bptt.diagnose.plot_singular_values(model), "singular values"),
+        ),
+        *(
+            (
+                f"Gates and states of the first sequence, {name}.",
+                canvas.inline(bptt.diagnose.plot_gates(tape, k), "gates"),
+            )
+            for k, name in enumerate(flow.names)
+        ),
+    ]
+    return report.page(f"Gradient flow of {path.name}", f"Measured on {about}. {model!r}", flow, pictures)

@@ -1,0 +1,51 @@
+"""Which block is which gate: in the recurrent weights, and on the tape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.layers.recurrent import Recurrent
+from bptt.layers.tape import RecurrentTape
+
+Values = npt.NDArray[Any]
+
+# In the order in which a step computes them, so that the first that is wrong is where it began. The letters
+# are those of the tape's blocks; "p" is the recurrent part of n, which is no gate.
+_COMPUTED = {"LSTM": "ifgcoh", "coupled": "fgcoh", "GRU": "rzpnh", "MGU": "fpnh", "RNN": "h"}
+_ON_TAPE = {"LSTM": "ifgo", "coupled": "fgo", "GRU": "rznp", "MGU": "fnp", "RNN": ""}
+
+
+def gate_names(stack: Recurrent) -> tuple[str, ...]:
+    """The blocks of rows of `weight_hh`, in their order: i f g o, r z n, or h for the one of an RNN."""
+    return tuple(_ON_TAPE[_kind(stack)].replace("p", "")) or ("h",)
+
+
+def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
+    """What each step computed in one layer and direction, (T, B, H) each, in the order of computing.
+
+    Names are "gate i", "c", "h"; "recurrent part of n" is W_hn h + b_hn, or what it is made of.
+    """
+    kind = _kind(tape.owner)
+    blocks: dict[str, Values] = {}
+    if _ON_TAPE[kind]:
+        blocks = dict(zip(_ON_TAPE[kind], np.split(tape.gates[index], len(_ON_TAPE[kind]), -1), strict=True))
+    if tape.c is not None:
+        blocks["c"] = tape.c[index]
+    blocks["h"] = tape.h[index]
+    return {_words(letter): blocks[letter] for letter in _COMPUTED[kind]}
+
+
+def _kind(stack: Recurrent) -> str:
+    """A class of the user's own, derived from one of ours, computes what that one does."""
+    if getattr(stack, "coupled", False):
+        return "coupled"
+    return next(cls.__name__ for cls in type(stack).__mro__ if cls.__name__ in _COMPUTED)
+
+
+def _words(letter: str) -> str:
+    if letter in "hc":
+        return letter
+    return "recurrent part of n" if letter == "p" else f"gate {letter}"

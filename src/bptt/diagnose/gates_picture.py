@@ -1,0 +1,107 @@
+"""Gates and states over time, as a picture."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bptt.arguments import integer
+from bptt.diagnose.canvas import SHADES, drawing, write
+from bptt.diagnose.gates import step_values
+from bptt.diagnose.rows import rows_on
+from bptt.layers.tape import Tape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LONG = {
+    "gate i": "input gate i",
+    "gate f": "forget gate f",
+    "gate o": "output gate o",
+    "gate g": "candidate g",
+    "gate r": "reset gate r",
+    "gate z": "update gate z",
+    "gate n": "candidate n",
+    "c": "cell state c",
+    "h": "hidden state h",
+}
+
+
+def plot_gates(
+    tape: Tape, row: int = 0, *, sequence: int = 0, path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """Draw every gate, cell and hidden state of one sequence: units upwards, steps to the right.
+
+    Parameters
+    ----------
+    tape : Tape
+        From `forward` of a recurrent layer, or of a model with one.
+    row : int
+        Which layer and direction: `layer * directions + direction`, counted on over the recurrent layers of
+        a model, as the rows of `bptt.gradient_flow` are.
+    sequence : int
+        Which row of the batch.
+    path : str or os.PathLike, optional
+        Write the picture there, as its ending says: .png or .svg.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    TypeError, ValueError, OSError
+        Not a tape, or one without a recurrent layer; a row or a sequence that is not there; a path with
+        another ending; a file that cannot be written.
+    """
+    rows = rows_on(tape) if isinstance(tape, Tape) else []
+    if not rows:
+        raise (ValueError if isinstance(tape, Tape) else TypeError)(
+            f"tape must come from forward of a recurrent layer; got {tape!r:.80}. "
+            "Fix: y, state, tape = layer.forward(x)."
+        )
+    which, part = rows[integer(row, "row", 0, len(rows) - 1)]
+    T, B = part.core.shape
+    sequence = integer(sequence, "sequence", 0, B - 1)
+    values = {
+        name: value[:, sequence].T
+        for name, value in step_values(part, which.index).items()
+        if name != "recurrent part of n"
+    }
+    # c before h, gates in the layer's own order, whatever the order of computing.
+    order = [*(name for name in values if name not in "ch"), *(name for name in "ch" if name in values)]
+    with drawing(7.2, 0.8 + 1.25 * len(order)) as figure:
+        panels = figure.subplots(len(order), 1, squeeze=False, sharex=True)[:, 0]
+        for axes, name in zip(panels, order, strict=True):
+            shown = np.asarray(values[name], np.float64)
+            low, high = _range(name, shown)
+            image = axes.imshow(
+                shown,
+                aspect="auto",
+                origin="lower",
+                interpolation="nearest",
+                cmap=SHADES,
+                vmin=low,
+                vmax=high,
+                extent=(-0.5, max(T, 1) - 0.5, -0.5, len(shown) - 0.5),
+            )
+            figure.colorbar(image, ax=axes, aspect=8, pad=0.01)
+            axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
+            axes.set_ylabel("unit", fontsize=8)
+            axes.tick_params(labelsize=8)
+        panels[-1].set_xlabel("step")
+        figure.suptitle(f"{which.stack.kind}, {which.name}, sequence {sequence}", fontsize=10)
+    return write(figure, path)
+
+
+def _range(name: str, values: np.ndarray) -> tuple[float, float]:
+    """What the shades span: a gate's range, or as far as a state goes, alike on both sides."""
+    finite = values[np.isfinite(values)]
+    most = max(float(np.abs(finite).max(initial=0.0)), 1e-12)
+    if name.startswith("gate") and name[-1] not in "gn" and most <= 1.0 and finite.min(initial=0.0) >= 0.0:
+        return 0.0, 1.0
+    return -most, most

@@ -1,0 +1,96 @@
+"""The norm of the error over training and steps back, as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.diagnose.canvas import SHADES, drawing, positive, write
+from bptt.diagnose.flow import EXPLODED, VANISHED, Norms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RANGE = 6
+"""Powers of ten shown either way; what lies beyond has the last shade."""
+
+
+def plot_records(
+    updates: npt.NDArray[np.int64],
+    steps_back: npt.NDArray[np.int64],
+    dh_norm: Norms,
+    names: Sequence[str],
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """One heat map per layer and direction: updates to the right, steps back upwards, norms relative to the
+    one where the error came in. Lines mark where it has vanished and exploded.
+
+    Parameters
+    ----------
+    updates : ndarray (N,)
+        Numbers of the updates recorded.
+    steps_back : ndarray (K,)
+    dh_norm : ndarray (N, R, K)
+    names : sequence of R str
+    path : str or os.PathLike, optional
+        Where to write it, .png or .svg.
+    """
+    rows = len(names)
+    with drawing(7.2, 1.2 + 2.2 * rows) as figure:
+        panels = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
+        for k, axes in enumerate(panels):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                share = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
+            # An error that is gone has no logarithm, yet is the farthest below: not blank as what never was.
+            share = np.where(dh_norm[:, k].T == 0, -np.inf, share)
+            share = np.where(np.isinf(dh_norm[:, k].T), np.inf, share)
+            image = axes.pcolormesh(
+                _edges(updates),
+                _edges(steps_back),
+                np.clip(share, -RANGE, RANGE),
+                cmap=SHADES,
+                vmin=-RANGE,
+                vmax=RANGE,
+                rasterized=True,
+            )
+            _limits(axes, updates, steps_back, share)
+            axes.set_title(names[k], fontsize=9)
+            axes.set_ylabel("steps back", fontsize=9)
+        panels[-1].set_xlabel("update")
+        bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30)
+        bar.set_label(r"norm of $dL/dh_t$ (power of ten; last step = 0)", fontsize=9)
+        bar.ax.axhline(np.log10(VANISHED), color="white", linestyle="--")
+        bar.ax.axhline(np.log10(EXPLODED), color="black", linestyle="-")
+        title = "How far back errors reach in training (dashed: a thousandth is left; solid: a thousandfold)"
+        figure.suptitle(title, fontsize=10)
+    return write(figure, path)
+
+
+def _limits(
+    axes: Axes, updates: npt.NDArray[np.int64], steps_back: npt.NDArray[np.int64], share: Norms
+) -> None:
+    """Lines where the error crosses the limits, where it does."""
+    if min(share.shape) < 2:
+        return
+    shown = np.nan_to_num(np.clip(share, -RANGE, RANGE), nan=0.0)
+    for limit, colour, style in ((VANISHED, "white", "--"), (EXPLODED, "black", "-")):
+        level = np.log10(limit)
+        if shown.min() < level < shown.max():
+            axes.contour(
+                updates, steps_back, shown, levels=[level], colors=colour, linestyles=style, linewidths=1.2
+            )
+
+
+def _edges(centres: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Where one cell ends and the next begins."""
+    if len(centres) < 2:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate(
+        [[1.5 * centres[0] - 0.5 * centres[1]], middle, [1.5 * centres[-1] - 0.5 * centres[-2]]]
+    )

@@ -1,0 +1,175 @@
+"""Sending an error back through a model, and reading its norms off the tape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import Floats
+from bptt.checks.training_step import check_layer, options_of, untouched
+from bptt.diagnose.flow import GradientFlow, Norms
+from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
+from bptt.layers.module import Module
+from bptt.layers.tape import Tape
+from bptt.train.losses import Loss
+
+
+def gradient_flow(
+    layer: Module,
+    x: npt.ArrayLike,
+    state: Any = None,
+    *,
+    dy: npt.ArrayLike | None = None,
+    loss: Loss | None = None,
+    target: npt.ArrayLike | None = None,
+    lengths: npt.ArrayLike | None = None,
+    reset: npt.ArrayLike | None = None,
+) -> GradientFlow:
+    """Send an error back through time and see what becomes of it: ||dL/dh_t|| per layer and step.
+
+    Parameters, gradients and random generators are left as they were.
+
+    Parameters
+    ----------
+    layer : Module
+        A recurrent layer, or a Sequential with some. Dropout does to it what it does in training.
+    x : array-like
+        As the layer takes it, (T, B, I).
+    state : optional
+        As the layer takes it. None: zeros.
+    dy : array-like, optional
+        The error, dL/dy, of y's shape. None: an error of norm 1, spread evenly over the last step's outputs,
+        nothing else; where y has no time axis, over all of y. A reverse direction makes its last step at step
+        0: its rows are measured with an error there. Of a ragged batch, the rows of greatest length alone
+        get it: with rows that end sooner, errors of different age would add up.
+    loss, target : Loss and array-like, optional
+        In place of `dy`: the error that training sees. Where every step has an error of its own, the norm at
+        a step is that of all that came later, and shows no single error's fate.
+    lengths, reset : array-like, optional
+        As the layer takes them.
+
+    Returns
+    -------
+    GradientFlow
+
+    Raises
+    ------
+    TypeError
+        What is no layer or no loss; arrays that are not of real numbers.
+    ValueError
+        No recurrent layer in it; no steps or no rows; both `dy` and `loss`; shapes that do not fit.
+
+    References
+    ----------
+    Hochreiter (1991), Untersuchungen zu dynamischen neuronalen Netzen. Bengio, Simard and Frasconi (1994),
+    Learning long-term dependencies with gradient descent is difficult. Pascanu, Mikolov and Bengio (2013),
+    On the difficulty of training recurrent neural networks.
+    """
+    check_layer(layer)
+    check_recurrent(layer)
+    check_error(dy, loss, target)
+    options = options_of(layer, lengths, reset)
+    with untouched(layer):
+        y, _, tape = layer.forward(x, state, **options)
+        if loss is not None and target is not None:
+            dy = loss(y, target)[1]
+        if dy is None:
+            return flow_of_last_step(layer, tape, y)
+        layer.backward(tape, dy, need_dx=False)
+        return flow_on(tape)
+
+
+def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
+    """The flow of the error of norm 1 that `gradient_flow` describes, on a tape of the model.
+
+    Adds to the model's gradients, and replaces the norms on the tape.
+    """
+    forward, reverse = last_step_errors(tape, y)
+    model.backward(tape, forward, need_dx=False)
+    flow = flow_on(tape)
+    if reverse is None:
+        return flow
+    model.backward(tape, reverse, need_dx=False)
+    other = flow_on(tape)
+    backwards = np.array([row.reverse for row in flow.rows])[:, None]
+    dc_norm = flow.dc_norm
+    if dc_norm is not None and other.dc_norm is not None:
+        dc_norm = np.where(backwards, other.dc_norm, dc_norm)
+    return GradientFlow(np.where(backwards, other.dh_norm, flow.dh_norm), dc_norm, flow.rows)
+
+
+def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
+    """The error of norm 1 at the last step, and where there are reverse directions, which make their last
+    step at step 0, the one there.
+
+    Raises
+    ------
+    ValueError
+        No steps or no rows to put it on.
+    """
+    parts = [part for _, part in recurrent_tapes(tape)]
+    first, (T, B) = parts[0], parts[0].core.shape
+    steps, rows = T, np.arange(B)
+    if first.ragged is not None:
+        steps = int(np.count_nonzero(first.ragged.active))
+        rows = first.ragged.order[: first.ragged.active[steps - 1]] if steps else rows[:0]
+    if steps == 0 or len(rows) == 0:
+        raise ValueError(
+            f"x must have at least one step and one row; got {steps} valid steps, {len(rows)} rows. "
+            "Fix: pass a batch with something in it."
+        )
+
+    def error_at(step: int) -> Floats:
+        error = np.zeros(y.shape, y.dtype)
+        # y's own layout where it has a time axis, else (B, C) or (C,)
+        over_time = first.layout.sequence_in(error)[step] if has_time else error.reshape(B, -1)
+        over_time[rows] = 1.0 / np.sqrt(over_time[rows].size)
+        return error
+
+    has_time = y.shape[:-1] == first.layout.sequence_shape(T, B, 1)[:-1]
+    both = has_time and any(part.owner.bidirectional for part in parts)
+    return error_at(steps - 1), error_at(0) if both else None
+
+
+def flow_on(tape: Tape) -> GradientFlow:
+    """What the tape's last backward pass left on it."""
+    rows = tuple(row for row, _ in rows_on(tape))
+    steps = {part.core.shape[0] for _, part in recurrent_tapes(tape)}
+    if len(steps) > 1:
+        raise ValueError(
+            f"layer must have recurrent layers over the same steps; got {sorted(steps)}. "
+            "Fix: measure its parts one by one."
+        )
+    h: list[Norms] = []
+    c: list[Norms] = []
+    for _, part in recurrent_tapes(tape):
+        if part.dh_norm is None:
+            raise ValueError("tape must have been through a backward pass; got one that has not.")
+        h.append(part.dh_norm)
+        c.append(np.full_like(part.dh_norm, np.nan) if part.dc_norm is None else part.dc_norm)
+    has_cell = any(part.owner.has_cell_state for _, part in recurrent_tapes(tape))
+    # concatenate copies: a further pass replaces what is on the tape
+    return GradientFlow(np.concatenate(h), np.concatenate(c) if has_cell else None, rows)
+
+
+def check_recurrent(layer: Module) -> None:
+    """Raise ValueError for a model without a recurrent layer."""
+    if not rows_of(layer):
+        raise ValueError(
+            f"layer must hold a recurrent layer; got {layer!r:.200}. Fix: pass an RNN, LSTM, GRU or MGU, or "
+            "a Sequential with one."
+        )
+
+
+def check_error(dy: object, loss: object, target: object) -> None:
+    """Raise where the error is given twice, or by half."""
+    if loss is not None and not isinstance(loss, Loss):
+        raise TypeError(
+            f"loss must be a bptt Loss; got {type(loss).__name__}. Fix: pass bptt.CrossEntropy(), for one."
+        )
+    if (loss is None) != (target is None):
+        raise ValueError("loss and target must come together; got one of them. Fix: pass both, or neither.")
+    if dy is not None and loss is not None:
+        raise ValueError("dy must be None beside a loss; got both. Fix: pass one of them.")

@@ -1,0 +1,95 @@
+"""The rows of a diagnosis: each recurrent layer and direction of a model, in the model or on its tape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bptt.layers.module import Module
+from bptt.layers.recurrent import Recurrent
+from bptt.layers.sequential import Sequential
+from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
+
+
+@dataclass(frozen=True)
+class Row:
+    """One direction of one layer of a recurrent stack.
+
+    Attributes
+    ----------
+    place : str
+        Where in the model the stack lies, "model[1]"; empty for a layer on its own.
+    stack : Recurrent
+        RNN, LSTM, GRU or MGU.
+    index : int
+        `layer * directions + direction`, as everywhere.
+    """
+
+    place: str
+    stack: Recurrent
+    index: int
+
+    @property
+    def layer(self) -> int:
+        """Number of the layer in its stack, from 0."""
+        return self.index // self.stack.num_directions
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it reads from the end."""
+        return self.index % self.stack.num_directions == 1
+
+    @property
+    def suffix(self) -> str:
+        """How the names of its parameters end: "_l0", "_l1_reverse"."""
+        return f"_l{self.layer}{'_reverse' if self.reverse else ''}"
+
+    @property
+    def name(self) -> str:
+        """In words: "layer 0", "layer 1, reverse direction, of model[2]"."""
+        words = [f"layer {self.layer}"]
+        if self.reverse:
+            words.append("reverse direction")
+        if not self.place:
+            return ", ".join(words)
+        return f"{', '.join(words)}{',' if self.reverse else ''} of {self.place}"
+
+
+def rows_of(model: Module) -> list[Row]:
+    """All rows of a layer or a model, first layer first."""
+    return [
+        Row(place, stack, index)
+        for place, stack in _stacks(model, "")
+        for index in range(stack.num_layers * stack.num_directions)
+    ]
+
+
+def recurrent_tapes(tape: Tape, place: str = "") -> Iterator[tuple[str, RecurrentTape]]:
+    """The tapes of the recurrent stacks, first to last, each with its place in the model."""
+    if isinstance(tape, RecurrentTape):
+        yield place, tape
+    elif isinstance(tape, SequentialTape):
+        for index, part in enumerate(tape.tapes):
+            yield from recurrent_tapes(part, inside(place, index))
+
+
+def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
+    """All rows on a tape, first layer first, each with the tape that holds it."""
+    return [
+        (Row(place, part.owner, index), part)
+        for place, part in recurrent_tapes(tape)
+        for index in range(part.owner.num_layers * part.owner.num_directions)
+    ]
+
+
+def inside(place: str, index: int) -> str:
+    """The place of the layer with this index in the model at `place`."""
+    return f"{place or 'model'}[{index}]"
+
+
+def _stacks(model: Module, place: str) -> Iterator[tuple[str, Recurrent]]:
+    if isinstance(model, Recurrent):
+        yield place, model
+    elif isinstance(model, Sequential):
+        for index, layer in enumerate(model.layers):
+            yield from _stacks(layer, inside(place, index))

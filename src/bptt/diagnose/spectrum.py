@@ -1,0 +1,139 @@
+"""The recurrent weights alone: how much they stretch a state in one step."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.checks.training_step import check_layer
+from bptt.diagnose.canvas import COLOURS, MARKERS, RED, STYLES, drawing, tidy, write
+from bptt.diagnose.gates import gate_names
+from bptt.diagnose.measure import check_recurrent
+from bptt.diagnose.rows import Row, rows_of
+from bptt.layers.module import Module
+from bptt.layers.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Matrix = npt.NDArray[np.float64]
+
+
+def spectral_radius(layer: Recurrent) -> Matrix:
+    """Largest absolute eigenvalue of the recurrent weights, gate by gate.
+
+    Of an RNN it says what becomes of an error: below 1 it must vanish; above 1 it can explode, held back by
+    how far the units are saturated. Of a gated cell no single block says that: the gates' derivatives and the
+    path through the old state have a say too, and `bptt.gradient_flow` measures what comes of them all. A
+    radius far above 1 in the block of the candidate (g, n) or of a gate is a warning all the same.
+
+    Parameters
+    ----------
+    layer : RNN, LSTM, GRU or MGU
+
+    Returns
+    -------
+    ndarray
+        RNN: (L*D,), of W_hh. Others: (L*D, gates), each of its (H, H) block in the order of the rows of
+        `weight_hh`: i f g o (coupled f g o), r z n, f n. With `proj_size`, of W_hr times the block.
+
+    Raises
+    ------
+    TypeError
+        No such layer.
+    ValueError
+        Weights that are not finite.
+    """
+    if not isinstance(layer, Recurrent):
+        raise TypeError(
+            f"layer must be an RNN, LSTM, GRU or MGU; got {type(layer).__name__}. "
+            "Fix: pass one layer of a model, model[1]."
+        )
+    found = np.array([[_radius(block) for block in _blocks(row)] for row in rows_of(layer)])
+    return found[:, 0] if gate_names(layer) == ("h",) else found
+
+
+def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Draw the singular values of the recurrent weights, largest first: a panel per layer and direction, a
+    line per gate.
+
+    They say how much one step can stretch (above 1) or shrinks (below 1) a state along each of H directions.
+
+    Parameters
+    ----------
+    layer : Module
+        A recurrent layer, or a model with some.
+    path : str or os.PathLike, optional
+        Write the picture there, as its ending says: .png or .svg.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    TypeError, ValueError, OSError
+        What is no layer; no recurrent layer in it; weights that are not finite; a path with another ending; a
+        file that cannot be written.
+    """
+    check_layer(layer)
+    check_recurrent(layer)
+    rows = rows_of(layer)
+    values = [[np.linalg.svd(block, compute_uv=False) for block in _blocks(row)] for row in rows]
+    columns = min(len(rows), 3)
+    lines = -(-len(rows) // columns)
+    with drawing(max(5.4, 3.4 * columns), 0.8 + 2.9 * lines) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        for axes, row, of_row in zip(panels, rows, values, strict=False):
+            radii = np.atleast_2d(spectral_radius(row.stack).T).T[row.index]
+            for k, (name, each) in enumerate(zip(gate_names(row.stack), of_row, strict=True)):
+                axes.plot(
+                    np.arange(1, len(each) + 1),
+                    each,
+                    color=COLOURS[k % len(COLOURS)],
+                    linestyle=STYLES[k % len(STYLES)],
+                    marker=MARKERS[k % len(MARKERS)],
+                    markevery=max(1, len(each) // 6),
+                    markersize=4,
+                    label=rf"{name}: radius {radii[k]:.2f}",
+                )
+            axes.axhline(1.0, color=RED, linestyle=(0, (6, 2)), linewidth=1.0)
+            axes.set_title(f"{row.stack.kind}, {row.name}", fontsize=9)
+            axes.set_xlabel("number, largest first", fontsize=9)
+            axes.set_ylim(bottom=0)
+            axes.legend(fontsize=8)
+            tidy(axes)
+        for axes in panels[len(rows) :]:
+            axes.set_visible(False)
+        for axes in panels[::columns]:
+            axes.set_ylabel("singular value (no unit)", fontsize=9)
+        figure.suptitle(
+            "Recurrent weights: singular values, and the spectral radius of each gate", fontsize=10
+        )
+    return write(figure, path)
+
+
+def _blocks(row: Row) -> list[Matrix]:
+    """What each gate does to h, square: with a projection, what it does to the projected one."""
+    stack: Any = row.stack
+    names = ["weight_hh" + row.suffix]
+    projected = bool(getattr(stack, "proj_size", 0))
+    if projected:
+        names.append("weight_hr" + row.suffix)
+    weights = [np.asarray(stack.parameters[name], np.float64) for name in names]
+    for name, weight in zip(names, weights, strict=True):
+        if not np.isfinite(weight).all():
+            raise ValueError(
+                f"{name} must be finite; got NaN or inf in it. Fix: load weights from before they were."
+            )
+    blocks = np.split(weights[0], len(gate_names(stack)))
+    return [weights[1] @ block for block in blocks] if projected else blocks
+
+
+def _radius(block: Matrix) -> float:
+    return float(np.abs(np.linalg.eigvals(block)).max())

@@ -1,0 +1,89 @@
+"""Verdicts on curves of every shape, and the words that say them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tests.flows import RNG, X, scaled_identity
+
+import bptt
+from bptt.diagnose.flow import GradientFlow
+from bptt.diagnose.rows import Row
+
+
+def curve(*norms: float, kind: str = "float64") -> GradientFlow:
+    """A flow of these norms, the last step's first."""
+    row = Row("", bptt.RNN(1, 1, dtype=kind), 0)
+    return GradientFlow(np.array([norms[::-1]], np.float64), None, (row,))
+
+
+CURVES: dict[str, tuple[tuple[float, ...], float, int, str]] = {
+    "no error": ((0, 0, 0), 0, 3, "vanishing"),
+    "cut off at once": ((1, 0, 0), 0, 1, "vanishing"),
+    "cut off on the way": ((1, 0.5, 0.25, 0), 0, 3, "vanishing"),
+    "underflow": ((1, 1e-80, 1e-160, 0, 0), 1e-80, 1, "vanishing"),
+    "overflow": ((1, 1e100, np.inf, np.nan), 1e100, 4, "exploding"),
+    "overflow at once": ((1, np.inf), np.inf, 2, "exploding"),
+    "NaN at once": ((np.nan, np.nan), np.nan, 2, "not finite"),
+    "NaN on the way": ((1, 2, np.nan, np.nan), 2, 4, "not finite"),
+    "up and down": ((1, 1e4, 1e-4), 1e-2, 2, "exploding"),
+    "on the limits": ((1, 1e3, 1e-3), 1e-3**0.5, 3, "healthy"),
+    "late": ((0, 0, 2, 1), 0.5, 4, "healthy"),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_odd_curves(name: str) -> None:
+    norms, rate, horizon, verdict = CURVES[name]
+    flow = curve(*norms)
+    np.testing.assert_allclose(flow.rate, [rate], rtol=1e-12)
+    assert flow.horizon.tolist() == [horizon]
+    assert flow.verdict == (verdict,)
+    assert verdict in str(flow)
+
+
+def test_float32_underflows_sooner() -> None:
+    assert curve(1, 1e-35, 0, kind="float32").rate == pytest.approx(1e-35)
+    assert curve(1, 1e-35, 0).rate == 0
+
+
+WORDS: dict[str, tuple[Callable[[], bptt.Module], tuple[str, ...]]] = {
+    "tanh": (
+        lambda: bptt.RNN(4, 5, seed=0),
+        ("vanishes", "LSTM or GRU in its place", "orthogonal", "identity"),
+    ),
+    "relu": (lambda: scaled_identity(0.5), ("vanishes", 'init="identity"')),
+    "lstm": (lambda: bptt.LSTM(4, 5, seed=0), ("vanishes", "forget_bias=1 or more", "chrono(longest=100)")),
+    "lstm that tries": (lambda: bptt.LSTM(4, 5, forget_bias=1.0, seed=0), ("forget_bias=2 or more",)),
+    "coupled": (lambda: bptt.LSTM(4, 5, coupled=True, seed=0), ("chrono",)),
+    "gru": (lambda: bptt.GRU(4, 5, seed=0), ("chrono(longest=100)",)),
+    "explodes": (lambda: scaled_identity(1.2), ("explodes", "ClipNorm", "truncate", "spectral_radius=0.95")),
+    "a dead relu": (lambda: scaled_identity(-1.0), ("cut off after ", " steps back", "relu units")),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words_name_the_remedy(name: str) -> None:
+    build, words = WORDS[name]
+    text = " ".join(str(bptt.gradient_flow(build(), RNG.random((100, 2, 4)) + 0.1)).split())
+    assert "Remedy" in text
+    for word in words:
+        assert word in text
+
+
+def test_a_healthy_flow_gives_no_advice() -> None:
+    assert "Remedy" not in str(bptt.gradient_flow(scaled_identity(1.0), RNG.random((100, 2, 4))))
+
+
+def test_cell_state_that_carries_the_error_needs_no_remedy() -> None:
+    layer = bptt.LSTM(4, 5, forget_bias=12.0, seed=0)
+    for name, weight in layer.parameters.items():
+        if name.startswith("weight_hh"):
+            weight[...] *= 1e-3
+    flow = bptt.gradient_flow(layer, X)
+    assert flow.verdict == ("vanishing",)
+    assert flow.carried == (True,)
+    assert "none needed" in " ".join(str(flow).split())
+    assert bptt.gradient_flow(bptt.LSTM(4, 5, seed=0), X).carried == (False,)
