@@ -142,6 +142,7 @@ GRID = (
         for name in VARIANTS
         if name != "ragged"
     ),
+    Shape("peephole", 100, 16, 64, 64, modes=_VARIANT, cells=("lstm",)),
     Shape("ragged", 1000, 32, 64, 128, modes=_VARIANT),
 )
 
