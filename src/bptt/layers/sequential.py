@@ -18,6 +18,7 @@ from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module, Table
+from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
 from bptt.layers.tape import SequentialTape, Tape, check_tape
 
@@ -135,7 +136,13 @@ class Sequential(Module):
         return x, tuple(states), SequentialTape(self, tuple(tapes))
 
     def backward(
-        self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: Any = None,
+        *,
+        steps: int | None = None,
+        need_dx: bool = True,
     ) -> tuple[Floats | None, tuple[Any, ...]]:
         """
         Errors back through all layers, last to first. Adds to `gradients`.
@@ -148,6 +155,8 @@ class Sequential(Module):
             dL/dy, of the shape of y. Default: zeros.
         dstate : tuple, optional
             One entry per layer, None for zeros and for layers without state. Default: all None.
+        steps : int, optional
+            In recurrent layers, go back at most so many steps from the end. Default: all.
         need_dx : bool
             False: return None for dx, which saves its computation where the first layer can.
 
@@ -170,8 +179,12 @@ class Sequential(Module):
         returned: list[Any] = [None] * len(self.layers)
         for index in reversed(range(len(self.layers))):
             with self._naming(index):
-                dy, returned[index] = self.layers[index].backward(
-                    own.tapes[index], dy, dstates[index], need_dx=need_dx or index > 0
+                layer = self.layers[index]
+                back: dict[str, Any] = {}
+                if steps is not None and isinstance(layer, (Recurrent, Sequential)):
+                    back["steps"] = steps
+                dy, returned[index] = layer.backward(
+                    own.tapes[index], dy, dstates[index], need_dx=need_dx or index > 0, **back
                 )
         return dy, tuple(returned)
 

@@ -34,6 +34,30 @@ class Batch:
         return {name: value for name, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Window:
+    """What one update reads.
+
+    Attributes
+    ----------
+    read : Batch
+        What the model reads: steps `start` to `stop` of the whole batch.
+    own : Batch
+        Its last part, whose losses count.
+    ahead : int
+        Steps of `read` before `own`: errors may go back into them.
+    share : float
+        Of the whole batch, what lies before the window's end.
+    """
+
+    read: Batch
+    own: Batch
+    start: int
+    stop: int
+    ahead: int
+    share: float
+
+
 class Layout:
     """Where a model's inputs have their time axis, and whether its state may be carried over.
 
@@ -70,10 +94,11 @@ class Layout:
             valid = valid.T
         return valid if batch.mask is None else valid & row_mask(batch.mask, rows)
 
-    def windows(self, batch: Batch, steps: int | None) -> Iterator[tuple[Batch, int, float]]:
+    def windows(self, batch: Batch, steps: int | None, back: int | None = None) -> Iterator[Window]:
         """Windows of `steps` steps, the last may be shorter; None: the batch whole.
 
-        With each comes its first step, and the share of the batch that lies before its end.
+        With `back` above `steps`, windows read on from so many steps before their ends, or from a little
+        earlier: from the end of a window, where a state is at hand.
 
         Raises
         ------
@@ -86,7 +111,7 @@ class Layout:
         if lengths is not None and batch.x.ndim - self._features == 2:
             lengths = read_lengths(lengths, T, batch.x.shape[1 - axis])
         if steps is None or steps >= T:
-            yield batch, 0, 1.0
+            yield Window(batch, batch, 0, T, 0, 1.0)
             return
         over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
         for name, array in over_time.items():
@@ -95,11 +120,28 @@ class Layout:
                     f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
                     f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
                 )
-        for start in range(0, T, steps):
-            cut = (slice(None),) * axis + (slice(start, start + steps),)
+
+        def part(begin: int, end: int) -> Batch:
+            cut = (slice(None),) * axis + (slice(begin, end),)
             parts = {name: None if array is None else array[cut] for name, array in over_time.items()}
-            left = None if lengths is None else np.clip(lengths - start, 0, min(steps, T - start))
-            yield Batch(batch.x[cut], lengths=left, **parts), start, min(start + steps, T) / T
+            left = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
+            return Batch(batch.x[cut], lengths=left, **parts)
+
+        for start in range(0, T, steps):
+            stop = min(start + steps, T)
+            begin = start
+            if back is not None and back > steps:
+                begin = min(start, max(0, stop - back) // steps * steps)
+            own = part(start, stop)
+            yield Window(
+                part(begin, stop) if begin < start else own, own, begin, stop, start - begin, stop / T
+            )
+
+    def after(self, y: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
+        """A view of the outputs whose losses count."""
+        if window.ahead == 0:
+            return y
+        return y[(slice(None),) * self.time_axis(window.read.x) + (slice(window.ahead, None),)]
 
 
 def leaves(model: Module) -> Iterator[Module]:

@@ -11,9 +11,9 @@ import numpy as np
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
 from bptt.diagnose.nonfinite import finite, origin
-from bptt.layers import Module
+from bptt.layers import Module, Recurrent, Sequential
 from bptt.layers.tape import Tape
-from bptt.train.batches import Batch, Layout, check_iterable, leaves, read_batch
+from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
 from bptt.train.clip import Guard, NonFiniteError
 from bptt.train.history import History
@@ -36,10 +36,12 @@ class Trainer:
     clip : ClipNorm, ClipValue or Guard, optional
         What is done to each gradient before the update. None: nothing is clipped, a non-finite gradient
         raises.
-    truncate : int, optional
+    truncate : int or pair of int, optional
         Cut each batch into windows of so many steps: the state is carried from one to the next,
         gradients stop between them, and each makes an update. None, or at least T: full backpropagation
-        through time.
+        through time. A pair (every, back): windows of `every` steps, their errors going back `back` steps
+        from their ends, into earlier windows of the same batch, which are then read again with the new
+        parameters, from the state that they started from before.
     callbacks : iterable of Callback
         Called in order.
     progress : bool
@@ -70,7 +72,7 @@ class Trainer:
         optimizer: Optimizer,
         *,
         clip: Guard | None = None,
-        truncate: int | None = None,
+        truncate: int | tuple[int, int] | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = True,
         seed: Seed = None,
@@ -84,7 +86,10 @@ class Trainer:
         self.loss = loss
         self.optimizer = optimizer
         self.clip = Guard() if clip is None else clip
-        self.truncate = None if truncate is None else size(truncate, "truncate")
+        self.truncate = _read_truncate(truncate)
+        pair = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
+        self._every: int | None = pair[0]
+        self._back: int | None = pair[1]
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             _check(callback, "callbacks", Callback, "a list of Callback objects")
@@ -245,8 +250,12 @@ class Trainer:
         for batch in self._batches(data, need_target=True):
             if not carries:
                 state = None
-            for window, start, share in self._layout.windows(batch, self.truncate):
-                state, update = self._update(window, state, start, epoch, done + share)
+            # At the windows' ends, as they were when they were reached: where later windows read on from.
+            states = {0: state}
+            for window in self._layout.windows(batch, self._every, self._back):
+                states = {step: kept for step, kept in states.items() if step >= window.start}
+                state, update = self._update(window, states[window.start], epoch, done + window.share)
+                states[window.stop] = state
                 for watcher in watchers:
                     watcher.update(self, update)
                 if self._stopping:
@@ -257,20 +266,25 @@ class Trainer:
                 f"data must give batches; got none in epoch {epoch}. Fix: see that it starts again."
             )
 
-    def _update(
-        self, window: Batch, state: Any, start: int, epoch: int, batches: float
-    ) -> tuple[Any, Update]:
+    def _update(self, window: Window, state: Any, epoch: int, batches: float) -> tuple[Any, Update]:
         """One step of training: the state after the window, and what there is to tell."""
         self.model.zero_grad()
-        y, state, tape = self.model.forward(window.x, state, **window.options)
-        loss, dy = self.loss(y, cast("Any", window.target), self._layout.mask(window, y))
-        self.model.backward(tape, dy, need_dx=False)
+        y, state, tape = self.model.forward(window.read.x, state, **window.read.options)
+        own = self._layout.after(y, window)
+        loss, dy = self.loss(own, cast("Any", window.own.target), self._layout.mask(window.own, own))
+        if window.ahead:
+            counted, dy = dy, np.zeros_like(y)
+            self._layout.after(dy, window)[...] = counted
+        back: dict[str, Any] = {}
+        if self._back is not None and isinstance(self.model, (Recurrent, Sequential)):
+            back["steps"] = self._back
+        self.model.backward(tape, dy, need_dx=False, **back)
         for watcher in self._watchers:
             watcher.backward(self, tape, dy)
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
-            raise self._located(error, tape, start, epoch, loss) from None
+            raise self._located(error, tape, window.start, epoch, loss) from None
         lr = self.optimizer.lr
         if clipped.update:
             self.optimizer.step(self.model)
@@ -282,7 +296,7 @@ class Trainer:
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
             lr=lr,
-            tokens=self._layout.tokens(window),
+            tokens=self._layout.tokens(window.own),
             batches=batches,
         )
         self.history.add(update)
@@ -297,6 +311,19 @@ class Trainer:
         return NonFiniteError(
             f"update {made} of epoch {epoch}, loss {loss:.6g}{began}: {error}", error.parameter
         )
+
+
+def _read_truncate(value: object) -> int | tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)):
+        return size(value, "truncate")
+    if len(value) != 2:
+        raise ValueError(
+            f"truncate must be a number of steps or a pair (every, back); got {len(value)} numbers. "
+            "Fix: truncate=(10, 30) updates every 10 steps with errors going back 30."
+        )
+    return size(value[0], "truncate[0]"), size(value[1], "truncate[1]")
 
 
 def _check(value: object, name: str, kind: type, example: str) -> None:
