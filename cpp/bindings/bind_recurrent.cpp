@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "bindings/stream.hpp"
+#include "core/lyapunov.hpp"
 #include "core/pack.hpp"
 
 namespace bptt::bindings {
@@ -413,6 +414,19 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       bound.tape);
 }
 
+// jacobians (T, N, N), frame (N, k) -> the frame moved on, and the logarithms of its growth (T, k).
+py::tuple push_frame_of(const py::array& jacobians, const py::array& frame) {
+  const double* of_steps = data_of<double>("jacobians", jacobians, {-1, -1, -1});
+  const Index time = jacobians.shape(0), size = jacobians.shape(1);
+  data_of<double>("jacobians", jacobians, {time, size, size});
+  const double* from = data_of<double>("frame", frame, {size, -1});
+  const Index count = frame.shape(1);
+  const NewArray<double> moved({size, count}), growth({time, count});
+  std::memcpy(moved.data(), from, static_cast<std::size_t>(frame.nbytes()));
+  compute([&](Interrupt&) { push_frame(time, size, count, of_steps, moved.data(), growth.data()); });
+  return py::make_tuple(moved.array, growth.array);
+}
+
 }  // namespace
 
 void bind_recurrent(py::module_& m) {
@@ -428,6 +442,8 @@ void bind_recurrent(py::module_& m) {
       .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
       .def_property_readonly("dh_norm", &BoundTape::dh_norm)
       .def_property_readonly("dc_norm", &BoundTape::dc_norm);
+
+  m.def("push_frame", &push_frame_of, py::arg("jacobians"), py::arg("frame"));
 
   py::class_<BoundSnapshot>(m, "Snapshot")
       .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"), py::arg("active") = py::none(),

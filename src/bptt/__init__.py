@@ -23,7 +23,13 @@ from bptt.runtime import (
 
 if TYPE_CHECKING:
     from bptt import data, diagnose, init, reference, testing, train
-    from bptt.diagnose import GradientMonitor, first_nonfinite, gradient_flow, spectral_radius
+    from bptt.diagnose import (
+        GradientMonitor,
+        first_nonfinite,
+        gradient_flow,
+        lyapunov_spectrum,
+        spectral_radius,
+    )
     from bptt.testing import crosscheck, gradcheck
     from bptt.train import (
         SGD,
@@ -93,6 +99,7 @@ __all__ = [
     "init",
     "isa",
     "load",
+    "lyapunov_spectrum",
     "reference",
     "save",
     "set_num_threads",
@@ -105,7 +112,7 @@ __all__ = [
 # Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
 _SUBMODULES = ("data", "diagnose", "init", "reference", "testing", "train")
 _TESTING = ("crosscheck", "gradcheck")
-_DIAGNOSE = ("GradientMonitor", "first_nonfinite", "gradient_flow", "spectral_radius")
+_DIAGNOSE = ("GradientMonitor", "first_nonfinite", "gradient_flow", "lyapunov_spectrum", "spectral_radius")
 _TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING, *_DIAGNOSE}))
 _HOMES = (
     dict.fromkeys(_TESTING, "bptt.testing")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bptt.diagnose.flow import GradientFlow
     from bptt.diagnose.flow_picture import plot_flows
     from bptt.diagnose.gates_picture import plot_gates
+    from bptt.diagnose.lyapunov import lyapunov_spectrum
     from bptt.diagnose.measure import gradient_flow
     from bptt.diagnose.monitor import GradientMonitor, GradientWarning
     from bptt.diagnose.nonfinite import NonFinite
@@ -26,6 +27,7 @@ __all__ = [
     "NonFinite",
     "first_nonfinite",
     "gradient_flow",
+    "lyapunov_spectrum",
     "plot_flows",
     "plot_gates",
     "plot_singular_values",
@@ -43,6 +45,7 @@ _HOMES = {
     "plot_flows": "flow_picture",
     "plot_gates": "gates_picture",
     "plot_singular_values": "spectrum",
+    "lyapunov_spectrum": "lyapunov",
     "spectral_radius": "spectrum",
 }
 
