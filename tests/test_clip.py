@@ -201,3 +201,55 @@ def test_bad_arguments(name: str) -> None:
     call, error, message = ERRORS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+# A limit taken from the run
+
+
+def test_auto_limits_to_a_quantile_of_the_norms_so_far():
+    rng = np.random.default_rng(0)
+    clip = bptt.ClipNorm("auto", quantile=0.3, window=20)
+    assert clip.max_norm == np.inf
+    seen = []
+    for scale in np.exp(rng.standard_normal(60)):
+        gradient = scale * rng.standard_normal(7)
+        norm = float(np.linalg.norm(gradient))
+        seen.append(norm)
+        limit = np.quantile(seen[-20:], 0.3)
+        given = gradient.copy()
+        done = clip(gradient)
+        assert clip.max_norm == pytest.approx(limit, rel=1e-12)
+        assert done.norm == pytest.approx(norm, rel=1e-12)
+        assert done.clipped == (norm > limit)
+        np.testing.assert_allclose(gradient, given * min(1.0, limit / norm), rtol=1e-12)
+
+
+def test_auto_leaves_the_first_gradient_and_equal_ones_alone():
+    clip = bptt.ClipNorm("auto")
+    for _ in range(3):
+        gradient = np.array([3.0, 4.0])
+        assert not clip(gradient).clipped
+        np.testing.assert_array_equal(gradient, [3.0, 4.0])
+
+
+def test_auto_does_not_remember_what_is_not_finite():
+    clip = bptt.ClipNorm("auto", nonfinite="skip")
+    clip(np.array([1.0, 0.0]))
+    assert not clip(np.array([np.nan, 1.0])).update
+    assert clip.max_norm == 1.0
+    assert clip(np.array([1.0, 0.0])).norm == 1.0
+    assert clip.max_norm == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_norm": "often"}, TypeError, "max_norm must be a number > 0; got 'often'"),
+        ({"max_norm": "auto", "quantile": 1.0}, ValueError, "quantile must be a number > 0 and < 1"),
+        ({"max_norm": "auto", "window": 0}, ValueError, "window must be an int >= 1"),
+        ({"max_norm": None}, TypeError, "max_norm must be a number > 0"),
+    ],
+)
+def test_bad_arguments_of_auto(arguments, error, message):
+    with pytest.raises(error, match=message):
+        bptt.ClipNorm(**arguments)

@@ -6,15 +6,16 @@ By norm, and the policy "shrink": Pascanu, Mikolov and Bengio 2013, arXiv:1211.5
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arguments import choice, real
+from bptt.arguments import choice, real, size
 from bptt.arrays import Floats
 from bptt.layers.module import Module
 
@@ -196,22 +197,54 @@ class ClipNorm(Guard):
 
     Parameters
     ----------
-    max_norm : float
-        More than 0.
+    max_norm : float or "auto"
+        More than 0. "auto": a quantile of the norms so far, as they came, the present one among them: what is
+        large is told from the run itself.
     nonfinite
         As for Guard.
+    quantile : float
+        Of "auto", in (0, 1): 0.1 clips nine gradients in ten once norms have settled, 0.9 only the largest
+        tenth.
+    window : int
+        Of "auto": how many norms are remembered.
+
+    Attributes
+    ----------
+    max_norm : float
+        The limit in force; of "auto" that of the last gradient, infinite before the first.
 
     Raises
     ------
     TypeError, ValueError
-        `max_norm` is not a number more than 0; `nonfinite` as for Guard.
+        `max_norm` is neither a number more than 0 nor "auto"; `quantile` and `window` out of range;
+        `nonfinite` as for Guard.
+
+    References
+    ----------
+    "auto": Seetharaman, Wichern, Pardo and Le Roux (2020), AutoClip: adaptive gradient clipping for source
+    separation networks, which finds 0.1 good.
     """
 
-    def __init__(self, max_norm: float, nonfinite: str = "raise") -> None:
-        self.max_norm = real(max_norm, "max_norm", 0.0, above=True)
+    def __init__(
+        self,
+        max_norm: float | Literal["auto"],
+        nonfinite: str = "raise",
+        *,
+        quantile: float = 0.1,
+        window: int = 1000,
+    ) -> None:
+        self.auto = isinstance(max_norm, str) and max_norm == "auto"
+        self.max_norm = math.inf if self.auto else real(max_norm, "max_norm", 0.0, above=True)
+        self.quantile = real(quantile, "quantile", 0.0, 1.0, above=True)
+        self._norms: deque[float] = deque(maxlen=size(window, "window"))
         super().__init__(nonfinite)
 
     def _clip(self, vectors: list[Floats], norm: _Norm) -> bool:
+        if self.auto:
+            if math.isfinite(norm.value):  # one beyond float64 says nothing about its like
+                self._norms.append(norm.value)
+            if self._norms:
+                self.max_norm = float(np.quantile(self._norms, self.quantile))
         return norm.limit(vectors, self.max_norm)
 
 
