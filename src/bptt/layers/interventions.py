@@ -58,6 +58,11 @@ class Drawn:
     recurrent: float
     zoneout: tuple[float, float]
 
+    @property
+    def anything(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(self.recurrent or any(self.zoneout))
+
     def shapes(self, directions: int, T: int, B: int, P: int, H: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the masks that this layer uses; `directions` counts them over all layers."""
         shapes = {

@@ -191,8 +191,10 @@ class Recurrent(Module):
             As calling the layer.
         """
         canonical, h0, c0, flags, layout, ragged, (T, B) = self._canonical(x, state, lengths, reset)
-        directions = self.num_layers * self.num_directions
-        shapes = self._drawn.shapes(directions, T, B, self.output_size, self.hidden_size)
+        shapes = {}
+        if self._drawn.anything:
+            directions = self.num_layers * self.num_directions
+            shapes = self._drawn.shapes(directions, T, B, self.output_size, self.hidden_size)
         if masks is not None:
             masks = read_masks(masks, shapes, self.dtype)
         key = 0
@@ -200,9 +202,8 @@ class Recurrent(Module):
             key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
         if masks is None:
             masks = self._drawn.draw(shapes, self.rng, self.dtype)
-        y, h, c, core_tape = self._forward(
-            canonical, h0, c0, key, *_rows(ragged), flags, *packed(masks, ragged)
-        )
+        drawn = packed(masks, ragged) if masks else (None, None, None)
+        y, h, c, core_tape = self._forward(canonical, h0, c0, key, *_rows(ragged), flags, *drawn)
         y = _over_time(y, ragged)
         y.flags.writeable = False
         for mask in masks.values():
