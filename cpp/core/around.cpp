@@ -23,9 +23,7 @@ StepScratch<T>::StepScratch(const Recurrent& net, Index rows, bool kept)
 
 template <class T>
 StepArrays<T> StepScratch<T>::at(Index row) const {
-  const auto from = [&](const Buffer<T>& buffer, Index width) {
-    return buffer.data() ? buffer.data() + row * width : nullptr;
-  };
+  const auto from = [row](const Buffer<T>& buffer, Index width) { return row_of(buffer, row, width); };
   return {from(h_prev_, output_),    from(h_in_, output_),    from(c_prev_, hidden_),
           from(candidate_, hidden_), from(inner_, hidden_),   from(seen_, hidden_),
           from(scale_c_, Index{1}),  from(hat_hh_, columns_), from(scale_hh_, 2)};
@@ -277,9 +275,7 @@ BackScratch<T>::BackScratch(const Recurrent& net, Index rows)
 
 template <class T>
 BackArrays<T> BackScratch<T>::at(Index row) const {
-  const auto from = [&](const Buffer<T>& buffer, Index width) {
-    return buffer.data() ? buffer.data() + row * width : nullptr;
-  };
+  const auto from = [row](const Buffer<T>& buffer, Index width) { return row_of(buffer, row, width); };
   return {from(direct_h_, output_), from(direct_c_, hidden_), from(dcell_, hidden_),
           from(raw_, raw_width_),   from(h_prev_, output_),   from(c_prev_, hidden_),
           from(hat_c_, hidden_),    from(seen_, hidden_),     from(scale_c_, Index{1})};

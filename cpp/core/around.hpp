@@ -42,6 +42,12 @@ template <class T>
 StepInterventions<T> interventions_at(const Recurrent& net, const Interventions<T>& by, const Rows& rows,
                                       const Course& course, Index number, Index t, Index row);
 
+// Of a dense (rows, width), or null where there is none.
+template <class T>
+T* row_of(const Buffer<T>& buffer, Index row, Index width) {
+  return buffer.data() ? buffer.data() + row * width : nullptr;
+}
+
 // (rows, ...), dense: what a step works with beside what its kernel does. Without a tape all of it is scratch.
 template <class T>
 struct StepArrays {

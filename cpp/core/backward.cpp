@@ -280,14 +280,11 @@ class BackwardPass {
       k_.backward[static_cast<int>(net_.traits.cell)](b);
       return;
     }
-    const auto chunk_row = [at](const Buffer<T>& buffer, Index width) {
-      return buffer.data() ? buffer.data() + at * width : nullptr;
-    };
     invert_around(net_, k_, *w.packed, w.parameters, b,
                   interventions_at(net_, tape_.interventions, rows_, course, number, t, rows.begin), *w.kept,
                   rows_.base(t) + rows.begin, sums, w.scratch->at(rows.begin),
-                  {chunk_row(w.h_in, net_.output), chunk_row(w.last_in, net_.hidden), chunk_row(w.inner, net_.hidden),
-                   chunk_row(w.dprojected, net_.output)});
+                  {row_of(w.h_in, at, net_.output), row_of(w.last_in, at, net_.hidden),
+                   row_of(w.inner, at, net_.hidden), row_of(w.dprojected, at, net_.output)});
   }
 
   // The states that a ragged chunk's steps started from, row by row beside its gate gradients (surrounded steps have

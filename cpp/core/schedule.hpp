@@ -135,7 +135,6 @@ struct Course {
   Index at(Index s) const { return reverse ? time - 1 - s : s; }
   Index slot(Index t) const { return t + 1; }                     // of h_t and c_t in a tape
   Index slot_before(Index t) const { return reverse ? t + 2 : t; }  // of the state that step t starts from
-  Index first_slot() const { return slot_before(at(0)); }
 };
 
 }  // namespace bptt

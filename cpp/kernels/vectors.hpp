@@ -95,6 +95,7 @@ void bernoulli(Index n, std::uint64_t key, double p, T value, T* y) {
     const Words z = scramble(counter);
     if constexpr (sizeof(T) == 4) {
       typedef std::uint32_t Halves __attribute__((vector_size(kVectorBytes)));
+      // Lanes of one width seen as lanes of half of it, as vector extensions allow: the low half is the first.
       const auto hit = reinterpret_cast<Halves>(z) < below;
       const Vec<T> drawn = select<T>(hit, broadcast(value), Vec<T>{});
       store_first<T>(y + i, drawn, static_cast<int>(minimum(2 * words, n - i)));
