@@ -1,6 +1,7 @@
 // The recurrent stack and its tape.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <tuple>
@@ -9,9 +10,12 @@
 #include "bindings/stream.hpp"
 #include "core/lyapunov.hpp"
 #include "core/pack.hpp"
+#include "core/schedule.hpp"
 
 namespace bptt::bindings {
 namespace {
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 using AnyTape = std::variant<Tape<float>, Tape<double>>;
 
@@ -24,11 +28,12 @@ class BoundTape {
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
 
-  // The norms of the last backward pass: without the GIL somebody may read while another pass ends.
-  void set_norms(py::object dh, py::object dc) {
+  // What the last backward pass told: without the GIL somebody may read while another pass ends.
+  void set_told(py::object dh_norm, py::object dc_norm, py::object errors) {
     const std::lock_guard guard(lock_);
-    std::swap(dh_norm_, dh);
-    std::swap(dc_norm_, dc);
+    std::swap(dh_norm_, dh_norm);
+    std::swap(dc_norm_, dc_norm);
+    std::swap(errors_, errors);
   }
   py::object dh_norm() const {
     const std::lock_guard guard(lock_);
@@ -38,11 +43,17 @@ class BoundTape {
     const std::lock_guard guard(lock_);
     return dc_norm_;
   }
+  // (L * D, T, B, P), or None.
+  py::object errors() const {
+    const std::lock_guard guard(lock_);
+    return errors_;
+  }
 
  private:
   mutable std::mutex lock_;
   py::object dh_norm_ = py::none();
   py::object dc_norm_ = py::none();
+  py::object errors_ = py::none();
 };
 
 Cell cell_named(const std::string& name) {
@@ -215,6 +226,14 @@ class BoundSnapshot {
   std::variant<std::unique_ptr<PackedNetwork<float>>, std::unique_ptr<PackedNetwork<double>>> packed_;
 };
 
+struct BackwardOptions {
+  std::optional<Index> steps;
+  bool need_dx;
+  StateClip clip;
+  bool keep_errors;
+  Index chunk;
+};
+
 class BoundRecurrent {
  public:
   BoundRecurrent(const std::string& cell, const std::string& dtype, Index input_size, Index hidden_size,
@@ -250,13 +269,18 @@ class BoundRecurrent {
                     const std::optional<py::array>& c0, double dropout, std::uint64_t key,
                     const std::optional<py::array>& active, Index batch, const std::optional<py::array>& reset,
                     const std::optional<py::array>& recurrent_mask, const std::optional<py::array>& keep_h,
-                    const std::optional<py::array>& keep_c) const {
+                    const std::optional<py::array>& keep_c, Index first_row) const {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
     const auto of = [&]<class T>(T) {
-      return record<T>(parameters, x, h0, c0, dropout, key, rows_of<T>(x, net_->input, active, batch),
+      return record<T>(parameters, x, h0, c0, dropout, key, first_row, rows_of<T>(x, net_->input, active, batch),
                        {reset, recurrent_mask, keep_h, keep_c});
     };
     return float32_ ? of(float{}) : of(double{});
+  }
+
+  Index chunk_steps(Index batch) const {
+    const std::size_t element = float32_ ? sizeof(float) : sizeof(double);
+    return Schedule(*net_, 1, std::max<Index>(1, batch), element).chunk_steps();
   }
 
   std::unique_ptr<BoundSnapshot> freeze(const py::array& parameters) const {
@@ -275,10 +299,12 @@ class BoundRecurrent {
 
   py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
                      const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
+                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx, double clip_value,
+                     double clip_norm, bool keep_errors, Index chunk) const {
+    const BackwardOptions options{steps, need_dx, {clip_value, clip_norm}, keep_errors, chunk};
     if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
-    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, steps, need_dx)
-                    : invert<double>(parameters, gradients, tape, dy, dh, dc, steps, need_dx);
+    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, options)
+                    : invert<double>(parameters, gradients, tape, dy, dh, dc, options);
   }
 
  private:
@@ -291,7 +317,7 @@ class BoundRecurrent {
 
   template <class T>
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
-                   const std::optional<py::array>& c0, double dropout, std::uint64_t key, Rows rows,
+                   const std::optional<py::array>& c0, double dropout, std::uint64_t key, Index first_row, Rows rows,
                    const InterventionArrays& by) const {
     ForwardArgs<T> args = weights<T>(parameters);
     args.interventions = by.of<T>(*net_, rows);
@@ -308,6 +334,7 @@ class BoundRecurrent {
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
     tape.dropout_key = key;
+    tape.first_row = first_row;
     const py::tuple result = run(*net_, args, std::move(rows), kept, h0, c0, &tape);
     return py::make_tuple(result[0], result[1], result[2], py::cast(std::move(bound)));
   }
@@ -315,7 +342,7 @@ class BoundRecurrent {
   template <class T>
   py::tuple invert(const py::array& parameters, py::array& gradients, BoundTape& bound,
                    const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                   const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx) const {
+                   const std::optional<py::array>& dc, const BackwardOptions& options) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     const Shape state = state_shape(*net_, tape.rows.batch());
     const Shape cell = cell_shape(*net_, tape.rows.batch());
@@ -327,13 +354,23 @@ class BoundRecurrent {
     args.dc = optional_data_of<T>("dc", dc, cell);
     if (dc && !net_->traits.has_cell_state) throw std::invalid_argument("dc: this cell has no cell state");
     const Index time = tape.rows.time();
-    args.steps = steps.value_or(time);
+    args.steps = options.steps.value_or(time);
     if (args.steps < 0) throw std::invalid_argument("steps: expected at least 0, got " + std::to_string(args.steps));
     if (args.steps < time && net_->directions == 2) {
       throw std::invalid_argument("steps: truncation needs a network of one direction");
     }
-    std::optional<NewArray<T>> dx;
-    if (need_dx) dx.emplace(shape_over_time(tape.rows, net_->input));
+    if (!(options.clip.value > 0 && options.clip.norm > 0)) throw std::invalid_argument("clip: expected more than 0");
+    if (options.chunk < 0) throw std::invalid_argument("chunk: expected at least 0");
+    args.clip = options.clip;
+    args.chunk = options.chunk;
+    std::optional<NewArray<T>> dx, errors;
+    if (options.keep_errors) {
+      Shape shape = shape_over_time(tape.rows, net_->output);
+      shape.insert(shape.begin(), state[0]);
+      errors.emplace(shape);
+      args.errors = errors->data();
+    }
+    if (options.need_dx) dx.emplace(shape_over_time(tape.rows, net_->input));
     const NewArray<T> dh0(state);
     const NewArray<double> dh_norm({state[0], time});
     args.dx = dx ? dx->data() : nullptr;
@@ -353,7 +390,8 @@ class BoundRecurrent {
       array.attr("setflags")(py::arg("write") = false);
       return array;
     };
-    bound.set_norms(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none());
+    bound.set_told(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none(),
+                   errors ? read_only(errors->array) : py::none());
     return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array,
                           dc0 ? py::object(dc0->array) : py::none());
   }
@@ -403,6 +441,12 @@ py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
       bound.tape);
 }
 
+py::object tape_errors(const BoundTape& bound, Index layer, Index direction) {
+  std::visit([&](const auto& tape) { layer_of(tape, bound, layer, direction); }, bound.tape);
+  const py::object errors = bound.errors();
+  return errors.is_none() ? errors : errors[py::int_(layer * bound.net->directions + direction)];
+}
+
 py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
   if (!bound.net->tape_gates) return tape_h(bound, layer, direction);
   return std::visit(
@@ -440,6 +484,7 @@ void bind_recurrent(py::module_& m) {
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
       .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
+      .def("dh", &tape_errors, py::arg("layer"), py::arg("direction"))
       .def_property_readonly("dh_norm", &BoundTape::dh_norm)
       .def_property_readonly("dc_norm", &BoundTape::dc_norm);
 
@@ -460,11 +505,14 @@ void bind_recurrent(py::module_& m) {
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0,
            py::arg("reset") = py::none(), py::arg("recurrent_mask") = py::none(), py::arg("keep_h") = py::none(),
-           py::arg("keep_c") = py::none())
+           py::arg("keep_c") = py::none(), py::arg("first_row") = 0)
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
-           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true);
+           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true,
+           py::arg("clip_value") = kNoLimit, py::arg("clip_norm") = kNoLimit, py::arg("keep_errors") = false,
+           py::arg("chunk") = 0)
+      .def("chunk_steps", &BoundRecurrent::chunk_steps, py::arg("batch"));
 }
 
 }  // namespace bptt::bindings

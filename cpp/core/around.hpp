@@ -134,6 +134,7 @@ struct ChunkRows {
   T* last_in;  // (H): what the last gate's product read, if not h_in
   T* inner;  // (H)
   T* dh;  // (P): dL/d(h as projected)
+  T* error;  // (P): the whole dL/dh_t, for the caller; or null
 };
 
 // What the step after this one, whose gate gradients these are, hands back: into dh, and on to carry.
@@ -142,11 +143,11 @@ void arrive_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
                    const T* dgates, Index dgates_row, T* dh, T* carry, const StepInterventions<T>& by,
                    const BackArrays<T>& arrays);
 
-// The step inverted, from dL/dh in b.dh: `b` as for the kernel alone, without a product.
+// The step inverted, from dL/dh in b.dh, which is clipped first: `b` as for the kernel alone, without a product.
 template <class T>
 void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackward<T>& packed,
-                   const DirectionParameters<const T>& parameters, BackwardStep<T> b, const StepInterventions<T>& by,
-                   const typename Tape<T>::Direction& kept, Index at, T* sums, const BackArrays<T>& arrays,
-                   const ChunkRows<T>& chunk);
+                   const DirectionParameters<const T>& parameters, const StateClip& clip, BackwardStep<T> b,
+                   const StepInterventions<T>& by, const typename Tape<T>::Direction& kept, Index at, T* sums,
+                   const BackArrays<T>& arrays, const ChunkRows<T>& chunk);
 
 }  // namespace bptt

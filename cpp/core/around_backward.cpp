@@ -121,9 +121,9 @@ void invert_norm(const Kernels<T>& k, Index rows, const NormGroup& group, const 
 
 template <class T>
 void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackward<T>& packed,
-                   const DirectionParameters<const T>& parameters, BackwardStep<T> b, const StepInterventions<T>& by,
-                   const typename Tape<T>::Direction& kept, Index at, T* sums, const BackArrays<T>& arrays,
-                   const ChunkRows<T>& chunk) {
+                   const DirectionParameters<const T>& parameters, const StateClip& clip, BackwardStep<T> b,
+                   const StepInterventions<T>& by, const typename Tape<T>::Direction& kept, Index at, T* sums,
+                   const BackArrays<T>& arrays, const ChunkRows<T>& chunk) {
   const Index H = net.hidden, P = net.output, columns = net.traits.gates * H;
   const SumColumns sum(net);
   const auto copy_rows = [&](const T* from, Index row, Index width, T* to) {
@@ -135,12 +135,15 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
     for (Index r = 0; r < b.rows; ++r) k.add(P, b.dy + r * b.dy_row, b.dh + r * P);
     b.dy = nullptr;
   }
+  clip.apply(k, b.rows, P, b.dh);
+  if (chunk.error) copy_rows(b.dh, P, P, chunk.error);
   put_squares(k, b.rows, P, b.dh, b.dh_squares, b.panels);
   b.dh_squares = nullptr;
   if (arrays.direct_h) {  // h = keep h' + (1 - keep) fresh
     k.unblend({b.rows, P, by.keep_h, static_cast<T>(net.options.zoneout_h), b.dh, arrays.direct_h});
   }
   if (arrays.direct_c) {
+    clip.apply(k, b.rows, H, b.carry);
     put_squares(k, b.rows, H, b.carry, b.dc_squares, b.panels);
     b.dc_squares = nullptr;
     k.unblend({b.rows, H, by.keep_c, static_cast<T>(net.options.zoneout_c), b.carry, arrays.direct_c});
@@ -170,9 +173,12 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
     b.dgates = arrays.raw;
     b.dgates_row = net.traits.dgates * H;
   }
+  // The plain LSTM's kernel takes no stages; its variant inverts the same tape.
+  const bool clips_cell = clip.any() && net.traits.has_cell_state && !arrays.direct_c;
+  const Cell cell = clips_cell && net.traits.cell == Cell::lstm ? Cell::lstm_variant : net.traits.cell;
   const auto run = [&](Stage stage) {
     b.stage = stage;
-    k.backward[static_cast<int>(net.traits.cell)](b);
+    k.backward[static_cast<int>(cell)](b);
   };
   const auto invert_recurrent = [&](const NormGroup& group) {
     invert_norm(k, b.rows, group, arrays.raw + net.traits.recurrent_at * H + group.begin, b.dgates_row,
@@ -188,7 +194,7 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
                      packed.weight_last.data(), nullptr, b.dh, H);
     run(Stage::gates);
     if (norm) invert_recurrent({0, columns - H, 0});
-  } else {
+  } else if (clips_cell || net.normalises_cell()) {
     if (net.normalises_cell()) {
       auto n = normalisation<T>(b.rows, H, b.c, b.c_row, arrays.hat_c, H, arrays.scale_c, 1, parameters.norm_c);
       n.bias = parameters.bias_norm_c;
@@ -196,7 +202,9 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
       n.out_row = H;
       k.normalise(n);
       b.seen = arrays.seen;
-      run(Stage::output);
+    }
+    run(Stage::output);
+    if (net.normalises_cell()) {
       NormaliseBack<T> back{};
       back.rows = b.rows;
       back.columns = H;
@@ -211,12 +219,14 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
       back.dbias = sum.bias_norm_c >= 0 ? sums + sum.bias_norm_c : nullptr;
       back.sums_row = sum.total;
       k.normalise_back(back);
-      run(Stage::gates);
-    } else {
-      run(Stage::whole);
     }
-    if (norm) for_each_norm_group(net, invert_recurrent);
+    run(Stage::cell);
+    if (clips_cell) clip.apply(k, b.rows, H, b.dh);
+    run(Stage::gates);
+  } else {
+    run(Stage::whole);
   }
+  if (norm && !net.traits.two_products) for_each_norm_group(net, invert_recurrent);
   if (norm) {
     for_each_norm_group(net, [&](const NormGroup& group) {
       const Index first = group.begin - net.traits.input_rotate * H;  // of the raw columns, which are turned
@@ -228,15 +238,16 @@ void invert_around(const Recurrent& net, const Kernels<T>& k, const PackedBackwa
   if (arrays.direct_c) k.add(b.rows * H, arrays.direct_c, b.carry);
 }
 
-#define BPTT_INSTANTIATE(T)                                                                                          \
-  template class BackScratch<T>;                                                                                     \
-  template void SumColumns::add_up(const Recurrent&, const Kernels<T>&, Index, const T*,                             \
-                                   const DirectionParameters<T>&) const;                                             \
-  template void arrive_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&, Index, const T*, Index, \
-                              T*, T*, const StepInterventions<T>&, const BackArrays<T>&);                            \
-  template void invert_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&,                         \
-                              const DirectionParameters<const T>&, BackwardStep<T>, const StepInterventions<T>&,     \
-                              const Tape<T>::Direction&, Index, T*, const BackArrays<T>&, const ChunkRows<T>&);
+#define BPTT_INSTANTIATE(T)                                                                                            \
+  template class BackScratch<T>;                                                                                       \
+  template void SumColumns::add_up(const Recurrent&, const Kernels<T>&, Index, const T*,                               \
+                                   const DirectionParameters<T>&) const;                                               \
+  template void arrive_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&, Index, const T*, Index,   \
+                              T*, T*, const StepInterventions<T>&, const BackArrays<T>&);                              \
+  template void invert_around(const Recurrent&, const Kernels<T>&, const PackedBackward<T>&,                           \
+                              const DirectionParameters<const T>&, const StateClip&, BackwardStep<T>,                  \
+                              const StepInterventions<T>&, const Tape<T>::Direction&, Index, T*, const BackArrays<T>&, \
+                              const ChunkRows<T>&);
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)
 #undef BPTT_INSTANTIATE

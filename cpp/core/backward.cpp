@@ -44,10 +44,10 @@ class BackwardPass {
       : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), rows_(tape.rows),
         time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)), width_(net.width()),
         dgates_row_(padded_row(net.dgates * net.hidden, sizeof(T))), schedule_(net, time_ - first_, batch_, sizeof(T)),
-        chunk_(std::max<Index>(1, std::min(time_ - first_, schedule_.chunk_steps()))),
+        chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         // Of units, as the step divides them.
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
-        surrounded_(net.surrounded() || tape.interventions.any()), sum_(net) {}
+        surrounded_(net.surrounded() || tape.interventions.any() || args.clip.any() || args.errors), sum_(net) {}
 
   void run() {
     for (Index layer = net_.layers - 1; layer >= 0; --layer) prepare(layer);
@@ -140,7 +140,7 @@ class BackwardPass {
     if (crew.leads()) {
       start(w.dh.data(), args_.dh ? args_.dh + number * w.dh.size() : nullptr, w.dh.size());
       start(w.carry.data(), args_.dc ? args_.dc + number * w.carry.size() : nullptr, w.carry.size());
-      start(w.sums.data(), nullptr, w.sums.size());
+      if (args_.errors) start(errors_at(number, 0), nullptr, rows_.total() * net_.output);
       start(w.dx, nullptr, rows_.base(first_) * w.input);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
     }
@@ -152,6 +152,8 @@ class BackwardPass {
       const Index begin = std::max(first_, end - chunk_);
       const Index low = std::min(course.at(begin), course.at(end - 1));
       if (polls) interrupt_.poll();
+      if (crew.leads()) start(w.sums.data(), nullptr, w.sums.size());
+      crew.sync();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
@@ -168,6 +170,8 @@ class BackwardPass {
       }
       crew.sync();
       if (crew.leads()) {
+        // Per chunk, as all other sums are: the same whether a sequence is inverted whole or in pieces.
+        if (sum_.total) sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
         const Index last = course.at(begin);
         std::memcpy(w.dgates.data() + chunk_ * batch_ * dgates_row_,
                     w.dgates.data() + (rows_.base(last) - rows_.base(low)) * dgates_row_,
@@ -280,11 +284,12 @@ class BackwardPass {
       k_.backward[static_cast<int>(net_.traits.cell)](b);
       return;
     }
-    invert_around(net_, k_, *w.packed, w.parameters, b,
+    invert_around(net_, k_, *w.packed, w.parameters, args_.clip, b,
                   interventions_at(net_, tape_.interventions, rows_, course, number, t, rows.begin), *w.kept,
                   rows_.base(t) + rows.begin, sums, w.scratch->at(rows.begin),
                   {row_of(w.h_in, at, net_.output), row_of(w.last_in, at, net_.hidden),
-                   row_of(w.inner, at, net_.hidden), row_of(w.dprojected, at, net_.output)});
+                   row_of(w.inner, at, net_.hidden), row_of(w.dprojected, at, net_.output),
+                   args_.errors ? errors_at(number, rows_.base(t) + rows.begin) : nullptr});
   }
 
   // The states that a ragged chunk's steps started from, row by row beside its gate gradients (surrounded steps have
@@ -400,6 +405,8 @@ class BackwardPass {
     if (tail.begin < tail.end) f(tail, -wrap);
   }
 
+  T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
+
   void collect_norms(const Work<T>& w, Index number, Index low, Index steps, const Crew& crew) const {
     const Range mine = crew.share_of(steps);
     for (Index t = mine.begin; t < mine.end; ++t) {
@@ -443,7 +450,6 @@ class BackwardPass {
     }
     if (args_.dc0) hand_out(args_.dc0, w.carry, net_.hidden);
     hand_out(args_.dh0, w.dh, net_.output);
-    if (sum_.total && crew.leads()) sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
   }
 
   // Both directions' input gradients together, then through the dropout below. False if there was nothing to do.
@@ -458,7 +464,8 @@ class BackwardPass {
     T* dx = w.dx + part.begin;
     if (net_.directions == 2) k_.add(size, work(layer, 1).dx + part.begin, dx);
     if (dropped) {
-      k_.dropout(size, part.begin, tape_.dropout_key + static_cast<std::uint64_t>(layer - 1), tape_.dropout, dx, dx);
+      k_.dropout(size, tape_.first_row * width_ + part.begin, tape_.dropout_key + static_cast<std::uint64_t>(layer - 1),
+                 tape_.dropout, dx, dx);
     }
     return true;
   }

@@ -274,8 +274,9 @@ class ForwardPass {
   void drop(Index layer, const Crew& crew) const {
     const auto& kept = tape_->layers[static_cast<std::size_t>(layer)];
     const Range part = crew.share_of(rows_.total() * width_);
-    k_.dropout(part.end - part.begin, part.begin, tape_->dropout_key + static_cast<std::uint64_t>(layer),
-               tape_->dropout, kept.h.data() + rows_.batch() * width_ + part.begin, kept.dropped.data() + part.begin);
+    k_.dropout(part.end - part.begin, tape_->first_row * width_ + part.begin,
+               tape_->dropout_key + static_cast<std::uint64_t>(layer), tape_->dropout,
+               kept.h.data() + rows_.batch() * width_ + part.begin, kept.dropped.data() + part.begin);
   }
 
   const Recurrent& net_;

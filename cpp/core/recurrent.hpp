@@ -10,6 +10,7 @@
 
 #include "core/cells.hpp"
 #include "core/rows.hpp"
+#include "core/state_clip.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/workspace.hpp"
 
@@ -122,6 +123,7 @@ struct Tape {
   Interventions<T> interventions;
   double dropout = 0;
   std::uint64_t dropout_key = 0;
+  Index first_row = 0;  // of the batch over time, where this is a piece of a longer one: masks go on from there
   std::vector<Layer> layers;
 };
 
@@ -163,6 +165,9 @@ struct BackwardArgs {
   double* dh_norm;  // (L * D, T)
   double* dc_norm;  // or null
   Index steps;  // go back at most so many from the end; < T needs one direction
+  StateClip clip{};
+  T* errors = nullptr;  // (L * D, T, B, P) or null: gets the whole dL/dh_t, clipped; zero past where they went
+  Index chunk = 0;      // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule
 };
 
 template <class T>

@@ -13,6 +13,7 @@ struct Gru {
     return v < 2 ? panel.column(v) : panel.column(3);
   }
   static BPTT_INLINE Index recurrent_column(Index hidden) { return hidden; }
+  static constexpr bool carries_h = true;
   static BPTT_INLINE void prepare(const ForwardStep<T>& s, const Panel<T>& panel) {
     const int n = panel.valid(0);
     const Vec<T> bias = load_first<T>(s.hidden_bias + panel.first, n);
@@ -54,13 +55,11 @@ struct Gru {
     const Vec<T> n = load_first<T>(gates_at + 2 * s.hidden, lanes);
     const Vec<T> m = load_first<T>(gates_at + 3 * s.hidden, lanes);
     const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
-    T* carry = s.carry + row * s.hidden + unit;
-    dh = dh + load_first<T>(carry, lanes);
     dh_squares.add(dh);
 
     // h = (1 - z) n + z h'
     const Vec<T> da_z = dh * (h_prev - n) * (z * (1 - z));
-    store_first<T>(carry, dh * z, lanes);
+    store_first<T>(s.carry + row * s.hidden + unit, dh * z, lanes);
     // n = tanh(a_n + r m)
     const Vec<T> da_n = dh * (1 - z) * (1 - n * n);
     const Vec<T> da_r = da_n * m * (r * (1 - r));
@@ -78,6 +77,7 @@ struct GruResetBefore {
   static constexpr int gates = 2;  // of the first product
   static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
   static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
   // r = sigmoid(a_r)    z = sigmoid(a_z), kept beside r h'
@@ -114,7 +114,6 @@ struct GruResetBefore {
       const Vec<T> z = load_first<T>(gates_at + s.hidden, lanes);
       const Vec<T> n = load_first<T>(gates_at + 2 * s.hidden, lanes);
       const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
-      dh = dh + load_first<T>(carry, lanes);
       // h = (1 - z) n + z h'
       store_first<T>(carry, dh * z, lanes);
       store_first<T>(dgates + s.hidden, dh * (h_prev - n) * (z * (1 - z)), lanes);

@@ -19,6 +19,7 @@ struct Lstm {
 
   static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
   static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
   static BPTT_INLINE Vec<T> gate(const ForwardStep<T>& s, Vec<T> a) {
@@ -110,9 +111,11 @@ struct Lstm {
                                  SquareSum& dc_squares) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;
+    T* carry = s.carry + row * s.hidden + unit;
+    const bool peephole = Variant && s.peephole;
     const Vec<T> c = load_first<T>(s.c + row * s.c_row + unit, n);
     Vec<T> da_o, dseen;
-    if (!Variant || s.stage != Stage::gates) {
+    if (!Variant || s.stage == Stage::whole || s.stage == Stage::output) {
       dh_squares.add(dh);
       const Vec<T> o = load_first<T>(gates_at + kO * s.hidden, n);
       // h = o tanh(c)
@@ -139,11 +142,16 @@ struct Lstm {
     const Vec<T> g = load_first<T>(gates_at + kG * s.hidden, n);
     const Vec<T> i = Coupled ? 1 - f : load_first<T>(gates_at, n);
     const Vec<T> c_prev = load_first<T>(s.c_prev + row * s.c_prev_row + unit, n);
-    T* carry = s.carry + row * s.hidden + unit;
-    const bool peephole = Variant && s.peephole;
-    Vec<T> dc = dseen + load_first<T>(carry, n);
-    // o = sigmoid(a_o + P_o c)
-    if (peephole) dc = fma(load_first<T>(s.peephole + kPeepO * s.hidden + unit, n), da_o, dc);
+    Vec<T> dc = dseen;
+    if (!Variant || s.stage != Stage::gates) {
+      dc = dc + load_first<T>(carry, n);
+      // o = sigmoid(a_o + P_o c)
+      if (peephole) dc = fma(load_first<T>(s.peephole + kPeepO * s.hidden + unit, n), da_o, dc);
+      if (Variant && s.stage == Stage::cell) {
+        store_first<T>(s.dh + row * s.hidden + unit, dc, n);
+        return;
+      }
+    }
     dc_squares.add(dc);
     if constexpr (Variant) {
       const T clip = s.lstm->cell_clip;

@@ -11,6 +11,7 @@ struct Mgu {
   static constexpr int gates = 1;  // of the first product
   static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
   static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
   // f = sigmoid(a_f), kept beside f h'
@@ -49,7 +50,6 @@ struct Mgu {
     if (s.stage == Stage::output) {
       const Vec<T> n = load_first<T>(gates_at + s.hidden, lanes);
       const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
-      dh = dh + load_first<T>(carry, lanes);
       // h = (1 - f) h' + f n
       store_first<T>(carry, dh * (1 - f), lanes);
       store_first<T>(dgates, dh * (n - h_prev), lanes);  // dL/df so far

@@ -11,6 +11,7 @@ struct Rnn {
   static constexpr int gates = 1;
   static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) { return panel.column(v); }
   static BPTT_INLINE Index recurrent_column(Index) { return 0; }
+  static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
   template <bool>

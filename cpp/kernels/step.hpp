@@ -1,5 +1,6 @@
 // A fused time step: the recurrent product of a panel of units, then the cell on that panel while it is in L1.
-// Each cell (rnn.hpp, lstm.hpp, gru.hpp) brings two stages, `activate` and `invert`.
+// Each cell (rnn.hpp, lstm.hpp, gru.hpp) brings two stages, `activate` and `invert`; `carries_h` says that its carry
+// belongs to dL/dh, and that nobody has added it yet.
 #pragma once
 
 #include "kernels/math.hpp"
@@ -74,6 +75,7 @@ void backward_step(const BackwardStep<T>& s) {
           const Index unit = panel.column(v);
           const Index at = row * s.hidden + unit;
           Vec<T> dh = load_first<T>(s.dh + at, n);
+          if constexpr (CellStage::carries_h) dh = dh + load_first<T>(s.carry + at, n);
           if (s.dy) dh = dh + load_first<T>(s.dy + row * s.dy_row + unit, n);
           CellStage::invert(s, row, unit, n, dh, dh_squares, dc_squares);
         });

@@ -112,8 +112,9 @@ struct TransposedProduct {
   T* scratch;  // transposed_scratch elements, 64-byte aligned
 };
 
-// Cells whose step needs a product or a normalisation in its middle take it in two stages.
-enum class Stage { whole, gates, output };
+// A step may be taken in stages, where something else must happen in its middle: forward gates, then output; backward
+// output, cell (of an LSTM), gates.
+enum class Stage { whole, gates, output, cell };
 
 // One time step forward for units of panels [panel_begin, panel_end), all rows.
 //   x      null: the gates come in holding the projected input with its biases, else the step projects x itself
@@ -164,8 +165,8 @@ struct ForwardStep {
 //   carry        LSTM: dL/dc flowing in from t+1, out to t-1. GRU: the direct part of dL/dh, z (.) dh.
 //   dgates       LSTM (rows, 4H) i f g o. GRU (rows, 4H) n r z hn: the input side is the first 3H columns, the
 //                recurrent side the last 3H. GRU, reset before: (rows, 3H) r z n. RNN (rows, H).
-//   stage        output, then gates. Between them dh turns from dL/dh_t into dL/d(what the first stage could not
-//                invert): LSTM c as h saw it, GRU r h_in
+//   stage        After output, dh is no more dL/dh_t but dL/d(what that stage could not invert): LSTM c as h saw it,
+//                GRU r h_in. After cell it is the whole dL/dc_t
 //   dh_squares, dc_squares  (rows, panels): sums of squares of the whole dL/dh_t, dL/dc_t of each panel
 template <class T>
 struct BackwardStep {

@@ -74,12 +74,14 @@ class Recurrent:
         recurrent_mask: Floats | None = None,
         keep_h: Floats | None = None,
         keep_c: Floats | None = None,
+        first_row: int = 0,
     ) -> tuple[Floats, Floats, Floats | None, Tape]:
         """
         As infer, keeping the tape, and the masks with it. `y` is a read-only view into it.
 
         `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c` (L*D, T, B, H), or (L*D, rows over
-        time, ...).
+        time, ...). `first_row`: rows over time that lie before these, where they are a piece of a longer
+        sequence: dropout's masks go on from there.
         """
     def backward(
         self,
@@ -91,8 +93,20 @@ class Recurrent:
         dc: Floats | None,
         steps: int | None = None,
         need_dx: bool = True,
+        clip_value: float = ...,
+        clip_norm: float = ...,
+        keep_errors: bool = False,
+        chunk: int = 0,
     ) -> tuple[Floats | None, Floats, Floats | None]:
-        """-> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`. `steps`: go back at most so many."""
+        """
+        -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`. `steps`: go back at most so many.
+
+        Every step's errors are clipped by value, then each row of them by norm. `keep_errors`: `tape.dh` has
+        them after. `chunk`: of a piece of a longer batch, the `chunk_steps` of that batch.
+        """
+
+    def chunk_steps(self, batch: int) -> int:
+        """Steps whose gradients are summed together."""
 
     def freeze(self, parameters: Floats) -> Snapshot: ...
     def stream(self, parameters: Floats, batch_size: int) -> Stream:
@@ -146,6 +160,8 @@ class Tape:
         (T, B, G*H) activated gates: LSTM i f g o, coupled f g o; GRU r z n and W_hn h + b_hn, or r h; RNN h
         itself, before zoneout.
         """
+    def dh(self, layer: int, direction: int) -> Floats | None:
+        """(T, B, P) after a backward pass with `keep_errors`."""
     @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None:
         """(L*D, T) after a backward pass."""

@@ -104,6 +104,11 @@ def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Float
     return converted
 
 
+def contiguous(array: Floats) -> Floats:
+    """The array, in C order: a copy unless it is already."""
+    return cast("Floats", np.ascontiguousarray(array))
+
+
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array itself if no array over its memory can be written to, else a read-only copy: for tapes."""
     base: object = array

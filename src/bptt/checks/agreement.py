@@ -14,8 +14,10 @@ from bptt.arrays import as_real, to_floats
 from bptt.checks.nested import State, each, leaves
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
+from bptt.layers.clip_state import ClipsState
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.sequential import Sequential
 from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
 from bptt.reference.ragged import RaggedTape
 from bptt.reference.stack import StackTape
@@ -33,6 +35,7 @@ def crosscheck(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
     steps: int | None = None,
+    clip_state: float | ClipsState | None = None,
     seed: int = 0,
     raises: bool = True,
 ) -> Report:
@@ -68,6 +71,8 @@ def crosscheck(
         Of what takes them: where rows start again.
     steps : int, optional
         Of an RNN, LSTM or GRU: passed to `backward`, go back at most so many steps.
+    clip_state : float, ClipValue or ClipNorm, optional
+        Passed to `backward`: clipping inside the recursion. Then every dL/dh_t is compared, too.
     seed : int
         Of dL/dy and dL/d(last state), and of the moves.
     raises : bool
@@ -91,6 +96,14 @@ def crosscheck(
             f"steps must be None but for an RNN, LSTM or GRU; got {steps} for a {layer.kind}. "
             "Fix: leave it out."
         )
+    back: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if clip_state is not None:
+        if not isinstance(layer, (Recurrent, Sequential)):
+            raise TypeError(
+                f"clip_state must be None but for recurrent layers and models; got a {layer.kind}. "
+                "Fix: leave it out."
+            )
+        back |= {"clip_state": clip_state, "keep_errors": True}
     options = options_of(layer, lengths, reset)
     x = as_real(x, "x")
     if x.dtype.kind == "f":  # both sides read the numbers that the layer reads
@@ -101,11 +114,11 @@ def crosscheck(
     depth = math.ceil(math.log2(max(2, width * math.prod(x.shape[:2]))))
     tolerance = 4 * depth * float(limits.eps)
 
-    found = _run(layer, x, state, options, steps, seed)
+    found = _run(layer, x, state, options, back, seed)
     oracle = reference.like(layer)
-    expected = _run(oracle, x, state, options, steps, seed)
+    expected = _run(oracle, x, state, options, back, seed)
     moved = [
-        _run(oracle, x, state, options, steps, seed, _Move(sign * tolerance, (seed, draw)))
+        _run(oracle, x, state, options, back, seed, _Move(sign * tolerance, (seed, draw)))
         for draw, sign in MOVES
     ]
 
@@ -138,7 +151,7 @@ def _run(
     x: Tensor,
     state: State,
     options: dict[str, Any],
-    steps: int | None,
+    back: dict[str, Any],
     seed: int,
     move: Callable[[Tensor], Tensor] = lambda data: data,
 ) -> dict[str, Tensor]:
@@ -152,11 +165,10 @@ def _run(
         dy = normal(rng, y).astype(np.float32)
         dlast = each(lambda s: normal(rng, s).astype(np.float32), last)
         layer.zero_grad()
-        back: dict[str, Any] = {} if steps is None else {"steps": steps}
         dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **back)
         found = leaves(y, "y") | leaves(last, "state") | named_gradients(layer, dx, dstate)
-        for norm in ("dh_norm", "dc_norm"):
-            found |= leaves(getattr(tape, norm, None), norm)
+        for told in ("dh_norm", "dc_norm", "dh"):
+            found |= leaves(getattr(tape, told, None), told)
         return {name: np.array(tensor, np.float64) for name, tensor in found.items()}
 
 

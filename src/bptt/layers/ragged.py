@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arrays import Floats, as_ids
+from bptt.arrays import Floats, as_ids, contiguous
 
 Counts = npt.NDArray[np.int64]
 
@@ -86,12 +86,12 @@ class Ragged:
 
     def scatter(self, packed: Floats) -> Floats:
         """The core's (rows over time, N) to (T, B, N), zeros past the rows' ends."""
-        array = _core.take_rows(cast("Floats", np.ascontiguousarray(packed)), self._to)
+        array = _core.take_rows(contiguous(packed), self._to)
         return array.reshape(*self.shape, packed.shape[1])
 
     def state_in(self, state: Floats | None) -> Floats | None:
         """(L*D, B, H) in the caller's order to the core's."""
-        return None if state is None else cast("Floats", np.ascontiguousarray(state[:, self.order]))
+        return None if state is None else contiguous(state[:, self.order])
 
     def state_out(self, state: Floats) -> Floats:
         """And back."""

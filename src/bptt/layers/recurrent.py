@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from bptt import _core
 from bptt.arguments import Seed, flag, integer, probability, size
 from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
+from bptt.layers.checkpointed import Call, Checkpointed, read_checkpoint
+from bptt.layers.clip_state import ClipsState, StateClip, read_clip_state
 from bptt.layers.frozen import Frozen, FrozenCore
 from bptt.layers.interventions import Drawn, Flags, packed, read_masks, read_reset
 from bptt.layers.layout import Layout
@@ -35,9 +37,10 @@ class Recurrent(Module):
     """
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
-    A backend is five methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
-    the layer's dtype, time first, `_freeze` and `_stream`. Those here call the compiled core. Rows of unequal
-    length come and go as `Ragged` lays them out, (rows over time, N), with `active` and `batch` to tell them.
+    A backend is six methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
+    the layer's dtype, time first, `_chunk_steps`, `_freeze` and `_stream`. Those here call the compiled core.
+    Rows of unequal length come and go as `Ragged` lays them out, (rows over time, N), with `active` and
+    `batch` to tell them.
 
     Every cell takes layer norm, recurrent dropout and zoneout; what `own` names is one cell's alone, as the
     core calls it.
@@ -164,6 +167,7 @@ class Recurrent(Module):
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         masks: Any = None,
+        checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
         """
         As calling the layer, with dropout between layers, recurrent dropout and zoneout, and keeping a tape
@@ -177,11 +181,17 @@ class Recurrent(Module):
             What recurrent dropout and zoneout are to do, as an earlier `tape.masks` has it: "recurrent"
             (L*D, B, H), factors of h where it enters the recurrent product; "zoneout_h" and "zoneout_c"
             (L*D, T, B, H), 1 where the old state stays. Default: drawn from the layer's generator.
+        checkpoint : int or "auto", optional
+            Keep only y and every so-manieth step's state, and let `backward` compute the rest again, piece by
+            piece: the gradients have the same bits, the tape has T / checkpoint + checkpoint steps instead of
+            T, and training takes about a third longer. Rounded up to a multiple of the steps that `backward`
+            takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep all. Only for
+            layers that read forward.
 
         Returns
         -------
         y, state
-            As above; y is a read-only view into the tape, or with `lengths` a read-only copy.
+            As above; y is a read-only view into the tape, or with `lengths` or `checkpoint` a read-only copy.
         tape : RecurrentTape
             What backward needs, open to view.
 
@@ -203,7 +213,14 @@ class Recurrent(Module):
         if masks is None:
             masks = self._drawn.draw(shapes, self.rng, self.dtype)
         drawn = packed(masks, ragged) if masks else (None, None, None)
-        y, h, c, core_tape = self._forward(canonical, h0, c0, key, *_rows(ragged), flags, *drawn)
+        call = Call(canonical, h0, c0, key, *_rows(ragged), flags, *drawn)
+        core_tape: CoreTape
+        if checkpoint is None:
+            y, h, c, core_tape = self._forward(*call)
+        else:
+            self._refuse_reverse("checkpoint", "the whole tape, checkpoint=None")
+            core_tape = Checkpointed(self, call, read_checkpoint(checkpoint, T))
+            y, h, c = core_tape.forward()
         y = _over_time(y, ragged)
         y.flags.writeable = False
         for mask in masks.values():
@@ -217,8 +234,10 @@ class Recurrent(Module):
         dy: Any = None,
         dstate: Any = None,
         *,
+        clip_state: float | ClipsState | None = None,
         steps: int | None = None,
         need_dx: bool = True,
+        keep_errors: bool = False,
     ) -> tuple[Floats | None, State]:
         """
         Backpropagation through time. Adds to `gradients`; dx and dstate are new arrays.
@@ -231,11 +250,19 @@ class Recurrent(Module):
             dL/dy in the layout of y. Default: zeros.
         dstate : array-like, or for LSTM a pair (dh, dc) of them, optional
             dL/dstate in the layout of the state. Default, and None in a pair: zeros.
+        clip_state : float, ClipValue or ClipNorm, optional
+            Bounds dL/dh_t and dL/dc_t at every step inside the recursion, the whole of each: what comes in at
+            step t plus what flows back from step t+1. What is left flows on, and is what `tape.dh_norm` and
+            `tape.dc_norm` tell. A number or ClipValue bounds every entry; ClipNorm the 2-norm of each row of
+            the batch by itself, so that a row's gradients don't depend on the others. The result is no longer
+            the gradient of the loss. Default: nothing is clipped.
         steps : int, optional
             Go back at most so many steps from the end; earlier ones get dx = 0 and add nothing. Default: all.
             Of a ragged batch, from the end of its longest possible row, T.
         need_dx : bool
             False: None is returned for dx, and its product saved.
+        keep_errors : bool
+            True: `tape.dh` then has every dL/dh_t.
 
         Returns
         -------
@@ -247,9 +274,9 @@ class Recurrent(Module):
         Raises
         ------
         TypeError
-            Not a tape; arrays that are not of real numbers; `steps` not an int.
+            Not a tape; arrays that are not of real numbers; `clip_state` or `steps` of another kind.
         ValueError
-            A tape of another layer; wrong shapes; negative `steps`.
+            A tape of another layer; wrong shapes; negative `steps`; `clip_state` not above 0.
 
         Notes
         -----
@@ -266,7 +293,11 @@ class Recurrent(Module):
         dh, dc = self._canonical_state(dstate, "dstate", B, layout, own.ragged)
         if steps is not None:
             steps = min(integer(steps, "steps", 0), T)
-        dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx)
+        clip, keep_errors = read_clip_state(clip_state), flag(keep_errors, "keep_errors")
+        if isinstance(own.core, Checkpointed):
+            dx, dh0, dc0 = own.core.backward(dy, dh, dc, steps, need_dx, clip, keep_errors)
+        else:
+            dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx, clip, keep_errors)
         state = _user_state(dh0, dc0, layout, own.ragged)
         return None if dx is None else layout.sequence_out(_over_time(dx, own.ragged)), state
 
@@ -284,12 +315,15 @@ class Recurrent(Module):
         TypeError, ValueError
             Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
         """
+        self._refuse_reverse("stream", "call the layer with it all")
+        return Stream(self, self._stream(size(batch_size, "batch_size")))
+
+    def _refuse_reverse(self, what: str, instead: str) -> None:
         if self.bidirectional:
             raise ValueError(
-                "stream needs a layer that reads forward only; got bidirectional=True, whose reverse "
-                "direction starts at the end. Fix: bidirectional=False, or call the layer with it all."
+                f"{what} needs a layer that reads forward only; got bidirectional=True, whose reverse "
+                f"direction starts at the end. Fix: bidirectional=False, or {instead}."
             )
-        return Stream(self, self._stream(size(batch_size, "batch_size")))
 
     def freeze(self) -> Frozen:
         """
@@ -343,6 +377,7 @@ class Recurrent(Module):
         recurrent_mask: Floats | None,
         keep_h: Floats | None,
         keep_c: Floats | None,
+        first_row: int = 0,
     ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
         return self._stack.forward(
             self.flat_parameters,
@@ -357,6 +392,7 @@ class Recurrent(Module):
             recurrent_mask,
             keep_h,
             keep_c,
+            first_row,
         )
 
     def _backward(
@@ -367,10 +403,29 @@ class Recurrent(Module):
         dc: Floats | None,
         steps: int | None,
         need_dx: bool,
+        clip: StateClip | None = None,
+        keep_errors: bool = False,
+        chunk: int | None = None,
     ) -> tuple[Floats | None, Floats, Floats | None]:
+        clip = clip or StateClip()
         return self._stack.backward(
-            self.flat_parameters, self.flat_gradients, core_tape, dy, dh, dc, steps, need_dx
+            self.flat_parameters,
+            self.flat_gradients,
+            core_tape,
+            dy,
+            dh,
+            dc,
+            steps,
+            need_dx,
+            clip.value,
+            clip.norm,
+            keep_errors,
+            chunk or 0,
         )
+
+    def _chunk_steps(self, batch: int) -> int:
+        """Steps whose sums `_backward` takes together, for a whole batch of so many rows."""
+        return self._stack.chunk_steps(batch)
 
     def _freeze(self) -> FrozenCore:
         return self._stack.freeze(self.flat_parameters)

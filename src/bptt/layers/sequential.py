@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
 from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.clip_state import ClipsState
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.gru import GRU
@@ -121,16 +122,29 @@ class Sequential(Module):
         return x, tuple(states)
 
     def forward(
-        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        reset: Any = None,
+        checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
-        """As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape)."""
+        """
+        As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape).
+
+        `checkpoint` is for the recurrent layers: see `LSTM.forward`.
+        """
         options = self._options(lengths, reset)
         states, tapes = [], []
         for index, (layer, layer_state) in enumerate(
             zip(self.layers, self._per_layer(state, "state"), strict=True)
         ):
             with self._naming(index):
-                x, layer_state, tape = layer.forward(x, layer_state, **_taken(layer, options))
+                own = _taken(layer, options)
+                if checkpoint is not None and isinstance(layer, (Recurrent, Sequential)):
+                    own["checkpoint"] = checkpoint
+                x, layer_state, tape = layer.forward(x, layer_state, **own)
             states.append(layer_state)
             tapes.append(tape)
         return x, tuple(states), SequentialTape(self, tuple(tapes))
@@ -141,8 +155,10 @@ class Sequential(Module):
         dy: Any = None,
         dstate: Any = None,
         *,
+        clip_state: float | ClipsState | None = None,
         steps: int | None = None,
         need_dx: bool = True,
+        keep_errors: bool = False,
     ) -> tuple[Floats | None, tuple[Any, ...]]:
         """
         Errors back through all layers, last to first. Adds to `gradients`.
@@ -155,10 +171,14 @@ class Sequential(Module):
             dL/dy, of the shape of y. Default: zeros.
         dstate : tuple, optional
             One entry per layer, None for zeros and for layers without state. Default: all None.
+        clip_state : float, ClipValue or ClipNorm, optional
+            In recurrent layers, bounds the error of every step's state: see `LSTM.backward`.
         steps : int, optional
             In recurrent layers, go back at most so many steps from the end. Default: all.
         need_dx : bool
             False: return None for dx, which saves its computation where the first layer can.
+        keep_errors : bool
+            True: the recurrent layers' tapes keep every dL/dh_t.
 
         Returns
         -------
@@ -177,14 +197,16 @@ class Sequential(Module):
         own = check_tape(tape, self, SequentialTape)
         dstates = self._per_layer(dstate, "dstate")
         returned: list[Any] = [None] * len(self.layers)
+        back: dict[str, Any] = {"clip_state": clip_state, "steps": steps, "keep_errors": keep_errors}
         for index in reversed(range(len(self.layers))):
             with self._naming(index):
                 layer = self.layers[index]
-                back: dict[str, Any] = {}
-                if steps is not None and isinstance(layer, (Recurrent, Sequential)):
-                    back["steps"] = steps
                 dy, returned[index] = layer.backward(
-                    own.tapes[index], dy, dstates[index], need_dx=need_dx or index > 0, **back
+                    own.tapes[index],
+                    dy,
+                    dstates[index],
+                    need_dx=need_dx or index > 0,
+                    **(back if isinstance(layer, (Recurrent, Sequential)) else {}),
                 )
         return dy, tuple(returned)
 

@@ -57,6 +57,7 @@ class CoreTape(Protocol):
     def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
     def c(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
     def gates(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def dh(self, layer: int, direction: int, /) -> npt.NDArray[Any] | None: ...
     @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None: ...
     @property
@@ -103,11 +104,23 @@ class RecurrentTape(Tape):
         return tuple(self._seen(self.core.gates(*index)) for index in self._indices())
 
     @property
+    def dh(self) -> tuple[npt.NDArray[Any], ...] | None:
+        """
+        Errors of every step, dL/dh_t: one (T, B, H) view per layer and direction; None unless the last
+        backward pass had `keep_errors=True`.
+
+        The whole of each, as `dh_norm` measures it; 0 where truncation did not reach.
+        """
+        errors = [self.core.dh(*index) for index in self._indices()]
+        kept = tuple(self._seen(error) for error in errors if error is not None)
+        return kept if len(kept) == len(errors) else None
+
+    @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None:
         """
         (L*D, T) after a backward pass, else None: the 2-norm over batch and units of the whole dL/dh_t.
 
-        The whole: what comes in at step t plus what flows back from step t+1.
+        The whole: what comes in at step t plus what flows back from step t+1, after `clip_state`.
         """
         return self.core.dh_norm
 

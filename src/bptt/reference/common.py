@@ -88,13 +88,16 @@ class Gradients:
         The gradient of every array in `Weights`.
     norms : tuple of arrays of shape (T,)
         2-norm over batch and units of the whole dL/dh_t, what comes in at step t and what flows back from
-        step t + 1, and for LSTM of dL/dc_t. 0 where truncation did not reach.
+        step t + 1, and for LSTM of dL/dc_t; both after clipping. 0 where truncation did not reach.
+    errors : array of shape (T, B, P)
+        That whole dL/dh_t, after clipping. 0 where truncation did not reach.
     """
 
     dx: Array
     dstate: State
     weights: dict[str, Array]
     norms: State
+    errors: Array
 
 
 class Sums:

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bptt.layers.clip_state import StateClip
 from bptt.reference import norm
+from bptt.reference.clip import limited
 from bptt.reference.common import (
     Array,
     Gradients,
@@ -78,7 +80,14 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     return Tape(run, x, (h,), gates)
 
 
-def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int | None = None) -> Gradients:
+def backward(
+    tape: Tape,
+    weights: Weights,
+    dy: Array,
+    dstate: State,
+    steps: int | None = None,
+    clip: StateClip | None = None,
+) -> Gradients:
     """Invert `forward` step by step, from the last one.
 
     Parameters
@@ -93,6 +102,8 @@ def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int 
         dL/dh_T from outside.
     steps : int, optional
         Go back at most so many steps. None: all.
+    clip : StateClip, optional
+        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -100,15 +111,15 @@ def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int 
     cuts = [2 * h.shape[2]]
     T, stop = len(x), last_step(steps, len(x))
     dx, dweights = np.zeros_like(x), Sums()
-    dh_norm = np.zeros(T)
+    errors, dh_norm = np.zeros_like(dy), np.zeros(T)
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         r, z, n, q = np.split(tape.gates[t - 1], 4, axis=1)
-        dh = dy[t - 1] + dh_next
-        dh_norm[t - 1] = np.linalg.norm(dh)
+        dh = limited(dy[t - 1] + dh_next, clip)
+        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
         k = run.keep_h[t - 1]
@@ -150,4 +161,4 @@ def backward(tape: Tape, weights: Weights, dy: Array, dstate: State, steps: int 
 
     if stop > 1:
         dh_next = np.zeros_like(dh_next)
-    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,), errors)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bptt.arrays import Floats
+from bptt.layers.clip_state import StateClip
 from bptt.layers.gru import GRU as NativeGRU
 from bptt.layers.interventions import Flags
 from bptt.layers.lstm import LSTM as NativeLSTM
@@ -111,12 +112,14 @@ class NumPyBackend(Recurrent):
         recurrent_mask: Floats | None,
         keep_h: Floats | None,
         keep_c: Floats | None,
+        first_row: int = 0,
     ) -> tuple[Floats, Floats, Floats | None, stack.StackTape | ragged.RaggedTape]:
         dropout: tuple[Array, ...] = ()
         if self.dropout > 0.0:
-            shape = (*x.shape[:-1], self.num_directions * self.output_size)
+            width = self.num_directions * self.output_size
+            shape, first = (*x.shape[:-1], width), first_row * width
             keys = (dropout_key + k for k in range(self.num_layers - 1))
-            dropout = tuple(stack.dropout_mask(shape, self.dropout, key) for key in keys)
+            dropout = tuple(stack.dropout_mask(shape, self.dropout, key, first) for key in keys)
         by = self._interventions(x, active, batch, dropout, reset, recurrent_mask, keep_h, keep_c)
         y, state, tape = self._run(x, h0, c0, active, by)
         rounded, h, c = self._rounded(y, state)
@@ -131,13 +134,26 @@ class NumPyBackend(Recurrent):
         dc: Floats | None,
         steps: int | None,
         need_dx: bool,
+        clip: StateClip | None = None,
+        keep_errors: bool = False,
+        chunk: int | None = None,
     ) -> tuple[Floats | None, Floats, Floats | None]:
+        # `chunk` says how the compiled core groups its sums over time: here they are one
         tape: stack.StackTape | ragged.RaggedTape = core_tape
         B = tape.shape[1]
         dy_wide = np.zeros(tape.y_shape) if dy is None else dy.astype(np.float64)
         cell, weights, dstate_in = self._cell(), self._weights(), self._state(dh, dc, B)
         invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
-        dx, dstate, gradients = invert(cell, weights, tape, dy_wide, dstate_in, steps)  # type: ignore[arg-type]
+        dx, dstate, gradients = invert(
+            cell,
+            weights,
+            tape,  # type: ignore[arg-type]
+            dy_wide,
+            dstate_in,
+            steps,
+            clip,
+            keep_errors,
+        )
         for layer, directions in enumerate(gradients):
             for direction, gradient in enumerate(directions):
                 for name, value in gradient.weights.items():

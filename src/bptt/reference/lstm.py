@@ -29,8 +29,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bptt.layers.clip_state import StateClip
 from bptt.reference import norm
 from bptt.reference.activations import Function, clipped, inside
+from bptt.reference.clip import limited
 from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
 
 
@@ -122,6 +124,7 @@ def backward(
     dy: Array,
     dstate: State,
     steps: int | None = None,
+    clip: StateClip | None = None,
     *,
     options: Options,
 ) -> Gradients:
@@ -139,6 +142,9 @@ def backward(
         dL/dh_T and dL/dc_T from outside.
     steps : int, optional
         Go back at most so many steps. None: all.
+    clip : StateClip, optional
+        Bounds that each whole dL/dh_t is brought into before anything else is done with it, and each whole
+        dL/dc_t where its norm is taken. None: none.
     options : Options
         As given to `forward`.
 
@@ -156,7 +162,7 @@ def backward(
     p_i, p_f, p_o = _peepholes(weights, options)
     T, stop, G = len(x), last_step(steps, len(x)), len(W) // c.shape[2]
     dx, dweights = np.zeros_like(x), Sums()
-    dh_norm, dc_norm = np.zeros(T), np.zeros(T)
+    errors, dh_norm, dc_norm = np.zeros_like(dy), np.zeros(T), np.zeros(T)
     dh_next, dc_next = dstate  # what flows back into h_t and c_t from step t + 1
 
     for t in range(T, stop - 1, -1):
@@ -169,7 +175,11 @@ def backward(
         c_new = clipped(e, options.cell_clip)
         q = norm.forward(c_new, gain_c) + b_c
         w = o * psi_q
-        dh = dy[t - 1] + dh_next
+        dh = limited(dy[t - 1] + dh_next, clip)
+        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
+        if run.zoneout_c:  # c_t is not c~_t: this is the whole dL/dc_t
+            dc_next = limited(dc_next, clip)
+            dc_norm[t - 1] = np.linalg.norm(dc_next)
 
         # h_t = k (.) h' + (1 - k) (.) h~,  c_t = l (.) c' + (1 - l) (.) c~
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
@@ -193,8 +203,9 @@ def backward(
         da_o = do * sigma.slope(a_o, o)
         dc_new = dc_new + p_o * da_o
 
-        dh_norm[t - 1] = np.linalg.norm(dh)
-        dc_norm[t - 1] = np.linalg.norm(dc_next if run.zoneout_c else dc_new)
+        if not run.zoneout_c:  # c_t is c~_t, all of whose error has met here
+            dc_new = limited(dc_new, clip)
+            dc_norm[t - 1] = np.linalg.norm(dc_new)
 
         # c~ = clip(e)
         de = dc_new * inside(e, options.cell_clip)
@@ -241,7 +252,7 @@ def backward(
 
     if stop > 1:
         dh_next, dc_next = np.zeros_like(dh_next), np.zeros_like(dc_next)
-    return Gradients(dx, (dh_next, dc_next), dweights.of(weights), (dh_norm, dc_norm))
+    return Gradients(dx, (dh_next, dc_next), dweights.of(weights), (dh_norm, dc_norm), errors)
 
 
 def _peepholes(weights: Weights, options: Options) -> Array:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from bptt.layers.clip_state import StateClip
 from bptt.reference.common import Array, Gradients, State
 from bptt.reference.interventions import Interventions
 from bptt.reference.stack import Cell, Layers, StackTape
@@ -42,6 +43,12 @@ class RaggedTape:
     def gates(self, layer: int, direction: int) -> Array:
         """(rows over time, G * H)."""
         return self._packed([tape.gates(layer, direction) for tape in self.rows])
+
+    def dh(self, layer: int, direction: int) -> Array | None:
+        """(rows over time, P), if `backward` was to keep it."""
+        views = [tape.dh(layer, direction) for tape in self.rows]
+        kept = [view for view in views if view is not None]
+        return self._packed(kept) if kept else None
 
     @property
     def dh_norm(self) -> Array | None:
@@ -94,9 +101,19 @@ def forward(
 
 
 def backward(
-    cell: Cell, layers: Layers, tape: RaggedTape, dy: Array, dstate: State, steps: int | None = None
+    cell: Cell,
+    layers: Layers,
+    tape: RaggedTape,
+    dy: Array,
+    dstate: State,
+    steps: int | None = None,
+    clip: StateClip | None = None,
+    keep_errors: bool = False,
 ) -> tuple[Array, State, list[list[Gradients]]]:
-    """Invert `forward`. `steps` counts from the last step of the batch, not of the row."""
+    """Invert `forward`. `steps` counts from the last step of the batch, not of the row.
+
+    Clipping does to a row what it does to it in a batch: rows do not see each other.
+    """
     T = tape.shape[0]
     dx: Array | None = None
     states, found, norms = [], [], []
@@ -104,7 +121,7 @@ def backward(
         left = None if steps is None else max(0, len(place) - (T - min(steps, T)))
         own = tuple(s[:, row : row + 1] for s in dstate)
         dx_row, dstate_row, gradients = whole_backward(
-            cell, layers, tape.rows[row], dy[place][:, None], own, left
+            cell, layers, tape.rows[row], dy[place][:, None], own, left, clip, keep_errors
         )
         if dx is None:
             dx = np.zeros((len(dy), dx_row.shape[2]))

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bptt.layers.clip_state import StateClip
 from bptt.reference import norm
+from bptt.reference.clip import limited
 from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
 
 
@@ -64,6 +66,7 @@ def backward(
     dy: Array,
     dstate: State,
     steps: int | None = None,
+    clip: StateClip | None = None,
     *,
     relu: bool,
 ) -> Gradients:
@@ -81,6 +84,8 @@ def backward(
         dL/dh_T from outside.
     steps : int, optional
         Go back at most so many steps. None: all.
+    clip : StateClip, optional
+        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
     relu : bool
         As given to `forward`.
     """
@@ -89,15 +94,15 @@ def backward(
     gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
     T, stop = len(x), last_step(steps, len(x))
     dx, dweights = np.zeros_like(x), Sums()
-    dh_norm = np.zeros(T)
+    errors, dh_norm = np.zeros_like(dy), np.zeros(T)
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         h_new = tape.gates[t - 1]
-        dh = dy[t - 1] + dh_next
-        dh_norm[t - 1] = np.linalg.norm(dh)
+        dh = limited(dy[t - 1] + dh_next, clip)
+        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
         k = run.keep_h[t - 1]
@@ -126,4 +131,4 @@ def backward(
 
     if stop > 1:
         dh_next = np.zeros_like(dh_next)
-    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,))
+    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,), errors)

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from bptt.layers.clip_state import StateClip
 from bptt.reference import gru, gru_reset_before, mgu, rnn
 from bptt.reference.common import Array, Gradients, Run, State, Tape, Weights
 from bptt.reference.interventions import Interventions, in_time
@@ -23,7 +24,7 @@ class Cell:
     """A cell's forward and backward functions over time."""
 
     forward: Callable[[Array, State, Weights, Run], Tape]
-    backward: Callable[[Tape, Weights, Array, State, int | None], Gradients]
+    backward: Callable[[Tape, Weights, Array, State, int | None, StateClip | None], Gradients]
 
 
 CELLS = {
@@ -47,12 +48,15 @@ class StackTape:
         The dropout mask on each layer's output but the last one's; empty without dropout.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
         The cells' `Gradients.norms`, in the order of the sequence.
+    errors : nested list of arrays of shape (T, B, P), or None unless `backward` was to keep them
+        `errors[layer][direction]` is that cell's `Gradients.errors`.
     """
 
     def __init__(self, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
         self.tapes = tapes
         self.masks = masks
         self.norms: State | None = None
+        self.errors: list[list[Array]] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,6 +81,10 @@ class StackTape:
     def gates(self, layer: int, direction: int) -> Array:
         """(T, B, G * H), the activated gates."""
         return self._view(self.tapes[layer][direction].gates, direction)
+
+    def dh(self, layer: int, direction: int) -> Array | None:
+        """(T, B, P), the whole dL/dh_t after clipping, if `backward` was to keep it."""
+        return None if self.errors is None else self._view(self.errors[layer][direction], direction)
 
     @property
     def dh_norm(self) -> Array | None:
@@ -150,7 +158,14 @@ def forward(
 
 
 def backward(
-    cell: Cell, layers: Layers, tape: StackTape, dy: Array, dstate: State, steps: int | None = None
+    cell: Cell,
+    layers: Layers,
+    tape: StackTape,
+    dy: Array,
+    dstate: State,
+    steps: int | None = None,
+    clip: StateClip | None = None,
+    keep_errors: bool = False,
 ) -> tuple[Array, State, list[list[Gradients]]]:
     """Invert `forward` layer by layer, from the last one.
 
@@ -159,11 +174,15 @@ def backward(
     cell, layers
         As given to `forward`.
     tape : StackTape
-        From `forward`; its norms are set here.
+        From `forward`; its norms and errors are set here.
     dy : array of shape (T, B, D * P)
     dstate : tuple of arrays of shape (L * D, B, P or H)
     steps : int, optional
         Every layer goes back at most so many steps from the end of the sequence. None: all.
+    clip : StateClip, optional
+        Bounds of every step's error, in every layer and direction. None: none.
+    keep_errors : bool
+        The tape keeps what they leave of it, see `StackTape.dh`.
 
     Returns
     -------
@@ -192,23 +211,26 @@ def backward(
         dy_d = np.split(dy, D, axis=2)
         for d, weights in enumerate(layers[k]):
             dstate_d = tuple(s[k * D + d] for s in dstate)
-            found[k].append(cell.backward(tape.tapes[k][d], weights, in_time(dy_d[d], d), dstate_d, steps))
+            found[k].append(
+                cell.backward(tape.tapes[k][d], weights, in_time(dy_d[d], d), dstate_d, steps, clip)
+            )
         dy = np.sum([in_time(gradients.dx, d) for d, gradients in enumerate(found[k])], axis=0)
 
     flat = [(d, gradients) for directions in found for d, gradients in enumerate(directions)]
     kinds = range(len(dstate))
     tape.norms = tuple(np.stack([in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
+    tape.errors = [[gradients.errors for gradients in each] for each in found] if keep_errors else None
     dstate0 = tuple(np.stack([gradients.dstate[s] for _, gradients in flat]) for s in kinds)
     return dy, dstate0, found
 
 
-def dropout_mask(shape: tuple[int, ...], p: float, key: int) -> Array:
+def dropout_mask(shape: tuple[int, ...], p: float, key: int, first: int = 0) -> Array:
     """Mask of 0 and 1 / (1 - p), a function of its key and position alone.
 
-    Element j (counted in C order) is kept when u >= p, where u in [0, 1) is the top 24 bits of the j-th
-    output of SplitMix64 (Steele, Lea and Flood 2014) started at `key`.
+    Element j (counted in C order, from `first` on) is kept when u >= p, where u in [0, 1) is the top 24 bits
+    of the j-th output of SplitMix64 (Steele, Lea and Flood 2014) started at `key`.
     """
-    j = np.arange(1, np.prod(shape, dtype=np.int64) + 1, dtype=np.uint64)
+    j = np.arange(first + 1, first + np.prod(shape, dtype=np.int64) + 1, dtype=np.uint64)
     z = np.uint64(key % 2**64) + j * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

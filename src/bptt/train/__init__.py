@@ -4,6 +4,7 @@ from bptt.train import data
 from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Update
 from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
 from bptt.train.clip import (
+    ClipGroups,
     ClipNorm,
     Clipped,
     ClipValue,
@@ -16,6 +17,7 @@ from bptt.train.history import History
 from bptt.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from bptt.train.optim import SGD, Adam, AdamW, Optimizer, RMSProp
 from bptt.train.progress import ProgressBar
+from bptt.train.regularizers import PascanuRegularizer
 from bptt.train.trainer import Trainer
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointError",
+    "ClipGroups",
     "ClipNorm",
     "ClipValue",
     "Clipped",
@@ -38,6 +41,7 @@ __all__ = [
     "MeanSquaredError",
     "NonFiniteError",
     "Optimizer",
+    "PascanuRegularizer",
     "ProgressBar",
     "RMSProp",
     "Saved",

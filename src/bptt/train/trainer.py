@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
 from bptt.diagnose.nonfinite import finite, origin
-from bptt.layers import Module, Recurrent, Sequential
+from bptt.layers import Module, Recurrent
+from bptt.layers.checkpointed import read_checkpoint
+from bptt.layers.clip_state import ClipsState, read_clip_state
 from bptt.layers.tape import Tape
 from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
@@ -20,6 +22,7 @@ from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.optim import Optimizer
 from bptt.train.progress import ProgressBar
+from bptt.train.regularizers import PascanuRegularizer
 
 
 class Trainer:
@@ -36,12 +39,19 @@ class Trainer:
     clip : ClipNorm, ClipValue or Guard, optional
         What is done to each gradient before the update. None: nothing is clipped, a non-finite gradient
         raises.
+    clip_state : float, ClipValue or ClipNorm, optional
+        Clipping inside the recursion, in all recurrent layers: see `LSTM.backward`.
     truncate : int or pair of int, optional
         Cut each batch into windows of so many steps: the state is carried from one to the next,
         gradients stop between them, and each makes an update. None, or at least T: full backpropagation
         through time. A pair (every, back): windows of `every` steps, their errors going back `back` steps
         from their ends, into earlier windows of the same batch, which are then read again with the new
         parameters, from the state that they started from before.
+    checkpoint : int or "auto", optional
+        Long sequences in little memory: recurrent layers keep every so-manieth state and compute the rest
+        again; see `LSTM.forward`.
+    regularizer : PascanuRegularizer, optional
+        Adds its term to the gradient after each backward pass, before clipping. `history` has the loss alone.
     callbacks : iterable of Callback
         Called in order.
     progress : bool
@@ -72,7 +82,10 @@ class Trainer:
         optimizer: Optimizer,
         *,
         clip: Guard | None = None,
+        clip_state: float | ClipsState | None = None,
         truncate: int | tuple[int, int] | None = None,
+        checkpoint: int | Literal["auto"] | None = None,
+        regularizer: PascanuRegularizer | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = True,
         seed: Seed = None,
@@ -82,6 +95,9 @@ class Trainer:
         _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
         if clip is not None:
             _check(clip, "clip", Guard, "ClipNorm(5.0)")
+        if regularizer is not None:
+            _check(regularizer, "regularizer", PascanuRegularizer, "PascanuRegularizer(4.0)")
+            regularizer.check(model)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -90,6 +106,11 @@ class Trainer:
         pair = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
         self._every: int | None = pair[0]
         self._back: int | None = pair[1]
+        self.clip_state = read_clip_state(clip_state)
+        self.checkpoint = checkpoint
+        self.regularizer = regularizer
+        self._layout = Layout(model)
+        self._forward, self._backward = self._passes()
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             _check(callback, "callbacks", Callback, "a list of Callback objects")
@@ -97,7 +118,6 @@ class Trainer:
         self.history = History()
         self._stopping = False
         self._watchers: tuple[Callback, ...] = ()
-        self._layout = Layout(model)
         if self.truncate is not None:
             self._refuse_bidirectional("truncate")
         if seed is not None:
@@ -236,11 +256,27 @@ class Trainer:
             self._refuse_bidirectional("data that carries state")
         return carries
 
+    def _passes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the model's forward and backward pass take beside their arrays."""
+        forward = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
+        backward = {"clip_state": self.clip_state, "steps": self._back}
+        if forward:
+            read_checkpoint(self.checkpoint, 1)
+            self._refuse_bidirectional("checkpoint")
+        if any(isinstance(layer, Recurrent) for layer in leaves(self.model)):
+            return forward, backward | {"keep_errors": self.regularizer is not None}
+        for name, value in (forward | backward).items():
+            if value is not None and name != "steps":
+                raise ValueError(
+                    f"{name} needs a recurrent layer; got {self.model!r}, which has none. Fix: leave it out."
+                )
+        return {}, {}
+
     def _refuse_bidirectional(self, what: str) -> None:
         if not self._layout.forward_only:
             raise ValueError(
                 f"{what} needs a model that reads forward only; got a bidirectional layer, whose reverse "
-                "direction starts at the end. Fix: bidirectional=False, or whole sequences without truncate."
+                "direction starts at the end. Fix: bidirectional=False, or whole sequences without it."
             )
 
     def _train_epoch(self, data: Iterable[Any], epoch: int, watchers: tuple[Callback, ...]) -> None:
@@ -269,16 +305,15 @@ class Trainer:
     def _update(self, window: Window, state: Any, epoch: int, batches: float) -> tuple[Any, Update]:
         """One step of training: the state after the window, and what there is to tell."""
         self.model.zero_grad()
-        y, state, tape = self.model.forward(window.read.x, state, **window.read.options)
+        y, state, tape = self.model.forward(window.read.x, state, **window.read.options, **self._forward)
         own = self._layout.after(y, window)
         loss, dy = self.loss(own, cast("Any", window.own.target), self._layout.mask(window.own, own))
         if window.ahead:
             counted, dy = dy, np.zeros_like(y)
             self._layout.after(dy, window)[...] = counted
-        back: dict[str, Any] = {}
-        if self._back is not None and isinstance(self.model, (Recurrent, Sequential)):
-            back["steps"] = self._back
-        self.model.backward(tape, dy, need_dx=False, **back)
+        self.model.backward(tape, dy, need_dx=False, **self._backward)
+        if self.regularizer is not None:
+            self.regularizer(tape)
         for watcher in self._watchers:
             watcher.backward(self, tape, dy)
         try:

@@ -1,0 +1,40 @@
+"""Clipping inside the recursion: the error of one step's state is bounded, and what is left flows on.
+
+    e' = min(max(e, -value), value)          entry by entry
+    e" = e' min(1, norm / |e'|)              row by row
+
+e is the whole dL/dh_t or dL/dc_t of one step, (B, N); |e'| is the 2-norm of one row of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bptt.layers.clip_state import StateClip
+from bptt.reference.common import Array
+
+
+def limited(error: Array, clip: StateClip | None) -> Array:
+    """The error of one step's state within its bounds; without bounds, as it is.
+
+    NaN stays NaN. A row that is within the norm keeps its bits, and so does one that holds a NaN; an infinity
+    that no `value` bounds becomes NaN, and its row's finite entries 0.
+    """
+    if clip is None:
+        return error
+    error = np.clip(error, -clip.value, clip.value)
+    if clip.norm == math.inf:
+        return error
+
+    # The square of a large entry overflows, but not that of its share in the row's largest.
+    largest = np.max(np.abs(error), axis=1, keepdims=True)
+    scale = np.where((largest > 0.0) & (largest < math.inf), largest, 1.0)
+    # What may overflow here is a bound far above its row; what may be invalid, a row that is not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        share = error / scale
+        length = np.sqrt(np.sum(share**2, axis=1, keepdims=True))
+        exceeds = length > clip.norm / scale
+        # 1 where it is not to be used: a row of zeros has no direction
+        return np.where(exceeds, share * (clip.norm / np.where(exceeds, length, 1.0)), error)

@@ -1,0 +1,151 @@
+"""Terms beside the loss that keep the gradient alive through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import real
+from bptt.layers import RNN, Module
+from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
+from bptt.train.batches import leaves
+
+Array = npt.NDArray[Any]
+
+LEAST = 1e-20
+"""Squared norm of an error below which its direction says nothing."""
+
+
+class PascanuRegularizer:
+    """
+    Asks of the recurrent weights of every `RNN` that errors keep their norm on their way back through time.
+
+    For each layer and direction, with d_t the whole dL/dh_t of one row, f' the slope of the activation there
+    and U the recurrent weights ::
+
+        Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
+
+    Steps with |d_t|^2 < 1e-20 don't count. Only U gets a gradient from it: errors and slopes are taken as
+    constants, as the authors do. Every step counts by what the weights would hand back, also one that follows
+    a reset or the initial state.
+
+    Parameters
+    ----------
+    weight : float
+        Of Omega beside the loss; more than 0. The authors have 4 on the temporal order task.
+
+    Attributes
+    ----------
+    omega : float
+        Of the last update, without the weight, summed over layers and directions; NaN before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `weight` is not a number above 0.
+
+    References
+    ----------
+    Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
+    arXiv:1211.5063, section 3.3. There the norms in Omega's ratio are not squared; they are in the authors'
+    code, and here.
+    """
+
+    def __init__(self, weight: float = 4.0) -> None:
+        self.weight = real(weight, "weight", 0.0, above=True)
+        self.omega = float("nan")
+
+    def check(self, model: Module) -> None:
+        """
+        Raises
+        ------
+        ValueError
+            A model without an RNN, or with one whose step is more than its product: layer norm, recurrent
+            dropout, zoneout.
+        """
+        found = [layer for layer in leaves(model) if isinstance(layer, RNN)]
+        if not found:
+            raise ValueError(
+                f"regularizer needs an RNN in the model; got {model!r}. Fix: leave it out: gates do in LSTM "
+                "and GRU what it does in an RNN."
+            )
+        for layer in found:
+            if layer.layer_norm or layer.recurrent_dropout or layer.zoneout:
+                raise ValueError(
+                    "regularizer needs RNNs without layer_norm, recurrent_dropout and zoneout; got "
+                    f"{layer!r}. Fix: leave the regularizer or these out."
+                )
+
+    def __call__(self, tape: Tape) -> float:
+        """
+        Add the term's gradient to those of the layers.
+
+        Parameters
+        ----------
+        tape : Tape
+            Of a backward pass with `keep_errors=True`.
+
+        Returns
+        -------
+        float
+            weight * Omega.
+        """
+        self.omega = 0.0
+        for part in _recurrent(tape):
+            layer = part.owner
+            if not isinstance(layer, RNN):
+                continue
+            if part.dh is None:
+                raise ValueError(
+                    "tape must hold the errors of every step; got one whose backward pass did not keep them. "
+                    "Fix: backward(..., keep_errors=True)."
+                )
+            names = [name for name in layer.gradients if name.startswith("weight_hh")]
+            for name, h, dh in zip(names, part.h, part.dh, strict=True):
+                slope = (h > 0).astype(h.dtype) if layer.nonlinearity == "relu" else 1 - h * h
+                value, gradient = omega(dh, slope, layer.parameters[name])
+                layer.gradients[name][...] += self.weight * gradient
+                self.omega += value
+        return self.weight * self.omega
+
+
+def omega(dh: Array, slope: Array, weights: Array) -> tuple[float, Array]:
+    """
+    Omega of one layer and direction, and its gradient.
+
+    Parameters
+    ----------
+    dh, slope : ndarray
+        (T, B, H): errors of the states, and the activation's slope there.
+    weights : ndarray
+        (H, H).
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray
+        (H, H): of `weights`, all else taken as constant.
+    """
+    rows = dh.reshape(-1, dh.shape[-1])
+    squares = np.einsum("nh,nh->n", rows, rows, dtype=np.float64)
+    counted = squares >= LEAST
+    if not counted.any():
+        return 0.0, np.zeros_like(weights)
+    norms = np.sqrt(squares[counted])[:, None]
+    # Of errors of norm 1: their squares neither overflow nor vanish.
+    through = (rows[counted] / norms).astype(weights.dtype) * slope.reshape(rows.shape)[counted]
+    back = through @ weights
+    excess = np.einsum("nh,nh->n", back, back, dtype=np.float64) - 1
+    factor = (4 / len(excess) * excess[:, None]).astype(weights.dtype)
+    return float(np.mean(excess**2)), (factor * through).T @ back
+
+
+def _recurrent(tape: Tape) -> Iterator[RecurrentTape]:
+    if isinstance(tape, SequentialTape):
+        for part in tape.tapes:
+            yield from _recurrent(part)
+    elif isinstance(tape, RecurrentTape):
+        yield tape
