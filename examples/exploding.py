@@ -168,8 +168,9 @@ class Success(bptt.Callback):
         self.error = 1.0
 
     def epoch_end(self, trainer: bptt.Trainer, epoch: int) -> None:
-        wrong = [np.mean(trainer.model(x)[0].argmax(-1) != target) for x, target in self.unseen]
-        self.error = float(np.mean(wrong))
+        right = [trainer.model(x)[0].argmax(-1) == target for x, target in self.unseen]
+        # Of all in one: the mean of means is a little less than 0.01 where ten are wrong.
+        self.error = float(np.count_nonzero(~np.concatenate(right)) / sum(map(len, right)))
         if self.error < HARD_SUCCESS:
             trainer.stop()
 

@@ -105,6 +105,28 @@ def test_nan_is_traced(bptt_command: CommandLine, folder: Path) -> None:
     assert figures["rate"] == [None, None]
 
 
+def test_a_report_of_a_model_that_is_not_finite(bptt_command: CommandLine, folder: Path) -> None:
+    model = bptt.load("numbers.safetensors")
+    model.parameters["0.weight_hh_l0"][1, 1] = np.nan
+    bptt.save("nan.safetensors", model)
+    result = bptt_command("gradflow", "nan.safetensors", "--html", "report.html")
+    assert result.code == 0, result.err
+    said = "weight_hh_l0 of layer 0 of model[0] is not finite (nan at (1, 1))"
+    assert said in result.out
+    assert said in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_dropout_comes_from_the_seed(bptt_command: CommandLine, folder: Path) -> None:
+    model = bptt.Sequential(bptt.LSTM(3, 8, 2, dropout=0.5), bptt.Dropout(0.5), bptt.Linear(8, 1))
+    bptt.save("dropout.safetensors", model)
+
+    def norms(seed: int) -> Any:
+        options = ("--data", "rows.npz", "--json", "--seed", seed)
+        return bptt_command("gradflow", "dropout.safetensors", *options).figures["dh_norm"]
+
+    assert norms(1) == norms(1) != norms(2)
+
+
 def test_characters_the_model_has_not_seen_are_left_out(bptt_command: CommandLine, folder: Path) -> None:
     Path("more.txt").write_text("a-b!c" * 20, encoding="utf-8")
     result = bptt_command("gradflow", "text.safetensors", "--data", "more.txt", "--rows", 1)
@@ -132,6 +154,7 @@ def _bad_files() -> None:
     np.save("wide.npy", np.zeros((40, 5)))
     np.savez("two.npz", a=1, b=2)
     bptt.save("linear.safetensors", bptt.Linear(3, 2))
+    bptt.save("symbols.safetensors", bptt.Sequential(bptt.Embedding(3, 4), bptt.GRU(4, 6)))
     Path("folder.npy").mkdir()
 
 
@@ -139,6 +162,11 @@ N, S = "numbers.safetensors", "text.safetensors"
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no model": (("none.safetensors",), ("none.safetensors", "No such file")),
     "a text as model": (("abc.txt",), ("abc.txt", "safetensors")),
+    "a folder as model": (("folder.npy",), ("folder.npy", "directory", "give a file of bptt.save")),
+    "text without a vocabulary": (
+        ("symbols.safetensors", "--data", "abc.txt"),
+        ("abc.txt", "without a vocabulary", "leave --data out"),
+    ),
     "a broken model": (("broken.safetensors",), ("broken.safetensors",)),
     "no recurrent layer": (("linear.safetensors",), ("linear.safetensors", "no recurrent layer")),
     "no text": ((S, "--data", "none.txt"), ("none.txt", "No such file")),

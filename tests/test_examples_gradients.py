@@ -83,6 +83,32 @@ def test_temporal_order_is_what_it_says(exploding: ModuleType) -> None:
     assert len(set(target.tolist())) == 4
 
 
+def test_ten_wrong_of_a_thousand_are_not_fewer_than_one_percent(exploding: ModuleType) -> None:
+    success = exploding.Success()
+
+    class Model:
+        """Answers rightly, but for ten, spread unevenly over the lengths."""
+
+        def __init__(self) -> None:
+            self.wrong = iter([3, 3, 0, 1, 1, 1, 1, 0, 0, 0])
+            self.targets = iter([target for _, target in success.unseen])
+
+        def __call__(self, x: Any) -> tuple[Any, None]:
+            target = next(self.targets).copy()
+            wrong = next(self.wrong)
+            target[:wrong] = (target[:wrong] + 1) % 4
+            return np.eye(4)[target], None
+
+    class Run:
+        model = Model()
+
+        def stop(self) -> None:
+            raise AssertionError("ten wrong of a thousand counted as fewer than 1 %")
+
+    success.epoch_end(Run(), 0)
+    assert success.error == 0.01
+
+
 def test_table(
     exploding: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

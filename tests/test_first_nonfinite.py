@@ -235,6 +235,31 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "x must be None beside a tape",
     ),
+    "an error beside a tape": (
+        lambda: bptt.first_nonfinite(relu_stack().forward(X)[2], dy=X),
+        ValueError,
+        "dy must be None beside a tape",
+    ),
+    "x ragged": (
+        lambda: bptt.first_nonfinite(model(), [[1, 2], [3]]),
+        ValueError,
+        "x must be a rectangular array",
+    ),
+    "lengths too few, and NaN": (
+        lambda: bptt.first_nonfinite(bptt.GRU(4, 5), planted(X, (0, 0, 0)), lengths=[1, 2]),
+        ValueError,
+        r"lengths must have shape \(3,\)",
+    ),
+    "a state of more layers, and NaN": (
+        lambda: bptt.first_nonfinite(bptt.GRU(4, 5), X, planted(np.zeros((2, B, 5)), (1, 0, 0))),
+        ValueError,
+        "state must have shape",
+    ),
+    "a state of one NaN": (
+        lambda: bptt.first_nonfinite(bptt.GRU(4, 5), X, NAN),
+        ValueError,
+        "state must have",
+    ),
     "x too wide": (lambda: bptt.first_nonfinite(model(), X[..., :3]), ValueError, "x must"),
     "a state too short": (
         lambda: bptt.first_nonfinite(model(), X, (None,)),

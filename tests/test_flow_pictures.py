@@ -71,7 +71,9 @@ def test_flows_on_one_pair_of_axes() -> None:
         f"{name} layer {k}" for name in flows for k in range(3)
     ]
     one = plot_flows({"RNN": bptt.gradient_flow(bptt.RNN(3, 5, seed=0), X)})
-    assert one.axes[0].get_legend().get_texts()[0].get_text().startswith("RNN: ")
+    assert one.legends[0].get_texts()[0].get_text().startswith("RNN: ")
+    for axes in (*figure.axes, *one.axes):  # inside, a legend hides lines in a small picture
+        assert axes.get_legend() is None
 
 
 def records() -> tuple[Any, ...]:
@@ -85,11 +87,22 @@ def test_records_are_a_heat_map_for_each_row() -> None:
     assert (first.get_title(), second.get_title()) == ("layer 0", "layer 1")
     assert second.get_xlabel() == "update"
     assert first.get_ylabel() == "steps back"
-    assert "power of ten" in bar.get_ylabel()
+    assert "last step = 1" in bar.get_ylabel()
+    assert [bar.yaxis.get_major_formatter()(tick) for tick in bar.get_yticks()] == [
+        f"$10^{{{power}}}$" for power in (-6, -3, 0, 3, 6)
+    ]
     mesh = first.collections[0].get_array()
     assert mesh.min() == -6
     assert mesh.max() == 6
     assert len(first.collections) == 3  # and the two limits, which these norms cross
+
+
+def test_no_limit_is_drawn_where_shorter_batches_end() -> None:
+    norms = np.tile([1.0, 1.0, 1e-8, 1e-8, np.nan, np.nan], (3, 1))[:, None]
+    figure = plot_records(np.arange(3), np.arange(6), norms, ("layer 0",))
+    _, vanished = figure.axes[0].collections
+    heights = np.concatenate([path.vertices[:, 1] for path in vanished.get_paths()])
+    assert 1 < heights.min() <= heights.max() < 2
 
 
 def test_gates_of_every_cell() -> None:
@@ -123,8 +136,8 @@ def test_gates_of_every_cell() -> None:
 def test_gates_of_a_row_in_a_model() -> None:
     model = bptt.Sequential(lstm(bidirectional=True), bptt.GRU(10, 4, seed=1))
     tape = model.forward(X)[2]
-    assert "GRU, layer 0 of model[1]" in plot_gates(tape, 2).get_suptitle()
-    assert "LSTM, layer 0, reverse direction, of model[0]" in plot_gates(tape, 1).get_suptitle()
+    assert "GRU, layer 0 of model[1]" in plot_gates(tape, 2).texts[0].get_text()
+    assert "LSTM, layer 0, reverse direction, of model[0]" in plot_gates(tape, 1).texts[0].get_text()
 
 
 def test_singular_values() -> None:
@@ -140,6 +153,37 @@ def test_singular_values() -> None:
     assert [text.get_text()[0] for text in panels[1].get_legend().get_texts()] == list("ifgo")
     assert panels[0].get_ylabel() == "singular value (no unit)"
     assert panels[0].get_xlabel()
+
+
+def test_singular_values_are_all_within_the_axes() -> None:
+    """The panels share one axis, and the largest value is in the last."""
+    model = bptt.Sequential(*(bptt.RNN(4, 4, seed=0) for _ in range(4)))
+    for k in range(4):
+        model[k].parameters["weight_hh_l0"][...] *= 2**k
+    for axes in plot_singular_values(model).axes:
+        assert axes.get_lines()[0].get_ydata().max() < axes.get_ylim()[1]
+
+
+def test_limits_are_named_where_no_line_passes() -> None:
+    def sides(*curves: list[float]) -> list[str]:
+        return [text.get_horizontalalignment() for text in flow(*curves).plot().axes[0].texts]
+
+    steps = np.arange(40.0)
+    assert sides([1.0] * 40) == ["left", "left"]
+    assert sides(list(0.3**steps)) == ["right", "left"]
+    assert sides(list(3.0**steps), list(0.3**steps)) == ["right", "right"]
+    assert sides(list(0.8**steps)) == ["left", "left"]
+
+
+def test_steps_and_units_are_whole() -> None:
+    figures = (
+        flow([1, 0.5, 0.2]).plot(),
+        plot_gates(bptt.RNN(3, 2, seed=0).forward(X[:3])[2]),
+        plot_singular_values(bptt.RNN(3, 3, seed=0)),
+        plot_records(np.arange(3), np.arange(3), np.ones((3, 1, 3)), ("layer 0",)),
+    )
+    for figure in figures:
+        assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
 
 
 ODD: dict[str, Callable[[], Any]] = {
@@ -194,6 +238,34 @@ def test_dark_styles_do_not_reach_it() -> None:
     assert plain[0, 0].tolist() == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["flow", "gates", "weights", "records"])
+def test_reads_alike_however_it_is_saved(name: str) -> None:
+    """Also by the user's own call, in a dark style, without a ground, or as a notebook does it."""
+    import matplotlib
+    import matplotlib.style
+    from matplotlib.image import imread
+
+    draw: dict[str, Callable[[], Any]] = {
+        "flow": lambda: bptt.gradient_flow(lstm(), X).plot(),
+        "gates": lambda: plot_gates(lstm().forward(X)[2]),
+        "weights": lambda: plot_singular_values(lstm()),
+        "records": lambda: plot_records(*records()),
+    }
+    plain = pixels(draw[name]())
+    dark = {"savefig.facecolor": "black", "savefig.transparent": True, "figure.facecolor": "black"}
+    with matplotlib.style.context("dark_background"), matplotlib.rc_context(dark):
+        for save in (
+            lambda figure, file: figure.savefig(file, dpi=60),
+            lambda figure, file: figure.savefig(file, dpi=60, transparent=True),
+            lambda figure, file: figure.canvas.print_figure(
+                file, dpi=60, facecolor=figure.get_facecolor(), edgecolor=figure.get_edgecolor()
+            ),
+        ):
+            file = BytesIO()
+            save(draw[name](), file)
+            np.testing.assert_array_equal(imread(BytesIO(file.getvalue())), plain)
+
+
 def test_leaves_pyplot_alone() -> None:
     sys.modules.pop("matplotlib.pyplot", None)
     before = set(sys.modules)
@@ -238,18 +310,25 @@ def test_notebooks() -> None:
     assert len(shown.sources) == 1
     assert "vanishing" in shown.text
     assert "forget_bias=1 or more" in shown.text
-    png = found._repr_png_()
-    assert png is not None
-    assert png.startswith(PNG)
+    for shown in (found, found.plot(), plot_gates(lstm().forward(X)[2])):
+        png = shown._repr_png_()
+        assert png is not None
+        assert png.startswith(PNG)
+    # The page's own colours: a table that a dark notebook styles is not to stand on a ground of ours.
+    assert "color" not in re.sub(r'src="[^"]*"', "", found._repr_html_())
 
 
 def test_page_is_one_file() -> None:
     found = bptt.gradient_flow(lstm(), X)
     picture = canvas.inline(found.plot(), 'a "picture"')
-    text = report.page("<model> & more", "about <it>", found, [("caption < one", picture)])
+    text = report.page("<model> & more", "about <it>", found, [("caption < one", picture)], ["so < so"])
     page = read(text)
     assert "<model> & more" in page.text
     assert "caption < one" in page.text
+    assert "so < so" in page.text
+    assert 'name="viewport" content="width=device-width' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "layer 0: vanishing" in report.flow_picture(found).partition("src=")[0]  # to those who cannot see
     assert not re.search(r"https?://", text)
 
 
@@ -272,10 +351,36 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "a path without ending": (lambda: flow([1, 1]).plot("png"), ValueError, "path must end in"),
     "a path to nowhere": (lambda: flow([1, 1]).plot("/no/such/folder/x.png"), OSError, "no folder"),
+    "a path that is a number": (
+        lambda: flow([1, 1]).plot(3),
+        TypeError,
+        "path must be a str or a Path; got int",
+    ),
+    "a path of bytes": (lambda: flow([1, 1]).plot(b"x.png"), TypeError, "path must be a str .*; got bytes"),
     "flows that are none": (lambda: plot_flows([flow([1, 1])]), TypeError, "flows must map"),
     "no flows": (lambda: plot_flows({}), ValueError, "got none"),
-    "flows of numbers": (lambda: plot_flows({"a": 1}), TypeError, "flows must map"),
+    "flows of numbers": (lambda: plot_flows({"a": 1}), TypeError, "flows must map .*; got 'a': int"),
+    "flows without names": (
+        lambda: plot_flows({1: flow([1])}),
+        TypeError,
+        "flows must map .*; got 1: GradientFlow",
+    ),
     "gates of a layer": (lambda: plot_gates(lstm()), TypeError, "tape must come from forward"),
+    "gates of all that forward returns": (
+        lambda: plot_gates(lstm().forward(X)),
+        TypeError,
+        "tape must come from forward of a recurrent layer; got tuple. Fix: y, state, tape",
+    ),
+    "gates of no rows": (
+        lambda: plot_gates(lstm().forward(X[:, :0])[2]),
+        ValueError,
+        "tape must hold a step and a row; got 30 steps of 0 rows",
+    ),
+    "gates of no steps": (
+        lambda: plot_gates(lstm().forward(X[:0])[2]),
+        ValueError,
+        "tape must hold a step and a row; got 0 steps of 2 rows",
+    ),
     "gates of a Linear": (lambda: plot_gates(bptt.Linear(3, 2).forward(X)[2]), ValueError, "tape must come"),
     "no such row": (lambda: plot_gates(TAPE, 1), ValueError, "row must be an int >= 0 and <= 0"),
     "no such sequence": (lambda: plot_gates(TAPE, sequence=2), ValueError, "sequence must"),

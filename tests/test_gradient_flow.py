@@ -166,6 +166,17 @@ def test_given_errors_and_losses() -> None:
     assert flow.ways[0][0] == pytest.approx(np.linalg.norm(early))
 
 
+def test_loss_past_the_rows_ends_counts_no_more_than_in_training() -> None:
+    layer, lengths = bptt.GRU(4, 3, dtype="float64", seed=1), np.array([len(X), 5, 12])
+    y, _, tape = layer.forward(X, lengths=lengths)
+    target = np.where(np.arange(len(X))[:, None] < lengths, 2, -1)  # no class past a row's end
+    dy = bptt.CrossEntropy()(y, target, target >= 0)[1]
+    layer.backward(tape, dy)
+    options = {"loss": bptt.CrossEntropy(), "target": target, "lengths": lengths}
+    np.testing.assert_array_equal(bptt.gradient_flow(layer, X, **options).dh_norm, tape.dh_norm)
+    assert bptt.first_nonfinite(layer, X, **options) is None
+
+
 def test_leaves_the_model_as_it_was() -> None:
     rng = np.random.default_rng(5)
     model = bptt.Sequential(
@@ -192,6 +203,7 @@ def test_one_step() -> None:
     assert flow.horizon.tolist() == [1]
     assert flow.verdict == ("healthy",)
     assert "1 step:" in str(flow)
+    assert "none goes back through time. Remedy: more steps" in " ".join(str(flow).split())
 
 
 def test_to_dict() -> None:
@@ -205,6 +217,16 @@ def test_to_dict() -> None:
 LAYER = bptt.GRU(4, 5, seed=0)
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no layer": (lambda: bptt.gradient_flow("lstm", X), TypeError, "layer must be a layer"),
+    "a class": (
+        lambda: bptt.gradient_flow(bptt.LSTM, X),
+        TypeError,
+        "layer must be .*; got the class LSTM itself",
+    ),
+    "a loss's class": (
+        lambda: bptt.gradient_flow(LAYER, X, loss=bptt.CrossEntropy, target=X),
+        TypeError,
+        "loss must be .*; got the class CrossEntropy itself",
+    ),
     "no recurrent layer": (
         lambda: bptt.gradient_flow(bptt.Linear(4, 2), X),
         ValueError,

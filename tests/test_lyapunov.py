@@ -48,6 +48,13 @@ def by_numpy(step, parameters, x, start, k):
     return np.sort(sums / len(x))[::-1]
 
 
+def test_nan_is_no_exponent():
+    x = np.zeros((T, 1, I))
+    x[3] = np.nan
+    with pytest.raises(ValueError, match=r"finite; got NaN .*Fix: ask bptt.first_nonfinite"):
+        bptt.lyapunov_spectrum(bptt.GRU(I, H, seed=0), x)
+
+
 @pytest.mark.parametrize("k", [None, 2])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", STEPS)

@@ -157,6 +157,18 @@ def test_ragged_batches_and_streams() -> None:
     assert np.isfinite(monitor.dh_norm).sum(axis=(1, 2)).tolist() == [8, 8, 8, 6]
 
 
+def test_a_batch_of_padding_alone_is_passed_over() -> None:
+    monitor = bptt.GradientMonitor(every=1, warn=False)
+    fit(net(), monitor, [(X, STEPWISE, [0] * B), (X, STEPWISE, [T] * B)])
+    assert monitor.updates.tolist() == [1]
+
+
+def two_models() -> None:
+    monitor = bptt.GradientMonitor(warn=False)
+    fit(net(), monitor, [(X, STEPWISE)])
+    fit(net(bidirectional=True), monitor, [(X, STEPWISE)])
+
+
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "every 0": (lambda: bptt.GradientMonitor(0), ValueError, "every must"),
     "every a float": (lambda: bptt.GradientMonitor(2.5), TypeError, "every must"),
@@ -164,6 +176,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "patience 0": (lambda: bptt.GradientMonitor(patience=0), ValueError, "patience must"),
     "warn a number": (lambda: bptt.GradientMonitor(warn=1), TypeError, "warn must"),
     "nothing to draw": (lambda: bptt.GradientMonitor().plot(), ValueError, "got none"),
+    "two models": (two_models, ValueError, "a new one for each model"),
     "no recurrent layer": (
         lambda: fit(bptt.Linear(3, 2), bptt.GradientMonitor(), [(X, STEPWISE)]),
         ValueError,

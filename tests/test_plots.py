@@ -50,6 +50,15 @@ def test_panels_show_what_they_should() -> None:
     assert len({line.get_linestyle() for line in flow.get_lines()[:2]}) == 2
 
 
+def test_numbers_beside_an_axis_do_not_touch() -> None:
+    """Of few powers of ten 1, 2 and 5 are named, of many the powers alone."""
+    few, many = (
+        plots.training_figure(_curves(grad_norm=np.geomspace(1e-2, top, 120))).axes[1] for top in (1, 1e6)
+    )
+    assert {0.02, 0.05, 0.1} <= set(few.get_yticks().round(9))
+    assert len([tick for tick in many.get_yticks() if 1e-2 <= tick <= 1e6]) <= 9
+
+
 ODD: dict[str, dict[str, object]] = {
     "no cell state": {"dc_norm": None},
     "no validation": {"validation": []},

@@ -73,6 +73,34 @@ def test_words_name_the_remedy(name: str) -> None:
         assert word in text
 
 
+def test_a_class_of_ones_own_gets_its_cells_remedy() -> None:
+    class Mine(bptt.RNN):
+        pass
+
+    text = " ".join(str(bptt.gradient_flow(Mine(4, 5, seed=0), X)).split())
+    assert "Mine" in text
+    assert "LSTM or GRU in its place" in text
+
+
+def test_saturated_units_are_told_to_cut_the_error_off() -> None:
+    layer = bptt.RNN(4, 5, seed=0)
+    text = " ".join(str(bptt.gradient_flow(layer, 1e3 * X)).split())
+    assert "cut off after 1 step back" in text
+    assert "x on a smaller scale" in text
+
+
+def test_the_table_says_nothing_that_is_not_so() -> None:
+    """No horizon of an error that never came or is NaN; no hexadecimal zero, and no plural of one."""
+
+    def line(*norms: float) -> list[str]:
+        return str(curve(*norms)).splitlines()[2].split("  ")
+
+    assert [word.strip() for word in line(0, 0) if word][-2:] == ["-", "vanishing"]
+    assert [word.strip() for word in line(1, np.nan) if word][-2:] == ["-", "not finite"]
+    assert [word.strip() for word in line(1, 2) if word][-2:] == ["all", "healthy"]
+    assert [word.strip() for word in line(1, 0) if word][-3:] == ["0", "1 step", "vanishing"]
+
+
 def test_a_healthy_flow_gives_no_advice() -> None:
     assert "Remedy" not in str(bptt.gradient_flow(scaled_identity(1.0), RNG.random((100, 2, 4))))
 

@@ -20,9 +20,14 @@ def check_layer(layer: object) -> None:
     """Raise TypeError unless this is a layer or a model."""
     if not isinstance(layer, Module):
         raise TypeError(
-            f"layer must be a layer or a Sequential of bptt; got {type(layer).__name__}. "
+            f"layer must be a layer or a Sequential of bptt; got {kind_of(layer)}. "
             "Fix: pass the layer first, then its input."
         )
+
+
+def kind_of(value: object) -> str:
+    """What it is, for an error message. Of a class its own name: that of its type says nothing."""
+    return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
 
 
 def options_of(layer: Module, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None) -> dict[str, Any]:

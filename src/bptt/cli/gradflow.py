@@ -6,12 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import bptt
 from bptt.cli import series
 from bptt.cli.options import COUNT, CommandError, add_common, check_output, note, print_json
 from bptt.diagnose import canvas, report
 from bptt.diagnose.flow import GradientFlow
+from bptt.diagnose.nonfinite import NonFinite
 from bptt.train import files
+from bptt.train.batches import leaves
 from bptt.train.checkpoint import read_checkpoint
 
 STEPS, ROWS = 200, 16
@@ -53,6 +57,9 @@ def run(options: argparse.Namespace) -> None:
         note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
         options.out = None
     model, vocabulary = _load(options.model)
+    rng = np.random.default_rng(options.seed)
+    for layer in leaves(model):  # a saved model has none of its own, and dropout draws
+        layer.rng = rng
     if options.data is None:
         x = series.random_input(model, options.steps, options.rows, options.seed)
         about = "random input"
@@ -66,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out is not None:
         flow.plot(options.out)
     if options.html is not None:
-        page = _page(options.model, about, model, x, flow)
+        page = _page(options.model, about, model, x, flow, first)
         files.replace(options.html, page.encode("utf-8"), verify=lambda path: None)
     written = {"picture": options.out, "report": options.html}
     if options.json:
@@ -108,20 +115,22 @@ def _load(path: Path) -> tuple[bptt.Module, str | None]:
     return saved.model, symbols if isinstance(symbols, str) else None
 
 
-def _page(path: Path, about: str, model: bptt.Module, x: Any, flow: GradientFlow) -> str:
-    tape = model.forward(x)[2]
-    pictures = [
-        ("How far back an error at the last step reaches.", canvas.inline(flow.plot(), "norms of errors")),
-        (
-            "What the recurrent weights alone do to a state in one step.",
-            canvas.inline(bptt.diagnose.plot_singular_values(model), "singular values"),
-        ),
-        *(
+def _page(
+    path: Path, about: str, model: bptt.Module, x: Any, flow: GradientFlow, first: NonFinite | None
+) -> str:
+    pictures = [("How far back an error at the last step reaches.", report.flow_picture(flow))]
+    remarks = [] if first is None else [f"{first}."]
+    if np.isfinite(model.flat_parameters).all():
+        weights = bptt.diagnose.plot_singular_values(model)
+        pictures.append(
             (
-                f"Gates and states of the first sequence, {name}.",
-                canvas.inline(bptt.diagnose.plot_gates(tape, k), "gates"),
+                "What the recurrent weights alone do to a state in one step.",
+                canvas.inline(weights, "Singular values of the recurrent weights, largest first."),
             )
-            for k, name in enumerate(flow.names)
-        ),
-    ]
-    return report.page(f"Gradient flow of {path.name}", f"Measured on {about}. {model!r}", flow, pictures)
+        )
+    tape = model.forward(x)[2]
+    for k, name in enumerate(flow.names):
+        picture = canvas.inline(bptt.diagnose.plot_gates(tape, k), f"Gates and states over time, {name}.")
+        pictures.append((f"Gates and states of the first sequence, {name}.", picture))
+    title = f"Gradient flow of {path.name}"
+    return report.page(title, f"Measured on {about}. {model!r}", flow, pictures, remarks)

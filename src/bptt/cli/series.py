@@ -43,6 +43,11 @@ def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: 
         A file that cannot be read, holds something else, or does not fit the model.
     """
     try:
+        if isinstance(_first(model), bptt.Embedding) and symbols is None:
+            raise CommandError(
+                f"{path} cannot be turned into what the model reads, symbols: it was saved without a"
+                " vocabulary; leave --data out, for random ones"
+            )
         if path.suffix.lower() in _NUMBERS:
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")

@@ -1,15 +1,16 @@
 """What all pictures share: figures without pyplot, styles that survive a black-and-white printer, files.
 
 Needs matplotlib (`pip install 'bptt[plot]'`). No window system, no global state: whatever style is in force,
-a picture is dark on an opaque white ground, so that it can be read in a dark notebook too.
+a picture is dark on an opaque white ground, so that it can be read in a dark notebook too (see picture.py).
 """
 
 from __future__ import annotations
 
 import html
+import math
 import os
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -20,12 +21,14 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Vector = npt.NDArray[np.float64]
 
-DARK, BLUE, RED, PALE, GREEN = "#1a1a1a", "#1f5fa8", "#c0392b", "#b8c4d2", "#5b8c2a"
-COLOURS = (DARK, BLUE, RED, GREEN)
+DARK, BLUE, RED, PALE = "#1a1a1a", "#1f5fa8", "#c0392b", "#b8c4d2"
+COLOURS = (DARK, BLUE, "#8e44ad", "#4f8020")
+"""Of lines. Red is not among them: it is that of limits."""
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = "cividis"
@@ -52,20 +55,47 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
     ImportError
         Without matplotlib, saying how to install it.
     """
-    try:
-        import matplotlib.style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'") from error
-    with matplotlib.style.context("default"):
-        yield Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    if not available():
+        raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'")
+    from bptt.diagnose.picture import Picture, own_style
+
+    with own_style():
+        yield Picture(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def tidy(axes: Axes) -> None:
-    """Left and bottom spine only, and a pale grid behind everything."""
+    """Left and bottom spine only, whole numbers below, and a pale grid behind everything."""
+    whole(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def whole(*axes: Axis) -> None:
+    """Ticks at whole numbers: there is no half a step, update or unit."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+
+
+def room_below(labels: Sequence[str]) -> float:
+    """Inches that `legend_below` takes."""
+    return 0.1 + 0.17 * math.ceil(len(labels) / _columns(labels))
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend of these axes at the foot of the figure: inside, it would hide lines."""
+    handles, labels = axes.get_legend_handles_labels()
+    size = 8 if max(map(len, labels)) <= 48 else 7
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=_columns(labels), fontsize=size, frameon=False
+    )
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """A few lines one below the other; more of them side by side, if their names are short."""
+    return 2 if len(labels) > 4 and max(map(len, labels)) <= 42 else 1
 
 
 def picture_format(path: str | os.PathLike[str]) -> str:
@@ -73,9 +103,15 @@ def picture_format(path: str | os.PathLike[str]) -> str:
 
     Raises
     ------
+    TypeError
+        No path at all.
     ValueError
         Another ending.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path must be a str or a Path; got {type(path).__name__}. Fix: name a file, 'x.png'."
+        )
     ending = Path(path).suffix
     if ending.lower().lstrip(".") not in FORMATS or not ending:
         raise ValueError(f"path must end in .png or .svg; got {os.fspath(path)!r}. Fix: name the picture so.")
@@ -87,8 +123,8 @@ def write(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 
     Raises
     ------
-    ValueError
-        A path that ends neither in .png nor in .svg.
+    TypeError, ValueError
+        What is no path; one that ends neither in .png nor in .svg.
     OSError
         The file cannot be written there.
     """
@@ -122,9 +158,9 @@ def positive(values: Vector) -> Vector:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-    import matplotlib.style
+    from bptt.diagnose.picture import own_style
 
     buffer = BytesIO()
-    with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "bptt"}):
-        figure.savefig(buffer, facecolor="white", **options)
+    with own_style():
+        figure.savefig(buffer, **options)
     return buffer.getvalue()

@@ -101,6 +101,11 @@ class GradientFlow:
             return (False,) * len(self.rows)
         return tuple(_verdict(way) == "healthy" for way in self.c_ways)
 
+    def turn(self, k: int) -> int:
+        """Steps back at which the error of row k explodes, or if it does not, its horizon."""
+        way = self.ways[k]
+        return _exploded(way) if self.verdict[k] == "exploding" else int(self.horizon[k])
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the norms against steps back, one line per row, on a log scale with both limits.
 
@@ -117,8 +122,8 @@ class GradientFlow:
         ------
         ImportError
             Without matplotlib.
-        ValueError, OSError
-            A path with another ending; a file that cannot be written.
+        TypeError, ValueError, OSError
+            What is no path; one with another ending; a file that cannot be written.
         """
         from bptt.diagnose.flow_picture import plot_flows
 
@@ -188,8 +193,13 @@ def _rate(way: Norms, floor: float) -> float:
     return float(np.exp((np.log(way[zero - 1]) - np.log(way[0])) / (zero - 1)))
 
 
+def _exploded(way: Norms) -> int:
+    """The first step back at which it has; as many as there are if it never does."""
+    return _first((way > EXPLODED * way[0]) | np.isinf(way), len(way))
+
+
 def _verdict(way: Norms) -> str:
-    grown = _first((way > EXPLODED * way[0]) | np.isinf(way), len(way))
+    grown = _exploded(way)
     if _first(np.isnan(way), len(way)) < grown:
         return "not finite"
     if grown < len(way):

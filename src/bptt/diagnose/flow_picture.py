@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bptt.diagnose.canvas import COLOURS, MARKERS, RED, STYLES, drawing, positive, tidy, write
+from bptt.diagnose.canvas import (
+    COLOURS,
+    MARKERS,
+    RED,
+    STYLES,
+    drawing,
+    legend_below,
+    positive,
+    room_below,
+    tidy,
+    write,
+)
 from bptt.diagnose.flow import EXPLODED, VANISHED, GradientFlow, Norms
 
 if TYPE_CHECKING:
@@ -18,10 +29,8 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 1e-16, 1e16
 """What lies beyond is cut off, so that the limits can be told apart."""
-BESIDE = 4
-"""As many lines have their names beside them; more have them below."""
-WIDE = 42
-"""Names of more letters do not fit side by side."""
+FEW = 2
+"""Of so many rows dL/dc is drawn beside dL/dh."""
 
 
 def plot_flows(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str] | None = None) -> Figure:
@@ -45,38 +54,42 @@ def plot_flows(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str] |
     TypeError, ValueError, OSError
         Not such a mapping, or an empty one; a path with another ending; a file that cannot be written.
     """
-    if not isinstance(flows, Mapping) or not all(isinstance(flow, GradientFlow) for flow in flows.values()):
+    odd = [type(flows).__name__]
+    if isinstance(flows, Mapping):
+        odd = [
+            f"{name!r}: {type(flow).__name__}"
+            for name, flow in flows.items()
+            if not (isinstance(name, str) and isinstance(flow, GradientFlow))
+        ]
+    if odd:
         raise TypeError(
-            f"flows must map names to GradientFlow; got {type(flows).__name__}. "
+            f"flows must map names to GradientFlow; got {odd[0]}. "
             'Fix: plot_flows({"RNN": bptt.gradient_flow(rnn, x)}).'
         )
     if not flows:
         raise ValueError("flows must hold a GradientFlow; got none. Fix: pass one from bptt.gradient_flow.")
-    labels = [label for label, _, _ in _lines(flows)]
-    columns = 1 if max(map(len, labels)) > WIDE else 2
-    below = 0.0 if len(labels) <= BESIDE else 0.1 + 0.19 * math.ceil(len(labels) / columns)
-    with drawing(7.2, 4.4 + below) as figure:
+    with drawing(7.2, 4.0 + room_below([label for label, _, _ in _lines(flows)])) as figure:
         axes = figure.subplots()
         draw_flows(axes, flows)
-        axes.set_title("How far back an error reaches", fontsize=11)
-        if len(labels) <= BESIDE:
-            axes.legend(fontsize=8, framealpha=0.9)
-        else:
-            handles = axes.get_legend_handles_labels()
-            figure.legend(*handles, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
+        # The pad is for the name of the upper limit: in a small picture it is higher than its band.
+        axes.set_title("How far back an error reaches", fontsize=10, pad=10)
+        axes.tick_params(labelsize=9)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(9)
+        legend_below(figure, axes)
     return write(figure, path)
 
 
 def draw_flows(axes: Axes, flows: Mapping[str, GradientFlow]) -> None:
     """One line per row of every flow, and where the error counts as vanished and as exploded."""
     seen = [np.array([VANISHED / 10, EXPLODED * 10])]
-    steps = 1
+    steps, cells = 1, False
     for number, (label, way, cell) in enumerate(_lines(flows)):
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             # Beyond the edges, for matplotlib's own margins must not overflow.
             shown = np.clip(positive(way / way[0]), LOWEST / 1e3, HIGHEST * 1e3)
         seen.append(shown)
-        steps = max(steps, len(way) - 1)
+        steps, cells = max(steps, len(way) - 1), cells or cell
         axes.semilogy(
             np.arange(len(way)),
             shown,
@@ -94,24 +107,26 @@ def draw_flows(axes: Axes, flows: Mapping[str, GradientFlow]) -> None:
     low, high = max(float(np.nanmin(values)), LOWEST), min(float(np.nanmax(values)), HIGHEST)
     axes.set_ylim(low / 2, high * 2)
     axes.set_xlim(0, steps)
-    for limit, far, word, side in (
-        (VANISHED, low / 2, "vanished", "top"),
-        (EXPLODED, high * 2, "exploded", "bottom"),
+    soon = np.concatenate([each[: 1 + steps // 3] for each in seen[1:]])
+    for limit, far, word, crossed, below in (
+        (VANISHED, low / 2, "vanished: below", (soon < VANISHED).any(), True),
+        (EXPLODED, high * 2, "exploded: above", (soon > EXPLODED).any(), False),
     ):
         axes.axhline(limit, color=RED, linewidth=1.0, linestyle=(0, (6, 2)))
         axes.axhspan(min(limit, far), max(limit, far), color="#f2f2f2", zorder=0)
         axes.annotate(
-            f"{word}: {'below' if limit < 1 else 'above'} {limit:g}",
-            (0.0, limit),
-            (5, -4 if side == "top" else 4),
+            f"{word} {limit:g}",
+            (1.0 if crossed else 0.0, limit),  # where no line passes
+            (-5 if crossed else 5, -4 if below else 4),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            va=side,
+            ha="right" if crossed else "left",
+            va="top" if below else "bottom",
             fontsize=8,
             color=RED,
-            bbox={"facecolor": "#f2f2f2", "edgecolor": "none", "pad": 0.5},
         )
-    axes.set(xlabel="steps back from the last", ylabel=r"norm of $dL/dh_t$ (last step = 1)")
+    norms = r"$\|dL/dh_t\|$, $\|dL/dc_t\|$" if cells else r"norm of $dL/dh_t$"
+    axes.set(xlabel="steps back from the last", ylabel=f"{norms}\n(last step = 1)")
     tidy(axes)
 
 
@@ -124,5 +139,5 @@ def _lines(flows: Mapping[str, GradientFlow]) -> Iterator[tuple[str, Norms, bool
             rate = "" if math.isnan(flow.rate[k]) else f", {flow.rate[k]:.3g} per step"
             called = " ".join(part for part in (name, own) if part)
             yield f"{called}: {flow.verdict[k]}{rate}", flow.ways[k], False
-            if rows <= BESIDE // 2 and flow.c_ways is not None and row.stack.has_cell_state:
+            if rows <= FEW and flow.c_ways is not None and row.stack.has_cell_state:
                 yield f"{called}: $dL/dc_t$", flow.c_ways[k], True

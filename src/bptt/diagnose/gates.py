@@ -20,7 +20,7 @@ _ON_TAPE = {"LSTM": "ifgo", "coupled": "fgo", "GRU": "rznp", "MGU": "fnp", "RNN"
 
 def gate_names(stack: Recurrent) -> tuple[str, ...]:
     """The blocks of rows of `weight_hh`, in their order: i f g o, r z n, or h for the one of an RNN."""
-    return tuple(_ON_TAPE[_kind(stack)].replace("p", "")) or ("h",)
+    return tuple(_ON_TAPE[cell_of(stack)].replace("p", "")) or ("h",)
 
 
 def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
@@ -28,7 +28,7 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
 
     Names are "gate i", "c", "h"; "recurrent part of n" is W_hn h + b_hn, or what it is made of.
     """
-    kind = _kind(tape.owner)
+    kind = cell_of(tape.owner)
     blocks: dict[str, Values] = {}
     if _ON_TAPE[kind]:
         blocks = dict(zip(_ON_TAPE[kind], np.split(tape.gates[index], len(_ON_TAPE[kind]), -1), strict=True))
@@ -38,8 +38,9 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
     return {_words(letter): blocks[letter] for letter in _COMPUTED[kind]}
 
 
-def _kind(stack: Recurrent) -> str:
-    """A class of the user's own, derived from one of ours, computes what that one does."""
+def cell_of(stack: Recurrent) -> str:
+    """ "LSTM", "coupled", "GRU", "MGU" or "RNN": a class of the user's own computes what ours does that it is
+    derived from."""
     if getattr(stack, "coupled", False):
         return "coupled"
     return next(cls.__name__ for cls in type(stack).__mro__ if cls.__name__ in _COMPUTED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bptt.arguments import integer
-from bptt.diagnose.canvas import SHADES, drawing, write
+from bptt.diagnose.canvas import SHADES, drawing, whole, write
 from bptt.diagnose.gates import step_values
 from bptt.diagnose.rows import rows_on
 from bptt.layers.tape import Tape
@@ -55,17 +55,23 @@ def plot_gates(
     ImportError
         Without matplotlib.
     TypeError, ValueError, OSError
-        Not a tape, or one without a recurrent layer; a row or a sequence that is not there; a path with
-        another ending; a file that cannot be written.
+        Not a tape, or one without a recurrent layer, a step or a row; a row or a sequence that is not there;
+        a path with another ending; a file that cannot be written.
     """
     rows = rows_on(tape) if isinstance(tape, Tape) else []
     if not rows:
+        came = f"a {tape!r:.80}" if isinstance(tape, Tape) else type(tape).__name__
         raise (ValueError if isinstance(tape, Tape) else TypeError)(
-            f"tape must come from forward of a recurrent layer; got {tape!r:.80}. "
+            f"tape must come from forward of a recurrent layer; got {came}. "
             "Fix: y, state, tape = layer.forward(x)."
         )
     which, part = rows[integer(row, "row", 0, len(rows) - 1)]
     T, B = part.core.shape
+    if T == 0 or B == 0:
+        raise ValueError(
+            f"tape must hold a step and a row; got {T} steps of {B} rows. "
+            "Fix: pass a batch with something in it."
+        )
     sequence = integer(sequence, "sequence", 0, B - 1)
     values = {
         name: value[:, sequence].T
@@ -87,14 +93,15 @@ def plot_gates(
                 cmap=SHADES,
                 vmin=low,
                 vmax=high,
-                extent=(-0.5, max(T, 1) - 0.5, -0.5, len(shown) - 0.5),
+                extent=(-0.5, T - 0.5, -0.5, len(shown) - 0.5),
             )
-            figure.colorbar(image, ax=axes, aspect=8, pad=0.01)
+            figure.colorbar(image, ax=axes, aspect=8, pad=0.01).ax.tick_params(labelsize=8)
             axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
             axes.set_ylabel("unit", fontsize=8)
             axes.tick_params(labelsize=8)
-        panels[-1].set_xlabel("step")
-        figure.suptitle(f"{which.stack.kind}, {which.name}, sequence {sequence}", fontsize=10)
+            whole(axes.xaxis, axes.yaxis)
+        panels[-1].set_xlabel("step", fontsize=9)
+        figure.suptitle(f"{which.stack.kind}, {which.name}, sequence {sequence}", fontsize=10, wrap=True)
     return write(figure, path)
 
 

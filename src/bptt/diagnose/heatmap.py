@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bptt.diagnose.canvas import SHADES, drawing, positive, write
+from bptt.diagnose.canvas import SHADES, drawing, positive, whole, write
 from bptt.diagnose.flow import EXPLODED, VANISHED, Norms
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def plot_records(
         Where to write it, .png or .svg.
     """
     rows = len(names)
-    with drawing(7.2, 1.2 + 2.2 * rows) as figure:
+    with drawing(7.2, 1.4 + 2.2 * rows) as figure:
         panels = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
         for k, axes in enumerate(panels):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -60,14 +60,23 @@ def plot_records(
             )
             _limits(axes, updates, steps_back, share)
             axes.set_title(names[k], fontsize=9)
+            axes.tick_params(labelsize=9)
             axes.set_ylabel("steps back", fontsize=9)
-        panels[-1].set_xlabel("update")
-        bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30)
-        bar.set_label(r"norm of $dL/dh_t$ (power of ten; last step = 0)", fontsize=9)
+            whole(axes.xaxis, axes.yaxis)
+        panels[-1].set_xlabel("update", fontsize=9)
+        powers = range(-RANGE, RANGE + 1, 3)
+        bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30, ticks=powers)
+        bar.ax.tick_params(labelsize=9)
+        bar.ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")
+        bar.set_label("norm of $dL/dh_t$\n(last step = 1)", fontsize=9)
         bar.ax.axhline(np.log10(VANISHED), color="white", linestyle="--")
         bar.ax.axhline(np.log10(EXPLODED), color="black", linestyle="-")
-        title = "How far back errors reach in training (dashed: a thousandth is left; solid: a thousandfold)"
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(
+            "How far back errors reach in training\n"
+            r"dashed: vanished, below $10^{-3}$; solid: exploded, above $10^3$",
+            fontsize=10,
+            wrap=True,
+        )
     return write(figure, path)
 
 
@@ -77,7 +86,8 @@ def _limits(
     """Lines where the error crosses the limits, where it does."""
     if min(share.shape) < 2:
         return
-    shown = np.nan_to_num(np.clip(share, -RANGE, RANGE), nan=0.0)
+    # Masked, lest a line run along the end of a shorter batch, where nothing crosses anything.
+    shown = np.ma.masked_invalid(np.clip(share, -RANGE, RANGE))
     for limit, colour, style in ((VANISHED, "white", "--"), (EXPLODED, "black", "-")):
         level = np.log10(limit)
         if shown.min() < level < shown.max():

@@ -53,7 +53,7 @@ def lyapunov_spectrum(
     TypeError
         Not a recurrent layer; arguments of the wrong kind.
     ValueError
-        A bidirectional layer; k out of range; no steps left to count; an input that the layer refuses.
+        A bidirectional layer; k out of range; no steps left to count; an input that the layer refuses; NaN.
 
     References
     ----------
@@ -83,6 +83,11 @@ def lyapunov_spectrum(
     twin.dropout = 0.0
     rows = [(_row(inputs, b), _row(h0, b), _row(c0, b)) for b in range(B)]
     growth = np.stack([_of_row(twin, x_row, h_row, c_row, k) for x_row, h_row, c_row in rows])
+    if np.isnan(growth).any():
+        raise ValueError(
+            "x, state and weights must keep the layer's states finite; got NaN among its Jacobians. "
+            "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
+        )
     exponents: Vector = np.sort(growth[:, skip:].mean(axis=(0, 1)))[::-1]
     return exponents
 

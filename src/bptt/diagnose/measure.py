@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arrays import Floats
-from bptt.checks.training_step import check_layer, options_of, untouched
+from bptt.arrays import Floats, as_ids, as_real
+from bptt.checks.training_step import check_layer, kind_of, options_of, untouched
 from bptt.diagnose.flow import GradientFlow, Norms
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
 from bptt.layers.module import Module
 from bptt.layers.tape import Tape
+from bptt.train.batches import Batch, Layout
 from bptt.train.losses import Loss
 
 
@@ -45,8 +46,8 @@ def gradient_flow(
         0: its rows are measured with an error there. Of a ragged batch, the rows of greatest length alone
         get it: with rows that end sooner, errors of different age would add up.
     loss, target : Loss and array-like, optional
-        In place of `dy`: the error that training sees. Where every step has an error of its own, the norm at
-        a step is that of all that came later, and shows no single error's fate.
+        In place of `dy`: the error that training sees, 0 past a row's end. Where every step has an error of
+        its own, the norm at a step is that of all that came later, and shows no single error's fate.
     lengths, reset : array-like, optional
         As the layer takes them.
 
@@ -74,7 +75,7 @@ def gradient_flow(
     with untouched(layer):
         y, _, tape = layer.forward(x, state, **options)
         if loss is not None and target is not None:
-            dy = loss(y, target)[1]
+            dy = loss(y, target, rows_that_count(layer, x, lengths, y))[1]
         if dy is None:
             return flow_of_last_step(layer, tape, y)
         layer.backward(tape, dy, need_dx=False)
@@ -111,10 +112,7 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
     """
     parts = [part for _, part in recurrent_tapes(tape)]
     first, (T, B) = parts[0], parts[0].core.shape
-    steps, rows = T, np.arange(B)
-    if first.ragged is not None:
-        steps = int(np.count_nonzero(first.ragged.active))
-        rows = first.ragged.order[: first.ragged.active[steps - 1]] if steps else rows[:0]
+    steps, rows = longest_rows(tape)
     if steps == 0 or len(rows) == 0:
         raise ValueError(
             f"x must have at least one step and one row; got {steps} valid steps, {len(rows)} rows. "
@@ -131,6 +129,17 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
     has_time = y.shape[:-1] == first.layout.sequence_shape(T, B, 1)[:-1]
     both = has_time and any(part.owner.bidirectional for part in parts)
     return error_at(steps - 1), error_at(0) if both else None
+
+
+def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
+    """The most steps that a row of the batch has, and the rows that have so many."""
+    _, first = next(recurrent_tapes(tape))
+    steps, B = first.core.shape
+    rows = np.arange(B)
+    if first.ragged is not None:
+        steps = int(np.count_nonzero(first.ragged.active))
+        rows = first.ragged.order[: first.ragged.active[steps - 1]] if steps else rows[:0]
+    return steps, rows
 
 
 def flow_on(tape: Tape) -> GradientFlow:
@@ -163,11 +172,20 @@ def check_recurrent(layer: Module) -> None:
         )
 
 
+def rows_that_count(
+    layer: Module, x: npt.ArrayLike, lengths: npt.ArrayLike | None, y: Floats
+) -> npt.NDArray[np.bool_] | None:
+    """The mask with which the Trainer calls the loss: what lies past a row's end has no error."""
+    if lengths is None:
+        return None
+    return Layout(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)
+
+
 def check_error(dy: object, loss: object, target: object) -> None:
     """Raise where the error is given twice, or by half."""
     if loss is not None and not isinstance(loss, Loss):
         raise TypeError(
-            f"loss must be a bptt Loss; got {type(loss).__name__}. Fix: pass bptt.CrossEntropy(), for one."
+            f"loss must be a bptt Loss; got {kind_of(loss)}. Fix: pass bptt.CrossEntropy(), for one."
         )
     if (loss is None) != (target is None):
         raise ValueError("loss and target must come together; got one of them. Fix: pass both, or neither.")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from bptt.arguments import flag, integer, size
 from bptt.diagnose.flow import GradientFlow, Norms
-from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on
-from bptt.diagnose.rows import recurrent_tapes
+from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows
+from bptt.diagnose.rows import recurrent_tapes, rows_of
 from bptt.diagnose.words import advice
 from bptt.train.callbacks import Callback
 
@@ -46,7 +46,7 @@ class GradientMonitor(Callback):
     Parameters
     ----------
     every : int
-        Record every so manieth update, from the first.
+        Record one update in so many, beginning with the first.
     records : int
         At most so many are kept: when there are more, every second one is dropped, and from then on half as
         many are made. Of more than 256 steps back, 256 are kept.
@@ -63,7 +63,7 @@ class GradientMonitor(Callback):
     Raises
     ------
     TypeError, ValueError
-        Arguments out of range; in `fit`, a model without a recurrent layer.
+        Arguments out of range; in `fit`, a model without a recurrent layer, or other than the one before.
     """
 
     def __init__(self, every: int = 10, *, records: int = 512, patience: int = 3, warn: bool = True) -> None:
@@ -125,9 +125,17 @@ class GradientMonitor(Callback):
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         check_recurrent(trainer.model)
+        names = tuple(row.name for row in rows_of(trainer.model))
+        if self.flow is not None and names != self.flow.names:
+            raise ValueError(
+                f"callbacks must hold a GradientMonitor of this model alone; got one with records of"
+                f" {', '.join(self.flow.names)}. Fix: make a new one for each model."
+            )
 
     def backward(self, trainer: Trainer, tape: Tape, dy: Floats) -> None:
-        if self._made % self.every == 0:
+        steps, rows = longest_rows(tape)
+        # A batch of nothing but padding has no error to follow.
+        if self._made % self.every == 0 and steps * len(rows) > 0:
             self.flow = _flow(trainer.model, tape, dy)
             self._record(self.flow)
             if self.warn:

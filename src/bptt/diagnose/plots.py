@@ -112,12 +112,15 @@ def draw_gradient_norm(axes: Axes, curves: TrainingCurves) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     steps = np.arange(1, len(curves.grad_norm) + 1)
-    axes.semilogy(steps, positive(curves.grad_norm), ".", color=BLUE, markersize=2.5, label="before clipping")
+    norms = positive(curves.grad_norm)
+    axes.semilogy(steps, norms, ".", color=BLUE, markersize=2.5, label="before clipping")
     if curves.clip_norm is not None:
         share = float(np.mean(curves.grad_norm > curves.clip_norm))
         label = f"limit {curves.clip_norm:g}: {share:.0%} of steps clipped"
         axes.axhline(curves.clip_norm, color=RED, linestyle="--", linewidth=1.3, label=label)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    told = norms[np.isfinite(norms)]
+    few = told.size == 0 or told.max() < 1e3 * told.min()  # with more, numbers would touch
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(title="Gradient norm", xlabel="step (parameter updates)", ylabel="2-norm of the whole gradient")

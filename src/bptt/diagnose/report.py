@@ -14,37 +14,57 @@ if TYPE_CHECKING:
     from bptt.diagnose.flow import GradientFlow
 
 _STYLE = """
+:root { color-scheme: light dark; }
 body { font: 15px/1.5 sans-serif; color: #1a1a1a; background: #ffffff; max-width: 60em; margin: 2em auto;
-       padding: 0 1em; }
-table { border-collapse: collapse; }
-th, td { border: 1px solid #b8c4d2; padding: 0.25em 0.7em; text-align: left; }
+       padding: 0 1em; overflow-wrap: anywhere; }
+table { border-collapse: collapse; overflow-wrap: normal; }
+th, td { border: 1px solid #b8c4d2; padding: 0.25em 0.6em; text-align: left; }
+td + td { white-space: nowrap; }
 th { background: #f2f2f2; }
 figure { margin: 1.5em 0; }
+@media (prefers-color-scheme: dark) {
+  body { color: #e6e6e6; background: #16181b; }
+  th, td { border-color: #4a4f55; }
+  th { background: #24272b; }
+}
 """
 
 
 def flow_html(flow: GradientFlow) -> str:
-    """Table, remedies and, with matplotlib, picture: an element on an opaque ground, for dark pages too."""
-    picture = canvas.inline(flow.plot(), "norm of the error against steps back") if canvas.available() else ""
-    return (
-        f'<div style="background:#ffffff;color:#1a1a1a;padding:0.5em">{table_html(flow)}'
-        f"{advice_html(flow)}{picture}</div>"
-    )
+    """Table, remedies and, with matplotlib, picture, as an element: words in the page's own colours, be it
+    light or dark; the picture has its ground."""
+    picture = flow_picture(flow) if canvas.available() else ""
+    return f"<div>{table_html(flow)}{paragraphs(advice(flow))}{picture}</div>"
+
+
+def flow_picture(flow: GradientFlow) -> str:
+    """`flow.plot()` as an element, that says what it shows."""
+    verdicts = "; ".join(f"{name}: {word}" for name, word in zip(flow.names, flow.verdict, strict=True))
+    return canvas.inline(flow.plot(), f"Norm of the error against steps back, on a log scale. {verdicts}.")
 
 
 def table_html(flow: GradientFlow) -> str:
-    """The table of `print(flow)`."""
+    """The table of `print(flow)`; where it is too wide it scrolls, not the page."""
     head, lines = cells(flow)
     body = "".join(_line("td", line) for line in lines)
-    return f"<table>{_line('th', head)}{body}</table>"
+    return (
+        f'<div style="overflow-x:auto"><table><thead>{_line("th", head)}</thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
-def advice_html(flow: GradientFlow) -> str:
-    """The sentences of `print(flow)`."""
-    return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in advice(flow))
+def paragraphs(sentences: Sequence[str]) -> str:
+    """One for each sentence."""
+    return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
 
 
-def page(title: str, about: str, flow: GradientFlow, pictures: Sequence[tuple[str, str]]) -> str:
+def page(
+    title: str,
+    about: str,
+    flow: GradientFlow,
+    pictures: Sequence[tuple[str, str]],
+    remarks: Sequence[str] = (),
+) -> str:
     """A whole report: opens without a network, all pictures inside.
 
     Parameters
@@ -54,15 +74,18 @@ def page(title: str, about: str, flow: GradientFlow, pictures: Sequence[tuple[st
     flow : GradientFlow
     pictures : sequence of (caption, element)
         Elements as `canvas.inline` makes them.
+    remarks : sequence of str
+        What there is to say besides the advice.
     """
     figures = "".join(
         f"<figure>{element}<figcaption>{html.escape(caption)}</figcaption></figure>"
         for caption, element in pictures
     )
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>"
-        f"{table_html(flow)}{advice_html(flow)}{figures}"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{html.escape(about)}</p>"
+        f"{table_html(flow)}{paragraphs([*advice(flow), *remarks])}{figures}"
         f"<p><small>bptt {html.escape(__version__)}</small></p></body></html>\n"
     )
 

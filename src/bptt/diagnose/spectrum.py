@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
     """Draw the singular values of the recurrent weights, largest first: a panel per layer and direction, a
     line per gate.
 
-    They say how much one step can stretch (above 1) or shrinks (below 1) a state along each of H directions.
+    They say how much one step can stretch (above 1) or shrink (below 1) a state along each of H directions.
 
     Parameters
     ----------
@@ -84,14 +85,16 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
     check_layer(layer)
     check_recurrent(layer)
     rows = rows_of(layer)
-    values = [[np.linalg.svd(block, compute_uv=False) for block in _blocks(row)] for row in rows]
-    columns = min(len(rows), 3)
+    blocks = [_blocks(row) for row in rows]
+    columns = min(len(rows), 2)
     lines = -(-len(rows) // columns)
-    with drawing(max(5.4, 3.4 * columns), 0.8 + 2.9 * lines) as figure:
+    with drawing(3.6 * columns + 1.8 * (columns == 1), 0.8 + 2.7 * lines) as figure:
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
-        for axes, row, of_row in zip(panels, rows, values, strict=False):
-            radii = np.atleast_2d(spectral_radius(row.stack).T).T[row.index]
-            for k, (name, each) in enumerate(zip(gate_names(row.stack), of_row, strict=True)):
+        most = 1.0
+        for axes, row, of_row in zip(panels, rows, blocks, strict=False):
+            for k, (name, block) in enumerate(zip(gate_names(row.stack), of_row, strict=True)):
+                each = np.linalg.svd(block, compute_uv=False)
+                most = max(most, float(each[0]))
                 axes.plot(
                     np.arange(1, len(each) + 1),
                     each,
@@ -100,21 +103,21 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
                     marker=MARKERS[k % len(MARKERS)],
                     markevery=max(1, len(each) // 6),
                     markersize=4,
-                    label=rf"{name}: radius {radii[k]:.2f}",
+                    label=f"{name}: radius {_radius(block):.2f}",
                 )
             axes.axhline(1.0, color=RED, linestyle=(0, (6, 2)), linewidth=1.0)
-            axes.set_title(f"{row.stack.kind}, {row.name}", fontsize=9)
+            axes.set_title(fill(f"{row.stack.kind}, {row.name}", 34), fontsize=9)
             axes.set_xlabel("number, largest first", fontsize=9)
-            axes.set_ylim(bottom=0)
-            axes.legend(fontsize=8)
+            axes.tick_params(labelsize=9)
+            axes.legend(fontsize=8, handlelength=2.5)
             tidy(axes)
+        panels[0].set_ylim(0.0, 1.08 * most)  # of them all
         for axes in panels[len(rows) :]:
             axes.set_visible(False)
         for axes in panels[::columns]:
             axes.set_ylabel("singular value (no unit)", fontsize=9)
-        figure.suptitle(
-            "Recurrent weights: singular values, and the spectral radius of each gate", fontsize=10
-        )
+        title = "Recurrent weights: singular values, and the spectral radius of each gate"
+        figure.suptitle(title, fontsize=10, wrap=True)
     return write(figure, path)
 
 

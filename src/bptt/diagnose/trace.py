@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from bptt.arrays import as_real
 from bptt.checks.training_step import check_layer, options_of, untouched
-from bptt.diagnose.measure import check_error, last_step_errors
+from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
 from bptt.diagnose.rows import inside, rows_of, rows_on
 from bptt.layers.embedding import Embedding
 from bptt.layers.layout import Layout
 from bptt.layers.module import Module
+from bptt.layers.ragged import read_lengths
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
 from bptt.layers.tape import SequentialTape, Tape
@@ -48,9 +49,9 @@ def first_nonfinite(
     Parameters
     ----------
     layer : Module or Tape
-        A layer or a model; or a tape, on which only gates, states and errors are looked at.
+        A layer or a model; or a tape alone, on which only gates, states and errors are looked at.
     x : array-like
-        As the layer takes it. Not with a tape.
+        As the layer takes it.
     state : optional
         As the layer takes it. None: zeros.
     dy : array-like, optional
@@ -72,10 +73,20 @@ def first_nonfinite(
         What is no layer; arguments that do not fit together; what the layer refuses.
     """
     if isinstance(layer, Tape):
-        if x is not None:
-            raise ValueError(
-                "x must be None beside a tape; got both. Fix: pass the layer, or the tape alone."
-            )
+        beside = {
+            "x": x,
+            "state": state,
+            "dy": dy,
+            "loss": loss,
+            "target": target,
+            "lengths": lengths,
+            "reset": reset,
+        }
+        for name, value in beside.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} must be None beside a tape; got both. Fix: pass the layer, or the tape alone."
+                )
         return origin(layer)
     check_layer(layer)
     check_error(dy, loss, target)
@@ -83,16 +94,17 @@ def first_nonfinite(
         raise TypeError(
             "x must be what the layer reads; got None. Fix: pass the input of the pass in question."
         )
+    values = as_real(x, "x")
     options = options_of(layer, lengths, reset)
     with untouched(layer):
-        return next(_Pass(layer, x, options).findings(x, state, dy, loss, target), None)
+        return next(_Pass(layer, values, options).findings(values, state, dy, loss, target), None)
 
 
 class _Pass:
     """One pass through a model. Its generators yield what is not finite, in the order of computing, and
     compute as far as they are asked for."""
 
-    def __init__(self, model: Module, x: Any, options: dict[str, Any]) -> None:
+    def __init__(self, model: Module, x: Values, options: dict[str, Any]) -> None:
         self.model = model
         self.options = options
         stacks = [row.stack for row in rows_of(model)]
@@ -101,15 +113,15 @@ class _Pass:
         while isinstance(first, Sequential):
             first = first.layers[0]
         self.reads_lengths = "lengths" in first.call_options  # any other reads past the rows' ends
-        batched = np.ndim(x) + isinstance(first, Embedding) == 3
+        batched = x.ndim + isinstance(first, Embedding) == 3
         self.layout = Layout(batched and self.recurrent and stacks[0].batch_first, not batched)
 
-    def findings(self, x: Any, state: Any, dy: Any, loss: Loss | None, target: Any) -> Iterator[NonFinite]:
-        yield from self.array("x", as_real(x, "x"))
+    def findings(self, x: Values, state: Any, dy: Any, loss: Loss | None, target: Any) -> Iterator[NonFinite]:
+        yield from self.array("x", x)
         y, tape = yield from self.forward(self.model, x, state, "")
         if loss is not None:
             yield from self.array("target", as_real(target, "target"))
-            value, dy = loss(y, target)
+            value, dy = loss(y, target, rows_that_count(self.model, x, self.options.get("lengths"), y))
             if not np.isfinite(value):
                 yield NonFinite("loss", value=value)
         errors = [dy]
@@ -169,9 +181,10 @@ class _Pass:
             return
         over_time = self.layout.sequence_in(values)
         bad = ~np.isfinite(over_time)
-        lengths = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
-        if lengths is not None:
-            bad &= (np.arange(len(bad))[:, None] < np.asarray(lengths))[:, :, None]
+        given = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
+        if given is not None:
+            lengths = read_lengths(given, *bad.shape[:2])  # the layer has not seen them yet
+            bad &= (np.arange(len(bad))[:, None] < lengths)[:, :, None]
         steps = np.flatnonzero(bad.any(axis=(1, 2)))
         if steps.size:
             step = int(steps[-1 if from_end else 0])
@@ -198,8 +211,10 @@ def _state(layer: Recurrent, state: Any, place: str) -> Iterator[NonFinite]:
     parts = state if layer.has_cell_state and isinstance(state, (tuple, list)) else (state,)
     for name, part in zip(("initial h", "initial c"), parts, strict=False):  # the layer counts them
         values = as_real(0.0 if part is None else part, "state")
-        if not np.isfinite(values).all():
+        rows = rows_of(layer)
+        # Of another shape it is the layer's to refuse.
+        if values.ndim > 1 and len(values) == len(rows) and not np.isfinite(values).all():
             row, *rest = index = entry(values)
-            owner = rows_of(layer)[row]
+            owner = rows[row]
             value = float(values[index])
             yield NonFinite(name, owner.layer, owner.reverse, place, index=tuple(rest), value=value)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bptt.diagnose.gates import cell_of
+
 if TYPE_CHECKING:
     from bptt.diagnose.flow import GradientFlow, Norms
     from bptt.layers.recurrent import Recurrent
@@ -23,7 +25,9 @@ def cells(flow: GradientFlow) -> tuple[list[str], list[list[str]]]:
     head = ["layer", "cell", "growth/step", "dL/dh at the end", "horizon", "verdict"]
     lines = []
     for k, row in enumerate(flow.rows):
-        reached = "all" if flow.horizon[k] == flow.dh_norm.shape[1] else f"{flow.horizon[k]} steps"
+        reached = _steps(int(flow.horizon[k]))
+        if flow.horizon[k] == flow.dh_norm.shape[1]:  # of no error, and of NaN, nothing falls below anything
+            reached = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
         rate = "-" if math.isnan(flow.rate[k]) else f"{flow.rate[k]:.4g}"
         lines.append([row.name, row.stack.kind, rate, _share(flow.ways[k]), reached, flow.verdict[k]])
     if flow.c_ways is not None:
@@ -42,7 +46,7 @@ def table(flow: GradientFlow) -> str:
         for line in (head, *lines)
     ]
     T = flow.dh_norm.shape[1]
-    return "\n".join([f"An error on its way back through {T} {'step' if T == 1 else 'steps'}:", *shown])
+    return "\n".join([f"An error on its way back through {_steps(T)}:", *shown])
 
 
 def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
@@ -54,7 +58,7 @@ def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
         if found is not None:
             said.setdefault(found, []).append(k)
     return [
-        f"{_all_of(flow, group)}: {finding.format(_range(_turn(flow, k) for k in group))}. Remedy: {remedy}."
+        f"{_all_of(flow, group)}: {finding.format(_range(map(flow.turn, group)))}. Remedy: {remedy}."
         for (finding, remedy), group in said.items()
     ]
 
@@ -71,34 +75,32 @@ def _finding(flow: GradientFlow, k: int) -> tuple[str, str] | None:
             dead = "look for relu units that are all off, and for weights of 0, between here and the output"
             return "no error comes in", dead
         if flow.rate[k] == 0:
-            dead = 'none where that is a reset; for relu units that are all off, init="identity"'
+            dead = (
+                'none where that is a reset; for relu units that are all off, init="identity"; for tanh '
+                "units that are all saturated, x on a smaller scale"
+            )
             return "the error is cut off after {} back", dead
         if flow.carried[k]:
             none = "none needed, the cell state brings the error all the way back"
             return "dL/dh vanishes, a thousandth is left after {} back, but dL/dc does not", none
         vanishes = "the gradient vanishes, a thousandth is left after {} back"
         return vanishes, longer(row.stack, len(way))
-    if len(way) < 2 and row.reverse and flow.dh_norm.shape[1] > 1:
+    if len(way) < 2:
+        last = row.reverse and flow.dh_norm.shape[1] > 1
         return (
             "the error comes in at the first step it reads, so that none goes back through time",
-            "a second recurrent layer before Last",
+            "a second recurrent layer before Last" if last else "more steps, or an error at a later one",
         )
     return None
 
 
-def _turn(flow: GradientFlow, k: int) -> int:
-    """Steps back at which row k's error leaves the healthy range."""
-    if flow.verdict[k] != "exploding":
-        return int(flow.horizon[k])
-    way = flow.ways[k]
-    return int(np.flatnonzero((way > 1e3 * way[0]) | np.isinf(way))[0])
-
-
 def _range(numbers: Iterable[int]) -> str:
     each = sorted(numbers)
-    if each[0] == each[-1]:
-        return "1 step" if each[0] == 1 else f"{each[0]} steps"
-    return f"{each[0]} to {each[-1]} steps"
+    return _steps(each[0]) if each[0] == each[-1] else f"{each[0]} to {_steps(each[-1])}"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _all_of(flow: GradientFlow, group: list[int]) -> str:
@@ -107,12 +109,13 @@ def _all_of(flow: GradientFlow, group: list[int]) -> str:
 
 def longer(stack: Recurrent, steps: int) -> str:
     """What lets errors of this kind of cell reach further."""
-    if stack.kind == "RNN":
+    cell = cell_of(stack)
+    if cell == "RNN":
         if getattr(stack, "nonlinearity", "") == "relu":
             return 'LSTM or GRU in its place, or init="identity"'
         return 'LSTM or GRU in its place, or init="orthogonal", or nonlinearity="relu" with init="identity"'
     chrono = f"init=bptt.init.chrono(longest={max(steps, 2)})"
-    if stack.kind == "LSTM" and not getattr(stack, "coupled", False):
+    if cell == "LSTM":
         bias = getattr(stack, "forget_bias", None)
         return f"forget_bias={1.0 if bias is None or bias < 1.0 else bias + 1.0:g} or more, or {chrono}"
     return chrono
@@ -122,7 +125,7 @@ def _share(way: Norms) -> str:
     """What is left at the end of the way of what came in."""
     if len(way) < 2:
         return "-"
-    if way[0] == 0:
+    if way[0] == 0 or way[-1] == 0:
         return "0"
     with np.errstate(invalid="ignore", over="ignore"):
         share = way[-1] / way[0]

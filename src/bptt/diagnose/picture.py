@@ -1,0 +1,41 @@
+"""The figure that every picture is. Imports matplotlib: load it where something is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.style
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """matplotlib's own, whatever the user's is; and the same names inside an SVG each time."""
+    with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "bptt"}):
+        yield
+
+
+class Picture(Figure):
+    """A figure that looks the same wherever it is shown or saved, and that a notebook shows by itself.
+
+    It is dark on an opaque white ground: a dark style in force, or a file without a ground on a dark page,
+    would leave dark letters on a dark ground.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """As matplotlib does it, in our own style: ticks get their colours only now."""
+        with own_style():
+            super().draw(renderer)
+
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
+        """As matplotlib does it, with the ground; `transparent` changes nothing."""
+        super().savefig(fname, transparent=False, **{"facecolor": "white"} | options)
+
+    def _repr_png_(self) -> bytes:
+        # matplotlib's own figures are shown only once pyplot has been told to show them.
+        from bptt.diagnose.canvas import png
+
+        return png(self)
