@@ -299,9 +299,11 @@ class BoundRecurrent {
 
   py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
                      const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx, double clip_value,
-                     double clip_norm, bool keep_errors, Index chunk) const {
-    const BackwardOptions options{steps, need_dx, {clip_value, clip_norm}, keep_errors, chunk};
+                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx,
+                     std::optional<double> clip_value, std::optional<double> clip_norm, bool keep_errors,
+                     Index chunk) const {
+    const BackwardOptions options{
+        steps, need_dx, {clip_value.value_or(kNoLimit), clip_norm.value_or(kNoLimit)}, keep_errors, chunk};
     if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
     return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, options)
                     : invert<double>(parameters, gradients, tape, dy, dh, dc, options);
@@ -510,7 +512,7 @@ void bind_recurrent(py::module_& m) {
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
            py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true,
-           py::arg("clip_value") = kNoLimit, py::arg("clip_norm") = kNoLimit, py::arg("keep_errors") = false,
+           py::arg("clip_value") = py::none(), py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false,
            py::arg("chunk") = 0)
       .def("chunk_steps", &BoundRecurrent::chunk_steps, py::arg("batch"));
 }

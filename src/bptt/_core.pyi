@@ -93,8 +93,8 @@ class Recurrent:
         dc: Floats | None,
         steps: int | None = None,
         need_dx: bool = True,
-        clip_value: float = ...,
-        clip_norm: float = ...,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
         keep_errors: bool = False,
         chunk: int = 0,
     ) -> tuple[Floats | None, Floats, Floats | None]:

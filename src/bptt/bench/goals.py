@@ -36,11 +36,15 @@ COSTS = {
     "layer norm": 1.6,
     "zoneout": 1.25,
     "recurrent dropout": 1.25,
+    "checkpoint": 1.4,
 }
 """Times the training of the plain layer, at most."""
 
 RAGGED_COST = 1.1
 """The same of a ragged batch, and of the share of its steps that are valid."""
+
+CHECKPOINTED = 200.0
+"""MB above x, y, dy and dx, at most."""
 
 VARIANTS_AGAINST_TORCH = {"ragged": 50.0, "peephole": 5.0, "projection": 2.0}
 
@@ -105,6 +109,8 @@ def _of_variant(row: Row) -> list[Goal]:
 
 def of_memory(memory: Memory) -> Goal:
     """That a training step takes little more than it must keep."""
+    if memory.case.checkpoint:
+        return Goal("MB above the data", 1e-6 * (memory.rise - memory.result), CHECKPOINTED, most=True)
     return Goal("of what it may take", memory.rise / memory.allowed, 1.0, most=True)
 
 

@@ -31,7 +31,8 @@ class Memory:
         By how much the peak of resident memory exceeds what was resident before the first step, when layer,
         gradients, x and dy were there already.
     tape, parameters, result : int
-        What the tape shows, the parameters, and what the step hands out: dx.
+        What the tape shows, the parameters, and what the step hands out: dx. Of a checkpointed step, whose
+        tape shows nothing without computing it again, y is among what it hands out.
     """
 
     case: Case
@@ -73,13 +74,16 @@ def measure(case: Case, threads: int) -> Memory:
     dy = rng.standard_normal((shape.T, shape.B, shape.directions * shape.H), np.float32)
     before = _resident("VmRSS")
     for _ in range(STEPS):
-        tape = dx = None  # the last step's are gone before the next begins
+        y = tape = dx = None  # the last step's are gone before the next begins
         ours.zero_grad()
-        _, _, tape = ours.forward(x)
+        y, _, tape = ours.forward(x, checkpoint=case.checkpoint)
         dx, _ = ours.backward(tape, dy)
     rise = _resident("VmHWM") - before
     assert tape is not None
+    assert y is not None
     assert dx is not None
+    if case.checkpoint:
+        return Memory(case, threads, rise, 0, ours.flat_parameters.nbytes, y.nbytes + dx.nbytes)
     views = [*tape.h, *(tape.c or ()), *tape.gates]
     kept = {view.__array_interface__["data"][0]: view.nbytes for view in views}  # an RNN's gates are its h
     return Memory(case, threads, rise, sum(kept.values()), ours.flat_parameters.nbytes, dx.nbytes)

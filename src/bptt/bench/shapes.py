@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 CELLS = tuple(GATES)
@@ -14,7 +14,7 @@ MODES = {
     "training": "forward and backward with dx and all parameter gradients, from zero",
     "streaming": "one step per call, from Python, the state carried",
     "iteration": "a whole training iteration, from the embedding to the optimiser",
-    "variants": "training with an option; 'plain' is the same layer without it, or without lengths",
+    "variants": "training with an option; 'plain' is the same layer without it",
     "memory": "peak resident memory of a training step",
 }
 
@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "recurrent dropout": {"recurrent_dropout": 0.2},
     "projection": {"proj_size": 64},
     "ragged": {},
+    "checkpoint": {},
 }
 """Options by the name of a shape in the mode "variants"."""
 
@@ -74,6 +75,11 @@ class Case:
     cell: str
     shape: Shape
     mode: str
+
+    @property
+    def checkpoint(self) -> Literal["auto"] | None:
+        """As `forward` takes it."""
+        return "auto" if self.shape.name == "checkpoint" and self.mode != "training" else None
 
     @property
     def steps(self) -> int:
@@ -140,10 +146,11 @@ GRID = (
     *(
         Shape(name, 100, 32, 128, 128, modes=_VARIANT, cells=("lstm",))
         for name in VARIANTS
-        if name != "ragged"
+        if name not in ("ragged", "checkpoint")
     ),
     Shape("peephole", 100, 16, 64, 64, modes=_VARIANT, cells=("lstm",)),
     Shape("ragged", 1000, 32, 64, 128, modes=_VARIANT),
+    Shape("checkpoint", 100_000, 1, 256, 256, modes=("variants", "memory"), cells=("lstm",)),
 )
 
 QUICK = (

@@ -184,9 +184,9 @@ class Recurrent(Module):
         checkpoint : int or "auto", optional
             Keep only y and every so-manieth step's state, and let `backward` compute the rest again, piece by
             piece: the gradients have the same bits, the tape has T / checkpoint + checkpoint steps instead of
-            T, and training takes about a third longer. Rounded up to a multiple of the steps that `backward`
-            takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep all. Only for
-            layers that read forward.
+            T, and training takes at most about a third longer. Rounded up to a multiple of the steps that
+            `backward` takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep
+            all. Only for layers that read forward.
 
         Returns
         -------

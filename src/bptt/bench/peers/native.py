@@ -32,7 +32,7 @@ def training(problem: Problem, threads: int) -> Call:
 
     def run() -> tuple[Array, Array | None]:
         ours.zero_grad()
-        y, _, tape = ours.forward(x, lengths=problem.lengths)
+        y, _, tape = ours.forward(x, lengths=problem.lengths, checkpoint=problem.case.checkpoint)
         dx, _ = ours.backward(tape, problem.dy)
         return y, dx
 
