@@ -3,16 +3,9 @@
 from bptt.train import data
 from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Update
 from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
-from bptt.train.clip import (
-    ClipGroups,
-    ClipNorm,
-    Clipped,
-    ClipValue,
-    Guard,
-    NonFiniteError,
-    clip_by_norm,
-    clip_by_value,
-)
+from bptt.train.clip import ClipNorm, Clipped, ClipValue, Guard, clip_by_norm, clip_by_value
+from bptt.train.clip_groups import ClipGroups
+from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from bptt.train.optim import SGD, Adam, AdamW, Optimizer, RMSProp

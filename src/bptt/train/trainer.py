@@ -17,7 +17,8 @@ from bptt.layers.clip_state import ClipsState, read_clip_state
 from bptt.layers.tape import Tape
 from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
-from bptt.train.clip import Guard, NonFiniteError
+from bptt.train.clip import Guard
+from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.optim import Optimizer

@@ -1,0 +1,122 @@
+"""Clipping group by group of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from bptt.arrays import Floats
+from bptt.layers.module import Module
+from bptt.train.clip import ClipNorm, Clipped, Guard
+from bptt.train.gradients import Norm, named, vectors_of
+
+
+class ClipGroups(Guard):
+    """Clips each group of parameters for itself: every ClipNorm sees the norm of its own group alone.
+
+    `Clipped.norm` is that of the whole gradient all the same, and `nonfinite` decides once for all of it.
+
+    Parameters
+    ----------
+    groups : mapping of str to ClipNorm, ClipValue or None
+        Which clip for which names of `model.parameters`: "*weight_hh*", "0.*", "*", as shells match file
+        names, capitals apart from small letters. The first pattern that fits a name takes it; None leaves its
+        group unclipped. ClipNorm("auto") learns from the norms of its group.
+    nonfinite
+        As for Guard. Those of the groups stay at their default.
+
+    Raises
+    ------
+    TypeError
+        Not such a mapping.
+    ValueError
+        An empty one; a clip with its own `nonfinite`; one ClipNorm("auto") for two groups; `nonfinite` as for
+        Guard. From the call, before anything is changed: a parameter that no pattern fits; a pattern that is
+        left without one, "*" excepted.
+    """
+
+    def __init__(self, groups: Mapping[str, Guard | None], nonfinite: str = "raise") -> None:
+        if not isinstance(groups, Mapping):
+            raise TypeError(f"{_GROUPS}; got {type(groups).__name__}. {_FIX_GROUPS}")
+        if not groups:
+            raise ValueError(f"{_GROUPS}; got an empty one. {_FIX_GROUPS}")
+        learning: set[int] = set()
+        for pattern, guard in groups.items():
+            if not isinstance(pattern, str):
+                raise TypeError(f"{_GROUPS}; got the pattern {pattern!r:.60}. {_FIX_GROUPS}")
+            if guard is None:
+                continue
+            if not isinstance(guard, Guard) or isinstance(guard, ClipGroups):
+                raise TypeError(
+                    f"groups[{pattern!r}] must be ClipNorm, ClipValue or None; got {guard!r:.60} of type "
+                    f"{type(guard).__name__}. {_FIX_GROUPS}"
+                )
+            if guard.nonfinite != "raise":
+                raise ValueError(
+                    f"groups[{pattern!r}] must leave nonfinite out, which is decided for the whole gradient; "
+                    f"got {guard.nonfinite!r}. Fix: ClipGroups(..., nonfinite={guard.nonfinite!r})."
+                )
+            if isinstance(guard, ClipNorm) and guard.auto:
+                if id(guard) in learning:
+                    raise ValueError(
+                        f"groups[{pattern!r}] must learn from the norms of its group alone; got a clip that "
+                        'another group has, too. Fix: a ClipNorm("auto") for each.'
+                    )
+                learning.add(id(guard))
+        self.groups = dict(groups)
+        super().__init__(nonfinite)
+
+    def __call__(self, model: Module) -> Clipped:
+        """Clip `model.gradients` in place, group by group.
+
+        Raises
+        ------
+        NonFiniteError
+            With the policy "raise".
+        ValueError
+            A parameter that no pattern fits, or a pattern that is left without a parameter.
+        """
+        self._parts(model)
+        return super().__call__(model)
+
+    def _clip_model(self, model: Module, vectors: list[Floats], norm: Norm) -> bool:
+        changed = [guard._clip(part, Norm.of(part)) for guard, part in self._parts(model)]
+        return any(changed)
+
+    def _parts(self, model: Module) -> list[tuple[Guard, list[Floats]]]:
+        """The groups that are clipped, and their gradients."""
+        gradients = named(model)
+        members = _members(tuple(self.groups), tuple(gradients))
+        return [
+            (guard, vectors_of({name: gradients[name] for name in members[pattern]}))
+            for pattern, guard in self.groups.items()
+            if guard is not None
+        ]
+
+
+_GROUPS = "groups must be a mapping of patterns of parameter names to ClipNorm, ClipValue or None"
+_FIX_GROUPS = 'Fix: ClipGroups({"*weight_hh*": ClipNorm(1.0), "*": None}), for one.'
+
+
+@lru_cache
+def _members(patterns: tuple[str, ...], names: tuple[str, ...]) -> dict[str, list[str]]:
+    """The names that each pattern takes: those that it fits and that none before it does."""
+    members: dict[str, list[str]] = {pattern: [] for pattern in patterns}
+    for name in names:
+        fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+        if not fitting:
+            raise ValueError(
+                f"groups must have a pattern for every parameter; got none that fits {name!r}. "
+                'Fix: add one, or "*": None to leave the rest unclipped.'
+            )
+        members[fitting[0]].append(name)
+    for pattern, taken in members.items():
+        if not taken and pattern != "*":
+            fits = any(fnmatchcase(name, pattern) for name in names)
+            came = "only some that patterns before it take" if fits else f"none among {', '.join(names)}"
+            raise ValueError(
+                f"groups[{pattern!r}] must fit a parameter; got {came}. "
+                f"Fix: {'put it before them' if fits else 'correct it'}, or leave it out."
+            )
+    return members

@@ -1,0 +1,110 @@
+"""The gradient as a whole: its vectors, its norm, and what in it is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arrays import Floats
+from bptt.layers.module import Module
+
+Gradients: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Module
+
+
+class NonFiniteError(FloatingPointError):
+    """A gradient holds NaN or an infinity; gradients and parameters are as they were.
+
+    Attributes
+    ----------
+    parameter : str
+        Name of the first parameter it was found in.
+    """
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A 2-norm as relative * unit: that of finite float64 entries may lie beyond the largest float64."""
+
+    relative: float
+    unit: float = 1.0
+
+    @classmethod
+    def of(cls, vectors: Iterable[Floats]) -> Norm:
+        norm = math.hypot(*(_core.norm(vector) for vector in vectors))
+        if math.isfinite(norm) or any(_core.first_nonfinite(vector) >= 0 for vector in vectors):
+            return cls(norm)
+        unit = max(float(np.abs(vector).max(initial=0.0)) for vector in vectors)
+        return cls(math.hypot(*(_core.norm(vector / unit) for vector in vectors)), unit)
+
+    @property
+    def value(self) -> float:
+        return self.relative * self.unit
+
+    @property
+    def finite(self) -> bool:
+        """Whether every entry is."""
+        return math.isfinite(self.relative)
+
+    def limit(self, vectors: Iterable[Floats], max_norm: float) -> bool:
+        """Scale the vectors whose common norm this is down to `max_norm`; False if they are within it."""
+        if self.value <= max_norm:
+            return False
+        # By the unit in two steps: its reciprocal may be subnormal, and the core counts that as zero.
+        root = 1.0 / math.sqrt(self.unit)
+        factors = (max_norm / self.relative,) if self.unit == 1.0 else (root, root, max_norm / self.relative)
+        for vector in vectors:
+            for factor in factors:
+                _core.scale(vector, factor)
+        return True
+
+
+def named(gradients: Gradients) -> Mapping[str, npt.NDArray[Any]]:
+    if isinstance(gradients, Module):
+        return gradients.gradients
+    if isinstance(gradients, Mapping):
+        return gradients
+    return {"gradients": gradients}
+
+
+def vectors_of(gradients: Gradients) -> list[Floats]:
+    """Flat views to work on in place."""
+    if isinstance(gradients, Module):
+        return [gradients.flat_gradients]
+    vectors: list[Floats] = []
+    for name, array in named(gradients).items():
+        if not isinstance(array, np.ndarray) or array.dtype not in ("f4", "f8"):
+            came = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(
+                f"{name} must be a float32 or float64 ndarray, to be clipped in place; got {came}. "
+                "Fix: pass arrays, a mapping of names to arrays, or a model."
+            )
+        flags = array.flags
+        if not (flags.c_contiguous and flags.writeable and flags.aligned):
+            raise ValueError(
+                f"{name} must be writable, aligned and C-contiguous, to be clipped in place; got an array of "
+                f"shape {array.shape} and strides {array.strides}. Fix: pass a copy, numpy.array({name})."
+            )
+        vectors.append(array.reshape(-1))
+    return vectors
+
+
+def refuse_nonfinite(gradients: Gradients) -> None:
+    for name, array in named(gradients).items():
+        at = _core.first_nonfinite(array.reshape(-1))
+        if at >= 0:
+            index = tuple(int(i) for i in np.unravel_index(at, array.shape))
+            raise NonFiniteError(
+                f"the gradient of {name} must be finite; got {array[index]} at {index}; nothing was changed. "
+                'Fix: look for NaN in the data, lower the learning rate, or choose nonfinite="skip".',
+                name,
+            )
