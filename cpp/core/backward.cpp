@@ -140,6 +140,7 @@ class BackwardPass {
     if (crew.leads()) {
       start(w.dh.data(), args_.dh ? args_.dh + number * w.dh.size() : nullptr, w.dh.size());
       start(w.carry.data(), args_.dc ? args_.dc + number * w.carry.size() : nullptr, w.carry.size());
+      start(w.sums.data(), nullptr, w.sums.size());
       if (args_.errors) start(errors_at(number, 0), nullptr, rows_.total() * net_.output);
       start(w.dx, nullptr, rows_.base(first_) * w.input);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
@@ -152,8 +153,6 @@ class BackwardPass {
       const Index begin = std::max(first_, end - chunk_);
       const Index low = std::min(course.at(begin), course.at(end - 1));
       if (polls) interrupt_.poll();
-      if (crew.leads()) start(w.sums.data(), nullptr, w.sums.size());
-      crew.sync();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
@@ -168,10 +167,12 @@ class BackwardPass {
         add_gradients(w, course, low, end - begin, crew, scratch);
         collect_norms(w, number, low, end - begin, crew);
       }
-      crew.sync();
       if (crew.leads()) {
         // Per chunk, as all other sums are: the same whether a sequence is inverted whole or in pieces.
-        if (sum_.total) sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
+        if (sum_.total) {
+          sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
+          start(w.sums.data(), nullptr, w.sums.size());
+        }
         const Index last = course.at(begin);
         std::memcpy(w.dgates.data() + chunk_ * batch_ * dgates_row_,
                     w.dgates.data() + (rows_.base(last) - rows_.base(low)) * dgates_row_,

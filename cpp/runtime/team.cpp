@@ -13,6 +13,7 @@
 #include <system_error>
 #include <thread>
 
+#include "runtime/contention.hpp"
 #include "runtime/float_mode.hpp"
 
 #if defined(__x86_64__)
@@ -75,10 +76,11 @@ class Team {
       return;
     }
     const Release release{busy_};
-    if (!hire(wanted - 1)) {
+    if (contention_.alone() || !hire(wanted - 1)) {
       call(context, 0, 1);
       return;
     }
+    const Contention::Start start = Contention::start();
     place(wanted - 1);
     call_ = call;
     context_ = context;
@@ -91,6 +93,7 @@ class Team {
     job_.notify_all();
     guarded(0, wanted);
     for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) wait_while_equal(running_, left);
+    contention_.after(start, wanted);
     if (error_) std::rethrow_exception(error_);
   }
 
@@ -180,6 +183,7 @@ class Team {
   std::atomic<int> running_{0};
   void (*call_)(void*, int, int) = nullptr;
   void* context_ = nullptr;
+  Contention contention_;  // whoever holds busy_ has it
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };

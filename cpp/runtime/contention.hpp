@@ -1,0 +1,59 @@
+// Whether somebody else wants the cores that the team runs on. A team whose threads wait for one another at every
+// step is then as slow as its slowest thread's turns: up to a hundred times slower than one thread alone, which gives
+// the same bits. So where the caller has stood still for most of its team's time, it works alone for a while.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace bptt {
+
+class Contention {
+ public:
+  // Whether jobs are to be done by one thread, for now.
+  bool alone() const { return now(CLOCK_MONOTONIC) < until_; }
+
+  // What a job of so many threads began with.
+  struct Start {
+    std::int64_t wall;
+    std::int64_t own;
+  };
+  static Start start() { return {now(CLOCK_MONOTONIC), now(CLOCK_THREAD_CPUTIME_ID)}; }
+
+  // The caller spins while it waits for a moment; on a quiet machine it stands still hardly ever.
+  void after(const Start& start, int threads) {
+    const std::int64_t wall = now(CLOCK_MONOTONIC);
+    wall_ += wall - start.wall;
+    own_ += now(CLOCK_THREAD_CPUTIME_ID) - start.own;
+    if (wall_ < kWindow) return;
+    // One of n threads that runs less than an nth of the time: alone it would have been done by now.
+    if (own_ * threads < wall_) {
+      until_ = wall + pause_;
+      pause_ = std::min(2 * pause_, kMost);
+    } else {
+      pause_ = kLeast;
+    }
+    wall_ = own_ = 0;
+  }
+
+ private:
+  static std::int64_t now(clockid_t clock) {
+    timespec t{};
+    clock_gettime(clock, &t);
+    return std::int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
+  }
+
+  // Nanoseconds.
+  static constexpr std::int64_t kWindow = 5000000;   // of jobs, to judge by
+  static constexpr std::int64_t kLeast = 100000000;  // of working alone; twice as long each time, up to
+  static constexpr std::int64_t kMost = 2000000000;
+
+  std::int64_t wall_ = 0;
+  std::int64_t own_ = 0;
+  std::int64_t until_ = 0;
+  std::int64_t pause_ = kLeast;
+};
+
+}  // namespace bptt
