@@ -22,7 +22,7 @@ from bptt.runtime import (
 )
 
 if TYPE_CHECKING:
-    from bptt import data, diagnose, init, reference, testing, train
+    from bptt import data, diagnose, estimators, init, metrics, reference, schedules, testing, train
     from bptt.diagnose import (
         GradientMonitor,
         first_nonfinite,
@@ -96,6 +96,7 @@ __all__ = [
     "crosscheck",
     "data",
     "diagnose",
+    "estimators",
     "first_nonfinite",
     "get_num_threads",
     "gradcheck",
@@ -104,8 +105,10 @@ __all__ = [
     "isa",
     "load",
     "lyapunov_spectrum",
+    "metrics",
     "reference",
     "save",
+    "schedules",
     "set_num_threads",
     "spectral_radius",
     "testing",
@@ -114,7 +117,17 @@ __all__ = [
 ]
 
 # Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
-_SUBMODULES = ("data", "diagnose", "init", "reference", "testing", "train")
+_SUBMODULES = (
+    "data",
+    "diagnose",
+    "estimators",
+    "init",
+    "metrics",
+    "reference",
+    "schedules",
+    "testing",
+    "train",
+)
 _TESTING = ("crosscheck", "gradcheck")
 _DIAGNOSE = ("GradientMonitor", "first_nonfinite", "gradient_flow", "lyapunov_spectrum", "spectral_radius")
 _TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING, *_DIAGNOSE}))

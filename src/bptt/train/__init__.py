@@ -1,6 +1,6 @@
 """Training: losses, optimisers, clipping, data, the loop, checkpoints."""
 
-from bptt.train import data
+from bptt.train import data, metrics, schedules
 from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Update
 from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
 from bptt.train.clip import ClipNorm, Clipped, ClipValue, Guard, clip_by_norm, clip_by_value
@@ -44,6 +44,8 @@ __all__ = [
     "clip_by_value",
     "data",
     "load",
+    "metrics",
     "read_checkpoint",
     "save",
+    "schedules",
 ]

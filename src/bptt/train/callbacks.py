@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from string import Formatter
+from typing import IO, TYPE_CHECKING, Any
 
 from bptt.arguments import real, size
 from bptt.train import files
-from bptt.train.checkpoint import save
 
 if TYPE_CHECKING:
     from bptt.arrays import Floats
@@ -63,45 +64,144 @@ class Callback:
     def update(self, trainer: Trainer, update: Update) -> None:
         """An update was made, or skipped because its gradient was not finite."""
 
+    def settled(self, trainer: Trainer) -> None:
+        """All callbacks have seen the update: here `trainer.save` writes what each of them knows of it."""
+
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
         """The validation loss at the end of an epoch."""
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
         """After the validation."""
 
+    def interrupted(self, trainer: Trainer) -> None:
+        """Ctrl-C ends the run; the trainer stands after the last whole update."""
+
     def fit_end(self, trainer: Trainer) -> None:
         """The last call of a run."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know of this one: numbers, texts, arrays, lists and mappings of them."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+
 
 class Checkpoint(Callback):
-    """Saves model and optimiser, with the number of epochs done as `epochs` among the extra values.
+    """Saves the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
+
+    After every so many epochs and at the end of the last, with `updates` also after every so many updates,
+    and on Ctrl-C after the last whole update. Each file is written whole or not at all: the process may be
+    killed at any moment. The number of epochs done is among the extra values, as `epochs`.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Overwritten each time, whole or not at all; see `save`.
+        Overwritten each time. Each time another file with {step} in its name, the optimiser's number of
+        updates, or {epoch}, the epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors". Braces
+        that stand for themselves are doubled.
     every : int
-        After every so manieth epoch, and at the end of the last.
+        Epochs.
+    updates : int, optional
+        Updates, counted by the optimiser.
+    keep : int, optional
+        How many files of this run to keep, the last ones; needs {step} or {epoch}. None: all.
+    extra : mapping of str to JSON values, optional
+        More extra values: a vocabulary, a note.
+
+    Attributes
+    ----------
+    last : pathlib.Path or None
+        The file written last.
 
     Raises
     ------
     TypeError, ValueError
-        `every` is not a positive int.
+        `every`, `updates` or `keep` is not a positive int; a path with other fields than {step} and {epoch};
+        `keep` for a path without.
     OSError
         From `fit`, before the first epoch: the file cannot be written there.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, every: int = 1) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        updates: int | None = None,
+        keep: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = path
         self.every = size(every, "every")
+        self.updates = None if updates is None else size(updates, "updates")
+        self.keep = None if keep is None else size(keep, "keep")
+        self.extra = dict(extra or {})
+        self.last: Path | None = None
+        self._written: list[list[int]] = []  # step and epochs of each, the last one last
+        fields = _fields(os.fspath(path))
+        if self.keep is not None and not fields:
+            raise ValueError(
+                f"keep needs a path with {{step}} or {{epoch}} in its name; got {os.fspath(path)!r:.200}. "
+                'Fix: "run-{step}.safetensors", or leave keep out, for one file.'
+            )
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
-        self._last = epochs - 1
-        files.check(Path(os.path.realpath(self.path)))  # now, not after an epoch's work
+        self._last_epoch = epochs - 1
+        files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
+
+    def settled(self, trainer: Trainer) -> None:
+        if self.updates is not None and trainer.optimizer.steps % self.updates == 0:
+            self._save(trainer)
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
-        if (epoch + 1) % self.every == 0 or epoch == self._last or trainer.stopping:
-            save(self.path, trainer.model, optimizer=trainer.optimizer, extra={"epochs": epoch + 1})
+        if (epoch + 1) % self.every == 0 or epoch == self._last_epoch or trainer.stopping:
+            self._save(trainer)
+
+    def interrupted(self, trainer: Trainer) -> None:
+        self._save(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"path": os.fspath(self.path), "written": [list(entry) for entry in self._written]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # Numbers, not names: nothing but this path's own files is ever removed.
+        if state["path"] == os.fspath(self.path):
+            self._written = [[int(step), int(epochs)] for step, epochs in state["written"]]
+
+    def _save(self, trainer: Trainer) -> None:
+        entry = [trainer.optimizer.steps, trainer.epochs_done]
+        path, before = self._file(*entry), self._written
+        if self.keep is not None:
+            self._written = [other for other in before if self._file(*other) != path] + [entry]
+        try:
+            trainer.save(path, extra={**self.extra, "epochs": trainer.epochs_done})
+        except BaseException:
+            self._written = before
+            raise
+        self.last = path
+        while self.keep is not None and len(self._written) > self.keep:
+            self._file(*self._written[0]).unlink(missing_ok=True)
+            del self._written[0]
+
+    def _file(self, step: int, epochs: int) -> Path:
+        return Path(os.fspath(self.path).format(step=step, epoch=epochs))
+
+
+def _fields(path: str) -> set[str]:
+    """Which of {step} and {epoch} are in a path."""
+    try:
+        found = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
+        if not found - {"step", "epoch"}:
+            path.format(step=0, epoch=0)
+            return found
+        came = f"{{{min(found - {'step', 'epoch'})}}}"
+    except (ValueError, IndexError, KeyError) as error:
+        came = str(error)
+    raise ValueError(
+        f"path may have {{step}} and {{epoch}} in its name; got {came} in {path!r:.200}. Fix: double braces "
+        "that stand for themselves."
+    )
 
 
 class EarlyStopping(Callback):
@@ -143,6 +243,13 @@ class EarlyStopping(Callback):
                 "EarlyStopping watches the validation loss; got none. Fix: fit(..., validation=data)."
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        best, waited = float(state["best"]), state["waited"]
+        self.best, self._waited = best, None if waited is None else int(waited)
+
 
 class CSVLog(Callback):
     """Writes one line per update, and one per validation, to a new CSV file.
@@ -150,7 +257,8 @@ class CSVLog(Callback):
     Parameters
     ----------
     path : str or os.PathLike
-        Begun anew by every `fit`.
+        Begun anew by every `fit`; a resumed one goes on with the file, after the last row that it had when
+        the run was saved.
 
     Raises
     ------
@@ -163,11 +271,18 @@ class CSVLog(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
         self._file: IO[str] | None = None
+        self._size: int | None = None  # of the file that a resumed run goes on with
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
-        if self._file is None:
-            self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115  closed by fit_end
-            self._write(dict(zip(self.columns, self.columns, strict=True)))
+        if self._file is not None:
+            return
+        size, self._size = self._size, None
+        if size and os.path.exists(self.path) and os.path.getsize(self.path) >= size:
+            os.truncate(self.path, size)
+            self._file = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115  closed by fit_end
+            return
+        self._file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115  closed by fit_end
+        self._write(dict(zip(self.columns, self.columns, strict=True)))
 
     def update(self, trainer: Trainer, update: Update) -> None:
         self._write({name: getattr(update, name) for name in self.columns[:-1]})
@@ -179,6 +294,15 @@ class CSVLog(Callback):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._file is None:
+            return {}
+        self._file.flush()
+        return {"size": os.fstat(self._file.fileno()).st_size}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._size = int(state["size"]) if state else None
 
     def _write(self, row: dict[str, object]) -> None:
         if self._file is not None:

@@ -1,8 +1,9 @@
-"""A model in one safetensors file: no pickle, nothing executed, nothing half-written.
+"""A model in one safetensors file, alone or with the training that made it: no pickle, nothing executed,
+nothing half-written.
 
 The tensors carry the parameters' names. The file's metadata hold, under "bptt", a JSON text with the
-format, the version, the model's kind and configuration, the optimiser's kind and step and the caller's
-own values; under "sha256", a sum over that text and every tensor.
+format, the version, the model's kind and configuration, the optimiser's kind and step, the caller's own
+values and, from `Trainer.save`, where training stands; under "sha256", a sum over that text and every tensor.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bptt._version import __version__
 from bptt.layers import KINDS, Module
 from bptt.train import files
 from bptt.train.optim import Optimizer
+from bptt.train.packing import pack, unpack
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20
@@ -33,6 +35,7 @@ HEADER_LIMIT = 16 * 2**20
 
 _ITEM_SIZE = {"F32": 4, "F64": 8}
 _OPTIMIZER = "optimizer."
+_TRAINING = "training."
 
 
 class CheckpointError(ValueError):
@@ -51,11 +54,14 @@ class Saved:
         For `Optimizer.load_state_dict`; None if no optimiser was saved.
     extra : dict
         The caller's own values.
+    training : dict or None
+        Where the training stands, for `Trainer.resume`; None if a model was saved alone.
     """
 
     model: Module
     optimizer: dict[str, Any] | None
     extra: dict[str, Any]
+    training: dict[str, Any] | None = None
 
 
 def save(
@@ -91,6 +97,17 @@ def save(
     OSError
         The file cannot be written.
     """
+    write(path, model, optimizer, extra, None)
+
+
+def write(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer | None,
+    extra: Mapping[str, Any] | None,
+    training: Mapping[str, Any] | None,
+) -> None:
+    """As `save`, with what `pack` takes beside it."""
     if not isinstance(model, Module):
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
@@ -112,6 +129,10 @@ def save(
         state = optimizer.state_dict()
         about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
         tensors |= {_OPTIMIZER + name: vector for name, vector in state.items()}
+    if training is not None:
+        own: dict[str, npt.NDArray[Any]] = {}
+        about["training"] = pack(dict(training), own, "training")
+        tensors |= {_TRAINING + name: array for name, array in own.items()}
     text = json.dumps(about)
     content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
     try:
@@ -165,15 +186,28 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(f"is not a whole safetensors file: {error}") from None
     if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
         raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
-    vectors = {name: tensors.pop(name).copy() for name in list(tensors) if name.startswith(_OPTIMIZER)}
+    vectors = _taken(tensors, _OPTIMIZER)
+    arrays = _taken(tensors, _TRAINING)
     try:
         model.load_state_dict(tensors)
     except ValueError as error:
         raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
     state = about["optimizer"]
     if state is not None:
-        state = {**state, **{name.removeprefix(_OPTIMIZER): vector for name, vector in vectors.items()}}
-    return Saved(model, state, about["extra"])
+        state = {**state, **vectors}
+    try:
+        training = unpack(about.get("training"), arrays)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"is damaged: where its training stands is {error!s:.200}") from None
+    if not (training is None or isinstance(training, dict)):
+        raise CheckpointError("is damaged: where its training stands is no mapping")
+    return Saved(model, state, about["extra"], training)
+
+
+def _taken(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Copies of the tensors under a prefix, which leave `tensors`; named without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name).copy() for name in names}
 
 
 def _read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
@@ -198,7 +232,7 @@ def _parse_about(text: str) -> dict[str, Any]:
             f"has format {form!r:.40}, written by version {version!r:.40}; this is version {__version__}, "
             f"which reads format {FORMAT}; upgrade bptt"
         )
-    if set(about) != {"format", "version", "model", "optimizer", "extra"}:
+    if set(about) - {"training"} != {"format", "version", "model", "optimizer", "extra"}:
         raise CheckpointError(f"is damaged: it tells {sorted(about)!r:.200} about its model")
     optimizer = about["optimizer"]
     if not (isinstance(about["extra"], dict) and (optimizer is None or isinstance(optimizer, dict))):
@@ -239,7 +273,11 @@ def _build(description: object, header: Mapping[str, object]) -> Module:
     kind, config = description["kind"], description["config"]
     if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
         raise CheckpointError(f"describes a model of kind {kind!r:.40}; known are {', '.join(KINDS)}")
-    count = sum(math.prod(_shape(entry)) for name, entry in header.items() if not name.startswith(_OPTIMIZER))
+    count = sum(
+        math.prod(_shape(entry))
+        for name, entry in header.items()
+        if not name.startswith((_OPTIMIZER, _TRAINING))
+    )
     try:
         return KINDS[kind].from_config(config, parameter_count=count)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -8,7 +8,7 @@ Trainer hands the state on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,33 @@ from bptt.train.text import TextStream, Vocabulary
 __all__ = ["Batches", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]
 
 
-class Windows:
+class _Shuffled:
+    """What comes in an order drawn from `rng`, when a pass begins."""
+
+    rng: np.random.Generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the order of the passes to come is drawn from."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave: the passes come as they would have come there.
+
+        Raises
+        ------
+        ValueError
+            The state of another kind of generator.
+        """
+        kind, came = type(self.rng.bit_generator).__name__, state["rng"]["bit_generator"]
+        if came != kind:
+            raise ValueError(
+                f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
+                f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
+            )
+        self.rng.bit_generator.state = state["rng"]
+
+
+class Windows(_Shuffled):
     """Windows of `steps` steps over a series, the target lying `horizon` steps ahead.
 
     A batch is `(x, target)`: x (T, B, F) in the series' dtype; target (T, B, F), at every step the value
@@ -76,7 +102,7 @@ class Windows:
         self.stride = size(stride, "stride")
         self.last = flag(last, "last")
         self.shuffle = flag(shuffle, "shuffle")
-        self._rng = generator(seed)
+        self.rng = generator(seed)
         count = len(array) - self.steps - self.horizon + 1
         if count < 1:
             raise ValueError(
@@ -90,7 +116,7 @@ class Windows:
         return -(-len(self._starts) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-        starts = self._rng.permutation(self._starts) if self.shuffle else self._starts
+        starts = self.rng.permutation(self._starts) if self.shuffle else self._starts
         steps = np.arange(self.steps)[:, None]
         for first in range(0, len(starts), self.batch_size):
             at = starts[first : first + self.batch_size]
@@ -98,7 +124,7 @@ class Windows:
             yield self._series[steps + at], self._series[ahead + self.horizon]
 
 
-class Ragged:
+class Ragged(_Shuffled):
     """Batches of sequences of unequal length, those of a batch of about the same.
 
     A batch is `(x, target, lengths)`: x (T, B, F), padded with zeros to the longest of the batch; target
@@ -148,7 +174,7 @@ class Ragged:
         self.per_step = flag(per_step, "per_step")
         self.shuffle = flag(shuffle, "shuffle")
         self.pool = size(pool, "pool")
-        self._rng = generator(seed)
+        self.rng = generator(seed)
         self._x = _alike(sequences, "sequences", skip=1)
         self._targets = _alike(targets, "targets", skip=int(self.per_step))
         if self._x[0].ndim not in (1, 2):
@@ -177,7 +203,7 @@ class Ragged:
     def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]]:
         batches = list(self._batches())
         if self.shuffle:
-            batches = [batches[i] for i in self._rng.permutation(len(batches))]
+            batches = [batches[i] for i in self.rng.permutation(len(batches))]
         for rows in batches:
             targets = [self._targets[row] for row in rows]
             target = _padded(targets) if self.per_step else np.stack(targets)
@@ -185,7 +211,7 @@ class Ragged:
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         count = len(self._x)
-        order = self._rng.permutation(count) if self.shuffle else np.arange(count)
+        order = self.rng.permutation(count) if self.shuffle else np.arange(count)
         pooled = self.pool * self.batch_size if self.shuffle else count
         for first in range(0, count, pooled):
             rows = order[first : first + pooled]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterator, Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.train.callbacks import Update
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PER_UPDATE: dict[str, type[np.generic]] = {
     "loss": np.float64,
@@ -57,6 +62,53 @@ class History(Mapping[str, npt.NDArray[Any]]):
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain lists of Python numbers under the same names, for `json.dump` and the like."""
         return {name: values.tolist() for name, values in self.items()}
+
+    def to_pandas(self) -> Any:
+        """One table: a row per update, and what validation found in the row of the update before it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its index "update" counts from 1, as `validation_step` does; columns `loss`, `grad_norm`,
+            `clipped`, `lr`, `epoch` and `validation_loss`, which is NaN where nothing was validated.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from None
+        updates = {name: self[name] for name in _PER_UPDATE}
+        index = pandas.RangeIndex(1, len(updates["loss"]) + 1, name="update")
+        found = dict(zip(self["validation_step"].tolist(), self["validation_loss"].tolist(), strict=True))
+        losses = pandas.Series(found, dtype=np.float64)
+        return pandas.DataFrame(updates, index=index).assign(validation_loss=losses)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw loss, gradient norm and learning rate, one above the other, over updates.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            Write the picture there, as its ending says: .png or .svg.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        TypeError, ValueError, OSError
+            No update to draw; a path with another ending; a file that cannot be written.
+        """
+        from bptt.diagnose.history_picture import plot_history
+
+        return plot_history(self, path)
 
     def __repr__(self) -> str:
         updates, loss = len(self._columns["loss"]), self._columns["loss"]

@@ -7,7 +7,9 @@ the core.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +23,7 @@ SMALLEST_EPSILON = 1e-30
 """Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
 
 Rate: TypeAlias = float | Callable[[int], float]
+Update: TypeAlias = "partial[None]"
 
 
 class Optimizer(ABC):
@@ -39,10 +42,13 @@ class Optimizer(ABC):
     ----------
     steps : int
         Updates made so far.
+    given_lr : float or callable
+        The rate that it was made with.
     """
 
     def __init__(self, lr: Rate, weight_decay: float, vectors: tuple[str, ...]) -> None:
         self.lr = lr
+        self.given_lr = self._lr
         self.weight_decay = real(weight_decay, "weight_decay", 0.0)
         self.steps = 0
         self._vectors = vectors
@@ -57,8 +63,15 @@ class Optimizer(ABC):
     def lr(self, value: Rate) -> None:
         self._lr = value if callable(value) else real(value, "lr", 0.0)
 
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule that `lr` comes from, if it is no number."""
+        return self._lr if callable(self._lr) else None
+
     def step(self, model: Module) -> None:
         """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.
+
+        Ctrl-C comes before or after: the update is made and counted, or neither.
 
         Raises
         ------
@@ -75,12 +88,14 @@ class Optimizer(ABC):
                     f"parameters in {vector.dtype}; got {parameters.size} in {parameters.dtype}. "
                     "Fix: make one optimizer per model."
                 )
-        self._update(parameters, gradients, self.lr)
-        self.steps += 1
+        update = self._update(parameters, gradients, self.lr)
+        count = partial(setattr, self, "steps", self.steps + 1)
+        # Signals are looked at between bytecodes: none comes between these two calls, both made from C.
+        deque(map(partial.__call__, (update, count)), maxlen=0)
 
     @abstractmethod
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
-        """One call of the core, in place."""
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
+        """One call of the core that changes the parameters in place, ready to be made."""
 
     def state_dict(self) -> dict[str, Any]:
         """`kind`, `steps`, and copies of the state vectors by name (none before the first step)."""
@@ -159,9 +174,18 @@ class SGD(Optimizer):
             )
         super().__init__(lr, weight_decay, ("velocity",) if self.momentum else ())
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
         velocity = self._state.get("velocity")
-        _core.sgd_step(parameters, gradients, velocity, lr, self.momentum, self.nesterov, self.weight_decay)
+        return partial(
+            _core.sgd_step,
+            parameters,
+            gradients,
+            velocity,
+            lr,
+            self.momentum,
+            self.nesterov,
+            self.weight_decay,
+        )
 
 
 class RMSProp(Optimizer):
@@ -200,9 +224,10 @@ class RMSProp(Optimizer):
         self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
         super().__init__(lr, weight_decay, ("square", "velocity") if self.momentum else ("square",))
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
         square, velocity = self._state["square"], self._state.get("velocity")
-        _core.rmsprop_step(
+        return partial(
+            _core.rmsprop_step,
             parameters,
             gradients,
             square,
@@ -252,9 +277,10 @@ class Adam(Optimizer):
         self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
         super().__init__(lr, weight_decay, ("m", "v"))
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> None:
+    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
         m, v = self._state["m"], self._state["v"]
-        _core.adam_step(
+        return partial(
+            _core.adam_step,
             parameters,
             gradients,
             m,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sized
-from typing import Any, Literal, cast
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -17,13 +19,37 @@ from bptt.layers.clip_state import ClipsState, read_clip_state
 from bptt.layers.tape import Tape
 from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
+from bptt.train.checkpoint import write
 from bptt.train.clip import Guard
 from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.optim import Optimizer
+from bptt.train.position import (
+    Generators,
+    Position,
+    check_data,
+    checksum,
+    cut,
+    data_state,
+    guard_state,
+    load_data,
+)
 from bptt.train.progress import ProgressBar
 from bptt.train.regularizers import PascanuRegularizer
+from bptt.train.resuming import resumed, training_state
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Step(NamedTuple):
+    """A step of training that is ready to be made: whether it changes the parameters, what there is to tell
+    of it, and where it leads."""
+
+    changes: bool
+    update: Update
+    position: Position
 
 
 class Trainer:
@@ -119,18 +145,30 @@ class Trainer:
         self.history = History()
         self._stopping = False
         self._watchers: tuple[Callback, ...] = ()
+        # Which batch of the epoch is being read, until the next is asked for.
+        self._batch: tuple[int, Batch | None] = (-1, None)
+        # Of a resumed run, until it has passed by the batches that were done:
+        self._going_on = False
+        self._shared: list[int | None] = []
+        self._sum: int | None = None
         if self.truncate is not None:
             self._refuse_bidirectional("truncate")
         if seed is not None:
             shared = generator(seed)
             for layer in leaves(model):
                 layer.rng = shared
+        self._generators = Generators(model)
+        self._position = Position(generators=self._generators.get(), clip=guard_state(self.clip))
 
     def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
         """Train.
 
         Ctrl-C (KeyboardInterrupt) goes through; model and optimiser are then as after the last whole
-        update, gradients zero, and `history` holds the updates made.
+        update, gradients zero, and `history` holds the updates made. `Checkpoint` callbacks save that, and
+        `save` can.
+
+        The first `fit` of a trainer that `resume` made goes on where the saved run stood, up to `epochs` in
+        all.
 
         Parameters
         ----------
@@ -160,32 +198,108 @@ class Trainer:
         check_iterable(data, "data", passes=epochs)
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
-        self.history = History()
-        self._stopping = False
         watchers = (*self.callbacks, ProgressBar()) if self.progress else self.callbacks
         self._watchers = watchers
+        self._begin(data, validation)
         try:
-            for epoch in range(epochs):
+            while self._position.epoch < epochs and not (self._stopping and not self._position.inside):
+                epoch = self._position.epoch
                 batches = len(data) if isinstance(data, Sized) else None
                 for watcher in watchers:
                     watcher.epoch_begin(self, epoch, epochs, batches)
-                self._train_epoch(data, epoch, watchers)
-                if validation is not None:
-                    loss = self.evaluate(validation)
-                    self.history.add_validation(loss)
+                if not self._stopping:
+                    self._train_epoch(data, validation, epoch, watchers)
+                self._arrive(data, validation)
+                loss = None if validation is None else self.evaluate(validation)
+                self._end_epoch(data, validation, loss)
+                if loss is not None:
                     for watcher in watchers:
                         watcher.validation(self, epoch, loss)
                 for watcher in watchers:
                     watcher.epoch_end(self, epoch)
-                if self._stopping:
-                    break
         except KeyboardInterrupt:
             self.model.zero_grad()
+            cut(self.history, self._position)
+            for watcher in watchers:
+                watcher.interrupted(self)
             raise
         finally:
             for watcher in watchers:
                 watcher.fit_end(self)
         return self.history
+
+    def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
+        """Write all that `Trainer.resume` needs to one file, whole or not at all, as `bptt.save` does.
+
+        That is: the model; the optimiser's state and its schedule's; the random generators of the layers and
+        of the data; the position in the data, the state carried from window to window included; what the
+        clip has learnt; `history`; what callbacks keep; and the settings, to compare. It stands between two
+        updates: in `Callback.backward` before the one that is being made, after Ctrl-C behind the last whole
+        one. `bptt.load` reads the model of the same file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        extra : mapping of str to JSON values, optional
+            Comes back from `bptt.train.read_checkpoint`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `bptt.save`; a `state_dict` of data or callbacks that holds what no file can; a random
+            generator that is none of NumPy's.
+        CheckpointError
+            A model that could not be loaded again.
+        OSError
+            The file cannot be written.
+        """
+        write(path, self.model, self.optimizer, extra, training_state(self))
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
+        """A trainer that stands where the one stood that saved the file; its next `fit` goes on from there::
+
+            trainer = bptt.Trainer.resume("run.safetensors", bptt.CrossEntropy(), bptt.Adam(1e-3), clip=...)
+            trainer.fit(data, epochs=20)  # 20 in all
+
+        With the same data, the same epochs and on the same kind of machine, weights, optimiser and history
+        come out with the same bits as from a run that never stopped, from the middle of an epoch or of a
+        truncated batch, too. Batches that were done are read again, and dropped.
+
+        The model comes from the file. Loss, optimizer and options are made by you, as for the constructor,
+        and compared with what was saved. Data with a `state_dict` are put back to where the epoch began by
+        their `load_state_dict`; others must give the same batches in the same order as then. Callbacks with a
+        `state_dict` find what theirs was, by kind and order.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written by `save` or a `Checkpoint`.
+        loss, optimizer, **options
+            As for Trainer, with the same settings; a fresh optimizer. `checkpoint`, `progress` and
+            `callbacks` may differ. A `seed` has no effect: the random state is the file's.
+
+        Returns
+        -------
+        Trainer
+            Its `model` has the saved parameters, its `history` the updates made.
+
+        Raises
+        ------
+        CheckpointError
+            As `bptt.load`; a file that holds a model alone.
+        TypeError, ValueError
+            As Trainer; settings that differ from the saved ones, all of them named. Nothing was changed then.
+            From `fit`: data that are not those of the run.
+        OSError
+            The file cannot be read.
+        """
+        return resumed(cls, path, loss, optimizer, options)
+
+    @property
+    def epochs_done(self) -> int:
+        """Of the last or current `fit`, and of the run that it resumed."""
+        return self._position.epoch
 
     @property
     def stopping(self) -> bool:
@@ -280,33 +394,125 @@ class Trainer:
                 "direction starts at the end. Fix: bidirectional=False, or whole sequences without it."
             )
 
-    def _train_epoch(self, data: Iterable[Any], epoch: int, watchers: tuple[Callback, ...]) -> None:
+    def _begin(self, data: object, validation: object) -> None:
+        """Stand at the begin of a run, or where the saved one stood."""
+        if self._going_on:
+            at = self._position
+            check_data(data, at.data, "data")
+            check_data(validation, at.validation, "validation")
+            generators = Generators(self.model, data, validation)
+            self._generators = generators.replace(self._shared, at.generators)
+            load_data(data, at.data, "data")
+            return
+        self.history = History()
+        self._stopping = False
+        self._batch = (-1, None)
+        self._generators = Generators(self.model, data, validation)
+        self._position = Position(
+            generators=self._generators.get(),
+            clip=guard_state(self.clip),
+            data=data_state(data),
+            validation=data_state(validation),
+        )
+
+    def _arrive(self, data: object, validation: object) -> None:
+        """The batches done before the run was saved have been passed by: from here on it is new."""
+        if not self._going_on:
+            return
+        if validation is not data:
+            load_data(validation, self._position.validation, "validation")
+        if self._position.inside:  # at an epoch's begin they are in this state
+            self._generators.set(self._position.generators)
+        self._going_on, self._sum = False, None
+
+    def _end_epoch(self, data: object, validation: object, loss: float | None) -> None:
+        reached = replace(
+            self._position,
+            epoch=self._position.epoch + 1,
+            batches=0,
+            step=0,
+            states={0: None},
+            validations=self._position.validations + (loss is not None),
+            generators=self._generators.get(),
+            data=data_state(data),
+            validation=data_state(validation),
+        )
+        if loss is not None:
+            self.history.add_validation(loss)
+        self._position = reached
+
+    def _train_epoch(
+        self, data: Iterable[Any], validation: object, epoch: int, watchers: tuple[Callback, ...]
+    ) -> None:
         carries = self._carries(data)
-        state: Any = None
-        done = 0
+        begin = self._position  # of a resumed run in the middle of the epoch
+        if not begin.inside:
+            self._arrive(data, validation)
+        count = 0
         for batch in self._batches(data, need_target=True):
-            if not carries:
-                state = None
-            # At the windows' ends, as they were when they were reached: where later windows read on from.
-            states = {0: state}
+            count += 1
+            if self._going_on:
+                self._check_same(batch, count - 1, begin)
+                if count <= begin.batches:
+                    continue
+                self._arrive(data, validation)
+            self._batch = (count - 1, batch)
             for window in self._layout.windows(batch, self._every, self._back):
-                states = {step: kept for step, kept in states.items() if step >= window.start}
-                state, update = self._update(window, states[window.start], epoch, done + window.share)
-                states[window.stop] = state
+                if count == begin.batches + 1 and window.stop <= begin.step and begin.step:
+                    continue
+                update = self._update(window, carries)
                 for watcher in watchers:
                     watcher.update(self, update)
+                for watcher in watchers:
+                    watcher.settled(self)
                 if self._stopping:
                     return
-            done += 1
-        if done == 0:
+            self._batch = (-1, None)
+        if count == 0:
             raise ValueError(
                 f"data must give batches; got none in epoch {epoch}. Fix: see that it starts again."
             )
+        if self._going_on and count < begin.batches + (begin.step > 0):
+            raise ValueError(
+                f"data must give more than {begin.batches} batches, where the saved run stood; got {count}. "
+                "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
+            )
 
-    def _update(self, window: Window, state: Any, epoch: int, batches: float) -> tuple[Any, Update]:
-        """One step of training: the state after the window, and what there is to tell."""
+    def _check_same(self, batch: Batch, index: int, at: Position) -> None:
+        if index == at.last and self._sum is not None and checksum(batch) != self._sum:
+            raise ValueError(
+                f"data must give the same batches as in the saved run; got another batch {index} of epoch "
+                f"{at.epoch}. Fix: make them as they were, in an order that a seed or their state_dict fixes."
+            )
+
+    def _update(self, window: Window, carries: bool) -> Update:
+        """One step of training. Whatever interrupts it, it was made or it was not: model, optimiser, history
+        and position, which has the states of clip and generators, say the same."""
+        made = self.optimizer.steps
+        step: _Step | None = None
+        try:
+            step = self._step(window, carries)
+            if step.changes:
+                self.optimizer.step(self.model)
+            self.history.add(step.update)
+            self._position = step.position
+        except BaseException:
+            if step is not None and (not step.changes or self.optimizer.steps > made):
+                cut(self.history, replace(step.position, updates=step.position.updates - 1))
+                self.history.add(step.update)
+                self._position = step.position
+            raise
+        return step.update
+
+    def _step(self, window: Window, carries: bool) -> _Step:
+        """All of a step but the update itself."""
+        at = self._position
+        # At the windows' ends, as they were when they were reached: where later windows read on from.
+        states = {step: kept for step, kept in at.states.items() if step >= window.start}
         self.model.zero_grad()
-        y, state, tape = self.model.forward(window.read.x, state, **window.read.options, **self._forward)
+        y, state, tape = self.model.forward(
+            window.read.x, states[window.start], **window.read.options, **self._forward
+        )
         own = self._layout.after(y, window)
         loss, dy = self.loss(own, cast("Any", window.own.target), self._layout.mask(window.own, own))
         if window.ahead:
@@ -320,23 +526,29 @@ class Trainer:
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
-            raise self._located(error, tape, window.start, epoch, loss) from None
-        lr = self.optimizer.lr
-        if clipped.update:
-            self.optimizer.step(self.model)
+            raise self._located(error, tape, window.start, at.epoch, loss) from None
         if not math.isfinite(clipped.norm) and not finite(state):
             state = None  # or it would spoil every window that follows
+        whole = window.share >= 1.0
         update = Update(
-            epoch=epoch,
+            epoch=at.epoch,
             loss=loss,
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
-            lr=lr,
+            lr=self.optimizer.lr,
             tokens=self._layout.tokens(window.own),
-            batches=batches,
+            batches=at.batches + window.share,
         )
-        self.history.add(update)
-        return state, update
+        reached = replace(
+            at,
+            batches=at.batches + whole,
+            step=0 if whole else window.stop,
+            states={0: state if carries else None} if whole else states | {window.stop: state},
+            updates=at.updates + 1,
+            generators=self._generators.get(),
+            clip=guard_state(self.clip),
+        )
+        return _Step(clipped.update, update, reached)
 
     def _located(
         self, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float

@@ -1,0 +1,23 @@
+"""
+Recurrent networks as scikit-learn estimators: `SequenceClassifier`, `SequenceRegressor`, `Forecaster`.
+
+Needs scikit-learn 1.6 or later (`pip install 'bptt[sklearn]'`), which `import bptt` does not load. Importing
+this package also makes `threadpoolctl` see, and limit, bptt's threads.
+"""
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "sklearn":
+        raise
+    raise ImportError("bptt.estimators needs scikit-learn: pip install 'bptt[sklearn]'") from error
+
+from bptt.estimators.classifier import SequenceClassifier
+from bptt.estimators.forecaster import Forecaster
+from bptt.estimators.quantile import QuantileLoss
+from bptt.estimators.regressor import SequenceRegressor
+from bptt.estimators.threads import register as _register
+
+_register()
+
+__all__ = ["Forecaster", "QuantileLoss", "SequenceClassifier", "SequenceRegressor"]

@@ -1,0 +1,69 @@
+"""The quantile loss, for prediction intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import real
+from bptt.arrays import Floats, as_floats
+from bptt.train.losses import Loss, Mask
+
+
+class QuantileLoss(Loss):
+    """max(q e, (q - 1) e) with e = target - y, mean over rows, features and levels q: the pinball loss.
+
+    The last axis of y holds K features at Q levels each, (..., K*Q), the levels of a feature beside each
+    other; targets are numbers (..., K). At e = 0 the gradient is that of e < 0.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        The Q levels, each in (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        No levels, or one out of range. When called: a last axis that is no multiple of Q.
+
+    References
+    ----------
+    Koenker and Bassett (1978), Regression quantiles.
+    """
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self.levels = tuple(real(level, "levels", 0.0, 1.0, above=True) for level in levels)
+        if not self.levels:
+            raise ValueError("levels must be at least one number; got none. Fix: levels=(0.05, 0.5, 0.95).")
+
+    def _rows(
+        self,
+        rows: Floats,
+        shape: tuple[int, ...],
+        target: npt.ArrayLike,
+        mask: Mask | None,
+        need_gradient: bool,
+    ) -> tuple[float, Floats | None]:
+        features, rest = divmod(shape[-1], len(self.levels))
+        if rest:
+            raise ValueError(
+                f"y must have {len(self.levels)} outputs, one a level, for each feature; got {shape[-1]} "
+                "in all. Fix: make the last layer's size a multiple of the number of levels."
+            )
+        truth = as_floats(target, "target", rows.dtype, (*shape[:-1], features)).reshape(-1, features, 1)
+        levels = np.array(self.levels, rows.dtype)
+        error = truth - rows.reshape(-1, features, len(levels))
+        slope: npt.NDArray[Any] = np.where(error > 0, levels, levels - 1)
+        counted = np.ones(len(rows), bool) if mask is None else mask
+        count = int(np.count_nonzero(counted)) * shape[-1]
+        if count == 0:
+            return 0.0, np.zeros_like(rows) if need_gradient else None
+        value = float(np.sum((slope * error)[counted], dtype=np.float64)) / count
+        if not need_gradient:
+            return value, None
+        dy: npt.NDArray[Any] = np.zeros_like(error)
+        dy[counted] = -slope[counted] / count
+        return value, dy.reshape(rows.shape)

@@ -1,0 +1,152 @@
+"""Numbers for each sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from bptt.estimators.sequences import check_finite, fit_scale, scaled
+from bptt.estimators.supervised import SupervisedEstimator
+from bptt.train import Loss, MeanSquaredError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class SequenceRegressor(MultiOutputMixin, RegressorMixin, SupervisedEstimator):
+    """
+    Sequences to numbers: a recurrent network, the last step of its outputs, and a linear layer.
+
+    X is (n, T), n series of one value a step, as in a table; (n, T, F); or a list of arrays (T_i, F) or
+    (T_i,), whose lengths may differ. y is (n,) or (n, K). With an int as `random_state`, results are the
+    same bits for any number of threads.
+
+    Parameters
+    ----------
+    cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, early_stopping, \
+validation_fraction, n_iter_no_change, random_state, verbose
+        As for `SequenceClassifier`, but that the loss is the mean squared error of scaled targets, and the
+        part set aside is drawn from all.
+    standardize : bool
+        True: X, by channel, and y, by column, are shifted and scaled to mean 0 and standard deviation 1, as
+        the training data were. Predictions are scaled back.
+
+    Attributes
+    ----------
+    model_, mean_, scale_, n_features_in_, n_channels_, feature_names_in_, n_iter_, loss_curve_, \
+validation_loss_curve_
+        As for `SequenceClassifier`; losses in units of the scaled targets, squared.
+    target_mean_, target_scale_ : ndarray (K,)
+        Of the training data; 0 and 1 without `standardize`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From `fit`: a parameter of the wrong kind or out of range; X or y that is none of the above, is empty
+        or holds NaN or infinities.
+    bptt.NonFiniteError
+        From `fit`: training diverged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bptt.estimators import SequenceRegressor
+    >>> X = np.random.default_rng(0).standard_normal((200, 8))
+    >>> SequenceRegressor(hidden_size=8, random_state=0).fit(X, X.mean(axis=1)).score(X, X.mean(axis=1)) > 0.9
+    True
+    """
+
+    target_mean_: npt.NDArray[Any]
+    target_scale_: npt.NDArray[Any]
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """
+        Train anew.
+
+        Parameters
+        ----------
+        X : array-like (n, T) or (n, T, F), or list of array-likes (T_i, F) or (T_i,)
+        y : array-like (n,) or (n, K)
+
+        Returns
+        -------
+        self
+        """
+        self._fit(X, y)
+        return self
+
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """
+        One more epoch, over these data. The first call on a new estimator fixes the scales.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`; y of another width than before.
+        """
+        self._partial_fit(X, y)
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[np.float64]:
+        """
+        Numbers (n,) or (n, K), as y was.
+
+        Parameters
+        ----------
+        X
+            As for `fit`: of the same number of values a step; a table, of as many columns.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        TypeError, ValueError
+            As `fit` for X.
+        """
+        y: npt.NDArray[np.float64] = self._predicted(X) * self.target_scale_ + self.target_mean_
+        return y[:, 0] if self._flat else y
+
+    def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if y.ndim not in (1, 2) or 0 in y.shape:
+            raise ValueError(
+                f"y must have shape (n,) or (n, K); got {y.shape}. Fix: one row for each sequence."
+            )
+        try:
+            numbers = y.astype(np.float64, copy=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"y must hold numbers; got dtype {y.dtype}. Fix: pass floats.") from None
+        return check_finite(numbers, "y")
+
+    def _learn_targets(self, values: npt.NDArray[Any]) -> None:
+        self._flat = values.ndim == 1
+
+    def _learn_scale(self, values: npt.NDArray[Any]) -> int:
+        columns = values.reshape(len(values), -1)
+        self.target_mean_, self.target_scale_ = fit_scale(columns, self.standardize)
+        return columns.shape[1]
+
+    def _targets(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        columns = values.reshape(len(values), -1)
+        if columns.shape[1] != len(self.target_mean_):
+            raise ValueError(
+                f"y must have {len(self.target_mean_)} columns, as in the first call to partial_fit; got "
+                f"{columns.shape[1]}. Fix: give the same columns."
+            )
+        return scaled(columns, self.target_mean_, self.target_scale_, "y")
+
+    def _strata(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        return None
+
+    def _loss(self) -> Loss:
+        return MeanSquaredError()

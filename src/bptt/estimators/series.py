@@ -1,0 +1,119 @@
+"""What the forecaster reads: one series or many, checked, and windows over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_array, validate_data
+
+from bptt.arrays import as_real
+from bptt.estimators.sequences import (
+    FLOATS,
+    Numbers,
+    Shuffled,
+    check_channels,
+    check_finite,
+    forget_table,
+    is_list_of_arrays,
+    rank,
+    read_list,
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How series came, and forecasts go: one or many, of numbers or of rows of them."""
+
+    many: bool
+    flat: bool
+
+    def shaped(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(n, H, F) without the axes that the series lacked."""
+        if self.flat:
+            values = values[..., 0]
+        return values if self.many else values[0]
+
+
+def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
+    """Series (N_i, F), in the form `fit` takes them; `reset` as for `read_sequences`."""
+    options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
+    named = False
+    if is_list_of_arrays(X):
+        series, form = read_list(X), Form(many=True, flat=all(rank(row) == 1 for row in X))
+    elif (ndim := rank(X)) == 1:
+        if not reset and estimator.n_channels_ > 1:
+            raise ValueError(
+                f"X must have {estimator.n_channels_} values a step, as {type(estimator).__name__} was "
+                f"fitted with; got a series (N,). Fix: Reshape your data to (N, {estimator.n_channels_})."
+            )
+        column = as_real(X, "X").reshape(-1, 1)
+        if len(column) == 0:
+            raise ValueError("X must have at least one step; got none. Fix: pass a longer series.")
+        series, form = [check_finite(column.astype(np.float64), "X")], Form(many=False, flat=True)
+    elif ndim == 3:
+        array = check_finite(check_array(X, allow_nd=True, estimator=estimator, **options), "X")
+        if 0 in array.shape:
+            raise ValueError(
+                f"X must have no empty axis; got shape {array.shape}. Fix: pass steps of values."
+            )
+        series, form = list(array), Form(many=True, flat=False)
+    else:
+        array = validate_data(estimator, X, reset=reset, **options)
+        series, form, named = [check_finite(array, "X")], Form(many=False, flat=False), True
+    channels = series[0].shape[1]
+    if reset:
+        estimator.n_channels_ = channels
+        if not named:
+            forget_table(estimator, channels)
+    check_channels(estimator, channels)
+    return series, form
+
+
+def check_steps(series: list[Numbers], window: int, steps: int, name: str = "X") -> None:
+    """Raise ValueError for a series too short for a window and the steps after it."""
+    shortest = min(map(len, series))
+    if shortest < window + steps:
+        raise ValueError(
+            f"{name} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
+            f"got n_samples={shortest}. Fix: take a smaller window, or a longer series."
+        )
+
+
+class Windows:
+    """Windows (window, F) over scaled series, and the `steps` steps that follow each."""
+
+    def __init__(self, series: list[Numbers], window: int, steps: int) -> None:
+        check_steps(series, window, steps)
+        self._window = window
+        self._steps = steps
+        self._values = np.concatenate(series)
+        ends = np.cumsum([len(part) for part in series])
+        self._starts = np.concatenate(
+            [
+                np.arange(end - len(part), end - window - steps + 1)
+                for end, part in zip(ends, series, strict=True)
+            ]
+        )
+
+    def inputs(self) -> Numbers:
+        """(n, window, F), a view where there is one series."""
+        return self._cut(0, self._window)
+
+    def targets(self) -> Numbers:
+        """(n, steps, F), likewise."""
+        return self._cut(self._window, self._steps)
+
+    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Shuffled:
+        """`(x, target)`, x (window, B, F), target (B, steps * F); with `rng`, in a new order every pass."""
+        targets = self.targets()
+        return Shuffled(self.inputs(), targets.reshape(len(targets), -1), batch_size, rng)
+
+    def _cut(self, offset: int, steps: int) -> Numbers:
+        views: Numbers = np.lib.stride_tricks.sliding_window_view(self._values, steps, axis=0).swapaxes(1, 2)
+        one = len(self._starts) == self._starts[-1] + 1
+        first = self._starts + offset
+        cut: Numbers = views[offset : offset + len(first)] if one else views[first]
+        return cut

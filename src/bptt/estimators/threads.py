@@ -1,0 +1,55 @@
+"""Threads beside scikit-learn's: limits set by threadpoolctl, and those joblib gives its worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from typing import Any
+
+import threadpoolctl
+
+from bptt import _core, runtime
+from bptt._version import __version__
+
+
+class Controller(threadpoolctl.LibController):
+    """What `threadpool_limits(n)` and `threadpool_info()` need to know of the compiled core."""
+
+    user_api = "bptt"
+    internal_api = "bptt"
+    filename_prefixes = ("_core",)
+    check_symbols = ("PyInit__core",)
+    dynlib: Any
+
+    def set_additional_attributes(self) -> None:
+        if os.path.realpath(self.filepath) != os.path.realpath(_core.__file__):
+            self.dynlib = None  # another package's _core: no symbol is found there, and it is passed over
+
+    def get_num_threads(self) -> int:
+        return runtime.get_num_threads()
+
+    def set_num_threads(self, num_threads: int) -> None:
+        runtime.set_num_threads(num_threads)
+
+    def get_version(self) -> str:
+        return __version__
+
+
+def register() -> None:
+    """Make threadpoolctl see the core."""
+    threadpoolctl.register(Controller)
+
+
+def share_cores() -> None:
+    """In a worker process, use the number of threads that its master set for it.
+
+    joblib's processes find their share of the cores in `OMP_NUM_THREADS`. What somebody chose for bptt
+    itself, by `BPTT_NUM_THREADS`, `set_num_threads` or threadpoolctl, comes first.
+    """
+    if multiprocessing.parent_process() is None:
+        return
+    if runtime.thread_rule() in ("BPTT_NUM_THREADS", "set_num_threads"):
+        return
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and 0 < int(share) < runtime.get_num_threads():
+        runtime.set_num_threads(int(share))

@@ -1,0 +1,316 @@
+"""Learning-rate schedules: from the number of updates made to the rate of the next one."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bptt.arguments import flag, integer, real, size
+from bptt.train.callbacks import Callback
+from bptt.train.optim import Rate
+
+if TYPE_CHECKING:
+    from bptt.train.trainer import Trainer
+
+
+class Schedule(ABC):
+    """`schedule(n)` is the learning rate of the update that n updates came before, a float.
+
+    One of your own needs `_rate`; any other callable goes into an optimiser's `lr` just as well.
+    """
+
+    def __call__(self, step: int) -> float:
+        """The rate after `step` updates.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `step` is not an int >= 0.
+        """
+        return float(self._rate(integer(step, "step", 0)))
+
+    @abstractmethod
+    def _rate(self, step: int) -> float:
+        """The rate after `step` updates, 0 or more."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training has changed, as JSON values: nothing, but for `Plateau`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+
+        Raises
+        ------
+        TypeError
+            Not a mapping, or a value of another kind.
+        ValueError
+            A value missing, unknown or out of range.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a mapping; got {type(state).__name__}. Fix: pass what state_dict() returned."
+            )
+        if set(state) != set(self.state_dict()):
+            raise ValueError(
+                f"state of {self!r} must hold {sorted(self.state_dict())}; got {sorted(map(str, state))}. "
+                "Fix: load into a schedule made with the same arguments."
+            )
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Always the same rate.
+
+    Parameters
+    ----------
+    lr : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        real(self.lr, "lr", 0.0)
+
+    def _rate(self, step: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """A staircase down: lr factor^k after k times `every` updates.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    every : int
+        Updates on each stair.
+    factor : float
+        In (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        real(self.lr, "lr", 0.0)
+        size(self.every, "every")
+        _factor(self.factor)
+
+    def _rate(self, step: int) -> float:
+        return self.lr * float(self.factor) ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a wave down: lr (final + (1 - final) (1 + cos(pi n / steps)) / 2) after n updates.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    steps : int
+        Updates until the end of the fall: epochs times batches, for one. From there on the rate stays.
+    final : float
+        What is left then, as a share of `lr`, in [0, 1).
+    restart : bool
+        After every `steps` updates begin again at `lr`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+
+    References
+    ----------
+    Loshchilov and Hutter 2017, SGDR: Stochastic gradient descent with warm restarts, arXiv:1608.03983,
+    equation 5 with cycles of one length.
+    """
+
+    lr: float
+    steps: int
+    final: float = 0.0
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        real(self.lr, "lr", 0.0)
+        size(self.steps, "steps")
+        real(self.final, "final", 0.0, 1.0)
+        flag(self.restart, "restart")
+
+    def _rate(self, step: int) -> float:
+        done = step % self.steps if self.restart else min(step, self.steps)
+        falling = (1 + math.cos(math.pi * done / self.steps)) / 2
+        return self.lr * (self.final + (1 - self.final) * falling)
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A straight line up to another schedule, which begins where the line ends.
+
+    After n < steps updates the rate is then(0) (n + 1) / (steps + 1), so that the first update moves
+    something; from n = steps on it is then(n - steps).
+
+    Parameters
+    ----------
+    steps : int
+        Updates on the way up.
+    then : float or callable
+        What follows: a rate, or a schedule, `Cosine(...)` for one. A `Plateau` here belongs among the
+        Trainer's callbacks as well, itself, not in a WarmUp.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    steps: int
+    then: Rate
+
+    def __post_init__(self) -> None:
+        size(self.steps, "steps")
+        if not callable(self.then):
+            real(self.then, "then", 0.0)
+
+    def _rate(self, step: int) -> float:
+        share = min(1.0, (step + 1) / (self.steps + 1))
+        after = max(0, step - self.steps)
+        return share * (self.then(after) if callable(self.then) else self.then)
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of `then`."""
+        return self.then.state_dict() if isinstance(self.then, Schedule) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand it to `then`; raises as `Schedule.load_state_dict`."""
+        super().load_state_dict(state)
+        if isinstance(self.then, Schedule):
+            self.then.load_state_dict(state)
+
+
+class Plateau(Schedule, Callback):
+    """Lowers the rate whenever the validation loss no longer falls.
+
+    It is the optimiser's schedule and one of the Trainer's callbacks, both::
+
+        rate = bptt.schedules.Plateau(1e-3)
+        trainer = bptt.Trainer(model, loss, bptt.Adam(rate), callbacks=[rate])
+
+    What it has seen is saved with a run, and stays from one `fit` to the next, as the optimiser's state does.
+    Beside an EarlyStopping, give it less patience.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    factor : float
+        In (0, 1): what the rate is multiplied by.
+    patience : int
+        How many validations in a row may fail to improve on the best before the rate is lowered; counted
+        anew from there. A loss of NaN is no improvement.
+    min_delta : float
+        An improvement is a fall by more than this below the last improvement.
+    min_lr : float
+        Lower than this it does not go; at most `lr`.
+
+    Attributes
+    ----------
+    cuts : int
+        How many times it was lowered: the rate is max(lr factor^cuts, min_lr).
+    best : float
+        The lowest validation loss that counted as an improvement; infinity before the first.
+    waited : int
+        Validations since the last improvement or cut.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range; in a `fit` without validation data.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        *,
+        factor: float = 0.1,
+        patience: int = 2,
+        min_delta: float = 0.0,
+        min_lr: float = 0.0,
+    ) -> None:
+        self.lr = real(lr, "lr", 0.0)
+        self.factor = _factor(factor)
+        self.patience = size(patience, "patience")
+        self.min_delta = real(min_delta, "min_delta", 0.0)
+        self.min_lr = real(min_lr, "min_lr", 0.0)
+        if self.min_lr > self.lr:
+            raise ValueError(
+                f"min_lr must be at most lr, {self.lr:g}; got {self.min_lr:g}. Fix: pass a lower min_lr."
+            )
+        self.cuts, self.best, self.waited = 0, math.inf, 0
+        self._validated = False
+
+    def _rate(self, step: int) -> float:
+        return max(self.lr * self.factor**self.cuts, self.min_lr)
+
+    def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
+        if epoch == 0:
+            self._validated = False
+
+    def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
+        """Lower the rate if this was one too many without an improvement."""
+        self._validated = True
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = float(loss), 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.cuts, self.waited = self.cuts + 1, 0
+
+    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+        if not self._validated:
+            raise ValueError("Plateau watches the validation loss; got none. Fix: fit(..., validation=data).")
+
+    def state_dict(self) -> dict[str, Any]:
+        """`cuts`, `best` (None before the first) and `waited`."""
+        return {
+            "cuts": self.cuts,
+            "best": None if self.best == math.inf else self.best,
+            "waited": self.waited,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; raises as `Schedule.load_state_dict`."""
+        super().load_state_dict(state)
+        best = state["best"]
+        found = (
+            integer(state["cuts"], "state['cuts']", 0),
+            math.inf if best is None else real(best, "state['best']", -math.inf),
+            integer(state["waited"], "state['waited']", 0),
+        )
+        self.cuts, self.best, self.waited = found
+
+    def __repr__(self) -> str:
+        names = ("factor", "patience", "min_delta", "min_lr")
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Plateau(lr={self.lr!r}, {options})"
+
+
+def _factor(value: float) -> float:
+    return real(value, "factor", 0.0, 1.0, above=True)

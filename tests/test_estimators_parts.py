@@ -1,0 +1,115 @@
+"""The quantile loss against the formula and central differences; the ends of a bidirectional layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bptt
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'bptt[sklearn]'")
+
+from bptt.estimators.ends import Ends
+from bptt.estimators.plan import PATH_LEVELS, draw
+from bptt.estimators.quantile import QuantileLoss
+
+LEVELS = (0.05, 0.5, 0.9)
+
+
+def pinball(y: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Per row, mean over features and levels."""
+    error = target[..., None] - y.reshape(*target.shape, len(LEVELS))
+    return np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error).mean(axis=(-1, -2))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shape", [(4, 3), (5, 2, 6)], ids=str)
+def test_quantile_loss(shape: tuple[int, ...], masked: bool) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(shape)
+    target = rng.standard_normal((*shape[:-1], shape[-1] // 3))
+    mask = rng.random(shape[:-1]) < 0.6 if masked else np.ones(shape[:-1], bool)
+    mask.flat[0] = True
+    loss, given = QuantileLoss(LEVELS), mask if masked else None
+    value, dy = loss(y, target, given)
+    assert np.isclose(value, pinball(y, target)[mask].mean(), rtol=1e-13)
+    assert value == loss.value(y, target, given)
+
+    step = 1e-6  # no error is as small: the loss is linear over the whole step
+    assert np.abs(target[..., None] - y.reshape(*target.shape, 3)).min() > step
+    differences = np.empty_like(y)
+    for at in np.ndindex(shape):
+        up, down = y.copy(), y.copy()
+        up[at] += step
+        down[at] -= step
+        differences[at] = (loss.value(up, target, given) - loss.value(down, target, given)) / (2 * step)
+    assert np.allclose(dy, differences, rtol=1e-7, atol=1e-9)
+    assert np.all(dy[~mask] == 0)
+
+    single, dsingle = loss(y.astype(np.float32), target.astype(np.float32), given)
+    assert dsingle.dtype == np.float32
+    assert np.isclose(single, value, rtol=1e-6)
+    assert np.allclose(dsingle, dy, rtol=1e-6)
+
+
+def test_quantile_loss_is_least_at_the_quantile() -> None:
+    sample = np.random.default_rng(0).exponential(size=(4001, 1))
+    loss = QuantileLoss([0.9])
+    best = np.quantile(sample, 0.9)
+    at = [loss.value(np.full_like(sample, best + shift), sample) for shift in (-0.05, 0, 0.05)]
+    assert at[1] < min(at[0], at[2])
+
+
+def test_quantile_loss_with_every_row_masked() -> None:
+    value, dy = QuantileLoss(LEVELS)(np.ones((2, 3)), np.zeros((2, 1)), np.zeros(2, bool))
+    assert value == 0
+    assert not dy.any()
+
+
+def test_quantile_loss_errors() -> None:
+    with pytest.raises(ValueError, match="levels must be at least one number"):
+        QuantileLoss([])
+    with pytest.raises(ValueError, match="levels must be a number > 0 and < 1"):
+        QuantileLoss([0.5, 1.0])
+    with pytest.raises(ValueError, match="y must have 3 outputs, one a level"):
+        QuantileLoss(LEVELS)(np.ones((2, 4)), np.ones((2, 1)))
+    with pytest.raises(ValueError, match="target must have shape"):
+        QuantileLoss(LEVELS)(np.ones((2, 6)), np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 1, 3]], ids=str)
+def test_ends_are_the_final_states(lengths: list[int] | None) -> None:
+    lstm = bptt.LSTM(2, 5, bidirectional=True, seed=0)
+    x = np.random.default_rng(0).standard_normal((4, 3, 2))
+    y, (h, _) = lstm(x, lengths=lengths)
+    assert np.array_equal(Ends()(y, lengths=lengths)[0], np.concatenate([h[0], h[1]], axis=1))
+    unbatched, _ = lstm(x[:, 0])
+    assert np.array_equal(Ends()(unbatched)[0], Ends()(y[:, :1])[0][0])
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 1, 0]], ids=str)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_errors_of_the_ends(steps: int, lengths: list[int] | None) -> None:
+    valid = None if lengths is None else np.minimum(lengths, steps)
+    layer, rng = Ends(dtype="float64"), np.random.default_rng(0)
+    x = rng.standard_normal((steps, 3, 4))
+    if valid is not None:
+        x[np.arange(steps)[:, None] >= valid] = 0
+    y, _, tape = layer.forward(x, lengths=valid)
+    dy = rng.standard_normal(y.shape)
+    dx, _ = layer.backward(tape, dy)
+    assert dx is not None
+    probe = rng.standard_normal(x.shape)
+    if valid is not None:
+        probe[np.arange(steps)[:, None] >= valid] = 0
+    assert np.isclose(np.sum(dx * probe), np.sum(dy * layer(probe, lengths=valid)[0]))  # it is linear
+    if valid is not None:
+        assert not dx[np.arange(steps)[:, None] >= valid].any()
+
+
+def test_draws_have_the_quantiles_they_are_drawn_from() -> None:
+    quantiles = np.array(PATH_LEVELS) ** 2
+    drawn = draw(np.tile(quantiles, (40_000, 1)), np.random.default_rng(0))
+    assert np.allclose(np.quantile(drawn, PATH_LEVELS[1:-1]), quantiles[1:-1], atol=0.01)
+    assert drawn.min() == quantiles[0]
+    assert drawn.max() == quantiles[-1]

@@ -1,0 +1,250 @@
+"""Learning-rate schedules against closed forms, and the one that watches the validation loss."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.training import batch, model
+
+import bptt
+from bptt.schedules import Constant, Cosine, Plateau, Schedule, Step, WarmUp
+from bptt.train import Callback, Trainer
+
+EPS = float(np.finfo(np.float64).eps)
+STEPS = np.arange(60)
+CASES: dict[str, tuple[Schedule, np.ndarray]] = {
+    "constant": (Constant(0.3), np.full(60, 0.3)),
+    "step": (Step(0.3, 7), 0.3 * 0.1 ** (STEPS // 7)),
+    "step factor": (Step(2, every=1, factor=0.9), 2 * 0.9**STEPS),
+    "cosine": (Cosine(0.3, 20), 0.15 * (1 + np.cos(np.pi * np.minimum(STEPS, 20) / 20))),
+    "cosine final": (
+        Cosine(0.3, 20, final=0.25),
+        0.3 * (0.25 + 0.75 * np.cos(np.pi / 40 * np.minimum(STEPS, 20)) ** 2),
+    ),
+    "cosine restart": (Cosine(0.3, 20, restart=True), 0.15 * (1 + np.cos(np.pi * (STEPS % 20) / 20))),
+    "warm-up": (WarmUp(9, 0.5), np.minimum(0.5, 0.05 * (STEPS + 1))),
+    "warm-up, then": (
+        WarmUp(9, Step(0.5, 10)),
+        np.minimum(0.05 * (STEPS + 1), 0.5 * 0.1 ** (np.maximum(0, STEPS - 9) // 10)),
+    ),
+    "warm-up, then a function": (
+        WarmUp(1, abs),
+        np.maximum(0, STEPS - 1),
+    ),
+    "plateau": (Plateau(0.3), np.full(60, 0.3)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_closed_form(name: str) -> None:
+    schedule, expected = CASES[name]
+    rates = [schedule(step) for step in range(60)]
+    assert {type(rate) for rate in rates} == {float}
+    # An argument of the cosine of up to pi, rounded, and four more operations.
+    np.testing.assert_allclose(rates, expected, rtol=60 * EPS, atol=16 * EPS)
+    assert schedule(0) >= 0
+    assert schedule(np.int64(7)) == rates[7]
+
+
+def test_ends_are_exact() -> None:
+    assert Cosine(0.3, 20)(0) == 0.3
+    assert Cosine(0.3, 20, final=0.25)(20) == Cosine(0.3, 20, final=0.25)(10**12) == 0.3 * 0.25
+    assert Cosine(0.3, 20)(20) == 0
+    assert Cosine(0.3, 20, restart=True)(40) == 0.3
+    assert WarmUp(3, 0.3)(3) == 0.3
+    assert Step(0.3, 1)(10**9) == 0  # underflows, and is still a rate
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_in_an_optimizer(name: str) -> None:
+    schedule, expected = CASES[name]
+    net, optimizer = model(), bptt.SGD(schedule)
+    history = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False).fit([batch(steps=2)] * 5)
+    np.testing.assert_allclose(history["lr"], expected[:5], rtol=60 * EPS, atol=16 * EPS)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "function" not in name])
+def test_repr_and_pickle(name: str) -> None:
+    schedule, _ = CASES[name]
+    for other in (eval(repr(schedule)), pickle.loads(pickle.dumps(schedule)), copy.deepcopy(schedule)):
+        assert repr(other) == repr(schedule)
+        assert [other(step) for step in range(60)] == [schedule(step) for step in range(60)]
+
+
+BAD: dict[str, tuple[Any, type[Exception], str]] = {
+    "rate of text": (lambda: Constant("fast"), TypeError, "lr must be a number >= 0"),  # type: ignore[arg-type]
+    "negative rate": (lambda: Step(-1, 3), ValueError, "lr must"),
+    "NaN": (lambda: Cosine(math.nan, 3), ValueError, "lr must"),
+    "infinite": (lambda: Plateau(math.inf), ValueError, "lr must"),
+    "no updates": (lambda: Step(1, 0), ValueError, "every must"),
+    "half an update": (lambda: Step(1, 2.5), TypeError, "every must"),  # type: ignore[arg-type]
+    "factor 1": (lambda: Step(1, 2, 1.0), ValueError, "factor must be a number > 0 and < 1"),
+    "factor 0": (lambda: Plateau(1, factor=0.0), ValueError, "factor must"),
+    "no steps": (lambda: Cosine(1, 0), ValueError, "steps must"),
+    "final 1": (lambda: Cosine(1, 3, final=1.0), ValueError, "final must"),
+    "restart 1": (lambda: Cosine(1, 3, restart=1), TypeError, "restart must be True or False"),  # type: ignore[arg-type]
+    "no warm-up": (lambda: WarmUp(0, 1.0), ValueError, "steps must"),
+    "then text": (lambda: WarmUp(3, "cosine"), TypeError, "then must"),  # type: ignore[arg-type]
+    "then negative": (lambda: WarmUp(3, -1.0), ValueError, "then must"),
+    "patience": (lambda: Plateau(1, patience=0), ValueError, "patience must"),
+    "min_delta": (lambda: Plateau(1, min_delta=-1.0), ValueError, "min_delta must"),
+    "min_lr": (lambda: Plateau(1, min_lr=-1.0), ValueError, "min_lr must"),
+    "min_lr above lr": (lambda: Plateau(1, min_lr=2.0), ValueError, "min_lr must be at most lr, 1; got 2"),
+    "step -1": (lambda: Constant(1)(-1), ValueError, "step must be an int >= 0; got -1"),
+    "step 0.5": (lambda: Constant(1)(0.5), TypeError, "step must"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments(name: str) -> None:
+    call, error, message = BAD[name]
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert "Fix: " in str(caught.value)
+
+
+def hear(schedule: Plateau, losses: list[float]) -> list[float]:
+    """The rate after each validation."""
+    rates = []
+    for epoch, loss in enumerate(losses):
+        schedule.validation(None, epoch, loss)  # type: ignore[arg-type]
+        rates.append(schedule(epoch))
+    return rates
+
+
+PLATEAUS: dict[str, tuple[dict[str, Any], list[float], list[int]]] = {
+    "falling": ({}, [3, 2, 1, 0.5], [0, 0, 0, 0]),
+    "flat": ({"patience": 2}, [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2]),
+    "one is enough": ({"patience": 1}, [1, 2, 0.5, 0.6], [0, 1, 1, 2]),
+    "an improvement begins anew": ({"patience": 2}, [3, 4, 2, 3, 3, 1], [0, 0, 0, 0, 1, 1]),
+    "worse than the best": ({"patience": 3}, [1, 9, 8, 7, 6], [0, 0, 0, 1, 1]),
+    "too small": ({"patience": 2, "min_delta": 0.5}, [3, 2.75, 2.25, 2], [0, 0, 0, 0]),
+    "too small for long": ({"patience": 2, "min_delta": 0.5}, [3, 2.75, 2.5, 2.4], [0, 0, 1, 1]),
+    "NaN": ({"patience": 2}, [math.nan, math.nan, 1, math.nan, math.nan], [0, 1, 1, 1, 2]),
+    "infinite": ({"patience": 1}, [math.inf, 1], [1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", PLATEAUS)
+def test_plateau(name: str) -> None:
+    options, losses, cuts = PLATEAUS[name]
+    schedule = Plateau(0.5, factor=0.25, **options)
+    assert hear(schedule, losses) == [0.5 * 0.25**count for count in cuts]
+    assert schedule.cuts == cuts[-1]
+
+
+def test_plateau_stays_above_min_lr() -> None:
+    schedule = Plateau(1.0, factor=0.1, patience=1, min_lr=0.05)
+    assert hear(schedule, [1.0] * 5) == [1.0, 0.1, 0.05, 0.05, 0.05]
+
+
+class Scripted(Trainer):
+    """Its validation losses are given."""
+
+    losses: tuple[float, ...] = ()
+
+    def evaluate(self, data: Any) -> float:
+        return self.losses[len(self.history["validation_loss"])]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_plateau_in_the_trainer(warm: bool) -> None:
+    plateau = Plateau(0.5, factor=0.5, patience=1)
+    rate = WarmUp(1, plateau) if warm else plateau
+    fit = Scripted(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=[plateau], progress=False)
+    fit.losses = (3.0, 3.0, 2.0, 2.5, 1.0)
+    data = [batch(steps=2)] * 2
+    history = fit.fit(data, epochs=5, validation=data)
+    expected = [0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.125, 0.125]
+    assert history["lr"].tolist() == ([0.25, *expected[1:]] if warm else expected)
+    fit.losses = (1.0,)
+    # What it has seen stays: no better than before.
+    fit.fit(data, validation=data)
+    assert plateau(0) == 0.0625
+
+
+def test_plateau_needs_validation() -> None:
+    rate = Plateau(0.1)
+    fit = Trainer(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=[rate], progress=False)
+    fit.fit([batch()], validation=[batch()])
+    with pytest.raises(ValueError, match=r"Plateau watches the validation loss; got none. Fix: fit\("):
+        fit.fit([batch()])
+
+
+@pytest.mark.parametrize("heard", range(6))
+@pytest.mark.parametrize("warm", [False, True])
+def test_plateau_goes_on_from_its_state(warm: bool, heard: int) -> None:
+    losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5]
+    whole = Plateau(0.5)
+    expected = hear(whole, losses)
+    first, second = Plateau(0.5), Plateau(0.5)
+    rates = hear(first, losses[:heard])
+    state = json.loads(json.dumps((WarmUp(3, first) if warm else first).state_dict(), allow_nan=False))
+    (WarmUp(3, second) if warm else second).load_state_dict(state)
+    assert rates + hear(second, losses[heard:]) == expected
+    assert second.state_dict() == whole.state_dict()
+
+
+def test_plateau_of_a_resumed_run(tmp_path: Path) -> None:
+    class Save(Callback):
+        def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+            if epoch == 2:
+                trainer.save(tmp_path / "run")
+
+    data = [batch(4, steps=2), batch(5, steps=2)]
+
+    def parts() -> tuple[Plateau, bptt.SGD]:
+        plateau = Plateau(0.5, factor=0.5, patience=1, min_delta=0.05)
+        return plateau, bptt.SGD(WarmUp(2, plateau))
+
+    plateau, optimizer = parts()
+    callbacks = [plateau, Save()]
+    whole = Trainer(model(), bptt.CrossEntropy(), optimizer, callbacks=callbacks, progress=False)
+    expected = whole.fit(data, epochs=6, validation=data)
+    resumed, optimizer = parts()
+    fit = Trainer.resume(
+        tmp_path / "run", bptt.CrossEntropy(), optimizer, callbacks=[resumed, Callback()], progress=False
+    )
+    assert 0 < resumed.cuts < plateau.cuts
+    np.testing.assert_array_equal(fit.fit(data, epochs=6, validation=data)["lr"], expected["lr"])
+    np.testing.assert_array_equal(fit.model.flat_parameters, whole.model.flat_parameters)
+    assert resumed.state_dict() == plateau.state_dict()
+
+
+STATE = {"cuts": 1, "best": 2.0, "waited": 1}
+BAD_STATES: dict[str, tuple[Schedule, Any, type[Exception], str]] = {
+    "no mapping": (Constant(1), 3, TypeError, "state must be a mapping"),
+    "of another": (Cosine(1, 3), STATE, ValueError, r"Cosine\(.* must hold \[\]; got \['best', 'cuts'"),
+    "of none": (Plateau(1), {}, ValueError, "got \\[\\]"),
+    "one missing": (Plateau(1), {"cuts": 1, "best": 2.0}, ValueError, "must hold"),
+    "one unknown": (Plateau(1), STATE | {"lr": 1}, ValueError, "must hold"),
+    "cuts -1": (Plateau(1), STATE | {"cuts": -1}, ValueError, r"state\['cuts'\] must"),
+    "best of text": (Plateau(1), STATE | {"best": "2"}, TypeError, r"state\['best'\] must"),
+    "best NaN": (Plateau(1), STATE | {"best": math.nan}, ValueError, r"state\['best'\] must"),
+    "waited True": (Plateau(1), STATE | {"waited": True}, TypeError, r"state\['waited'\] must"),
+    "within a warm-up": (WarmUp(2, Plateau(1)), STATE | {"cuts": 0.5}, TypeError, r"state\['cuts'\] must"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STATES)
+def test_bad_state_changes_nothing(name: str) -> None:
+    schedule, state, error, message = BAD_STATES[name]
+    before = schedule.state_dict()
+    with pytest.raises(error, match=message) as caught:
+        schedule.load_state_dict(state)
+    assert "\n" not in str(caught.value)
+    assert schedule.state_dict() == before
+
+
+def test_schedules_without_state() -> None:
+    for schedule in (Constant(1), Step(1, 2), Cosine(1, 2), WarmUp(2, 1.0), WarmUp(2, Cosine(1, 2))):
+        assert schedule.state_dict() == {}
+        schedule.load_state_dict({})
