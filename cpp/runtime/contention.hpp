@@ -46,8 +46,8 @@ class Contention {
   }
 
   // Nanoseconds.
-  static constexpr std::int64_t kWindow = 5000000;   // of jobs, to judge by
-  static constexpr std::int64_t kLeast = 100000000;  // of working alone; twice as long each time, up to
+  static constexpr std::int64_t kWindow = 20000000;  // of jobs, to judge by: one stall of a few milliseconds is none
+  static constexpr std::int64_t kLeast = 50000000;   // of working alone; twice as long each time, up to
   static constexpr std::int64_t kMost = 2000000000;
 
   std::int64_t wall_ = 0;
