@@ -81,13 +81,15 @@ def test_bounds_not_reached_change_nothing(cell, dtype, isa):
     bptt.use_isa(isa)
     layer = build(cell, I, 17, num_layers=2, bidirectional=True, dtype=dtype)
     y, _, tape = layer.forward(numbers(T, B, I))
-    found = []
+    found, norms = [], []
     for clip in (None, 1e30, bptt.ClipNorm(1e30)):
         layer.zero_grad()
         dx, _ = layer.backward(tape, np.cos(y), clip_state=clip)
         found.append((dx, layer.flat_gradients.copy()))
-        norms = tape.dh_norm if clip is None else norms  # noqa: F821
-        np.testing.assert_allclose(tape.dh_norm, norms, rtol=1e-13 if dtype == "float64" else 1e-5)
+        norms.append(tape.dh_norm)
+    # Summed in another order, in float64, of errors that were rounded to the layer's dtype.
+    for other in norms[1:]:
+        np.testing.assert_allclose(other, norms[0], rtol=50 * np.finfo(dtype).eps)
     for other in found[1:]:
         for value, plain in zip(other, found[0], strict=True):
             if cell == "lstm":  # whose cell another kernel inverts where it is clipped, and rounds elsewhere
