@@ -1,9 +1,10 @@
-"""Training on two threads beside two processes of one thread each: what two cores can do at all.
+"""Training on two threads beside two processes with half of the batch each: what two cores can do.
 
     python benchmarks/scaling.py
 
-Two processes share nothing but caches, memory and power. Where a virtual machine's cores are halves of one
-real core, or others use the machine, they get less than twice the work of one done, too.
+The two processes have nothing to do with each other, so the slower of them is as fast as two threads with
+equal halves could be if they never waited and shared no memory. Where a virtual machine's cores are halves
+of one real core, or others use one of them, that is less than twice as fast as one thread.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ SECONDS = 0.1
 
 
 def work(core: int, pipe: Connection) -> None:
-    """Answers (shape, threads) by iterations a second; on one core where there is one thread."""
+    """Answers (shape, threads, rows) by seconds an iteration; on one core where there is one thread."""
     everywhere = os.sched_getaffinity(0)
     layers = {}
     while True:
-        name, threads = pipe.recv()
+        name, threads, rows = pipe.recv()
         os.sched_setaffinity(0, {core} if threads == 1 else everywhere)
         bptt.set_num_threads(threads)
-        if name not in layers:
-            cell, T, B, I, H, count = SHAPES[name]
-            x = np.random.default_rng(0).standard_normal((T, B, I), np.float32)
-            layers[name] = getattr(bptt, cell)(I, H, num_layers=count, seed=0), x
-        layer, x = layers[name]
+        if (name, rows) not in layers:
+            cell, T, _, I, H, count = SHAPES[name]
+            x = np.random.default_rng(0).standard_normal((T, rows, I), np.float32)
+            layers[name, rows] = getattr(bptt, cell)(I, H, num_layers=count, seed=0), x
+        layer, x = layers[name, rows]
         made, start = 0, time.perf_counter()
         while time.perf_counter() - start < SECONDS:
             y, _, tape = layer.forward(x)
             layer.backward(tape, y)
             made += 1
-        pipe.send(made / (time.perf_counter() - start))
+        pipe.send((time.perf_counter() - start) / made)
 
 
 def main() -> None:
@@ -58,19 +59,19 @@ def main() -> None:
         context.Process(target=work, args=(core, theirs), daemon=True).start()
         pipes.append(ours)
 
-    def rate(name: str, workers: int, threads: int) -> float:
+    def seconds(name: str, workers: int, threads: int, rows: int) -> float:
         for pipe in pipes[:workers]:
-            pipe.send((name, threads))
-        return sum(pipe.recv() for pipe in pipes[:workers])
+            pipe.send((name, threads, rows))
+        return max(pipe.recv() for pipe in pipes[:workers])
 
-    print(f"{'training, times one thread on one core':<40}{'two threads':>16}{'two processes':>16}")
-    for name in SHAPES:
-        found: dict[str, list[float]] = {"two threads": [], "two processes": []}
-        rate(name, 2, 1)
+    print(f"{'training, times as fast as one thread':<40}{'two threads':>16}{'two halves':>16}")
+    for name, (_, _, batch, *_) in SHAPES.items():
+        found: dict[str, list[float]] = {"two threads": [], "two halves": []}
+        seconds(name, 2, 1, batch // 2)
         for _ in range(ROUNDS):
-            one = rate(name, 1, 1)
-            found["two threads"].append(rate(name, 1, 2) / one)
-            found["two processes"].append(rate(name, 2, 1) / one)
+            one = seconds(name, 1, 1, batch)
+            found["two threads"].append(one / seconds(name, 1, 2, batch))
+            found["two halves"].append(one / seconds(name, 2, 1, batch // 2))
         shown = [f"{statistics.median(each):.2f} ({max(each):.2f})" for each in found.values()]
         print(f"{name:<40}" + "".join(f"{text:>16}" for text in shown), flush=True)
 

@@ -153,21 +153,22 @@ class ForwardPass {
 
     const Index panels = k_.panel_count(w.packed->recurrent_shape);
     const Split split = schedule_.split(crew, panels, surrounded_);
+    const bool apart = schedule_.keeps_rows(split, crew, rows_);
     for (Index begin = 0; begin < rows_.time(); begin += chunk_) {
       const Index end = std::min(begin + chunk_, rows_.time());
       if (polls) interrupt_.poll();
       const Index low = std::min(course.at(begin), course.at(end - 1));
       const Index gates_origin = tape_ ? 0 : low;  // the time step that w.gates starts with
       if (!fused_) {
-        if (!interrupt_.stopped()) project(w, course, low, end - begin, gates_origin, crew);
-        crew.sync();
+        if (!interrupt_.stopped()) project(w, course, low, end - begin, gates_origin, apart, crew);
+        if (!apart) crew.sync();
       }
       for (Index s = begin; s < end; ++s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         if (!interrupt_.stopped()) step(w, course, number, course.at(s), gates_origin, split, crew, panels);
         if (split == Split::units) crew.sync();
       }
-      if (!tape_ || split == Split::nobody) crew.sync();
+      if (split == Split::nobody || (!tape_ && !apart)) crew.sync();
     }
     crew.sync();
     if (crew.leads()) {
@@ -192,9 +193,16 @@ class ForwardPass {
 
   // The steps [low, low + steps) in one product, room and all; but one by one where they are projected into h, and
   // the room holds states that the reverse direction starts from.
-  void project(const Work<T>& w, const Course& course, Index low, Index steps, Index origin, const Crew& crew) const {
-    const bool apart = rows_.ragged() && course.reverse && !net_.tape_gates;
-    const Index each = apart ? 1 : steps;
+  void project(const Work<T>& w, const Course& course, Index low, Index steps, Index origin, bool apart,
+               const Crew& crew) const {
+    if (apart) {
+      const Range mine = crew.share_of(rows_.batch());
+      for (Index t = low; t < low + steps; ++t) {
+        project_rows(w, {rows_.base(t) + mine.begin, rows_.base(t) + mine.end}, rows_.base(origin));
+      }
+      return;
+    }
+    const Index each = rows_.ragged() && course.reverse && !net_.tape_gates ? 1 : steps;
     for (Index t = low; t < low + steps; t += each) {
       const Index high = t + each - 1;
       const Range rows = crew.share_of(rows_.base(high) + rows_.active(high) - rows_.base(t));
@@ -290,7 +298,7 @@ class ForwardPass {
   Index width_;
   Index gates_row_;
   bool surrounded_;  // the step is more than its kernel
-  bool fused_;       // the projection, into the step
+  bool fused_;  // the projection, into the step
   std::vector<StepScratch<T>> scratch_;  // per direction
   std::deque<PackedDirection<T>> own_;  // where there is no snapshot
   std::vector<Work<T>> work_;

@@ -36,6 +36,8 @@ class Schedule {
         2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) * static_cast<double>(net.hidden + net.input);
     const double total = step * static_cast<double>(time * net.layers * net.directions);
     recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * element;
+    weights_bytes_ =
+        static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.width())) * element;
     step_flops_ = step;
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
     const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
@@ -65,6 +67,13 @@ class Schedule {
   // Sums over a chunk are rounded as its size says, so that of the backward pass depends on shapes alone.
   Index chunk_steps() const { return steps_of(chunk_rows_); }
   Index projected_steps() const { return steps_of(projected_rows_); }
+
+  // Whether threads that divide steps by rows keep to those rows in large products over a chunk, too, step by step:
+  // what one has written stays in its core's cache, and nobody waits. Not with weights that would come from past half
+  // of L2 for every few rows.
+  bool keeps_rows(Split split, const Crew& crew, const Rows& rows) const {
+    return split == Split::rows && crew.size > 1 && weights_bytes_ <= kPrivateCache / 2 && !rows.ragged();
+  }
 
   // Steps between two looks at whether to stop: a few milliseconds of one core.
   Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
@@ -123,6 +132,7 @@ class Schedule {
   int threads_;
   double step_flops_;
   std::size_t recurrent_bytes_;
+  std::size_t weights_bytes_;  // of the widest layer's input
   std::deque<Barrier> barriers_;
   std::deque<Barrier> all_;
 };
