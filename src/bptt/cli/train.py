@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bptt.cli import results, training
+from bptt.cli import ranks, results, training
 from bptt.cli.options import CommandError, add_common, note, number
 from bptt.data import TextStream
 
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     training.add_options(text, steps=None)
     results.add_options(text, model=None, plot=None, sample=None)
     text.set_defaults(prompt=None)
-    add_common(text, run)
+    add_common(text, ranks.on_ranks(run))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,14 +37,19 @@ def run(options: argparse.Namespace) -> None:
     if options.model is None:
         options.model = Path(options.file.stem + ".safetensors")
     whole, *parts = _streams(options)
-    results.check_outputs(options)
+    first = ranks.is_first(options)
+    if first:
+        results.check_outputs(options)
     if options.file.resolve() in (path and path.resolve() for path in (options.model, options.plot)):
         raise CommandError(f"{options.file} is the text itself; give --model and --plot other names")
-    note(
-        f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be judged"
-        f" on, {len(whole.vocabulary)} symbols."
-    )
-    results.deliver(options, training.train(options, *parts))
+    if first:
+        note(
+            f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be"
+            f" judged on, {len(whole.vocabulary)} symbols."
+        )
+    trained = training.train(options, *parts)
+    if first:
+        results.deliver(options, trained)
 
 
 def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextStream]:

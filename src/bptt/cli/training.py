@@ -17,7 +17,7 @@ import bptt
 from bptt.cli import textmodel
 from bptt.cli.ngram import bigram_loss, unigram_loss
 from bptt.cli.options import CELLS, COUNT, POSITIVE, number
-from bptt.data import TextStream
+from bptt.data import Shard, TextStream
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -54,7 +54,7 @@ def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
     training.add_argument(
         "--learning-rate", type=POSITIVE, metavar="X", default=8e-3, help="Adam's, at the start"
     )
-    command.set_defaults(default_steps=steps)
+    command.set_defaults(default_steps=steps, comm=None)
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,12 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
         cosine = 0.5 + 0.5 * math.cos(math.pi * step / total)
         return float(options.learning_rate * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine))
 
-    trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.Adam(lr=rate), clip=bptt.ClipNorm(options.clip))
+    comm = options.comm
+    trainer = bptt.Trainer(
+        model, bptt.CrossEntropy(), bptt.Adam(lr=rate), clip=bptt.ClipNorm(options.clip), comm=comm
+    )
     start = time.perf_counter()
-    history = trainer.fit(data, epochs=epochs, validation=validation)
+    history = trainer.fit(Shard(data, comm), epochs=epochs, validation=Shard(validation, comm))
     seconds = time.perf_counter() - start
     layers = "1 layer" if options.layers == 1 else f"{options.layers} layers"
     name = f"{options.cell.upper()}, {layers} of {options.hidden}"

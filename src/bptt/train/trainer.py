@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
@@ -21,6 +22,8 @@ from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, re
 from bptt.train.callbacks import Callback, Update
 from bptt.train.checkpoint import write
 from bptt.train.clip import Guard
+from bptt.train.communicator import Comm
+from bptt.train.distributed import Ranks, together
 from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
@@ -28,6 +31,7 @@ from bptt.train.optim import Optimizer
 from bptt.train.position import (
     Generators,
     Position,
+    by_rank,
     check_data,
     checksum,
     cut,
@@ -83,6 +87,10 @@ class Trainer:
         Called in order.
     progress : bool
         Show a ProgressBar.
+    comm : mpi4py.MPI.Comm, optional
+        Data-parallel training: each rank makes this trainer, with data of its own (`bptt.data.Shard`), and
+        all make the updates that one would make with the rows of all; see docs/distributed.md. Then `fit`,
+        `evaluate` and `save` are for all ranks to call.
     seed : int, numpy.random.Generator or None
         Reseeds the model's dropout masks, so that a run can be repeated; None leaves the layers' own seeds.
 
@@ -90,6 +98,8 @@ class Trainer:
     ----------
     history : History
         Of the last or current `fit`, also after it was interrupted.
+    rank, ranks : int
+        Which one this is, of how many; 0 and 1 without `comm`.
 
     Raises
     ------
@@ -115,8 +125,10 @@ class Trainer:
         regularizer: PascanuRegularizer | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool = True,
+        comm: Comm | None = None,
         seed: Seed = None,
     ) -> None:
+        self._ranks = Ranks(comm)
         _check(model, "model", Module, "a layer, or Sequential(...)")
         _check(loss, "loss", Loss, "CrossEntropy()")
         _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
@@ -158,8 +170,20 @@ class Trainer:
             for layer in leaves(model):
                 layer.rng = shared
         self._generators = Generators(model)
+        if self.ranks > 1:  # or all would drop the same units
+            own = by_rank(self._generators.shared, self._generators.get(), self.rank)
+            self._generators = self._generators.replace(*own)
         self._position = Position(generators=self._generators.get(), clip=guard_state(self.clip))
 
+    @property
+    def rank(self) -> int:
+        return self._ranks.rank
+
+    @property
+    def ranks(self) -> int:
+        return self._ranks.size
+
+    @together
     def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
         """Train.
 
@@ -199,7 +223,9 @@ class Trainer:
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
         watchers = (*self.callbacks, ProgressBar()) if self.progress else self.callbacks
+        watchers = tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
         self._watchers = watchers
+        self._ranks.begin(self, epochs, data, validation)
         self._begin(data, validation)
         try:
             while self._position.epoch < epochs and not (self._stopping and not self._position.inside):
@@ -209,6 +235,7 @@ class Trainer:
                     watcher.epoch_begin(self, epoch, epochs, batches)
                 if not self._stopping:
                     self._train_epoch(data, validation, epoch, watchers)
+                self._ranks.end_epoch(self.model)
                 self._arrive(data, validation)
                 loss = None if validation is None else self.evaluate(validation)
                 self._end_epoch(data, validation, loss)
@@ -228,6 +255,7 @@ class Trainer:
                 watcher.fit_end(self)
         return self.history
 
+    @together
     def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
         """Write all that `Trainer.resume` needs to one file, whole or not at all, as `bptt.save` does.
 
@@ -235,7 +263,7 @@ class Trainer:
         of the data; the position in the data, the state carried from window to window included; what the
         clip has learnt; `history`; what callbacks keep; and the settings, to compare. It stands between two
         updates: in `Callback.backward` before the one that is being made, after Ctrl-C behind the last whole
-        one. `bptt.load` reads the model of the same file.
+        one. `bptt.load` reads the model of the same file. Of several ranks all call it, and the first writes.
 
         Parameters
         ----------
@@ -253,7 +281,10 @@ class Trainer:
         OSError
             The file cannot be written.
         """
-        write(path, self.model, self.optimizer, extra, training_state(self))
+        state = training_state(self)
+        if self.rank == 0:
+            write(path, self.model, self.optimizer, extra, state)
+        self._ranks.wait()
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
@@ -264,7 +295,9 @@ class Trainer:
 
         With the same data, the same epochs and on the same kind of machine, weights, optimiser and history
         come out with the same bits as from a run that never stopped, from the middle of an epoch or of a
-        truncated batch, too. Batches that were done are read again, and dropped.
+        truncated batch, too. Batches that were done are read again, and dropped. A run over several ranks may
+        go on with more or fewer: then the bits are others, since sums are rounded otherwise and dropout masks
+        drawn anew.
 
         The model comes from the file. Loss, optimizer and options are made by you, as for the constructor,
         and compared with what was saved. Data with a `state_dict` are put back to where the epoch began by
@@ -294,7 +327,8 @@ class Trainer:
         OSError
             The file cannot be read.
         """
-        return resumed(cls, path, loss, optimizer, options)
+        with Ranks(options.get("comm")).all_or_none():
+            return resumed(cls, path, loss, optimizer, options)
 
     @property
     def epochs_done(self) -> int:
@@ -310,8 +344,9 @@ class Trainer:
         """For callbacks: let `fit` end its epoch after the current update, validate and return."""
         self._stopping = True
 
+    @together
     def evaluate(self, data: Iterable[Any]) -> float:
-        """The mean loss over all rows that are not masked.
+        """The mean loss over all rows, of all ranks, that are not masked.
 
         Parameters
         ----------
@@ -328,9 +363,10 @@ class Trainer:
         for batch in self._batches(data, need_target=True):
             y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
             mask = self._layout.mask(batch, y)
-            rows = int(np.prod(y.shape[:-1])) if mask is None else int(np.count_nonzero(mask))
+            rows = _counted(y, mask)
             total += rows * self.loss.value(y, cast("Any", batch.target), mask)
             count += rows
+        total, count = self._ranks.total(total, count)
         if count == 0:
             raise ValueError("data must hold a row that is not masked, to average over; got none.")
         return total / count
@@ -514,20 +550,24 @@ class Trainer:
             window.read.x, states[window.start], **window.read.options, **self._forward
         )
         own = self._layout.after(y, window)
-        loss, dy = self.loss(own, cast("Any", window.own.target), self._layout.mask(window.own, own))
+        mask = self._layout.mask(window.own, own)
+        loss, dy = self.loss(own, cast("Any", window.own.target), mask)
+        rows = _counted(own, mask)
         if window.ahead:
             counted, dy = dy, np.zeros_like(y)
             self._layout.after(dy, window)[...] = counted
-        self.model.backward(tape, dy, need_dx=False, **self._backward)
+        self._backpropagate(tape, dy, rows)
         if self.regularizer is not None:
             self.regularizer(tape)
         for watcher in self._watchers:
             watcher.backward(self, tape, dy)
+        loss, tokens = self._ranks.reduce(self.model, loss, rows, self._layout.tokens(window.own))
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
-            raise self._located(error, tape, window.start, at.epoch, loss) from None
-        if not math.isfinite(clipped.norm) and not finite(state):
+            located = self._located(error, tape, window.start, at.epoch, loss)
+            raise self._ranks.told_alike(located) from None
+        if not math.isfinite(clipped.norm) and not self._ranks.holds(finite(state)):
             state = None  # or it would spoil every window that follows
         whole = window.share >= 1.0
         update = Update(
@@ -536,7 +576,7 @@ class Trainer:
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
             lr=self.optimizer.lr,
-            tokens=self._layout.tokens(window.own),
+            tokens=tokens,
             batches=at.batches + window.share,
         )
         reached = replace(
@@ -550,6 +590,17 @@ class Trainer:
         )
         return _Step(clipped.update, update, reached)
 
+    def _backpropagate(self, tape: Tape, dy: Floats, rows: int) -> None:
+        """The gradient of the mean over these rows. Inside the recursion errors are clipped at the size that
+        they have in the mean over the rows of all ranks."""
+        share = 1.0
+        if self.clip_state is not None and self.ranks > 1:
+            share = self._ranks.share(rows)
+            dy = dy * dy.dtype.type(share)
+        self.model.backward(tape, dy, need_dx=False, **self._backward)
+        if 0.0 < share < 1.0:
+            self.model.flat_gradients[...] /= share
+
     def _located(
         self, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float
     ) -> NonFiniteError:
@@ -559,6 +610,11 @@ class Trainer:
         return NonFiniteError(
             f"update {made} of epoch {epoch}, loss {loss:.6g}{began}: {error}", error.parameter
         )
+
+
+def _counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
+    """How many rows a loss is the mean over."""
+    return int(np.prod(y.shape[:-1])) if mask is None else int(np.count_nonzero(mask))
 
 
 def _read_truncate(value: object) -> int | tuple[int, int] | None:
