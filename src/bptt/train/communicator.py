@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -16,7 +16,7 @@ class Comm(Protocol):
     def Allreduce(self, sendbuf: Any, recvbuf: Any, /) -> None: ...
     def Bcast(self, buf: Any, /) -> None: ...
     def Barrier(self) -> None: ...
-    def Abort(self, errorcode: int = 0, /) -> NoReturn: ...
+    def Abort(self, errorcode: int = 0, /) -> None: ...
     def bcast(self, obj: Any, /) -> Any: ...
     def allgather(self, sendobj: Any, /) -> list[Any]: ...
 
@@ -33,7 +33,7 @@ class Alone:
 
     def Barrier(self) -> None: ...
 
-    def Abort(self, errorcode: int = 0, /) -> NoReturn:
+    def Abort(self, errorcode: int = 0, /) -> None:
         raise SystemExit(errorcode)
 
     def bcast(self, obj: Any, /) -> Any:

@@ -50,7 +50,8 @@ def share_cores(comm: Comm) -> None:
 
 def end_job(comm: Comm, error: BaseException) -> None:
     """Say what broke on this rank, and end all of them: the others would wait for it for ever."""
-    traceback.print_exception(error)
+    if not isinstance(error, KeyboardInterrupt):
+        traceback.print_exception(error)
     _abort(comm, error)
 
 
@@ -73,3 +74,4 @@ def _abort(comm: Comm, error: BaseException) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     comm.Abort(1)
+    os._exit(1)  # MPICH's returns, until the launcher has killed this process

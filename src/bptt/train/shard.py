@@ -56,8 +56,8 @@ class Shard:
         return super().__new__(_Counted if cls is Shard and isinstance(data, Sized) else cls)
 
     def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:
-        check_iterable(data, "data")
         world = read_comm(comm)
+        check_iterable(data, "data")
         self.data = data
         self.batch_first = flag(batch_first, "batch_first")
         self.rank, self.size = world.rank, world.size
