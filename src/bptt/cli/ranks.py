@@ -11,6 +11,7 @@ from importlib import import_module
 
 from bptt.cli.options import CommandError
 from bptt.train.communicator import Comm
+from bptt.train.processes import abort
 
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Where launchers say how many processes they started: MPICH and what comes from it, Open MPI, MVAPICH."""
@@ -61,8 +62,8 @@ def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
             run(options)
         except BaseException as error:
             what = " ".join(str(error).split()) or type(error).__name__
-            print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.stderr, flush=True)
-            comm.Abort(1)
+            print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.stderr)
+            abort(comm)
 
     return running
 

@@ -52,7 +52,16 @@ def end_job(comm: Comm, error: BaseException) -> None:
     """Say what broke on this rank, and end all of them: the others would wait for it for ever."""
     if not isinstance(error, KeyboardInterrupt):
         traceback.print_exception(error)
-    _abort(comm, error)
+    _tell(comm, error)
+    abort(comm)
+
+
+def abort(comm: Comm) -> None:
+    """End all ranks, this one too, with exit code 1."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    comm.Abort(1)
+    os._exit(1)  # MPICH's returns, until the launcher has killed this process
 
 
 def _end_job_on_exception(comm: Comm) -> None:
@@ -62,16 +71,13 @@ def _end_job_on_exception(comm: Comm) -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         before(kind, error, trace)
-        _abort(comm, error)
+        _tell(comm, error)
+        abort(comm)
 
     hook.ends_job = True  # type: ignore[attr-defined]
     sys.excepthook = hook
 
 
-def _abort(comm: Comm, error: BaseException) -> None:
+def _tell(comm: Comm, error: BaseException) -> None:
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     print(f"rank {comm.rank} of {comm.size} failed and ends the job: {what}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    comm.Abort(1)
-    os._exit(1)  # MPICH's returns, until the launcher has killed this process
