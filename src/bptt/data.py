@@ -1,5 +1,5 @@
 """Makers of batches, under the name users call them by."""
 
-from bptt.train.data import Batches, Ragged, Stream, TextStream, Vocabulary, Windows
+from bptt.train.data import Batches, Prefetch, Ragged, Stream, TextStream, Vocabulary, Windows
 
-__all__ = ["Batches", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]
+__all__ = ["Batches", "Prefetch", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]

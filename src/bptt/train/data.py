@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
+from bptt.train.prefetch import Prefetch
 from bptt.train.streams import Batches, Stream
 from bptt.train.text import TextStream, Vocabulary
 
-__all__ = ["Batches", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]
+__all__ = ["Batches", "Prefetch", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]
 
 
 class _Shuffled:
