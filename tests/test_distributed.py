@@ -424,7 +424,7 @@ def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str
         comm.Barrier()
 
     assert all(isinstance(result, Aborted) for result in run(2, job))
-    assert "rank 0 of 2 failed and ends the job: OSError: no such file" in capsys.readouterr().err
+    assert "of 2 failed and ends the job: OSError: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("comm", ["COMM_WORLD", 2, object()])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,6 @@ import bptt
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'bptt[sklearn]'")
 
-from bptt.estimators.ends import Ends
 from bptt.estimators.plan import PATH_LEVELS, draw
 from bptt.estimators.quantile import QuantileLoss
 
@@ -82,16 +83,16 @@ def test_ends_are_the_final_states(lengths: list[int] | None) -> None:
     lstm = bptt.LSTM(2, 5, bidirectional=True, seed=0)
     x = np.random.default_rng(0).standard_normal((4, 3, 2))
     y, (h, _) = lstm(x, lengths=lengths)
-    assert np.array_equal(Ends()(y, lengths=lengths)[0], np.concatenate([h[0], h[1]], axis=1))
+    assert np.array_equal(bptt.Ends()(y, lengths=lengths)[0], np.concatenate([h[0], h[1]], axis=1))
     unbatched, _ = lstm(x[:, 0])
-    assert np.array_equal(Ends()(unbatched)[0], Ends()(y[:, :1])[0][0])
+    assert np.array_equal(bptt.Ends()(unbatched)[0], bptt.Ends()(y[:, :1])[0][0])
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 1, 0]], ids=str)
 @pytest.mark.parametrize("steps", [1, 4])
 def test_errors_of_the_ends(steps: int, lengths: list[int] | None) -> None:
     valid = None if lengths is None else np.minimum(lengths, steps)
-    layer, rng = Ends(dtype="float64"), np.random.default_rng(0)
+    layer, rng = bptt.Ends(dtype="float64"), np.random.default_rng(0)
     x = rng.standard_normal((steps, 3, 4))
     if valid is not None:
         x[np.arange(steps)[:, None] >= valid] = 0
@@ -113,3 +114,12 @@ def test_draws_have_the_quantiles_they_are_drawn_from() -> None:
     assert np.allclose(np.quantile(drawn, PATH_LEVELS[1:-1]), quantiles[1:-1], atol=0.01)
     assert drawn.min() == quantiles[0]
     assert drawn.max() == quantiles[-1]
+
+
+def test_a_model_with_both_ends_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = bptt.Sequential(
+        bptt.LSTM(2, 3, bidirectional=True, seed=0), bptt.Ends(), bptt.Linear(6, 2, seed=1)
+    )
+    bptt.save(tmp_path / "m", model)
+    x = np.random.default_rng(0).standard_normal((5, 4, 2))
+    assert np.array_equal(bptt.load(tmp_path / "m")(x)[0], model(x)[0])

@@ -66,7 +66,8 @@ def test_ends_are_exact() -> None:
 def test_in_an_optimizer(name: str) -> None:
     schedule, expected = CASES[name]
     net, optimizer = model(), bptt.SGD(schedule)
-    history = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False).fit([batch(steps=2)] * 5)
+    data = [batch(steps=2)]
+    history = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False).fit(data * 5, validation=data)
     np.testing.assert_allclose(history["lr"], expected[:5], rtol=60 * EPS, atol=16 * EPS)
 
 
@@ -151,15 +152,17 @@ class Scripted(Trainer):
 
     losses: tuple[float, ...] = ()
 
-    def evaluate(self, data: Any) -> float:
-        return self.losses[len(self.history["validation_loss"])]
+    def measure(self, data: Any) -> dict[str, float]:
+        return {"loss": self.losses[len(self.history["validation_loss"])]}
 
 
+@pytest.mark.parametrize("among_callbacks", [False, True])
 @pytest.mark.parametrize("warm", [False, True])
-def test_plateau_in_the_trainer(warm: bool) -> None:
+def test_plateau_in_the_trainer(warm: bool, among_callbacks: bool) -> None:
     plateau = Plateau(0.5, factor=0.5, patience=1)
     rate = WarmUp(1, plateau) if warm else plateau
-    fit = Scripted(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=[plateau], progress=False)
+    callbacks = [plateau] if among_callbacks else []
+    fit = Scripted(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=callbacks, progress=False)
     fit.losses = (3.0, 3.0, 2.0, 2.5, 1.0)
     data = [batch(steps=2)] * 2
     history = fit.fit(data, epochs=5, validation=data)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bptt._version import __version__
-from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Embedding, Last, Linear, Module, Sequential
+from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Embedding, Ends, Last, Linear, Module, Sequential
 from bptt.runtime import (
     available_isas,
     build_config,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         PascanuRegularizer,
         RMSProp,
+        TensorBoard,
         Trainer,
         clip_by_norm,
         clip_by_value,
@@ -77,6 +78,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "Ends",
     "GradientMonitor",
     "History",
     "Last",
@@ -87,6 +89,7 @@ __all__ = [
     "PascanuRegularizer",
     "RMSProp",
     "Sequential",
+    "TensorBoard",
     "Trainer",
     "__version__",
     "available_isas",

@@ -1,5 +1,5 @@
 """Makers of batches, under the name users call them by."""
 
-from bptt.train.data import Batches, Ragged, Shard, Stream, TextStream, Vocabulary, Windows
+from bptt.train.data import Batches, Prefetch, Ragged, Shard, Stream, TextStream, Vocabulary, Windows
 
-__all__ = ["Batches", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
+__all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]

@@ -11,10 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from bptt.arguments import choice, flag, real, size
-from bptt.estimators.ends import Ends
 from bptt.estimators.sequences import Sequences
 from bptt.estimators.threads import share_cores
-from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Last, Linear, Module, Sequential
+from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Ends, Last, Linear, Module, Sequential
 from bptt.train import Adam, Callback, ClipNorm, EarlyStopping, Loss, Trainer
 
 CELLS: dict[str, Callable[..., Module]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "mgu": MGU}

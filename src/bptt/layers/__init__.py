@@ -2,6 +2,7 @@
 
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
+from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
@@ -20,6 +21,7 @@ __all__ = [
     "RNN",
     "Dropout",
     "Embedding",
+    "Ends",
     "Last",
     "Linear",
     "Module",

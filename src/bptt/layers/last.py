@@ -19,7 +19,8 @@ class Last(Stateless):
     The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,). With `lengths`, each row's last valid
     step, and zeros for a row without one.
 
-    Of a bidirectional layer, the last step holds what the reverse direction saw in that one step only.
+    Of a bidirectional layer, the last step holds what the reverse direction saw in that one step only:
+    `Ends` takes both directions' own last steps.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.clip_state import ClipsState
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
+from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
@@ -347,6 +348,6 @@ def _build_layer(entry: object) -> Module:
 
 
 KINDS: dict[str, type[Module]] = {
-    cls.__name__: cls for cls in (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Sequential)
+    cls.__name__: cls for cls in (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential)
 }
 """The classes that a checkpoint may name: nothing else is ever built from a file."""

@@ -12,6 +12,7 @@ from bptt.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquare
 from bptt.train.optim import SGD, Adam, AdamW, Optimizer, RMSProp
 from bptt.train.progress import ProgressBar
 from bptt.train.regularizers import PascanuRegularizer
+from bptt.train.tensorboard import TensorBoard
 from bptt.train.trainer import Trainer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "RMSProp",
     "RankError",
     "Saved",
+    "TensorBoard",
     "Trainer",
     "Update",
     "clip_by_norm",

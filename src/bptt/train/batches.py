@@ -92,7 +92,7 @@ class Layout:
         valid = np.arange(rows[axis])[:, None] < batch.lengths
         if axis == 1:
             valid = valid.T
-        return valid if batch.mask is None else valid & row_mask(batch.mask, rows)
+        return valid if batch.mask is None else valid & row_mask(batch.mask, rows).reshape(rows)
 
     def windows(self, batch: Batch, steps: int | None, back: int | None = None) -> Iterator[Window]:
         """Windows of `steps` steps, the last may be shorter; None: the batch whole.

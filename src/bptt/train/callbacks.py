@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Formatter
 from typing import IO, TYPE_CHECKING, Any
 
-from bptt.arguments import real, size
+from bptt.arguments import flag, real, size
 from bptt.train import files
 
 if TYPE_CHECKING:
@@ -96,6 +96,28 @@ class Callback:
         """Take over what `state_dict` gave."""
 
 
+def watched(trainer: Trainer, metric: str | None, loss: float) -> float:
+    """What a watcher of the validation wants low: the loss, or the metric of that name, turned round where
+    higher is better.
+
+    Raises
+    ------
+    ValueError
+        The trainer has no such metric.
+    """
+    if metric is None:
+        return loss
+    for own in trainer.metrics:
+        if own.name == metric:
+            value = trainer.history.validation()[f"validation_{metric}"]
+            return -value if own.better == "higher" else value
+    names = ", ".join(own.name for own in trainer.metrics) or "none"
+    raise ValueError(
+        f"metric must be one of the trainer's; got {metric!r} of {names}. Fix: Trainer(metrics=[...]), or "
+        "leave metric out, for the loss."
+    )
+
+
 class Checkpoint(Callback):
     """Saves the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
 
@@ -116,6 +138,9 @@ class Checkpoint(Callback):
         Updates, counted by the optimiser.
     keep : int, optional
         How many files of this run to keep, the last ones; needs {step} or {epoch}. None: all.
+    best : bool or str
+        Save only at the ends of epochs whose validation loss is the lowest so far; for the name of one of the
+        trainer's metrics, whose value is the best. Nothing is saved on Ctrl-C then.
     extra : mapping of str to JSON values, optional
         More extra values: a vocabulary, a note.
 
@@ -128,7 +153,8 @@ class Checkpoint(Callback):
     ------
     TypeError, ValueError
         `every`, `updates` or `keep` is not a positive int; a path with other fields than {step} and {epoch};
-        `keep` for a path without.
+        `keep` for a path without; `best` beside `every` or `updates`. From `fit`: `best` without validation
+        data, or for a metric that the trainer does not have.
     OSError
         From `fit`, before the first epoch: the file cannot be written there.
     """
@@ -140,12 +166,20 @@ class Checkpoint(Callback):
         every: int = 1,
         updates: int | None = None,
         keep: int | None = None,
+        best: bool | str = False,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.every = size(every, "every")
         self.updates = None if updates is None else size(updates, "updates")
         self.keep = None if keep is None else size(keep, "keep")
+        self.best = best if isinstance(best, str) else flag(best, "best")
+        if self.best is not False and (self.every != 1 or updates is not None):
+            raise ValueError(
+                "best saves after validations, by what they find; got every or updates beside it. Fix: leave "
+                "them out, or make two Checkpoints."
+            )
+        self._lowest, self._improved = math.inf, False
         self.extra = dict(extra or {})
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each, the last one last
@@ -160,23 +194,41 @@ class Checkpoint(Callback):
         self._last_epoch = epochs - 1
         if trainer.rank == 0:
             files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
+        if epoch == 0:
+            self._lowest = math.inf
+        self._improved, self._validated = False, False
 
     def settled(self, trainer: Trainer) -> None:
         if self.updates is not None and trainer.optimizer.steps % self.updates == 0:
             self._save(trainer)
 
+    def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
+        self._validated = True
+        if self.best is False:
+            return
+        found = watched(trainer, self.best if isinstance(self.best, str) else None, loss)
+        if found < self._lowest:
+            self._lowest, self._improved = found, True
+
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
-        if (epoch + 1) % self.every == 0 or epoch == self._last_epoch or trainer.stopping:
+        if self.best is not False:
+            if not self._validated:
+                raise ValueError(f"Checkpoint(best={self.best!r}) {_NO_VALIDATION}")
+            if self._improved:
+                self._save(trainer)
+        elif (epoch + 1) % self.every == 0 or epoch == self._last_epoch or trainer.stopping:
             self._save(trainer)
 
     def interrupted(self, trainer: Trainer) -> None:
-        if trainer.ranks == 1:  # others may stand behind another update
+        if self.best is False and trainer.ranks == 1:  # others may stand behind another update
             self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"path": os.fspath(self.path), "written": [list(entry) for entry in self._written]}
+        written = [list(entry) for entry in self._written]
+        return {"path": os.fspath(self.path), "written": written, "lowest": self._lowest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._lowest = float(state["lowest"])
         # Numbers, not names: nothing but this path's own files is ever removed.
         if state["path"] == os.fspath(self.path):
             self._written = [[int(step), int(epochs)] for step, epochs in state["written"]]
@@ -201,6 +253,9 @@ class Checkpoint(Callback):
         return Path(os.fspath(self.path).format(step=step, epoch=epochs))
 
 
+_NO_VALIDATION = "watches the validation; got none. Fix: fit(..., validation=data)."
+
+
 def _fields(path: str) -> set[str]:
     """Which of {step} and {epoch} are in a path."""
     try:
@@ -218,22 +273,30 @@ def _fields(path: str) -> set[str]:
 
 
 class EarlyStopping(Callback):
-    """Ends a run whose validation loss no longer falls.
+    """Ends a run whose validation loss, or metric, no longer gets better.
 
     Parameters
     ----------
     patience : int
         How many validations in a row may fail to improve on the best.
     min_delta : float
-        An improvement is a fall by more than this.
+        An improvement is one by more than this on the last improvement.
+    metric : str, optional
+        Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
+
+    Attributes
+    ----------
+    best : float
+        The last improvement's loss, or metric, with its sign turned where higher is better; infinity before.
 
     Raises
     ------
     ValueError
-        In a `fit` without validation data.
+        In a `fit` without validation data, or whose trainer does not have the metric.
     """
 
-    def __init__(self, patience: int = 3, *, min_delta: float = 0.0) -> None:
+    def __init__(self, patience: int = 3, *, min_delta: float = 0.0, metric: str | None = None) -> None:
+        self.metric = metric
         self.patience = size(patience, "patience")
         self.min_delta = real(min_delta, "min_delta", 0.0)
         self.best = math.inf
@@ -244,17 +307,17 @@ class EarlyStopping(Callback):
             self.best, self._waited = math.inf, None
 
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        improved = loss < self.best - self.min_delta
+        found = watched(trainer, self.metric, loss)
+        improved = found < self.best - self.min_delta
         self._waited = 0 if improved or self._waited is None else self._waited + 1
-        self.best = min(self.best, loss)
+        if improved:
+            self.best = found
         if self._waited >= self.patience:
             trainer.stop()
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
         if self._waited is None:
-            raise ValueError(
-                "EarlyStopping watches the validation loss; got none. Fix: fit(..., validation=data)."
-            )
+            raise ValueError(f"EarlyStopping {_NO_VALIDATION}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self._waited}
@@ -265,7 +328,7 @@ class EarlyStopping(Callback):
 
 
 class CSVLog(Callback):
-    """Writes one line per update, and one per validation, to a new CSV file.
+    """Writes one line per update, and one per validation with its loss and metrics, to a new CSV file.
 
     Parameters
     ----------
@@ -280,7 +343,7 @@ class CSVLog(Callback):
     """
 
     every_rank = False
-    columns = ("epoch", "loss", "grad_norm", "clipped", "lr", "tokens", "validation_loss")
+    columns: tuple[str, ...] = ("epoch", "loss", "grad_norm", "clipped", "lr", "tokens", "validation_loss")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
@@ -290,6 +353,7 @@ class CSVLog(Callback):
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         if self._file is not None:
             return
+        self.columns = (*CSVLog.columns, *(f"validation_{metric.name}" for metric in trainer.metrics))
         size, self._size = self._size, None
         if size and os.path.exists(self.path) and os.path.getsize(self.path) >= size:
             os.truncate(self.path, size)
@@ -299,10 +363,10 @@ class CSVLog(Callback):
         self._write(dict(zip(self.columns, self.columns, strict=True)))
 
     def update(self, trainer: Trainer, update: Update) -> None:
-        self._write({name: getattr(update, name) for name in self.columns[:-1]})
+        self._write({name: getattr(update, name) for name in CSVLog.columns[:-1]})
 
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        self._write({"epoch": epoch, "validation_loss": loss})
+        self._write({"epoch": epoch, **trainer.history.validation()})
 
     def fit_end(self, trainer: Trainer) -> None:
         if self._file is not None:

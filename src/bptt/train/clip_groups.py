@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from functools import lru_cache
 
 from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.train.clip import ClipNorm, Clipped, Guard
 from bptt.train.gradients import Norm, named, vectors_of
+from bptt.train.patterns import members
 
 
 class ClipGroups(Guard):
@@ -87,9 +86,9 @@ class ClipGroups(Guard):
     def _parts(self, model: Module) -> list[tuple[Guard, list[Floats]]]:
         """The groups that are clipped, and their gradients."""
         gradients = named(model)
-        members = _members(tuple(self.groups), tuple(gradients))
+        taken = members("groups", tuple(self.groups), tuple(gradients))
         return [
-            (guard, vectors_of({name: gradients[name] for name in members[pattern]}))
+            (guard, vectors_of({name: gradients[name] for name in taken[pattern]}))
             for pattern, guard in self.groups.items()
             if guard is not None
         ]
@@ -97,26 +96,3 @@ class ClipGroups(Guard):
 
 _GROUPS = "groups must be a mapping of patterns of parameter names to ClipNorm, ClipValue or None"
 _FIX_GROUPS = 'Fix: ClipGroups({"*weight_hh*": ClipNorm(1.0), "*": None}), for one.'
-
-
-@lru_cache
-def _members(patterns: tuple[str, ...], names: tuple[str, ...]) -> dict[str, list[str]]:
-    """The names that each pattern takes: those that it fits and that none before it does."""
-    members: dict[str, list[str]] = {pattern: [] for pattern in patterns}
-    for name in names:
-        fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
-        if not fitting:
-            raise ValueError(
-                f"groups must have a pattern for every parameter; got none that fits {name!r}. "
-                'Fix: add one, or "*": None to leave the rest unclipped.'
-            )
-        members[fitting[0]].append(name)
-    for pattern, taken in members.items():
-        if not taken and pattern != "*":
-            fits = any(fnmatchcase(name, pattern) for name in names)
-            came = "only some that patterns before it take" if fits else f"none among {', '.join(names)}"
-            raise ValueError(
-                f"groups[{pattern!r}] must fit a parameter; got {came}. "
-                f"Fix: {'put it before them' if fits else 'correct it'}, or leave it out."
-            )
-    return members

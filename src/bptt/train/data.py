@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
+from bptt.train.prefetch import Prefetch
 from bptt.train.shard import Shard
 from bptt.train.streams import Batches, Stream
 from bptt.train.text import TextStream, Vocabulary
 
-__all__ = ["Batches", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
+__all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
 
 
 class _Shuffled:

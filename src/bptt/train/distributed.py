@@ -118,20 +118,20 @@ class Ranks:
 
     # Every update
 
-    def reduce(self, model: Module, loss: float, rows: int, tokens: int) -> tuple[float, int]:
-        """Put the gradient of the mean over all ranks' rows in the place of that over this rank's.
+    def reduce(self, model: Module, base: int, rows: int, loss: float, tokens: int) -> tuple[float, int]:
+        """Put the gradient of the mean over the rows of all ranks in the place of what this rank has.
 
-        Gradients are summed times their rows, in float64: so no product overflows, counts of rows stay whole,
-        and the order of the summands, which MPI chooses, is lost when the mean is rounded to float32.
+        The sum is made in float64: so no product with a number of rows overflows, these stay whole, and the
+        order of the summands, which MPI chooses, is lost when the mean is rounded to float32.
 
         Parameters
         ----------
         model : Module
-            Its gradient is that of the mean over `rows`.
+            Its gradient, times `base`, is that of the sum over this rank's rows.
+        base, rows : int
+            `rows` are those that count; a rank may have none.
         loss : float
-            The mean over `rows`.
-        rows : int
-            Those that count; a rank may have none.
+            The sum over these rows.
         tokens : int
             Steps times rows.
 
@@ -147,16 +147,14 @@ class Ranks:
         RankError
             The weights differ, or another rank's epoch has ended.
         """
-        if self.size == 1:
-            return loss, tokens
         if self._updates % COMPARE_EVERY == 0:
             self._compare(model)
         gradient = model.flat_gradients
         self._nonfinite = _core.first_nonfinite(gradient) >= 0
         sent, summed = self._buffers(gradient.size)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite the clip decides about
-            np.multiply(gradient, rows, out=sent[:-_EXTRA], dtype=np.float64)
-            sent[-_EXTRA:] = rows, loss * rows, tokens, self._nonfinite, False
+            np.multiply(gradient, base, out=sent[:-_EXTRA], dtype=np.float64)
+            sent[-_EXTRA:] = rows, loss, tokens, self._nonfinite, False
             self._comm.Allreduce(sent, summed)
             extra = summed[-_EXTRA:]
             if extra[_ENDED]:
@@ -166,11 +164,6 @@ class Ranks:
         self._updates += 1
         self._nonfinite_ranks = int(extra[_NONFINITE])
         return float(extra[_LOSS] / counted), int(extra[_TOKENS])
-
-    def share(self, rows: int) -> float:
-        """This rank's share of all rows that count."""
-        counted: list[int] = self._comm.allgather(rows)
-        return rows / max(sum(counted), 1)
 
     def end_epoch(self, model: Module) -> None:
         """See that no rank has more batches, and that the weights are the same.
@@ -223,12 +216,17 @@ class Ranks:
 
     # Now and then
 
+    def count(self, rows: int) -> int:
+        """The rows of all ranks."""
+        counts: list[int] = self._comm.allgather(rows)
+        return sum(counts)
+
     def holds(self, condition: bool) -> bool:
         """Whether it does on every rank."""
         return all(self._comm.allgather(condition))
 
     def total(self, value: float, count: int) -> tuple[float, int]:
-        """The sums over all ranks."""
+        """Both, summed over all ranks."""
         values, counts = zip(*self._comm.allgather((value, count)), strict=True)
         return sum(values), sum(counts)
 

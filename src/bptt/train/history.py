@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,27 +31,40 @@ class History(Mapping[str, npt.NDArray[Any]]):
 
     Per update: `loss` (of that batch or window), `grad_norm` (2-norm of the whole gradient before
     clipping, not finite where the gradient was not), `clipped` (True where clipping changed the
-    gradient), `lr`, `epoch` (from 0). Per validation: `validation_loss` and `validation_step`, the number
-    of updates made before it.
+    gradient), `lr`, `epoch` (from 0). Per validation: `validation_loss`, `validation_step`, the number of
+    updates made before it, and one column for each metric, such as `validation_accuracy`.
+
+    Parameters
+    ----------
+    metrics : iterable of str
+        Names of the trainer's metrics.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Iterable[str] = ()) -> None:
+        columns = (*_PER_UPDATE, *_PER_VALIDATION, *(f"validation_{name}" for name in metrics))
         # Eight bytes a number: a long run makes millions.
-        self._columns = {name: array("d") for name in (*_PER_UPDATE, *_PER_VALIDATION)}
+        self._columns = {name: array("d") for name in columns}
 
     def add(self, update: Update) -> None:
         """Append one update."""
         for name in _PER_UPDATE:
             self._columns[name].append(getattr(update, name))
 
-    def add_validation(self, loss: float) -> None:
-        """Append one validation loss, made after the updates so far."""
+    def add_validation(self, loss: float, **metrics: float) -> None:
+        """Append what one validation found, after the updates so far."""
         self._columns["validation_loss"].append(loss)
         self._columns["validation_step"].append(len(self._columns["loss"]))
+        for name, value in metrics.items():
+            self._columns[f"validation_{name}"].append(value)
+
+    def validation(self) -> dict[str, float]:
+        """The last one: `validation_loss` and those of metrics."""
+        validations = (name for name in self._columns if name not in (*_PER_UPDATE, "validation_step"))
+        return {name: self._columns[name][-1] for name in validations}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        dtype = {**_PER_UPDATE, **_PER_VALIDATION}[name]
-        return np.array(self._columns[name], dtype=dtype)
+        dtypes = {**_PER_UPDATE, **_PER_VALIDATION}
+        return np.array(self._columns[name], dtype=dtypes.get(name, np.float64))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
@@ -70,7 +83,8 @@ class History(Mapping[str, npt.NDArray[Any]]):
         -------
         pandas.DataFrame
             Its index "update" counts from 1, as `validation_step` does; columns `loss`, `grad_norm`,
-            `clipped`, `lr`, `epoch` and `validation_loss`, which is NaN where nothing was validated.
+            `clipped`, `lr`, `epoch`, `validation_loss` and those of metrics, which are NaN where nothing was
+            validated.
 
         Raises
         ------
@@ -83,9 +97,14 @@ class History(Mapping[str, npt.NDArray[Any]]):
             raise ImportError("to_pandas needs pandas: pip install pandas") from None
         updates = {name: self[name] for name in _PER_UPDATE}
         index = pandas.RangeIndex(1, len(updates["loss"]) + 1, name="update")
-        found = dict(zip(self["validation_step"].tolist(), self["validation_loss"].tolist(), strict=True))
-        losses = pandas.Series(found, dtype=np.float64)
-        return pandas.DataFrame(updates, index=index).assign(validation_loss=losses)
+        steps = self["validation_step"]
+        found = {name: self[name] for name in self if name not in updates and name != "validation_step"}
+        # Two validations without an update in between: the later one counts.
+        last = np.flatnonzero(np.append(np.diff(steps) != 0, True)) if steps.size else steps
+        validations = {
+            name: pandas.Series(values[last], steps[last]).reindex(index) for name, values in found.items()
+        }
+        return pandas.DataFrame(updates, index=index).assign(**validations)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw loss, gradient norm and learning rate, one above the other, over updates.

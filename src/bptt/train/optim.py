@@ -18,6 +18,7 @@ from bptt import _core
 from bptt.arguments import flag, real
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
+from bptt.train.rates import read_factors, runs
 
 SMALLEST_EPSILON = 1e-30
 """Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
@@ -35,6 +36,10 @@ class Optimizer(ABC):
         Learning rate, or a schedule: `lr(n)` is the rate of the update that n updates came before.
     weight_decay : float
         Factor of the L2 term added to the gradient.
+    lr_factors : mapping of str to float, optional
+        Rates of groups of parameters: what `lr` is multiplied by for those whose names fit a pattern, as
+        shells match file names, the first that fits: {"0.*": 0.1, "*bias*": 2.0}. 0 keeps them as they are;
+        where none fits it is 1.
     vectors : tuple of str
         Names of the state vectors.
 
@@ -46,10 +51,17 @@ class Optimizer(ABC):
         The rate that it was made with.
     """
 
-    def __init__(self, lr: Rate, weight_decay: float, vectors: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        lr: Rate,
+        weight_decay: float,
+        lr_factors: Mapping[str, float] | None,
+        vectors: tuple[str, ...],
+    ) -> None:
         self.lr = lr
         self.given_lr = self._lr
         self.weight_decay = real(weight_decay, "weight_decay", 0.0)
+        self._factors = read_factors(lr_factors)
         self.steps = 0
         self._vectors = vectors
         self._state: dict[str, Floats] = {}
@@ -64,6 +76,11 @@ class Optimizer(ABC):
         self._lr = value if callable(value) else real(value, "lr", 0.0)
 
     @property
+    def lr_factors(self) -> dict[str, float]:
+        """Of groups of parameters, by pattern."""
+        return dict(self._factors)
+
+    @property
     def schedule(self) -> Callable[[int], float] | None:
         """The schedule that `lr` comes from, if it is no number."""
         return self._lr if callable(self._lr) else None
@@ -76,9 +93,11 @@ class Optimizer(ABC):
         Raises
         ------
         ValueError
-            The model has another number of parameters, or another dtype, than the one before.
+            The model has another number of parameters, or another dtype, than the one before; a pattern of
+            `lr_factors` that fits none of its parameters.
         """
         parameters, gradients = model.flat_parameters, model.flat_gradients
+        groups = runs(model, self._factors)
         if not self._state:
             self._state = {name: aligned_zeros(parameters.size, parameters.dtype) for name in self._vectors}
         for vector in self._state.values():
@@ -88,14 +107,25 @@ class Optimizer(ABC):
                     f"parameters in {vector.dtype}; got {parameters.size} in {parameters.dtype}. "
                     "Fix: make one optimizer per model."
                 )
-        update = self._update(parameters, gradients, self.lr)
+        lr = self.lr
+        updates = [
+            self._update(
+                parameters[own],
+                gradients[own],
+                {name: vector[own] for name, vector in self._state.items()},
+                lr * factor,
+            )
+            for own, factor in groups
+        ]
         count = partial(setattr, self, "steps", self.steps + 1)
-        # Signals are looked at between bytecodes: none comes between these two calls, both made from C.
-        deque(map(partial.__call__, (update, count)), maxlen=0)
+        # Signals are looked at between bytecodes: none comes between these calls, all made from C.
+        deque(map(partial.__call__, (*updates, count)), maxlen=0)
 
     @abstractmethod
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
-        """One call of the core that changes the parameters in place, ready to be made."""
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        """One call of the core that changes parameters and state in place, ready to be made."""
 
     def state_dict(self) -> dict[str, Any]:
         """`kind`, `steps`, and copies of the state vectors by name (none before the first step)."""
@@ -150,7 +180,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay
+    lr, weight_decay, lr_factors
         As for Optimizer.
     momentum : float
         In [0, 1).
@@ -164,7 +194,13 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, lr: Rate = 1e-3, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+        self,
+        lr: Rate = 1e-3,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.nesterov = flag(nesterov, "nesterov")
@@ -172,10 +208,12 @@ class SGD(Optimizer):
             raise ValueError(
                 "nesterov needs a momentum > 0; got 0. Fix: pass momentum=0.9, or nesterov=False."
             )
-        super().__init__(lr, weight_decay, ("velocity",) if self.momentum else ())
+        super().__init__(lr, weight_decay, lr_factors, ("velocity",) if self.momentum else ())
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
-        velocity = self._state.get("velocity")
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        velocity = state.get("velocity")
         return partial(
             _core.sgd_step,
             parameters,
@@ -195,7 +233,7 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay
+    lr, weight_decay, lr_factors
         As for Optimizer.
     decay : float
         In [0, 1).
@@ -218,14 +256,18 @@ class RMSProp(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         self.decay = real(decay, "decay", 0.0, 1.0)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
         self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
-        super().__init__(lr, weight_decay, ("square", "velocity") if self.momentum else ("square",))
+        vectors = ("square", "velocity") if self.momentum else ("square",)
+        super().__init__(lr, weight_decay, lr_factors, vectors)
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
-        square, velocity = self._state["square"], self._state.get("velocity")
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        square, velocity = state["square"], state.get("velocity")
         return partial(
             _core.rmsprop_step,
             parameters,
@@ -248,7 +290,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay
+    lr, weight_decay, lr_factors
         As for Optimizer.
     betas : pair of float
         (b1, b2), each in [0, 1).
@@ -270,15 +312,18 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas must be a pair of numbers; got {betas!r}. Fix: pass betas=(0.9, 0.999).")
         self.betas = (real(betas[0], "betas[0]", 0.0, 1.0), real(betas[1], "betas[1]", 0.0, 1.0))
         self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
-        super().__init__(lr, weight_decay, ("m", "v"))
+        super().__init__(lr, weight_decay, lr_factors, ("m", "v"))
 
-    def _update(self, parameters: Floats, gradients: Floats, lr: float) -> Update:
-        m, v = self._state["m"], self._state["v"]
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        m, v = state["m"], state["v"]
         return partial(
             _core.adam_step,
             parameters,
@@ -309,5 +354,6 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 1e-2,
+        lr_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(lr, betas=betas, epsilon=epsilon, weight_decay=weight_decay)
+        super().__init__(lr, betas=betas, epsilon=epsilon, weight_decay=weight_decay, lr_factors=lr_factors)

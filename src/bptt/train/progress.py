@@ -66,7 +66,12 @@ class ProgressBar(Callback):
 
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
         if self._bar is not None:
-            self._bar.set_postfix_str(f"validation {loss:.4f} {self._bar.postfix}", refresh=False)
+            found = {"validation": loss}
+            for name, value in trainer.history.validation().items():
+                if name != "validation_loss":
+                    found[name.removeprefix("validation_")] = value
+            shown = " ".join(f"{name} {value:.4f}" for name, value in found.items())
+            self._bar.set_postfix_str(f"{shown} {self._bar.postfix}", refresh=False)
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
         self.fit_end(trainer)

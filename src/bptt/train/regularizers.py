@@ -79,7 +79,7 @@ class PascanuRegularizer:
                     f"{layer!r}. Fix: leave the regularizer or these out."
                 )
 
-    def __call__(self, tape: Tape) -> float:
+    def __call__(self, tape: Tape, share: float = 1.0) -> float:
         """
         Add the term's gradient to those of the layers.
 
@@ -87,6 +87,8 @@ class PascanuRegularizer:
         ----------
         tape : Tape
             Of a backward pass with `keep_errors=True`.
+        share : float
+            What its gradient counts for beside those of other passes that are added to the same gradients.
 
         Returns
         -------
@@ -107,7 +109,7 @@ class PascanuRegularizer:
             for name, h, dh in zip(names, part.h, part.dh, strict=True):
                 slope = (h > 0).astype(h.dtype) if layer.nonlinearity == "relu" else 1 - h * h
                 value, gradient = omega(dh, slope, layer.parameters[name])
-                layer.gradients[name][...] += self.weight * gradient
+                layer.gradients[name][...] += self.weight * share * gradient
                 self.omega += value
         return self.weight * self.omega
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 AnyTrainer = TypeVar("AnyTrainer", bound="Trainer")
 
 _COUNTS = ("epoch", "batches", "step", "updates", "validations")
-_SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer")
-"""What decides the bits; `checkpoint` does not."""
+_SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
+"""What decides the bits, and the columns of the history; `checkpoint` does not."""
 
 
 def training_state(trainer: Trainer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptt.arguments import flag, integer, real, size
-from bptt.train.callbacks import Callback
+from bptt.train.callbacks import Callback, watched
 from bptt.train.optim import Rate
 
 if TYPE_CHECKING:
@@ -172,8 +172,7 @@ class WarmUp(Schedule):
     steps : int
         Updates on the way up.
     then : float or callable
-        What follows: a rate, or a schedule, `Cosine(...)` for one. A `Plateau` here belongs among the
-        Trainer's callbacks as well, itself, not in a WarmUp.
+        What follows: a rate, or a schedule, `Cosine(...)` or a `Plateau`, for one.
 
     Raises
     ------
@@ -206,13 +205,11 @@ class WarmUp(Schedule):
 
 
 class Plateau(Schedule, Callback):
-    """Lowers the rate whenever the validation loss no longer falls.
+    """Lowers the rate whenever the validation loss, or a metric, no longer gets better::
 
-    It is the optimiser's schedule and one of the Trainer's callbacks, both::
+        trainer = bptt.Trainer(model, loss, bptt.Adam(bptt.schedules.Plateau(1e-3)))
 
-        rate = bptt.schedules.Plateau(1e-3)
-        trainer = bptt.Trainer(model, loss, bptt.Adam(rate), callbacks=[rate])
-
+    A Trainer tells its optimiser's schedule what validations find; in other loops call `validation`.
     What it has seen is saved with a run, and stays from one `fit` to the next, as the optimiser's state does.
     Beside an EarlyStopping, give it less patience.
 
@@ -229,13 +226,16 @@ class Plateau(Schedule, Callback):
         An improvement is a fall by more than this below the last improvement.
     min_lr : float
         Lower than this it does not go; at most `lr`.
+    metric : str, optional
+        Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
 
     Attributes
     ----------
     cuts : int
         How many times it was lowered: the rate is max(lr factor^cuts, min_lr).
     best : float
-        The lowest validation loss that counted as an improvement; infinity before the first.
+        The last improvement's validation loss, or metric, with its sign turned where higher is better;
+        infinity before the first.
     waited : int
         Validations since the last improvement or cut.
 
@@ -253,7 +253,9 @@ class Plateau(Schedule, Callback):
         patience: int = 2,
         min_delta: float = 0.0,
         min_lr: float = 0.0,
+        metric: str | None = None,
     ) -> None:
+        self.metric = metric
         self.lr = real(lr, "lr", 0.0)
         self.factor = _factor(factor)
         self.patience = size(patience, "patience")
@@ -276,8 +278,9 @@ class Plateau(Schedule, Callback):
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
         """Lower the rate if this was one too many without an improvement."""
         self._validated = True
-        if loss < self.best - self.min_delta:
-            self.best, self.waited = float(loss), 0
+        found = watched(trainer, self.metric, loss)
+        if found < self.best - self.min_delta:
+            self.best, self.waited = float(found), 0
             return
         self.waited += 1
         if self.waited >= self.patience:
@@ -307,7 +310,7 @@ class Plateau(Schedule, Callback):
         self.cuts, self.best, self.waited = found
 
     def __repr__(self) -> str:
-        names = ("factor", "patience", "min_delta", "min_lr")
+        names = ("factor", "patience", "min_delta", "min_lr", "metric")
         options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"Plateau(lr={self.lr!r}, {options})"
 

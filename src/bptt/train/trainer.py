@@ -27,6 +27,7 @@ from bptt.train.distributed import Ranks, together
 from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
+from bptt.train.metrics import Metric
 from bptt.train.optim import Optimizer
 from bptt.train.position import (
     Generators,
@@ -53,6 +54,17 @@ class _Step(NamedTuple):
 
     changes: bool
     update: Update
+    position: Position
+
+
+class _Pass(NamedTuple):
+    """A forward and backward pass: the rows that counted, what the gradient of their sum was divided by,
+    their mean loss, the batches of the epoch read by then, and where it leads."""
+
+    rows: int
+    base: int
+    loss: float
+    batches: float
     position: Position
 
 
@@ -83,6 +95,12 @@ class Trainer:
         again; see `LSTM.forward`.
     regularizer : PascanuRegularizer, optional
         Adds its term to the gradient after each backward pass, before clipping. `history` has the loss alone.
+    accumulate : int
+        Make an update from so many batches, or windows of them, one after the other: from the mean of their
+        gradients, each by the rows that count, as one batch of them all would give. What is left at the end
+        of an epoch makes an update, too.
+    metrics : iterable of Metric
+        `bptt.metrics.Accuracy()`, for one: measured on the validation data after each epoch, beside the loss.
     callbacks : iterable of Callback
         Called in order.
     progress : bool
@@ -123,6 +141,8 @@ class Trainer:
         truncate: int | tuple[int, int] | None = None,
         checkpoint: int | Literal["auto"] | None = None,
         regularizer: PascanuRegularizer | None = None,
+        accumulate: int = 1,
+        metrics: Iterable[Metric] = (),
         callbacks: Iterable[Callback] = (),
         progress: bool = True,
         comm: Comm | None = None,
@@ -148,13 +168,15 @@ class Trainer:
         self.clip_state = read_clip_state(clip_state)
         self.checkpoint = checkpoint
         self.regularizer = regularizer
+        self.accumulate = size(accumulate, "accumulate")
+        self.metrics = _read_metrics(metrics)
         self._layout = Layout(model)
         self._forward, self._backward = self._passes()
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             _check(callback, "callbacks", Callback, "a list of Callback objects")
         self.progress = flag(progress, "progress")
-        self.history = History()
+        self.history = self._new_history()
         self._stopping = False
         self._watchers: tuple[Callback, ...] = ()
         # Which batch of the epoch is being read, until the next is asked for.
@@ -222,7 +244,9 @@ class Trainer:
         check_iterable(data, "data", passes=epochs)
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
-        watchers = (*self.callbacks, ProgressBar()) if self.progress else self.callbacks
+        watchers = (*self.callbacks, *self._listening_schedules())
+        if self.progress:
+            watchers = (*watchers, ProgressBar())
         watchers = tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
         self._watchers = watchers
         self._ranks.begin(self, epochs, data, validation)
@@ -237,11 +261,11 @@ class Trainer:
                     self._train_epoch(data, validation, epoch, watchers)
                 self._ranks.end_epoch(self.model)
                 self._arrive(data, validation)
-                loss = None if validation is None else self.evaluate(validation)
-                self._end_epoch(data, validation, loss)
-                if loss is not None:
+                found = None if validation is None else self.measure(validation)
+                self._end_epoch(data, validation, found)
+                if found is not None:
                     for watcher in watchers:
-                        watcher.validation(self, epoch, loss)
+                        watcher.validation(self, epoch, found["loss"])
                 for watcher in watchers:
                     watcher.epoch_end(self, epoch)
         except KeyboardInterrupt:
@@ -344,7 +368,6 @@ class Trainer:
         """For callbacks: let `fit` end its epoch after the current update, validate and return."""
         self._stopping = True
 
-    @together
     def evaluate(self, data: Iterable[Any]) -> float:
         """The mean loss over all rows, of all ranks, that are not masked.
 
@@ -358,18 +381,44 @@ class Trainer:
         TypeError, ValueError
             As for `fit`; nothing to average over.
         """
+        return self._measure(data, ())["loss"]
+
+    def measure(self, data: Iterable[Any]) -> dict[str, float]:
+        """The mean loss, as `evaluate` has it, under the name "loss", and the trainer's metrics under theirs.
+
+        Parameters
+        ----------
+        data : iterable of batches
+            As for `fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`; nothing to average over; outputs or targets that a metric refuses.
+        """
+        return self._measure(data, self.metrics)
+
+    @together
+    def _measure(self, data: Iterable[Any], metrics: tuple[Metric, ...]) -> dict[str, float]:
         total, count = 0.0, 0
+        for metric in metrics:
+            metric.reset()
         state: Any = None
         for batch in self._batches(data, need_target=True):
             y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
             mask = self._layout.mask(batch, y)
             rows = _counted(y, mask)
-            total += rows * self.loss.value(y, cast("Any", batch.target), mask)
+            target = cast("Any", batch.target)
+            total += rows * self.loss.value(y, target, mask)
             count += rows
+            for metric in metrics:
+                metric.add(y, target, mask)
         total, count = self._ranks.total(total, count)
+        for metric in metrics:
+            metric.total, metric.count = self._ranks.total(metric.total, metric.count)
         if count == 0:
             raise ValueError("data must hold a row that is not masked, to average over; got none.")
-        return total / count
+        return {"loss": total / count} | {metric.name: metric.value for metric in metrics}
 
     def predict(self, data: Iterable[Any]) -> list[Floats]:
         """The model's outputs, one array per batch.
@@ -423,6 +472,19 @@ class Trainer:
                 )
         return {}, {}
 
+    def _new_history(self) -> History:
+        return History(metric.name for metric in self.metrics)
+
+    def _listening_schedules(self) -> list[Callback]:
+        """Schedules of the optimiser that follow the validation and are not among the callbacks."""
+        found: list[Callback] = []
+        schedule: Any = self.optimizer.schedule
+        while schedule is not None:
+            if isinstance(schedule, Callback) and not any(schedule is own for own in self.callbacks):
+                found.append(schedule)
+            schedule = getattr(schedule, "then", None)
+        return found
+
     def _refuse_bidirectional(self, what: str) -> None:
         if not self._layout.forward_only:
             raise ValueError(
@@ -440,7 +502,7 @@ class Trainer:
             self._generators = generators.replace(self._shared, at.generators)
             load_data(data, at.data, "data")
             return
-        self.history = History()
+        self.history = self._new_history()
         self._stopping = False
         self._batch = (-1, None)
         self._generators = Generators(self.model, data, validation)
@@ -461,20 +523,20 @@ class Trainer:
             self._generators.set(self._position.generators)
         self._going_on, self._sum = False, None
 
-    def _end_epoch(self, data: object, validation: object, loss: float | None) -> None:
+    def _end_epoch(self, data: object, validation: object, found: dict[str, float] | None) -> None:
         reached = replace(
             self._position,
             epoch=self._position.epoch + 1,
             batches=0,
             step=0,
             states={0: None},
-            validations=self._position.validations + (loss is not None),
+            validations=self._position.validations + (found is not None),
             generators=self._generators.get(),
             data=data_state(data),
             validation=data_state(validation),
         )
-        if loss is not None:
-            self.history.add_validation(loss)
+        if found is not None:
+            self.history.add_validation(**found)
         self._position = reached
 
     def _train_epoch(
@@ -485,6 +547,7 @@ class Trainer:
         if not begin.inside:
             self._arrive(data, validation)
         count = 0
+        waiting: list[Window] = []
         for batch in self._batches(data, need_target=True):
             count += 1
             if self._going_on:
@@ -496,13 +559,17 @@ class Trainer:
             for window in self._layout.windows(batch, self._every, self._back):
                 if count == begin.batches + 1 and window.stop <= begin.step and begin.step:
                     continue
-                update = self._update(window, carries)
-                for watcher in watchers:
-                    watcher.update(self, update)
-                for watcher in watchers:
-                    watcher.settled(self)
+                waiting.append(window)
+                if len(waiting) < self.accumulate:
+                    continue
+                self._make_update(waiting, carries, watchers)
+                waiting = []
                 if self._stopping:
                     return
+            if not waiting:
+                self._batch = (-1, None)
+        if waiting:
+            self._make_update(waiting, carries, watchers)
             self._batch = (-1, None)
         if count == 0:
             raise ValueError(
@@ -521,13 +588,20 @@ class Trainer:
                 f"{at.epoch}. Fix: make them as they were, in an order that a seed or their state_dict fixes."
             )
 
-    def _update(self, window: Window, carries: bool) -> Update:
+    def _make_update(self, windows: list[Window], carries: bool, watchers: tuple[Callback, ...]) -> None:
+        update = self._update(windows, carries)
+        for watcher in watchers:
+            watcher.update(self, update)
+        for watcher in watchers:
+            watcher.settled(self)
+
+    def _update(self, windows: list[Window], carries: bool) -> Update:
         """One step of training. Whatever interrupts it, it was made or it was not: model, optimiser, history
         and position, which has the states of clip and generators, say the same."""
         made = self.optimizer.steps
         step: _Step | None = None
         try:
-            step = self._step(window, carries)
+            step = self._step(windows, carries)
             if step.changes:
                 self.optimizer.step(self.model)
             self.history.add(step.update)
@@ -540,36 +614,35 @@ class Trainer:
             raise
         return step.update
 
-    def _step(self, window: Window, carries: bool) -> _Step:
+    def _step(self, windows: list[Window], carries: bool) -> _Step:
         """All of a step but the update itself."""
-        at = self._position
-        # At the windows' ends, as they were when they were reached: where later windows read on from.
-        states = {step: kept for step, kept in at.states.items() if step >= window.start}
+        at, rows, loss = self._position, 0, 0.0
+        base: int | None = None
+        tape: Tape | None = None
         self.model.zero_grad()
-        y, state, tape = self.model.forward(
-            window.read.x, states[window.start], **window.read.options, **self._forward
-        )
-        own = self._layout.after(y, window)
-        mask = self._layout.mask(window.own, own)
-        loss, dy = self.loss(own, cast("Any", window.own.target), mask)
-        rows = _counted(own, mask)
-        if window.ahead:
-            counted, dy = dy, np.zeros_like(y)
-            self._layout.after(dy, window)[...] = counted
-        self._backpropagate(tape, dy, rows)
-        if self.regularizer is not None:
-            self.regularizer(tape)
-        for watcher in self._watchers:
-            watcher.backward(self, tape, dy)
-        loss, tokens = self._ranks.reduce(self.model, loss, rows, self._layout.tokens(window.own))
+        for window in windows:
+            tape = None  # one at a time in memory
+            made, tape = self._pass(window, at, base, carries)
+            base = made.base
+            at, rows, loss = made.position, rows + made.rows, loss + made.rows * made.loss
+        tokens = sum(self._layout.tokens(window.own) for window in windows)
+        if self.ranks > 1:
+            loss, tokens = self._ranks.reduce(self.model, made.base, rows, loss, tokens)
+        elif len(windows) == 1:
+            loss = made.loss
+        else:
+            loss /= max(rows, 1)
+            gradients = self.model.flat_gradients
+            gradients *= gradients.dtype.type(made.base / max(rows, 1))
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
-            located = self._located(error, tape, window.start, at.epoch, loss)
+            located = self._located(error, cast("Tape", tape), windows[-1].start, at.epoch, loss)
             raise self._ranks.told_alike(located) from None
-        if not math.isfinite(clipped.norm) and not self._ranks.holds(finite(state)):
-            state = None  # or it would spoil every window that follows
-        whole = window.share >= 1.0
+        if not math.isfinite(clipped.norm):  # not finite, a state would spoil every window that follows
+            fit = {step: self._ranks.holds(finite(state)) for step, state in at.states.items()}
+            states = {step: state if fit[step] else None for step, state in at.states.items()}
+            at = replace(at, states=states)
         update = Update(
             epoch=at.epoch,
             loss=loss,
@@ -577,29 +650,47 @@ class Trainer:
             clipped=clipped.clipped,
             lr=self.optimizer.lr,
             tokens=tokens,
-            batches=at.batches + window.share,
+            batches=made.batches,
         )
+        reached = replace(
+            at, updates=at.updates + 1, generators=self._generators.get(), clip=guard_state(self.clip)
+        )
+        return _Step(clipped.update, update, reached)
+
+    def _pass(self, window: Window, at: Position, base: int | None, carries: bool) -> tuple[_Pass, Tape]:
+        """Forward and back once. The gradient of the sum over rows, divided by `base`, is added to those of
+        the passes before it. Given None, for the first, that is the number of its rows."""
+        # At the windows' ends, as they were when they were reached: where later windows read on from.
+        states = {step: kept for step, kept in at.states.items() if step >= window.start}
+        y, state, tape = self.model.forward(
+            window.read.x, states[window.start], **window.read.options, **self._forward
+        )
+        own = self._layout.after(y, window)
+        mask = self._layout.mask(window.own, own)
+        loss, dy = self.loss(own, cast("Any", window.own.target), mask)
+        rows = _counted(own, mask)
+        if base is None:
+            # Inside the recursion errors are clipped at the size that they have in the mean over all rows.
+            base = max(1, rows if self.clip_state is None else self._ranks.count(rows))
+        weight = rows / base
+        if weight != 1.0:
+            dy = dy * dy.dtype.type(weight)
+        if window.ahead:
+            counted, dy = dy, np.zeros_like(y)
+            self._layout.after(dy, window)[...] = counted
+        self.model.backward(tape, dy, need_dx=False, **self._backward)
+        if self.regularizer is not None:
+            self.regularizer(tape, weight)
+        for watcher in self._watchers:
+            watcher.backward(self, tape, dy)
+        whole = window.share >= 1.0
         reached = replace(
             at,
             batches=at.batches + whole,
             step=0 if whole else window.stop,
             states={0: state if carries else None} if whole else states | {window.stop: state},
-            updates=at.updates + 1,
-            generators=self._generators.get(),
-            clip=guard_state(self.clip),
         )
-        return _Step(clipped.update, update, reached)
-
-    def _backpropagate(self, tape: Tape, dy: Floats, rows: int) -> None:
-        """The gradient of the mean over these rows. Inside the recursion errors are clipped at the size that
-        they have in the mean over the rows of all ranks."""
-        share = 1.0
-        if self.clip_state is not None and self.ranks > 1:
-            share = self._ranks.share(rows)
-            dy = dy * dy.dtype.type(share)
-        self.model.backward(tape, dy, need_dx=False, **self._backward)
-        if 0.0 < share < 1.0:
-            self.model.flat_gradients[...] /= share
+        return _Pass(rows, base, loss, at.batches + window.share, reached), tape
 
     def _located(
         self, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float
@@ -613,8 +704,22 @@ class Trainer:
 
 
 def _counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
-    """How many rows a loss is the mean over."""
-    return int(np.prod(y.shape[:-1])) if mask is None else int(np.count_nonzero(mask))
+    """Rows whose loss counts."""
+    return math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
+
+
+def _read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
+    metrics = (value,) if isinstance(value, Metric) else tuple(value)
+    for metric in metrics:
+        _check(metric, "metrics", Metric, "[bptt.metrics.Accuracy()]")
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if names.count(name) > 1 or name in ("loss", "step"):
+            raise ValueError(
+                f"metrics must have names of their own beside loss and step; got {', '.join(names)}. "
+                f"Fix: leave one {name} out."
+            )
+    return metrics
 
 
 def _read_truncate(value: object) -> int | tuple[int, int] | None:

@@ -1,11 +1,11 @@
-"""The last states of a bidirectional layer."""
+"""Both ends of a bidirectional layer's output."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bptt.arrays import Floats
-from bptt.layers import Last
+from bptt.layers.last import Last
 from bptt.layers.ragged import Counts
 from bptt.layers.tape import LayerTape
 
@@ -13,7 +13,8 @@ from bptt.layers.tape import LayerTape
 class Ends(Last):
     """
     What each direction returned when it had seen the whole sequence: of x (T, B, 2*H), the first H outputs
-    of a row's last valid step, and the other H of its first; zeros for a row without steps.
+    of a row's last valid step, and the other H of its first; zeros for a row without steps. Arguments and
+    errors are those of `Last`.
     """
 
     def _take(self, x: Floats, lengths: Counts | None) -> Floats:
