@@ -132,6 +132,10 @@ CASES = {
     "clipped by a quantile": Case(
         lambda: [symbols(seed, 6) for seed in range(3)], options=lambda: {"clip": bptt.ClipNorm("auto")}
     ),
+    "accumulated": Case(lambda: masked()[::-1], options=lambda: {"accumulate": 2}),
+    "accumulated, clipped inside": Case(
+        lambda: masked()[::-1], options=lambda: {"accumulate": 2, "clip_state": 1e-3}
+    ),
     "clipped inside the recursion": Case(masked, options=lambda: {"clip_state": 1e-3}),
     "clipped there by norm": Case(ragged, options=lambda: {"clip_state": bptt.ClipNorm(2e-3)}),
     "regularised": Case(
@@ -441,6 +445,18 @@ def test_evaluate_is_over_all_ranks() -> None:
     expected = case.trainer().evaluate(case.data())
     for found in returned(run(2, lambda comm: case.trainer(comm).evaluate(Shard(case.data(), comm)))):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_metrics_are_over_all_ranks() -> None:
+    def job(comm: Any) -> dict[str, float]:
+        metrics = [bptt.metrics.Accuracy(), bptt.metrics.Perplexity()]
+        return case.trainer(comm, metrics=metrics).measure(Shard(case.data(), comm))
+
+    case = CASES["masks and resets"]
+    expected = job(None)
+    assert set(expected) == {"loss", "accuracy", "perplexity"}
+    for found in returned(run(3, job)):
+        assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

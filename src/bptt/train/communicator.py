@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 
-@runtime_checkable
 class Comm(Protocol):
     """The part of `mpi4py.MPI.Comm` that is used. Sums and broadcasts of arrays are the capital ones."""
 

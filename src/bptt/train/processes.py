@@ -26,7 +26,7 @@ def read_comm(comm: Comm | None) -> Comm:
     """
     if comm is None:
         return Alone()
-    if not isinstance(comm, Comm):
+    if not all(hasattr(comm, name) for name in vars(Comm) if not name.startswith("_")):
         raise TypeError(
             f"comm must be a communicator of mpi4py, or None; got {comm!r:.60} of type "
             f"{type(comm).__name__}. Fix: pass mpi4py.MPI.COMM_WORLD."
