@@ -7,14 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.ranks import Aborted, ThreadComm, returned, run
+from tests.ranks import Aborted, ThreadComm, World, returned, run
 
 import bptt
 from bptt import runtime
+from bptt.cli.options import CommandError
+from bptt.cli.ranks import find_comm
 from bptt.data import Shard
 from bptt.train import Callback, Guard, NonFiniteError, RankError, Trainer, read_checkpoint
 from bptt.train.position import Generators
@@ -26,8 +29,9 @@ SERIES = np.random.default_rng(2).standard_normal((70, 2))
 
 
 @pytest.fixture(autouse=True)
-def _excepthook_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr("bptt.train.processes.FORWARDING", 0.0)
 
 
 def of_symbols(**options: Any) -> bptt.Sequential:
@@ -177,9 +181,11 @@ def test_one_rank_has_the_bits_of_none() -> None:
 
 def test_ranks_have_the_same_bits_and_start_from_the_first_ones() -> None:
     def job(comm: Any) -> bytes:
-        case = Case(CASES["symbols"].data, lambda: bptt.Sequential(*of_symbols().layers))
+        case = CASES["symbols"]
         trainer = case.trainer(comm)
         trainer.model.flat_parameters[...] += comm.rank
+        velocity = np.full(trainer.model.parameter_count, 1.0 * comm.rank)
+        trainer.optimizer.load_state_dict({"kind": "SGD", "steps": comm.rank, "velocity": velocity})
         return case.fit(trainer, comm).model.flat_parameters.tobytes()
 
     first, *others = returned(run(3, job))
@@ -647,3 +653,60 @@ def test_a_chosen_number_of_threads_stays() -> None:
     bptt.set_num_threads(3)
     returned(run(2, share_cores))
     assert bptt.get_num_threads() == 3
+
+
+# The command line's ranks
+
+
+@pytest.fixture
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def imported(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
+    """Let `import mpi4py.MPI` find a world of so many ranks, or raise."""
+
+    def import_module(name: str) -> Any:
+        assert name == "mpi4py.MPI"
+        if isinstance(found, Exception):
+            raise found
+        return SimpleNamespace(COMM_WORLD=ThreadComm(World(found), 0))
+
+    monkeypatch.setattr("bptt.cli.ranks.import_module", import_module)
+
+
+@pytest.mark.parametrize("size", [None, "1", "many"])
+def test_a_command_on_its_own_does_not_look_for_mpi4py(
+    size: str | None, no_launcher: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if size is not None:
+        monkeypatch.setenv("PMI_SIZE", size)
+    imported(monkeypatch, AssertionError("it was imported"))
+    assert find_comm() is None
+
+
+@pytest.mark.parametrize("name", ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"])
+def test_a_command_under_mpiexec(name: str, no_launcher: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "2")
+    imported(monkeypatch, 2)
+    comm = find_comm()
+    assert comm is not None
+    assert comm.size == 2
+    imported(monkeypatch, 1)
+    with pytest.raises(CommandError, match="mpiexec started 2 processes, and mpi4py sees 1"):
+        find_comm()
+    for error in (ModuleNotFoundError("No module named 'mpi4py'"), RuntimeError("cannot load MPI library")):
+        imported(monkeypatch, error)
+        with pytest.raises(CommandError, match=r"mpiexec needs mpi4py .*pip install 'bptt\[mpi\]'"):
+            find_comm()
+
+
+def test_a_launcher_that_says_only_which_rank_it_is(
+    no_launcher: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PMIX_RANK", "0")
+    imported(monkeypatch, 3)
+    assert find_comm() is not None
+    imported(monkeypatch, 1)
+    assert find_comm() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -137,6 +138,15 @@ def test_killed_and_resumed(ranks: int, tmp_path: Path) -> None:
     with np.load(tmp_path / "trained.npz") as trained:
         assert trained["done"] == 30
         np.testing.assert_allclose(trained["weights"], whole(), rtol=0, atol=1e-6)
+
+
+def test_the_script_in_the_docs(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "distributed.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    done = mpiexec(2, "-c", f"import os; os.chdir({str(tmp_path)!r})\n{script}")
+    assert done.code == 0, done.err
+    assert 0 < float(done.out) < 0.5
+    assert (tmp_path / "sines.safetensors").exists()
 
 
 # From the command line

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
 
 from bptt import runtime
 from bptt.train.communicator import Alone, Comm
+
+FORWARDING = 0.5
+"""Seconds for the launcher to pass on what was said: when it hears of the end, it drops the rest."""
 
 Hook = Callable[[type[BaseException], BaseException, "TracebackType | None"], object]
 
@@ -60,6 +64,7 @@ def abort(comm: Comm) -> None:
     """End all ranks, this one too, with exit code 1."""
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(FORWARDING)
     comm.Abort(1)
     os._exit(1)  # MPICH's returns, until the launcher has killed this process
 
