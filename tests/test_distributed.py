@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bptt.cli.options import CommandError
 from bptt.cli.ranks import find_comm
 from bptt.data import Shard
 from bptt.train import Callback, Guard, NonFiniteError, RankError, Trainer, read_checkpoint
+from bptt.train.checkpoint import write
 from bptt.train.position import Generators
 from bptt.train.processes import share_cores
 
@@ -186,7 +188,10 @@ def test_ranks_have_the_same_bits_and_start_from_the_first_ones() -> None:
         trainer.model.flat_parameters[...] += comm.rank
         velocity = np.full(trainer.model.parameter_count, 1.0 * comm.rank)
         trainer.optimizer.load_state_dict({"kind": "SGD", "steps": comm.rank, "velocity": velocity})
-        return case.fit(trainer, comm).model.flat_parameters.tobytes()
+        trainer.clip.nonfinite_steps = comm.rank
+        case.fit(trainer, comm)
+        assert trainer.clip.nonfinite_steps == 0
+        return trainer.model.flat_parameters.tobytes()
 
     first, *others = returned(run(3, job))
     case = CASES["symbols"]
@@ -374,6 +379,13 @@ def test_ranks_that_set_out_to_do_different_things(name: str) -> None:
     assert expected in message
 
 
+def test_ranks_with_other_instruction_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter(["avx2", "avx512"])
+    monkeypatch.setattr(runtime, "isa", lambda: next(names))
+    message = raised_by_all(run(2, lambda comm: Case(list).trainer(comm).fit([symbols(0, 4)])), RankError)
+    assert "instruction set on rank 0: avx" in message
+
+
 def test_weights_that_drift_apart_are_noticed() -> None:
     class Tamper(Callback):
         def update(self, trainer: Trainer, update: Any) -> None:
@@ -400,29 +412,65 @@ class Fails(Callback):
             raise LookupError("the disk is on fire")
 
 
-class Ended(Callback):
-    every_rank = False
+class FailsToJudge(Callback):
+    """In what `fit` calls, not in `fit` itself."""
 
-    def __init__(self, seen: list[int]) -> None:
-        self.seen = seen
+    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+        if trainer.rank == 1:
+            trainer.evaluate([(np.zeros((2, 2), int), np.full((2, 2), SYMBOLS))])
+
+
+class Ended(Callback):
+    """Whether the job had been ended when this rank's callbacks were."""
+
+    def __init__(self) -> None:
+        self.aborted: list[bool] = []
 
     def fit_end(self, trainer: Trainer) -> None:
-        self.seen.append(trainer.rank)
+        if trainer.rank == 1:
+            self.aborted.append(trainer._ranks._comm.world.aborted)  # type: ignore[attr-defined]
 
 
-def test_an_exception_on_one_rank_ends_the_job(capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[int] = []
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [(Fails, "LookupError: the disk is on fire"), (FailsToJudge, "ValueError: target: expected classes")],
+)
+def test_an_exception_on_one_rank_ends_the_job(
+    fails: type[Callback], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended()
 
     def job(comm: Any) -> None:
-        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[Fails(), Ended(seen)]), comm)
+        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[fails(), ended]), comm)
 
-    first, second = run(2, job)
-    assert isinstance(first, Aborted)
-    assert isinstance(second, Aborted)
+    assert all(isinstance(result, Aborted) for result in run(2, job))
     told = capsys.readouterr().err
-    assert "rank 1 of 2 failed and ends the job: LookupError: the disk is on fire" in told
+    assert f"rank 1 of 2 failed and ends the job: {message}" in told
     assert "Traceback" in told
-    assert seen == [0]  # on the first rank alone, and it was let end
+    assert ended.aborted == [False]  # files were closed first
+
+
+def test_ctrl_c_saves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupt(Callback):
+        def update(self, trainer: Trainer, update: Any) -> None:
+            raise KeyboardInterrupt
+
+    def job(comm: Any) -> None:
+        callbacks = [Interrupt(), bptt.Checkpoint(tmp_path / "run")]
+        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks), comm)
+
+    assert all(isinstance(result, Aborted) for result in run(2, job))
+    told = capsys.readouterr().err
+    assert "ends the job: KeyboardInterrupt\n" in told
+    assert "Traceback" not in told
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_one_rank_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = CASES["symbols"]
+    stop(case, tmp_path / "0", 1)
+    assert all(isinstance(end, Aborted) for end in run(2, lambda c: case.resume(tmp_path / str(c.rank), c)))
+    assert "rank 1 of 2 failed and ends the job: FileNotFoundError" in capsys.readouterr().err
 
 
 def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str]) -> None:
@@ -466,8 +514,12 @@ def test_metrics_are_over_all_ranks() -> None:
 
 
 def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "of another machine"
+    other.mkdir()
+    (other / "run-2").write_text("of another run")
+
     def job(comm: Any) -> None:
-        folder = tmp_path if comm.rank == 0 else tmp_path / "of another machine"
+        folder = tmp_path if comm.rank == 0 else other
         callbacks = [
             bptt.CSVLog(folder / "log.csv"),
             bptt.Checkpoint(folder / "run-{step}", updates=2, keep=2),
@@ -475,9 +527,23 @@ def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixtu
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks, progress=True), comm)
 
     returned(run(2, job))
-    assert sorted(os.listdir(tmp_path)) == ["log.csv", "run-4", "run-6"]
+    assert sorted(os.listdir(tmp_path)) == ["log.csv", "of another machine", "run-4", "run-6"]
+    assert os.listdir(other) == ["run-2"]
     assert (tmp_path / "log.csv").read_text().count("\n") == 1 + 6 + 2
     assert capsys.readouterr().err.count("epoch 2/2 100%") == 1
+
+
+def test_a_saved_file_is_there_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> None:
+        time.sleep(0.1)
+        write(*arguments)
+
+    def job(comm: Any) -> None:
+        Case(list).trainer(comm).save(tmp_path / "run")
+        bptt.load(tmp_path / "run")
+
+    monkeypatch.setattr("bptt.train.trainer.write", slow)
+    returned(run(2, job))
 
 
 class Stopped(Callback):
