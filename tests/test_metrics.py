@@ -126,7 +126,7 @@ def test_nan_shows(kind: type[Metric]) -> None:
     assert np.isfinite(metric.value)
 
 
-@pytest.mark.parametrize("kind", (RMSE, MAE))
+@pytest.mark.parametrize("kind", [RMSE, MAE])
 def test_infinities_and_overflow(kind: type[Metric]) -> None:
     for y, target, expected in (
         (1e300, -1e300, np.inf if kind is RMSE else 2e300),

@@ -131,15 +131,16 @@ class BinaryAccuracy(Metric):
     better = "higher"
 
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
-        shares = _counted(as_floats(target, "target", np.dtype(np.float64), y.shape), mask)
-        counted = np.asarray(_counted(y, mask), np.float64)
+        numbers = as_floats(target, "target", np.dtype(np.float64), y.shape)
+        outputs = np.asarray(_counted(y, mask), np.float64)
+        shares = np.asarray(_counted(numbers, mask), np.float64)
         outside = ~((shares >= 0) & (shares <= 1))
         if outside.any():
             raise ValueError(
                 f"target must hold numbers in [0, 1]; got {shares[outside][0]}. Fix: rescale the target, or "
                 "mask the row."
             )
-        right = ((counted > 0) == (np.asarray(shares, np.float64) > 0.5)) & ~np.isnan(counted)
+        right = ((outputs > 0) == (shares > 0.5)) & ~np.isnan(outputs)
         return float(np.count_nonzero(right)), right.size
 
 
