@@ -24,7 +24,8 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     name = ""
     try:
         # Opened here: NumPy leaves the file open where it turns out to be no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             arrays: dict[str, npt.NDArray[Any]] = {}
             for name in archive.files:
                 arrays[name] = archive[name]

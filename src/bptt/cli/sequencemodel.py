@@ -200,7 +200,7 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
         raise CommandError(f"{path}: x must be (N, T) or (N, T, F), none of them 0; it is {x.shape}")
     if lengths is None:
         return list(x if x.ndim == 3 else x[:, :, None])
-    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (len(lengths) and lengths.min() < 1):
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
         raise CommandError(f"{path}: lengths must be integers (N,), each at least 1")
     if x.ndim == 2 and lengths.sum() == len(x):
         return np.split(x, np.cumsum(lengths)[:-1])

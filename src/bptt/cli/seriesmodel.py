@@ -133,8 +133,8 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
     if steps > task.horizon and unknown:
         raise CommandError(
             f"--steps must be at most the model's horizon, {task.horizon}, got {steps}: further on it would"
-            f" have to read {unknown[0]}, which it does not forecast; train with a larger --horizon, or with all"
-            " columns in --target"
+            f" have to read {unknown[0]}, which it does not forecast; train with a larger --horizon, or with"
+            " all columns in --target"
         )
     told: list[npt.NDArray[np.float64]] = []
     while sum(map(len, told)) < steps:

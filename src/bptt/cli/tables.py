@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bptt.cli.options import CommandError
+from bptt.cli.options import CommandError, note
 
 Line = tuple[int, list[str]]
 
@@ -117,7 +118,7 @@ def numeric_columns(path: Path, form: Format) -> tuple[list[str], list[str]]:
     """
     rows = lines(path, form)
     names = _names(path, rows)
-    _, first = next(rows, (0, names))
+    _, first = next(rows, (0, [""] * len(names)))
     numeric = [is_number(cell) or not cell.strip() for cell in first]
     kept = [name for name, yes in zip(names, numeric, strict=True) if yes]
     return kept, [name for name in names if name not in kept]
@@ -138,6 +139,8 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
             few = ", ".join(header)
             wrong = "two columns" if name in header else "no column"
             raise CommandError(f"{path} has {wrong} named {name!r:.60}; it has {few:.300}")
+    if not _ends_its_last_line(path):
+        note(f"{path}: its last line has no end; is the file whole?")
     at = [header.index(name) for name in names]
     values = array("d")
     for line, cells in rows:
@@ -145,6 +148,13 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
     if not values:
         raise CommandError(f"{path} holds no numbers below the names of its columns")
     return Table(path, list(names), np.frombuffer(values).reshape(-1, len(names)))
+
+
+def _ends_its_last_line(path: Path) -> bool:
+    """Where a file was cut inside a number, nothing else tells."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() in (b"\n", b"\r", b"\0")  # the last of UTF-16
 
 
 def _names(path: Path, rows: Iterator[Line]) -> list[str]:

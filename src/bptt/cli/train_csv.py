@@ -100,10 +100,9 @@ def run(options: argparse.Namespace) -> None:
     order = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
-    note(
-        f"{options.file}: {sum(len(table.values) for table in series):,} rows; windows: {len(data.inputs()):,}"
-        f" to learn from, {len(validation.inputs()):,} to stop by."
-    )
+    rows = sum(len(table.values) for table in series)
+    counts = (len(data.inputs()), len(validation.inputs()))
+    note(f"{options.file}: {rows:,} rows; windows: {counts[0]:,} to learn from, {counts[1]:,} to stop by.")
     fitted = fitting.fit(
         options,
         networks.many_to_one(options, len(columns), options.horizon * len(target)),
@@ -161,8 +160,7 @@ def divided(
             if len(part) < need:
                 raise CommandError(
                     f"{table.path} has {len(table.values)} rows; its {name} part has {len(part)}, and needs"
-                    f" {need}, --window and --horizon together: take a smaller window, a larger share, or more"
-                    " rows"
+                    f" {need}, --window and --horizon together: take a smaller window, or larger parts"
                 )
             all_of.append(part)
     return found

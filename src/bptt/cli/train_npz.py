@@ -21,8 +21,8 @@ def add(kinds: Any) -> None:
         help="a class or numbers for each sequence of an .npz file",
         description="Train a network that tells the target of each sequence. The file holds x, (N, T, F) or"
         " (N, T); y, integers (N,) for classes, or floats (N,) or (N, K); and, where the sequences are of"
-        " unequal lengths, lengths (N,): x is padded behind, or holds all steps of all sequences one after the other,"
-        " (sum of lengths, F). Sequences are drawn for validation and test.",
+        " unequal lengths, lengths (N,): x is padded behind, or holds all steps of all sequences one after"
+        " the other, (sum of lengths, F). Sequences are drawn for validation and test.",
     )
     command.add_argument("file", type=Path, metavar="FILE", help="an .npz file with the arrays x and y")
     data = command.add_argument_group("data")
