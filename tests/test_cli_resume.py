@@ -23,10 +23,23 @@ def _commands(folder: Path, text_file: Path) -> dict[str, tuple[object, ...]]:
     drop = ("--dropout", 0.3, "--hidden", 4, "--model", "model")
     small = ("--embedding", 4, "--truncate", 8, "--batch", 4)
     return {
-        "text, steps": ("text", text_file, "--steps", 40, *small, *drop),
+        "text, steps": ("text", text_file, "--steps", 40, "--accumulate", 3, *small, *drop),
         "text, epochs": ("text", text_file, "--epochs", 3, *small, *drop),
         "csv": ("csv", "weather.csv", "--window", 6, "--epochs", 5, "--patience", 2, "--batch", 16, *drop),
-        "npz": ("npz", "signs.npz", "--epochs", 6, "--clip", "auto", "--warm-up", 3, "--batch", 8, *drop),
+        "npz": (
+            "npz",
+            "signs.npz",
+            "--epochs",
+            6,
+            "--clip",
+            "auto",
+            "--warm-up",
+            3,
+            "--batch",
+            8,
+            "--bidirectional",
+            *drop,
+        ),
     }
 
 

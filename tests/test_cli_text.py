@@ -82,6 +82,16 @@ def test_epochs_are_passes(bptt_command: CommandLine, folder: Path, text_file: P
     assert two == 2 * one
 
 
+def test_steps_are_updates_of_several_batches(
+    bptt_command: CommandLine, folder: Path, text_file: Path
+) -> None:
+    options = ("--steps", 13, "--accumulate", 4, "--log", "log.csv", *SMALL)
+    assert bptt_command("train", "text", text_file, "--json", *options).figures["steps"] == 13
+    rates = [line.split(",")[4] for line in Path("log.csv").read_text().splitlines()[1:]]
+    assert float(rates[0]) == 8e-3
+    assert float([rate for rate in rates if rate][-1]) < 1e-3
+
+
 def _bad_texts(folder: Path) -> dict[str, tuple[str, str]]:
     """Name of a bad text -> its path and a word of the message."""
     contents = {"empty": b"", "one": b"aaaa" * 100, "short": b"abc", "binary": b"\xff\xfe\x00" * 100}

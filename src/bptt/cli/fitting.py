@@ -34,7 +34,7 @@ _FREE = frozenset(
     {
         *("command", "run", "prepare", "config", "json", "threads", "prompt", "default_steps"),
         *("file", "model", "plot", "sample", "log", "checkpoint", "checkpoint_every", "resume"),
-        *("epochs", "recompute"),
+        *("epochs", "recompute", "tensorboard"),
     }
 )
 """What may change when a run is resumed: all else decides its bits."""
@@ -62,10 +62,16 @@ def add_options(
     group.add_argument("--clip-state", type=POSITIVE, metavar="X", help=inside)
     sparse = "keep every N-th state and compute the rest again (auto: choose N): less memory, the same bits"
     group.add_argument("--recompute", type=_every, metavar="N", help=sparse)
+    regular = "strength of Pascanu's regularizer, for the cells rnn and rnn-relu"
+    group.add_argument("--pascanu", type=POSITIVE, metavar="X", help=regular)
+    more = "batches, one after the other, that make one update"
+    group.add_argument("--accumulate", type=COUNT, metavar="N", default=1, help=more)
     stop = "validations without improvement until it stops; the best epoch's model is kept; 0: never"
     whole = number(int, minimum=0, below=2**31)
     group.add_argument("--patience", type=whole, metavar="N", default=patience, help=stop)
     group.add_argument("--log", type=Path, metavar="FILE", help="a line per update, as CSV")
+    watch = "a folder of event files for TensorBoard, one for each run"
+    group.add_argument("--tensorboard", type=Path, metavar="FOLDER", help=watch)
 
     runs = command.add_argument_group("long runs")
     config.add_option(command)
@@ -126,7 +132,7 @@ def fit(
     validation: Iterable[Any],
     *,
     epochs: int,
-    updates: int,
+    updates: int | None = None,
     about: Mapping[str, Any],
     source: str,
     truncate: tuple[int, int] | None = None,
@@ -139,8 +145,10 @@ def fit(
         Of `add_options`.
     model : Module
         Freshly built; a resumed run has its own.
-    epochs, updates : int
-        The length of the whole run, which schedules fall over.
+    epochs : int
+        Of the whole run.
+    updates : int, optional
+        Of the whole run, which schedules fall over. None: all epochs have the length of the data.
     about : mapping of JSON values
         What the model's file says beside the model: checkpoints say it too, and serve as one.
     source : str
@@ -154,12 +162,15 @@ def fit(
         The gradient became NaN or infinite (see bptt.ClipNorm).
     """
     settings = _settings(options, source)
+    updates = updates or epochs * -(-len(data) // options.accumulate)
     optimizer, callbacks = _optimizer(options, updates)
     best = KeepBest()
     if options.patience:
         callbacks += [best, bptt.EarlyStopping(options.patience)]
     if options.log is not None:
         callbacks.append(bptt.CSVLog(options.log))
+    if options.tensorboard is not None:
+        callbacks.append(bptt.TensorBoard(options.tensorboard))
     if options.checkpoint is not None:
         path = str(options.checkpoint).replace("{", "{{").replace("}", "}}")
         extra = {**about, "options": settings}
@@ -168,6 +179,8 @@ def fit(
         "clip": None if options.clip is None else bptt.ClipNorm(options.clip),
         "clip_state": options.clip_state,
         "truncate": truncate,
+        "regularizer": None if options.pascanu is None else bptt.PascanuRegularizer(options.pascanu),
+        "accumulate": options.accumulate,
         "checkpoint": options.recompute,
         "callbacks": callbacks,
     }

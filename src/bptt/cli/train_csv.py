@@ -55,7 +55,7 @@ def add(kinds: Any) -> None:
     data.add_argument("--season", type=COUNT, metavar="N", help=season)
     raw = "leave the columns as they are, instead of shifting and scaling them"
     data.add_argument("--no-standardize", action="store_true", help=raw)
-    networks.add_options(command, cell="lstm", layers=1, hidden=32)
+    networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
     training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows of one update")
@@ -110,7 +110,6 @@ def run(options: argparse.Namespace) -> None:
         data,
         validation,
         epochs=options.epochs,
-        updates=options.epochs * len(data),
         about=task.about(),
         source=fitting.digest(*(table.values for table in series)),
         truncate=None if options.truncate is None else (options.window, options.truncate),

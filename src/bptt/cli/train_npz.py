@@ -30,7 +30,7 @@ def add(kinds: Any) -> None:
     data.add_argument("--validation", type=SHARE, metavar="SHARE", default=0.1, help=stop)
     judged = "of the sequences, to be judged on"
     data.add_argument("--test", type=SHARE, metavar="SHARE", default=0.1, help=judged)
-    networks.add_options(command, cell="lstm", layers=1, hidden=32)
+    networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
     training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences of one update")
@@ -74,7 +74,6 @@ def run(options: argparse.Namespace) -> None:
         batches,
         task.batches(validation, sequencemodel.AT_ONCE, seed=0),
         epochs=options.epochs,
-        updates=options.epochs * len(batches),
         about=task.about(),
         source=fitting.digest(*data.x, data.y),
         truncate=None if options.truncate is None else (max(lengths), options.truncate),

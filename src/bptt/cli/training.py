@@ -99,11 +99,10 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
     model = textmodel.build(options, len(training.vocabulary))
     steps = options.steps or (None if options.epochs else options.default_steps)
     if steps:
-        epochs, updates = min(ROUNDS, steps), steps
-        data: TextStream | Pieces = Pieces(training, steps, epochs)
+        epochs = min(ROUNDS, steps)
+        data: TextStream | Pieces = Pieces(training, steps, epochs, options.accumulate)
     else:
-        epochs = options.epochs or 1
-        data, updates = training, epochs * len(training)
+        data, epochs = training, options.epochs or 1
     fitted = fitting.fit(
         options,
         model,
@@ -111,7 +110,7 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
         data,
         validation,
         epochs=epochs,
-        updates=updates,
+        updates=steps,
         about=textmodel.about(training.vocabulary),
         source=fitting.digest(training.ids, validation.ids),
     )
@@ -122,15 +121,16 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
 
 
 class Pieces:
-    """A stream dealt out in `count` pieces, `batches` in all; it starts over where it ends.
+    """A stream dealt out in `count` pieces, `updates` of `accumulate` batches in all; it starts over where it
+    ends.
 
     To the Trainer each piece is an epoch, so that it validates after each.
     """
 
     carries_state = True
 
-    def __init__(self, stream: TextStream, batches: int, count: int) -> None:
-        ends = np.linspace(0, batches, count + 1).astype(int)
+    def __init__(self, stream: TextStream, updates: int, count: int, accumulate: int) -> None:
+        ends = np.linspace(0, updates, count + 1).astype(int) * accumulate
         self._sizes: list[int] = np.diff(ends).tolist()
         self._dealt = 0
         self._stream = stream
