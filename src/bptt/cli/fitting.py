@@ -163,8 +163,8 @@ def fit(
     """
     settings = _settings(options, source)
     updates = updates or epochs * -(-len(data) // options.accumulate)
-    optimizer, callbacks = _optimizer(options, updates)
-    best = KeepBest()
+    optimizer, best = _optimizer(options, updates), KeepBest()
+    callbacks: list[bptt.Callback] = []
     if options.patience:
         callbacks += [best, bptt.EarlyStopping(options.patience)]
     if options.log is not None:
@@ -252,18 +252,17 @@ def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _optimizer(options: argparse.Namespace, updates: int) -> tuple[Optimizer, list[bptt.Callback]]:
-    """The optimizer, and the schedule where it is a callback too."""
+def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
+    """With its schedule, over so many updates."""
     falling = max(1, updates - (options.warm_up or 0))
-    lr, callbacks = options.learning_rate, []
+    lr = options.learning_rate
     rate: schedules.Schedule = schedules.Constant(lr)
     if options.schedule == "cosine":
         rate = schedules.Cosine(lr, falling, FINAL_RATE)
     elif options.schedule == "step":  # a tenth of it after each third of the run
         rate = schedules.Step(lr, max(1, falling // 3))
     elif options.schedule == "plateau":
-        rate = plateau = schedules.Plateau(lr)
-        callbacks.append(plateau)
+        rate = schedules.Plateau(lr)
     if options.warm_up:
         rate = schedules.WarmUp(options.warm_up, rate)
     keywords: dict[str, Any] = {}
@@ -274,7 +273,8 @@ def _optimizer(options: argparse.Namespace, updates: int) -> tuple[Optimizer, li
             raise CommandError(f"--momentum goes with sgd and rmsprop; --optimizer is {options.optimizer}")
         keywords["momentum"] = options.momentum
     make: Any = OPTIMIZERS[options.optimizer]
-    return make(rate, **keywords), list(callbacks)
+    optimizer: Optimizer = make(rate, **keywords)
+    return optimizer
 
 
 def _limit(text: str) -> float | Literal["auto"] | None:
