@@ -203,3 +203,22 @@ def test_a_file_that_may_be_cut_is_remarked_on(bptt_command: CommandLine, folder
     result = bptt_command("train", "csv", "cut.csv", *SMALL)
     assert result.code == 0
     assert "is the file whole?" in result.err
+
+
+def test_gradflow_reads_the_models_own_columns(bptt_command: CommandLine, table: Path) -> None:
+    options = ("--columns", "wind,temperature", *SMALL)
+    assert bptt_command("train", "csv", table, *options).code == 0
+    command = ("gradflow", "weather.safetensors", "--json", "--steps", 20, "--rows", 1)
+    figures = bptt_command(*command, "--data", table).figures
+    saved = read_checkpoint("weather.safetensors")
+    scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
+    x = scaling.apply(weather()[:20, ::-1])[:, None]
+    assert figures["dh_norm"] == bptt.gradient_flow(saved.model, x).to_dict()["dh_norm"]
+
+
+def test_tensorboard(bptt_command: CommandLine, table: Path) -> None:
+    pytest.importorskip(
+        "tensorboardX", reason="tensorboardX is not installed: pip install 'bptt[tensorboard]'"
+    )
+    assert bptt_command("train", "csv", table, "--tensorboard", "events", *SMALL).code == 0
+    assert len(list(Path("events").iterdir())) == 1

@@ -73,6 +73,18 @@ def test_only_what_is_needed_is_read(bptt_command: CommandLine, models: Path) ->
     assert whole == end
 
 
+def test_a_target_that_is_not_read_need_not_be_there(bptt_command: CommandLine, models: Path) -> None:
+    options = ("--columns", "wind", "--target", "temperature", "--model", "other", *SMALL)
+    assert bptt_command("train", "csv", "weather.csv", *options).code == 0
+    Path("wind.csv").write_text("wind\n" + "".join(f"{row!r}\n" for row in weather()[:, 1].tolist()))
+    with_it, without = (
+        bptt_command("forecast", "other", name, "--json").figures["forecast"]
+        for name in ("weather.csv", "wind.csv")
+    )
+    assert with_it == without
+    assert list(without) == ["temperature"]
+
+
 def test_failures(
     bptt_command: CommandLine, models: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,9 @@ def run(options: argparse.Namespace) -> None:
     model, task = seriesmodel.load(options.model)
     if options.file.is_dir():
         raise CommandError(f"{options.file} is a folder; give one CSV file of it")
-    (table,) = train_csv.read(options.file, task.names, options)
+    # A target that is not read may not be known yet, but its past is drawn.
+    columns = task.columns if options.plot is None else task.names
+    (table,) = train_csv.read(options.file, columns, options)
     steps = options.steps or task.horizon
     try:
         told = seriesmodel.forecast(model, task, table.values, steps)

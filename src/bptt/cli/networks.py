@@ -71,4 +71,4 @@ def read(path: Path) -> Saved:
     try:
         return read_checkpoint(path)
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+        raise CommandError(f"cannot read {path}: {error.strerror}; give a file of bptt.save") from None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import npz, tables
+from bptt.cli import npz, seriesmodel, tables
 from bptt.cli.options import CommandError
 from bptt.data import Vocabulary
 from bptt.diagnose.rows import rows_of
@@ -31,11 +31,19 @@ def random_input(model: bptt.Module, steps: int, rows: int, seed: int) -> Array:
     return rng.standard_normal((steps, rows, _width(model)))
 
 
-def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: int) -> Array:
+def read(
+    path: Path,
+    model: bptt.Module,
+    symbols: str | None,
+    steps: int,
+    rows: int,
+    task: seriesmodel.Task | None = None,
+) -> Array:
     """As much of a file as is wanted, (T, B) of symbols or (T, B, I) of numbers.
 
     A series is cut into `rows` pieces of `steps` steps, spread evenly over it; a shorter one comes whole. An
-    array (T, B, I) keeps its own rows.
+    array (T, B, I) keeps its own rows. Of a CSV file, a forecasting model's `task` says which columns it
+    reads, and their scale.
 
     Raises
     ------
@@ -51,7 +59,11 @@ def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: 
         if path.suffix.lower() in _NUMBERS:
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")
-            values = _NUMBERS[path.suffix.lower()](path)
+            if task is not None and path.suffix.lower() == ".csv":
+                table = tables.read(path, task.columns, tables.Format())
+                values = task.inputs(table.values)
+            else:
+                values = _NUMBERS[path.suffix.lower()](path)
             if values.shape[-1] != _width(model):
                 raise CommandError(
                     f"{path} has {values.shape[-1]} numbers a step (shape {values.shape}), but the model"

@@ -50,11 +50,16 @@ class Task:
         """Where the targets are among `names`."""
         return [self.names.index(name) for name in self.target]
 
+    def inputs(self, values: Numbers) -> Numbers:
+        """What the model reads of values (..., F) in their own units: scaled, (..., len(columns))."""
+        own = range(len(self.columns))
+        return self.scaling.take(own).apply(values[..., own])
+
     def windows(self, series: Sequence[Numbers], batch_size: int, **order: Any) -> Horizons:
         """Batches for the Trainer, in scaled units; `order` as Horizons has it."""
-        scaled = [self.scaling.apply(part) for part in series]
-        inputs = [part[:, : len(self.columns)] for part in scaled]
-        told = [part[:, self.targets] for part in scaled]
+        own = self.scaling.take(self.targets)
+        told = [own.apply(part[:, self.targets]) for part in series]
+        inputs = [self.inputs(part) for part in series]
         return Horizons(inputs, self.window, self.horizon, batch_size, target=told, **order)
 
     def about(self) -> dict[str, Any]:
@@ -110,14 +115,18 @@ def load(path: Path) -> tuple[bptt.Module, Task]:
 
 
 def predict(model: bptt.Module, task: Task, windows: Numbers) -> npt.NDArray[np.float64]:
-    """What follows windows (window, B, F) in the data's own units, (B, horizon, K), in these units too."""
-    x = task.scaling.apply(windows)[..., : len(task.columns)]
-    y = model(x)[0].reshape(-1, task.horizon, len(task.target))
+    """What follows windows (window, B, F) in the data's own units, (B, horizon, K), in these units too.
+
+    Columns that are not read need not be there.
+    """
+    y = model(task.inputs(windows))[0].reshape(-1, task.horizon, len(task.target))
     return task.scaling.take(task.targets).undo(y)
 
 
 def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt.NDArray[np.float64]:
     """The next `steps` values (steps, K) of a series (N, F): beyond the horizon from its own forecasts.
+
+    Columns that are not read need not be there.
 
     Raises
     ------
@@ -140,9 +149,8 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
     while sum(map(len, told)) < steps:
         told.append(predict(model, task, values[-task.window :, None])[0])
         if not unknown:
-            block = np.zeros((task.horizon, len(task.names)))
-            block[:, task.targets] = told[-1]
-            values = np.concatenate((values[-task.window :], block))
+            read = told[-1][:, [task.target.index(name) for name in task.columns]]
+            values = np.concatenate((values[-task.window :, : len(task.columns)], read))
     return np.concatenate(told)[:steps]
 
 

@@ -144,10 +144,21 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
     at = [header.index(name) for name in names]
     values = array("d")
     for line, cells in rows:
-        values.extend(number(path, line, cells[i], header[i]) for i in at)
+        row = _numbers([cells[i] for i in at])
+        if not all(map(math.isfinite, row)):
+            row = [number(path, line, cells[i], header[i]) for i in at]  # which says what is wrong
+        values.extend(row)
     if not values:
         raise CommandError(f"{path} holds no numbers below the names of its columns")
     return Table(path, list(names), np.frombuffer(values).reshape(-1, len(names)))
+
+
+def _numbers(cells: list[str]) -> list[float]:
+    """Their numbers, or a NaN where one of them is none."""
+    try:
+        return list(map(float, cells))
+    except ValueError:
+        return [math.nan]
 
 
 def _ends_its_last_line(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,9 +105,10 @@ class Standardize:
         values: npt.NDArray[np.float64] = self._checked(y, "y") * self.scale + self.mean
         return values
 
-    def take(self, columns: Sequence[int]) -> Standardize:
+    def take(self, columns: Iterable[int]) -> Standardize:
         """That of some columns, by their indices: of a target among the inputs, for one."""
-        return Standardize(self.mean[list(columns)], self.scale[list(columns)])
+        at = list(columns)
+        return Standardize(self.mean[at], self.scale[at])
 
     def to_dict(self) -> dict[str, list[float]]:
         """The arguments that make it again, as JSON values: without loss."""
