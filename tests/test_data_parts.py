@@ -128,7 +128,7 @@ def test_horizons_are_all_steps_that_follow() -> None:
             np.testing.assert_array_equal(target[row], series[at + 5 : at + 8].reshape(-1))
             at += 1
     assert at == 23
-    assert windows.inputs().shape == (23, 5, 2)
+    assert windows.inputs().shape == (windows.count, 5, 2)
     assert windows.inputs().base is not None
 
 

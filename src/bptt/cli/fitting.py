@@ -32,9 +32,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 SCHEDULES = ("constant", "cosine", "step", "plateau")
 _FREE = frozenset(
     {
-        *("command", "run", "prepare", "config", "json", "threads", "prompt", "default_steps"),
-        *("file", "model", "plot", "sample", "log", "checkpoint", "checkpoint_every", "resume"),
-        *("epochs", "recompute", "tensorboard"),
+        *("config", "json", "threads", "help", "file", "model", "plot", "sample", "log", "tensorboard"),
+        *("checkpoint", "checkpoint_every", "resume", "epochs", "recompute"),
     }
 )
 """What may change when a run is resumed: all else decides its bits."""
@@ -157,7 +156,7 @@ def fit(
     Raises
     ------
     CommandError
-        No run to go on with, or one begun with other options or data; a run in the file that would be lost.
+        No run to go on with, or one begun with other options or data.
     NonFiniteError
         The gradient became NaN or infinite (see bptt.ClipNorm).
     """
@@ -229,9 +228,8 @@ def _settings(options: argparse.Namespace, source: str) -> dict[str, Any]:
     """What decides the bits, as JSON values."""
     falls = options.schedule in ("cosine", "step")  # over the whole run: it cannot become a longer one
     free = _FREE - {"epochs"} if falls else _FREE
-    given = {
-        f"--{name.replace('_', '-')}": value for name, value in vars(options).items() if name not in free
-    }
+    names = [action.dest for action in options.command._actions if action.dest not in free]
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
     settings: dict[str, Any] = json.loads(json.dumps({**given, "the data's checksum": source}))
     return settings
 

@@ -90,7 +90,7 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
     try:
         task = Task(**{**about, "scaling": Standardize(**about["scaling"]), "shares": tuple(about["shares"])})
         size(task.window, "window")
-        outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # of as many steps as there may be
+        outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # any number of steps will do
         fits = outputs.shape == (1, size(task.horizon, "horizon") * len(task.target))
         fits &= len(task.scaling.mean) == len(task.names)
     except (LookupError, TypeError, ValueError):
@@ -173,7 +173,7 @@ def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float6
             truth = target.reshape(len(target), task.horizon, -1)
             yield {"model": predict(model, task, x), **_naive(task, x)}, truth
 
-    return measure(batches(), task.target, (RMSE, MAE)), len(pairs.inputs())
+    return measure(batches(), task.target, (RMSE, MAE)), pairs.count
 
 
 def _naive(task: Task, x: Numbers) -> dict[str, Numbers]:

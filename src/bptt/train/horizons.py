@@ -37,13 +37,17 @@ class Rows(Shuffled):
         self.shuffle = flag(shuffle, "shuffle")
         self.rng = generator(seed)
 
+    @property
+    def count(self) -> int:
+        """How many rows a pass has."""
+        return len(self._at)
+
     def __len__(self) -> int:
-        return -(-len(self._at) // self.batch_size)
+        return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
-        count = len(self._at)
-        order = self._at[self.rng.permutation(count)] if self.shuffle else self._at
-        for start in range(0, count, self.batch_size):
+        order = self._at[self.rng.permutation(self.count)] if self.shuffle else self._at
+        for start in range(0, self.count, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
 
@@ -66,6 +70,11 @@ class Horizons(Rows):
         A new order of the windows in every pass.
     seed : int, numpy.random.Generator or None
         Of the shuffling.
+
+    Attributes
+    ----------
+    count : int
+        How many windows there are.
 
     Raises
     ------
@@ -120,8 +129,7 @@ class Horizons(Rows):
         return self._in_order(self._targets)
 
     def _in_order(self, views: Numbers) -> Numbers:
-        count = len(self._at)
-        return views[:count] if count == self._at[-1] + 1 else views[self._at]
+        return views[: self.count] if self.count == self._at[-1] + 1 else views[self._at]
 
 
 def _joined(parts: list[Numbers]) -> Numbers:
