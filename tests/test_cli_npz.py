@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.commandline import CommandLine, fails
 
 import bptt
 from bptt.cli import sequencemodel
+from bptt.cli.options import CommandError
 from bptt.train import read_checkpoint
 
 RNG = np.random.default_rng(0)
@@ -138,6 +141,21 @@ def test_bad_arrays(bptt_command: CommandLine, folder: Path, name: str) -> None:
     fails(bptt_command("train", "npz", "bad.npz", *SMALL), "bad.npz", *words)
     assert [path.name for path in folder.iterdir()] == ["bad.npz"]
     assert Path("bad.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_anywhere(folder: Path, save: Callable[..., None]) -> None:
+    path = folder / "a.npz"
+    x = RNG.random((20, 3, 1))
+    save(path, x=x, y=np.arange(20) % 2)
+    content = path.read_bytes()
+    for at in range(0, len(content), 3):
+        path.write_bytes(content[:at])
+        with pytest.raises(CommandError, match="no whole"):
+            sequencemodel.read(path)
+        path.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
+        with contextlib.suppress(CommandError):  # some bytes are of no account: a date
+            np.testing.assert_array_equal(sequencemodel.read(path).x, x)
 
 
 def test_bad_files(bptt_command: CommandLine, folder: Path) -> None:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from bptt.cli.options import CommandError
 
+_DAMAGED = (ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What zipfile and NumPy raise for archives that are cut, changed or encrypted, and for absurd sizes."""
+
 
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All its arrays by name.
@@ -32,7 +35,7 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
             return arrays
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*_DAMAGED, AttributeError) as error:
         # A lone array has no files. NumPy's own words on objects would advise to unpickle them.
         if "pickle" in str(error) and name:
             raise CommandError(

@@ -101,9 +101,8 @@ def run(options: argparse.Namespace) -> None:
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
     rows = sum(len(table.values) for table in series)
-    note(
-        f"{options.file}: {rows:,} rows; windows: {data.count:,} to learn from, {validation.count:,} to stop by."
-    )
+    counts = f"{data.count:,} to learn from, {validation.count:,} to stop by"
+    note(f"{options.file}: {rows:,} rows; windows: {counts}.")
     fitted = fitting.fit(
         options,
         networks.many_to_one(options, len(columns), options.horizon * len(target)),
