@@ -222,3 +222,22 @@ def test_tensorboard(bptt_command: CommandLine, table: Path) -> None:
     )
     assert bptt_command("train", "csv", table, "--tensorboard", "events", *SMALL).code == 0
     assert len(list(Path("events").iterdir())) == 1
+
+
+def test_a_run_that_fails_leaves_the_model_that_was_there(
+    bptt_command: CommandLine, table: Path, folder: Path
+) -> None:
+    assert bptt_command("train", "csv", table, *SMALL).code == 0
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    options = ("--optimizer", "sgd", "--learning-rate", 1e30, "--clip", "off", "--schedule", "constant")
+    fails(bptt_command("train", "csv", table, *SMALL, *options), "not finite")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_gradients_that_are_not_finite_may_be_skipped(bptt_command: CommandLine, table: Path) -> None:
+    options = ("--optimizer", "sgd", "--learning-rate", 1e39, "--clip", "off", "--nonfinite", "skip")
+    figures = bptt_command("train", "csv", table, "--json", *SMALL, *options).figures
+    assert figures["updates"] > 1
+    assert figures["test"]["temperature"]["model"]["rmse"] is None
+    assert figures["beats_baselines"] is False
+    assert bptt.load(figures["model_file"])
