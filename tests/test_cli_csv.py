@@ -160,6 +160,7 @@ BAD = {
     "NaN": (HEAD + ROWS + "100,nan,3\n", ("line 102", "column temperature", "'nan'")),
     "infinite": (HEAD + ROWS + "100,1,-inf\n", ("line 102", "column wind", "'-inf'")),
     "nothing in a cell": (HEAD + ROWS + "100,,3\n" + ROWS, ("line 102", "column temperature", "empty")),
+    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "temperature", "empty")),
     "a word": (HEAD + ROWS + "100,n/a,3\n", ("line 102", "'n/a'")),
     "ragged": (HEAD + ROWS + "100,1\n" + ROWS, ("same number of columns", "line 102 has 2", "first 3")),
     "cut in half": (HEAD + ROWS + "100,1", ("line 102 has 2", "cut short")),
@@ -187,6 +188,7 @@ def test_bad_paths(bptt_command: CommandLine, folder: Path, table: Path) -> None
     Path("binary.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     fails(bptt_command("train", "csv", "binary.csv", *SMALL), "binary.csv", "UTF-8", "--encoding")
     fails(bptt_command("train", "csv", table, "--encoding", "klingon", *SMALL), "klingon")
+    fails(bptt_command("train", "csv", table, "--encoding", "utf-16", *SMALL), "weather.csv", "UTF-16")
     fails(bptt_command("train", "csv", table, "--columns", "rain", *SMALL), "'rain'", "temperature, wind")
     fails(bptt_command("train", "csv", table, "--target", "rain", *SMALL), "'rain'", "temperature, wind")
     fails(bptt_command("train", "csv", table, "--season", 7, *SMALL), "--season", "--window, 6")
