@@ -160,7 +160,7 @@ BAD = {
     "NaN": (HEAD + ROWS + "100,nan,3\n", ("line 102", "column temperature", "'nan'")),
     "infinite": (HEAD + ROWS + "100,1,-inf\n", ("line 102", "column wind", "'-inf'")),
     "nothing in a cell": (HEAD + ROWS + "100,,3\n" + ROWS, ("line 102", "column temperature", "empty")),
-    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "temperature", "empty")),
+    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "column day", "empty")),
     "a word": (HEAD + ROWS + "100,n/a,3\n", ("line 102", "'n/a'")),
     "ragged": (HEAD + ROWS + "100,1\n" + ROWS, ("same number of columns", "line 102 has 2", "first 3")),
     "cut in half": (HEAD + ROWS + "100,1", ("line 102 has 2", "cut short")),
