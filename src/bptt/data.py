@@ -1,6 +1,6 @@
 """Makers of batches, parts of a series and its scaling, under the names users call them by."""
 
-from bptt.train.data import Batches, Prefetch, Ragged, Stream, TextStream, Vocabulary, Windows
+from bptt.train.data import Batches, Prefetch, Ragged, Shard, Stream, TextStream, Vocabulary, Windows
 from bptt.train.horizons import Horizons
 from bptt.train.scaling import Standardize
 from bptt.train.splits import Split, split
@@ -10,6 +10,7 @@ __all__ = [
     "Horizons",
     "Prefetch",
     "Ragged",
+    "Shard",
     "Split",
     "Standardize",
     "Stream",

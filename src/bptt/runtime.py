@@ -34,6 +34,11 @@ def thread_rule() -> str:
     return _core.thread_rule()
 
 
+def threads_chosen() -> bool:
+    """Whether somebody chose the number of threads, by `BPTT_NUM_THREADS` or `set_num_threads`."""
+    return thread_rule() in ("BPTT_NUM_THREADS", "set_num_threads")
+
+
 def available_isas() -> list[str]:
     """The instruction sets that were built and that can run on this machine, narrowest first."""
     return _core.available_isas()

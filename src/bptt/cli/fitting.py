@@ -18,6 +18,7 @@ import bptt
 from bptt import schedules
 from bptt.cli import config
 from bptt.cli.options import COUNT, POSITIVE, CommandError, number
+from bptt.data import Shard
 from bptt.train import Guard, KeepBest, Loss, Optimizer
 from bptt.train.checkpoint import read_checkpoint
 from bptt.train.settings import differences
@@ -78,6 +79,7 @@ def add_options(
 
     runs = command.add_argument_group("long runs")
     config.add_option(command)
+    command.set_defaults(comm=None)
     kept = "keep the run in this file, from which --resume goes on: after every epoch, and on Ctrl-C"
     runs.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
     runs.add_argument("--checkpoint-every", type=COUNT, metavar="N", help="after every N updates as well")
@@ -190,6 +192,7 @@ def fit(
         "accumulate": options.accumulate,
         "checkpoint": options.recompute,
         "callbacks": callbacks,
+        "comm": options.comm,
     }
     if options.resume:
         _check_resumable(options.checkpoint, settings)
@@ -197,7 +200,9 @@ def fit(
     else:
         trainer = bptt.Trainer(model, loss, optimizer, **keywords)
     start = time.perf_counter()
-    history = trainer.fit(data, epochs=epochs, validation=validation)
+    history = trainer.fit(
+        Shard(data, options.comm), epochs=epochs, validation=Shard(validation, options.comm)
+    )
     seconds = time.perf_counter() - start
     if options.patience:
         best.restore(trainer.model)

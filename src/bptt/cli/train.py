@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bptt.cli import results, train_csv, train_npz, training
+from bptt.cli import ranks, results, train_csv, train_npz, training
 from bptt.cli.options import SHARE, CommandError, add_common, note
 from bptt.data import TextStream
 
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     training.add_options(text, steps=None)
     results.add_options(text, model=None, plot=None, sample=None)
     text.set_defaults(prompt=None)
-    add_common(text, run)
+    add_common(text, ranks.on_ranks(run))
     train_csv.add(kinds)
     train_npz.add(kinds)
 
@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> None:
         f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be judged"
         f" on, {len(whole.vocabulary)} symbols."
     )
-    results.deliver(options, training.train(options, *parts))
+    trained = training.train(options, *parts)
+    if ranks.is_first(options):
+        results.deliver(options, trained)
 
 
 def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextStream]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import fitting, judging, networks, seriesmodel, tables
+from bptt.cli import fitting, judging, networks, ranks, seriesmodel, tables
 from bptt.cli.options import (
     COUNT,
     SHARE,
@@ -63,7 +63,7 @@ def add(kinds: Any) -> None:
     back = "steps that errors go back, at most (default: the window)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)
-    add_common(command, run)
+    add_common(command, ranks.on_ranks(run))
 
 
 def add_format(command: argparse.ArgumentParser) -> None:
@@ -115,6 +115,8 @@ def run(options: argparse.Namespace) -> None:
         source=fitting.digest(*(table.values for table in series)),
         truncate=None if options.truncate is None else (options.window, options.truncate),
     )
+    if not ranks.is_first(options):
+        return
     errors, count = seriesmodel.judge(fitted.model, task, parts["test"])
     figures = {
         "model": networks.describe(options),

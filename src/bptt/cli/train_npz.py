@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.cli import fitting, judging, networks, sequencemodel
+from bptt.cli import fitting, judging, networks, ranks, sequencemodel
 from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
 
@@ -37,7 +37,7 @@ def add(kinds: Any) -> None:
     back = "steps that errors go back, at most, where all sequences are of one length (default: all)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)
-    add_common(command, run)
+    add_common(command, ranks.on_ranks(run))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> None:
         source=fitting.digest(*data.x, data.y),
         truncate=None if options.truncate is None else (max(lengths), options.truncate),
     )
+    if not ranks.is_first(options):
+        return
     found = task.judge(fitted.model, test)
     figures = {
         "model": networks.describe(options),

@@ -48,7 +48,7 @@ def share_cores() -> None:
     """
     if multiprocessing.parent_process() is None:
         return
-    if runtime.thread_rule() in ("BPTT_NUM_THREADS", "set_num_threads"):
+    if runtime.threads_chosen():
         return
     share = os.environ.get("OMP_NUM_THREADS", "")
     if share.isdecimal() and 0 < int(share) < runtime.get_num_threads():

@@ -6,6 +6,7 @@ from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Up
 from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
 from bptt.train.clip import ClipNorm, Clipped, ClipValue, Guard, clip_by_norm, clip_by_value
 from bptt.train.clip_groups import ClipGroups
+from bptt.train.distributed import RankError
 from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
@@ -40,6 +41,7 @@ __all__ = [
     "PascanuRegularizer",
     "ProgressBar",
     "RMSProp",
+    "RankError",
     "Saved",
     "TensorBoard",
     "Trainer",

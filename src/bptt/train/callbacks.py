@@ -52,14 +52,23 @@ class Update:
 
 
 class Callback:
-    """Override what you need. `fit_end` is called in any case, after an exception too."""
+    """Override what you need. `fit_end` is called in any case, after an exception too.
+
+    Attributes
+    ----------
+    every_rank : bool
+        False: of the ranks of a run, the first alone calls it.
+    """
+
+    every_rank = True
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         """`batches`: how many there will be, None where the data do not say."""
 
     def backward(self, trainer: Trainer, tape: Tape, dy: Floats) -> None:
-        """The errors dy of a batch or window went back: the model has their gradients, before clipping, and
-        the tape their norms. A tape is as large as the pass was long: look at it, do not keep it."""
+        """The errors dy of a batch or window went back: the model has their gradients, those of this rank's
+        rows, before clipping, and the tape their norms. A tape is as large as the pass was long: look at it,
+        do not keep it."""
 
     def update(self, trainer: Trainer, update: Update) -> None:
         """An update was made, or skipped because its gradient was not finite."""
@@ -113,8 +122,9 @@ class Checkpoint(Callback):
     """Saves the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
 
     After every so many epochs and at the end of the last, with `updates` also after every so many updates,
-    and on Ctrl-C after the last whole update. Each file is written whole or not at all: the process may be
-    killed at any moment. The number of epochs done is among the extra values, as `epochs`.
+    and on Ctrl-C, unless there are several ranks, after the last whole update. Each file is written whole or
+    not at all: the process may be killed at any moment. The number of epochs done is among the extra values,
+    as `epochs`.
 
     Parameters
     ----------
@@ -182,7 +192,8 @@ class Checkpoint(Callback):
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         self._last_epoch = epochs - 1
-        files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
+        if trainer.rank == 0:
+            files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
         if epoch == 0:
             self._lowest = math.inf
         self._improved, self._validated = False, False
@@ -209,7 +220,7 @@ class Checkpoint(Callback):
             self._save(trainer)
 
     def interrupted(self, trainer: Trainer) -> None:
-        if self.best is False:
+        if self.best is False and trainer.ranks == 1:  # others may stand behind another update
             self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -234,7 +245,8 @@ class Checkpoint(Callback):
             raise
         self.last = path
         while self.keep is not None and len(self._written) > self.keep:
-            self._file(*self._written[0]).unlink(missing_ok=True)
+            if trainer.rank == 0:
+                self._file(*self._written[0]).unlink(missing_ok=True)
             del self._written[0]
 
     def _file(self, step: int, epochs: int) -> Path:
@@ -330,6 +342,7 @@ class CSVLog(Callback):
         From `fit`, before the first epoch: the file cannot be written.
     """
 
+    every_rank = False
     columns: tuple[str, ...] = ("epoch", "loss", "grad_norm", "clipped", "lr", "tokens", "validation_loss")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

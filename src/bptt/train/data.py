@@ -1,5 +1,5 @@
 """Batches for the Trainer: a text or a series as one long stream, a series as windows, sequences of unequal
-length, and what a function reads.
+length, what a function reads, and one rank's rows of any of them.
 
 Every class here can be iterated once per epoch and yields `(x, target)` or `(x, target, lengths)`, time
 first. The attribute `carries_state = True` says that batch n + 1 continues the rows of batch n, so that the
@@ -17,10 +17,11 @@ import numpy.typing as npt
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
 from bptt.train.prefetch import Prefetch
+from bptt.train.shard import Shard
 from bptt.train.streams import Batches, Stream
 from bptt.train.text import TextStream, Vocabulary
 
-__all__ = ["Batches", "Prefetch", "Ragged", "Stream", "TextStream", "Vocabulary", "Windows"]
+__all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
 
 
 class Shuffled:

@@ -105,6 +105,35 @@ class Generators:
         return Generators(self._model, *self._owners[-2:])
 
 
+def by_rank(shared: list[int | None], states: list[Any], rank: int) -> tuple[list[int | None], list[Any]]:
+    """For `Generators.replace`: layers get generators of this rank's own, data keep theirs, as on all ranks.
+
+    Raises
+    ------
+    ValueError
+        As `check_generators`.
+    """
+    places: dict[tuple[bool, int], int] = {}
+    chosen: list[int | None] = []
+    apart: list[Any] = []
+    for owner, index in enumerate(shared):
+        if index is None:
+            chosen.append(None)
+            continue
+        layer = owner < len(shared) - 2  # the last two are the data
+        if (layer, index) not in places:
+            places[layer, index] = len(apart)
+            apart.append(_descendant(states[index], rank) if layer else states[index])
+        chosen.append(places[layer, index])
+    return chosen, apart
+
+
+def _descendant(state: Mapping[str, Any], number: int) -> Any:
+    parent = _generator(state)
+    key = parent.integers(0, 2**63, 4).tolist()
+    return type(parent.bit_generator)(np.random.SeedSequence([*key, number])).state
+
+
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:
     kind = state["bit_generator"]
     if kind not in _BIT_GENERATORS:

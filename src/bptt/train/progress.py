@@ -24,6 +24,8 @@ class ProgressBar(Callback):
     Where standard error is no terminal, a line every ten seconds and one at the end of the epoch.
     """
 
+    every_rank = False
+
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
 

@@ -14,6 +14,7 @@ from bptt.train.checkpoint import CheckpointError, Saved, read_checkpoint
 from bptt.train.optim import Optimizer
 from bptt.train.position import (
     Position,
+    by_rank,
     check_generators,
     checksum,
     guard_state,
@@ -22,6 +23,7 @@ from bptt.train.position import (
     load_history,
 )
 from bptt.train.settings import describe, differences
+from bptt.train.shard import deal
 
 if TYPE_CHECKING:
     from bptt.train.losses import Loss
@@ -35,7 +37,8 @@ _SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer
 
 
 def training_state(trainer: Trainer) -> dict[str, Any]:
-    """For `checkpoint.write`.
+    """For `checkpoint.write`. What differs by rank comes from all of them: the first one's at the place where
+    a run on its own has it, the others' as "others".
 
     Raises
     ------
@@ -45,21 +48,27 @@ def training_state(trainer: Trainer) -> dict[str, Any]:
     at, (index, batch) = trainer._position, trainer._batch
     check_generators(at.generators)
     schedule = getattr(trainer.optimizer.schedule, "state_dict", None)
+    first, *others = trainer._ranks.gather(
+        {
+            "states": [[step, state] for step, state in at.states.items()],
+            "generators": {
+                "shared": trainer._shared if trainer._going_on else trainer._generators.shared,
+                "states": at.generators,
+            },
+            "sum": checksum(batch) if batch is not None and index == at.last else trainer._sum,
+        }
+    )
     return {
-        "settings": _settings(trainer),
+        **first,
+        "others": others,
+        "settings": training_settings(trainer),
         "lr": None if trainer.optimizer.schedule else trainer.optimizer.lr,
         "next_lr": trainer.optimizer.lr,
         "schedule": schedule() if callable(schedule) else None,
         "position": {name: getattr(at, name) for name in _COUNTS},
-        "states": [[step, state] for step, state in at.states.items()],
-        "generators": {
-            "shared": trainer._shared if trainer._going_on else trainer._generators.shared,
-            "states": at.generators,
-        },
         "clip": at.clip,
         "data": at.data,
         "validation": at.validation,
-        "sum": checksum(batch) if batch is not None and index == at.last else trainer._sum,
         "history": history_state(trainer.history, at),
         "stopping": trainer.stopping,
         "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in trainer.callbacks],
@@ -83,20 +92,21 @@ def resumed(
         )
     trainer = kind(saved.model, loss, optimizer, **options)
     try:
+        own = _own_part(training, trainer.rank, trainer.ranks)
         position = Position(
             **{name: _count(training["position"][name]) for name in _COUNTS},
-            states={_count(step): state for step, state in training["states"]},
-            generators=training["generators"]["states"],
+            states={_count(step): state for step, state in own["states"]},
+            generators=own["generators"]["states"],
             clip=training["clip"],
             data=training["data"],
             validation=training["validation"],
         )
-        found = differences(training["settings"], _settings(trainer))
+        found = differences(training["settings"], training_settings(trainer))
         kept = [(str(name), state) for name, state in training["callbacks"]]
         check_generators(position.generators)
         history = {name: np.asarray(column, np.float64) for name, column in training["history"].items()}
         lr, schedule, next_lr = (training[name] for name in ("lr", "schedule", "next_lr"))
-        stopping, last = bool(training["stopping"]), training["sum"]
+        stopping, last = bool(training["stopping"]), own["sum"]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _damaged(path, error) from None
     if found:
@@ -105,7 +115,7 @@ def resumed(
             "Fix: pass the same, or begin a new run with bptt.load(path), the model alone."
         )
     trainer._position, trainer._stopping, trainer._sum = position, stopping, last
-    trainer._shared, trainer._going_on = training["generators"]["shared"], True
+    trainer._shared, trainer._going_on = own["generators"]["shared"], True
     with ExitStack() as undo:
         try:
             trainer._generators = trainer._generators.replace(trainer._shared, position.generators)
@@ -124,6 +134,23 @@ def resumed(
             )
         undo.pop_all()
     return trainer
+
+
+def _own_part(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
+    """What differs by rank, for one of them: its own, or where there were more or fewer ranks, its part."""
+    every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
+    if len(every) == ranks:
+        return every[rank]
+    steps = [step for step, _ in training["states"]]
+    dealt = [deal([dict(part["states"])[step] for part in every], rank, ranks) for step in steps]
+    shared, states = training["generators"]["shared"], training["generators"]["states"]
+    if ranks > 1:
+        shared, states = by_rank(shared, states, rank)
+    return {
+        "states": list(zip(steps, dealt, strict=True)),
+        "generators": {"shared": shared, "states": states},
+        "sum": None,  # batches are others
+    }
 
 
 def _restore_optimizer(trainer: Trainer, saved: Saved, lr: Any, schedule: Any, undo: ExitStack) -> None:
@@ -157,7 +184,8 @@ def _restore_callbacks(callbacks: tuple[Callback, ...], kept: list[tuple[str, An
                 break
 
 
-def _settings(trainer: Trainer) -> dict[str, Any]:
+def training_settings(trainer: Trainer) -> dict[str, Any]:
+    """What must be the same when a run goes on, and on every rank."""
     return {name: describe(getattr(trainer, name)) for name in _SETTINGS}
 
 

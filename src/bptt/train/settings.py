@@ -39,20 +39,21 @@ def describe(value: Any) -> Any:
     return {"kind": kind.__name__, **{name: describe(entry) for name, entry in known.items()}}
 
 
-def differences(saved: Any, given: Any, name: str = "") -> list[str]:
-    """Where two descriptions differ, one short text each."""
+def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] = ("was", "now")) -> list[str]:
+    """Where two descriptions differ, one short text each, with a word before either value."""
+    was, now = words
     if isinstance(saved, Mapping) and isinstance(given, Mapping):
         if saved.get("kind") != given.get("kind"):
-            return [f"{name} was {saved.get('kind', 'a mapping')}, now {given.get('kind', 'a mapping')}"]
+            return [f"{name} {was} {saved.get('kind', 'a mapping')}, {now} {given.get('kind', 'a mapping')}"]
         found: list[str] = []
         for key in (*saved, *(key for key in given if key not in saved)):
             inner = f"{name}.{key}" if name else str(key)
             if key in saved and key in given:
-                found += differences(saved[key], given[key], inner)
+                found += differences(saved[key], given[key], inner, words)
             else:
-                found.append(f"{inner} was {_short(saved.get(key))}, now {_short(given.get(key))}")
+                found.append(f"{inner} {was} {_short(saved.get(key))}, {now} {_short(given.get(key))}")
         return found
-    return [] if saved == given else [f"{name} was {_short(saved)}, now {_short(given)}"]
+    return [] if saved == given else [f"{name} {was} {_short(saved)}, {now} {_short(given)}"]
 
 
 def _short(value: Any) -> str:

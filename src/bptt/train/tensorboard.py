@@ -41,6 +41,8 @@ class TensorBoard(Callback):
         From `fit`, before the first epoch: the folder cannot be written.
     """
 
+    every_rank = False
+
     def __init__(self, folder: str | os.PathLike[str], *, every: int = 1) -> None:
         self.folder = os.fspath(folder)
         self.every = size(every, "every")

@@ -22,6 +22,8 @@ from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, re
 from bptt.train.callbacks import Callback, Update
 from bptt.train.checkpoint import write
 from bptt.train.clip import Guard
+from bptt.train.communicator import Comm
+from bptt.train.distributed import Ranks, together
 from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
@@ -30,6 +32,7 @@ from bptt.train.optim import Optimizer
 from bptt.train.position import (
     Generators,
     Position,
+    by_rank,
     check_data,
     checksum,
     cut,
@@ -55,10 +58,11 @@ class _Step(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """A forward and backward pass: the rows that counted, their mean loss, the batches of the epoch read by
-    then, and where it leads."""
+    """A forward and backward pass: the rows that counted, what the gradient of their sum was divided by,
+    their mean loss, the batches of the epoch read by then, and where it leads."""
 
     rows: int
+    base: int
     loss: float
     batches: float
     position: Position
@@ -101,6 +105,10 @@ class Trainer:
         Called in order.
     progress : bool
         Show a ProgressBar.
+    comm : mpi4py.MPI.Comm, optional
+        Data-parallel training: each rank makes this trainer, with data of its own (`bptt.data.Shard`), and
+        all make the updates that one would make with the rows of all; see docs/distributed.md. Then `fit`,
+        `evaluate` and `save` are for all ranks to call.
     seed : int, numpy.random.Generator or None
         Reseeds the model's dropout masks, so that a run can be repeated; None leaves the layers' own seeds.
 
@@ -108,6 +116,8 @@ class Trainer:
     ----------
     history : History
         Of the last or current `fit`, also after it was interrupted.
+    rank, ranks : int
+        Which one this is, of how many; 0 and 1 without `comm`.
 
     Raises
     ------
@@ -135,8 +145,10 @@ class Trainer:
         metrics: Iterable[Metric] = (),
         callbacks: Iterable[Callback] = (),
         progress: bool = True,
+        comm: Comm | None = None,
         seed: Seed = None,
     ) -> None:
+        self._ranks = Ranks(comm)
         _check(model, "model", Module, "a layer, or Sequential(...)")
         _check(loss, "loss", Loss, "CrossEntropy()")
         _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
@@ -180,8 +192,20 @@ class Trainer:
             for layer in leaves(model):
                 layer.rng = shared
         self._generators = Generators(model)
+        if self.ranks > 1:  # or all would drop the same units
+            own = by_rank(self._generators.shared, self._generators.get(), self.rank)
+            self._generators = self._generators.replace(*own)
         self._position = Position(generators=self._generators.get(), clip=guard_state(self.clip))
 
+    @property
+    def rank(self) -> int:
+        return self._ranks.rank
+
+    @property
+    def ranks(self) -> int:
+        return self._ranks.size
+
+    @together
     def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
         """Train.
 
@@ -223,7 +247,9 @@ class Trainer:
         watchers = (*self.callbacks, *self._listening_schedules())
         if self.progress:
             watchers = (*watchers, ProgressBar())
+        watchers = tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
         self._watchers = watchers
+        self._ranks.begin(self, epochs, data, validation)
         self._begin(data, validation)
         try:
             while self._position.epoch < epochs and not (self._stopping and not self._position.inside):
@@ -233,6 +259,7 @@ class Trainer:
                     watcher.epoch_begin(self, epoch, epochs, batches)
                 if not self._stopping:
                     self._train_epoch(data, validation, epoch, watchers)
+                self._ranks.end_epoch(self.model)
                 self._arrive(data, validation)
                 found = None if validation is None else self.measure(validation)
                 self._end_epoch(data, validation, found)
@@ -252,6 +279,7 @@ class Trainer:
                 watcher.fit_end(self)
         return self.history
 
+    @together
     def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
         """Write all that `Trainer.resume` needs to one file, whole or not at all, as `bptt.save` does.
 
@@ -259,7 +287,7 @@ class Trainer:
         of the data; the position in the data, the state carried from window to window included; what the
         clip has learnt; `history`; what callbacks keep; and the settings, to compare. It stands between two
         updates: in `Callback.backward` before the one that is being made, after Ctrl-C behind the last whole
-        one. `bptt.load` reads the model of the same file.
+        one. `bptt.load` reads the model of the same file. Of several ranks all call it, and the first writes.
 
         Parameters
         ----------
@@ -277,7 +305,10 @@ class Trainer:
         OSError
             The file cannot be written.
         """
-        write(path, self.model, self.optimizer, extra, training_state(self))
+        state = training_state(self)
+        if self.rank == 0:
+            write(path, self.model, self.optimizer, extra, state)
+        self._ranks.wait()
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
@@ -288,7 +319,9 @@ class Trainer:
 
         With the same data, the same epochs and on the same kind of machine, weights, optimiser and history
         come out with the same bits as from a run that never stopped, from the middle of an epoch or of a
-        truncated batch, too. Batches that were done are read again, and dropped.
+        truncated batch, too. Batches that were done are read again, and dropped. A run over several ranks may
+        go on with more or fewer: then the bits are others, since sums are rounded otherwise and dropout masks
+        drawn anew.
 
         The model comes from the file. Loss, optimizer and options are made by you, as for the constructor,
         and compared with what was saved. Data with a `state_dict` are put back to where the epoch began by
@@ -318,7 +351,8 @@ class Trainer:
         OSError
             The file cannot be read.
         """
-        return resumed(cls, path, loss, optimizer, options)
+        with Ranks(options.get("comm")).all_or_none():
+            return resumed(cls, path, loss, optimizer, options)
 
     @property
     def epochs_done(self) -> int:
@@ -335,7 +369,7 @@ class Trainer:
         self._stopping = True
 
     def evaluate(self, data: Iterable[Any]) -> float:
-        """The mean loss over all rows that are not masked.
+        """The mean loss over all rows, of all ranks, that are not masked.
 
         Parameters
         ----------
@@ -364,6 +398,7 @@ class Trainer:
         """
         return self._measure(data, self.metrics)
 
+    @together
     def _measure(self, data: Iterable[Any], metrics: tuple[Metric, ...]) -> dict[str, float]:
         total, count = 0.0, 0
         for metric in metrics:
@@ -378,6 +413,9 @@ class Trainer:
             count += rows
             for metric in metrics:
                 metric.add(y, target, mask)
+        total, count = self._ranks.total(total, count)
+        for metric in metrics:
+            metric.total, metric.count = self._ranks.total(metric.total, metric.count)
         if count == 0:
             raise ValueError("data must hold a row that is not masked, to average over; got none.")
         return {"loss": total / count} | {metric.name: metric.value for metric in metrics}
@@ -579,26 +617,31 @@ class Trainer:
     def _step(self, windows: list[Window], carries: bool) -> _Step:
         """All of a step but the update itself."""
         at, rows, loss = self._position, 0, 0.0
-        first: int | None = None
+        base: int | None = None
         tape: Tape | None = None
         self.model.zero_grad()
         for window in windows:
             tape = None  # one at a time in memory
-            made, tape = self._pass(window, at, first, carries)
-            first = made.rows if first is None else first
+            made, tape = self._pass(window, at, base, carries)
+            base = made.base
             at, rows, loss = made.position, rows + made.rows, loss + made.rows * made.loss
-        if len(windows) == 1:
+        tokens = sum(self._layout.tokens(window.own) for window in windows)
+        if self.ranks > 1:
+            loss, tokens = self._ranks.reduce(self.model, made.base, rows, loss, tokens)
+        elif len(windows) == 1:
             loss = made.loss
         else:
-            loss /= rows
+            loss /= max(rows, 1)
             gradients = self.model.flat_gradients
-            gradients *= gradients.dtype.type(cast("int", first) / rows)
+            gradients *= gradients.dtype.type(made.base / max(rows, 1))
         try:
             clipped = self.clip(self.model)
         except NonFiniteError as error:
-            raise self._located(error, cast("Tape", tape), windows[-1].start, at.epoch, loss) from None
+            located = self._located(error, cast("Tape", tape), windows[-1].start, at.epoch, loss)
+            raise self._ranks.told_alike(located) from None
         if not math.isfinite(clipped.norm):  # not finite, a state would spoil every window that follows
-            states = {step: state if finite(state) else None for step, state in at.states.items()}
+            fit = {step: self._ranks.holds(finite(state)) for step, state in at.states.items()}
+            states = {step: state if fit[step] else None for step, state in at.states.items()}
             at = replace(at, states=states)
         update = Update(
             epoch=at.epoch,
@@ -606,7 +649,7 @@ class Trainer:
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
             lr=self.optimizer.lr,
-            tokens=sum(self._layout.tokens(window.own) for window in windows),
+            tokens=tokens,
             batches=made.batches,
         )
         reached = replace(
@@ -614,9 +657,9 @@ class Trainer:
         )
         return _Step(clipped.update, update, reached)
 
-    def _pass(self, window: Window, at: Position, first: int | None, carries: bool) -> tuple[_Pass, Tape]:
-        """Forward and back once. Gradients are added to those of passes before it, of which the first had
-        `first` rows: each counts by its share of rows."""
+    def _pass(self, window: Window, at: Position, base: int | None, carries: bool) -> tuple[_Pass, Tape]:
+        """Forward and back once. The gradient of the sum over rows, divided by `base`, is added to those of
+        the passes before it. Given None, for the first, that is the number of its rows."""
         # At the windows' ends, as they were when they were reached: where later windows read on from.
         states = {step: kept for step, kept in at.states.items() if step >= window.start}
         y, state, tape = self.model.forward(
@@ -626,7 +669,10 @@ class Trainer:
         mask = self._layout.mask(window.own, own)
         loss, dy = self.loss(own, cast("Any", window.own.target), mask)
         rows = _counted(own, mask)
-        weight = 1.0 if first is None else rows / first
+        if base is None:
+            # Inside the recursion errors are clipped at the size that they have in the mean over all rows.
+            base = max(1, rows if self.clip_state is None else self._ranks.count(rows))
+        weight = rows / base
         if weight != 1.0:
             dy = dy * dy.dtype.type(weight)
         if window.ahead:
@@ -644,7 +690,7 @@ class Trainer:
             step=0 if whole else window.stop,
             states={0: state if carries else None} if whole else states | {window.stop: state},
         )
-        return _Pass(rows, loss, at.batches + window.share, reached), tape
+        return _Pass(rows, base, loss, at.batches + window.share, reached), tape
 
     def _located(
         self, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float

@@ -1,0 +1,79 @@
+"""The ranks that a command runs on: `mpiexec -n N bptt train ...`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from importlib import import_module
+
+from bptt.cli.options import CommandError
+from bptt.train.communicator import Comm
+from bptt.train.processes import abort
+
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Where launchers say how many processes they started: MPICH and what comes from it, Open MPI, MVAPICH."""
+_RANK = "PMIX_RANK"
+"""And one that says only which this is."""
+
+
+def find_comm() -> Comm | None:
+    """The communicator of the ranks that `mpiexec` started; None for a process on its own, without looking
+    for mpi4py.
+
+    Raises
+    ------
+    CommandError
+        There are several processes, and no mpi4py, or not that of the same MPI.
+    """
+    started = max(
+        (int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdecimal()), default=1
+    )
+    if started == 1 and _RANK not in os.environ:
+        return None
+    try:
+        comm: Comm = import_module("mpi4py.MPI").COMM_WORLD
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, its MPI is not
+        raise CommandError(
+            f"mpiexec needs mpi4py ({error}); pip install 'bptt[mpi]', and an MPI if there is none: "
+            "pip install mpich"
+        ) from None
+    if comm.size < started:
+        raise CommandError(
+            f"mpiexec started {started} processes, and mpi4py sees {comm.size}: they are of different MPIs; "
+            "use the mpiexec of mpi4py's own ('pip install mpich' puts one beside python)"
+        )
+    return comm if comm.size > 1 else None
+
+
+def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """A command's `run` that may go on several ranks at once: `options.comm` is theirs, or None for one. Only
+    the first one talks; the failure of one is that of all."""
+
+    @functools.wraps(run)
+    def running(options: argparse.Namespace) -> None:
+        comm = options.comm = find_comm()
+        if comm is None:
+            run(options)
+            return
+        with ExitStack() as quiet:
+            if comm.rank > 0:
+                nobody = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                quiet.enter_context(redirect_stdout(nobody))
+                quiet.enter_context(redirect_stderr(nobody))
+            try:
+                run(options)
+            except BaseException as error:
+                what = " ".join(str(error).split()) or type(error).__name__
+                print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.__stderr__)
+                abort(comm)
+
+    return running
+
+
+def is_first(options: argparse.Namespace) -> bool:
+    """Whether this is the rank that writes."""
+    return options.comm is None or options.comm.rank == 0
