@@ -160,6 +160,7 @@ BAD = {
     "NaN": (HEAD + ROWS + "100,nan,3\n", ("line 102", "column temperature", "'nan'")),
     "infinite": (HEAD + ROWS + "100,1,-inf\n", ("line 102", "column wind", "'-inf'")),
     "nothing in a cell": (HEAD + ROWS + "100,,3\n" + ROWS, ("line 102", "column temperature", "empty")),
+    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "column day", "empty")),
     "a word": (HEAD + ROWS + "100,n/a,3\n", ("line 102", "'n/a'")),
     "ragged": (HEAD + ROWS + "100,1\n" + ROWS, ("same number of columns", "line 102 has 2", "first 3")),
     "cut in half": (HEAD + ROWS + "100,1", ("line 102 has 2", "cut short")),
@@ -187,6 +188,7 @@ def test_bad_paths(bptt_command: CommandLine, folder: Path, table: Path) -> None
     Path("binary.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     fails(bptt_command("train", "csv", "binary.csv", *SMALL), "binary.csv", "UTF-8", "--encoding")
     fails(bptt_command("train", "csv", table, "--encoding", "klingon", *SMALL), "klingon")
+    fails(bptt_command("train", "csv", table, "--encoding", "utf-16", *SMALL), "weather.csv", "UTF-16")
     fails(bptt_command("train", "csv", table, "--columns", "rain", *SMALL), "'rain'", "temperature, wind")
     fails(bptt_command("train", "csv", table, "--target", "rain", *SMALL), "'rain'", "temperature, wind")
     fails(bptt_command("train", "csv", table, "--season", 7, *SMALL), "--season", "--window, 6")
@@ -222,3 +224,22 @@ def test_tensorboard(bptt_command: CommandLine, table: Path) -> None:
     )
     assert bptt_command("train", "csv", table, "--tensorboard", "events", *SMALL).code == 0
     assert len(list(Path("events").iterdir())) == 1
+
+
+def test_a_run_that_fails_leaves_the_model_that_was_there(
+    bptt_command: CommandLine, table: Path, folder: Path
+) -> None:
+    assert bptt_command("train", "csv", table, *SMALL).code == 0
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    options = ("--optimizer", "sgd", "--learning-rate", 1e30, "--clip", "off", "--schedule", "constant")
+    fails(bptt_command("train", "csv", table, *SMALL, *options), "not finite")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_gradients_that_are_not_finite_may_be_skipped(bptt_command: CommandLine, table: Path) -> None:
+    options = ("--optimizer", "sgd", "--learning-rate", 1e39, "--clip", "off", "--nonfinite", "skip")
+    figures = bptt_command("train", "csv", table, "--json", *SMALL, *options).figures
+    assert figures["updates"] > 1
+    assert figures["test"]["temperature"]["model"]["rmse"] is None
+    assert figures["beats_baselines"] is False
+    assert bptt.load(figures["model_file"])

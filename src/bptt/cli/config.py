@@ -40,7 +40,7 @@ def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Pat
         command.error(f"cannot read {path}: {error.strerror}")
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are kinds of it
         command.error(f"{path} is not TOML: {error}")
-    actions = {
+    actions = {  # argparse has no public list of them
         action.option_strings[-1].removeprefix("--"): action
         for action in command._actions
         if action.option_strings and action.dest not in ("help", "config")
@@ -72,9 +72,11 @@ def _argument(
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         command.error(f"{path}: {name} must be a number, a text or a list of texts, got {value!r}")
     try:
-        command._get_values(action, [str(value)])
-    except argparse.ArgumentError as error:
-        command.error(f"{path}: {error}")
+        read = action.type(str(value)) if callable(action.type) else value
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        command.error(f"{path}: {name}: {error}")
+    if action.choices is not None and read not in action.choices:
+        command.error(f"{path}: {name}: expected one of {', '.join(action.choices)}, got {value!r}")
     return [f"--{name}={value}"]
 
 

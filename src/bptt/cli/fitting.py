@@ -19,7 +19,7 @@ from bptt import schedules
 from bptt.cli import config
 from bptt.cli.options import COUNT, POSITIVE, CommandError, number
 from bptt.data import Shard
-from bptt.train import KeepBest, Loss, Optimizer
+from bptt.train import Guard, KeepBest, Loss, Optimizer
 from bptt.train.checkpoint import read_checkpoint
 from bptt.train.settings import differences
 
@@ -30,6 +30,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": bptt.RMSProp,
     "sgd": bptt.SGD,
 }
+NONFINITE = ("raise", "skip", "zero", "shrink")
 SCHEDULES = ("constant", "cosine", "step", "plateau")
 _FREE = frozenset(
     {
@@ -58,6 +59,9 @@ def add_options(
     group.add_argument("--weight-decay", type=decay, metavar="X", help="the optimizer's")
     limit = "limit of the gradient's 2-norm: a number, auto (a running quantile), or off"
     group.add_argument("--clip", type=_limit, metavar="X", default=clip, help=limit)
+    lost = "what a gradient that is not finite does: end the run, skip the update, have its bad entries count"
+    lost += " as 0, or shrink the recurrent weights"
+    group.add_argument("--nonfinite", choices=NONFINITE, default="raise", help=lost)
     inside = "limit of every entry of the errors inside the recursion, at each step"
     group.add_argument("--clip-state", type=POSITIVE, metavar="X", help=inside)
     sparse = "keep every N-th state and compute the rest again (auto: choose N): less memory, the same bits"
@@ -177,7 +181,11 @@ def fit(
         extra = {**about, "options": settings}
         callbacks.append(bptt.Checkpoint(path, updates=options.checkpoint_every, extra=extra))
     keywords: dict[str, Any] = {
-        "clip": None if options.clip is None else bptt.ClipNorm(options.clip),
+        "clip": (
+            Guard(options.nonfinite)
+            if options.clip is None
+            else bptt.ClipNorm(options.clip, options.nonfinite)
+        ),
         "clip_state": options.clip_state,
         "truncate": truncate,
         "regularizer": None if options.pascanu is None else bptt.PascanuRegularizer(options.pascanu),

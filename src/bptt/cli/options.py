@@ -113,16 +113,17 @@ def prepare(options: argparse.Namespace) -> None:
         bptt.set_num_threads(options.threads)
 
 
+def plain(value: Any) -> Any:
+    """JSON values of what is almost that: null for the numbers that JSON lacks, infinity and NaN."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def print_json(figures: dict[str, Any]) -> None:
-    """One JSON object on standard output; numbers that JSON lacks (inf, NaN) become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(item) for name, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
+    """One JSON object on standard output."""
     print(json.dumps(plain(figures), indent=2))
 
 

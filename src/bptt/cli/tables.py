@@ -50,8 +50,8 @@ def lines(path: Path, form: Format | None = None) -> Iterator[Line]:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.reader(file, delimiter=form.delimiter, strict=True)
             for cells in reader:
-                if not any(cell.strip() for cell in cells):
-                    continue
+                if len(cells) < 2 and not "".join(cells).strip():
+                    continue  # of more than one cell, all empty, it would be a step without values
                 width = len(cells) if width is None else width
                 if len(cells) != width:
                     number, last = reader.line_num, next(reader, None) is None
@@ -63,7 +63,7 @@ def lines(path: Path, form: Format | None = None) -> Iterator[Line]:
                 yield reader.line_num, cells
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}; give an existing CSV file") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise CommandError(
             f"cannot read {path}: it is not text in {form.encoding.upper()}; give its own --encoding"
         ) from None

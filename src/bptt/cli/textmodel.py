@@ -11,7 +11,7 @@ import numpy as np
 
 import bptt
 from bptt.cli import networks
-from bptt.cli.options import CommandError
+from bptt.cli.options import CommandError, plain
 from bptt.data import Vocabulary
 from bptt.train.checkpoint import Saved
 
@@ -33,7 +33,7 @@ def about(vocabulary: Vocabulary) -> dict[str, Any]:
 
 def save(path: Path, model: bptt.Module, vocabulary: Vocabulary, figures: dict[str, Any]) -> None:
     """One file that `load` reads, with the figures of its training."""
-    bptt.save(path, model, extra={**about(vocabulary), "figures": figures})
+    bptt.save(path, model, extra={**about(vocabulary), "figures": plain(figures)})
 
 
 def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:

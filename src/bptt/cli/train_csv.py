@@ -20,6 +20,7 @@ from bptt.cli.options import (
     check_outputs,
     names,
     note,
+    plain,
     print_json,
 )
 from bptt.data import Standardize, split
@@ -126,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
         "test": errors,
         "beats_baselines": judging.beaten(errors, RMSE),
     }
-    bptt.save(path, fitted.model, extra={**task.about(), "figures": figures})
+    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return

@@ -10,7 +10,7 @@ import numpy as np
 
 import bptt
 from bptt.cli import fitting, judging, networks, ranks, sequencemodel
-from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, print_json
+from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
 
 
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         "test": found,
         "beats_baseline": judging.beaten(found, task.metrics[0]),
     }
-    bptt.save(path, fitted.model, extra={**task.about(), "figures": figures})
+    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return
