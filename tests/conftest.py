@@ -40,6 +40,15 @@ def bptt_command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+@pytest.fixture
 def text_file(tmp_path: Path) -> Path:
     """A text of some 2,700 characters."""
     path = tmp_path / "text.txt"

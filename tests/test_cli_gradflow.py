@@ -181,7 +181,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "too wide": ((N, "--data", "wide.npy"), ("wide.npy", "5 numbers a step", "reads 3")),
     "two arrays": ((N, "--data", "two.npz"), ("two.npz", "a, b", "named x")),
     "binary CSV": ((N, "--data", "binary.csv"), ("binary.csv", "UTF-8")),
-    "ragged CSV": ((N, "--data", "ragged.csv"), ("ragged.csv", "row 2 has 2")),
+    "ragged CSV": ((N, "--data", "ragged.csv"), ("ragged.csv", "line 2 has 2")),
     "words in a CSV": ((N, "--data", "words.csv"), ("words.csv", "'x'")),
     "a CSV of names": ((N, "--data", "empty.csv"), ("empty.csv", "no numbers")),
     "text for numbers": ((N, "--data", "abc.txt"), ("abc.txt", "give it numbers")),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.commandline import CommandLine, Result
+from tests.commandline import CommandLine, fails
 
 import bptt
 from bptt.cli import corpus, ngram
@@ -16,15 +16,6 @@ from bptt.diagnose import plots
 
 SMALL = ("--hidden", 8, "--embedding", 4, "--truncate", 8, "--batch", 4)
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder."""
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -91,6 +82,16 @@ def test_epochs_are_passes(bptt_command: CommandLine, folder: Path, text_file: P
     assert two == 2 * one
 
 
+def test_steps_are_updates_of_several_batches(
+    bptt_command: CommandLine, folder: Path, text_file: Path
+) -> None:
+    options = ("--steps", 13, "--accumulate", 4, "--log", "log.csv", *SMALL)
+    assert bptt_command("train", "text", text_file, "--json", *options).figures["steps"] == 13
+    rates = [line.split(",")[4] for line in Path("log.csv").read_text().splitlines()[1:]]
+    assert float(rates[0]) == 8e-3
+    assert float([rate for rate in rates if rate][-1]) < 1e-3
+
+
 def _bad_texts(folder: Path) -> dict[str, tuple[str, str]]:
     """Name of a bad text -> its path and a word of the message."""
     contents = {"empty": b"", "one": b"aaaa" * 100, "short": b"abc", "binary": b"\xff\xfe\x00" * 100}
@@ -106,15 +107,15 @@ def _bad_texts(folder: Path) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize("name", ["empty", "one", "short", "binary", "missing", "folder"])
 def test_bad_text(bptt_command: CommandLine, folder: Path, name: str) -> None:
     path, word = _bad_texts(folder)[name]
-    _fails(bptt_command("train", "text", path, "--steps", 1, *SMALL), path, word)
+    fails(bptt_command("train", "text", path, "--steps", 1, *SMALL), path, word)
     assert not list(folder.glob("*.safetensors"))
 
 
 def test_encoding(bptt_command: CommandLine, folder: Path) -> None:
     Path("latin.txt").write_bytes("Übung macht den Meister. ".encode("latin-1") * 40)
     options = ("--steps", 1, *SMALL)
-    _fails(bptt_command("train", "text", "latin.txt", *options), "latin.txt", "utf-8")
-    _fails(
+    fails(bptt_command("train", "text", "latin.txt", *options), "latin.txt", "utf-8")
+    fails(
         bptt_command("train", "text", "latin.txt", "--encoding", "klingon", *options), "latin.txt", "klingon"
     )
     assert bptt_command("train", "text", "latin.txt", "--encoding", "latin-1", *options).code == 0
@@ -141,42 +142,33 @@ def test_bad_output_is_found_before_training(
         "below a file": f"{text_file}/out",
         "the text": text_file,
     }[kind]
-    _fails(bptt_command("train", "text", text_file, option, path, *SMALL), str(path).split("/")[0])
+    fails(bptt_command("train", "text", text_file, option, path, *SMALL), str(path).split("/")[0])
     assert list(folder.iterdir()) == []
     assert text_file.read_bytes() == before
 
 
 def test_one_file_for_two_outputs(bptt_command: CommandLine, folder: Path, text_file: Path) -> None:
-    _fails(bptt_command("train", "text", text_file, "--model", "x", "--plot", "x", *SMALL), "two names")
+    fails(bptt_command("train", "text", text_file, "--model", "x", "--plot", "x", *SMALL), "two names")
 
 
 def test_model_too_large(bptt_command: CommandLine, folder: Path, text_file: Path) -> None:
-    _fails(bptt_command("train", "text", text_file, "--hidden", 2**30, "--batch", 4, "--truncate", 8))
+    fails(bptt_command("train", "text", text_file, "--hidden", 2**30, "--batch", 4, "--truncate", 8))
     assert list(folder.iterdir()) == []
 
 
 def test_bad_models(bptt_command: CommandLine, folder: Path, text_file: Path) -> None:
-    _fails(bptt_command("generate", "missing.safetensors"), "missing.safetensors", "No such file")
-    _fails(bptt_command("generate", text_file), "text.txt")
+    fails(bptt_command("generate", "missing.safetensors"), "missing.safetensors", "No such file")
+    fails(bptt_command("generate", text_file), "text.txt")
     bptt.save("other.safetensors", bptt.Linear(2, 3))
-    _fails(bptt_command("generate", "other.safetensors"), "no text model")
+    fails(bptt_command("generate", "other.safetensors"), "no text model")
     other = bptt.Sequential(bptt.Embedding(3, 2), bptt.LSTM(2, 2), bptt.Linear(2, 3))
     bptt.save("other.safetensors", other, extra={"vocabulary": "ab"})
-    _fails(bptt_command("generate", "other.safetensors"), "no text model")
+    fails(bptt_command("generate", "other.safetensors"), "no text model")
 
 
 def test_unknown_character_in_prompt(bptt_command: CommandLine, folder: Path, text_file: Path) -> None:
     assert bptt_command("train", "text", text_file, "--steps", 1, *SMALL).code == 0
-    _fails(bptt_command("generate", "text.safetensors", "--prompt", "the é"), "é")
-
-
-def _fails(result: Result, *words: str) -> None:
-    assert (result.code, result.out) == (1, "")
-    last = result.err.splitlines()[-1]
-    assert last.startswith("bptt: ")
-    assert "Traceback" not in result.err
-    for word in words:
-        assert word in last
+    fails(bptt_command("generate", "text.safetensors", "--prompt", "the é"), "é")
 
 
 @pytest.fixture
@@ -229,7 +221,7 @@ def test_demo_without_source(
     bptt_command: CommandLine, folder: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(folder))
-    _fails(bptt_command("demo"), str(folder), "bptt train text FILE")
+    fails(bptt_command("demo"), str(folder), "bptt train text FILE")
 
 
 def test_corpus(library: Path) -> None:

@@ -16,8 +16,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
+from bptt.data import Horizons
 from bptt.estimators import Forecaster, SequenceClassifier, SequenceRegressor
-from bptt.estimators.series import Windows
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "batch_size": 16, "lr": 0.02, "random_state": 0}
 
@@ -261,7 +261,7 @@ def test_forms_of_series() -> None:
 
 
 def test_windows_do_not_cross_from_one_series_to_the_next() -> None:
-    windows = Windows([np.zeros((13, 1)), np.ones((14, 1))], 10, 3)
+    windows = Horizons([np.zeros((13, 1)), np.ones((14, 1))], 10, 3, batch_size=2)
     assert windows.inputs().mean(axis=(1, 2)).tolist() == [0, 1, 1]
     assert windows.targets().mean(axis=(1, 2)).tolist() == [0, 1, 1]
 

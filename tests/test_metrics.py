@@ -11,7 +11,7 @@ import pytest
 from tests.training import batch, model
 
 import bptt
-from bptt.metrics import MAE, RMSE, Accuracy, BitsPerCharacter, Metric, Perplexity
+from bptt.metrics import MAE, RMSE, Accuracy, BinaryAccuracy, BitsPerCharacter, Metric, Perplexity
 from bptt.train import Trainer
 
 EPS = {"float32": float(np.finfo(np.float32).eps), "float64": float(np.finfo(np.float64).eps)}
@@ -26,19 +26,22 @@ def nats(y: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 FORMULAS: dict[type[Metric], Callable[[np.ndarray, np.ndarray], Any]] = {
     Accuracy: lambda y, target: np.mean(y.argmax(-1) == target),
+    BinaryAccuracy: lambda y, target: np.mean((y > 0) == (target > 0.5)),
     Perplexity: lambda y, target: np.exp(np.mean(nats(y, target))),
     BitsPerCharacter: lambda y, target: np.mean(nats(y, target)) / np.log(2),
     RMSE: lambda y, target: np.sqrt(np.mean((y.astype(np.float64) - target) ** 2)),
     MAE: lambda y, target: np.mean(np.abs(y.astype(np.float64) - target)),
 }
 CLASSES = (Accuracy, Perplexity, BitsPerCharacter)
-NUMBERS = (RMSE, MAE)
+NUMBERS = (RMSE, MAE, BinaryAccuracy)
 
 
 def rows(kind: type[Metric], count: int, dtype: str = "float64") -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     y = rng.standard_normal((count, C)).astype(dtype)
-    return y, rng.integers(0, C, count) if kind in CLASSES else rng.standard_normal((count, C))
+    if kind in CLASSES:
+        return y, rng.integers(0, C, count)
+    return y, rng.random((count, C)) if kind is BinaryAccuracy else rng.standard_normal((count, C))
 
 
 def close(dtype: str) -> float:
@@ -109,11 +112,12 @@ def test_nan_shows(kind: type[Metric]) -> None:
     metric = kind()
     metric.add(y, target)
     y[2, 0] = np.nan
-    if kind is Accuracy:
+    if kind in (Accuracy, BinaryAccuracy):
         target[2] = 0  # where NaN is, and argmax points
-        right = metric.total
+        right, count = metric.total, metric.count
+        others = np.count_nonzero(y[2, 1:] <= 0) if kind is BinaryAccuracy else 0
         metric.add(y[2:3], target[2:3])
-        assert metric.value == right / 5
+        assert metric.value == (right + others) / (count + (C if kind is BinaryAccuracy else 1))
         return
     metric.add(y, target)
     assert np.isnan(metric.value)
@@ -122,7 +126,7 @@ def test_nan_shows(kind: type[Metric]) -> None:
     assert np.isfinite(metric.value)
 
 
-@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("kind", [RMSE, MAE])
 def test_infinities_and_overflow(kind: type[Metric]) -> None:
     for y, target, expected in (
         (1e300, -1e300, np.inf if kind is RMSE else 2e300),
@@ -161,6 +165,7 @@ def test_names() -> None:
     named = {kind.name: kind.better for kind in FORMULAS}
     assert named == {
         "accuracy": "higher",
+        "binary_accuracy": "higher",
         "perplexity": "lower",
         "bits_per_character": "lower",
         "rmse": "lower",
@@ -191,6 +196,7 @@ BAD: dict[str, tuple[type[Metric], tuple[Any, ...], type[Exception], str]] = {
     "classes too many": (Perplexity, (Y, np.zeros(5, int)), ValueError, r"target must have shape \(4,\)"),
     "one-hot": (Accuracy, (Y, np.zeros((4, 3), int)), ValueError, r"target must have shape \(4,\)"),
     "class -1": (Accuracy, (Y, IDS - 1), ValueError, "target must hold classes from 0 to 2; got -1"),
+    "share above 1": (BinaryAccuracy, (Y, Y + 2), ValueError, r"target must hold numbers in \[0, 1\]; got"),
     "class 3": (Accuracy, (Y, IDS + 3), ValueError, "target must hold classes from 0 to 2; got 3"),
     "class 3 of a loss": (Perplexity, (Y, IDS + 3), ValueError, "target"),
     "numbers too few": (MAE, (Y, Y[:3]), ValueError, r"target must have shape \(4, 3\)"),

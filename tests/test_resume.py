@@ -427,8 +427,8 @@ def test_ctrl_c_at_any_moment_is_resumed_exactly(tmp_path: Path) -> None:
 class Interrupted(bptt.SGD):
     """Ctrl-C comes while the core changes the parameters."""
 
-    def _update(self, parameters: Any, gradients: Any, lr: float) -> Any:
-        own = super()._update(parameters, gradients, lr)
+    def _update(self, parameters: Any, gradients: Any, state: Any, lr: float) -> Any:
+        own = super()._update(parameters, gradients, state, lr)
         interrupt = partial(ctypes.pythonapi.PyErr_SetInterrupt)
         return partial(deque, map(partial.__call__, (own, interrupt)), 0)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bptt._version import __version__
-from bptt.cli import bench, demo, generate, gradflow, info, selftest, train
+from bptt.cli import bench, config, demo, evaluate, forecast, generate, gradflow, info, selftest, train
 from bptt.cli.options import CommandError, Parser
 
 __all__ = ["main"]
@@ -26,7 +26,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"bptt {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, train, generate, gradflow, bench, info, selftest):
+    for command in (demo, train, evaluate, generate, forecast, gradflow, bench, info, selftest):
         command.add(commands)
     return top
 
@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 1 on a failure, 2 on a usage error, 130 when interrupted from the keyboard.
     """
     try:
+        argv = sys.argv[1:] if argv is None else argv
         options = parser().parse_args(argv)
+        if getattr(options, "config", None) is not None:
+            options = parser().parse_args(config.merged(argv, options.command, options.config))
     except SystemExit as stop:  # argparse has printed help, the version, or what is wrong
         return stop.code if isinstance(stop.code, int) else 1
     try:
@@ -53,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("bptt: interrupted; no further file was written", file=sys.stderr)
+        kept = getattr(options, "checkpoint", None)
+        saved = kept is not None and kept.exists()
+        after = f"--resume goes on with what {kept} holds" if saved else "no further file was written"
+        print(f"bptt: interrupted; {after}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (`| head`) has left: what is still buffered must not fail again at exit.

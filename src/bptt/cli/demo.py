@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train, judge, sample, draw."""
-    results.check_outputs(options)
+    results.check(options)
     text, unseen = standard_library()
     vocabulary = Vocabulary.of(text + unseen)
     streams = [

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.cli import series
+from bptt.cli import networks, series, seriesmodel
 from bptt.cli.options import COUNT, CommandError, add_common, check_output, note, print_json
 from bptt.diagnose import canvas, report
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.nonfinite import NonFinite
 from bptt.train import files
 from bptt.train.batches import leaves
-from bptt.train.checkpoint import read_checkpoint
 
 STEPS, ROWS = 200, 16
 
@@ -31,8 +30,8 @@ def add(commands: Any) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="a file of bptt.save, or of 'bptt train'")
     data = (
-        "what the model reads: text for a model of 'bptt train text'; else numbers, .npy, .npz or .csv, a row"
-        " per step (default: random input)"
+        "what the model reads: text for a model of 'bptt train text', the same columns for one of 'bptt train"
+        " csv'; else numbers, .npy, .npz or .csv, a row per step (default: random input)"
     )
     command.add_argument("--data", type=Path, metavar="FILE", help=data)
     command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="steps to go back")
@@ -56,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
             raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
         note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
         options.out = None
-    model, vocabulary = _load(options.model)
+    model, vocabulary, task = _load(options.model)
     rng = np.random.default_rng(options.seed)
     for layer in leaves(model):  # a saved model has none of its own, and dropout draws
         layer.rng = rng
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         x = series.random_input(model, options.steps, options.rows, options.seed)
         about = "random input"
     else:
-        x = series.read(options.data, model, vocabulary, options.steps, options.rows)
+        x = series.read(options.data, model, vocabulary, options.steps, options.rows, task)
         about = str(options.data)
     about += f", rows x steps: {x.shape[1]} x {len(x)}"
     x = series.laid_out(model, x)
@@ -103,16 +102,14 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise CommandError(f"picture and report cannot both be {options.out}; give two names")
 
 
-def _load(path: Path) -> tuple[bptt.Module, str | None]:
-    """The model, and the symbols of a text model."""
-    try:
-        saved = read_checkpoint(path)
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}; give a file of bptt.save") from None
+def _load(path: Path) -> tuple[bptt.Module, str | None, seriesmodel.Task | None]:
+    """The model, the symbols of a text model, and what a forecasting model reads."""
+    saved = networks.read(path)
     if not series.recurrent(saved.model):
         raise CommandError(f"{path} holds no recurrent layer, so no error goes back through time in it")
-    symbols = saved.extra.get("vocabulary")
-    return saved.model, symbols if isinstance(symbols, str) else None
+    symbols, series_model = saved.extra.get("vocabulary"), seriesmodel.of(saved)
+    task = None if series_model is None else series_model[1]
+    return saved.model, symbols if isinstance(symbols, str) else None, task
 
 
 def _page(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,9 +75,25 @@ def number(
     return parse
 
 
+def names(text: str) -> list[str]:
+    """An argparse type: names with commas between them; one with a comma of its own stands in quotes."""
+    found = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True), [])]
+    if not found or not all(found) or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"expected names, each once, with commas between them, got {text!r}")
+    return found
+
+
+def joined(entries: Sequence[object]) -> str:
+    """What `names` reads."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(entries)
+    return line.getvalue()
+
+
 COUNT = number(int, minimum=1, below=2**31)
 THREADS = number(int, minimum=1, below=257)  # the core's own limit: beyond it, a usage error too
 POSITIVE = number(float, minimum=0, above=True)
+SHARE = number(float, minimum=0, below=1, above=True)
 
 
 def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> None:
@@ -95,16 +113,17 @@ def prepare(options: argparse.Namespace) -> None:
         bptt.set_num_threads(options.threads)
 
 
+def plain(value: Any) -> Any:
+    """JSON values of what is almost that: null for the numbers that JSON lacks, infinity and NaN."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def print_json(figures: dict[str, Any]) -> None:
-    """One JSON object on standard output; numbers that JSON lacks (inf, NaN) become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(item) for name, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
+    """One JSON object on standard output."""
     print(json.dumps(plain(figures), indent=2))
 
 
@@ -132,3 +151,16 @@ def check_output(path: Path) -> None:
         ) from None
     if path.exists() and not os.access(path, os.W_OK):
         raise CommandError(f"cannot write {path}: the file is read-only; choose another name")
+
+
+def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
+    """Raise CommandError unless files can be written at all of these paths (None: not asked for), each has a
+    name of its own, and none of them is read."""
+    paths = [path for path in written if path is not None]
+    for path in paths:
+        check_output(path)
+    taken = {path.resolve(): "is read, so it cannot be written; give another name" for path in read}
+    for path in paths:
+        if path.resolve() in taken:
+            raise CommandError(f"{path} {taken[path.resolve()]}")
+        taken[path.resolve()] = "would be written twice; give two names"

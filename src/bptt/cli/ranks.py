@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from importlib import import_module
 
 from bptt.cli.options import CommandError
@@ -49,8 +50,8 @@ def find_comm() -> Comm | None:
 
 
 def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """A command's `run` that may go on several ranks at once: `options.comm` is theirs, or None for one, and
-    the failure of one is that of all."""
+    """A command's `run` that may go on several ranks at once: `options.comm` is theirs, or None for one. Only
+    the first one talks; the failure of one is that of all."""
 
     @functools.wraps(run)
     def running(options: argparse.Namespace) -> None:
@@ -58,16 +59,21 @@ def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
         if comm is None:
             run(options)
             return
-        try:
-            run(options)
-        except BaseException as error:
-            what = " ".join(str(error).split()) or type(error).__name__
-            print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.stderr)
-            abort(comm)
+        with ExitStack() as quiet:
+            if comm.rank > 0:
+                nobody = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                quiet.enter_context(redirect_stdout(nobody))
+                quiet.enter_context(redirect_stderr(nobody))
+            try:
+                run(options)
+            except BaseException as error:
+                what = " ".join(str(error).split()) or type(error).__name__
+                print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.__stderr__)
+                abort(comm)
 
     return running
 
 
 def is_first(options: argparse.Namespace) -> bool:
-    """Whether this is the rank that talks and writes."""
+    """Whether this is the rank that writes."""
     return options.comm is None or options.comm.rank == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 import bptt
-from bptt.cli import textmodel
-from bptt.cli.options import COUNT, CommandError, check_output, note, print_json
+from bptt.cli import fitting, textmodel
+from bptt.cli.options import COUNT, check_outputs, note, print_json
 from bptt.cli.training import Run
 from bptt.data import TextStream, Vocabulary
 from bptt.diagnose import plots
@@ -39,13 +40,11 @@ def add_options(
     )
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """Before the work: every file can be written, and has a name of its own. Drops an impossible picture."""
-    paths = [path for path in (options.model, options.plot) if path is not None]
-    for path in paths:
-        check_output(path)
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise CommandError(f"model and picture cannot both be {options.model}; give two names")
+def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
+    """Before the work: every file can be written, has a name of its own and is none that is read. Drops an
+    impossible picture."""
+    fitting.check_run(options)
+    check_outputs((options.model, options.plot, options.checkpoint, options.log), read)
     if options.plot is not None and not plots.available():
         note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
         options.plot = None
@@ -102,7 +101,7 @@ def _curves(run: Run) -> plots.TrainingCurves:
     )
 
 
-def _reach(model: bptt.Sequential, stream: TextStream, steps: int) -> GradientFlow:
+def _reach(model: bptt.Module, stream: TextStream, steps: int) -> GradientFlow:
     """How far back an error at the last of `steps` steps reaches, or of half of what the stream has; as many
     steps before them bring the state in.
     """

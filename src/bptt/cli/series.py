@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
+from bptt.cli import npz, seriesmodel, tables
 from bptt.cli.options import CommandError
 from bptt.data import Vocabulary
 from bptt.diagnose.rows import rows_of
@@ -31,11 +31,19 @@ def random_input(model: bptt.Module, steps: int, rows: int, seed: int) -> Array:
     return rng.standard_normal((steps, rows, _width(model)))
 
 
-def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: int) -> Array:
+def read(
+    path: Path,
+    model: bptt.Module,
+    symbols: str | None,
+    steps: int,
+    rows: int,
+    task: seriesmodel.Task | None = None,
+) -> Array:
     """As much of a file as is wanted, (T, B) of symbols or (T, B, I) of numbers.
 
     A series is cut into `rows` pieces of `steps` steps, spread evenly over it; a shorter one comes whole. An
-    array (T, B, I) keeps its own rows.
+    array (T, B, I) keeps its own rows. Of a CSV file, a forecasting model's `task` says which columns it
+    reads, and their scale.
 
     Raises
     ------
@@ -51,7 +59,11 @@ def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: 
         if path.suffix.lower() in _NUMBERS:
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")
-            values = _NUMBERS[path.suffix.lower()](path)
+            if task is not None and path.suffix.lower() == ".csv":
+                table = tables.read(path, task.columns, tables.Format())
+                values = task.inputs(table.values)
+            else:
+                values = _NUMBERS[path.suffix.lower()](path)
             if values.shape[-1] != _width(model):
                 raise CommandError(
                     f"{path} has {values.shape[-1]} numbers a step (shape {values.shape}), but the model"
@@ -59,7 +71,7 @@ def read(path: Path, model: bptt.Module, symbols: str | None, steps: int, rows: 
                 )
         else:
             values = _symbols(path, model, symbols)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise CommandError(f"cannot read {path}: {why}") from None
     if values.ndim == 3:
@@ -94,39 +106,22 @@ def _npy(path: Path) -> Array:
 
 
 def _npz(path: Path) -> Array:
-    import zipfile
-
-    try:
-        # Opened here: NumPy leaves the file open where it turns out to be no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = list(arrays.files)
-            name = "x" if "x" in names else names[0] if len(names) == 1 else None
-            if name is None:
-                raise CommandError(
-                    f"{path} holds {', '.join(names)[:80] or 'nothing'}; one of its arrays must be named x"
-                )
-            return _checked(path, arrays[name], f" {name}")
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile):  # a lone array has no files
-        raise CommandError(f"cannot read {path}: it is no whole .npz file of plain numbers") from None
+    arrays = npz.read(path)
+    name = "x" if "x" in arrays else next(iter(arrays)) if len(arrays) == 1 else None
+    if name is None:
+        raise CommandError(
+            f"{path} holds {', '.join(arrays)[:80] or 'nothing'}; one of its arrays must be named x"
+        )
+    return _checked(path, arrays[name], f" {name}")
 
 
 def _csv(path: Path) -> Array:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [line for line in csv.reader(file) if any(cell.strip() for cell in line)]
-    if lines and not all(map(_is_number, lines[0])):
-        lines = lines[1:]  # the columns' names
-    if not lines:
+    rows = list(tables.lines(path))
+    if rows and not all(map(tables.is_number, rows[0][1])):
+        rows = rows[1:]  # the columns' names
+    if not rows:
         raise CommandError(f"{path} holds no numbers")
-    for number, line in enumerate(lines, 1):
-        if len(line) != len(lines[0]):
-            raise CommandError(
-                f"{path} must have the same number of columns everywhere; row {number} has {len(line)}, the"
-                f" first {len(lines[0])}"
-            )
-        for cell in line:
-            if not _is_number(cell):
-                raise CommandError(f"{path} must hold numbers; row {number} has {cell!r:.40}")
-    return np.array(lines, np.float64)
+    return np.array([[tables.number(path, line, cell, finite=False) for cell in row] for line, row in rows])
 
 
 _NUMBERS = {".npy": _npy, ".npz": _npz, ".csv": _csv}
@@ -159,11 +154,3 @@ def _width(model: bptt.Module) -> int:
     if not isinstance(width, int):  # Dropout or Last before the first layer that has a width
         width = rows_of(model)[0].stack.input_size
     return width
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -10,29 +10,30 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.cli.options import CELLS, CommandError
+from bptt.cli import networks
+from bptt.cli.options import CommandError, plain
 from bptt.data import Vocabulary
-from bptt.train.checkpoint import read_checkpoint
+from bptt.train.checkpoint import Saved
 
 
 def build(options: argparse.Namespace, symbols: int) -> bptt.Sequential:
     """Embedding, recurrent layers, linear layer, as the options of `bptt train` describe them."""
-    kind, special = CELLS[options.cell]
     rng = np.random.default_rng(options.seed)
-    between = options.dropout if options.layers > 1 else 0.0
-    layers: list[bptt.Module] = [
+    return bptt.Sequential(
         bptt.Embedding(symbols, options.embedding, seed=rng),
-        kind(options.embedding, options.hidden, options.layers, dropout=between, seed=rng, **special),
+        *networks.recurrent(options, options.embedding, rng),
         bptt.Linear(options.hidden, symbols, seed=rng),
-    ]
-    if options.dropout:
-        layers.insert(2, bptt.Dropout(options.dropout, seed=rng))
-    return bptt.Sequential(*layers)
+    )
 
 
-def save(path: Path, model: bptt.Sequential, vocabulary: Vocabulary, figures: dict[str, Any]) -> None:
+def about(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What a text model's file says beside the model."""
+    return {"vocabulary": vocabulary.symbols}
+
+
+def save(path: Path, model: bptt.Module, vocabulary: Vocabulary, figures: dict[str, Any]) -> None:
     """One file that `load` reads, with the figures of its training."""
-    bptt.save(path, model, extra={"vocabulary": vocabulary.symbols, "figures": figures})
+    bptt.save(path, model, extra={**about(vocabulary), "figures": plain(figures)})
 
 
 def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
@@ -45,10 +46,15 @@ def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
     CheckpointError
         See bptt.load.
     """
-    try:
-        saved = read_checkpoint(path)
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    saved = networks.read(path)
+    found = of(saved)
+    if found is None:
+        raise CommandError(f"{path} holds no text model; make one with 'bptt train text FILE'")
+    return found
+
+
+def of(saved: Saved) -> tuple[bptt.Sequential, Vocabulary] | None:
+    """The model and its symbols, if it is a text model."""
     model, symbols = saved.model, saved.extra.get("vocabulary")
     if isinstance(model, bptt.Sequential) and isinstance(symbols, str):
         first, last = model[0], model[len(model) - 1]
@@ -56,11 +62,11 @@ def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
             vocabulary = Vocabulary(symbols)
             if first.n == len(vocabulary) == last.out_features:
                 return model, vocabulary
-    raise CommandError(f"{path} holds no text model; make one with 'bptt train text FILE'")
+    return None
 
 
 def sample(
-    model: bptt.Sequential,
+    model: bptt.Module,
     vocabulary: Vocabulary,
     prompt: str,
     length: int,

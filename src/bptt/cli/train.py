@@ -1,4 +1,5 @@
-"""`bptt train text FILE`: a character-level model of any text."""
+"""`bptt train`, and of its kinds of data the first: `bptt train text FILE`, a character-level model of any
+text."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bptt.cli import ranks, results, training
-from bptt.cli.options import CommandError, add_common, note, number
+from bptt.cli import ranks, results, train_csv, train_npz, training
+from bptt.cli.options import SHARE, CommandError, add_common, note
 from bptt.data import TextStream
 
 
@@ -23,13 +24,14 @@ def add(commands: Any) -> None:
     )
     text.add_argument("file", type=Path, metavar="FILE", help="any text")
     text.add_argument("--encoding", metavar="NAME", default="utf-8", help="of the file")
-    share = number(float, minimum=0, below=1, above=True)
     held_out = "share of the text, its end, to be judged on"
-    text.add_argument("--validation", type=share, metavar="SHARE", default=0.1, help=held_out)
+    text.add_argument("--validation", type=SHARE, metavar="SHARE", default=0.1, help=held_out)
     training.add_options(text, steps=None)
     results.add_options(text, model=None, plot=None, sample=None)
     text.set_defaults(prompt=None)
     add_common(text, ranks.on_ranks(run))
+    train_csv.add(kinds)
+    train_npz.add(kinds)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,18 +39,13 @@ def run(options: argparse.Namespace) -> None:
     if options.model is None:
         options.model = Path(options.file.stem + ".safetensors")
     whole, *parts = _streams(options)
-    first = ranks.is_first(options)
-    if first:
-        results.check_outputs(options)
-    if options.file.resolve() in (path and path.resolve() for path in (options.model, options.plot)):
-        raise CommandError(f"{options.file} is the text itself; give --model and --plot other names")
-    if first:
-        note(
-            f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be"
-            f" judged on, {len(whole.vocabulary)} symbols."
-        )
+    results.check(options, [options.file])
+    note(
+        f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be judged"
+        f" on, {len(whole.vocabulary)} symbols."
+    )
     trained = training.train(options, *parts)
-    if first:
+    if ranks.is_first(options):
         results.deliver(options, trained)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,30 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import textmodel
+from bptt.cli import fitting, networks, textmodel
 from bptt.cli.ngram import bigram_loss, unigram_loss
-from bptt.cli.options import CELLS, COUNT, POSITIVE, number
-from bptt.data import Shard, TextStream
+from bptt.cli.options import COUNT
+from bptt.data import TextStream
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 ROUNDS = 10  # validations in a run whose length is given in steps
-FINAL_RATE = 0.05  # the learning rate falls along a cosine to this share of itself
 
 
 def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
     """Model and training; `steps` is the default length, None for one pass over the text."""
-    model = command.add_argument_group("model")
-    model.add_argument("--cell", choices=list(CELLS), default="lstm", help="kind of recurrent layer")
-    model.add_argument("--layers", type=COUNT, metavar="N", default=2, help="recurrent layers")
-    model.add_argument("--hidden", type=COUNT, metavar="N", default=128, help="hidden units per layer")
+    model = networks.add_options(command, cell="lstm", layers=2, hidden=128)
     model.add_argument(
         "--embedding", type=COUNT, metavar="N", default=64, help="width of a character's vector"
     )
-    share = number(float, minimum=0, below=1)
-    model.add_argument("--dropout", type=share, metavar="P", default=0.0, help="dropout after each layer")
-
-    training = command.add_argument_group("training")
+    training = fitting.add_options(command, rate=8e-3, clip=0.25, patience=0)
     default = f"{steps} steps" if steps else "1 epoch"
     length = training.add_mutually_exclusive_group()
     length.add_argument(
@@ -48,13 +40,7 @@ def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
     training.add_argument(
         "--batch", type=COUNT, metavar="N", default=32, help="rows of text read side by side"
     )
-    training.add_argument(
-        "--clip", type=POSITIVE, metavar="X", default=0.25, help="limit of the gradient's 2-norm"
-    )
-    training.add_argument(
-        "--learning-rate", type=POSITIVE, metavar="X", default=8e-3, help="Adam's, at the start"
-    )
-    command.set_defaults(default_steps=steps, comm=None)
+    command.set_defaults(default_steps=steps)
 
 
 @dataclass(frozen=True)
@@ -62,12 +48,12 @@ class Run:
     """A finished training: the model, what it was trained and judged on, and how it went."""
 
     name: str
-    model: bptt.Sequential
+    model: bptt.Module
     training: TextStream
     validation: TextStream
     history: bptt.History
     seconds: float
-    clip: float
+    clip: float | None
     losses: dict[str, float]
     """Validation loss, nats per character, of "unigram", "bigram" and "model", on the same characters."""
 
@@ -113,47 +99,59 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
     model = textmodel.build(options, len(training.vocabulary))
     steps = options.steps or (None if options.epochs else options.default_steps)
     if steps:
-        epochs, total = min(ROUNDS, steps), steps
-        data: TextStream | Pieces = Pieces(training, steps, epochs)
+        epochs = min(ROUNDS, steps)
+        data: TextStream | Pieces = Pieces(training, steps, epochs, options.accumulate)
     else:
-        epochs = options.epochs or 1
-        data, total = training, epochs * len(training)
-
-    def rate(step: int) -> float:
-        cosine = 0.5 + 0.5 * math.cos(math.pi * step / total)
-        return float(options.learning_rate * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine))
-
-    comm = options.comm
-    trainer = bptt.Trainer(
-        model, bptt.CrossEntropy(), bptt.Adam(lr=rate), clip=bptt.ClipNorm(options.clip), comm=comm
+        data, epochs = training, options.epochs or 1
+    fitted = fitting.fit(
+        options,
+        model,
+        bptt.CrossEntropy(),
+        data,
+        validation,
+        epochs=epochs,
+        updates=steps,
+        about=textmodel.about(training.vocabulary),
+        source=fitting.digest(training.ids, validation.ids),
     )
-    start = time.perf_counter()
-    history = trainer.fit(Shard(data, comm), epochs=epochs, validation=Shard(validation, comm))
-    seconds = time.perf_counter() - start
-    layers = "1 layer" if options.layers == 1 else f"{options.layers} layers"
-    name = f"{options.cell.upper()}, {layers} of {options.hidden}"
-    losses = {**_baselines(training, validation), "model": float(history["validation_loss"][-1])}
-    return Run(name, model, training, validation, history, seconds, options.clip, losses)
+    losses = {**_baselines(training, validation), "model": fitted.validation_loss}
+    clip = options.clip if isinstance(options.clip, float) else None
+    name = networks.describe(options)
+    return Run(name, fitted.model, training, validation, fitted.history, fitted.seconds, clip, losses)
 
 
 class Pieces:
-    """A stream dealt out in `count` pieces, `batches` in all; it starts over where it ends.
+    """A stream dealt out in `count` pieces, `updates` of `accumulate` batches in all; it starts over where it
+    ends.
 
     To the Trainer each piece is an epoch, so that it validates after each.
     """
 
     carries_state = True
 
-    def __init__(self, stream: TextStream, batches: int, count: int) -> None:
-        ends = np.linspace(0, batches, count + 1).astype(int)
+    def __init__(self, stream: TextStream, updates: int, count: int, accumulate: int) -> None:
+        ends = np.linspace(0, updates, count + 1).astype(int) * accumulate
         self._sizes: list[int] = np.diff(ends).tolist()
         self._dealt = 0
+        self._stream = stream
         self._batches = self._endless(stream)
 
     @staticmethod
     def _endless(stream: TextStream) -> Iterator[Batch]:
         while True:
             yield from stream
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next piece begins."""
+        return {"dealt": self._dealt}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to where `state_dict` was asked for."""
+        self._dealt = int(state["dealt"])
+        before = sum(self._sizes[k % len(self._sizes)] for k in range(self._dealt))
+        self._batches = self._endless(self._stream)
+        for _ in islice(self._batches, before % len(self._stream)):
+            pass
 
     def __len__(self) -> int:
         """Batches in the next piece."""

@@ -14,7 +14,7 @@ from bptt.arguments import choice, flag, real, size
 from bptt.estimators.sequences import Sequences
 from bptt.estimators.threads import share_cores
 from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Ends, Last, Linear, Module, Sequential
-from bptt.train import Adam, Callback, ClipNorm, EarlyStopping, Loss, Trainer
+from bptt.train import Adam, ClipNorm, EarlyStopping, KeepBest, Loss, Trainer
 
 CELLS: dict[str, Callable[..., Module]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "mgu": MGU}
 PREDICTED_AT_ONCE = 512
@@ -111,7 +111,7 @@ class SequenceEstimator(BaseEstimator):
         """Epochs over the batches; with validation data, stops early and goes back to the best epoch."""
         share_cores()
         self._optimizer.lr = self.lr  # as it is now, should set_params have changed it since
-        best = _Best()
+        best = KeepBest()
         trainer = Trainer(
             self.model_,
             loss,
@@ -137,20 +137,3 @@ class SequenceEstimator(BaseEstimator):
         for x, rows, *lengths in sequences.batches(np.arange(len(sequences)), PREDICTED_AT_ONCE):
             outputs[rows] = self.model_(x, lengths=lengths[0] if lengths else None)[0]
         return outputs
-
-
-class _Best(Callback):
-    """Keeps the parameters of the lowest validation loss."""
-
-    def __init__(self) -> None:
-        self._loss = np.inf
-        self._parameters: npt.NDArray[Any] | None = None
-
-    def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        if loss < self._loss:
-            self._loss = loss
-            self._parameters = trainer.model.flat_parameters.copy()
-
-    def restore(self, model: Module) -> None:
-        if self._parameters is not None:
-            model.flat_parameters = self._parameters

@@ -15,9 +15,11 @@ from bptt.arguments import choice, real, size
 from bptt.estimators.base import SequenceEstimator
 from bptt.estimators.plan import PATHS, Plan, draw
 from bptt.estimators.quantile import QuantileLoss
-from bptt.estimators.sequences import Dense, fit_scale, scaled
-from bptt.estimators.series import Form, Windows, check_steps, read_series
+from bptt.estimators.sequences import Dense, fit_scale
+from bptt.estimators.series import Form, check_steps, read_series
 from bptt.train import Loss, MeanSquaredError
+from bptt.train.horizons import Horizons
+from bptt.train.scaling import scaled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -168,11 +170,11 @@ random_state, verbose
         series, form = read_series(self, X, reset=True)
         seen = self._first_parts(series) if self.early_stopping else series
         self._start(seen)
-        data = self._windows(seen).batches(self.batch_size, self._rng)
+        data = self._windows(seen, shuffle=True)
         validation = None
         if self.early_stopping:
             later = [whole[len(part) - self._plan.window :] for whole, part in zip(series, seen, strict=True)]
-            validation = self._windows(later).batches(self.batch_size)
+            validation = self._windows(later)
         self._train(self._loss(), data, self.epochs, validation)
         self._keep_ends(series, form)
         return self
@@ -202,7 +204,7 @@ random_state, verbose
         series, form = read_series(self, X, reset=first)
         if first:
             self._start(series)
-        self._train(self._loss(), self._windows(series).batches(self.batch_size, self._rng), 1)
+        self._train(self._loss(), self._windows(series, shuffle=True), 1)
         self._keep_ends(series, form)
         return self
 
@@ -318,9 +320,20 @@ random_state, verbose
             for part in series
         ]
 
-    def _windows(self, series: list[npt.NDArray[Any]], steps_out: int | None = None) -> Windows:
-        parts = [scaled(part, self.mean_, self.scale_) for part in series]
-        return Windows(parts, self._plan.window, steps_out or self._plan.steps)
+    def _windows(
+        self, series: list[npt.NDArray[Any]], steps: int | None = None, *, shuffle: bool = False
+    ) -> Horizons:
+        steps = steps or self._plan.steps
+        check_steps(series, self._plan.window, steps)
+        parts = [scaled(part, self.mean_, self.scale_, "X") for part in series]
+        return Horizons(
+            parts,
+            self._plan.window,
+            steps,
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self._rng if shuffle else 0,
+        )
 
     def _keep_ends(self, series: list[npt.NDArray[Any]], form: Form) -> None:
         self._last = np.stack([part[-self._plan.window :] for part in series]), form
@@ -343,7 +356,7 @@ random_state, verbose
                     "Fix: pass a longer series."
                 )
             ends = np.stack([part[-self._plan.window :] for part in series])
-        return scaled(ends, self.mean_, self.scale_), form
+        return scaled(ends, self.mean_, self.scale_, "X"), form
 
     def _next(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The network's outputs, (n, steps, F, levels), sorted: learned quantiles may cross."""

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
-from bptt.estimators.sequences import check_finite, fit_scale, scaled
+from bptt.estimators.sequences import check_finite, fit_scale
 from bptt.estimators.supervised import SupervisedEstimator
 from bptt.train import Loss, MeanSquaredError
+from bptt.train.scaling import scaled
 
 if TYPE_CHECKING:
     from typing_extensions import Self

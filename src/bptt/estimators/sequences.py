@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_array, validate_data
 
-from bptt.arrays import as_real, to_floats
+from bptt.arrays import as_real
 from bptt.train.data import Ragged
+from bptt.train.horizons import Rows
+from bptt.train.scaling import Standardize, scaled
 
 FLOATS = (np.float64, np.float32)
-FLOAT32 = np.dtype(np.float32)
 Numbers = npt.NDArray[Any]
 Target = npt.NDArray[Any]
 
@@ -68,12 +69,12 @@ class Dense(Sequences):
         return self.x.reshape(-1, self.channels)
 
     def scaled(self, mean: Numbers, scale: Numbers) -> Dense:
-        return Dense(scaled(self.x, mean, scale))
+        return Dense(scaled(self.x, mean, scale, "X"))
 
     def batches(
         self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
     ) -> Iterable[tuple[Any, ...]]:
-        return Shuffled(self.x, targets, batch_size, rng)
+        return Rows(self.x, targets, batch_size, shuffle=rng is not None, seed=rng)
 
 
 class Uneven(Sequences):
@@ -98,32 +99,12 @@ class Uneven(Sequences):
         return np.concatenate(self.rows)
 
     def scaled(self, mean: Numbers, scale: Numbers) -> Uneven:
-        return Uneven([scaled(row, mean, scale) for row in self.rows])
+        return Uneven([scaled(row, mean, scale, "X") for row in self.rows])
 
     def batches(
         self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
     ) -> Iterable[tuple[Any, ...]]:
         return Ragged(self.rows, list(targets), batch_size, shuffle=rng is not None, seed=rng)
-
-
-class Shuffled:
-    """Batches (x (T, B, F), target (B, ...)) of x (n, T, F), a view perhaps: copied one batch at a time."""
-
-    def __init__(self, x: Numbers, targets: Target, batch_size: int, rng: np.random.Generator | None) -> None:
-        self._x = x
-        self._targets = targets
-        self._batch_size = batch_size
-        self._rng = rng
-
-    def __len__(self) -> int:
-        return -(-len(self._x) // self._batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Numbers, Target]]:
-        count = len(self._x)
-        order = np.arange(count) if self._rng is None else self._rng.permutation(count)
-        for start in range(0, count, self._batch_size):
-            rows = order[start : start + self._batch_size]
-            yield np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
 
 
 def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
@@ -223,23 +204,10 @@ def forget_table(estimator: Any, features: int) -> None:
 
 def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
     """Mean and standard deviation of each column, 1 where it is constant; (0, 1) without `standardize`."""
-    columns = steps.shape[1]
     if not standardize:
-        return np.zeros(columns), np.ones(columns)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = steps.mean(axis=0, dtype=np.float64)
-        scale = steps.std(axis=0, dtype=np.float64)
-    if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
-        raise ValueError(
-            "values must have a finite variance to be standardized; got none. Fix: rescale them."
-        )
-    scale[scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 1.0
-    return mean, scale
-
-
-def scaled(x: Numbers, mean: Numbers, scale: Numbers, name: str = "X") -> Numbers:
-    """(x - mean) / scale, computed in float64, in float32."""
-    return to_floats((x - mean) / scale, name, FLOAT32)
+        return np.zeros(steps.shape[1]), np.ones(steps.shape[1])
+    scaling = Standardize.of(steps)
+    return scaling.mean, scaling.scale
 
 
 def _read_array(estimator: Any, X: Any, reset: bool) -> tuple[Sequences, bool]:

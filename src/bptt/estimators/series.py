@@ -1,4 +1,4 @@
-"""What the forecaster reads: one series or many, checked, and windows over them."""
+"""What the forecaster reads: one series or many, checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bptt.arrays import as_real
 from bptt.estimators.sequences import (
     FLOATS,
     Numbers,
-    Shuffled,
     check_channels,
     check_finite,
     forget_table,
@@ -80,40 +79,3 @@ def check_steps(series: list[Numbers], window: int, steps: int, name: str = "X")
             f"{name} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
             f"got n_samples={shortest}. Fix: take a smaller window, or a longer series."
         )
-
-
-class Windows:
-    """Windows (window, F) over scaled series, and the `steps` steps that follow each."""
-
-    def __init__(self, series: list[Numbers], window: int, steps: int) -> None:
-        check_steps(series, window, steps)
-        self._window = window
-        self._steps = steps
-        self._values = np.concatenate(series)
-        ends = np.cumsum([len(part) for part in series])
-        self._starts = np.concatenate(
-            [
-                np.arange(end - len(part), end - window - steps + 1)
-                for end, part in zip(ends, series, strict=True)
-            ]
-        )
-
-    def inputs(self) -> Numbers:
-        """(n, window, F), a view where there is one series."""
-        return self._cut(0, self._window)
-
-    def targets(self) -> Numbers:
-        """(n, steps, F), likewise."""
-        return self._cut(self._window, self._steps)
-
-    def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Shuffled:
-        """`(x, target)`, x (window, B, F), target (B, steps * F); with `rng`, in a new order every pass."""
-        targets = self.targets()
-        return Shuffled(self.inputs(), targets.reshape(len(targets), -1), batch_size, rng)
-
-    def _cut(self, offset: int, steps: int) -> Numbers:
-        views: Numbers = np.lib.stride_tricks.sliding_window_view(self._values, steps, axis=0).swapaxes(1, 2)
-        one = len(self._starts) == self._starts[-1] + 1
-        first = self._starts + offset
-        cut: Numbers = views[offset : offset + len(first)] if one else views[first]
-        return cut

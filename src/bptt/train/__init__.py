@@ -1,6 +1,7 @@
 """Training: losses, optimisers, clipping, data, the loop, checkpoints."""
 
 from bptt.train import data, metrics, schedules
+from bptt.train.best import KeepBest
 from bptt.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, Update
 from bptt.train.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
 from bptt.train.clip import ClipNorm, Clipped, ClipValue, Guard, clip_by_norm, clip_by_value
@@ -32,6 +33,7 @@ __all__ = [
     "EarlyStopping",
     "Guard",
     "History",
+    "KeepBest",
     "Loss",
     "MeanSquaredError",
     "NonFiniteError",

@@ -24,7 +24,7 @@ from bptt.train.text import TextStream, Vocabulary
 __all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
 
 
-class _Shuffled:
+class Shuffled:
     """What comes in an order drawn from `rng`, when a pass begins."""
 
     rng: np.random.Generator
@@ -50,7 +50,7 @@ class _Shuffled:
         self.rng.bit_generator.state = state["rng"]
 
 
-class Windows(_Shuffled):
+class Windows(Shuffled):
     """Windows of `steps` steps over a series, the target lying `horizon` steps ahead.
 
     A batch is `(x, target)`: x (T, B, F) in the series' dtype; target (T, B, F), at every step the value
@@ -126,7 +126,7 @@ class Windows(_Shuffled):
             yield self._series[steps + at], self._series[ahead + self.horizon]
 
 
-class Ragged(_Shuffled):
+class Ragged(Shuffled):
     """Batches of sequences of unequal length, those of a batch of about the same.
 
     A batch is `(x, target, lengths)`: x (T, B, F), padded with zeros to the longest of the batch; target

@@ -120,6 +120,30 @@ class Accuracy(Metric):
         return float(np.count_nonzero(right)), right.size
 
 
+class BinaryAccuracy(Metric):
+    """The share of outputs on their target's side: y > 0, as `BinaryCrossEntropy` reads it, where the target
+    is above 1/2, y <= 0 where it is not.
+
+    Targets are numbers in [0, 1] of y's shape. Each feature counts; a NaN is wrong.
+    """
+
+    name = "binary_accuracy"
+    better = "higher"
+
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        numbers = as_floats(target, "target", np.dtype(np.float64), y.shape)
+        outputs = np.asarray(_counted(y, mask), np.float64)
+        shares = np.asarray(_counted(numbers, mask), np.float64)
+        outside = ~((shares >= 0) & (shares <= 1))
+        if outside.any():
+            raise ValueError(
+                f"target must hold numbers in [0, 1]; got {shares[outside][0]}. Fix: rescale the target, or "
+                "mask the row."
+            )
+        right = ((outputs > 0) == (shares > 0.5)) & ~np.isnan(outputs)
+        return float(np.count_nonzero(right)), right.size
+
+
 class _LogLikelihood(Metric):
     """The mean of -log softmax(y)[target], in nats, as `CrossEntropy` has it, and what is made of it."""
 

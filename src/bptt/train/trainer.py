@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import Floats
-from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module, Recurrent
 from bptt.layers.checkpointed import read_checkpoint
 from bptt.layers.clip_state import ClipsState, read_clip_state
-from bptt.layers.tape import Tape
 from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
 from bptt.train.checkpoint import write
 from bptt.train.clip import Guard
 from bptt.train.communicator import Comm
 from bptt.train.distributed import Ranks, together
-from bptt.train.gradients import NonFiniteError
 from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.metrics import Metric
@@ -43,29 +36,10 @@ from bptt.train.position import (
 from bptt.train.progress import ProgressBar
 from bptt.train.regularizers import PascanuRegularizer
 from bptt.train.resuming import resumed, training_state
+from bptt.train.step import Step, counted, prepare
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-class _Step(NamedTuple):
-    """A step of training that is ready to be made: whether it changes the parameters, what there is to tell
-    of it, and where it leads."""
-
-    changes: bool
-    update: Update
-    position: Position
-
-
-class _Pass(NamedTuple):
-    """A forward and backward pass: the rows that counted, what the gradient of their sum was divided by,
-    their mean loss, the batches of the epoch read by then, and where it leads."""
-
-    rows: int
-    base: int
-    loss: float
-    batches: float
-    position: Position
 
 
 class Trainer:
@@ -98,7 +72,8 @@ class Trainer:
     accumulate : int
         Make an update from so many batches, or windows of them, one after the other: from the mean of their
         gradients, each by the rows that count, as one batch of them all would give. What is left at the end
-        of an epoch makes an update, too.
+        of an epoch makes an update, too. `clip_state` bounds errors at the size that they have in the mean
+        over the first of them.
     metrics : iterable of Metric
         `bptt.metrics.Accuracy()`, for one: measured on the validation data after each epoch, beside the loss.
     callbacks : iterable of Callback
@@ -407,7 +382,7 @@ class Trainer:
         for batch in self._batches(data, need_target=True):
             y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
             mask = self._layout.mask(batch, y)
-            rows = _counted(y, mask)
+            rows = counted(y, mask)
             target = cast("Any", batch.target)
             total += rows * self.loss.value(y, target, mask)
             count += rows
@@ -599,9 +574,9 @@ class Trainer:
         """One step of training. Whatever interrupts it, it was made or it was not: model, optimiser, history
         and position, which has the states of clip and generators, say the same."""
         made = self.optimizer.steps
-        step: _Step | None = None
+        step: Step | None = None
         try:
-            step = self._step(windows, carries)
+            step = prepare(self, windows, carries)
             if step.changes:
                 self.optimizer.step(self.model)
             self.history.add(step.update)
@@ -613,99 +588,6 @@ class Trainer:
                 self._position = step.position
             raise
         return step.update
-
-    def _step(self, windows: list[Window], carries: bool) -> _Step:
-        """All of a step but the update itself."""
-        at, rows, loss = self._position, 0, 0.0
-        base: int | None = None
-        tape: Tape | None = None
-        self.model.zero_grad()
-        for window in windows:
-            tape = None  # one at a time in memory
-            made, tape = self._pass(window, at, base, carries)
-            base = made.base
-            at, rows, loss = made.position, rows + made.rows, loss + made.rows * made.loss
-        tokens = sum(self._layout.tokens(window.own) for window in windows)
-        if self.ranks > 1:
-            loss, tokens = self._ranks.reduce(self.model, made.base, rows, loss, tokens)
-        elif len(windows) == 1:
-            loss = made.loss
-        else:
-            loss /= max(rows, 1)
-            gradients = self.model.flat_gradients
-            gradients *= gradients.dtype.type(made.base / max(rows, 1))
-        try:
-            clipped = self.clip(self.model)
-        except NonFiniteError as error:
-            located = self._located(error, cast("Tape", tape), windows[-1].start, at.epoch, loss)
-            raise self._ranks.told_alike(located) from None
-        if not math.isfinite(clipped.norm):  # not finite, a state would spoil every window that follows
-            fit = {step: self._ranks.holds(finite(state)) for step, state in at.states.items()}
-            states = {step: state if fit[step] else None for step, state in at.states.items()}
-            at = replace(at, states=states)
-        update = Update(
-            epoch=at.epoch,
-            loss=loss,
-            grad_norm=clipped.norm,
-            clipped=clipped.clipped,
-            lr=self.optimizer.lr,
-            tokens=tokens,
-            batches=made.batches,
-        )
-        reached = replace(
-            at, updates=at.updates + 1, generators=self._generators.get(), clip=guard_state(self.clip)
-        )
-        return _Step(clipped.update, update, reached)
-
-    def _pass(self, window: Window, at: Position, base: int | None, carries: bool) -> tuple[_Pass, Tape]:
-        """Forward and back once. The gradient of the sum over rows, divided by `base`, is added to those of
-        the passes before it. Given None, for the first, that is the number of its rows."""
-        # At the windows' ends, as they were when they were reached: where later windows read on from.
-        states = {step: kept for step, kept in at.states.items() if step >= window.start}
-        y, state, tape = self.model.forward(
-            window.read.x, states[window.start], **window.read.options, **self._forward
-        )
-        own = self._layout.after(y, window)
-        mask = self._layout.mask(window.own, own)
-        loss, dy = self.loss(own, cast("Any", window.own.target), mask)
-        rows = _counted(own, mask)
-        if base is None:
-            # Inside the recursion errors are clipped at the size that they have in the mean over all rows.
-            base = max(1, rows if self.clip_state is None else self._ranks.count(rows))
-        weight = rows / base
-        if weight != 1.0:
-            dy = dy * dy.dtype.type(weight)
-        if window.ahead:
-            counted, dy = dy, np.zeros_like(y)
-            self._layout.after(dy, window)[...] = counted
-        self.model.backward(tape, dy, need_dx=False, **self._backward)
-        if self.regularizer is not None:
-            self.regularizer(tape, weight)
-        for watcher in self._watchers:
-            watcher.backward(self, tape, dy)
-        whole = window.share >= 1.0
-        reached = replace(
-            at,
-            batches=at.batches + whole,
-            step=0 if whole else window.stop,
-            states={0: state if carries else None} if whole else states | {window.stop: state},
-        )
-        return _Pass(rows, base, loss, at.batches + window.share, reached), tape
-
-    def _located(
-        self, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float
-    ) -> NonFiniteError:
-        made = len(self.history["loss"])
-        where = origin(tape, start)
-        began = "" if where is None else f"; {where}"
-        return NonFiniteError(
-            f"update {made} of epoch {epoch}, loss {loss:.6g}{began}: {error}", error.parameter
-        )
-
-
-def _counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
-    """Rows whose loss counts."""
-    return math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
 
 
 def _read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:

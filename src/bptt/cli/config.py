@@ -1,0 +1,92 @@
+"""`--config FILE`: a command's options from a TOML file; the command line wins over it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bptt.cli.options import joined
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def add_option(command: argparse.ArgumentParser) -> None:
+    """--config, for a command that `merged` may be asked for."""
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file of options, named as here, such as hidden = 64; the command line wins over it",
+    )
+    command.set_defaults(command=command)
+
+
+def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Path) -> list[str]:
+    """The command line with the file's options put before its own, so that its own come last and win.
+
+    A key that is not understood, or a value that its option would refuse, ends the program as any usage error
+    does, with the file and the key named.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        command.error(f"cannot read {path}: {error.strerror}")
+    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are kinds of it
+        command.error(f"{path} is not TOML: {error}")
+    actions = {  # argparse has no public list of them
+        action.option_strings[-1].removeprefix("--"): action
+        for action in command._actions
+        if action.option_strings and action.dest not in ("help", "config")
+    }
+    given = {argument.split("=")[0] for argument in arguments}
+    words = len(command.prog.split()) - 1  # such as "train text"
+    options = []
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        if name not in actions:
+            nearest = difflib.get_close_matches(name, actions, n=1, cutoff=0.0)[0]
+            command.error(f"{path} has the unknown key {key!r}; the nearest option is {nearest!r}")
+        if not given.isdisjoint(_rivals(command, actions[name])):
+            continue
+        options += _argument(command, path, name, actions[name], value)
+    return [*arguments[:words], *options, *arguments[words:]]
+
+
+def _argument(
+    command: argparse.ArgumentParser, path: Path, name: str, action: argparse.Action, value: Any
+) -> list[str]:
+    """One key as an argument: none for a switch that is off."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            command.error(f"{path}: {name} must be true or false, got {value!r}")
+        return [f"--{name}"] if value else []
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        value = joined(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        command.error(f"{path}: {name} must be a number, a text or a list of texts, got {value!r}")
+    try:
+        read = action.type(str(value)) if callable(action.type) else value
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        command.error(f"{path}: {name}: {error}")
+    if action.choices is not None and read not in action.choices:
+        command.error(f"{path}: {name}: expected one of {', '.join(action.choices)}, got {value!r}")
+    return [f"--{name}={value}"]
+
+
+def _rivals(command: argparse.ArgumentParser, action: argparse.Action) -> set[str]:
+    """Options that cannot be given together with this one."""
+    return {
+        option
+        for group in command._mutually_exclusive_groups
+        if action in group._group_actions
+        for other in group._group_actions
+        if other is not action
+        for option in other.option_strings
+    }

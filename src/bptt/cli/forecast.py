@@ -1,0 +1,83 @@
+"""`bptt forecast MODEL FILE`: what comes after the last row of a CSV file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.cli import seriesmodel, train_csv
+from bptt.cli.options import COUNT, CommandError, add_common, check_outputs, print_json
+from bptt.diagnose import canvas
+from bptt.train import files
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser(
+        "forecast",
+        help="the next values of a series, by a trained model",
+        description="Tell the rows that follow the last one of a CSV file, by a model of 'bptt train csv', as"
+        " CSV.",
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="a file of 'bptt train csv'")
+    command.add_argument("file", type=Path, metavar="FILE", help="a CSV file with the model's columns")
+    train_csv.add_format(command)
+    steps = "rows to tell (default: the model's horizon)"
+    command.add_argument("--steps", type=COUNT, metavar="N", help=steps)
+    command.add_argument("--out", type=Path, metavar="PATH", help="write the forecast there, as CSV")
+    picture = "draw it after the end of the series: a .png or .svg file"
+    command.add_argument("--plot", type=Path, metavar="PATH", help=picture)
+    add_common(command, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, tell, write, print."""
+    check_outputs((options.out, options.plot), (options.model, options.file))
+    if options.plot is not None:
+        canvas.picture_format(options.plot)
+        if not canvas.available():
+            raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
+    model, task = seriesmodel.load(options.model)
+    if options.file.is_dir():
+        raise CommandError(f"{options.file} is a folder; give one CSV file of it")
+    # A target that is not read may not be known yet, but its past is drawn.
+    columns = task.columns if options.plot is None else task.names
+    (table,) = train_csv.read(options.file, columns, options)
+    steps = options.steps or task.horizon
+    try:
+        told = seriesmodel.forecast(model, task, table.values, steps)
+    except CommandError as error:
+        raise CommandError(f"{options.file}: {error}") from None
+    text = _text(task.target, told)
+    if options.plot is not None:
+        from bptt.diagnose.forecast_picture import plot_forecast
+
+        plot_forecast(table.values[:, task.targets], told, task.target, options.plot)
+    if options.out is not None:
+        files.replace(options.out, text.encode("utf-8"), verify=lambda path: None)
+    if options.json:
+        written = {"out": options.out, "plot": options.plot}
+        paths = {name: str(path) for name, path in written.items() if path is not None}
+        forecast = {name: told[:, k].tolist() for k, name in enumerate(task.target)}
+        print_json({"model": str(options.model), "rows": len(table.values), "forecast": forecast, **paths})
+    elif options.out is None:
+        print(text, end="")
+    else:
+        print(f"forecast {options.out}")
+    if options.plot is not None and not options.json:
+        print(f"picture  {options.plot}")
+
+
+def _text(names: list[str], told: npt.NDArray[np.float64]) -> str:
+    """CSV: the row's number after the last one, and its values."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["step", *names])
+    writer.writerows([step, *map(repr, row)] for step, row in enumerate(told.tolist(), 1))
+    return lines.getvalue()

@@ -1,0 +1,68 @@
+"""How good predictions are, beside those that need no model: in numbers, and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from bptt.metrics import Metric
+
+Figures = dict[str, dict[str, dict[str, float]]]
+"""Target, then "model" or what it is to beat, then the metric's name; in the target's own units."""
+Predictions = Mapping[str, npt.NDArray[Any]]
+
+_TITLES = {"rmse": "RMSE", "mae": "MAE"}
+
+
+def measure(
+    batches: Iterable[tuple[Predictions, npt.NDArray[Any]]],
+    columns: Sequence[str],
+    metrics: Sequence[type[Metric]],
+) -> Figures:
+    """Metrics of all batches.
+
+    Parameters
+    ----------
+    batches : iterable of (predictions, truth)
+        Predictions by name, each (..., K) like the truth, K being that of `columns`; or with a single column
+        of classes (B, C), and the truth (B,).
+    """
+    sums: dict[str, dict[str, list[Metric]]] = {column: {} for column in columns}
+    for predictions, truth in batches:
+        for name, y in predictions.items():
+            for k, column in enumerate(columns):
+                one = (..., slice(k, k + 1)) if truth.ndim > 1 else ...
+                for metric in sums[column].setdefault(name, [kind() for kind in metrics]):
+                    metric.add(y[one], truth[one])
+    return {
+        column: {name: {metric.name: metric.value for metric in kept} for name, kept in rows.items()}
+        for column, rows in sums.items()
+    }
+
+
+def beaten(figures: Figures, first: type[Metric]) -> bool:
+    """Whether the model is better than all that it is to beat, by this metric, for every target."""
+    sign = 1 if first.better == "higher" else -1
+    return all(
+        sign * rows["model"][first.name]
+        > max(sign * row[first.name] for name, row in rows.items() if name != "model")
+        for rows in figures.values()
+    )
+
+
+def table(figures: Figures, model: str) -> str:
+    """The figures for people; `model` is what the model is called."""
+    first = next(iter(figures.values()))["model"]
+    rows = [("", *(_TITLES.get(name, name) for name in first))]
+    for column, found in figures.items():
+        rows.append((column, *("" for _ in first)))
+        rows += [
+            (f"  {model if name == 'model' else name}", *(f"{value:.5g}" for value in row.values()))
+            for name, row in found.items()
+        ]
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(
+        (f"{row[0]:<{width}}" + "".join(f"  {cell:>11}" for cell in row[1:])).rstrip() for row in rows
+    )

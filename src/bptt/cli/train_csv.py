@@ -1,0 +1,189 @@
+"""`bptt train csv FILE`: forecasts of columns of a CSV file, from columns of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt
+from bptt.cli import fitting, judging, networks, ranks, seriesmodel, tables
+from bptt.cli.options import (
+    COUNT,
+    SHARE,
+    CommandError,
+    add_common,
+    check_outputs,
+    names,
+    note,
+    plain,
+    print_json,
+)
+from bptt.data import Standardize, split
+from bptt.metrics import RMSE
+
+Numbers = npt.NDArray[np.float64]
+PARTS = ("training", "validation", "test")
+
+
+def add(kinds: Any) -> None:
+    """Register the kind."""
+    command = kinds.add_parser(
+        "csv",
+        help="forecasts from the columns of a CSV file",
+        description="Train a network that tells the next values of columns of a CSV file from the last values"
+        " of columns of it. The file is split by time: the last part is the test, what is before it the"
+        " validation; scales are learned from the rest. Of a folder, each CSV file is a series of its own.",
+    )
+    command.add_argument(
+        "file", type=Path, metavar="FILE", help="a CSV file with a line of names, or a folder"
+    )
+    add_format(command)
+    data = command.add_argument_group("data")
+    data.add_argument("--columns", type=names, metavar="A,B", help="what is read (default: all of numbers)")
+    data.add_argument("--target", type=names, metavar="A,B", help="what is told (default: what is read)")
+    data.add_argument("--window", type=COUNT, metavar="N", default=20, help="rows that it is told from")
+    data.add_argument("--horizon", type=COUNT, metavar="N", default=1, help="rows ahead that are told")
+    data.add_argument(
+        "--validation", type=SHARE, metavar="SHARE", default=0.1, help="of the rows, to stop by"
+    )
+    data.add_argument("--test", type=SHARE, metavar="SHARE", default=0.1, help="of the rows, to be judged on")
+    season = "rows of a season, for one more forecast to beat: that it comes as it came a season before"
+    data.add_argument("--season", type=COUNT, metavar="N", help=season)
+    raw = "leave the columns as they are, instead of shifting and scaling them"
+    data.add_argument("--no-standardize", action="store_true", help=raw)
+    networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
+    training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
+    training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows of one update")
+    back = "steps that errors go back, at most (default: the window)"
+    training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
+    fitting.add_model_file(command)
+    add_common(command, ranks.on_ranks(run))
+
+
+def add_format(command: argparse.ArgumentParser) -> None:
+    """How CSV files are written."""
+    command.add_argument(
+        "--delimiter", type=_delimiter, metavar="C", default=",", help="between cells, or tab"
+    )
+    command.add_argument("--encoding", metavar="NAME", default="utf-8", help="of the file")
+
+
+def read(path: Path, wanted: Sequence[str], options: argparse.Namespace) -> list[tables.Table]:
+    """These columns of a file, or of each file in a folder."""
+    form = tables.Format(options.delimiter, options.encoding)
+    return [tables.read(one, wanted, form) for one in tables.paths(path)]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, train, judge, write."""
+    path = fitting.model_file(options)
+    fitting.check_run(options)
+    files = tables.paths(options.file)
+    check_outputs((path, options.checkpoint, options.log), files)
+    columns, target = _chosen(options, files[0])
+    if options.season is not None and options.season > options.window:
+        raise CommandError(
+            f"--season must be at most --window, {options.window}, to be found in it; got {options.season}"
+        )
+    series = read(options.file, seriesmodel.names(columns, target), options)
+    shares = (options.validation, options.test)
+    parts = dict(zip(PARTS, divided(series, shares, options.window, options.horizon), strict=True))
+    scaling = Standardize.of(parts["training"])
+    if options.no_standardize:
+        scaling = Standardize(np.zeros(len(scaling.mean)), np.ones(len(scaling.mean)))
+    task = seriesmodel.Task(columns, target, options.window, options.horizon, scaling, shares, options.season)
+    order = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
+    data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
+    validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
+    rows = sum(len(table.values) for table in series)
+    counts = f"{data.count:,} to learn from, {validation.count:,} to stop by"
+    note(f"{options.file}: {rows:,} rows; windows: {counts}.")
+    fitted = fitting.fit(
+        options,
+        networks.many_to_one(options, len(columns), options.horizon * len(target)),
+        bptt.MeanSquaredError(),
+        data,
+        validation,
+        epochs=options.epochs,
+        about=task.about(),
+        source=fitting.digest(*(table.values for table in series)),
+        truncate=None if options.truncate is None else (options.window, options.truncate),
+    )
+    if not ranks.is_first(options):
+        return
+    errors, count = seriesmodel.judge(fitted.model, task, parts["test"])
+    figures = {
+        "model": networks.describe(options),
+        "columns": columns,
+        "target": target,
+        **fitted.figures(),
+        "test_windows": count,
+        "test": errors,
+        "beats_baselines": judging.beaten(errors, RMSE),
+    }
+    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
+    if options.json:
+        print_json({**figures, "model_file": str(path)})
+        return
+    print(fitted.summary())
+    print(f"test part: {count:,} forecasts of {options.horizon} rows, never seen in training")
+    print(judging.table(errors, networks.describe(options)))
+    if not figures["beats_baselines"]:
+        print("Not better than the forecasts without a model: try a longer --window, or more --epochs.")
+    print(f"model    {path}   (what comes next: bptt forecast {path} {files[-1]})")
+
+
+def divided(
+    series: Sequence[tables.Table], shares: tuple[float, float], window: int, horizon: int
+) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
+    """Training, validation and test part of every series; the later two with the window before them.
+
+    Raises
+    ------
+    CommandError
+        A part too short for a single window and the steps after it.
+    """
+    found: tuple[list[Numbers], list[Numbers], list[Numbers]] = ([], [], [])
+    need = window + horizon
+    for table in series:
+        try:
+            parts = split(table.values, *shares, context=window)
+        except ValueError:
+            raise CommandError(
+                f"{table.path} has {len(table.values)} rows, too few for three parts"
+            ) from None
+        for name, part, all_of in zip(PARTS, parts, found, strict=True):
+            if len(part) < need:
+                raise CommandError(
+                    f"{table.path} has {len(table.values)} rows; its {name} part has {len(part)}, and needs"
+                    f" {need}, --window and --horizon together: take a smaller window, or larger parts"
+                )
+            all_of.append(part)
+    return found
+
+
+def _chosen(options: argparse.Namespace, file: Path) -> tuple[list[str], list[str]]:
+    """The columns to read and to tell."""
+    columns: list[str] | None = options.columns
+    if columns is None:
+        form = tables.Format(options.delimiter, options.encoding)
+        columns, others = tables.numeric_columns(file, form)
+        if not columns:
+            raise CommandError(f"{file} has no column of numbers; it has {', '.join(others):.300}")
+        if others:
+            note(f"Not read, for they do not hold numbers: {', '.join(others):.300}.")
+    return columns, options.target or columns
+
+
+def _delimiter(text: str) -> str:
+    if text == "tab":
+        return "\t"
+    if len(text) != 1 or text in '"\r\n':
+        raise argparse.ArgumentTypeError(f"expected one character, or tab, got {text!r}")
+    return text

@@ -1,0 +1,100 @@
+"""`bptt train npz FILE`: a class, or numbers, for each sequence of an .npz file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bptt
+from bptt.cli import fitting, judging, networks, ranks, sequencemodel
+from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
+from bptt.data import split
+
+
+def add(kinds: Any) -> None:
+    """Register the kind."""
+    command = kinds.add_parser(
+        "npz",
+        help="a class or numbers for each sequence of an .npz file",
+        description="Train a network that tells the target of each sequence. The file holds x, (N, T, F) or"
+        " (N, T); y, integers (N,) for classes, or floats (N,) or (N, K); and, where the sequences are of"
+        " unequal lengths, lengths (N,): x is padded behind, or holds all steps of all sequences one after"
+        " the other, (sum of lengths, F). Sequences are drawn for validation and test.",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="an .npz file with the arrays x and y")
+    data = command.add_argument_group("data")
+    stop = "of the sequences, to stop by"
+    data.add_argument("--validation", type=SHARE, metavar="SHARE", default=0.1, help=stop)
+    judged = "of the sequences, to be judged on"
+    data.add_argument("--test", type=SHARE, metavar="SHARE", default=0.1, help=judged)
+    networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
+    training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
+    training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences of one update")
+    back = "steps that errors go back, at most, where all sequences are of one length (default: all)"
+    training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
+    fitting.add_model_file(command)
+    add_common(command, ranks.on_ranks(run))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, train, judge, write."""
+    path = fitting.model_file(options)
+    fitting.check_run(options)
+    check_outputs((path, options.checkpoint, options.log), [options.file])
+    data = sequencemodel.read(options.file)
+    rng = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
+    try:
+        rows = split(rng.permutation(len(data.y)), options.validation, options.test)
+    except ValueError:
+        raise CommandError(
+            f"{options.file} has {len(data.y)} sequences, too few for training, validation and test"
+        ) from None
+    training, validation, test = (data.take(part) for part in rows)
+    task = sequencemodel.Task.of(training, np.unique(data.y))
+    if task.classes is not None and len(task.classes) < 2:
+        raise CommandError(f"{options.file}: y must hold two classes or more; all are {task.classes[0]}")
+    lengths = {len(x) for x in data.x}
+    if options.truncate is not None and len(lengths) > 1:
+        raise CommandError("--truncate needs sequences of one length; leave it out")
+    batches = task.batches(training, options.batch, shuffle=True, seed=rng)
+    what = "numbers" if task.classes is None else f"{len(task.classes)} classes"
+    note(
+        f"{options.file}: {len(data.y):,} sequences of {min(lengths)} to {max(lengths)} steps, {what};"
+        f" {len(training.y):,} to learn from, {len(validation.y):,} to stop by, {len(test.y):,} to be judged"
+        " on."
+    )
+    fitted = fitting.fit(
+        options,
+        networks.many_to_one(options, data.x[0].shape[1], task.outputs),
+        task.loss,
+        batches,
+        task.batches(validation, sequencemodel.AT_ONCE, seed=0),
+        epochs=options.epochs,
+        about=task.about(),
+        source=fitting.digest(*data.x, data.y),
+        truncate=None if options.truncate is None else (max(lengths), options.truncate),
+    )
+    if not ranks.is_first(options):
+        return
+    found = task.judge(fitted.model, test)
+    figures = {
+        "model": networks.describe(options),
+        **fitted.figures(),
+        "test_sequences": len(test.y),
+        "test": found,
+        "beats_baseline": judging.beaten(found, task.metrics[0]),
+    }
+    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
+    if options.json:
+        print_json({**figures, "model_file": str(path)})
+        return
+    print(fitted.summary())
+    print(f"test part: {len(test.y):,} sequences, never seen in training")
+    print(judging.table(found, networks.describe(options)))
+    if not figures["beats_baseline"]:
+        print("Not better than a guess without looking: try more --epochs, or more --hidden units.")
+    print(f"model    {path}   (on other data: bptt evaluate {path} DATA.npz)")

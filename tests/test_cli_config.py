@@ -1,0 +1,108 @@
+"""`--config`: options from a TOML file, and the command line, which wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.commandline import CommandLine, fails, weather, write_csv
+
+import bptt
+
+
+@pytest.fixture
+def table(folder: Path) -> Path:
+    """160 rows of temperature and wind."""
+    return write_csv(folder / "weather.csv", weather())
+
+
+CONFIG = """
+# dashes or underscores
+hidden = 4
+window = 6
+epochs = 1
+learning-rate = 1e-2
+clip_state = 0.5
+clip = "auto"
+columns = ["wind", "temperature"]
+target = "wind"
+no-standardize = true
+json = false
+"""
+
+
+def test_file_is_as_the_command_line(bptt_command: CommandLine, table: Path) -> None:
+    Path("c.toml").write_text(CONFIG)
+    by_file = bptt_command("train", "csv", table, "--config", "c.toml", "--json").figures
+    options = ("--hidden", 4, "--window", 6, "--epochs", 1, "--learning-rate", 0.01, "--clip-state", 0.5)
+    more = ("--clip", "auto", "--columns", "wind,temperature", "--target", "wind", "--no-standardize")
+    by_hand = bptt_command("train", "csv", table, "--json", *options, *more).figures
+    for figures in (by_file, by_hand):
+        del figures["seconds"]
+    assert by_file == by_hand
+    assert by_file["target"] == ["wind"]
+
+
+def test_command_line_wins(bptt_command: CommandLine, table: Path) -> None:
+    Path("c.toml").write_text(CONFIG)
+    command = ("train", "csv", table, "--json", "--config=c.toml", "--target=temperature", "--epochs", 2)
+    figures = bptt_command(*command).figures
+    assert figures["target"] == ["temperature"]
+    assert figures["epochs"] == 2
+
+
+def test_rivals_of_the_command_line_are_left_out(
+    bptt_command: CommandLine, folder: Path, text_file: Path
+) -> None:
+    Path("c.toml").write_text("hidden = 8\nembedding = 4\ntruncate = 8\nbatch = 4\nsteps = 3\n")
+    command = ("train", "text", text_file, "--json", "--config", "c.toml")
+    assert bptt_command(*command).figures["steps"] == 3
+    assert bptt_command(*command, "--epochs", 1).figures["steps"] > 3
+
+
+def test_names_with_commas(bptt_command: CommandLine, folder: Path) -> None:
+    rows = "".join(f"{a!r},{b!r}\n" for a, b in weather().tolist())
+    Path("t.csv").write_text('"speed, m/s",b\n' + rows)
+    Path("c.toml").write_text('columns = ["speed, m/s", "b"]\nhidden = 4\nwindow = 6\nepochs = 1\n')
+    figures = bptt_command("train", "csv", "t.csv", "--json", "--config", "c.toml").figures
+    assert figures["columns"] == ["speed, m/s", "b"]
+
+
+BAD = {
+    "unknown key": ("hiden = 8", ("unknown key 'hiden'", "'hidden'")),
+    "far from any": ("zzz = 8", ("unknown key 'zzz'", "nearest option")),
+    "itself": ("config = 'c.toml'", ("unknown key 'config'",)),
+    "out of range": ("hidden = 0", ("hidden: expected", "at least 1", "'0'")),
+    "of another kind": ("hidden = 'many'", ("hidden: expected", "a whole number", "'many'")),
+    "no choice": ("schedule = 'linear'", ("schedule: expected", "'linear'", "cosine")),
+    "a truth": ("hidden = true", ("hidden must be a number",)),
+    "no truth": ("no-standardize = 1", ("no-standardize must be true or false", "1")),
+    "a table": ("[hidden]\nsize = 3", ("hidden must be a number",)),
+    "numbers for names": ("columns = [1, 2]", ("columns must be",)),
+    "a date": ("hidden = 2020-01-01", ("hidden must be a number",)),
+    "no TOML": ("hidden: 8", ("is not TOML", "line 1")),
+    "twice": ("hidden = 8\nhidden = 9", ("is not TOML",)),
+    "binary": ("\udcff", ("is not TOML",)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(bptt_command: CommandLine, table: Path, folder: Path, name: str) -> None:
+    text, words = BAD[name]
+    Path("c.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    result = bptt_command("train", "csv", table, "--config", "c.toml")
+    fails(result, "c.toml", *words, code=2)
+    assert result.err.count("\n") == 1
+    assert {path.name for path in folder.iterdir()} == {"c.toml", "weather.csv"}
+
+
+def test_no_file(bptt_command: CommandLine, table: Path) -> None:
+    fails(bptt_command("train", "csv", table, "--config", "none.toml"), "none.toml", "No such file", code=2)
+
+
+def test_every_train_command_takes_one(bptt_command: CommandLine, folder: Path) -> None:
+    Path("c.toml").write_text("threads = 2\nseed = 0\n")
+    for kind in ("text", "csv", "npz"):
+        fails(bptt_command("train", kind, "missing", "--config", "c.toml"), "missing")
+        assert bptt.get_num_threads() == 2
+        bptt.set_num_threads(1)

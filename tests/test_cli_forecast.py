@@ -1,0 +1,146 @@
+"""`bptt forecast`: what follows a series, from a saved model."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.commandline import CommandLine, fails, weather, write_csv
+
+import bptt
+from bptt.cli import seriesmodel
+from bptt.diagnose import canvas
+
+SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def models(bptt_command: CommandLine, folder: Path) -> Path:
+    """Two models of a weather.csv, two steps ahead: one of all columns, one of the temperature alone."""
+    write_csv(folder / "weather.csv", weather())
+    options = ("train", "csv", "weather.csv", "--horizon", 2, *SMALL)
+    assert bptt_command(*options, "--model", "all").code == 0
+    assert bptt_command(*options, "--model", "one", "--target", "temperature").code == 0
+    return folder
+
+
+def test_by_hand(bptt_command: CommandLine, models: Path) -> None:
+    figures = bptt_command("forecast", "one", "weather.csv", "--json").figures
+    saved = bptt.train.read_checkpoint("one")
+    scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
+    y = saved.model(scaling.apply(weather()[-6:])[:, None])[0][0]
+    told = y.astype(np.float64) * scaling.scale[0] + scaling.mean[0]
+    assert figures["rows"] == 160
+    assert figures["forecast"] == {"temperature": pytest.approx(told.tolist(), rel=1e-12)}
+
+
+def test_further_than_the_horizon(bptt_command: CommandLine, models: Path) -> None:
+    five = bptt_command("forecast", "all", "weather.csv", "--json", "--steps", 5).figures["forecast"]
+    two = bptt_command("forecast", "all", "weather.csv", "--json").figures["forecast"]
+    assert {name: len(values) for name, values in five.items()} == {"temperature": 5, "wind": 5}
+    longer = np.concatenate((weather(), np.stack((two["temperature"], two["wind"]), axis=1)))
+    write_csv(Path("longer.csv"), longer)
+    after = bptt_command("forecast", "all", "longer.csv", "--json").figures["forecast"]
+    for name, values in five.items():
+        assert values[:2] == two[name]
+        assert values[2:4] == after[name]
+
+
+def test_files(bptt_command: CommandLine, models: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'bptt[plot]'")
+    text = bptt_command("forecast", "all", "weather.csv", "--steps", 4).out
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[0] == ["step", "temperature", "wind"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "3", "4"]
+    result = bptt_command("forecast", "all", "weather.csv", "--steps", 4, "--out", "o.csv", "--plot", "p.png")
+    assert (result.code, Path("o.csv").read_text()) == (0, text)
+    assert Path("p.png").read_bytes().startswith(PNG)
+    assert "o.csv" in result.out
+    assert "p.png" in result.out
+    assert bptt_command("forecast", "one", "weather.csv", "--plot", "p.svg").code == 0
+    assert b"<svg" in Path("p.svg").read_bytes()
+
+
+def test_only_what_is_needed_is_read(bptt_command: CommandLine, models: Path) -> None:
+    write_csv(Path("end.csv"), weather()[-6:])
+    whole, end = (
+        bptt_command("forecast", "all", name, "--json").figures["forecast"]
+        for name in ("weather.csv", "end.csv")
+    )
+    assert whole == end
+
+
+def test_a_target_that_is_not_read_need_not_be_there(bptt_command: CommandLine, models: Path) -> None:
+    options = ("--columns", "wind", "--target", "temperature", "--model", "other", *SMALL)
+    assert bptt_command("train", "csv", "weather.csv", *options).code == 0
+    Path("wind.csv").write_text("wind\n" + "".join(f"{row!r}\n" for row in weather()[:, 1].tolist()))
+    with_it, without = (
+        bptt_command("forecast", "other", name, "--json").figures["forecast"]
+        for name in ("weather.csv", "wind.csv")
+    )
+    assert with_it == without
+    assert list(without) == ["temperature"]
+
+
+def test_failures(
+    bptt_command: CommandLine, models: Path, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(*arguments: object, words: tuple[str, ...]) -> None:
+        before = {path: path.read_bytes() for path in models.iterdir() if path.is_file()}
+        fails(bptt_command("forecast", *arguments), *words)
+        assert {path: path.read_bytes() for path in models.iterdir() if path.is_file()} == before
+
+    bad("one", "weather.csv", "--steps", 3, words=("--steps", "horizon, 2", "wind"))
+    write_csv(Path("short.csv"), weather(5))
+    bad("one", "short.csv", words=("short.csv", "window of 6", "has 5"))
+    Path("rain.csv").write_text("rain\n" + "1\n" * 50)
+    bad("one", "rain.csv", words=("'temperature'",))
+    Path("nan.csv").write_text("temperature,wind\n" + "1,2\n" * 50 + "nan,2\n")
+    bad("one", "nan.csv", words=("line 52", "column temperature"))
+    bad("one", "missing.csv", words=("missing.csv",))
+    bad("one", ".", words=("folder",))
+    bad("weather.csv", "weather.csv", words=("weather.csv",))
+    bptt.save("layer", bptt.Linear(2, 1))
+    bad("layer", "weather.csv", words=("no forecasting model", "bptt train csv"))
+    bad("one", "weather.csv", "--out", "weather.csv", words=("weather.csv is read",))
+    bad("one", "weather.csv", "--out", "no/o.csv", words=("no folder no",))
+    bad("one", "weather.csv", "--plot", "p.gif", words=("p.gif",))
+    monkeypatch.setattr(canvas, "available", lambda: False)
+    bad("one", "weather.csv", "--plot", "p.png", words=("pip install 'bptt[plot]'",))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window": 0},
+        {"window": "6"},
+        {"horizon": 3},
+        {"columns": ["temperature"]},
+        {"scaling": {"mean": [0.0], "scale": [1.0]}},
+        {"scaling": {"mean": [0.0, 0.0], "scale": [1.0, 0.0]}},
+        {"target": []},
+        {"colour": "red"},
+    ],
+    ids=str,
+)
+def test_a_description_that_does_not_fit(
+    bptt_command: CommandLine, models: Path, change: dict[str, object]
+) -> None:
+    saved = bptt.train.read_checkpoint("one")
+    bptt.save("bad", saved.model, extra={"series": {**saved.extra["series"], **change}})
+    fails(bptt_command("forecast", "bad", "weather.csv"), "no forecasting model")
+
+
+def test_seasons_by_hand() -> None:
+    scaling = bptt.data.Standardize([0.0], [1.0])
+    task = seriesmodel.Task(["a"], ["a"], 4, 5, scaling, (0.1, 0.1), 3)
+    model = bptt.Sequential(bptt.RNN(1, 2, seed=0), bptt.Last(), bptt.Linear(2, 5, seed=0))
+    series = np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 8])[:, None]
+    figures, count = seriesmodel.judge(model, task, [series])
+    assert count == 1  # 0 1 2 3, then 4 5 6 7 8
+    found = figures["a"]
+    assert found["persistence"]["mae"] == pytest.approx(np.mean([1, 2, 3, 4, 5]))
+    assert found["seasonal naive"]["mae"] == pytest.approx(np.mean([3, 3, 3, 6, 6]))
