@@ -436,7 +436,7 @@ class Ended(Callback):
     [(Fails, "LookupError: the disk is on fire"), (FailsToJudge, "ValueError: target: expected classes")],
 )
 def test_an_exception_on_one_rank_ends_the_job(
-    fails: type[Callback], message: str, capsys: pytest.CaptureFixture[str]
+    fails: type[Callback], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ended = Ended()
 
@@ -444,13 +444,13 @@ def test_an_exception_on_one_rank_ends_the_job(
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[fails(), ended]), comm)
 
     assert all(isinstance(result, Aborted) for result in run(2, job))
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert f"rank 1 of 2 failed and ends the job: {message}" in told
     assert "Traceback" in told
     assert ended.aborted == [False]  # files were closed first
 
 
-def test_ctrl_c_saves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_saves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     class Interrupt(Callback):
         def update(self, trainer: Trainer, update: Any) -> None:
             raise KeyboardInterrupt
@@ -460,20 +460,20 @@ def test_ctrl_c_saves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks), comm)
 
     assert all(isinstance(result, Aborted) for result in run(2, job))
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert "ends the job: KeyboardInterrupt\n" in told
     assert "Traceback" not in told
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_one_rank_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_one_rank_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     case = CASES["symbols"]
     stop(case, tmp_path / "0", 1)
     assert all(isinstance(end, Aborted) for end in run(2, lambda c: case.resume(tmp_path / str(c.rank), c)))
-    assert "rank 1 of 2 failed and ends the job: FileNotFoundError" in capsys.readouterr().err
+    assert "rank 1 of 2 failed and ends the job: FileNotFoundError" in capfd.readouterr().err
 
 
-def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_script_s_own_exception_ends_the_job(capfd: pytest.CaptureFixture[str]) -> None:
     def job(comm: Any) -> None:
         Case(list).trainer(comm)
         if comm.rank == 0:  # as the interpreter does where nobody catches it
@@ -482,7 +482,7 @@ def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str
         comm.Barrier()
 
     assert all(isinstance(result, Aborted) for result in run(2, job))
-    assert "of 2 failed and ends the job: OSError: no such file" in capsys.readouterr().err
+    assert "of 2 failed and ends the job: OSError: no such file" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("comm", ["COMM_WORLD", 2, object()])
