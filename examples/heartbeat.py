@@ -142,7 +142,7 @@ def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> 
         trace.plot(seconds, values[: len(seconds)], label=name, zorder=2 - (name == "ECG"), **style)
     trace.set(title=f"Predicted {1000 * AHEAD // RATE} ms before", xlabel="time, s", ylabel="ECG, own units")
     canvas.tidy(trace)
-    trace.legend(fontsize=8)
+    results.legend_below(trace)
     results.draw_errors(by_horizon, 1000 * np.arange(1, AHEAD + 1) / RATE, errors)
     by_horizon.set(title="Error", xlabel="ms ahead", ylabel="RMSE, units of the ECG")
 

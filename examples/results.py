@@ -155,7 +155,12 @@ def draw_errors(axes: Axes, horizons: Array, errors: dict[str, Array]) -> None:
             axes.fill_between(horizons, error.min(0), error.max(0), color=canvas.COLOURS[k], alpha=0.15)
     axes.set_ylim(0)
     canvas.tidy(axes)
-    axes.legend(fontsize=8)
+    legend_below(axes)
+
+
+def legend_below(axes: Axes) -> None:
+    """Under the axes: inside, it would hide lines."""
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, frameon=False)
 
 
 def made_by(options: argparse.Namespace, seconds: float) -> str:

@@ -104,7 +104,7 @@ def draw(
     series.set(title="Eleven years ahead, from the dotted lines", xlabel="year", ylabel="sunspots")
     series.set_ylim(0)
     canvas.tidy(series)
-    series.legend(fontsize=8)
+    results.legend_below(series)
     results.draw_errors(by_horizon, np.arange(1, HORIZON + 1), errors)
     by_horizon.set(title="Error", xlabel="years ahead", ylabel="RMSE, sunspots")
 
