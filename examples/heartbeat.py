@@ -140,7 +140,11 @@ def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> 
         if name == "ECG":
             style = {"linewidth": 4.0, "color": canvas.PALE}
         trace.plot(seconds, values[: len(seconds)], label=name, zorder=2 - (name == "ECG"), **style)
-    trace.set(title=f"Predicted {1000 * AHEAD // RATE} ms before", xlabel="time, s", ylabel="ECG, own units")
+    trace.set(
+        title=f"Predicted {1000 * AHEAD // RATE} ms before",
+        xlabel="time in the test, s",
+        ylabel="ECG, own units",
+    )
     canvas.tidy(trace)
     results.legend_below(trace)
     results.draw_errors(by_horizon, 1000 * np.arange(1, AHEAD + 1) / RATE, errors)

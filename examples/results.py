@@ -121,7 +121,11 @@ def deliver(
 
 
 def error_table(
-    quantity: str, errors: dict[str, Array], shown: dict[int, str], decimals: int
+    quantity: str,
+    errors: dict[str, Array],
+    shown: dict[int, str],
+    decimals: int,
+    beside: Sequence[str] = (),
 ) -> tuple[Table, list[str]]:
     """
     Means over seeds of errors (seeds, horizons), ours first, then the models to beat; and those that are not,
@@ -131,6 +135,8 @@ def error_table(
     ----------
     shown
         The horizons of the table, counted from 1, and what they are called.
+    beside
+        Models that are in the table without being one to beat.
     """
     means = {name: error.mean(0) for name, error in errors.items()}
     table = Table([quantity, *shown.values(), "mean of all"])
@@ -141,7 +147,7 @@ def error_table(
     failures = [
         f"{name} ({mean.mean():.{decimals}f}, ours {ours.mean():.{decimals}f})"
         for name, mean in others
-        if not ours.mean() < mean.mean()
+        if name not in beside and not ours.mean() < mean.mean()
     ]
     return table, failures
 
@@ -155,12 +161,12 @@ def draw_errors(axes: Axes, horizons: Array, errors: dict[str, Array]) -> None:
             axes.fill_between(horizons, error.min(0), error.max(0), color=canvas.COLOURS[k], alpha=0.15)
     axes.set_ylim(0)
     canvas.tidy(axes)
-    legend_below(axes)
+    legend_below(axes, 2)
 
 
-def legend_below(axes: Axes) -> None:
+def legend_below(axes: Axes, columns: int = 3) -> None:
     """Under the axes: inside, it would hide lines."""
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3, frameon=False)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False)
 
 
 def made_by(options: argparse.Namespace, seconds: float) -> str:

@@ -2,11 +2,11 @@
 The next character of Python source: an LSTM against counting, on the standard library's modules.
 
     pip install 'bptt[plot]'
-    python examples/source_code.py   # five minutes with two threads
+    python examples/source_code.py   # two minutes
 
 The text is on every machine that has Python: the library's top-level modules of plain ASCII, in order of
 name, until 2 million characters. Of every ten files the fifth is for validation, the tenth for the test. A
-network reads the others as one stream, 32 rows side by side, by truncated backpropagation through time. The
+network reads the others as one stream, 16 rows side by side, by truncated backpropagation through time. The
 models to beat know how often each character follows the one before (bigram) or the four before (5-gram,
 interpolated Kneser-Ney: see ngrams.py). The figure is bits per character on the test files, for all models on
 the same characters.
@@ -119,8 +119,8 @@ def draw(figure: Figure, runs: list[bptt.Trainer], counts: dict[str, float]) -> 
         xlabel="characters read, millions",
         ylabel="bits per character of validation",
     )
-    axes.legend(fontsize=8)
     canvas.tidy(axes)
+    results.legend_below(axes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

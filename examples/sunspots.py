@@ -9,7 +9,8 @@ will be as it was eleven years before (seasonal-naive), or as it is now (persist
 come with the package statsmodels; they are the National Geophysical Data Center's, in the public domain.
 
 The last sixty years are for the test, from the end of every year in turn: a network learns from the years
-until then, and forecasts the eleven that follow. What counts is the error over all eleven.
+until then, and forecasts the eleven that follow. What counts is the error over all eleven. A linear
+autoregression stands beside them, to show what is possible.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ SHOWN = (1, 2, 3, 5, 8, 11)
 """Horizons of the table, in years."""
 TEST = 60
 COVERAGE = 0.8
+LAGS = 9
+LINEAR = f"autoregression, {LAGS} years"
 SETTINGS: dict[str, Any] = {"cell": "gru", "window": 22, "hidden_size": 16, "epochs": 40}
 
 
@@ -63,6 +66,20 @@ def seasonal_naive(values: Array) -> Array:
 def persistence(values: Array) -> Array:
     """The last number, for all years ahead."""
     return np.repeat(values[origins(values)][:, None], HORIZON, axis=1)
+
+
+def autoregression(values: Array) -> Array:
+    """A linear combination of the last LAGS years, by least squares, year after year."""
+    made = []
+    for last in origins(values):
+        seen = values[: last + 1]
+        before = np.lib.stride_tricks.sliding_window_view(seen, LAGS)[:-1]
+        constant, *weights = np.linalg.lstsq(np.insert(before, 0, 1.0, axis=1), seen[LAGS:], rcond=None)[0]
+        years = seen[-LAGS:].tolist()
+        for _ in range(HORIZON):
+            years.append(constant + np.dot(weights, years[-LAGS:]))
+        made.append(years[LAGS:])
+    return np.array(made)
 
 
 def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Array]:
@@ -122,11 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "GRU": np.stack([rmse(median, values) for median, _, _ in runs]),
         "seasonal-naive": rmse(seasonal_naive(values), values)[None],
         "persistence": rmse(persistence(values), values)[None],
+        LINEAR: rmse(autoregression(values), values)[None],
     }
     came = truth(values)
     inside = np.mean([(lower <= came) & (came <= upper) for _, lower, upper in runs], axis=(0, 1))
 
-    table, failures = results.error_table("RMSE, years ahead", errors, {k: str(k) for k in SHOWN}, 1)
+    table, failures = results.error_table(
+        "RMSE, years ahead", errors, {k: str(k) for k in SHOWN}, 1, beside=[LINEAR]
+    )
     shares = (f"{share:.0%}" for share in (*(inside[k - 1] for k in SHOWN), inside.mean()))
     table.rows.append([f"inside the GRU's {COVERAGE:.0%} interval", *shares])
     by_seed = errors["GRU"].mean(1)

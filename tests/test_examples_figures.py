@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,7 +84,7 @@ def run(module: ModuleType, *arguments: str) -> str:
 HEADS = {
     "sunspots": (
         "RMSE, years ahead",
-        ["GRU", "seasonal-naive", "persistence", "inside the GRU's 80% interval"],
+        ["GRU", "seasonal-naive", "persistence", "autoregression, 9 years", "inside the GRU's 80% interval"],
     ),
     "source_code": (
         "model ",
@@ -127,8 +127,9 @@ def test_beaten_or_not_is_the_exit_code(example: Any, capsys: pytest.CaptureFixt
         "ours": np.array([[1.0, 3.0], [2.0, 3.0]]),
         "easy": np.array([[4.0, 4.0]]),
         "hard": np.array([[1.0, 3.5]]),
+        "aside": np.array([[0.5, 0.5]]),
     }
-    table, failures = results.error_table("RMSE", errors, {1: "now", 2: "later"}, 1)
+    table, failures = results.error_table("RMSE", errors, {1: "now", 2: "later"}, 1, beside=["aside"])
     assert table.rows[0] == ["ours", "1.5", "3.0", "2.2"]
     assert failures == ["hard (2.2, ours 2.2)"]
     options = results.read_options("name", "what it is", [], seeds=3)
@@ -138,7 +139,7 @@ def test_beaten_or_not_is_the_exit_code(example: Any, capsys: pytest.CaptureFixt
     assert stop.value.code != 0
     results.deliver(options, table, lambda figure: None, (1.0, 1.0), [])
     assert capsys.readouterr().out.startswith(
-        "RMSE  now  later  mean of all\nours  1.5    3.0          2.2\n"
+        "RMSE   now  later  mean of all\nours   1.5    3.0          2.2\n"
     )
 
 
@@ -257,6 +258,10 @@ def test_sunspots_forecasts_know_nothing_of_the_future(example: Any) -> None:
     np.testing.assert_array_equal(sunspots.truth(values)[-1], values[-11:])
     np.testing.assert_array_equal(sunspots.seasonal_naive(values)[-1], values[-22:-11])
     np.testing.assert_array_equal(sunspots.persistence(values)[-1], np.full(11, values[-12]))
+    line = sunspots.autoregression(values)
+    np.testing.assert_array_equal(line[: at + 1], sunspots.autoregression(changed)[: at + 1])
+    exact = np.sin(np.arange(309) / 3.0) + 2.0
+    np.testing.assert_allclose(sunspots.autoregression(exact), sunspots.truth(exact), rtol=0, atol=1e-6)
 
 
 def test_heartbeat_predictions_know_nothing_of_the_future(example: Any) -> None:
@@ -281,3 +286,12 @@ def test_heartbeat_ridge_is_the_best_line(example: Any) -> None:
     values = np.sin(np.arange(3000) / 7.0)
     _, end = heartbeat.cut(values)
     assert np.abs(heartbeat.ridge(values) - heartbeat.ahead(values)[end:]).max() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "package"), [("sunspots", "statsmodels"), ("heartbeat", "peakdet")])
+def test_baselines_are_beaten_on_the_real_data(name: str, package: str, example: Any) -> None:
+    if find_spec(package) is None:
+        pytest.skip(f"needs {package}, of the extra 'examples'")
+    if name == "sunspots":
+        pytest.importorskip("sklearn", reason="needs the extra 'sklearn'")
+    example(name).main(["--seeds", "1"])  # exits where one is not
