@@ -78,9 +78,9 @@ def draw(figure: Figure, scores: dict[str, Array], image: Array, digit: int, bel
     """What the reader of rows believes on its way through one image, and every seed's accuracy."""
     picture, believed, accuracy = figure.subplots(1, 3, width_ratios=(1, 1.35, 1.35))
     picture.imshow(image, cmap="Greys")
-    picture.set(title=f"A {digit}, read downwards", ylabel="row", xticks=[])
+    picture.set(title=f"A {digit}, read row by row", ylabel="row", xticks=[])
     believed.imshow(beliefs, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    believed.set(title="Its probabilities, row by row", xlabel="digit", xticks=range(10))
+    believed.set(title="Its probabilities after each row", xlabel="digit", xticks=range(10))
     for axes in (picture, believed):
         axes.set_yticks(range(len(image)), [str(row + 1) for row in range(len(image))])
     for k, shares in enumerate(scores.values()):

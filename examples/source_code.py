@@ -40,7 +40,7 @@ CHARACTERS = 2_000_000
 ROWS, STEPS = 16, 100
 HIDDEN, EMBEDDING, DROPOUT = 256, 32, 0.2
 EPOCHS, LR = 3, 4e-3
-QUICK = {"characters": 300_000, "hidden": 64, "epochs": 2}
+QUICK = {"characters": 600_000, "hidden": 64, "epochs": 2}
 ORDERS = (3, 5, 7)
 """Of the Kneser-Ney models; the one to beat is the 5-gram."""
 VALIDATIONS = 8
