@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import mpi_job
+from tests.commandline import weather, write_csv
 
 import bptt
 
@@ -216,3 +217,23 @@ def test_ranks_share_the_cores() -> None:
     done = mpiexec(2, "-c", code, BPTT_NUM_THREADS="")
     found = json.loads(done.out)
     assert found == [[cores, max(1, cores // 2)]] * 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "weather.csv", weather())
+    x = np.random.default_rng(0).standard_normal((60, 5, 2))
+    np.savez(tmp_path / "sums.npz", x=x, y=x.sum(axis=(1, 2)))
+    data = table if kind == "csv" else tmp_path / "sums.npz"
+    parameters, figures = [], []
+    for ranks, more in ((1, ()), (2, ()), (2, ("--resume",))):
+        model, run = tmp_path / f"of-{ranks}.safetensors", tmp_path / f"run-{ranks}.safetensors"
+        options = ("--epochs", 3, "--hidden", 4, "--model", model, "--checkpoint", run, "--json")
+        done = mpiexec(ranks, "-m", "bptt", "train", kind, data, *options, *more)
+        assert done.code == 0, done.err
+        assert done.err.count("to learn from") == 1
+        figures.append(json.loads(done.out)["test"])
+        parameters.append(bptt.load(model).flat_parameters)
+    np.testing.assert_allclose(parameters[0], parameters[1], rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(parameters[1], parameters[2])
+    assert figures[1] == figures[2]

@@ -11,19 +11,10 @@ LIMIT = 4_000_000  # characters
 HELD_OUT = 20  # one file in so many goes to validation
 
 
-def standard_library(folder: Path | None = None, limit: int = LIMIT) -> tuple[str, str]:
-    """Training and validation text: the standard library's top-level modules.
-
-    Takes the modules in order of name, those of plain ASCII, until `limit` characters; every 20th goes to
-    validation, so that the model is judged on files it has never seen.
-
-    Raises
-    ------
-    CommandError
-        Where the library's source isn't there to be read (some distributions ship only compiled files).
-    """
+def modules(folder: Path | None = None, limit: int = LIMIT) -> dict[str, str]:
+    """The standard library's top-level modules of plain ASCII by name: file to text, `limit` characters."""
     folder = Path(sysconfig.get_path("stdlib")) if folder is None else folder
-    files: list[str] = []
+    files: dict[str, str] = {}
     total = 0
     for path in sorted(folder.glob("*.py")):
         try:
@@ -32,11 +23,26 @@ def standard_library(folder: Path | None = None, limit: int = LIMIT) -> tuple[st
             continue
         if total + len(text) > limit:
             break
-        files.append(text)
+        files[path.name] = text
         total += len(text)
+    return files
+
+
+def standard_library(folder: Path | None = None, limit: int = LIMIT) -> tuple[str, str]:
+    """Training and validation text: every 20th of the modules goes to validation, so that the model is judged
+    on files it has never seen.
+
+    Raises
+    ------
+    CommandError
+        Where the library's source isn't there to be read (some distributions ship only compiled files).
+    """
+    folder = Path(sysconfig.get_path("stdlib")) if folder is None else folder
+    files = list(modules(folder, limit).values())
     validation = "".join(files[HELD_OUT - 1 :: HELD_OUT])
     training = "".join(text for at, text in enumerate(files, 1) if at % HELD_OUT)
     if len(validation) < 10_000:
+        total = sum(map(len, files))
         raise CommandError(
             f"found too little Python source in {folder} to train on ({total:,} characters);"
             " use 'bptt train text FILE' with a text of your own"

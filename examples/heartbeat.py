@@ -1,0 +1,187 @@
+"""
+A heart, 20 to 100 milliseconds ahead: one long ECG read by truncated backpropagation through time.
+
+    pip install 'bptt[examples]'
+    python examples/heartbeat.py   # some seconds
+
+The recording is 44.6 seconds at 1,000 Hz; the package peakdet holds it (tests/data/ECG.csv), and here every 8
+values become their mean. A network reads the stream once through in every epoch, step after step, its state
+handed on from each window to the next; errors go back to their window's begin and no further. For the test it
+goes on reading where the training part ended, and says at each step what comes.
+
+The models to beat: the value stays as it is (persistence), and the best linear combination of the values of
+the last second (ridge regression, one for each step ahead, its penalty chosen on the validation part).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import results
+
+import bptt
+from bptt.diagnose import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array: TypeAlias = npt.NDArray[Any]
+
+RATE = 125
+"""Hz, after the means."""
+AHEAD = 12
+"""Steps ahead that are predicted, all at once."""
+SHOWN = (2, 4, 8, 12)
+"""Of the table."""
+WINDOW = 125
+"""Steps that ridge regression sees, and that errors go back."""
+PARTS = (0.65, 0.15)
+"""Shares of the stream for training and for validation; the rest is the test."""
+HIDDEN, ROWS, EPOCHS, LR, DROPOUT = 64, 2, 60, 5e-3, 0.1
+PENALTIES = 10.0 ** np.arange(-4, 4)
+
+
+def load() -> Array:
+    """The ECG in its own units, RATE values a second, (N,)."""
+    spec = find_spec("peakdet")  # its file is all that is needed of it
+    if spec is None or spec.origin is None:
+        raise SystemExit(
+            "this example needs the package peakdet, which holds the data: pip install 'bptt[examples]'"
+        )
+    values = np.loadtxt(Path(spec.origin).parent / "tests" / "data" / "ECG.csv")
+    every = 1000 // RATE
+    means: Array = values[: len(values) // every * every].reshape(-1, every).mean(1)
+    return means
+
+
+def cut(values: Array) -> tuple[int, int]:
+    """Where training ends, and where validation ends."""
+    ends = np.cumsum(PARTS) * len(values)
+    return int(ends[0]), int(ends[1])
+
+
+def ahead(values: Array) -> Array:
+    """What comes after each step but the last few, (N - AHEAD, AHEAD)."""
+    windows: Array = np.lib.stride_tricks.sliding_window_view(values[1:], AHEAD)
+    return windows
+
+
+def ridge(values: Array) -> Array:
+    """Predictions (steps, AHEAD) of the test part by ridge regression on the last WINDOW values."""
+    train, validation = cut(values)
+    target = ahead(values)[WINDOW - 1 :]
+    x = np.lib.stride_tricks.sliding_window_view(values, WINDOW)[: len(target)]
+    # Row k stands at step k + WINDOW - 1. Nothing that a part learns from reaches into the next part.
+    last = np.arange(len(target)) + WINDOW - 1
+    learn = last + AHEAD < train
+    choose = (last >= train) & (last + AHEAD < validation)
+    test = last >= validation
+
+    def fitted(penalty: float, rows: Array) -> Array:
+        inputs, outputs = x[rows].mean(0), target[rows].mean(0)
+        seen = x[rows] - inputs
+        weights = np.linalg.solve(seen.T @ seen + penalty * np.eye(WINDOW), seen.T @ (target[rows] - outputs))
+        answer: Array = (x - inputs) @ weights + outputs
+        return answer
+
+    def error(penalty: float) -> float:
+        return float(np.mean((fitted(penalty, learn) - target)[choose] ** 2))
+
+    return fitted(min(PENALTIES, key=error), learn | choose)[test]
+
+
+def trained(values: Array, seed: int, epochs: int) -> bptt.Sequential:
+    """A network that read this stream, `epochs` times."""
+    rng = np.random.default_rng(seed)
+    model = bptt.Sequential(
+        bptt.LSTM(1, HIDDEN, seed=rng),
+        bptt.Dropout(DROPOUT, seed=rng),
+        bptt.Linear(HIDDEN, AHEAD, seed=rng),
+    )
+    target = ahead(values)
+    stream = bptt.data.Stream(values[: len(target), None], target, steps=len(target) // ROWS, batch_size=ROWS)
+    updates = epochs * -(-(len(target) // ROWS) // WINDOW)
+    trainer = bptt.Trainer(
+        model,
+        bptt.MeanSquaredError(),
+        bptt.Adam(bptt.schedules.Cosine(LR, updates)),
+        clip=bptt.ClipNorm(1.0),
+        truncate=WINDOW,
+        progress=False,
+    )
+    trainer.fit(stream, epochs)
+    return model
+
+
+def predicted(model: bptt.Sequential, values: Array) -> Array:
+    """What it says at each step of the stream, read from the first value on in one go, (N - AHEAD, AHEAD)."""
+    y, _ = model(values[:-AHEAD, None, None])
+    return y[:, 0]
+
+
+def rmse(forecast: Array, came: Array) -> Array:
+    """By steps ahead, (AHEAD,)."""
+    root: Array = np.sqrt(np.mean((forecast - came) ** 2, axis=0))
+    return root
+
+
+def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> None:
+    """Three seconds of the test, each value as it was predicted AHEAD steps before; and the errors."""
+    trace, by_horizon = figure.subplots(1, 2, width_ratios=(1.9, 1))
+    seconds = np.arange(3 * RATE) / RATE
+    for k, (name, values) in enumerate(traces.items()):
+        style: dict[str, Any] = {"linewidth": 1.2, "linestyle": canvas.STYLES[k], "color": canvas.COLOURS[k]}
+        if name == "ECG":
+            style = {"linewidth": 4.0, "color": canvas.PALE}
+        trace.plot(seconds, values[: len(seconds)], label=name, zorder=2 - (name == "ECG"), **style)
+    trace.set(
+        title=f"Predicted {1000 * AHEAD // RATE} ms before",
+        xlabel="time in the test, s",
+        ylabel="ECG, own units",
+    )
+    canvas.tidy(trace)
+    results.legend_below(trace)
+    results.draw_errors(by_horizon, 1000 * np.arange(1, AHEAD + 1) / RATE, errors)
+    by_horizon.set(title="Error", xlabel="ms ahead", ylabel="RMSE, units of the ECG")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = results.read_options("heartbeat", "Predicts an ECG some steps ahead.", arguments, seeds=5)
+    bptt.set_num_threads(1)  # a network so small gains little from a second
+    values = load()
+    _, end = cut(values)
+    mean, scale = values[:end].mean(), values[:end].std()
+    scaled = (values - mean) / scale
+    came = ahead(scaled)[end:]
+
+    begin = time.perf_counter()
+    epochs = 3 if options.quick else EPOCHS
+    runs = [predicted(trained(scaled[:end], seed, epochs), scaled)[end:] for seed in range(options.seeds)]
+    seconds = time.perf_counter() - begin
+    linear = ridge(scaled)
+    still = np.repeat(scaled[end:-AHEAD, None], AHEAD, axis=1)
+
+    answers = {"LSTM": runs, "ridge regression": [linear], "persistence": [still]}
+    errors = {name: np.stack([scale * rmse(y, came) for y in ys]) for name, ys in answers.items()}
+    table, failures = results.error_table(
+        "RMSE, ms ahead", errors, {k: f"{1000 * k // RATE}" for k in SHOWN}, 3
+    )
+    by_seed = errors["LSTM"].mean(1)
+    table.note = (
+        f"{len(came):,} steps of the test, in the ECG's own units, whose standard deviation is {scale:.2f}. "
+        f"Of the LSTM, means over seeds: {by_seed.min():.3f} to {by_seed.max():.3f} in the last column. "
+        + results.made_by(options, seconds)
+    )
+    traces = {"LSTM, seed 0": runs[0], "ridge regression": linear, "ECG": came}
+    traces = {name: scale * y[:, -1] + mean for name, y in traces.items()}
+    results.deliver(options, table, lambda figure: draw(figure, traces, errors), (10.0, 3.8), failures)
+
+
+if __name__ == "__main__":
+    main()

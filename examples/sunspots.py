@@ -1,0 +1,164 @@
+"""
+Sunspots of the next eleven years, with intervals: a forecaster on yearly numbers, against the cycle itself.
+
+    pip install 'bptt[examples]'
+    python examples/sunspots.py   # half a minute
+
+The Sun's activity rises and falls about every eleven years, never twice alike. The models to beat say that it
+will be as it was eleven years before (seasonal-naive), or as it is now (persistence). The data, 1700 to 2008,
+come with the package statsmodels; they are the National Geophysical Data Center's, in the public domain.
+
+The last sixty years are for the test, from the end of every year in turn: a network learns from the years
+until then, and forecasts the eleven that follow. What counts is the error over all eleven. A linear
+autoregression stands beside them, to show what is possible.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import results
+
+import bptt
+from bptt.diagnose import canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array: TypeAlias = npt.NDArray[Any]
+
+CYCLE = 11
+HORIZON = 11
+SHOWN = (1, 2, 3, 5, 8, 11)
+"""Horizons of the table, in years."""
+TEST = 60
+COVERAGE = 0.8
+LAGS = 9
+LINEAR = f"autoregression, {LAGS} years"
+SETTINGS: dict[str, Any] = {"cell": "gru", "window": 22, "hidden_size": 16, "epochs": 40}
+
+
+def load() -> tuple[Array, Array]:
+    """The years, and the mean number of sunspots of each."""
+    data = results.need("statsmodels.datasets.sunspots", "statsmodels").load_pandas().data
+    return data["YEAR"].to_numpy().astype(int), data["SUNACTIVITY"].to_numpy()
+
+
+def origins(values: Array) -> Array:
+    """The last years that forecasts of the test start from: all eleven years ahead have been seen since."""
+    return np.arange(len(values) - TEST - 1, len(values) - HORIZON)
+
+
+def truth(values: Array) -> Array:
+    """What came, (origins, HORIZON)."""
+    return np.stack([values[last + 1 : last + 1 + HORIZON] for last in origins(values)])
+
+
+def seasonal_naive(values: Array) -> Array:
+    """The number of eleven years before."""
+    return np.stack([values[last + 1 - CYCLE : last + 1 - CYCLE + HORIZON] for last in origins(values)])
+
+
+def persistence(values: Array) -> Array:
+    """The last number, for all years ahead."""
+    return np.repeat(values[origins(values)][:, None], HORIZON, axis=1)
+
+
+def autoregression(values: Array) -> Array:
+    """A linear combination of the last LAGS years, by least squares, year after year."""
+    made = []
+    for last in origins(values):
+        seen = values[: last + 1]
+        before = np.lib.stride_tricks.sliding_window_view(seen, LAGS)[:-1]
+        constant, *weights = np.linalg.lstsq(np.insert(before, 0, 1.0, axis=1), seen[LAGS:], rcond=None)[0]
+        years = seen[-LAGS:].tolist()
+        for _ in range(HORIZON):
+            years.append(constant + np.dot(weights, years[-LAGS:]))
+        made.append(years[LAGS:])
+    return np.array(made)
+
+
+def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Array]:
+    """Medians, lower and upper bounds, each (origins, HORIZON), of a network for each origin."""
+    forecaster = results.need("bptt.estimators", "scikit-learn").Forecaster(
+        HORIZON, coverage=COVERAGE, random_state=seed, **SETTINGS | {"epochs": epochs}
+    )
+    # Active years vary more than quiet ones. In roots they vary alike, and a quantile's root is the root's.
+    series = np.sqrt(values)
+    made = []
+    for last in origins(values):
+        forecaster.fit(series[: last + 1])
+        made.append([forecaster.predict(), *forecaster.predict_interval()])
+    median, lower, upper = np.square(np.maximum(made, 0.0)).swapaxes(0, 1)
+    return median, lower, upper
+
+
+def rmse(forecast: Array, values: Array) -> Array:
+    """By horizon, (HORIZON,)."""
+    root: Array = np.sqrt(np.mean((forecast - truth(values)) ** 2, axis=0))
+    return root
+
+
+def draw(
+    figure: Figure, years: Array, values: Array, errors: dict[str, Array], forecast: tuple[Array, ...]
+) -> None:
+    """Forecasts of one seed from three origins, beside the errors by horizon."""
+    series, by_horizon = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    median, lower, upper = forecast
+    start = len(years) - TEST - 20
+    series.plot(years[start:], values[start:], color=canvas.DARK, linewidth=1.2, label="observed")
+    for k, row in enumerate(range(0, len(median), 18)):
+        last = origins(values)[row]
+        ahead = years[last] + 1 + np.arange(HORIZON)
+        names = (None, None) if k else (f"{COVERAGE:.0%} interval", "median, seed 0")
+        series.fill_between(ahead, lower[row], upper[row], color=canvas.PALE, label=names[0])
+        series.plot(ahead, median[row], "--", color=canvas.BLUE, label=names[1])
+        series.axvline(years[last], color=canvas.RED, linewidth=0.8, linestyle=":")
+    series.set(title="Eleven years ahead, from the dotted lines", xlabel="year", ylabel="sunspots")
+    series.set_ylim(0)
+    canvas.tidy(series)
+    results.legend_below(series)
+    results.draw_errors(by_horizon, np.arange(1, HORIZON + 1), errors)
+    by_horizon.set(title="Error", xlabel="years ahead", ylabel="RMSE, sunspots")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = results.read_options("sunspots", "Forecasts sunspots eleven years ahead.", arguments, seeds=5)
+    bptt.set_num_threads(1)  # a network so small gains nothing from a second
+    years, values = load()
+    begin = time.perf_counter()
+    runs = [
+        forecasts(values, seed, 2 if options.quick else SETTINGS["epochs"]) for seed in range(options.seeds)
+    ]
+    seconds = time.perf_counter() - begin
+    errors = {
+        "GRU": np.stack([rmse(median, values) for median, _, _ in runs]),
+        "seasonal-naive": rmse(seasonal_naive(values), values)[None],
+        "persistence": rmse(persistence(values), values)[None],
+        LINEAR: rmse(autoregression(values), values)[None],
+    }
+    came = truth(values)
+    inside = np.mean([(lower <= came) & (came <= upper) for _, lower, upper in runs], axis=(0, 1))
+
+    table, failures = results.error_table(
+        "RMSE, years ahead", errors, {k: str(k) for k in SHOWN}, 1, beside=[LINEAR]
+    )
+    shares = (f"{share:.0%}" for share in (*(inside[k - 1] for k in SHOWN), inside.mean()))
+    table.rows.append([f"inside the GRU's {COVERAGE:.0%} interval", *shares])
+    by_seed = errors["GRU"].mean(1)
+    table.note = (
+        f"{len(came)} forecasts for each horizon, of {years[-TEST]} to {years[-1]}. "
+        f"Of the GRU, means over seeds: {by_seed.min():.1f} to {by_seed.max():.1f} in the last column. "
+        + results.made_by(options, seconds)
+    )
+    results.deliver(
+        options, table, lambda figure: draw(figure, years, values, errors, runs[0]), (10.0, 4.0), failures
+    )
+
+
+if __name__ == "__main__":
+    main()
