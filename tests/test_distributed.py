@@ -120,6 +120,11 @@ CASES = {
     "shuffled windows": Case(
         lambda: bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4), of_numbers, bptt.MeanSquaredError
     ),
+    "read ahead": Case(
+        lambda: bptt.data.Prefetch(bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4)),
+        of_numbers,
+        bptt.MeanSquaredError,
+    ),
     "batch first": Case(
         lambda: [(SERIES.reshape(7, 5, 4)[..., :2], SERIES.reshape(7, 5, 4)[..., 2:])],
         lambda: of_numbers(batch_first=True),
@@ -579,6 +584,7 @@ RESUMED = {
     "dropout": Case(CASES["a text, truncated"].data, dropped, options=lambda: {"truncate": 7}),
     "one seed": Case(CASES["ragged"].data, dropped, options=lambda: {"seed": 4}),
     "shuffled windows": CASES["shuffled windows"],
+    "read ahead": CASES["read ahead"],
     "a stream": CASES["a stream"],
     "clipped by a quantile": CASES["clipped by a quantile"],
 }
