@@ -688,7 +688,10 @@ def test_shard_says_what_its_data_say() -> None:
 
     unsized = Shard(bptt.data.Batches(endless), None)
     assert not unsized.carries_state
-    assert not hasattr(unsized, "__len__")
+    with pytest.raises(TypeError, match="has no len"):
+        len(unsized)
+    assert len(list(unsized)) == 1
+    assert len(Case(list).trainer().fit(Shard(bptt.data.Prefetch(unsized), None))["loss"]) == 1
     with pytest.raises(TypeError, match="data must be an iterable of batches"):
         Shard(np.zeros((3, 4)), None)  # type: ignore[arg-type]
 
