@@ -23,10 +23,11 @@ class World:
         self.slots: list[Any] = [None] * size
         self.barrier = threading.Barrier(size, timeout=PATIENCE)
         self.sums = 0
+        self.aborted = False
 
 
 class ThreadComm:
-    """One of `world.size` ranks. Counts the sums over arrays in `world.sums`."""
+    """One of `world.size` ranks. The world keeps how often arrays were summed, and whether it was ended."""
 
     def __init__(self, world: World, rank: int) -> None:
         self.world, self.rank, self.size = world, rank, world.size
@@ -48,6 +49,7 @@ class ThreadComm:
         self._exchange(None)
 
     def Abort(self, errorcode: int = 0, /) -> NoReturn:
+        self.world.aborted = True
         self.world.barrier.abort()
         raise Aborted(errorcode)
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.ranks import Aborted, ThreadComm, returned, run
+from tests.ranks import Aborted, ThreadComm, World, returned, run
 
 import bptt
 from bptt import runtime
+from bptt.cli.options import CommandError
+from bptt.cli.ranks import find_comm
 from bptt.data import Shard
 from bptt.train import Callback, Guard, NonFiniteError, RankError, Trainer, read_checkpoint
+from bptt.train.checkpoint import write
 from bptt.train.position import Generators
 from bptt.train.processes import share_cores
 
@@ -26,8 +31,9 @@ SERIES = np.random.default_rng(2).standard_normal((70, 2))
 
 
 @pytest.fixture(autouse=True)
-def _excepthook_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr("bptt.train.processes.FORWARDING", 0.0)
 
 
 def of_symbols(**options: Any) -> bptt.Sequential:
@@ -114,6 +120,11 @@ CASES = {
     "shuffled windows": Case(
         lambda: bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4), of_numbers, bptt.MeanSquaredError
     ),
+    "read ahead": Case(
+        lambda: bptt.data.Prefetch(bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4)),
+        of_numbers,
+        bptt.MeanSquaredError,
+    ),
     "batch first": Case(
         lambda: [(SERIES.reshape(7, 5, 4)[..., :2], SERIES.reshape(7, 5, 4)[..., 2:])],
         lambda: of_numbers(batch_first=True),
@@ -177,10 +188,15 @@ def test_one_rank_has_the_bits_of_none() -> None:
 
 def test_ranks_have_the_same_bits_and_start_from_the_first_ones() -> None:
     def job(comm: Any) -> bytes:
-        case = Case(CASES["symbols"].data, lambda: bptt.Sequential(*of_symbols().layers))
+        case = CASES["symbols"]
         trainer = case.trainer(comm)
         trainer.model.flat_parameters[...] += comm.rank
-        return case.fit(trainer, comm).model.flat_parameters.tobytes()
+        velocity = np.full(trainer.model.parameter_count, 1.0 * comm.rank)
+        trainer.optimizer.load_state_dict({"kind": "SGD", "steps": comm.rank, "velocity": velocity})
+        trainer.clip.nonfinite_steps = comm.rank
+        case.fit(trainer, comm)
+        assert trainer.clip.nonfinite_steps == 0
+        return trainer.model.flat_parameters.tobytes()
 
     first, *others = returned(run(3, job))
     case = CASES["symbols"]
@@ -368,6 +384,13 @@ def test_ranks_that_set_out_to_do_different_things(name: str) -> None:
     assert expected in message
 
 
+def test_ranks_with_other_instruction_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter(["avx2", "avx512"])
+    monkeypatch.setattr(runtime, "isa", lambda: next(names))
+    message = raised_by_all(run(2, lambda comm: Case(list).trainer(comm).fit([symbols(0, 4)])), RankError)
+    assert "instruction set on rank 0: avx" in message
+
+
 def test_weights_that_drift_apart_are_noticed() -> None:
     class Tamper(Callback):
         def update(self, trainer: Trainer, update: Any) -> None:
@@ -394,32 +417,68 @@ class Fails(Callback):
             raise LookupError("the disk is on fire")
 
 
-class Ended(Callback):
-    every_rank = False
+class FailsToJudge(Callback):
+    """In what `fit` calls, not in `fit` itself."""
 
-    def __init__(self, seen: list[int]) -> None:
-        self.seen = seen
+    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+        if trainer.rank == 1:
+            trainer.evaluate([(np.zeros((2, 2), int), np.full((2, 2), SYMBOLS))])
+
+
+class Ended(Callback):
+    """Whether the job had been ended when this rank's callbacks were."""
+
+    def __init__(self) -> None:
+        self.aborted: list[bool] = []
 
     def fit_end(self, trainer: Trainer) -> None:
-        self.seen.append(trainer.rank)
+        if trainer.rank == 1:
+            self.aborted.append(trainer._ranks._comm.world.aborted)  # type: ignore[attr-defined]
 
 
-def test_an_exception_on_one_rank_ends_the_job(capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[int] = []
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [(Fails, "LookupError: the disk is on fire"), (FailsToJudge, "ValueError: target: expected classes")],
+)
+def test_an_exception_on_one_rank_ends_the_job(
+    fails: type[Callback], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended()
 
     def job(comm: Any) -> None:
-        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[Fails(), Ended(seen)]), comm)
+        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[fails(), ended]), comm)
 
-    first, second = run(2, job)
-    assert isinstance(first, Aborted)
-    assert isinstance(second, Aborted)
-    told = capsys.readouterr().err
-    assert "rank 1 of 2 failed and ends the job: LookupError: the disk is on fire" in told
+    assert all(isinstance(result, Aborted) for result in run(2, job))
+    told = capfd.readouterr().err
+    assert f"rank 1 of 2 failed and ends the job: {message}" in told
     assert "Traceback" in told
-    assert seen == [0]  # on the first rank alone, and it was let end
+    assert ended.aborted == [False]  # files were closed first
 
 
-def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_saves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    class Interrupt(Callback):
+        def update(self, trainer: Trainer, update: Any) -> None:
+            raise KeyboardInterrupt
+
+    def job(comm: Any) -> None:
+        callbacks = [Interrupt(), bptt.Checkpoint(tmp_path / "run")]
+        CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks), comm)
+
+    assert all(isinstance(result, Aborted) for result in run(2, job))
+    told = capfd.readouterr().err
+    assert "ends the job: KeyboardInterrupt\n" in told
+    assert "Traceback" not in told
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_one_rank_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    case = CASES["symbols"]
+    stop(case, tmp_path / "0", 1)
+    assert all(isinstance(end, Aborted) for end in run(2, lambda c: case.resume(tmp_path / str(c.rank), c)))
+    assert "rank 1 of 2 failed and ends the job: FileNotFoundError" in capfd.readouterr().err
+
+
+def test_a_script_s_own_exception_ends_the_job(capfd: pytest.CaptureFixture[str]) -> None:
     def job(comm: Any) -> None:
         Case(list).trainer(comm)
         if comm.rank == 0:  # as the interpreter does where nobody catches it
@@ -428,7 +487,7 @@ def test_a_script_s_own_exception_ends_the_job(capsys: pytest.CaptureFixture[str
         comm.Barrier()
 
     assert all(isinstance(result, Aborted) for result in run(2, job))
-    assert "of 2 failed and ends the job: OSError: no such file" in capsys.readouterr().err
+    assert "of 2 failed and ends the job: OSError: no such file" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("comm", ["COMM_WORLD", 2, object()])
@@ -460,8 +519,12 @@ def test_metrics_are_over_all_ranks() -> None:
 
 
 def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "of another machine"
+    other.mkdir()
+    (other / "run-2").write_text("of another run")
+
     def job(comm: Any) -> None:
-        folder = tmp_path if comm.rank == 0 else tmp_path / "of another machine"
+        folder = tmp_path if comm.rank == 0 else other
         callbacks = [
             bptt.CSVLog(folder / "log.csv"),
             bptt.Checkpoint(folder / "run-{step}", updates=2, keep=2),
@@ -469,9 +532,23 @@ def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixtu
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks, progress=True), comm)
 
     returned(run(2, job))
-    assert sorted(os.listdir(tmp_path)) == ["log.csv", "run-4", "run-6"]
+    assert sorted(os.listdir(tmp_path)) == ["log.csv", "of another machine", "run-4", "run-6"]
+    assert os.listdir(other) == ["run-2"]
     assert (tmp_path / "log.csv").read_text().count("\n") == 1 + 6 + 2
     assert capsys.readouterr().err.count("epoch 2/2 100%") == 1
+
+
+def test_a_saved_file_is_there_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> None:
+        time.sleep(0.1)
+        write(*arguments)
+
+    def job(comm: Any) -> None:
+        Case(list).trainer(comm).save(tmp_path / "run")
+        bptt.load(tmp_path / "run")
+
+    monkeypatch.setattr("bptt.train.trainer.write", slow)
+    returned(run(2, job))
 
 
 class Stopped(Callback):
@@ -507,6 +584,7 @@ RESUMED = {
     "dropout": Case(CASES["a text, truncated"].data, dropped, options=lambda: {"truncate": 7}),
     "one seed": Case(CASES["ragged"].data, dropped, options=lambda: {"seed": 4}),
     "shuffled windows": CASES["shuffled windows"],
+    "read ahead": CASES["read ahead"],
     "a stream": CASES["a stream"],
     "clipped by a quantile": CASES["clipped by a quantile"],
 }
@@ -610,7 +688,10 @@ def test_shard_says_what_its_data_say() -> None:
 
     unsized = Shard(bptt.data.Batches(endless), None)
     assert not unsized.carries_state
-    assert not hasattr(unsized, "__len__")
+    with pytest.raises(TypeError, match="has no len"):
+        len(unsized)
+    assert len(list(unsized)) == 1
+    assert len(Case(list).trainer().fit(Shard(bptt.data.Prefetch(unsized), None))["loss"]) == 1
     with pytest.raises(TypeError, match="data must be an iterable of batches"):
         Shard(np.zeros((3, 4)), None)  # type: ignore[arg-type]
 
@@ -647,3 +728,60 @@ def test_a_chosen_number_of_threads_stays() -> None:
     bptt.set_num_threads(3)
     returned(run(2, share_cores))
     assert bptt.get_num_threads() == 3
+
+
+# The command line's ranks
+
+
+@pytest.fixture
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def imported(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
+    """Let `import mpi4py.MPI` find a world of so many ranks, or raise."""
+
+    def import_module(name: str) -> Any:
+        assert name == "mpi4py.MPI"
+        if isinstance(found, Exception):
+            raise found
+        return SimpleNamespace(COMM_WORLD=ThreadComm(World(found), 0))
+
+    monkeypatch.setattr("bptt.cli.ranks.import_module", import_module)
+
+
+@pytest.mark.parametrize("size", [None, "1", "many"])
+def test_a_command_on_its_own_does_not_look_for_mpi4py(
+    size: str | None, no_launcher: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if size is not None:
+        monkeypatch.setenv("PMI_SIZE", size)
+    imported(monkeypatch, AssertionError("it was imported"))
+    assert find_comm() is None
+
+
+@pytest.mark.parametrize("name", ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"])
+def test_a_command_under_mpiexec(name: str, no_launcher: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "2")
+    imported(monkeypatch, 2)
+    comm = find_comm()
+    assert comm is not None
+    assert comm.size == 2
+    imported(monkeypatch, 1)
+    with pytest.raises(CommandError, match="mpiexec started 2 processes, and mpi4py sees 1"):
+        find_comm()
+    for error in (ModuleNotFoundError("No module named 'mpi4py'"), RuntimeError("cannot load MPI library")):
+        imported(monkeypatch, error)
+        with pytest.raises(CommandError, match=r"mpiexec needs mpi4py .*pip install 'bptt\[mpi\]'"):
+            find_comm()
+
+
+def test_a_launcher_that_says_only_which_rank_it_is(
+    no_launcher: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PMIX_RANK", "0")
+    imported(monkeypatch, 3)
+    assert find_comm() is not None
+    imported(monkeypatch, 1)
+    assert find_comm() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,19 +141,28 @@ def test_killed_and_resumed(ranks: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(trained["weights"], whole(), rtol=0, atol=1e-6)
 
 
+def test_the_script_in_the_docs(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "distributed.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    done = mpiexec(2, "-c", f"import os; os.chdir({str(tmp_path)!r})\n{script}")
+    assert done.code == 0, done.err
+    assert 0 < float(done.out) < 0.5
+    assert (tmp_path / "sines.safetensors").exists()
+
+
 # From the command line
 
 
 def command(folder: Path, ranks: int, text: Path, *arguments: object) -> Job:
     model = folder / f"of-{ranks}.safetensors"
-    small = ("--steps", 12, "--truncate", 10, "--batch", 6, "--hidden", 12, "--layers", 1, "--embedding", 5)
+    small = ("--truncate", 10, "--batch", 6, "--hidden", 12, "--layers", 1, "--embedding", 5)
     return mpiexec(ranks, "-m", "bptt", "train", "text", text, "--model", model, *small, *arguments)
 
 
 def test_bptt_train(text_file: Path, tmp_path: Path) -> None:
     figures = []
     for ranks in (1, 2):
-        done = command(tmp_path, ranks, text_file, "--json")
+        done = command(tmp_path, ranks, text_file, "--json", "--steps", 12)
         assert done.code == 0, done.err
         figures.append(json.loads(done.out))  # of one rank alone
         assert done.err.count("characters to learn from") == 1
@@ -161,6 +171,33 @@ def test_bptt_train(text_file: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(nats[0], nats[1], rtol=1e-5)
     one, two = (bptt.load(tmp_path / f"of-{ranks}.safetensors").flat_parameters for ranks in (1, 2))
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+
+
+def test_bptt_train_says_what_broke_on_a_rank_that_is_silent_otherwise(text_file: Path) -> None:
+    script = (
+        "import sys; from mpi4py.MPI import COMM_WORLD as comm; import bptt; from bptt.cli import main\n"
+        "class Breaks(bptt.CrossEntropy):\n"
+        "    def __call__(self, *arguments):\n"
+        "        if comm.rank == 1: raise LookupError('the disk is on fire')\n"
+        "        return super().__call__(*arguments)\n"
+        "bptt.CrossEntropy = Breaks\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = mpiexec(2, "-c", script, "train", "text", text_file, "--truncate", 10, "--batch", 6)
+    assert done.code != 0
+    assert "rank 1 of 2 failed and ends the job: LookupError: the disk is on fire" in done.err
+
+
+def test_bptt_train_goes_on_with_fewer_ranks(text_file: Path, tmp_path: Path) -> None:
+    run = ("--checkpoint", tmp_path / "run", "--schedule", "constant", "--epochs")
+    done = [
+        command(tmp_path, 2, text_file, *run, 1),
+        command(tmp_path, 1, text_file, *run, 2, "--resume"),
+        command(tmp_path, 3, text_file, *run[2:], 2),
+    ]
+    assert [one.code for one in done] == [0, 0, 0], done
+    one, three = (bptt.load(tmp_path / f"of-{ranks}.safetensors").flat_parameters for ranks in (1, 3))
+    np.testing.assert_allclose(one, three, rtol=0, atol=1e-5)
 
 
 def test_bptt_train_says_what_is_wrong(tmp_path: Path) -> None:

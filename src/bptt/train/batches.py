@@ -169,6 +169,14 @@ def check_iterable(data: Any, name: str, passes: int = 1) -> None:
         )
 
 
+def batch_count(data: Any) -> int | None:
+    """How many batches data say that they give; None where they do not say."""
+    try:
+        return len(data)
+    except TypeError:  # no __len__, or one handed on from data without
+        return None
+
+
 def read_batch(item: object, *, need_target: bool) -> Batch:
     """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask, lengths, reset;
     without `need_target`, from x alone too.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bptt import _core, runtime
 from bptt._version import __version__
 from bptt.layers import Module
+from bptt.train.batches import batch_count
 from bptt.train.communicator import Comm
 from bptt.train.gradients import NonFiniteError
 from bptt.train.position import guard_state, load_guard
@@ -97,7 +98,7 @@ class Ranks:
             "dtype": trainer.model.dtype.name,
             **training_settings(trainer),
             "epochs": epochs,
-            "batches": len(data) if isinstance(data, Sized) else None,
+            "batches": batch_count(data),
             "validation": validation is not None,
             "position": [at.epoch, at.batches, at.step],
         }

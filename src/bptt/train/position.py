@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import numpy as np
 
 from bptt.layers import Module
-from bptt.train.batches import Batch, leaves
+from bptt.train.batches import Batch, batch_count, leaves
 from bptt.train.callbacks import Update
 from bptt.train.clip import ClipNorm, Guard
 from bptt.train.history import History
@@ -159,7 +159,7 @@ def data_state(data: object) -> dict[str, Any] | None:
     own = getattr(data, "state_dict", None)
     return {
         "kind": type(data).__name__,
-        "batches": len(data) if isinstance(data, Sized) else None,
+        "batches": batch_count(data),
         "state": own() if callable(own) else None,
     }
 
@@ -187,9 +187,10 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
         return
     if saved["state"] is not None:
         data.load_state_dict(saved["state"])
-    if isinstance(data, Sized) and saved["batches"] not in (None, len(data)):
+    count = batch_count(data)
+    if count is not None and saved["batches"] not in (None, count):
         raise ValueError(
-            f"{name} must give {saved['batches']} batches, as when the run was begun; got {len(data)}. "
+            f"{name} must give {saved['batches']} batches, as when the run was begun; got {count}. "
             f"{_FIX_DATA}"
         )
 

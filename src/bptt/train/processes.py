@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
 
 from bptt import runtime
 from bptt.train.communicator import Alone, Comm
+
+FORWARDING = 0.5
+"""Seconds for the launcher to pass on what was said: when it hears of the end, it drops the rest."""
 
 Hook = Callable[[type[BaseException], BaseException, "TracebackType | None"], object]
 
@@ -51,7 +55,7 @@ def share_cores(comm: Comm) -> None:
 def end_job(comm: Comm, error: BaseException) -> None:
     """Say what broke on this rank, and end all of them: the others would wait for it for ever."""
     if not isinstance(error, KeyboardInterrupt):
-        traceback.print_exception(error)
+        traceback.print_exception(error, file=sys.__stderr__)
     _tell(comm, error)
     abort(comm)
 
@@ -59,7 +63,7 @@ def end_job(comm: Comm, error: BaseException) -> None:
 def abort(comm: Comm) -> None:
     """End all ranks, this one too, with exit code 1."""
     sys.stdout.flush()
-    sys.stderr.flush()
+    time.sleep(FORWARDING)
     comm.Abort(1)
     os._exit(1)  # MPICH's returns, until the launcher has killed this process
 
@@ -79,5 +83,6 @@ def _end_job_on_exception(comm: Comm) -> None:
 
 
 def _tell(comm: Comm, error: BaseException) -> None:
+    # Not to `sys.stderr`: a rank may be hushed, so that the first one alone talks.
     what = f"{type(error).__name__}: {error}".rstrip(": ")
-    print(f"rank {comm.rank} of {comm.size} failed and ends the job: {what}", file=sys.stderr)
+    print(f"rank {comm.rank} of {comm.size} failed and ends the job: {what}", file=sys.__stderr__)

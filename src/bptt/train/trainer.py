@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -12,7 +12,7 @@ from bptt.arrays import Floats
 from bptt.layers import Module, Recurrent
 from bptt.layers.checkpointed import read_checkpoint
 from bptt.layers.clip_state import ClipsState, read_clip_state
-from bptt.train.batches import Batch, Layout, Window, check_iterable, leaves, read_batch
+from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, leaves, read_batch
 from bptt.train.callbacks import Callback, Update
 from bptt.train.checkpoint import write
 from bptt.train.clip import Guard
@@ -229,7 +229,7 @@ class Trainer:
         try:
             while self._position.epoch < epochs and not (self._stopping and not self._position.inside):
                 epoch = self._position.epoch
-                batches = len(data) if isinstance(data, Sized) else None
+                batches = batch_count(data)
                 for watcher in watchers:
                     watcher.epoch_begin(self, epoch, epochs, batches)
                 if not self._stopping:
