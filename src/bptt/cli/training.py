@@ -129,7 +129,7 @@ class Pieces:
 
     carries_state = True
 
-    def __init__(self, stream: TextStream, updates: int, count: int, accumulate: int) -> None:
+    def __init__(self, stream: TextStream, updates: int, count: int, accumulate: int = 1) -> None:
         ends = np.linspace(0, updates, count + 1).astype(int) * accumulate
         self._sizes: list[int] = np.diff(ends).tolist()
         self._dealt = 0
