@@ -41,9 +41,10 @@ class Schedule {
     step_flops_ = step;
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
     const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
-    chunk_rows_ = std::clamp<Index>(kChunkBytes / width, kLeastChunkRows, kMostChunkRows);
+    const Index in_cache = kChunkBytes / width;
+    chunk_rows_ = in_cache < kLeastChunkRows ? kMostChunkRows : std::min(in_cache, kMostChunkRows);
     const Index least = recurrent_bytes_ <= kSharedCache ? kLeastChunkRows / 2 : kLeastChunkRows;
-    projected_rows_ = std::clamp<Index>(kChunkBytes / 2 / width, least, kMostChunkRows);
+    projected_rows_ = std::clamp<Index>(in_cache / 2, least, kMostChunkRows);
     for (int d = 0; d < groups(threads_); ++d) barriers_.emplace_back(group_size(d, threads_));
     all_.emplace_back(threads_);
   }
@@ -64,6 +65,8 @@ class Schedule {
   bool alternates() const { return recurrent_bytes_ > kPrivateCache / 2; }
 
   // Steps of a chunk: what its gate gradients, and forward its projections, need stays in L2 while it is worked on.
+  // Gate gradients that would not in any case come in long chunks: weight gradients, which are larger still, are then
+  // touched less often.
   // Sums over a chunk are rounded as its size says, so that of the backward pass depends on shapes alone.
   Index chunk_steps() const { return steps_of(chunk_rows_); }
   Index projected_steps() const { return steps_of(projected_rows_); }

@@ -22,10 +22,11 @@ constexpr int tile_rows(int vectors) {
 }
 
 // A transposed left operand has the rows of a tile side by side, so its tiles may be tall and narrow: a panel of two
-// vectors stays in L1 to twice the depth, and the output, which is the large matrix there, is touched half as often.
+// vectors is read so slowly that it may come from L2, and so be deep; the output, which is the large matrix there, is
+// touched once for each block of depth.
 inline constexpr int kTransposedVectors = 2;
 inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
-inline constexpr Index kTransposedDepth = 256;
+inline constexpr Index kTransposedDepth = 512;
 
 template <class T>
 struct Tile {
