@@ -27,13 +27,6 @@ def peers(session: nox.Session) -> None:
 
 
 @nox.session
-def mpi(session: nox.Session) -> None:
-    """The tests of several ranks, over an MPI from the package index."""
-    session.install(".[test,mpi]", "mpich")
-    session.run("pytest", "tests/test_distributed.py", "tests/test_mpi.py", *session.posargs)
-
-
-@nox.session
 def lint(session: nox.Session) -> None:
     """Style and types of the Python side, layout of the C++ side."""
     session.install(".[lint,plot]", "clang-format==23.1.5")
