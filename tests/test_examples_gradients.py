@@ -41,16 +41,18 @@ def vanishing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 def test_exploding_loss_and_its_remedies(exploding: ModuleType) -> None:
-    flow = bptt.gradient_flow(exploding.build(0), exploding.echo(0, 1)[0][0])
+    flow = bptt.gradient_flow(exploding.build(1), exploding.echo(1, 1)[0][0])
     assert flow.verdict == ("exploding",)
-    assert bptt.spectral_radius(exploding.build(0)[0])[0] == pytest.approx(exploding.RADIUS, rel=1e-4)
-    plain, clipped, truncated = exploding.compared(0, 300)
-    # How far the loss ever rose above what had been reached.
+    assert bptt.spectral_radius(exploding.build(1)[0])[0] == pytest.approx(exploding.RADIUS, rel=1e-4)
+    plain, clipped, truncated = exploding.compared(1, 300)
+    # How far the loss ever rose above what had been reached: with this seed past all bounds, however the sums
+    # are rounded; with others rounding decides.
     rises = [(run.loss / np.minimum.accumulate(run.loss)).max() for run in (plain, clipped, truncated)]
-    assert rises[0] > 3
+    assert rises[0] > 1e6
     assert max(rises[1:]) < 2.5
-    assert len(plain.loss) == len(clipped.loss) == len(truncated.loss) == 300
-    assert truncated.loss[-20:].mean() < clipped.loss[-20:].mean() < plain.loss[-20:].mean()
+    assert len(plain.loss) < len(clipped.loss) == len(truncated.loss) == 300
+    assert "is not finite" in plain.ended
+    assert truncated.loss[-20:].mean() < clipped.loss[-20:].mean() < clipped.loss[0]
 
 
 def test_exploding_leaves_picture_and_figures(
