@@ -13,7 +13,7 @@ import bptt
 from bptt.train import Callback, Loss, Optimizer, Trainer
 
 EPSILON = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
-ROWS = 2000  # of the longest sum in these gradients, twice over
+ROWS = 12 * 9  # in the longest sum of these gradients
 ROUNDS = 3
 
 
