@@ -7,6 +7,11 @@
 namespace bptt::BPTT_ISA {
 
 BPTT_INLINE Index minimum(Index a, Index b) { return a < b ? a : b; }
+BPTT_INLINE Index maximum(Index a, Index b) { return a > b ? a : b; }
+
+// Of the left operand of a large product: a quarter of L2. At least so many rows, for the weights' sake.
+inline constexpr Index kRowsBytes = 256 << 10;
+inline constexpr Index kLeastRows = 32;
 
 // One panel: `vectors` vectors a row of weights, of which vector v covers columns [column(v), column(v) + valid(v)).
 template <class T>
@@ -125,10 +130,12 @@ BPTT_INLINE Index even_part(Index whole, Index part) {
   return parts > 1 ? (whole + parts - 1) / parts : whole;
 }
 
-// The columns of one panel, all rows. The panel's block of depth stays in L1 while the rows pass.
+// The columns of one panel, all rows. The panel's block of depth stays in L1 while the rows pass, and the first tiles
+// ask for the block after it: weights that come from past L2 would otherwise be waited for. `after` is the panel that
+// follows.
 template <class T>
 BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, const T* a, Index a_row,
-                                const T* packed, const PanelOutput<T>& io) {
+                                const T* packed, const PanelOutput<T>& io, const T* after) {
   const TileFunction<T>* tiles = tiles_of<T>(panel.vectors);
   const Index block = even_part(depth, kDepthBlock);
   Index k = 0;
@@ -142,8 +149,12 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, 
     t.out_row = io.out_row;
     t.add = false;
     for (int v = 0; v < panel.vectors; ++v) t.valid[v] = panel.valid(v);
+    const T* next = k + t.depth < depth ? t.b + t.depth * panel.vectors * kLanes<T> : after;
+    int asked = 0;
     for_each_tile(rows, tile_rows(panel.vectors), [&](Index row, int height) {
       t.a = a + row * a_row + k;
+      t.ahead = asked < panel.vectors ? next + asked * t.depth * kLanes<T> : t.b;
+      ++asked;
       for (int v = 0; v < panel.vectors; ++v) {
         t.out[v] = io.out[v] + row * io.out_row;
         t.init[v] = !first ? t.out[v] : io.init[v] ? io.init[v] + row * io.init_row : nullptr;
@@ -154,18 +165,26 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, 
   } while (k < depth);
 }
 
+// Rows of a large product go by in blocks that stay in L2 while all panels pass.
 template <class T>
 void product(const Product<T>& args) {
-  for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-    const Panel<T> panel = panel_at<T>(args.shape, p);
-    PanelOutput<T> io{};
-    io.init_row = args.init_row;
-    io.out_row = args.out_row;
-    for (int v = 0; v < panel.vectors; ++v) {
-      io.out[v] = args.out + panel.column(v);
-      io.init[v] = args.init ? args.init + panel.column(v) : nullptr;
+  const Index in_cache = kRowsBytes / (maximum(args.shape.depth, 1) * static_cast<Index>(sizeof(T)));
+  const Index block = even_part(args.rows, maximum(in_cache, kLeastRows));
+  for (Index row = 0; row < args.rows; row += block) {
+    const Index rows = minimum(block, args.rows - row);
+    for (Index p = args.panel_begin; p < args.panel_end; ++p) {
+      const Panel<T> panel = panel_at<T>(args.shape, p);
+      const Panel<T> after = panel_at<T>(args.shape, p + 1 < args.panel_end ? p + 1 : args.panel_begin);
+      PanelOutput<T> io{};
+      io.init_row = args.init_row;
+      io.out_row = args.out_row;
+      for (int v = 0; v < panel.vectors; ++v) {
+        io.out[v] = args.out + row * args.out_row + panel.column(v);
+        io.init[v] = args.init ? args.init + row * args.init_row + panel.column(v) : nullptr;
+      }
+      multiply_panel(panel, rows, args.shape.depth, args.a + row * args.a_row, args.a_row, args.b, io,
+                     args.b + after.offset);
     }
-    multiply_panel(panel, args.rows, args.shape.depth, args.a, args.a_row, args.b, io);
   }
 }
 

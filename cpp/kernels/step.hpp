@@ -8,9 +8,9 @@
 
 namespace bptt::BPTT_ISA {
 
-// The panel's gates = bias + W x.
+// The panel's gates = bias + W x; then comes `after`.
 template <class T, class CellStage>
-BPTT_INLINE void project_panel(const ForwardStep<T>& s, Index number) {
+BPTT_INLINE void project_panel(const ForwardStep<T>& s, Index number, const T* after) {
   const Panel<T> panel = panel_at<T>({s.input, s.hidden, CellStage::gates}, number);
   PanelOutput<T> io{};
   io.out_row = s.gates_row;
@@ -18,12 +18,18 @@ BPTT_INLINE void project_panel(const ForwardStep<T>& s, Index number) {
     io.out[v] = s.gates + panel.column(v);
     io.init[v] = s.bias + panel.column(v);
   }
-  multiply_panel(panel, s.rows, s.input, s.x, s.x_row, s.w, io);
+  multiply_panel(panel, s.rows, s.input, s.x, s.x_row, s.w, io, after);
 }
 
 template <class Step>
 BPTT_INLINE Index panel_in_turn(const Step& s, Index i) {
   return s.last_first ? s.panel_begin + s.panel_end - 1 - i : i;
+}
+
+// Where the packed panel after number i begins; after the last one the next step, and probably with this step's first.
+template <class T, class Step>
+BPTT_INLINE const T* panel_after(const Step& s, Index i, PanelShape shape, const T* packed) {
+  return packed + panel_at<T>(shape, panel_in_turn(s, i + 1 < s.panel_end ? i + 1 : s.panel_begin)).offset;
 }
 
 template <class T, class CellStage>
@@ -32,7 +38,11 @@ void forward_step(const ForwardStep<T>& s) {
   for (Index i = s.panel_begin; i < s.panel_end; ++i) {
     const Index p = panel_in_turn(s, i);
     const Panel<T> panel = panel_at<T>(shape, p);
-    if (s.x) project_panel<T, CellStage>(s, p);
+    const T* after = panel_after(s, i, shape, s.u);
+    if (s.x) {
+      project_panel<T, CellStage>(s, p, s.u + panel.offset);
+      after = panel_after(s, i, {s.input, s.hidden, CellStage::gates}, s.w);
+    }
     PanelOutput<T> io{};
     io.init_row = io.out_row = s.gates_row;
     for (int v = 0; v < panel.vectors; ++v) {
@@ -41,7 +51,7 @@ void forward_step(const ForwardStep<T>& s) {
     }
     if (s.u) {
       CellStage::prepare(s, panel);
-      multiply_panel(panel, s.rows, s.output, s.h_in, s.h_in_row, s.u, io);
+      multiply_panel(panel, s.rows, s.output, s.h_in, s.h_in_row, s.u, io, after);
     }
     if (s.keep) {
       CellStage::template activate<true>(s, panel);
@@ -66,7 +76,7 @@ void backward_step(const BackwardStep<T>& s) {
         io.init[v] = nullptr;
       }
       multiply_panel(panel, s.rows, shape.depth, s.dgates_next + CellStage::recurrent_column(s.hidden), s.dgates_row,
-                     s.u, io);
+                     s.u, io, panel_after(s, i, shape, s.u));
     }
     for (Index row = 0; row < s.rows; ++row) {
       SquareSum dh_squares, dc_squares;

@@ -28,12 +28,18 @@ inline constexpr int kTransposedVectors = 2;
 inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
 inline constexpr Index kTransposedDepth = 512;
 
+// Large enough to have time for it: smaller tiles wait for the weights that they read themselves.
+constexpr bool asks_ahead(int rows, int vectors, bool transposed) {
+  return !transposed && 3 * rows > 2 * tile_rows(vectors) && vectors > 1;
+}
+
 template <class T>
 struct Tile {
   Index depth;
   const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r]
   Index a_row;
   const T* b;    // one panel, from its first k on
+  const T* ahead;  // a vector for each k that will be wanted next: asked for in passing
   const T* init[kMaxVectors];  // all null: zero
   Index init_row;
   T* out[kMaxVectors];
@@ -70,6 +76,7 @@ void run_tile(const Tile<T>& t) {
     Vec<T> w[N];
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
+    if constexpr (asks_ahead(M, N, Transposed)) __builtin_prefetch(t.ahead + k * kLanes<T>);
 #pragma GCC unroll 12
     for (int r = 0; r < M; ++r) {
       const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
