@@ -147,7 +147,6 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, 
     t.b = packed + panel.offset + k * panel.vectors * kLanes<T>;
     t.init_row = first ? io.init_row : io.out_row;
     t.out_row = io.out_row;
-    t.add = false;
     for (int v = 0; v < panel.vectors; ++v) t.valid[v] = panel.valid(v);
     const T* next = k + t.depth < depth ? t.b + t.depth * panel.vectors * kLanes<T> : after;
     int asked = 0;
@@ -203,7 +202,6 @@ void transposed_product(const TransposedProduct<T>& args) {
       t.a_row = args.a_row;
       t.b = right;
       t.out_row = args.out_row;
-      t.add = true;
       for (int v = 0; v < vectors; ++v) {
         t.valid[v] = static_cast<int>(minimum(kLanes<T>, args.columns - n - v * kLanes<T>));
       }

@@ -1,5 +1,8 @@
 // The one inner loop of every matrix product: a tile of M rows by N vectors of the output, held in registers while
 // k runs. Everything else is packing, and the order in which tiles are visited.
+//
+// With a transposed left operand the output is added to, from 0 on: these are sums over time. Otherwise it is set, from
+// the initial values on.
 #pragma once
 
 #include "kernels/table.hpp"
@@ -45,7 +48,6 @@ struct Tile {
   T* out[kMaxVectors];
   Index out_row;
   int valid[kMaxVectors];  // lanes of each vector that exist
-  bool add;                // out += instead of out =
 };
 
 template <class T, int M, int N, bool Transposed>
@@ -54,7 +56,7 @@ void run_tile(const Tile<T>& t) {
   int valid[N];
 #pragma GCC unroll 4
   for (int v = 0; v < N; ++v) valid[v] = t.valid[v];
-  const bool initialised = t.init[0] != nullptr;
+  const bool initialised = !Transposed && t.init[0];
 #pragma GCC unroll 12
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 4
@@ -66,7 +68,7 @@ void run_tile(const Tile<T>& t) {
   const T* a[M];
 #pragma GCC unroll 12
   for (int r = 0; r < M; ++r) a[r] = Transposed ? t.a + r : t.a + r * t.a_row;
-  if (t.add) {  // the output is far away: ask for it now, need it after the products
+  if constexpr (Transposed) {  // the output is far away: ask for it now, need it after the products
     for (int r = 0; r < M; ++r) __builtin_prefetch(t.out[0] + r * t.out_row, 1);
     if constexpr (N > 1) {
       for (int r = 0; r < M; ++r) __builtin_prefetch(t.out[N - 1] + r * t.out_row, 1);
@@ -91,7 +93,7 @@ void run_tile(const Tile<T>& t) {
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
       T* out = t.out[v] + r * t.out_row;
-      if (t.add) acc[r][v] = acc[r][v] + load_first<T>(out, valid[v]);
+      if constexpr (Transposed) acc[r][v] = acc[r][v] + load_first<T>(out, valid[v]);
       store_first<T>(out, acc[r][v], valid[v]);
     }
   }
