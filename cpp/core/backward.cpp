@@ -11,8 +11,25 @@
 namespace bptt {
 namespace {
 
+// What is needed while a layer and direction are worked on. The next layer finds it free, and in cache.
 template <class T>
-struct Work {
+struct Room {
+  std::shared_ptr<BackScratch<T>> scratch;  // of surrounded steps
+  Buffer<T> dgates;   // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
+  Buffer<T> dh;       // (B, P)
+  Buffer<T> carry;    // (B, H)
+  Buffer<T> sums;     // (B, sum_.total)
+  Buffer<T> h_in;     // (chunk, B, P), ragged or surrounded: what the products of a chunk's steps started from
+  Buffer<T> last_in;  // (chunk, B, H): as in ChunkRows
+  Buffer<T> inner;    // (chunk, B, H)
+  Buffer<T> dprojected;       // (chunk, B, P)
+  Buffer<double> dh_squares;  // (chunk, B, panels)
+  Buffer<double> dc_squares;
+};
+
+// One layer and direction.
+template <class T>
+struct Work : Room<T> {
   DirectionParameters<const T> parameters;
   DirectionParameters<T> gradients;
   Index input;
@@ -24,17 +41,6 @@ struct Work {
   const T* c;
   const typename Tape<T>::Direction* kept;
   std::unique_ptr<PackedBackward<T>> packed;
-  std::unique_ptr<BackScratch<T>> scratch;  // of surrounded steps
-  Buffer<T> dgates;   // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
-  Buffer<T> dh;       // (B, P)
-  Buffer<T> carry;    // (B, H)
-  Buffer<T> sums;     // (B, sum_.total)
-  Buffer<T> h_in;     // (chunk, B, P), ragged or surrounded: what the products of a chunk's steps started from
-  Buffer<T> last_in;  // (chunk, B, H): as in ChunkRows
-  Buffer<T> inner;    // (chunk, B, H)
-  Buffer<T> dprojected;       // (chunk, B, P)
-  Buffer<double> dh_squares;  // (chunk, B, panels)
-  Buffer<double> dc_squares;
 };
 
 template <class T>
@@ -50,6 +56,7 @@ class BackwardPass {
         surrounded_(net.surrounded() || tape.interventions.any() || args.clip.any() || args.errors), sum_(net) {}
 
   void run() {
+    for (Index d = 0; d < net_.directions; ++d) rooms_.push_back(new_room());
     for (Index layer = net_.layers - 1; layer >= 0; --layer) prepare(layer);
     for (int i = 0; i < schedule_.threads(); ++i) scratch_.emplace_back(k_.transposed_scratch);
     run_team(schedule_.threads(), [this](int index, int threads) {
@@ -73,8 +80,26 @@ class BackwardPass {
     return work_[static_cast<std::size_t>((net_.layers - 1 - layer) * net_.directions + d)];
   }
 
-  // Everything a layer needs, allocated before the threads start. The gradients between layers alternate between two
-  // buffers; the reverse direction has one of its own, so that both directions can run at once.
+  Room<T> new_room() const {
+    Room<T> room;
+    if (surrounded_) room.scratch = std::make_shared<BackScratch<T>>(net_, batch_);
+    room.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
+    room.dh = Buffer<T>(batch_ * net_.output);
+    if (net_.traits.has_carry) room.carry = Buffer<T>(batch_ * net_.hidden);
+    if (sum_.total) room.sums = Buffer<T>(batch_ * sum_.total);
+    if (rows_.ragged() || surrounded_) room.h_in = Buffer<T>(chunk_ * batch_ * net_.output);
+    if (net_.traits.two_products) room.last_in = Buffer<T>(chunk_ * batch_ * net_.hidden);
+    if (net_.options.projection) {
+      room.inner = Buffer<T>(chunk_ * batch_ * net_.hidden);
+      room.dprojected = Buffer<T>(chunk_ * batch_ * net_.output);
+    }
+    room.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
+    if (net_.traits.has_cell_state) room.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
+    return room;
+  }
+
+  // Everything else a layer needs, allocated before the threads start. The gradients between layers alternate between
+  // two buffers; the reverse direction has one of its own, so that both directions can run at once.
   void prepare(Index layer) {
     const auto& kept = tape_.layers[static_cast<std::size_t>(layer)];
     const Index input = net_.input_of(layer);
@@ -90,6 +115,7 @@ class BackwardPass {
     }
     for (Index d = 0; d < net_.directions; ++d) {
       Work<T>& w = work_.emplace_back();
+      static_cast<Room<T>&>(w) = rooms_[static_cast<std::size_t>(d)];
       w.parameters = direction_parameters(net_, args_.parameters, layer, d);
       w.gradients = direction_parameters(net_, args_.gradients, layer, d);
       w.input = input;
@@ -106,19 +132,6 @@ class BackwardPass {
       w.gates = w.kept->gates.data();
       w.c = w.kept->c.data();
       w.packed = std::make_unique<PackedBackward<T>>(net_, k_, input, dx != nullptr);
-      if (surrounded_) w.scratch = std::make_unique<BackScratch<T>>(net_, batch_);
-      w.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
-      w.dh = Buffer<T>(batch_ * net_.output);
-      if (net_.traits.has_carry) w.carry = Buffer<T>(batch_ * net_.hidden);
-      if (sum_.total) w.sums = Buffer<T>(batch_ * sum_.total);
-      if (rows_.ragged() || surrounded_) w.h_in = Buffer<T>(chunk_ * batch_ * net_.output);
-      if (net_.traits.two_products) w.last_in = Buffer<T>(chunk_ * batch_ * net_.hidden);
-      if (net_.options.projection) {
-        w.inner = Buffer<T>(chunk_ * batch_ * net_.hidden);
-        w.dprojected = Buffer<T>(chunk_ * batch_ * net_.output);
-      }
-      w.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
-      if (net_.traits.has_cell_state) w.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
     }
     upper_dx_ = dx;
   }
@@ -487,6 +500,7 @@ class BackwardPass {
   Index panels_;
   bool surrounded_;
   SumColumns sum_;
+  std::vector<Room<T>> rooms_;  // per direction
   std::vector<Work<T>> work_;
   std::vector<Buffer<T>> scratch_;
   Buffer<T> between_[2];

@@ -42,7 +42,8 @@ class Schedule {
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
     const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
     const Index in_cache = kChunkBytes / width;
-    chunk_rows_ = in_cache < kLeastChunkRows ? kMostChunkRows : std::min(in_cache, kMostChunkRows);
+    chunk_rows_ = in_cache < kLeastChunkRows ? std::clamp(kLongChunkBytes / width, kLeastChunkRows, kLongestChunkRows)
+                                             : std::min(in_cache, kMostChunkRows);
     const Index least = recurrent_bytes_ <= kSharedCache ? kLeastChunkRows / 2 : kLeastChunkRows;
     projected_rows_ = std::clamp<Index>(in_cache / 2, least, kMostChunkRows);
     for (int d = 0; d < groups(threads_); ++d) barriers_.emplace_back(group_size(d, threads_));
@@ -119,6 +120,8 @@ class Schedule {
   static constexpr Index kChunkBytes = 1 << 20;
   static constexpr Index kLeastChunkRows = 256;
   static constexpr Index kMostChunkRows = 512;
+  static constexpr Index kLongChunkBytes = 8 << 20;  // of L3
+  static constexpr Index kLongestChunkRows = 1024;
 
   Index steps_of(Index rows) const { return std::max<Index>(1, rows / std::max<Index>(1, batch_)); }
   int groups(int threads) const { return directions_ == 2 && threads >= 2 ? 2 : 1; }

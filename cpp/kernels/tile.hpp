@@ -29,7 +29,7 @@ constexpr int tile_rows(int vectors) {
 // touched once for each block of depth.
 inline constexpr int kTransposedVectors = 2;
 inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
-inline constexpr Index kTransposedDepth = 512;
+inline constexpr Index kTransposedDepth = 1024;
 
 // Large enough to have time for it: smaller tiles wait for the weights that they read themselves.
 constexpr bool asks_ahead(int rows, int vectors, bool transposed) {
@@ -41,7 +41,7 @@ struct Tile {
   Index depth;
   const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r]
   Index a_row;
-  const T* b;    // one panel, from its first k on
+  const T* b;  // one panel, from its first k on
   const T* ahead;  // a vector for each k that will be wanted next: asked for in passing
   const T* init[kMaxVectors];  // all null: zero
   Index init_row;
