@@ -5,6 +5,8 @@ import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
 
 import bptt
+from bptt import _core
+from bptt.layers.ragged import Ragged
 from bptt.train.callbacks import Callback
 
 T, B, I, H, L = 9, 6, 5, 17, 2
@@ -351,3 +353,71 @@ def test_a_model_without_recurrent_layers_takes_no_lengths():
     model = bptt.Sequential(bptt.Linear(I, 3, seed=0))
     with pytest.raises(ValueError, match="lengths needs a recurrent layer"):
         model(numbers(T, B, I), lengths=[1] * B)
+
+
+def rearranged(array, lengths, fill):
+    """As cpp/core/rows.hpp has it, row by row."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    room, rows = len(lengths), []
+    for t in range(len(array)):
+        active = sum(n > t for n in lengths)
+        rows += [array[t, row] for row in order[:active]]
+        rows += [np.full_like(array[t, 0], fill)] * (room - active)
+        room = active
+    return np.array(rows, array.dtype).reshape(-1, array.shape[2])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("layout", ["time first", "batch first", "every other element"])
+@pytest.mark.parametrize(
+    ("steps", "width", "dtype"),
+    # Within the caches, past them in whole lines (some 6 MB), and past them in parts of lines.
+    [(7, 5, "float32"), (7, 1, "uint8"), (300, 128, "float32"), (300, 64, "float64"), (300, 67, "float64")],
+)
+def test_rows_go_where_they_run_and_back(steps, width, dtype, layout, threads):
+    bptt.set_num_threads(threads)
+    rng = np.random.default_rng(0)
+    array = rng.integers(1, 100, (steps, 41, width)).astype(dtype)
+    if layout == "batch first":
+        array = np.ascontiguousarray(array.swapaxes(0, 1)).swapaxes(0, 1)
+    elif layout == "every other element":
+        array = np.repeat(array, 2, axis=2)[..., ::2]
+    lengths = rng.integers(0, steps + 1, 41)
+    ragged = Ragged(lengths, steps)
+    packed = ragged.gather(array)
+    np.testing.assert_array_equal(packed, rearranged(array, lengths, 0))
+    assert packed.dtype == array.dtype
+    valid = np.arange(steps)[:, None] < lengths
+    np.testing.assert_array_equal(ragged.scatter(packed), np.where(valid[..., None], array, 0))
+
+
+def test_the_core_refuses_rows_that_do_not_fit():
+    x, order, active = numbers(3, 2, 4), np.array([1, 0]), np.array([2, 1, 1])
+    with pytest.raises(ValueError, match="order"):
+        _core.gather_rows(x, np.array([1, 1]), active)
+    with pytest.raises(ValueError, match="active"):
+        _core.gather_rows(x, order, np.array([2, 1]))
+    with pytest.raises(ValueError, match="active"):
+        _core.gather_rows(x, order, np.array([1, 2, 1]))
+    with pytest.raises(ValueError, match="packed"):
+        _core.scatter_rows(x[0], order, active)
+    with pytest.raises(TypeError, match="objects"):
+        _core.gather_rows(x.astype(object), order, active)
+
+
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_change_hands_without_a_bit(cell, D):
+    """Threads divide the rows that still run, not those of the batch."""
+    layer = build(cell, 16, 32, bidirectional=D == 2)
+    lengths = np.array([40, 40, 33, 32, 32, 30, 21, 20, 12, 11, 5, 5, 5, 2, 1, 0, 17, 18, 39, 7])
+    x, start = numbers(40, 20, 16), state(cell, (D, 20, 32))
+    bptt.set_num_threads(1)
+    one, _ = run(layer, x, start, lengths)
+    gradients = layer.flat_gradients.copy()
+    for threads in (2, 3, 4, 7):
+        bptt.set_num_threads(threads)
+        several, _ = run(layer, x, start, lengths)
+        for what, value in several.items():
+            np.testing.assert_array_equal(value, one[what], err_msg=what)
+        np.testing.assert_array_equal(layer.flat_gradients, gradients)

@@ -73,31 +73,6 @@ py::array embedding_forward(const py::array& ids, const py::array& weight) {
   });
 }
 
-// Row places[i] of x, zeros where that is negative.
-py::array take_rows(const py::array& x, const py::array& places) {
-  return with_dtype("x", x, [&]<class T>(T) -> py::array {
-    const T* from = data_of<T>("x", x, {-1, -1});
-    const Index rows = x.shape(0), width = x.shape(1);
-    const std::int64_t* place = data_of<std::int64_t>("places", places, {-1});
-    const Index n = places.shape(0);
-    for (Index i = 0; i < n; ++i) {
-      if (place[i] >= rows) throw std::invalid_argument("places: expected less than " + std::to_string(rows));
-    }
-    const NewArray<T> y({n, width});
-    const std::size_t bytes = static_cast<std::size_t>(width) * sizeof(T);
-    compute([&](Interrupt&) {
-      for (Index i = 0; i < n; ++i) {
-        if (place[i] < 0) {
-          std::memset(y.data() + i * width, 0, bytes);
-        } else {
-          std::memcpy(y.data() + i * width, from + place[i] * width, bytes);
-        }
-      }
-    });
-    return y.array;
-  });
-}
-
 void embedding_backward(const py::array& ids, const py::array& dy, py::array dweight) {
   with_dtype("dy", dy, [&]<class T>(T) {
     T* dw = mutable_data_of<T>("dweight", dweight, {-1, -1});
@@ -154,7 +129,6 @@ void bind_layers(py::module_& m) {
         py::arg("dbias"), py::arg("need_dx"));
   m.def("embedding_forward", &embedding_forward, py::arg("ids"), py::arg("weight"));
   m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("dweight"));
-  m.def("take_rows", &take_rows, py::arg("x"), py::arg("places"));
   m.def("bernoulli", &bernoulli, py::arg("shape"), py::arg("p"), py::arg("value"), py::arg("key"), py::arg("dtype"));
   m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("key"));
   m.def("activation", &activation, py::arg("name"), py::arg("x"));

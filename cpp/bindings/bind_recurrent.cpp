@@ -7,6 +7,7 @@
 #include <tuple>
 #include <variant>
 
+#include "bindings/rows.hpp"
 #include "bindings/stream.hpp"
 #include "core/lyapunov.hpp"
 #include "core/pack.hpp"
@@ -126,15 +127,7 @@ Rows rows_of(const py::array& x, Index input, const std::optional<py::array>& ac
     data_of<T>("x", x, {-1, -1, input});
     return {x.shape(0), x.shape(1)};
   }
-  const auto* counts = data_of<std::int64_t>("active", *active, {-1});
-  const Index time = active->shape(0);
-  for (Index t = 0; t < time; ++t) {
-    if (counts[t] < 0 || counts[t] > (t == 0 ? batch : counts[t - 1])) {
-      throw std::invalid_argument("active: must not rise, and lie between 0 and the batch");
-    }
-  }
-  const std::vector<Index> each(counts, counts + time);
-  Rows rows(time, batch, each.data());
+  Rows rows = ragged_rows(*active, batch);
   data_of<T>("x", x, {rows.total(), input});
   return rows;
 }

@@ -75,20 +75,29 @@ const T* optional_data_of(const char* name, const std::optional<py::array>& a, c
 
 inline constexpr char kBlockName[] = "bptt.Block";
 
-// An array over a block of the pool, which it keeps alive.
-template <class T>
-py::array array_over(const Block& block, const T* data, const Shape& shape, const Shape& element_strides = {},
-                     bool writeable = true) {
-  Shape strides = element_strides;
-  if (strides.empty()) {
-    strides.assign(shape.size(), 1);
-    for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
-  }
-  for (auto& stride : strides) stride *= static_cast<py::ssize_t>(sizeof(T));
+inline Shape contiguous_strides(const Shape& shape, py::ssize_t element) {
+  Shape strides(shape.size(), element);
+  for (std::size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+  return strides;
+}
+
+// An array over a block of the pool, which it keeps alive. Strides are in bytes.
+inline py::array array_in(const Block& block, const py::dtype& dtype, const void* data, const Shape& shape,
+                          const Shape& strides) {
   const py::capsule owner(new Block(block), kBlockName, [](PyObject* capsule) {
     delete static_cast<Block*>(PyCapsule_GetPointer(capsule, kBlockName));
   });
-  py::array result(py::dtype::of<T>(), shape, strides, data, owner);
+  return py::array(dtype, shape, strides, data, owner);
+}
+
+template <class T>
+py::array array_over(const Block& block, const T* data, const Shape& shape, const Shape& element_strides = {},
+                     bool writeable = true) {
+  Shape strides = contiguous_strides(shape, sizeof(T));
+  for (std::size_t i = 0; i < element_strides.size(); ++i) {
+    strides[i] = element_strides[i] * static_cast<py::ssize_t>(sizeof(T));
+  }
+  py::array result = array_in(block, py::dtype::of<T>(), data, shape, strides);
   if (!writeable) result.attr("setflags")(py::arg("write") = false);
   return result;
 }
@@ -196,6 +205,7 @@ void compute(F f) {
 }
 
 void bind_recurrent(py::module_& m);
+void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_vectors(py::module_& m);

@@ -168,6 +168,8 @@ class BackwardPass {
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
+        const bool as_before = s + 1 == time_ || touched(course, s) == touched(course, s + 1);
+        if (split == Split::rows && !as_before) crew.sync();  // rows change hands
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
@@ -197,11 +199,18 @@ class BackwardPass {
     if (!interrupt_.stopped()) finish_state(w, course, number, crew);
   }
 
+  // Rows that step number s of the recursion works on. In reverse, those that began with the step before it in the
+  // order of this pass are to be left.
+  Index touched(const Course& course, Index s) const {
+    return rows_.active(course.reverse && s + 1 < time_ ? course.at(s + 1) : course.at(s));
+  }
+
   void step(const Work<T>& w, const Course& course, Index number, Index s, Index low, bool first_of_chunk,
             bool first_of_all, Split split, const Crew& crew) const {
     if (split == Split::nobody && !crew.leads()) return;
     const Index t = course.at(s);
-    const Range mine = split == Split::rows ? crew.share_of(batch_) : Range{0, batch_};
+    const Index all = touched(course, s);
+    const Range mine = split == Split::rows ? crew.share_of(all) : Range{0, all};
     const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
     const auto clipped = [&](Index begin, Index end) {
       return Range{std::max(mine.begin, begin), std::min(mine.end, end)};

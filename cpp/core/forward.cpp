@@ -165,6 +165,8 @@ class ForwardPass {
       }
       for (Index s = begin; s < end; ++s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
+        const bool as_before = s == 0 || rows_.active(course.at(s)) == rows_.active(course.at(s - 1));
+        if (split == Split::rows && !as_before) crew.sync();  // rows change hands
         if (!interrupt_.stopped()) step(w, course, number, course.at(s), gates_origin, split, crew, panels);
         if (split == Split::units) crew.sync();
       }
@@ -234,8 +236,7 @@ class ForwardPass {
   void step(const Work<T>& w, const Course& course, Index number, Index t, Index origin, Split split, const Crew& crew,
             Index panels) const {
     if (split == Split::nobody && !crew.leads()) return;
-    const Range mine = split == Split::rows ? crew.share_of(rows_.batch()) : Range{0, rows_.batch()};
-    const Range rows{mine.begin, std::min(mine.end, rows_.active(t))};
+    const Range rows = split == Split::rows ? crew.share_of(rows_.active(t)) : Range{0, rows_.active(t)};
     if (rows.begin >= rows.end) return;
     const Range units = split == Split::units ? crew.share_of(panels) : Range{0, panels};
     const Index before = rows_.slot(course.slot_before(t)) + rows.begin;

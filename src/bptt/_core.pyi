@@ -178,6 +178,13 @@ def bernoulli(
 ) -> Floats:
     """`value` with probability p, else 0; element j in C order is a function of key and j."""
 
+# Ragged batches. `order` (B,): the rows, longest first; `active` (T,): how many of them run at each step.
+def gather_rows(x: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
+    """x (T, B, N) of any plain type -> (rows over time, N) as cpp/core/rows.hpp has them, room being zero."""
+
+def scatter_rows(packed: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
+    """And back: (T, B, N), zeros past the rows' ends."""
+
 # Layers without time. N rows.
 def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
     """x (N, I), weight (O, I), bias (O,) -> (N, O)."""
@@ -189,9 +196,6 @@ def linear_backward(
 
 def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
     """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises ValueError naming its position."""
-
-def take_rows(x: Floats, places: Counts) -> Floats:
-    """x (M, N), places (K,) -> (K, N): rows of x, zeros where a place is negative."""
 
 def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) -> None: ...
 def dropout_forward(x: Floats, p: float, key: int) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,18 +55,9 @@ class Ragged:
 
     def __init__(self, lengths: Counts, T: int) -> None:
         self.shape = T, len(lengths)
-        self.order = np.argsort(-lengths, kind="stable")
+        self.order: Counts = np.argsort(-lengths, kind="stable")
+        self.active: Counts = len(lengths) - np.cumsum(np.bincount(lengths, minlength=T + 1))[:T]
         self._place = np.argsort(self.order)
-        steps = np.arange(T)[:, None]
-        self.active: Counts = np.count_nonzero(lengths > steps, axis=1).astype(np.int64)
-        room = np.concatenate([[len(lengths)], self.active[:-1]])[:T]
-        t, rank = np.nonzero(np.arange(len(lengths)) < room[:, None])
-        runs = rank < self.active[t]
-        # Where each packed row comes from among the T * B, and where each of those goes; -1: from nowhere,
-        # which is room, or past a row's end.
-        self._from = np.where(runs, t * len(lengths) + self.order[rank], -1)
-        self._to = np.full(T * len(lengths), -1)
-        self._to[self._from[runs]] = np.flatnonzero(runs)
 
     def gather(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """
@@ -74,20 +65,13 @@ class Ragged:
 
         Read-only: so a tape keeps it without a copy.
         """
-        rows = np.ascontiguousarray(array).reshape(-1, array.shape[2])
-        packed: npt.NDArray[Any]
-        if array.dtype in (np.float32, np.float64):
-            packed = _core.take_rows(cast("Floats", rows), self._from)
-        else:
-            packed = np.take(rows, self._from, axis=0, mode="clip")
-            packed[self._from < 0] = 0
+        packed = _core.gather_rows(_with_whole_rows(array), self.order, self.active)
         packed.flags.writeable = False
         return packed
 
-    def scatter(self, packed: Floats) -> Floats:
+    def scatter(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The core's (rows over time, N) to (T, B, N), zeros past the rows' ends."""
-        array = _core.take_rows(contiguous(packed), self._to)
-        return array.reshape(*self.shape, packed.shape[1])
+        return _core.scatter_rows(_with_whole_rows(packed), self.order, self.active)
 
     def state_in(self, state: Floats | None) -> Floats | None:
         """(L*D, B, H) in the caller's order to the core's."""
@@ -96,3 +80,9 @@ class Ragged:
     def state_out(self, state: Floats) -> Floats:
         """And back."""
         return state[:, self._place]
+
+
+def _with_whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Elements of the last axis side by side, as the core copies them."""
+    together = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
+    return array if together else np.ascontiguousarray(array)

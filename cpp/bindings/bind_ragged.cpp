@@ -1,0 +1,69 @@
+// Ragged batches: from the caller's order of rows to the one in which they run, and back.
+#include "bindings/rows.hpp"
+#include "core/ragged.hpp"
+
+namespace bptt::bindings {
+namespace {
+
+const std::int64_t* order_of(const py::array& order, Index batch) {
+  const auto* rows = data_of<std::int64_t>("order", order, {batch});
+  std::vector<bool> seen(static_cast<std::size_t>(batch));
+  for (Index r = 0; r < batch; ++r) {
+    if (rows[r] < 0 || rows[r] >= batch || seen[static_cast<std::size_t>(rows[r])]) {
+      throw std::invalid_argument("order: expected every row once");
+    }
+    seen[static_cast<std::size_t>(rows[r])] = true;
+  }
+  return rows;
+}
+
+// Of any type whose elements are plain bytes.
+void check_elements(const char* name, const py::array& a, Index dimensions) {
+  if (a.dtype().kind() == 'O' || a.ndim() != dimensions ||
+      (a.shape(dimensions - 1) > 1 && a.strides(dimensions - 1) != a.itemsize())) {
+    throw py::type_error(std::string(name) + ": expected " + std::to_string(dimensions) +
+                         " axes, the last of them contiguous, and no Python objects");
+  }
+}
+
+py::array new_array(const py::dtype& dtype, const Shape& shape) {
+  const Shape strides = contiguous_strides(shape, dtype.itemsize());
+  const Block block(static_cast<std::size_t>(strides[0] * shape[0]));
+  return array_in(block, dtype, block.data(), shape, strides);
+}
+
+py::array gather(const py::array& x, const py::array& order, const py::array& active) {
+  check_elements("x", x, 3);
+  const Rows rows = ragged_rows(active, x.shape(1));
+  if (rows.time() != x.shape(0)) throw std::invalid_argument("active: expected one for each step of x");
+  const RowPlaces places{order_of(order, rows.batch()), x.strides(0), x.strides(1)};
+  const Index width = x.shape(2) * x.itemsize();
+  py::array packed = new_array(x.dtype(), {rows.total(), x.shape(2)});
+  const auto* from = static_cast<const char*>(x.data());
+  auto* to = static_cast<char*>(packed.mutable_data());
+  compute([&](Interrupt&) { gather_rows(rows, places, width, from, to); });
+  return packed;
+}
+
+py::array scatter(const py::array& packed, const py::array& order, const py::array& active) {
+  check_elements("packed", packed, 2);
+  const Rows rows = ragged_rows(active, order.shape(0));
+  if (rows.total() != packed.shape(0)) throw std::invalid_argument("packed: expected as many rows as `active` tells");
+  const Index width = packed.shape(1) * packed.itemsize();
+  const RowPlaces places{order_of(order, rows.batch()), rows.batch() * width, width};
+  py::array array = new_array(packed.dtype(), {rows.time(), rows.batch(), packed.shape(1)});
+  const auto* from = static_cast<const char*>(packed.data());
+  const Index from_row = packed.strides(0);
+  auto* to = static_cast<char*>(array.mutable_data());
+  compute([&](Interrupt&) { scatter_rows(rows, places, width, from, from_row, to); });
+  return array;
+}
+
+}  // namespace
+
+void bind_ragged(py::module_& m) {
+  m.def("gather_rows", &gather, py::arg("x"), py::arg("order"), py::arg("active"));
+  m.def("scatter_rows", &scatter, py::arg("packed"), py::arg("order"), py::arg("active"));
+}
+
+}  // namespace bptt::bindings

@@ -1,0 +1,70 @@
+#include "core/ragged.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/past_cache.hpp"
+#include "runtime/team.hpp"
+
+namespace bptt {
+namespace {
+
+constexpr Index kWorthATeam = 1 << 20;  // bytes
+constexpr Index kPastCache = 4 << 20;
+constexpr Index kStepsAtATime = 16;
+
+struct ThroughCache {
+  void copy(char* to, const char* from, std::size_t size) const { std::memcpy(to, from, size); }
+  void clear(char* to, std::size_t size) const { std::memset(to, 0, size); }
+};
+
+// Calls visit(t, writer) for all steps, which threads take in turns: the first ones have more rows than the last.
+template <class Writer, class Visit>
+void for_each_step(const Rows& rows, Index bytes, Visit visit) {
+  run_team(bytes < kWorthATeam ? 1 : get_num_threads(), [&](int index, int threads) {
+    const Writer writer;
+    for (Index begin = index * kStepsAtATime; begin < rows.time(); begin += threads * kStepsAtATime) {
+      for (Index t = begin; t < std::min(begin + kStepsAtATime, rows.time()); ++t) visit(t, writer);
+    }
+  });
+}
+
+template <class Writer>
+void scatter(const Rows& rows, const RowPlaces& places, Index width, const char* from, Index from_row, char* to) {
+  const auto size = static_cast<std::size_t>(width);
+  for_each_step<Writer>(rows, rows.time() * rows.batch() * width, [&](Index t, const Writer& writer) {
+    const char* packed = from + rows.base(t) * from_row;
+    for (Index r = 0; r < rows.batch(); ++r) {
+      char* row = to + t * places.step + places.order[r] * places.row;
+      if (r < rows.active(t)) {
+        writer.copy(row, packed + r * from_row, size);
+      } else {
+        writer.clear(row, size);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+// Through the caches: the pass that follows reads it.
+void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to) {
+  const auto size = static_cast<std::size_t>(width);
+  for_each_step<ThroughCache>(rows, rows.total() * width, [&](Index t, const ThroughCache& writer) {
+    char* packed = to + rows.base(t) * width;
+    for (Index r = 0; r < rows.active(t); ++r) {
+      writer.copy(packed + r * width, from + t * places.step + places.order[r] * places.row, size);
+    }
+    writer.clear(packed + rows.active(t) * width, size * static_cast<std::size_t>(rows.room(t) - rows.active(t)));
+  });
+}
+
+void scatter_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, Index from_row, char* to) {
+  if (rows.time() * rows.batch() * width < kPastCache) {
+    scatter<ThroughCache>(rows, places, width, from, from_row, to);
+  } else {
+    scatter<PastCache>(rows, places, width, from, from_row, to);
+  }
+}
+
+}  // namespace bptt

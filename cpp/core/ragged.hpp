@@ -1,0 +1,22 @@
+// Rows of unequal length: from the caller's arrays, (T, B, width) with room for the longest row in every row, to the
+// order in which they run (rows.hpp), and back. Of any type: widths and distances are in bytes.
+#pragma once
+
+#include "core/rows.hpp"
+
+namespace bptt {
+
+// Where the rows of a caller's array lie, row b at step t at t * step + b * row. Rank r runs row order[r].
+struct RowPlaces {
+  const std::int64_t* order;
+  Index step;
+  Index row;
+};
+
+// What is room only becomes zero.
+void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to);
+
+// `from_row`: from one packed row to the next. What lies past a row's end becomes zero.
+void scatter_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, Index from_row, char* to);
+
+}  // namespace bptt
