@@ -38,11 +38,7 @@ void forward_step(const ForwardStep<T>& s) {
   for (Index i = s.panel_begin; i < s.panel_end; ++i) {
     const Index p = panel_in_turn(s, i);
     const Panel<T> panel = panel_at<T>(shape, p);
-    const T* after = panel_after(s, i, shape, s.u);
-    if (s.x) {
-      project_panel<T, CellStage>(s, p, s.u + panel.offset);
-      after = panel_after(s, i, {s.input, s.hidden, CellStage::gates}, s.w);
-    }
+    if (s.x) project_panel<T, CellStage>(s, p, s.u ? s.u + panel.offset : s.w);
     PanelOutput<T> io{};
     io.init_row = io.out_row = s.gates_row;
     for (int v = 0; v < panel.vectors; ++v) {
@@ -51,6 +47,8 @@ void forward_step(const ForwardStep<T>& s) {
     }
     if (s.u) {
       CellStage::prepare(s, panel);
+      const T* after = s.x ? panel_after(s, i, {s.input, s.hidden, CellStage::gates}, s.w)
+                           : panel_after(s, i, shape, s.u);
       multiply_panel(panel, s.rows, s.output, s.h_in, s.h_in_row, s.u, io, after);
     }
     if (s.keep) {
