@@ -1,4 +1,6 @@
-"""Training on all cores while others want them: milliseconds an iteration, beside busy processes.
+"""Training on all cores while others want them: milliseconds an iteration.
+
+Others are busy processes, or NumPy's own threads where it multiplies matrices between the iterations.
 
 python benchmarks/neighbours.py
 """
@@ -6,6 +8,7 @@ python benchmarks/neighbours.py
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
 from contextlib import ExitStack, contextmanager
@@ -15,6 +18,8 @@ import numpy as np
 import bptt
 
 SECONDS = 3.0
+PRODUCT = 300
+"""Rows and columns: about a millisecond, and enough for NumPy's library to wake its threads."""
 
 
 def spin() -> None:
@@ -35,13 +40,16 @@ def neighbour():
         process.join()
 
 
-def iteration(threads: int) -> float:
-    """The mean, over some seconds: a stall is part of it."""
+def iteration(threads: int, hidden: int, layers: int, between: bool = False) -> float:
+    """The mean, over some seconds: a stall is part of it. `between`: after an untimed product in NumPy."""
     bptt.set_num_threads(threads)
-    layer = bptt.LSTM(40, 40, num_layers=2, seed=0)
-    x = np.random.default_rng(0).standard_normal((48, 32, 40), np.float32)
+    layer = bptt.LSTM(hidden, hidden, num_layers=layers, seed=0)
+    rng = np.random.default_rng(0)
+    x, a = rng.standard_normal((48, 32, hidden), np.float32), rng.standard_normal((PRODUCT, PRODUCT))
     times = []
     while sum(times) < SECONDS:
+        if between:
+            a @ a
         start = time.perf_counter()
         y, _, tape = layer.forward(x)
         layer.backward(tape, y)
@@ -49,16 +57,29 @@ def iteration(threads: int) -> float:
     return 1e3 * statistics.fmean(times)
 
 
+def after_products(blas_threads: int | None, threads: int) -> float:
+    """In a process of its own: NumPy's library reads its number of threads once."""
+    if blas_threads is not None:
+        os.environ["OPENBLAS_NUM_THREADS"] = str(blas_threads)
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        return process.apply(iteration, (threads, 128, 1, True))
+
+
 def main() -> None:
     cores = bptt.get_num_threads()
     print("LSTM 2 x 40, T=48, B=32, training; ms an iteration")
-    print(f"{'busy neighbours':<18}{'1 thread':>12}{f'{cores} threads':>12}")
+    print(f"{'busy neighbours':<28}{'1 thread':>12}{f'{cores} threads':>12}")
     for count in (0, 1, 2):
         with ExitStack() as others:
             for _ in range(count):
                 others.enter_context(neighbour())
             time.sleep(1)
-            print(f"{count:<18}{iteration(1):12.2f}{iteration(cores):12.2f}")
+            print(f"{count:<28}{iteration(1, 40, 2):12.2f}{iteration(cores, 40, 2):12.2f}")
+    print(
+        f"\nLSTM 128, T=48, B=32, training; ms an iteration, after a product in NumPy ({PRODUCT} x {PRODUCT})"
+    )
+    for name, blas in (("NumPy as it is", None), ("OPENBLAS_NUM_THREADS=1", 1)):
+        print(f"{name:<28}{after_products(blas, 1):12.2f}{after_products(blas, cores):12.2f}")
 
 
 if __name__ == "__main__":
