@@ -10,7 +10,7 @@ namespace bptt {
 namespace {
 
 constexpr Index kWorthATeam = 1 << 20;  // bytes
-constexpr Index kPastCache = 4 << 20;
+constexpr Index kPastCache = 4 << 20;   // more than any L2 holds, and not worth a part of L3
 constexpr Index kStepsAtATime = 16;
 
 struct ThroughCache {

@@ -50,6 +50,7 @@ class PastCache {
   static bool whole_lines(const char* to, std::size_t size) {
     return reinterpret_cast<std::uintptr_t>(to) % kLine == 0 && size % kLine == 0;
   }
+  // __m128i may alias anything, and its unaligned loads take any address.
   static const __m128i* part(const char* p, std::size_t j) { return reinterpret_cast<const __m128i*>(p) + j; }
   static __m128i* part(char* p, std::size_t j) { return reinterpret_cast<__m128i*>(p) + j; }
 #else
