@@ -11,13 +11,26 @@ import numpy as np
 import pytest
 from tests.commandline import CommandLine
 
+import bptt
 from bptt.bench import command, goals, lines, machine, measure, memory, session, table
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
 from bptt.bench.measure import Row
 from bptt.bench.peers import DEFAULT, OURS, PEERS, NotApplicableError, missing
 from bptt.bench.problem import Call
-from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, STREAMED, VARIANTS, Case, Shape, case_of, cases
+from bptt.bench.shapes import (
+    CELLS,
+    DIVIDED_ROWS,
+    GRID,
+    MODES,
+    QUICK,
+    STREAMED,
+    VARIANTS,
+    Case,
+    Shape,
+    case_of,
+    cases,
+)
 from bptt.cli import bench as cli_bench
 
 SMALL = Shape("small", 3, 2, 4, 5, layers=2, bidirectional=True)
@@ -243,11 +256,17 @@ def test_ceilings_are_the_means_at_the_peak() -> None:
     assert "at the peak" in lines.summary(session.Findings(rows=rows))[0]
 
 
-def test_scaling_compares_the_same_case() -> None:
-    few = Case("lstm", replace(PLAIN.shape, B=16), "training")
-    rows = [row(PLAIN, bptt=10), row(PLAIN, threads=2, bptt=5), row(few, bptt=10), row(few, 2, bptt=10)]
-    (goal,) = goals.of_scaling(rows)
-    assert goal.value == pytest.approx(2.0)
+def test_two_threads_stand_beside_one_where_the_batch_is_large() -> None:
+    many = small("lstm", "training")
+    many = replace(many, shape=replace(many.shape, B=DIVIDED_ROWS))
+    threads = bptt.get_num_threads()
+    for case, count in ((many, 1), (many, 2), (small("lstm", "training"), 2)):
+        found = measure.measure(case, [], count, 1e-3)
+        joins = case is many and count == 2
+        assert set(found.times) == {OURS} | ({"one-thread"} if joins else set())
+        assert found.best_peer is None
+        assert [goal.limit for goal in goals.of_row(found)] == [goals.SCALING] * joins
+    bptt.set_num_threads(threads)
 
 
 # What is said
@@ -256,7 +275,7 @@ def test_scaling_compares_the_same_case() -> None:
 def findings() -> session.Findings:
     rows = [
         row(PLAIN, bptt=2 * US, torch=2.5 * US, jax=9 * US),
-        row(PLAIN, threads=2, bptt=US, torch=2.5 * US),
+        row(PLAIN, threads=2, bptt=US, torch=2.5 * US, **{"one-thread": 2 * US}),
     ]
     taken = memory.Memory(PLAIN, 1, rise=9 * 2**20, tape=6 * 2**20, parameters=2**20, result=2**20)
     about = {"processor": "a CPU", "system": "an OS", "isa": "avx2", "peak": 100.0, "load": 0.0}
@@ -276,7 +295,8 @@ def test_markdown() -> None:
     assert "Made by `python benchmarks/compare.py --quick`." in text
     rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
     blocks = [len(cells) for cells in rows]
-    assert blocks == [9] * 3 + [8] * 3 + [8] * 3  # heads, rule and row; two peers, one peer, memory
+    # Heads, rule and row: two peers, one and ourselves on one thread, memory.
+    assert blocks == [9] * 3 + [9] * 3 + [8] * 3
     assert [cell.strip() for cell in rows[2][5:]] == [
         "1.25",
         "50.0",

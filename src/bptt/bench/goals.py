@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,9 +25,7 @@ MEANS = {
 RNN_MEAN_TWO_THREADS = 4.0
 
 SCALING = 1.8
-SCALING_ROWS = 32
-"""Batch from which two threads must be so many times as fast as one."""
-
+"""Times as fast as one thread two must be, where the batch is large enough."""
 
 COSTS = {
     "peephole": 1.15,
@@ -86,6 +84,8 @@ def of_row(row: Row, isa: str = "") -> list[Goal]:
     elif best is not None:
         near = mode != "training" or row.share(best) > NEAR_PEAK
         goals.append(Goal(f"x {best}", row.ratio(best), 1.1 if near else 1.3))
+    if "one-thread" in row.times:
+        goals.append(Goal("x one thread", row.ratio("one-thread"), SCALING))
     large = (row.case.cell, mode, row.threads, shape.T, shape.B, shape.I, shape.H)
     if large == ("lstm", "training", 1, 100, 64, 512, 512):
         goals.append(Goal("of peak", row.share(OURS), 0.75))
@@ -146,17 +146,4 @@ def of_means(rows: Iterable[Row]) -> list[Goal]:
             if (mode, cell) == ("training", "rnn") and threads > 1:
                 limit = RNN_MEAN_TWO_THREADS
             goals.append(Goal(f"{cell} {mode}, {threads} thread(s): geometric mean x best peer", mean, limit))
-    return goals
-
-
-def of_scaling(rows: Sequence[Row]) -> list[Goal]:
-    """Goals of two threads against one."""
-    single = {row.case: row for row in rows if row.threads == 1}
-    goals = []
-    for row in rows:
-        case = row.case
-        scales = case.mode != "variants" and case.shape.B >= SCALING_ROWS
-        if row.threads == 2 and case in single and scales:
-            gain = single[case].times[OURS].median / row.times[OURS].median
-            goals.append(Goal(f"{case.cell} {case.mode}, {case.shape}: 2 threads x 1", gain, SCALING))
     return goals

@@ -87,7 +87,7 @@ def verdicts(findings: Findings, isa: str = "") -> list[str]:
     judged = [(_where(row) + ": ", goal) for row in findings.rows for goal in goals.of_row(row, isa)]
     judged += [(_where(memory) + ": ", goals.of_memory(memory)) for memory in findings.memory]
     if not isa:
-        judged += [("", goal) for goal in goals.of_means(findings.rows) + goals.of_scaling(findings.rows)]
+        judged += [("", goal) for goal in goals.of_means(findings.rows)]
     if not judged:
         return []
     missed = [f"  {where}{goal}" for where, goal in judged if not goal.met]

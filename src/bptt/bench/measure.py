@@ -8,7 +8,7 @@ from typing import Any
 
 from bptt.bench.agreement import DisagreementError, check, tolerance
 from bptt.bench.clock import Timing, stopwatch, take_turns, timing
-from bptt.bench.peers import OTHERWISE, OURS, NotApplicableError, make
+from bptt.bench.peers import OTHERWISE, OURS, OWN, NotApplicableError, make
 from bptt.bench.problem import Array, Call, problem
 from bptt.bench.shapes import Case, case_of
 
@@ -44,7 +44,7 @@ class Row:
     @property
     def best_peer(self) -> str | None:
         """The one with the lowest median."""
-        peers = [name for name in self.times if name not in (OURS, *OTHERWISE)]
+        peers = [name for name in self.times if name not in (OURS, *OWN)]
         return min(peers, key=lambda name: self.times[name].median, default=None)
 
     def ratio(self, peer: str) -> float:
@@ -78,7 +78,7 @@ def measure(
     calls = {OURS: make(OURS, numbers, threads)}
     first, expected = _results(calls[OURS], case)
     firsts, left_out, disagreed = {OURS: first}, {}, {}
-    for peer in _invited(peers, case):
+    for peer in _invited(peers, case, threads):
         try:
             call = make(peer, numbers, threads)
             first, found = _results(call, case)
@@ -109,8 +109,9 @@ def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
     return first, found
 
 
-def _invited(peers: Sequence[str], case: Case) -> list[str]:
+def _invited(peers: Sequence[str], case: Case, threads: int) -> list[str]:
     """These, and those that join by themselves."""
     more = ["torch-flush"] if case.shape.denormal and "torch" in peers else []
     more += ["plain"] if case.mode == "variants" else []
+    more += ["one-thread"] if threads == 2 and case.divides else []
     return list(dict.fromkeys([*peers, *more]))

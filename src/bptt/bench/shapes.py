@@ -21,6 +21,9 @@ MODES = {
 STREAMED = 64
 """Steps of one streaming run; times are per step."""
 
+DIVIDED_ROWS = 32
+"""Rows from which two threads have enough to share."""
+
 _BOTH = ("inference", "training")
 _STREAM = ("streaming",)
 _TRAIN = ("training",)
@@ -80,6 +83,11 @@ class Case:
     def checkpoint(self) -> Literal["auto"] | None:
         """As `forward` takes it."""
         return "auto" if self.shape.name == "checkpoint" and self.mode != "training" else None
+
+    @property
+    def divides(self) -> bool:
+        """Whether two threads should be nearly twice as fast as one."""
+        return self.mode in ("inference", "training", "iteration") and self.shape.B >= DIVIDED_ROWS
 
     @property
     def steps(self) -> int:

@@ -19,12 +19,17 @@ PEERS = {
     "torch-compile": ("torch_compiled", ("torch",)),
     "torch-flush": ("torch_flush", ("torch",)),
     "plain": ("plain", ()),
+    "one-thread": ("one_thread", ()),
 }
 """Name -> module, and the packages that it imports."""
 
 DEFAULT = ("torch", "onnxruntime", "jax")
 """`torch-compile` takes minutes to compile what it then runs; `torch-flush` joins by itself where numbers
-are denormal, and `plain`, our own layer without its options, beside variants."""
+are denormal, and `plain`, our own layer without its options, beside variants, and `one-thread`, ourselves,
+beside two where the batch is large enough."""
+
+OWN = ("plain", "one-thread")
+"""We ourselves, done differently."""
 
 OTHERWISE = ("plain",)
 """Compute something else on purpose."""
