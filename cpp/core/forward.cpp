@@ -38,6 +38,7 @@ class ForwardPass {
 
   void run() {
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
+    panels_ = k_.panel_count(work_.front().packed->recurrent_shape);
     if (surrounded_) {
       for (Index d = 0; d < net_.directions; ++d) scratch_.emplace_back(net_, rows_.batch(), tape_ != nullptr);
     }
@@ -45,15 +46,20 @@ class ForwardPass {
       const FlushSubnormals mode;
       const Crew everyone = schedule_.everyone(index, threads);
       const Crew crew = schedule_.crew(index, threads);
+      const Split split = schedule_.split(crew, panels_, surrounded_);
+      const bool apart = schedule_.keeps_rows(split, crew, rows_);
+      if (!args_.packed) pack(index, threads, crew);
       for (Index layer = 0; layer < net_.layers; ++layer) {
         for (Index d = 0; d < net_.directions; ++d) {
-          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, crew, index == 0);
+          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, split, apart, crew, index == 0);
         }
-        everyone.sync();
+        if (layer + 1 == net_.layers) break;
         if (drops(layer)) {
-          drop(layer, everyone);
           everyone.sync();
+          drop(layer, everyone);
         }
+        // A thread that keeps to its rows finds in the layer below what it wrote there itself.
+        if (!apart || net_.directions == 2 || drops(layer)) everyone.sync();
       }
     });
   }
@@ -102,6 +108,18 @@ class ForwardPass {
     previous_output_ = output;
   }
 
+  // The weights of all layers, so that one barrier is enough for them.
+  void pack(int index, int threads, const Crew& crew) {
+    for (Index layer = 0; layer < net_.layers; ++layer) {
+      for (Index d = 0; d < net_.directions; ++d) {
+        if (!schedule_.works_on(index, threads, d)) continue;
+        own_[static_cast<std::size_t>(layer * net_.directions + d)].pack(
+            direction_parameters(net_, args_.parameters, layer, d), crew.index, crew.size);
+      }
+    }
+    crew.sync();
+  }
+
   // Rows `rows` of states that are so wide, from or to rows `row` apart; null: zeros.
   void copy_state(Range rows, Index width, const T* from, Index from_row, T* to, Index to_row) const {
     for (Index b = rows.begin; b < rows.end; ++b) {
@@ -114,46 +132,38 @@ class ForwardPass {
     }
   }
 
-  // Calls visit(rows, slot) for the rows whose recursion starts (or else ends) with the state in that slot.
+  // Calls visit(rows, slot) for those of `mine` whose recursion starts (or else ends) with the state in that slot.
   template <class Visit>
-  void for_each_end(const Course& course, bool starts, Visit visit) const {
+  void for_each_end(const Course& course, bool starts, Range mine, Visit visit) const {
+    const auto visit_mine = [&](Index begin, Index end, Index slot) {
+      const Range rows{std::max(begin, mine.begin), std::min(end, mine.end)};
+      if (rows.begin < rows.end) visit(rows, slot);
+    };
     if (course.reverse != starts) {  // all at the front of the sequence
-      visit(Range{0, course.reverse ? rows_.active(0) : rows_.batch()}, course.reverse ? Index{1} : Index{0});
+      visit_mine(0, course.reverse ? rows_.active(0) : rows_.batch(), course.reverse ? 1 : 0);
       return;
     }
-    for (Index t = rows_.time() - 1; t >= 0; --t) {
-      const Range rows{rows_.active(t + 1), rows_.active(t)};
-      if (rows.begin < rows.end) visit(rows, starts ? t + 2 : t + 1);
-    }
+    for (Index t = rows_.time() - 1; t >= 0; --t)
+      visit_mine(rows_.active(t + 1), rows_.active(t), starts ? t + 2 : t + 1);
   }
 
-  // Rows without a single step keep the state that they came with.
-  Range idle() const { return {rows_.active(0), rows_.batch()}; }
-
-  void run_direction(Index layer, Index d, const Crew& crew, bool polls) {
+  // `apart`: the thread keeps to its rows, and waits for nobody.
+  void run_direction(Index layer, Index d, Split split, bool apart, const Crew& crew, bool polls) {
     const Index number = layer * net_.directions + d;
     Work<T>& w = work_[static_cast<std::size_t>(number)];
     const Course course{rows_.time(), d == 1};
     const Index H = net_.hidden, P = net_.output, B = rows_.batch();
     const T* h0 = args_.h0 ? args_.h0 + number * B * P : nullptr;
     const T* c0 = args_.c0 ? args_.c0 + number * B * H : nullptr;
-    if (!args_.packed) {
-      own_[static_cast<std::size_t>(number)].pack(direction_parameters(net_, args_.parameters, layer, d), crew.index,
-                                                  crew.size);
-    }
-    if (crew.leads()) {
-      if (rows_.ragged()) clear_room(w.h);
-      for_each_end(course, true, [&](Range rows, Index slot) {
-        copy_state(rows, P, h0, P, w.h + rows_.slot(slot) * width_, width_);
-        if (w.c && tape_) copy_state(rows, H, c0, H, w.c + rows_.slot(slot) * H, H);
-      });
-      if (w.c && !tape_) copy_state({0, B}, H, c0, H, w.c, H);  // updated in place
-    }
-    crew.sync();
+    const Range mine = crew.share_of(B);
+    if (rows_.ragged() && crew.leads()) clear_room(w.h);
+    for_each_end(course, true, mine, [&](Range rows, Index slot) {
+      copy_state(rows, P, h0, P, w.h + rows_.slot(slot) * width_, width_);
+      if (w.c && tape_) copy_state(rows, H, c0, H, w.c + rows_.slot(slot) * H, H);
+    });
+    if (w.c && !tape_) copy_state(mine, H, c0, H, w.c, H);  // updated in place
+    if (!apart) crew.sync();
 
-    const Index panels = k_.panel_count(w.packed->recurrent_shape);
-    const Split split = schedule_.split(crew, panels, surrounded_);
-    const bool apart = schedule_.keeps_rows(split, crew, rows_);
     for (Index begin = 0; begin < rows_.time(); begin += chunk_) {
       const Index end = std::min(begin + chunk_, rows_.time());
       if (polls) interrupt_.poll();
@@ -167,23 +177,22 @@ class ForwardPass {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
         const bool as_before = s == 0 || rows_.active(course.at(s)) == rows_.active(course.at(s - 1));
         if (split == Split::rows && !as_before) crew.sync();  // rows change hands
-        if (!interrupt_.stopped()) step(w, course, number, course.at(s), gates_origin, split, crew, panels);
+        if (!interrupt_.stopped()) step(w, course, number, course.at(s), gates_origin, split, crew);
         if (split == Split::units) crew.sync();
       }
       if (split == Split::nobody || (!tape_ && !apart)) crew.sync();
     }
-    crew.sync();
-    if (crew.leads()) {
-      T* h = args_.h + number * B * P;
-      T* c = args_.c ? args_.c + number * B * H : nullptr;
-      copy_state(idle(), P, h0, P, h, P);
-      for_each_end(course, false, [&](Range rows, Index slot) {
-        copy_state(rows, P, w.h + rows_.slot(slot) * width_, width_, h, P);
-        if (w.c && tape_) copy_state(rows, H, w.c + rows_.slot(slot) * H, H, c, H);
-      });
-      if (w.c && tape_) copy_state(idle(), H, c0, H, c, H);
-      if (w.c && !tape_) copy_state({0, B}, H, w.c, H, c, H);
-    }
+    if (!apart) crew.sync();
+    T* h = args_.h + number * B * P;
+    T* c = args_.c ? args_.c + number * B * H : nullptr;
+    const Range idle{std::max(rows_.active(0), mine.begin), mine.end};  // rows without a step keep what they came with
+    copy_state(idle, P, h0, P, h, P);
+    for_each_end(course, false, mine, [&](Range rows, Index slot) {
+      copy_state(rows, P, w.h + rows_.slot(slot) * width_, width_, h, P);
+      if (w.c && tape_) copy_state(rows, H, w.c + rows_.slot(slot) * H, H, c, H);
+    });
+    if (w.c && tape_) copy_state(idle, H, c0, H, c, H);
+    if (w.c && !tape_) copy_state(mine, H, w.c, H, c, H);
   }
 
   // What is room only takes part in large products, with factors of zero: it must not hold a NaN.
@@ -233,12 +242,12 @@ class ForwardPass {
     normalise_input(net_, k_, *w.packed, p.rows, p.out, p.out_row, hat, scale);
   }
 
-  void step(const Work<T>& w, const Course& course, Index number, Index t, Index origin, Split split, const Crew& crew,
-            Index panels) const {
+  void step(const Work<T>& w, const Course& course, Index number, Index t, Index origin, Split split,
+            const Crew& crew) const {
     if (split == Split::nobody && !crew.leads()) return;
     const Range rows = split == Split::rows ? crew.share_of(rows_.active(t)) : Range{0, rows_.active(t)};
     if (rows.begin >= rows.end) return;
-    const Range units = split == Split::units ? crew.share_of(panels) : Range{0, panels};
+    const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
     const Index before = rows_.slot(course.slot_before(t)) + rows.begin;
     const Index after = rows_.slot(course.slot(t)) + rows.begin;
     ForwardStep<T> s{};
@@ -298,6 +307,7 @@ class ForwardPass {
   Index chunk_;
   Index width_;
   Index gates_row_;
+  Index panels_ = 0;  // of units, as the step divides them
   bool surrounded_;  // the step is more than its kernel
   bool fused_;  // the projection, into the step
   std::vector<StepScratch<T>> scratch_;  // per direction
