@@ -63,10 +63,13 @@ class BackwardPass {
       const FlushSubnormals mode;
       const Crew everyone = schedule_.everyone(index, threads);
       const Crew crew = schedule_.crew(index, threads);
+      const Split split = schedule_.split(crew, panels_, surrounded_);
+      const bool apart = schedule_.keeps_rows(split, crew, rows_) && !surrounded_;
       T* scratch = scratch_[static_cast<std::size_t>(index)].data();
+      pack(index, threads, crew);
       for (Index layer = net_.layers - 1; layer >= 0; --layer) {
         for (Index d = 0; d < net_.directions; ++d) {
-          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, crew, index == 0, scratch);
+          if (schedule_.works_on(index, threads, d)) run_direction(layer, d, split, apart, crew, index == 0, scratch);
         }
         everyone.sync();
         if (finish_input(layer, everyone)) everyone.sync();
@@ -145,22 +148,30 @@ class BackwardPass {
     }
   }
 
-  void run_direction(Index layer, Index d, const Crew& crew, bool polls, T* scratch) {
+  // The weights of all layers, so that one barrier is enough for them.
+  void pack(int index, int threads, const Crew& crew) {
+    for (Index layer = net_.layers - 1; layer >= 0; --layer) {
+      for (Index d = 0; d < net_.directions; ++d) {
+        const Work<T>& w = work(layer, d);
+        if (schedule_.works_on(index, threads, d)) w.packed->pack(w.parameters, crew.index, crew.size);
+      }
+    }
+    crew.sync();
+  }
+
+  // `apart`: the thread keeps to its rows, and waits for others only before sums over all of them.
+  void run_direction(Index layer, Index d, Split split, bool apart, const Crew& crew, bool polls, T* scratch) {
     const Index number = layer * net_.directions + d;
     const Work<T>& w = work(layer, d);
     const Course course{time_, d == 1};
-    w.packed->pack(w.parameters, crew.index, crew.size);
+    start_state(w, number, crew.share_of(batch_));
     if (crew.leads()) {
-      start(w.dh.data(), args_.dh ? args_.dh + number * w.dh.size() : nullptr, w.dh.size());
-      start(w.carry.data(), args_.dc ? args_.dc + number * w.carry.size() : nullptr, w.carry.size());
-      start(w.sums.data(), nullptr, w.sums.size());
       if (args_.errors) start(errors_at(number, 0), nullptr, rows_.total() * net_.output);
       start(w.dx, nullptr, rows_.base(first_) * w.input);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
     }
-    crew.sync();
+    if (!apart) crew.sync();
 
-    const Split split = schedule_.split(crew, panels_, surrounded_);
     // Steps of the recursion, last first; a chunk is [begin, end).
     for (Index end = time_; end > first_;) {
       const Index begin = std::max(first_, end - chunk_);
@@ -173,6 +184,7 @@ class BackwardPass {
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
+      if (apart && !interrupt_.stopped()) add_own_input_gradients(w, low, end - begin, crew.share_of(batch_));
       if (split != Split::units) crew.sync();
       if (rows_.ragged()) {
         align(w, course, low, end - begin, crew);
@@ -180,6 +192,7 @@ class BackwardPass {
       }
       if (!interrupt_.stopped()) {
         add_gradients(w, course, low, end - begin, crew, scratch);
+        if (!apart) add_input_gradients(w, low, crew.share_of(rows_of(low, end - begin)));
         collect_norms(w, number, low, end - begin, crew);
       }
       if (crew.leads()) {
@@ -197,6 +210,18 @@ class BackwardPass {
       end = begin;
     }
     if (!interrupt_.stopped()) finish_state(w, course, number, crew);
+  }
+
+  // Gradients of the final state, to start from.
+  void start_state(const Work<T>& w, Index number, Range rows) const {
+    const auto hand_in = [&](const Buffer<T>& to, const T* from, Index width) {
+      if (!to.data()) return;
+      if (from) from += (number * batch_ + rows.begin) * width;
+      start(to.data() + rows.begin * width, from, (rows.end - rows.begin) * width);
+    };
+    hand_in(w.dh, args_.dh, net_.output);
+    hand_in(w.carry, args_.dc, net_.hidden);
+    hand_in(w.sums, nullptr, sum_.total);
   }
 
   // Rows that step number s of the recursion works on. In reverse, those that began with the step before it in the
@@ -341,12 +366,16 @@ class BackwardPass {
     }
   }
 
-  // What the chunk [low, low + steps) adds to the parameters, and the gradient of its inputs. Each thread has its own
-  // rows of the weight gradients, so every sum has one order.
+  Index rows_of(Index low, Index steps) const {
+    const Index high = low + steps - 1;
+    return rows_.base(high) + rows_.active(high) - rows_.base(low);
+  }
+
+  // What the chunk [low, low + steps) adds to the parameters. Each thread has its own rows of the weight gradients, so
+  // every sum has one order.
   void add_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
                      T* scratch) const {
-    const Index high = low + steps - 1;
-    const Index rows = rows_.base(high) + rows_.active(high) - rows_.base(low);
+    const Index rows = rows_of(low, steps);
     const T* dgates = w.dgates.data();
     const T* recurrent = dgates + net_.recurrent_at * net_.hidden;
     const Range all = crew.share_of(columns());
@@ -394,26 +423,37 @@ class BackwardPass {
       if (p.m_begin < p.m_end) k_.transposed_product(p);
     }
     if (net_.bias && !net_.options.layer_norm) {
-      k_.add_columns(rows, all.end - all.begin, recurrent + all.begin, dgates_row_, w.gradients.bias_hh + all.begin);
+      // Where both sides of a gate have the same gradient, the sums are the same, too.
+      const bool alike = net_.dgates == net_.traits.gates && net_.input_rotate == 0;
+      k_.add_columns(rows, all.end - all.begin, recurrent + all.begin, dgates_row_, w.gradients.bias_hh + all.begin,
+                     alike ? w.gradients.bias_ih + all.begin : nullptr);
+      if (alike) return;
       for_each_input_part(all, [&](Range part, Index shift) {
         k_.add_columns(rows, part.end - part.begin, dgates + part.begin, dgates_row_,
-                       w.gradients.bias_ih + part.begin + shift);
+                       w.gradients.bias_ih + part.begin + shift, nullptr);
       });
     }
+  }
 
+  // The gradient of the chunk's inputs, by rows of the chunk.
+  void add_input_gradients(const Work<T>& w, Index low, Range rows) const {
     if (!w.dx) return;
-    const Range mine = crew.share_of(rows);
-    Product<T> q{};
-    q.rows = mine.end - mine.begin;
-    q.shape = w.packed->input_shape;
-    q.a = dgates + mine.begin * dgates_row_;
-    q.a_row = dgates_row_;
-    q.b = w.packed->weight_ih.data();
-    q.out = w.dx + (rows_.base(low) + mine.begin) * w.input;
-    q.out_row = w.input;
-    q.panel_begin = 0;
-    q.panel_end = k_.panel_count(q.shape);
-    k_.product(q);
+    Product<T> p{};
+    p.rows = rows.end - rows.begin;
+    p.shape = w.packed->input_shape;
+    p.a = w.dgates.data() + rows.begin * dgates_row_;
+    p.a_row = dgates_row_;
+    p.b = w.packed->weight_ih.data();
+    p.out = w.dx + (rows_.base(low) + rows.begin) * w.input;
+    p.out_row = w.input;
+    p.panel_begin = 0;
+    p.panel_end = k_.panel_count(p.shape);
+    k_.product(p);
+  }
+
+  // The same of a thread's own rows of every step: it finds what it wrote in its core's cache.
+  void add_own_input_gradients(const Work<T>& w, Index low, Index steps, Range mine) const {
+    for (Index at = 0; at < steps * batch_; at += batch_) add_input_gradients(w, low, {at + mine.begin, at + mine.end});
   }
 
   // Columns [begin, end) of the gate gradients' input side, in parts that lie together in the weights, each with the

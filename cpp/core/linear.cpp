@@ -115,7 +115,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
       if (index == 0) interrupt.poll();
     }
     if (dbias) {
-      k.add_columns(args.rows, mine.end - mine.begin, dy + mine.begin, args.output, dbias + mine.begin);
+      k.add_columns(args.rows, mine.end - mine.begin, dy + mine.begin, args.output, dbias + mine.begin, nullptr);
     }
     if (threads > 1) barrier.wait();
     if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, index, interrupt);

@@ -222,14 +222,49 @@ void transposed_product(const TransposedProduct<T>& args) {
   }
 }
 
-// out[n] += sum over rows of a[row, n], rows ascending, summed before it is added.
+// N vectors of columns, of the last of which `valid` exist, at once: one sum alone waits for itself at every row.
+template <class T, int N>
+BPTT_INLINE void add_some_columns(Index rows, int valid, const T* a, Index a_row, T* out, T* also) {
+  Vec<T> sum[N]{};
+  for (Index r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < N; ++v) {
+      const T* from = a + r * a_row + v * kLanes<T>;
+      sum[v] = sum[v] + (v + 1 < N ? load(from) : load_first<T>(from, valid));
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < N; ++v) {
+    const int lanes = v + 1 < N ? kLanes<T> : valid;
+    T* const to = out + v * kLanes<T>;
+    store_first<T>(to, sum[v] + load_first<T>(to, lanes), lanes);
+    if (!also) continue;
+    T* const second = also + v * kLanes<T>;
+    store_first<T>(second, sum[v] + load_first<T>(second, lanes), lanes);
+  }
+}
+
+// out[n], and also[n] unless it is null, += sum over rows of a[row, n], rows ascending, summed before it is added.
 template <class T>
-void add_columns(Index rows, Index columns, const T* a, Index a_row, T* out) {
-  for (Index n = 0; n < columns; n += kLanes<T>) {
-    const int valid = static_cast<int>(minimum(kLanes<T>, columns - n));
-    Vec<T> sum{};
-    for (Index r = 0; r < rows; ++r) sum = sum + load_first<T>(a + r * a_row + n, valid);
-    store_first<T>(out + n, sum + load_first<T>(out + n, valid), valid);
+void add_columns(Index rows, Index columns, const T* a, Index a_row, T* out, T* also) {
+  constexpr Index kAtOnce = 4 * kLanes<T>;
+  for (Index n = 0; n < columns; n += kAtOnce) {
+    const int left = static_cast<int>(minimum(kAtOnce, columns - n));
+    const int valid = (left - 1) % kLanes<T> + 1;
+    T* const second = also ? also + n : nullptr;
+    switch ((left - 1) / kLanes<T>) {
+      case 0:
+        add_some_columns<T, 1>(rows, valid, a + n, a_row, out + n, second);
+        break;
+      case 1:
+        add_some_columns<T, 2>(rows, valid, a + n, a_row, out + n, second);
+        break;
+      case 2:
+        add_some_columns<T, 3>(rows, valid, a + n, a_row, out + n, second);
+        break;
+      default:
+        add_some_columns<T, 4>(rows, valid, a + n, a_row, out + n, second);
+    }
   }
 }
 

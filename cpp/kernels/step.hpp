@@ -47,8 +47,8 @@ void forward_step(const ForwardStep<T>& s) {
     }
     if (s.u) {
       CellStage::prepare(s, panel);
-      const T* after = s.x ? panel_after(s, i, {s.input, s.hidden, CellStage::gates}, s.w)
-                           : panel_after(s, i, shape, s.u);
+      const T* after =
+          s.x ? panel_after(s, i, {s.input, s.hidden, CellStage::gates}, s.w) : panel_after(s, i, shape, s.u);
       multiply_panel(panel, s.rows, s.output, s.h_in, s.h_in_row, s.u, io, after);
     }
     if (s.keep) {

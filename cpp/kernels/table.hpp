@@ -303,8 +303,9 @@ struct Kernels {
   void (*pack)(const PackPanels<T>&);
   void (*product)(const Product<T>&);
   void (*transposed_product)(const TransposedProduct<T>&);
-  Index transposed_scratch;                                                       // elements
-  void (*add_columns)(Index rows, Index columns, const T* a, Index a_row, T* out);  // out[n] += sum over rows
+  Index transposed_scratch;  // elements
+  // out[n], and also[n] unless it is null, += sum over rows.
+  void (*add_columns)(Index rows, Index columns, const T* a, Index a_row, T* out, T* also);
 
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);
