@@ -156,7 +156,7 @@ class ForwardPass {
     const T* h0 = args_.h0 ? args_.h0 + number * B * P : nullptr;
     const T* c0 = args_.c0 ? args_.c0 + number * B * H : nullptr;
     const Range mine = crew.share_of(B);
-    if (rows_.ragged() && crew.leads()) clear_room(w.h);
+    if (rows_.ragged()) clear_room(w.h, mine);
     for_each_end(course, true, mine, [&](Range rows, Index slot) {
       copy_state(rows, P, h0, P, w.h + rows_.slot(slot) * width_, width_);
       if (w.c && tape_) copy_state(rows, H, c0, H, w.c + rows_.slot(slot) * H, H);
@@ -196,9 +196,10 @@ class ForwardPass {
   }
 
   // What is room only takes part in large products, with factors of zero: it must not hold a NaN.
-  void clear_room(T* h) const {
+  void clear_room(T* h, Range mine) const {
     for (Index t = 0; t < rows_.time(); ++t) {
-      copy_state({rows_.active(t), rows_.room(t)}, net_.output, nullptr, 0, h + rows_.slot(t + 1) * width_, width_);
+      const Range room{std::max(rows_.active(t), mine.begin), std::min(rows_.room(t), mine.end)};
+      copy_state(room, net_.output, nullptr, 0, h + rows_.slot(t + 1) * width_, width_);
     }
   }
 

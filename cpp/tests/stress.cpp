@@ -5,6 +5,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/pack.hpp"
 #include "core/recurrent.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
@@ -14,7 +15,7 @@ namespace {
 using namespace bptt;
 
 struct Result {
-  std::vector<float> y, gradients, dx;
+  std::vector<float> y, inferred, frozen, gradients, dx;
   bool operator==(const Result&) const = default;
 };
 
@@ -35,20 +36,24 @@ Rows rows_of(Index time, Index batch, bool ragged) {
   return {time, batch, active.data()};
 }
 
-Result train(const Recurrent& net, const Rows& rows) {
+Result run(const Recurrent& net, const Rows& rows, double dropout) {
   const Index time = rows.time(), batch = rows.batch();
   const Index states = net.layers * net.directions * batch * net.hidden;
   const Index width = net.directions * net.hidden;
   const auto parameters = noise(net.parameter_count, 1);
   const auto x = noise(rows.total() * net.input, 2);
   const auto dy = noise(rows.total() * width, 3);
+  const auto h0 = noise(states, 4), c0 = noise(states, 5);
   std::vector<float> h(static_cast<std::size_t>(states)), c(h), dh0(h), dc0(h);
   std::vector<double> norms(static_cast<std::size_t>(net.layers * net.directions * time)), cell_norms(norms);
   Tape<float> tape(net, rows);
+  tape.dropout = dropout;
   Interrupt interrupt;
   ForwardArgs<float> f{};
   f.parameters = parameters.data();
   f.x = x.data();
+  f.h0 = h0.data();
+  f.c0 = net.traits.has_cell_state ? c0.data() : nullptr;
   f.h = h.data();
   f.c = net.traits.has_cell_state ? c.data() : nullptr;
   f.rows = rows;
@@ -57,6 +62,13 @@ Result train(const Recurrent& net, const Rows& rows) {
   Result result;
   const float* y = tape.layers.back().h.data() + batch * width;
   result.y.assign(y, y + rows.total() * width);
+  const PackedNetwork<float> packed(net, parameters.data());
+  for (std::vector<float>* out : {&result.inferred, &result.frozen}) {
+    out->resize(static_cast<std::size_t>((rows.slots()) * width));
+    f.y = out->data();
+    infer(net, f, interrupt);
+    f.packed = &packed;
+  }
   result.gradients.resize(static_cast<std::size_t>(net.parameter_count));
   result.dx.resize(x.size());
   BackwardArgs<float> b{};
@@ -83,25 +95,27 @@ int main() {
   struct Size {
     Index input, hidden, layers, time, batch;
     bool bidirectional, ragged;
+    double dropout = 0;
   };
   // By rows, by units, by directions, too few of either for the team, and by rows that change hands.
-  const Size sizes[] = {{8, 64, 2, 20, 48, false, false}, {8, 320, 1, 12, 3, false, false},
-                        {8, 96, 2, 10, 20, true, false},  {4, 32, 1, 40, 5, true, false},
-                        {8, 64, 2, 20, 48, false, true},  {8, 64, 1, 20, 60, true, true}};
+  const Size sizes[] = {{8, 64, 3, 20, 48, false, false}, {8, 64, 2, 20, 48, false, false, 0.3},
+                        {8, 320, 1, 12, 3, false, false}, {8, 96, 2, 10, 20, true, false},
+                        {4, 32, 1, 40, 5, true, false},   {8, 64, 2, 20, 48, false, true},
+                        {8, 64, 1, 20, 60, true, true}};
   int failures = 0;
   for (const CellTraits& traits : kCellTraits) {
     for (const Size& size : sizes) {
       const Recurrent net(traits.cell, size.input, size.hidden, size.layers, size.bidirectional, true);
       const Rows rows = rows_of(size.time, size.batch, size.ragged);
       set_num_threads(1);
-      const Result expected = train(net, rows);
+      const Result expected = run(net, rows, size.dropout);
       for (const int threads : {2, 3, 4}) {
         set_num_threads(threads);
         std::vector<std::thread> callers;
         std::atomic<int> wrong{0};
         for (int i = 0; i < 2; ++i) {
           callers.emplace_back([&] {
-            for (int repeat = 0; repeat < 3; ++repeat) wrong += train(net, rows) == expected ? 0 : 1;
+            for (int repeat = 0; repeat < 3; ++repeat) wrong += run(net, rows, size.dropout) == expected ? 0 : 1;
           });
         }
         for (std::thread& caller : callers) caller.join();
