@@ -1,10 +1,12 @@
-"""Training on two threads beside two processes with half of the batch each: what two cores can do.
+"""Two threads beside two processes with half of the batch each: what two cores can do.
 
-    python benchmarks/scaling.py
+    python benchmarks/scaling.py [TEXT]
 
-The two processes have nothing to do with each other, so the slower of them is as fast as two threads with
-equal halves could be if they never waited and shared no memory. Where a virtual machine's cores are halves
-of one real core, or others use one of them, that is less than twice as fast as one thread.
+For the rows of compare.py that are to be nearly twice as fast on two threads and small enough for barriers to
+matter; with TEXT, for those whose shape contains it. The two processes have nothing to do with each other, so
+the slower of them is as fast as two threads with equal halves could be if they never waited and shared no
+memory. Where a virtual machine's cores are halves of one real core, or others use one of them, that is less
+than twice as fast as one thread.
 """
 
 from __future__ import annotations
@@ -12,46 +14,51 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
-
-import numpy as np
+from typing import Any
 
 import bptt
+from bptt.bench.peers import OURS, make
+from bptt.bench.problem import problem
+from bptt.bench.shapes import CELLS, GRID, Case, cases
 
-SHAPES = {
-    "RNN, T=48 B=32 2 x 40": ("RNN", 48, 32, 40, 40, 2),
-    "GRU, T=48 B=32 2 x 40": ("GRU", 48, 32, 40, 40, 2),
-    "LSTM, T=48 B=32 2 x 40": ("LSTM", 48, 32, 40, 40, 2),
-    "RNN, T=100 B=32 64 -> 128": ("RNN", 100, 32, 64, 128, 1),
-    "GRU, T=100 B=32 64 -> 128": ("GRU", 100, 32, 64, 128, 1),
-}
+MODES = ("inference", "training")
+SMALL = 2.0
+"""GFLOP."""
 ROUNDS = 15
-SECONDS = 0.1
+SECONDS = 0.05
+"""Of a turn, after as long a one that is not counted."""
 
 
 def work(core: int, pipe: Connection) -> None:
-    """Answers (shape, threads, rows) by seconds an iteration; on one core where there is one thread."""
+    """Answers (case, threads) by seconds a call; on one core where there is one thread."""
     everywhere = os.sched_getaffinity(0)
-    layers = {}
+    made: dict[Case, Callable[[], Any]] = {}
     while True:
-        name, threads, rows = pipe.recv()
+        case, threads = pipe.recv()
         os.sched_setaffinity(0, {core} if threads == 1 else everywhere)
+        if case not in made:
+            made[case] = make(OURS, problem(case), threads).run
         bptt.set_num_threads(threads)
-        if (name, rows) not in layers:
-            cell, T, _, I, H, count = SHAPES[name]
-            x = np.random.default_rng(0).standard_normal((T, rows, I), np.float32)
-            layers[name, rows] = getattr(bptt, cell)(I, H, num_layers=count, seed=0), x
-        layer, x = layers[name, rows]
-        made, start = 0, time.perf_counter()
-        while time.perf_counter() - start < SECONDS:
-            y, _, tape = layer.forward(x)
-            layer.backward(tape, y)
-            made += 1
-        pipe.send((time.perf_counter() - start) / made)
+        run_for(made[case])
+        pipe.send(run_for(made[case]))
+
+
+def run_for(call: Callable[[], Any]) -> float:
+    """Seconds a call."""
+    calls, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls
 
 
 def main() -> None:
+    text = sys.argv[1] if len(sys.argv) > 1 else ""
     context = multiprocessing.get_context("spawn")
     pipes = []
     for core in sorted(os.sched_getaffinity(0))[:2]:
@@ -59,21 +66,25 @@ def main() -> None:
         context.Process(target=work, args=(core, theirs), daemon=True).start()
         pipes.append(ours)
 
-    def seconds(name: str, workers: int, threads: int, rows: int) -> float:
+    def seconds(case: Case, workers: int, threads: int) -> float:
         for pipe in pipes[:workers]:
-            pipe.send((name, threads, rows))
-        return max(pipe.recv() for pipe in pipes[:workers])
+            pipe.send((case, threads))
+        slowest: float = max(pipe.recv() for pipe in pipes[:workers])
+        return slowest
 
-    print(f"{'training, times as fast as one thread':<40}{'two threads':>16}{'two halves':>16}")
-    for name, (_, _, batch, *_) in SHAPES.items():
+    print(f"{'times as fast as one thread: median (best)':<72}{'two threads':>14}{'two halves':>14}")
+    for case in cases(GRID, CELLS, MODES, text):
+        if not case.divides or (case.gflop > SMALL and not text):
+            continue
+        half = replace(case, shape=replace(case.shape, B=case.shape.B // 2))
         found: dict[str, list[float]] = {"two threads": [], "two halves": []}
-        seconds(name, 2, 1, batch // 2)
         for _ in range(ROUNDS):
-            one = seconds(name, 1, 1, batch)
-            found["two threads"].append(one / seconds(name, 1, 2, batch))
-            found["two halves"].append(one / seconds(name, 2, 1, batch // 2))
+            one = seconds(case, 1, 1)
+            found["two threads"].append(one / seconds(case, 1, 2))
+            found["two halves"].append(one / seconds(half, 2, 1))
         shown = [f"{statistics.median(each):.2f} ({max(each):.2f})" for each in found.values()]
-        print(f"{name:<40}" + "".join(f"{text:>16}" for text in shown), flush=True)
+        name = f"{case.cell} {case.mode}, {case.shape}"
+        print(f"{name:<72}" + "".join(f"{text:>14}" for text in shown), flush=True)
 
 
 if __name__ == "__main__":
