@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from tests.commandline import CommandLine
 
-import bptt
 from bptt.bench import command, goals, lines, machine, measure, memory, session, table
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
@@ -259,14 +258,12 @@ def test_ceilings_are_the_means_at_the_peak() -> None:
 def test_two_threads_stand_beside_one_where_the_batch_is_large() -> None:
     many = small("lstm", "training")
     many = replace(many, shape=replace(many.shape, B=DIVIDED_ROWS))
-    threads = bptt.get_num_threads()
     for case, count in ((many, 1), (many, 2), (small("lstm", "training"), 2)):
         found = measure.measure(case, [], count, 1e-3)
         joins = case is many and count == 2
         assert set(found.times) == {OURS} | ({"one-thread"} if joins else set())
         assert found.best_peer is None
         assert [goal.limit for goal in goals.of_row(found)] == [goals.SCALING] * joins
-    bptt.set_num_threads(threads)
 
 
 # What is said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -89,13 +90,20 @@ def test_no_rows(name, axes):
     assert not layer.flat_gradients.any()
 
 
+WIDE = (1100, 257, 512)
+"""Rows, inputs, outputs: the weight gradients are taken from a copy of dy, in two blocks of rows."""
+
+PRODUCTS = [
+    *product([1, 2, 7, 33], [1, 17, 130], [1, 2, 16, 33]),
+    WIDE,
+]
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", [(1, 1), (2, 33), (7, 16), (17, 15), (33, 2), (130, 65)], ids=str)
-@pytest.mark.parametrize("rows", [1, 2, 7, 33])
-def test_linear_is_a_matrix_product(sizes, rows, dtype, isa):
+@pytest.mark.parametrize(("rows", "I", "O"), PRODUCTS)
+def test_linear_is_a_matrix_product(rows, I, O, dtype, isa):
     bptt.use_isa(isa)
-    I, O = sizes
     layer = bptt.Linear(I, O, dtype=dtype, seed=0)
     weight, bias = (layer.parameters[name].astype(np.float64) for name in ("weight", "bias"))
     x, dy = normal(rows, I).astype(dtype), normal(rows, O).astype(dtype)
@@ -114,6 +122,20 @@ def test_linear_is_a_matrix_product(sizes, rows, dtype, isa):
     check(dx, dy, weight)
     check(layer.gradients["weight"], dy.T, x)
     check(layer.gradients["bias"][None], np.ones((1, rows)), dy)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_wide_linear_gradients_are_the_same_on_any_number_of_threads(threads):
+    rows, I, O = WIDE
+    layer, x, dy = bptt.Linear(I, O, seed=0), normal(rows, I), normal(rows, O)
+    _, _, tape = layer.forward(x.astype(np.float32))
+    found = []
+    for n in (1, threads):
+        bptt.set_num_threads(n)
+        layer.zero_grad()
+        dx, _ = layer.backward(tape, dy.astype(np.float32))
+        found.append([dx, layer.flat_gradients.copy()])
+    assert all(np.array_equal(one, many) for one, many in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 3, 5), (2, 3, 4, 5)], ids=str)

@@ -11,6 +11,7 @@
 #include "core/cells.hpp"
 #include "core/rows.hpp"
 #include "core/state_clip.hpp"
+#include "core/strides.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/workspace.hpp"
 
@@ -72,14 +73,6 @@ struct DirectionParameters {
 };
 template <class T>
 DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
-
-// How far apart to put rows of so many elements: an odd number of cache lines, because rows at a multiple of 4 KiB, and
-// nearly so at other powers of two, share a few cache sets and evict one another. Short rows stay dense.
-inline Index padded_row(Index width, std::size_t element) {
-  const Index line = static_cast<Index>(64 / element);
-  const Index lines = (width + line - 1) / line;
-  return lines < 8 ? width : (lines | 1) * line;
-}
 
 // (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
 
