@@ -1,11 +1,11 @@
 // Backpropagation through time: per layer from the top, per direction, per chunk of time from the end of the
-// recursion run the fused steps, then take what is parallel in time from the chunk's gate gradients in large
-// products: weight gradients and the gradient of the layer's input.
+// recursion run the fused steps, then the products of what they leave (chunk_products.hpp).
 #include <cmath>
 #include <cstring>
 #include <memory>
 
 #include "core/around.hpp"
+#include "core/chunk_products.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace bptt {
@@ -78,7 +78,6 @@ class BackwardPass {
   }
 
  private:
-  Index columns() const { return net_.traits.gates * net_.hidden; }
   Work<T>& work(Index layer, Index d) {
     return work_[static_cast<std::size_t>((net_.layers - 1 - layer) * net_.directions + d)];
   }
@@ -176,6 +175,7 @@ class BackwardPass {
     for (Index end = time_; end > first_;) {
       const Index begin = std::max(first_, end - chunk_);
       const Index low = std::min(course.at(begin), course.at(end - 1));
+      const ChunkOperands<T> chunk = operands(w, course, low, end - begin);
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
@@ -184,15 +184,19 @@ class BackwardPass {
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
-      if (apart && !interrupt_.stopped()) add_own_input_gradients(w, low, end - begin, crew.share_of(batch_));
+      if (apart && !interrupt_.stopped()) {  // the thread finds what it wrote in its core's cache
+        const Range mine = crew.share_of(batch_);
+        for (Index at = 0; at < chunk.rows; at += batch_)
+          multiply_input(w, chunk, low, {at + mine.begin, at + mine.end});
+      }
       if (split != Split::units) crew.sync();
       if (rows_.ragged()) {
         align(w, course, low, end - begin, crew);
         crew.sync();
       }
       if (!interrupt_.stopped()) {
-        add_gradients(w, course, low, end - begin, crew, scratch);
-        if (!apart) add_input_gradients(w, low, crew.share_of(rows_of(low, end - begin)));
+        add_weight_gradients(net_, k_, chunk, w.gradients, crew.index, crew.size, scratch);
+        if (!apart) multiply_input(w, chunk, low, crew.share_of(chunk.rows));
         collect_norms(w, number, low, end - begin, crew);
       }
       if (crew.leads()) {
@@ -366,106 +370,28 @@ class BackwardPass {
     }
   }
 
-  Index rows_of(Index low, Index steps) const {
+  // What the chunk [low, low + steps) has for its products.
+  ChunkOperands<T> operands(const Work<T>& w, const Course& course, Index low, Index steps) const {
     const Index high = low + steps - 1;
-    return rows_.base(high) + rows_.active(high) - rows_.base(low);
-  }
-
-  // What the chunk [low, low + steps) adds to the parameters. Each thread has its own rows of the weight gradients, so
-  // every sum has one order.
-  void add_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
-                     T* scratch) const {
-    const Index rows = rows_of(low, steps);
-    const T* dgates = w.dgates.data();
-    const T* recurrent = dgates + net_.recurrent_at * net_.hidden;
-    const Range all = crew.share_of(columns());
-
-    TransposedProduct<T> p{};
-    p.depth = rows;
-    p.a_row = dgates_row_;
-    p.scratch = scratch;
-
     const bool gathered = w.h_in.data() != nullptr;
-    p.a = recurrent;
-    p.m_begin = all.begin;
-    p.m_end = net_.traits.two_products ? std::min(all.end, w.packed->recurrent_shape.depth) : all.end;
-    p.b = gathered ? w.h_in.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
-    p.b_row = gathered ? net_.output : width_;
-    p.columns = p.out_row = net_.output;
-    p.out = w.gradients.weight_hh;
-    if (p.m_begin < p.m_end) k_.transposed_product(p);
-    if (net_.traits.two_products) {
-      p.m_begin = std::max(all.begin, w.packed->recurrent_shape.depth);
-      p.m_end = all.end;
-      p.b = w.last_in.data();
-      p.b_row = net_.hidden;
-      if (p.m_begin < p.m_end) k_.transposed_product(p);
-    }
-
-    p.a = dgates;
-    p.b = w.x + rows_.base(low) * w.input;
-    p.b_row = p.columns = p.out_row = w.input;
-    for_each_input_part(all, [&](Range part, Index shift) {
-      p.m_begin = part.begin;
-      p.m_end = part.end;
-      p.out = w.gradients.weight_ih + shift * w.input;
-      k_.transposed_product(p);
-    });
-    if (net_.options.projection) {
-      const Range mine = crew.share_of(net_.output);
-      p.a = w.dprojected.data();
-      p.a_row = net_.output;
-      p.m_begin = mine.begin;
-      p.m_end = mine.end;
-      p.b = w.inner.data();
-      p.b_row = p.columns = p.out_row = net_.hidden;
-      p.out = w.gradients.weight_hr;
-      if (p.m_begin < p.m_end) k_.transposed_product(p);
-    }
-    if (net_.bias && !net_.options.layer_norm) {
-      // Where both sides of a gate have the same gradient, the sums are the same, too.
-      const bool alike = net_.dgates == net_.traits.gates && net_.input_rotate == 0;
-      k_.add_columns(rows, all.end - all.begin, recurrent + all.begin, dgates_row_, w.gradients.bias_hh + all.begin,
-                     alike ? w.gradients.bias_ih + all.begin : nullptr);
-      if (alike) return;
-      for_each_input_part(all, [&](Range part, Index shift) {
-        k_.add_columns(rows, part.end - part.begin, dgates + part.begin, dgates_row_,
-                       w.gradients.bias_ih + part.begin + shift, nullptr);
-      });
-    }
+    ChunkOperands<T> chunk{};
+    chunk.rows = rows_.base(high) + rows_.active(high) - rows_.base(low);
+    chunk.dgates = w.dgates.data();
+    chunk.dgates_row = dgates_row_;
+    chunk.x = w.x + rows_.base(low) * w.input;
+    chunk.input = w.input;
+    chunk.h = gathered ? w.h_in.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
+    chunk.h_row = gathered ? net_.output : width_;
+    chunk.last_in = w.last_in.data();
+    chunk.inner = w.inner.data();
+    chunk.dprojected = w.dprojected.data();
+    return chunk;
   }
 
-  // The gradient of the chunk's inputs, by rows of the chunk.
-  void add_input_gradients(const Work<T>& w, Index low, Range rows) const {
+  void multiply_input(const Work<T>& w, const ChunkOperands<T>& chunk, Index low, Range rows) const {
     if (!w.dx) return;
-    Product<T> p{};
-    p.rows = rows.end - rows.begin;
-    p.shape = w.packed->input_shape;
-    p.a = w.dgates.data() + rows.begin * dgates_row_;
-    p.a_row = dgates_row_;
-    p.b = w.packed->weight_ih.data();
-    p.out = w.dx + (rows_.base(low) + rows.begin) * w.input;
-    p.out_row = w.input;
-    p.panel_begin = 0;
-    p.panel_end = k_.panel_count(p.shape);
-    k_.product(p);
-  }
-
-  // The same of a thread's own rows of every step: it finds what it wrote in its core's cache.
-  void add_own_input_gradients(const Work<T>& w, Index low, Index steps, Range mine) const {
-    for (Index at = 0; at < steps * batch_; at += batch_) add_input_gradients(w, low, {at + mine.begin, at + mine.end});
-  }
-
-  // Columns [begin, end) of the gate gradients' input side, in parts that lie together in the weights, each with the
-  // distance from its column to its row there.
-  template <class F>
-  void for_each_input_part(Range columns_, F f) const {
-    const Index rotate = net_.input_rotate * net_.hidden;
-    const Index wrap = columns() - rotate;  // first column whose row is at the front of the weights again
-    const Range head{columns_.begin, std::min(columns_.end, wrap)};
-    const Range tail{std::max(columns_.begin, wrap), columns_.end};
-    if (head.begin < head.end) f(head, rotate);
-    if (tail.begin < tail.end) f(tail, -wrap);
+    multiply_input_gradients(k_, chunk, rows, w.packed->input_shape, w.packed->weight_ih.data(),
+                             w.dx + rows_.base(low) * w.input);
   }
 
   T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
