@@ -38,6 +38,26 @@ double measure_peak() {
   return best;
 }
 
+// Nanoseconds that two threads need to meet at a barrier, the best of several rounds of many; 0 if there is only one.
+// It tells how near each other their cores are.
+double measure_barrier() {
+  using Clock = std::chrono::steady_clock;
+  constexpr int rounds = 20, meetings = 200;
+  Barrier barrier(2);
+  double best = 0;
+  compute([&](Interrupt&) {
+    run_team(2, [&](int index, int threads) {
+      for (int round = 0; threads == 2 && round < rounds; ++round) {
+        const auto start = Clock::now();
+        for (int i = 0; i < meetings; ++i) barrier.wait();
+        const std::chrono::duration<double, std::nano> taken = Clock::now() - start;
+        if (index == 0 && (best == 0 || taken.count() < best * meetings)) best = taken.count() / meetings;
+      }
+    });
+  });
+  return best;
+}
+
 }  // namespace
 
 void bind_runtime(py::module_& m) {
@@ -56,6 +76,7 @@ void bind_runtime(py::module_& m) {
         throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
       },
       py::arg("dtype") = "float32");
+  m.def("barrier_time", &measure_barrier);
   m.def("build_config", [] {
     py::dict config;
     config["compiler"] = BPTT_COMPILER;

@@ -276,6 +276,7 @@ def isa_rule() -> str:
     """Why this instruction set is in use, in words."""
 
 def use_isa(name: str) -> None: ...
+def barrier_time() -> float: ...
 def fma_peak(dtype: Literal["float32", "float64"] = "float32") -> float:
     """Multiply-adds of one thread on registers alone, GFLOP/s: the bound of every matrix kernel."""
 

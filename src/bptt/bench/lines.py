@@ -52,6 +52,8 @@ class Lines:
         for name in row.times:
             if name not in (OURS, *self._peers):
                 text += f"  {name} {row.times[name].median:,.2f}"
+        if row.barrier:
+            text += f"  barrier {row.barrier:.0f} ns"
         for name, how in row.disagreed.items():
             text += f"  {name} DISAGREES: {how}"
         for name, why in row.left_out.items():

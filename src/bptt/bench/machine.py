@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,20 @@ TRIES = 5
 def peak() -> float:
     """GFLOP/s of one thread: the best of some measurements, for others may be using the core too."""
     return max(_core.fma_peak() for _ in range(TRIES))
+
+
+def barrier() -> float:
+    """
+    Nanoseconds that two threads need to meet, which tells how near each other their cores are.
+
+    0 if there was no second one: on one core, or as long as others want it.
+    """
+    for _ in range(TRIES):
+        found = _core.barrier_time()
+        if found or bptt.get_num_threads() == 1:
+            return found
+        time.sleep(0.1)
+    return 0.0
 
 
 def describe(peers: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bptt.bench import machine
 from bptt.bench.agreement import DisagreementError, check, tolerance
 from bptt.bench.clock import Timing, stopwatch, take_turns, timing
 from bptt.bench.peers import OTHERWISE, OURS, OWN, NotApplicableError, make
@@ -31,6 +32,9 @@ class Row:
         Peers that could not take part, or computed something else, and the reason.
     valid : float
         Share of the steps of all rows that lie before their ends.
+    barrier : float
+        Nanoseconds that two threads needed to meet, right after this; 0 with one. A virtual machine may move
+        its cores nearer to each other, and apart.
     """
 
     case: Case
@@ -40,6 +44,7 @@ class Row:
     left_out: dict[str, str]
     disagreed: dict[str, str]
     valid: float = 1.0
+    barrier: float = 0.0
 
     @property
     def best_peer(self) -> str | None:
@@ -97,7 +102,8 @@ def measure(
     times = {name: timing(turns[name], firsts[name], case.per_call) for name in calls}
     lengths = getattr(numbers, "lengths", None)
     valid = 1.0 if lengths is None else float(lengths.mean() / case.shape.T)
-    return Row(case, threads, peak, times, left_out, disagreed, valid)
+    barrier = machine.barrier() if threads > 1 else 0.0
+    return Row(case, threads, peak, times, left_out, disagreed, valid, barrier)
 
 
 def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:

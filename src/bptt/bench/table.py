@@ -42,12 +42,15 @@ def _heading(machine: dict[str, Any]) -> str:
         "float32; microseconds (streaming: per step), median of interleaved rounds, minimum in brackets."
         " Ratio: the best peer's median by ours. In the summary, 'at the peak' is what a mean would be if all"
         " our rows ran at the machine's peak of multiply-adds; the same arithmetic cannot go beyond."
+        " 'barrier': what two threads needed to meet, right after a row; it is longer where their cores share"
+        " no cache."
     )
 
 
 def _table(rows: Sequence[Row], isa: str) -> str:
     peers = list(dict.fromkeys(name for row in rows for name in row.times if name != OURS))
-    heads = ["cell", "shape", OURS, *peers, "ratio", "GFLOP/s", "of peak", "goal"]
+    several = ["barrier, ns"] if any(row.barrier for row in rows) else []
+    heads = ["cell", "shape", OURS, *peers, "ratio", "GFLOP/s", "of peak", *several, "goal"]
     lines = [
         [
             row.case.cell,
@@ -56,6 +59,7 @@ def _table(rows: Sequence[Row], isa: str) -> str:
             "" if row.best_peer is None else f"{row.ratio(row.best_peer):.2f}",
             "" if row.case.mode == "variants" else f"{row.rate(OURS):.1f}",
             "" if row.case.mode == "variants" else f"{row.share(OURS):.0%}",
+            *(f"{row.barrier:.0f}" for _ in several),
             "; ".join(_verdict(goal) for goal in goals.of_row(row, isa)),
         ]
         for row in rows
