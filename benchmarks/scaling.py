@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -38,14 +39,15 @@ def work(core: int, pipe: Connection) -> None:
     """Answers (case, threads) by seconds a call; on one core where there is one thread."""
     everywhere = os.sched_getaffinity(0)
     made: dict[Case, Callable[[], Any]] = {}
-    while True:
-        case, threads = pipe.recv()
-        os.sched_setaffinity(0, {core} if threads == 1 else everywhere)
-        if case not in made:
-            made[case] = make(OURS, problem(case), threads).run
-        bptt.set_num_threads(threads)
-        run_for(made[case])
-        pipe.send(run_for(made[case]))
+    with suppress(EOFError):  # who asks has ended
+        while True:
+            case, threads = pipe.recv()
+            os.sched_setaffinity(0, {core} if threads == 1 else everywhere)
+            if case not in made:
+                made[case] = make(OURS, problem(case), threads).run
+            bptt.set_num_threads(threads)
+            run_for(made[case])
+            pipe.send(run_for(made[case]))
 
 
 def run_for(call: Callable[[], Any]) -> float:
