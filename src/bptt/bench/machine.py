@@ -34,7 +34,7 @@ def barrier() -> float:
         found = _core.barrier_time()
         if found or bptt.get_num_threads() == 1:
             return found
-        time.sleep(0.1)
+        time.sleep(0.1)  # threads that made room for others look again after a while
     return 0.0
 
 
