@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.commandline import CommandLine
 
+import bptt
 from bptt.bench import command, goals, lines, machine, measure, memory, session, table
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
@@ -253,6 +254,11 @@ def test_ceilings_are_the_means_at_the_peak() -> None:
     factor = goals.ceilings(rows)[1, "training", "lstm"] / goals.means(rows)[1, "training", "lstm"]
     assert factor == pytest.approx(1 / rows[0].share("bptt"))  # both rows of ours are as far from the peak
     assert "at the peak" in lines.summary(session.Findings(rows=rows))[0]
+
+
+def test_one_thread_meets_nobody() -> None:
+    bptt.set_num_threads(1)
+    assert machine.barrier() == 0.0
 
 
 def test_two_threads_stand_beside_one_where_the_batch_is_large() -> None:

@@ -46,7 +46,7 @@ double measure_barrier() {
   Barrier barrier(2);
   double best = 0;
   compute([&](Interrupt&) {
-    run_team(2, [&](int index, int threads) {
+    run_team(std::min(2, get_num_threads()), [&](int index, int threads) {
       for (int round = 0; threads == 2 && round < rounds; ++round) {
         const auto start = Clock::now();
         for (int i = 0; i < meetings; ++i) barrier.wait();

@@ -102,8 +102,7 @@ def measure(
     times = {name: timing(turns[name], firsts[name], case.per_call) for name in calls}
     lengths = getattr(numbers, "lengths", None)
     valid = 1.0 if lengths is None else float(lengths.mean() / case.shape.T)
-    barrier = machine.barrier() if threads > 1 else 0.0
-    return Row(case, threads, peak, times, left_out, disagreed, valid, barrier)
+    return Row(case, threads, peak, times, left_out, disagreed, valid, machine.barrier())
 
 
 def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
