@@ -31,6 +31,34 @@ def test_any_number_of_threads(cell, dtype, isa, shape):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("ways", [{}, {"steps": 7}, {"clip_state": 1e-3, "keep_errors": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"dropout": 0.25}, {"recurrent_dropout": 0.25}, {"layer_norm": True}, {"bias": False}],
+    ids=str,
+)
+@pytest.mark.parametrize(("cell", "dtype"), [(cell, dtype) for cell in CELLS for dtype in DTYPES])
+def test_halves_of_a_batch(cell, dtype, options, ways):
+    """Of many rows, each half is kept and summed apart: forward, back, in what a tape shows."""
+    T, B, H = 37, 45, 33
+    layer = build(cell, 30, H, dtype=dtype, num_layers=2, **options)
+    x, initial = _normal(T, B, 30), state(cell, (2, B, H))
+    digests = set()
+    for forward, back in ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (2, 4), (4, 4), (6, 2)):
+        layer.rng = np.random.default_rng(5)
+        bptt.set_num_threads(forward)
+        inferred, ends = layer.freeze()(x, initial)
+        y, last, tape = layer.forward(x, initial)
+        bptt.set_num_threads(back)
+        layer.zero_grad()
+        dx, dstate = layer.backward(tape, np.cos(y), last, **ways)
+        kept = [*tape.h, *(tape.c or ()), *tape.gates, *(tape.dh or ()), tape.dh_norm]
+        found = [inferred, *ends, y, *last, dx, *dstate, layer.flat_gradients, *kept]
+        assert all(a.shape == (T, B, a.shape[-1]) for a in (inferred, y, dx, *tape.h, *tape.gates))
+        digests.add(_digest({str(i): np.ascontiguousarray(a) for i, a in enumerate(found)}))
+    assert len(digests) == 1
+
+
 @everywhere
 def test_any_batch_mates(cell, dtype, isa):
     bptt.use_isa(isa)

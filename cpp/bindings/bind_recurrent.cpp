@@ -403,17 +403,26 @@ const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bo
   return tape.layers[static_cast<std::size_t>(layer)];
 }
 
-// As shape_over_time, rows `row` elements apart.
+// What a tape keeps, as shape_over_time: of rows `row` elements apart the columns from `first` on, in slots or not. A
+// view, but of halves that lie apart a copy, step by step.
 template <class T>
-py::array view_over_time(const Rows& rows, const Buffer<T>& buffer, Index first, Index row, Index width) {
-  const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
-  return array_over(buffer.block(), buffer.data() + first, shape_over_time(rows, width), strides, false);
-}
-
-// Of slots 1..T.
-template <class T>
-py::array view_of_slots(const Tape<T>& tape, const Buffer<T>& buffer, Index offset, Index row, Index width) {
-  return view_over_time(tape.rows, buffer, tape.rows.batch() * row + offset, row, width);
+py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, bool in_slots, Index first, Index row,
+                         Index width) {
+  const Shape shape = shape_over_time(rows, width);
+  if (!halved) {
+    const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
+    return array_over(buffer.block(), buffer.data() + (in_slots ? rows.slot(1) : 0) * row + first, shape, strides,
+                      false);
+  }
+  const NewArray<T> copy(shape);
+  for (Index t = 0; t < rows.time(); ++t) {
+    for (Index b = 0; b < rows.batch(); ++b) {
+      const Index at = in_slots ? rows.slot(t + 1, b) : rows.at(t, b);
+      std::memcpy(copy.data() + (rows.base(t) + b) * width, buffer.data() + at * row + first,
+                  static_cast<std::size_t>(width) * sizeof(T));
+    }
+  }
+  return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
 }
 
 py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
@@ -421,7 +430,8 @@ py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction);
         const Index width = bound.net->output;
-        return view_of_slots(tape, kept.h, direction * width, bound.net->width(), width);
+        const bool halved = tape.rows.halved() && layer + 1 < bound.net->layers;  // the last one's is the output
+        return kept_over_time(tape.rows, halved, kept.h, true, direction * width, bound.net->width(), width);
       },
       bound.tape);
 }
@@ -431,7 +441,7 @@ py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
   return std::visit(
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        return view_of_slots(tape, kept.c, 0, bound.net->hidden, bound.net->hidden);
+        return kept_over_time(tape.rows, tape.rows.halved(), kept.c, true, 0, bound.net->hidden, bound.net->hidden);
       },
       bound.tape);
 }
@@ -448,7 +458,7 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
         const Index width = bound.net->tape_gates * bound.net->hidden;
-        return view_over_time(tape.rows, kept.gates, 0, tape.gates_row, width);
+        return kept_over_time(tape.rows, tape.rows.halved(), kept.gates, false, 0, tape.gates_row, width);
       },
       bound.tape);
 }

@@ -24,7 +24,7 @@ void SumColumns::add_up(const Recurrent& net, const Kernels<T>& k, Index rows, c
                         const DirectionParameters<T>& to) const {
   const Index columns = net.traits.gates * net.hidden;
   const auto add = [&](Index column, Index width, T* gradient) {
-    if (column >= 0) k.add_columns(rows, width, sums + column, total, gradient, nullptr);
+    if (column >= 0) k.add_columns({1, rows, width, sums + column, total, 0, gradient, nullptr, false});
   };
   add(peephole, net.traits.peepholes * net.hidden, to.peephole);
   add(norm_ih, columns, to.norm_ih);

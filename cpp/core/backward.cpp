@@ -23,6 +23,7 @@ struct Room {
   Buffer<T> last_in;  // (chunk, B, H): as in ChunkRows
   Buffer<T> inner;    // (chunk, B, H)
   Buffer<T> dprojected;       // (chunk, B, P)
+  std::vector<Buffer<T>> halves;  // (2, summed parameters): what each half of the batch adds to gradients
   Buffer<double> dh_squares;  // (chunk, B, panels)
   Buffer<double> dc_squares;
 };
@@ -32,8 +33,10 @@ template <class T>
 struct Work : Room<T> {
   DirectionParameters<const T> parameters;
   DirectionParameters<T> gradients;
+  bool is_first, is_last;  // of the layers
   Index input;
   const T* x;   // (T, B, input)
+  bool x_is_below;  // x is the layer below: slot 0 of its output
   const T* dy;  // (T, B, D * H) or null, this direction's columns
   T* dx;        // (T, B, input) or null: not asked for
   const T* h;   // of slot 0, this direction's columns
@@ -53,7 +56,8 @@ class BackwardPass {
         chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         // Of units, as the step divides them.
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
-        surrounded_(net.surrounded() || tape.interventions.any() || args.clip.any() || args.errors), sum_(net) {}
+        surrounded_(net.surrounded() || tape.interventions.any() || args.clip.any() || args.errors), sum_(net),
+        halves_(!rows_.ragged() && schedule_.sums_halves(net)) {}
 
   void run() {
     for (Index d = 0; d < net_.directions; ++d) rooms_.push_back(new_room());
@@ -85,18 +89,23 @@ class BackwardPass {
   Room<T> new_room() const {
     Room<T> room;
     if (surrounded_) room.scratch = std::make_shared<BackScratch<T>>(net_, batch_);
-    room.dgates = Buffer<T>((chunk_ + 1) * batch_ * dgates_row_);
-    room.dh = Buffer<T>(batch_ * net_.output);
-    if (net_.traits.has_carry) room.carry = Buffer<T>(batch_ * net_.hidden);
+    const Index steps = chunk_ + 1;
+    room.dgates = Buffer<T>(steps * batch_ * dgates_row_);
+    room.dh = Buffer<T>(rows_.apart_rows(state_bytes()) * net_.output);
+    if (net_.traits.has_carry) room.carry = Buffer<T>(rows_.apart_rows(state_bytes()) * net_.hidden);
     if (sum_.total) room.sums = Buffer<T>(batch_ * sum_.total);
-    if (rows_.ragged() || surrounded_) room.h_in = Buffer<T>(chunk_ * batch_ * net_.output);
-    if (net_.traits.two_products) room.last_in = Buffer<T>(chunk_ * batch_ * net_.hidden);
+    if (rows_.ragged() || surrounded_) room.h_in = Buffer<T>(steps * batch_ * net_.output);
+    if (net_.traits.two_products) room.last_in = Buffer<T>(steps * batch_ * net_.hidden);
     if (net_.options.projection) {
-      room.inner = Buffer<T>(chunk_ * batch_ * net_.hidden);
-      room.dprojected = Buffer<T>(chunk_ * batch_ * net_.output);
+      room.inner = Buffer<T>(steps * batch_ * net_.hidden);
+      room.dprojected = Buffer<T>(steps * batch_ * net_.output);
     }
-    room.dh_squares = Buffer<double>(chunk_ * batch_ * panels_);
-    if (net_.traits.has_cell_state) room.dc_squares = Buffer<double>(chunk_ * batch_ * panels_);
+    if (halves_ && schedule_.threads() > 1) {
+      const Index widest = std::max(net_.input, net_.layers > 1 ? width_ : 0);
+      for (int half = 0; half < 2; ++half) room.halves.emplace_back(net_.summed_parameters(widest));
+    }
+    room.dh_squares = Buffer<double>(steps * batch_ * panels_);
+    if (net_.traits.has_cell_state) room.dc_squares = Buffer<double>(steps * batch_ * panels_);
     return room;
   }
 
@@ -122,11 +131,14 @@ class BackwardPass {
       w.gradients = direction_parameters(net_, args_.gradients, layer, d);
       w.input = input;
       w.x = tape_.x;
+      w.x_is_below = layer > 0 && tape_.dropout == 0;
       if (layer > 0) {
         const auto& below = tape_.layers[static_cast<std::size_t>(layer - 1)];
-        w.x = tape_.dropout > 0 ? below.dropped.data() : below.h.data() + batch_ * width_;
+        w.x = w.x_is_below ? below.h.data() : below.dropped.data();
       }
-      w.dy = layer + 1 == net_.layers ? args_.dy : upper_dx_;
+      w.is_first = layer == 0;
+      w.is_last = layer + 1 == net_.layers;
+      w.dy = w.is_last ? args_.dy : upper_dx_;
       if (w.dy) w.dy += d * net_.output;
       w.dx = d == 0 || !dx ? dx : reverse_dx_.data();
       w.h = kept.h.data() + d * net_.output;
@@ -147,6 +159,24 @@ class BackwardPass {
     }
   }
 
+  std::size_t state_bytes() const { return static_cast<std::size_t>(net_.hidden) * sizeof(T); }
+
+  // Where row b lies: what comes from the caller, or goes there, goes step by step, the rest is perhaps halved.
+  const T* x_at(const Work<T>& w, Index t, Index b) const {
+    return w.x + (w.x_is_below ? rows_.slot(t + 1, b) : rows_.base(t) + b) * w.input;
+  }
+  Index between_at(bool callers, Index t, Index b) const { return callers ? rows_.base(t) + b : rows_.at(t, b); }
+  Index state_at(Index b) const { return rows_.apart(b, state_bytes()); }
+  Index h_at(const Work<T>& w, Index slot, Index b) const {
+    return w.is_last ? rows_.slot(slot) + b : rows_.slot(slot, b);
+  }
+  // In arrays of a chunk that starts with step `low`.
+  Index chunk_at(Index t, Index b, Index low) const {
+    return rows_.halved() ? rows_.in_array(chunk_ + 1, t - low, b) : rows_.base(t) - rows_.base(low) + b;
+  }
+  // The step before the chunk in the recursion.
+  Index kept_at(Index b) const { return rows_.halved() ? rows_.in_array(chunk_ + 1, chunk_, b) : chunk_ * batch_ + b; }
+
   // The weights of all layers, so that one barrier is enough for them.
   void pack(int index, int threads, const Crew& crew) {
     for (Index layer = net_.layers - 1; layer >= 0; --layer) {
@@ -166,7 +196,7 @@ class BackwardPass {
     start_state(w, number, crew.share_of(batch_));
     if (crew.leads()) {
       if (args_.errors) start(errors_at(number, 0), nullptr, rows_.total() * net_.output);
-      start(w.dx, nullptr, rows_.base(first_) * w.input);
+      start_dx(w);
       for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
     }
     if (!apart) crew.sync();
@@ -175,7 +205,6 @@ class BackwardPass {
     for (Index end = time_; end > first_;) {
       const Index begin = std::max(first_, end - chunk_);
       const Index low = std::min(course.at(begin), course.at(end - 1));
-      const ChunkOperands<T> chunk = operands(w, course, low, end - begin);
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
@@ -184,31 +213,36 @@ class BackwardPass {
         if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
-      if (apart && !interrupt_.stopped()) {  // the thread finds what it wrote in its core's cache
-        const Range mine = crew.share_of(batch_);
-        for (Index at = 0; at < chunk.rows; at += batch_)
-          multiply_input(w, chunk, low, {at + mine.begin, at + mine.end});
-      }
-      if (split != Split::units) crew.sync();
+      // The thread finds what it wrote in its core's cache.
+      if (apart && !interrupt_.stopped()) multiply_input_by_steps(w, low, end - begin, crew.share_of(batch_));
+      const bool alone = apart && halves_ && crew.size == 2;  // nobody else has rows of its half
+      if (split != Split::units && !alone) crew.sync();
       if (rows_.ragged()) {
         align(w, course, low, end - begin, crew);
         crew.sync();
       }
       if (!interrupt_.stopped()) {
-        add_weight_gradients(net_, k_, chunk, w.gradients, crew.index, crew.size, scratch);
-        if (!apart) multiply_input(w, chunk, low, crew.share_of(chunk.rows));
+        sum_gradients(w, course, low, end - begin, crew, scratch);
+        if (rows_.halved() && !apart) multiply_input_by_steps(w, low, end - begin, crew.share_of(batch_));
+        if (!rows_.halved() && !apart) multiply_input(w, low, low, crew.share_of(rows_in(low, end - begin)));
+      }
+      if (halves_) crew.sync();
+      if (!interrupt_.stopped()) {
+        add_halves(w, crew);
         collect_norms(w, number, low, end - begin, crew);
       }
+      const Index last = course.at(begin);
+      rows_.for_each_part(crew.share_of(rows_.active(last)), [&](Range kept) {
+        std::memcpy(w.dgates.data() + kept_at(kept.begin) * dgates_row_,
+                    w.dgates.data() + chunk_at(last, kept.begin, low) * dgates_row_,
+                    static_cast<std::size_t>((kept.end - kept.begin) * dgates_row_) * sizeof(T));
+      });
       if (crew.leads()) {
         // Per chunk, as all other sums are: the same whether a sequence is inverted whole or in pieces.
         if (sum_.total) {
           sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
           start(w.sums.data(), nullptr, w.sums.size());
         }
-        const Index last = course.at(begin);
-        std::memcpy(w.dgates.data() + chunk_ * batch_ * dgates_row_,
-                    w.dgates.data() + (rows_.base(last) - rows_.base(low)) * dgates_row_,
-                    static_cast<std::size_t>(rows_.active(last) * dgates_row_) * sizeof(T));
       }
       crew.sync();
       end = begin;
@@ -216,16 +250,26 @@ class BackwardPass {
     if (!interrupt_.stopped()) finish_state(w, course, number, crew);
   }
 
+  // Zero for the steps that are not gone back to.
+  void start_dx(const Work<T>& w) const {
+    if (w.is_first || !rows_.halved()) return start(w.dx, nullptr, rows_.base(first_) * w.input);
+    rows_.for_each_part({0, batch_}, [&](Range rows) {
+      start(w.dx + rows_.at(0, rows.begin) * w.input, nullptr, first_ * (rows.end - rows.begin) * w.input);
+    });
+  }
+
   // Gradients of the final state, to start from.
-  void start_state(const Work<T>& w, Index number, Range rows) const {
-    const auto hand_in = [&](const Buffer<T>& to, const T* from, Index width) {
-      if (!to.data()) return;
-      if (from) from += (number * batch_ + rows.begin) * width;
-      start(to.data() + rows.begin * width, from, (rows.end - rows.begin) * width);
-    };
-    hand_in(w.dh, args_.dh, net_.output);
-    hand_in(w.carry, args_.dc, net_.hidden);
-    hand_in(w.sums, nullptr, sum_.total);
+  void start_state(const Work<T>& w, Index number, Range mine) const {
+    rows_.for_each_part(mine, [&](Range rows) {
+      const auto hand_in = [&](const Buffer<T>& to, Index at, const T* from, Index width) {
+        if (!to.data()) return;
+        if (from) from += (number * batch_ + rows.begin) * width;
+        start(to.data() + at * width, from, (rows.end - rows.begin) * width);
+      };
+      hand_in(w.dh, state_at(rows.begin), args_.dh, net_.output);
+      hand_in(w.carry, state_at(rows.begin), args_.dc, net_.hidden);
+      hand_in(w.sums, rows.begin, nullptr, sum_.total);
+    });
   }
 
   // Rows that step number s of the recursion works on. In reverse, those that began with the step before it in the
@@ -241,37 +285,40 @@ class BackwardPass {
     const Index all = touched(course, s);
     const Range mine = split == Split::rows ? crew.share_of(all) : Range{0, all};
     const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
-    const auto clipped = [&](Index begin, Index end) {
-      return Range{std::max(mine.begin, begin), std::min(mine.end, end)};
-    };
     // Rows that the step after this one in the recursion had too, and those that end with this one.
     const Index later = first_of_all ? 0 : std::min(rows_.active(t), rows_.active(course.at(s + 1)));
-    const Index next = first_of_all     ? 0
-                       : first_of_chunk ? chunk_ * batch_
-                                        : rows_.base(course.at(s + 1)) - rows_.base(low);
-    const T* dgates_next = w.dgates.data() + next * dgates_row_;
+    const auto dgates_next = [&](Index b) {
+      const Index at = first_of_chunk ? kept_at(b) : chunk_at(course.at(s + 1), b, low);
+      return w.dgates.data() + at * dgates_row_;
+    };
+    const auto for_each = [&](Index begin, Index end, auto visit) {
+      rows_.for_each_part({std::max(mine.begin, begin), std::min(mine.end, end)}, visit);
+    };
+    const auto invert = [&](Range rows) { step_rows(w, course, number, t, low, rows, units, nullptr); };
+    const auto invert_next = [&](Range rows) {
+      step_rows(w, course, number, t, low, rows, units, dgates_next(rows.begin));
+    };
+    const auto arrive = [&](Range rows) { leave(w, course, number, rows, units, dgates_next(rows.begin), s + 1); };
+    // Rows that began with the step before this one in the order of this pass.
+    const Index gone = course.reverse && !first_of_all ? rows_.active(t - 1) : 0;
     if (surrounded_) {
-      const Range gone = course.reverse && !first_of_all ? clipped(rows_.active(t), rows_.active(t - 1)) : Range{0, 0};
-      for (const Range rows : {clipped(0, later), gone}) leave(w, course, number, rows, units, dgates_next, s + 1);
-      step_rows(w, course, number, t, low, clipped(0, rows_.active(t)), units, nullptr);
+      for_each(0, later, arrive);
+      for_each(rows_.active(t), gone, arrive);
+      for_each(0, rows_.active(t), invert);
       return;
     }
-    step_rows(w, course, number, t, low, clipped(0, later), units, dgates_next);
-    step_rows(w, course, number, t, low, clipped(later, rows_.active(t)), units, nullptr);
-    // Rows that began with the step before this one in the order of this pass.
-    if (course.reverse && !first_of_all) {
-      leave(w, course, number, clipped(rows_.active(t), rows_.active(t - 1)), units, dgates_next, s + 1);
-    }
+    for_each(0, later, invert_next);
+    for_each(later, rows_.active(t), invert);
+    for_each(rows_.active(t), gone, arrive);
   }
 
-  // dL/d(the state that rows started step number s of the recursion from), from its gate gradients.
+  // dL/d(the state that rows started step number s of the recursion from), from their gate gradients.
   void leave(const Work<T>& w, const Course& course, Index number, Range rows, Range units, const T* dgates,
              Index s) const {
-    if (rows.begin >= rows.end) return;
+    T* const dh = w.dh.data() + state_at(rows.begin) * net_.output;
     if (surrounded_) {
-      arrive_around(net_, k_, *w.packed, rows.end - rows.begin, dgates + rows.begin * dgates_row_, dgates_row_,
-                    w.dh.data() + rows.begin * net_.output,
-                    w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr,
+      arrive_around(net_, k_, *w.packed, rows.end - rows.begin, dgates, dgates_row_, dh,
+                    w.carry.data() ? w.carry.data() + state_at(rows.begin) * net_.hidden : nullptr,
                     interventions_at(net_, tape_.interventions, rows_, course, number, course.at(s), rows.begin),
                     w.scratch->at(rows.begin));
       return;
@@ -279,22 +326,22 @@ class BackwardPass {
     Product<T> p{};
     p.rows = rows.end - rows.begin;
     p.shape = w.packed->recurrent_shape;
-    p.a = dgates + rows.begin * dgates_row_ + net_.recurrent_at * net_.hidden;
+    p.a = dgates + net_.recurrent_at * net_.hidden;
     p.a_row = dgates_row_;
     p.b = w.packed->weight_hh.data();
-    p.out = w.dh.data() + rows.begin * net_.hidden;
+    p.out = dh;
     p.out_row = net_.hidden;
     p.panel_begin = units.begin;
     p.panel_end = units.end;
     k_.product(p);
   }
 
+  // dgates_next: of the first of the rows.
   void step_rows(const Work<T>& w, const Course& course, Index number, Index t, Index low, Range rows, Range units,
                  const T* dgates_next) const {
-    if (rows.begin >= rows.end) return;
-    const Index at = rows_.base(t) - rows_.base(low) + rows.begin;
-    const Index before = rows_.slot(course.slot_before(t)) + rows.begin;
-    const Index after = rows_.slot(course.slot(t)) + rows.begin;
+    const Index at = chunk_at(t, rows.begin, low);
+    const Index before = course.slot_before(t);
+    const Index after = course.slot(t);
     BackwardStep<T> b{};
     b.rows = rows.end - rows.begin;
     b.hidden = net_.hidden;
@@ -305,19 +352,19 @@ class BackwardPass {
     b.u = w.packed->weight_hh.data();
     b.dgates_row = dgates_row_;
     b.dgates = w.dgates.data() + at * dgates_row_;
-    b.dgates_next = dgates_next ? dgates_next + rows.begin * dgates_row_ : nullptr;
-    b.dh = w.dh.data() + rows.begin * net_.output;
+    b.dgates_next = dgates_next;
+    b.dh = w.dh.data() + state_at(rows.begin) * net_.output;
     b.dy_row = width_;
-    b.dy = w.dy ? w.dy + (rows_.base(t) + rows.begin) * width_ : nullptr;
-    b.carry = w.carry.data() ? w.carry.data() + rows.begin * net_.hidden : nullptr;
-    b.h_prev = w.h + before * width_;
+    b.dy = w.dy ? w.dy + between_at(w.is_last, t, rows.begin) * width_ : nullptr;
+    b.carry = w.carry.data() ? w.carry.data() + state_at(rows.begin) * net_.hidden : nullptr;
+    b.h_prev = w.h + h_at(w, before, rows.begin) * width_;
     b.h_prev_row = width_;
     if (net_.tape_gates) {
       b.gates_row = tape_.gates_row;
-      b.gates = w.gates + (rows_.base(t) + rows.begin) * b.gates_row;
+      b.gates = w.gates + rows_.at(t, rows.begin) * b.gates_row;
     } else {
       b.gates_row = width_;
-      b.gates = w.h + after * width_;
+      b.gates = w.h + h_at(w, after, rows.begin) * width_;
     }
     b.peephole = w.parameters.peephole;
     T* const sums = w.sums.data() ? w.sums.data() + rows.begin * sum_.total : nullptr;
@@ -326,8 +373,8 @@ class BackwardPass {
     b.lstm = &w.packed->lstm;
     b.c_row = b.c_prev_row = net_.hidden;
     if (w.c) {
-      b.c_prev = w.c + before * b.c_row;
-      b.c = w.c + after * b.c_row;
+      b.c_prev = w.c + rows_.slot(before, rows.begin) * b.c_row;
+      b.c = w.c + rows_.slot(after, rows.begin) * b.c_row;
     }
     const Index squares = at * panels_;
     b.dh_squares = w.dh_squares.data() + squares;
@@ -338,7 +385,7 @@ class BackwardPass {
     }
     invert_around(net_, k_, *w.packed, w.parameters, args_.clip, b,
                   interventions_at(net_, tape_.interventions, rows_, course, number, t, rows.begin), *w.kept,
-                  rows_.base(t) + rows.begin, sums, w.scratch->at(rows.begin),
+                  rows_.at(t, rows.begin), sums, w.scratch->at(rows.begin),
                   {row_of(w.h_in, at, net_.output), row_of(w.last_in, at, net_.hidden),
                    row_of(w.inner, at, net_.hidden), row_of(w.dprojected, at, net_.output),
                    args_.errors ? errors_at(number, rows_.base(t) + rows.begin) : nullptr});
@@ -370,28 +417,77 @@ class BackwardPass {
     }
   }
 
-  // What the chunk [low, low + steps) has for its products.
-  ChunkOperands<T> operands(const Work<T>& w, const Course& course, Index low, Index steps) const {
+  // Rows of the steps [low, low + steps) in arrays that are not halved.
+  Index rows_in(Index low, Index steps) const {
     const Index high = low + steps - 1;
+    return rows_.base(high) + rows_.active(high) - rows_.base(low);
+  }
+
+  // What the steps [low, low + steps) have for their products: some rows of a dense batch, or all there are.
+  ChunkOperands<T> operands(const Work<T>& w, const Course& course, Index low, Index steps, const Range* some) const {
+    const Index b = some ? some->begin : 0;
+    const Index at = chunk_at(low, b, low);
     const bool gathered = w.h_in.data() != nullptr;
     ChunkOperands<T> chunk{};
-    chunk.rows = rows_.base(high) + rows_.active(high) - rows_.base(low);
-    chunk.dgates = w.dgates.data();
+    chunk.runs = some ? steps : 1;
+    chunk.rows = some ? some->end - b : rows_in(low, steps);
+    chunk.run = rows_.stride(b);
+    chunk.x_run = w.x_is_below ? chunk.run : batch_;
+    chunk.h_run = gathered || !w.is_last ? chunk.run : batch_;
+    chunk.dgates = w.dgates.data() + at * dgates_row_;
     chunk.dgates_row = dgates_row_;
-    chunk.x = w.x + rows_.base(low) * w.input;
+    chunk.x = x_at(w, low, b);
     chunk.input = w.input;
-    chunk.h = gathered ? w.h_in.data() : w.h + rows_.slot(course.slot_before(low)) * width_;
+    chunk.h = gathered ? row_of(w.h_in, at, net_.output) : w.h + h_at(w, course.slot_before(low), b) * width_;
     chunk.h_row = gathered ? net_.output : width_;
-    chunk.last_in = w.last_in.data();
-    chunk.inner = w.inner.data();
-    chunk.dprojected = w.dprojected.data();
+    chunk.last_in = row_of(w.last_in, at, net_.hidden);
+    chunk.inner = row_of(w.inner, at, net_.hidden);
+    chunk.dprojected = row_of(w.dprojected, at, net_.output);
     return chunk;
   }
 
-  void multiply_input(const Work<T>& w, const ChunkOperands<T>& chunk, Index low, Range rows) const {
-    if (!w.dx) return;
-    multiply_input_gradients(k_, chunk, rows, w.packed->input_shape, w.packed->weight_ih.data(),
-                             w.dx + rows_.base(low) * w.input);
+  // In halves, one thread adds one after the other to the gradients; several sum them apart, and add them after that.
+  void sum_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
+                     T* scratch) const {
+    if (!halves_) {
+      add_weight_gradients(net_, k_, operands(w, course, low, steps, nullptr), w.gradients, false, crew.index,
+                           crew.size, scratch);
+      return;
+    }
+    const int each = crew.size % 2 == 0 ? crew.size / 2 : crew.size;  // threads of a half
+    for (int half = 0; half < 2; ++half) {
+      if (each < crew.size && crew.index / each != half) continue;
+      const Range rows = share(batch_, half, 2);
+      const ChunkOperands<T> chunk = operands(w, course, low, steps, &rows);
+      if (crew.size == 1) {
+        add_weight_gradients(net_, k_, chunk, w.gradients, false, 0, 1, scratch);
+      } else {
+        const auto to = summed_in(w.gradients, w.halves[static_cast<std::size_t>(half)].data());
+        add_weight_gradients(net_, k_, chunk, to, true, crew.index % each, each, scratch);
+      }
+    }
+  }
+
+  void add_halves(const Work<T>& w, const Crew& crew) const {
+    if (!halves_ || crew.size == 1) return;
+    const Range mine = crew.share_of(net_.summed_parameters(w.input));
+    for (const Buffer<T>& half : w.halves) {
+      k_.add(mine.end - mine.begin, half.data() + mine.begin, w.gradients.weight_ih + mine.begin);
+    }
+  }
+
+  // Rows that lie one after the other, counted from the first of step t on.
+  void multiply_input(const Work<T>& w, Index t, Index low, Range rows) const {
+    if (!w.dx || rows.begin >= rows.end) return;
+    multiply_input_gradients(k_, rows.end - rows.begin, w.dgates.data() + chunk_at(t, rows.begin, low) * dgates_row_,
+                             dgates_row_, w.packed->input_shape, w.packed->weight_ih.data(),
+                             w.dx + between_at(w.is_first, t, rows.begin) * w.input, w.input);
+  }
+
+  void multiply_input_by_steps(const Work<T>& w, Index low, Index steps, Range mine) const {
+    for (Index t = low; t < low + steps; ++t) {
+      rows_.for_each_part(mine, [&](Range rows) { multiply_input(w, t, low, rows); });
+    }
   }
 
   T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
@@ -399,13 +495,14 @@ class BackwardPass {
   void collect_norms(const Work<T>& w, Index number, Index low, Index steps, const Crew& crew) const {
     const Range mine = crew.share_of(steps);
     for (Index t = mine.begin; t < mine.end; ++t) {
-      const Index begin = (rows_.base(low + t) - rows_.base(low)) * panels_;
-      const Index end = begin + rows_.active(low + t) * panels_;
       double dh = 0, dc = 0;
-      for (Index i = begin; i < end; ++i) dh += w.dh_squares.data()[i];
-      if (w.dc_squares.data()) {
+      rows_.for_each_part({0, rows_.active(low + t)}, [&](Range rows) {
+        const Index begin = chunk_at(low + t, rows.begin, low) * panels_;
+        const Index end = begin + (rows.end - rows.begin) * panels_;
+        for (Index i = begin; i < end; ++i) dh += w.dh_squares.data()[i];
+        if (!w.dc_squares.data()) return;
         for (Index i = begin; i < end; ++i) dc += w.dc_squares.data()[i];
-      }
+      });
       record_norms(number, low + t, dh, dc);
     }
   }
@@ -417,23 +514,27 @@ class BackwardPass {
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
   void finish_state(const Work<T>& w, const Course& course, Index number, const Crew& crew) const {
-    const Range rows = crew.share_of(batch_);
+    rows_.for_each_part(crew.share_of(batch_), [&](Range rows) { finish_rows(w, course, number, rows); });
+  }
+
+  void finish_rows(const Work<T>& w, const Course& course, Index number, Range rows) const {
     const bool arrived = first_ == 0;
     // Rows that took a step. Those of no length have arrived in any case.
     const Index moved = std::max<Index>(0, std::min(rows.end, rows_.active(0)) - rows.begin);
     const auto hand_out = [&](T* to, const Buffer<T>& from, Index width) {
       to += (number * batch_ + rows.begin) * width;
-      const T* own = from.data() + rows.begin * width;
+      const T* own = from.data() + state_at(rows.begin) * width;
       start(to, arrived ? own : nullptr, moved * width);
       start(to + moved * width, own + moved * width, (rows.end - rows.begin - moved) * width);
     };
     if (arrived && time_ > 0) {
       // Forward, all rows began with step 0; in reverse, those are left that began with the last.
-      const Index t = course.reverse ? time_ - 1 : 0;
-      leave(w, course, number, {rows.begin, std::min(rows.end, rows_.active(t))}, {0, panels_},
-            w.dgates.data() + chunk_ * batch_ * dgates_row_, 0);
+      const Range left{rows.begin, std::min(rows.end, rows_.active(course.reverse ? time_ - 1 : 0))};
+      if (left.begin < left.end) {
+        leave(w, course, number, left, {0, panels_}, w.dgates.data() + kept_at(rows.begin) * dgates_row_, 0);
+      }
       if (w.carry.data() && !net_.traits.has_cell_state && !surrounded_) {
-        const Index begin = rows.begin * net_.hidden;
+        const Index begin = state_at(rows.begin) * net_.hidden;
         k_.add(moved * net_.hidden, w.carry.data() + begin, w.dh.data() + begin);
       }
     }
@@ -475,6 +576,7 @@ class BackwardPass {
   Index panels_;
   bool surrounded_;
   SumColumns sum_;
+  bool halves_;  // of the batch are summed apart
   std::vector<Room<T>> rooms_;  // per direction
   std::vector<Work<T>> work_;
   std::vector<Buffer<T>> scratch_;

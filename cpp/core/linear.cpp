@@ -107,6 +107,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
     weight.pack(index, threads);
     const Range mine = share(args.output, index, threads);
     TransposedProduct<T> p{};
+    p.runs = 1;
     p.m_begin = mine.begin;
     p.m_end = mine.end;
     p.columns = args.input;
@@ -130,7 +131,8 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
       if (index == 0) interrupt.poll();
     }
     if (dbias) {
-      k.add_columns(args.rows, mine.end - mine.begin, dy + mine.begin, args.output, dbias + mine.begin, nullptr);
+      k.add_columns(
+          {1, args.rows, mine.end - mine.begin, dy + mine.begin, args.output, 0, dbias + mine.begin, nullptr, false});
     }
     if (threads > 1) barrier.wait();
     if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, index, interrupt);

@@ -108,6 +108,18 @@ DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index
 }
 
 template <class T>
+DirectionParameters<T> summed_in(const DirectionParameters<T>& like, T* other) {
+  const auto there = [&](T* p) { return p ? other + (p - like.weight_ih) : nullptr; };
+  DirectionParameters<T> view{};
+  view.weight_ih = other;
+  view.weight_hh = there(like.weight_hh);
+  view.bias_ih = there(like.bias_ih);
+  view.bias_hh = there(like.bias_hh);
+  view.weight_hr = there(like.weight_hr);
+  return view;
+}
+
+template <class T>
 Tape<T>::Tape(const Recurrent& net, Rows which)
     : rows(std::move(which)), gates_row(padded_row(net.tape_gates * net.hidden, sizeof(T))) {
   const Index slots = rows.ragged() ? rows.slots() : product_of(sum_of(rows.time(), 2), rows.batch());
@@ -137,6 +149,7 @@ Tape<T>::Tape(const Recurrent& net, Rows which)
 #define BPTT_INSTANTIATE(T)                                                                             \
   template DirectionParameters<T> direction_parameters(const Recurrent&, T*, Index, Index);             \
   template DirectionParameters<const T> direction_parameters(const Recurrent&, const T*, Index, Index); \
+  template DirectionParameters<T> summed_in(const DirectionParameters<T>&, T*);                         \
   template struct Tape<T>;
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)

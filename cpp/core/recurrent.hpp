@@ -55,6 +55,11 @@ struct Recurrent {
 
   Index input_of(Index layer) const { return layer == 0 ? input : width(); }
   Index width() const { return directions * output; }  // of y
+  // Of one layer and direction: weights, biases and projection.
+  Index summed_parameters(Index input_size) const {
+    const Index rows = traits.gates * hidden;
+    return rows * (input_size + output + (bias ? 2 : 0)) + (options.projection ? output * hidden : 0);
+  }
 };
 
 // Pointers into a flat vector (of parameters, or of gradients) for one layer and direction. Null where there is none.
@@ -73,6 +78,10 @@ struct DirectionParameters {
 };
 template <class T>
 DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
+
+// Those of them whose gradients are sums of products over all rows, the first ones in flat order, in other memory.
+template <class T>
+DirectionParameters<T> summed_in(const DirectionParameters<T>& like, T* other);
 
 // (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
 
@@ -110,7 +119,7 @@ struct Tape {
     std::vector<Direction> directions;
   };
 
-  Rows rows;
+  Rows rows;  // halved, if what is kept is, but for the last layer's h
   Index gates_row;
   const T* x = nullptr;  // (T, B, I), owned by the caller
   Interventions<T> interventions;

@@ -79,6 +79,22 @@ class Schedule {
     return split == Split::rows && crew.size > 1 && weights_bytes_ <= kPrivateCache / 2 && !rows.ragged();
   }
 
+  // Whether weight gradients are summed over the two halves of the batch apart, so that the threads that have written
+  // them need not wait: with narrow weights, rows are more to hand from core to core than sums. By shape alone, as it
+  // rounds.
+  bool sums_halves(const Recurrent& net) const {
+    return batch_ >= kLeastHalved && batch_ <= kMostHalved && weights_bytes_ <= kPrivateCache / 2 &&
+           !net.options.layer_norm;
+  }
+
+  // Whether the halves lie apart, too, in what a pass keeps, because each thread keeps to rows of one of them. The
+  // output must then be copied, which costs more than it gains where steps are long. `plain`: nothing but the cells'
+  // equations is asked for.
+  bool keeps_halves_apart(const Recurrent& net, const Rows& rows, bool plain) const {
+    return threads_ % 2 == 0 && batch_ >= kLeastRows * threads_ && directions_ == 1 && !rows.ragged() && plain &&
+           step_flops_ <= kShortStep && sums_halves(net);
+  }
+
   // Steps between two looks at whether to stop: a few milliseconds of one core.
   Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
 
@@ -110,11 +126,14 @@ class Schedule {
  private:
   static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core
   static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
+  static constexpr double kShortStep = 1.2e7;    // of a step: some 50 microseconds of one core
   static constexpr double kPollFlops = 2e7;
   static constexpr Index kFusedRows = 16;       // of a thread
   static constexpr Index kLeastRows = 6;        // of a thread: one tile
   static constexpr Index kFewestRows = 2;       // where units are not worth a barrier either
   static constexpr Index kComputeBound = 32;    // rows from which streaming the weights no longer limits
+  static constexpr Index kLeastHalved = 32;     // rows
+  static constexpr Index kMostHalved = 1024;    // as many fit into one block of a transposed product
   static constexpr std::size_t kPrivateCache = 1600000;
   static constexpr std::size_t kSharedCache = 8 << 20;
   static constexpr Index kChunkBytes = 1 << 20;

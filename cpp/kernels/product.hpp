@@ -190,80 +190,101 @@ void product(const Product<T>& args) {
 template <class T>
 inline constexpr Index kTransposedScratch = kTransposedDepth * kTransposedVectors * kLanes<T>;
 
+// One block of k: whole runs, or a part of one.
 template <class T>
-void transposed_product(const TransposedProduct<T>& args) {
+BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index runs, Index depth, const T* a, const T* b,
+                                bool sets) {
   T* right = args.scratch;
-  for (Index k = 0; k < args.depth; k += kTransposedDepth) {
-    const Index depth = minimum(kTransposedDepth, args.depth - k);
-    for (Index n = 0; n < args.columns; n += kTransposedVectors * kLanes<T>) {
-      const int vectors = n + kLanes<T> < args.columns ? kTransposedVectors : 1;
-      Tile<T> t{};
-      t.depth = depth;
-      t.a_row = args.a_row;
-      t.b = right;
-      t.out_row = args.out_row;
-      for (int v = 0; v < vectors; ++v) {
-        t.valid[v] = static_cast<int>(minimum(kLanes<T>, args.columns - n - v * kLanes<T>));
-      }
-      for (Index j = 0; j < depth; ++j) {
-        const T* from = args.b + (k + j) * args.b_row + n;
+  for (Index n = 0; n < args.columns; n += kTransposedVectors * kLanes<T>) {
+    const int vectors = n + kLanes<T> < args.columns ? kTransposedVectors : 1;
+    Tile<T> t{};
+    t.depth = depth;
+    t.a_row = args.a_row;
+    t.runs = runs;
+    t.a_run = args.a_run;
+    t.sets = sets;
+    t.b = right;
+    t.out_row = args.out_row;
+    for (int v = 0; v < vectors; ++v) {
+      t.valid[v] = static_cast<int>(minimum(kLanes<T>, args.columns - n - v * kLanes<T>));
+    }
+    T* to = right;
+    for (Index run = 0; run < runs; ++run) {
+      for (Index k = 0; k < depth; ++k) {
+        const T* from = b + run * args.b_run + k * args.b_row + n;
         for (int v = 0; v < vectors; ++v) {
-          store(right + (j * vectors + v) * kLanes<T>, load_first<T>(from + v * kLanes<T>, t.valid[v]));
+          store(to, load_first<T>(from + v * kLanes<T>, t.valid[v]));
+          to += kLanes<T>;
         }
       }
-      const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
-      for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
-        const Index m = args.m_begin + row;
-        t.a = args.a + k * args.a_row + m;
-        for (int v = 0; v < vectors; ++v) t.out[v] = args.out + m * args.out_row + n + v * kLanes<T>;
-        tiles[height](t);
-      });
+    }
+    const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
+    for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
+      const Index m = args.m_begin + row;
+      t.a = a + m;
+      for (int v = 0; v < vectors; ++v) t.out[v] = args.out + m * args.out_row + n + v * kLanes<T>;
+      tiles[height](t);
+    });
+  }
+}
+
+template <class T>
+void transposed_product(const TransposedProduct<T>& args) {
+  const Index most_runs = maximum(1, kTransposedDepth / maximum(1, args.depth));
+  for (Index run = 0; run < args.runs; run += most_runs) {
+    for (Index k = 0; k < args.depth; k += kTransposedDepth) {
+      multiply_block(args, minimum(most_runs, args.runs - run), minimum(kTransposedDepth, args.depth - k),
+                     args.a + run * args.a_run + k * args.a_row, args.b + run * args.b_run + k * args.b_row,
+                     args.sets && run == 0 && k == 0);
     }
   }
 }
 
-// N vectors of columns, of the last of which `valid` exist, at once: one sum alone waits for itself at every row.
+// N vectors of columns from n on, of the last of which `valid` lanes exist, at once: one sum alone waits for itself at
+// every row.
 template <class T, int N>
-BPTT_INLINE void add_some_columns(Index rows, int valid, const T* a, Index a_row, T* out, T* also) {
+BPTT_INLINE void add_some_columns(const ColumnSums<T>& args, Index n, int valid) {
   Vec<T> sum[N]{};
-  for (Index r = 0; r < rows; ++r) {
+  for (Index run = 0; run < args.runs; ++run) {
+    const T* from = args.a + run * args.a_run + n;
+    for (Index k = 0; k < args.depth; ++k, from += args.a_row) {
 #pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) {
-      const T* from = a + r * a_row + v * kLanes<T>;
-      sum[v] = sum[v] + (v + 1 < N ? load(from) : load_first<T>(from, valid));
+      for (int v = 0; v < N; ++v) {
+        const T* vector = from + v * kLanes<T>;
+        sum[v] = sum[v] + (v + 1 < N ? load(vector) : load_first<T>(vector, valid));
+      }
     }
   }
 #pragma GCC unroll 4
   for (int v = 0; v < N; ++v) {
     const int lanes = v + 1 < N ? kLanes<T> : valid;
-    T* const to = out + v * kLanes<T>;
-    store_first<T>(to, sum[v] + load_first<T>(to, lanes), lanes);
-    if (!also) continue;
-    T* const second = also + v * kLanes<T>;
-    store_first<T>(second, sum[v] + load_first<T>(second, lanes), lanes);
+    const auto put = [&](T* out) {
+      T* const to = out + n + v * kLanes<T>;
+      store_first<T>(to, args.sets ? sum[v] : sum[v] + load_first<T>(to, lanes), lanes);
+    };
+    put(args.out);
+    if (args.also) put(args.also);
   }
 }
 
-// out[n], and also[n] unless it is null, += sum over rows of a[row, n], rows ascending, summed before it is added.
 template <class T>
-void add_columns(Index rows, Index columns, const T* a, Index a_row, T* out, T* also) {
+void add_columns(const ColumnSums<T>& args) {
   constexpr Index kAtOnce = 4 * kLanes<T>;
-  for (Index n = 0; n < columns; n += kAtOnce) {
-    const int left = static_cast<int>(minimum(kAtOnce, columns - n));
+  for (Index n = 0; n < args.columns; n += kAtOnce) {
+    const int left = static_cast<int>(minimum(kAtOnce, args.columns - n));
     const int valid = (left - 1) % kLanes<T> + 1;
-    T* const second = also ? also + n : nullptr;
     switch ((left - 1) / kLanes<T>) {
       case 0:
-        add_some_columns<T, 1>(rows, valid, a + n, a_row, out + n, second);
+        add_some_columns<T, 1>(args, n, valid);
         break;
       case 1:
-        add_some_columns<T, 2>(rows, valid, a + n, a_row, out + n, second);
+        add_some_columns<T, 2>(args, n, valid);
         break;
       case 2:
-        add_some_columns<T, 3>(rows, valid, a + n, a_row, out + n, second);
+        add_some_columns<T, 3>(args, n, valid);
         break;
       default:
-        add_some_columns<T, 4>(rows, valid, a + n, a_row, out + n, second);
+        add_some_columns<T, 4>(args, n, valid);
     }
   }
 }

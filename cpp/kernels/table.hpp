@@ -99,17 +99,35 @@ struct Product {
 // not depend on how m is divided among calls.
 template <class T>
 struct TransposedProduct {
-  Index depth;
+  Index runs;   // of k
+  Index depth;  // of a run: rows that lie one after the other
   Index m_begin;
   Index m_end;
   Index columns;
-  const T* a;  // (depth, M)
+  const T* a;  // (runs, depth, M)
   Index a_row;
-  const T* b;  // (depth, columns)
+  Index a_run;
+  const T* b;  // (runs, depth, columns)
   Index b_row;
+  Index b_run;
+  bool sets;  // out = ..., not +=
   T* out;  // (M, columns)
   Index out_row;
   T* scratch;  // transposed_scratch elements, 64-byte aligned
+};
+
+// out[n], and also[n] unless it is null, += sum over k of a[k, n], summed before it is added.
+template <class T>
+struct ColumnSums {
+  Index runs;   // of k
+  Index depth;  // of a run
+  Index columns;
+  const T* a;  // (runs, depth, columns)
+  Index a_row;
+  Index a_run;
+  T* out;
+  T* also;
+  bool sets;  // out = ..., not +=
 };
 
 // A step may be taken in stages, where something else must happen in its middle: forward gates, then output; backward
@@ -304,8 +322,7 @@ struct Kernels {
   void (*product)(const Product<T>&);
   void (*transposed_product)(const TransposedProduct<T>&);
   Index transposed_scratch;  // elements
-  // out[n], and also[n] unless it is null, += sum over rows.
-  void (*add_columns)(Index rows, Index columns, const T* a, Index a_row, T* out, T* also);
+  void (*add_columns)(const ColumnSums<T>&);
 
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);

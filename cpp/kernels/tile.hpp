@@ -39,8 +39,11 @@ constexpr bool asks_ahead(int rows, int vectors, bool transposed) {
 template <class T>
 struct Tile {
   Index depth;
-  const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r]
+  const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r], and so for each of `runs` runs
   Index a_row;
+  Index runs;
+  Index a_run;
+  bool sets;  // if transposed: the output is set all the same
   const T* b;  // one panel, from its first k on
   const T* ahead;  // a vector for each k that will be wanted next: asked for in passing
   const T* init[kMaxVectors];  // all null: zero
@@ -74,26 +77,36 @@ void run_tile(const Tile<T>& t) {
       for (int r = 0; r < M; ++r) __builtin_prefetch(t.out[N - 1] + r * t.out_row, 1);
     }
   }
-  for (Index k = 0; k < t.depth; ++k) {
-    Vec<T> w[N];
+  const auto multiply_run = [&]() __attribute__((always_inline)) {
+    for (Index k = 0; k < t.depth; ++k) {
+      Vec<T> w[N];
 #pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
-    if constexpr (asks_ahead(M, N, Transposed)) __builtin_prefetch(t.ahead + k * kLanes<T>);
+      for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
+      if constexpr (asks_ahead(M, N, Transposed)) __builtin_prefetch(t.ahead + k * kLanes<T>);
 #pragma GCC unroll 12
-    for (int r = 0; r < M; ++r) {
-      const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
+      for (int r = 0; r < M; ++r) {
+        const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
 #pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
+        for (int v = 0; v < N; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
+      }
+      b += N * kLanes<T>;
+      if constexpr (Transposed) a[0] += t.a_row;
     }
-    b += N * kLanes<T>;
-    if constexpr (Transposed) a[0] += t.a_row;
+  };
+  if constexpr (Transposed) {
+    for (Index run = 0; run < t.runs; ++run) {
+      a[0] = t.a + run * t.a_run;
+      multiply_run();
+    }
+  } else {
+    multiply_run();
   }
 #pragma GCC unroll 12
   for (int r = 0; r < M; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
       T* out = t.out[v] + r * t.out_row;
-      if constexpr (Transposed) acc[r][v] = acc[r][v] + load_first<T>(out, valid[v]);
+      if (Transposed && !t.sets) acc[r][v] = acc[r][v] + load_first<T>(out, valid[v]);
       store_first<T>(out, acc[r][v], valid[v]);
     }
   }

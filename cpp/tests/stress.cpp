@@ -67,6 +67,8 @@ Result run(const Recurrent& net, const Rows& rows, double dropout) {
     out->resize(static_cast<std::size_t>((rows.slots()) * width));
     f.y = out->data();
     infer(net, f, interrupt);
+    out->resize(static_cast<std::size_t>(rows.slot(time + 1) * width));  // the outer slots are scratch
+    out->erase(out->begin(), out->begin() + batch * width);
     f.packed = &packed;
   }
   result.gradients.resize(static_cast<std::size_t>(net.parameter_count));

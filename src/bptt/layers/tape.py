@@ -70,7 +70,8 @@ class RecurrentTape(Tape):
     Tape of an RNN, LSTM or GRU, open to view.
 
     The views are read-only and always time first and batched, (T, B, ...), whatever layout the input had (of
-    a ragged batch they are copies, 0 past a row's end);
+    a ragged batch, where they are 0 past a row's end, and where threads have kept halves of the batch apart,
+    they are copies);
     entry `layer * directions + direction` belongs to that layer and direction.
     """
 
