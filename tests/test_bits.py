@@ -59,6 +59,17 @@ def test_halves_of_a_batch(cell, dtype, options, ways):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("layer", [bptt.RNN, bptt.LSTM, bptt.GRU])
+def test_halves_are_apart_on_two_threads(layer):
+    """What is kept of the first layer is then shown as copies: else the test above would show nothing new."""
+    rnn = layer(30, 33, num_layers=2, seed=0)
+    for threads, copied in ((1, False), (2, True)):
+        bptt.set_num_threads(threads)
+        tape = rnn.forward(_normal(37, 45, 30))[2]
+        assert np.shares_memory(tape.h[0], tape.h[0]) != copied
+        assert np.shares_memory(tape.h[1], tape.h[1])  # the output
+
+
 @everywhere
 def test_any_batch_mates(cell, dtype, isa):
     bptt.use_isa(isa)
