@@ -1,15 +1,14 @@
-// The recurrent stack and its tape.
+// The recurrent stack: inference, forward and backward.
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <tuple>
 #include <variant>
 
 #include "bindings/rows.hpp"
 #include "bindings/stream.hpp"
-#include "core/lyapunov.hpp"
+#include "bindings/tape.hpp"
 #include "core/pack.hpp"
 #include "core/schedule.hpp"
 
@@ -17,45 +16,6 @@ namespace bptt::bindings {
 namespace {
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
-
-using AnyTape = std::variant<Tape<float>, Tape<double>>;
-
-class BoundTape {
- public:
-  BoundTape(AnyTape kept, std::shared_ptr<const Recurrent> maker) : tape(std::move(kept)), net(std::move(maker)) {}
-
-  AnyTape tape;
-  std::shared_ptr<const Recurrent> net;
-  py::object x;              // keeps the input alive,
-  py::object interventions;  // and these
-
-  // What the last backward pass told: without the GIL somebody may read while another pass ends.
-  void set_told(py::object dh_norm, py::object dc_norm, py::object errors) {
-    const std::lock_guard guard(lock_);
-    std::swap(dh_norm_, dh_norm);
-    std::swap(dc_norm_, dc_norm);
-    std::swap(errors_, errors);
-  }
-  py::object dh_norm() const {
-    const std::lock_guard guard(lock_);
-    return dh_norm_;
-  }
-  py::object dc_norm() const {
-    const std::lock_guard guard(lock_);
-    return dc_norm_;
-  }
-  // (L * D, T, B, P), or None.
-  py::object errors() const {
-    const std::lock_guard guard(lock_);
-    return errors_;
-  }
-
- private:
-  mutable std::mutex lock_;
-  py::object dh_norm_ = py::none();
-  py::object dc_norm_ = py::none();
-  py::object errors_ = py::none();
-};
 
 Cell cell_named(const std::string& name) {
   for (const CellTraits& traits : kCellTraits) {
@@ -130,11 +90,6 @@ Rows rows_of(const py::array& x, Index input, const std::optional<py::array>& ac
   Rows rows = ragged_rows(*active, batch);
   data_of<T>("x", x, {rows.total(), input});
   return rows;
-}
-
-// (T, B, width), or (rows.total(), width).
-Shape shape_over_time(const Rows& rows, Index width) {
-  return rows.ragged() ? Shape{rows.total(), width} : Shape{rows.time(), rows.batch(), width};
 }
 
 // What the caller does to the recursion: None, or arrays of the shapes in Interventions.
@@ -395,106 +350,9 @@ class BoundRecurrent {
   bool float32_;
 };
 
-template <class T>
-const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bound, Index layer, Index direction) {
-  if (layer < 0 || layer >= bound.net->layers || direction < 0 || direction >= bound.net->directions) {
-    throw py::index_error("layer, direction: out of range");
-  }
-  return tape.layers[static_cast<std::size_t>(layer)];
-}
-
-// What a tape keeps, as shape_over_time: of rows `row` elements apart the columns from `first` on, in slots or not. A
-// view, but of halves that lie apart a copy, step by step.
-template <class T>
-py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, bool in_slots, Index first, Index row,
-                         Index width) {
-  const Shape shape = shape_over_time(rows, width);
-  if (!halved) {
-    const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
-    return array_over(buffer.block(), buffer.data() + (in_slots ? rows.slot(1) : 0) * row + first, shape, strides,
-                      false);
-  }
-  const NewArray<T> copy(shape);
-  for (Index t = 0; t < rows.time(); ++t) {
-    for (Index b = 0; b < rows.batch(); ++b) {
-      const Index at = in_slots ? rows.slot(t + 1, b) : rows.at(t, b);
-      std::memcpy(copy.data() + (rows.base(t) + b) * width, buffer.data() + at * row + first,
-                  static_cast<std::size_t>(width) * sizeof(T));
-    }
-  }
-  return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
-}
-
-py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
-  return std::visit(
-      [&](const auto& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction);
-        const Index width = bound.net->output;
-        const bool halved = tape.rows.halved() && layer + 1 < bound.net->layers;  // the last one's is the output
-        return kept_over_time(tape.rows, halved, kept.h, true, direction * width, bound.net->width(), width);
-      },
-      bound.tape);
-}
-
-py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
-  if (!bound.net->traits.has_cell_state) throw std::invalid_argument("c: this cell has no cell state");
-  return std::visit(
-      [&](const auto& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.c, true, 0, bound.net->hidden, bound.net->hidden);
-      },
-      bound.tape);
-}
-
-py::object tape_errors(const BoundTape& bound, Index layer, Index direction) {
-  std::visit([&](const auto& tape) { layer_of(tape, bound, layer, direction); }, bound.tape);
-  const py::object errors = bound.errors();
-  return errors.is_none() ? errors : errors[py::int_(layer * bound.net->directions + direction)];
-}
-
-py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
-  if (!bound.net->tape_gates) return tape_h(bound, layer, direction);
-  return std::visit(
-      [&](const auto& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        const Index width = bound.net->tape_gates * bound.net->hidden;
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.gates, false, 0, tape.gates_row, width);
-      },
-      bound.tape);
-}
-
-// jacobians (T, N, N), frame (N, k) -> the frame moved on, and the logarithms of its growth (T, k).
-py::tuple push_frame_of(const py::array& jacobians, const py::array& frame) {
-  const double* of_steps = data_of<double>("jacobians", jacobians, {-1, -1, -1});
-  const Index time = jacobians.shape(0), size = jacobians.shape(1);
-  data_of<double>("jacobians", jacobians, {time, size, size});
-  const double* from = data_of<double>("frame", frame, {size, -1});
-  const Index count = frame.shape(1);
-  const NewArray<double> moved({size, count}), growth({time, count});
-  std::memcpy(moved.data(), from, static_cast<std::size_t>(frame.nbytes()));
-  compute([&](Interrupt&) { push_frame(time, size, count, of_steps, moved.data(), growth.data()); });
-  return py::make_tuple(moved.array, growth.array);
-}
-
 }  // namespace
 
 void bind_recurrent(py::module_& m) {
-  py::class_<BoundTape>(m, "Tape")
-      .def_property_readonly("shape",
-                             [](const BoundTape& bound) {
-                               return std::visit(
-                                   [](const auto& tape) { return py::make_tuple(tape.rows.time(), tape.rows.batch()); },
-                                   bound.tape);
-                             })
-      .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
-      .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
-      .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))
-      .def("dh", &tape_errors, py::arg("layer"), py::arg("direction"))
-      .def_property_readonly("dh_norm", &BoundTape::dh_norm)
-      .def_property_readonly("dc_norm", &BoundTape::dc_norm);
-
-  m.def("push_frame", &push_frame_of, py::arg("jacobians"), py::arg("frame"));
-
   py::class_<BoundSnapshot>(m, "Snapshot")
       .def("infer", &BoundSnapshot::infer, py::arg("x"), py::arg("h0"), py::arg("c0"), py::arg("active") = py::none(),
            py::arg("batch") = 0, py::arg("reset") = py::none());

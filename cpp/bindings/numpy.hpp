@@ -204,6 +204,7 @@ void compute(F f) {
   }
 }
 
+void bind_lyapunov(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
@@ -211,5 +212,6 @@ void bind_losses(py::module_& m);
 void bind_vectors(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_stream(py::module_& m);
+void bind_tape(py::module_& m);
 
 }  // namespace bptt::bindings

@@ -1,0 +1,57 @@
+// What a forward pass kept, as Python holds it.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <variant>
+
+#include "bindings/rows.hpp"
+#include "core/recurrent.hpp"
+
+namespace bptt::bindings {
+
+using AnyTape = std::variant<Tape<float>, Tape<double>>;
+
+class BoundTape {
+ public:
+  BoundTape(AnyTape kept, std::shared_ptr<const Recurrent> maker) : tape(std::move(kept)), net(std::move(maker)) {}
+
+  AnyTape tape;
+  std::shared_ptr<const Recurrent> net;
+  py::object x;              // keeps the input alive,
+  py::object interventions;  // and these
+
+  // What the last backward pass told: without the GIL somebody may read while another pass ends.
+  void set_told(py::object dh_norm, py::object dc_norm, py::object errors) {
+    const std::lock_guard guard(lock_);
+    std::swap(dh_norm_, dh_norm);
+    std::swap(dc_norm_, dc_norm);
+    std::swap(errors_, errors);
+  }
+  py::object dh_norm() const {
+    const std::lock_guard guard(lock_);
+    return dh_norm_;
+  }
+  py::object dc_norm() const {
+    const std::lock_guard guard(lock_);
+    return dc_norm_;
+  }
+  // (L * D, T, B, P), or None.
+  py::object errors() const {
+    const std::lock_guard guard(lock_);
+    return errors_;
+  }
+
+ private:
+  mutable std::mutex lock_;
+  py::object dh_norm_ = py::none();
+  py::object dc_norm_ = py::none();
+  py::object errors_ = py::none();
+};
+
+// (T, B, width), or (rows.total(), width).
+inline Shape shape_over_time(const Rows& rows, Index width) {
+  return rows.ragged() ? Shape{rows.total(), width} : Shape{rows.time(), rows.batch(), width};
+}
+
+}  // namespace bptt::bindings
