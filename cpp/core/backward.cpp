@@ -2,49 +2,12 @@
 // recursion run the fused steps, then the products of what they leave (chunk_products.hpp).
 #include <cmath>
 #include <cstring>
-#include <memory>
 
-#include "core/around.hpp"
 #include "core/chunk_products.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace bptt {
 namespace {
-
-// What is needed while a layer and direction are worked on. The next layer finds it free, and in cache.
-template <class T>
-struct Room {
-  std::shared_ptr<BackScratch<T>> scratch;  // of surrounded steps
-  Buffer<T> dgates;   // (chunk + 1, B, dgates * H): the last slot is the step before the chunk in the recursion
-  Buffer<T> dh;       // (B, P)
-  Buffer<T> carry;    // (B, H)
-  Buffer<T> sums;     // (B, sum_.total)
-  Buffer<T> h_in;     // (chunk, B, P), ragged or surrounded: what the products of a chunk's steps started from
-  Buffer<T> last_in;  // (chunk, B, H): as in ChunkRows
-  Buffer<T> inner;    // (chunk, B, H)
-  Buffer<T> dprojected;       // (chunk, B, P)
-  std::vector<Buffer<T>> halves;  // (2, summed parameters): what each half of the batch adds to gradients
-  Buffer<double> dh_squares;  // (chunk, B, panels)
-  Buffer<double> dc_squares;
-};
-
-// One layer and direction.
-template <class T>
-struct Work : Room<T> {
-  DirectionParameters<const T> parameters;
-  DirectionParameters<T> gradients;
-  bool is_first, is_last;  // of the layers
-  Index input;
-  const T* x;   // (T, B, input)
-  bool x_is_below;  // x is the layer below: slot 0 of its output
-  const T* dy;  // (T, B, D * H) or null, this direction's columns
-  T* dx;        // (T, B, input) or null: not asked for
-  const T* h;   // of slot 0, this direction's columns
-  const T* gates;
-  const T* c;
-  const typename Tape<T>::Direction* kept;
-  std::unique_ptr<PackedBackward<T>> packed;
-};
 
 template <class T>
 class BackwardPass {
@@ -57,7 +20,9 @@ class BackwardPass {
         // Of units, as the step divides them.
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
         surrounded_(net.surrounded() || tape.interventions.any() || args.clip.any() || args.errors), sum_(net),
-        halves_(!rows_.ragged() && schedule_.sums_halves(net)) {}
+        halves_(!rows_.ragged() && schedule_.sums_halves(net)),
+        places_{rows_, chunk_, static_cast<std::size_t>(net.hidden) * sizeof(T)},
+        products_(net, places_, dgates_row_, halves_) {}
 
   void run() {
     for (Index d = 0; d < net_.directions; ++d) rooms_.push_back(new_room());
@@ -91,8 +56,8 @@ class BackwardPass {
     if (surrounded_) room.scratch = std::make_shared<BackScratch<T>>(net_, batch_);
     const Index steps = chunk_ + 1;
     room.dgates = Buffer<T>(steps * batch_ * dgates_row_);
-    room.dh = Buffer<T>(rows_.apart_rows(state_bytes()) * net_.output);
-    if (net_.traits.has_carry) room.carry = Buffer<T>(rows_.apart_rows(state_bytes()) * net_.hidden);
+    room.dh = Buffer<T>(places_.states() * net_.output);
+    if (net_.traits.has_carry) room.carry = Buffer<T>(places_.states() * net_.hidden);
     if (sum_.total) room.sums = Buffer<T>(batch_ * sum_.total);
     if (rows_.ragged() || surrounded_) room.h_in = Buffer<T>(steps * batch_ * net_.output);
     if (net_.traits.two_products) room.last_in = Buffer<T>(steps * batch_ * net_.hidden);
@@ -129,6 +94,8 @@ class BackwardPass {
       static_cast<Room<T>&>(w) = rooms_[static_cast<std::size_t>(d)];
       w.parameters = direction_parameters(net_, args_.parameters, layer, d);
       w.gradients = direction_parameters(net_, args_.gradients, layer, d);
+      w.number = layer * net_.directions + d;
+      w.course = {time_, d == 1};
       w.input = input;
       w.x = tape_.x;
       w.x_is_below = layer > 0 && tape_.dropout == 0;
@@ -159,24 +126,6 @@ class BackwardPass {
     }
   }
 
-  std::size_t state_bytes() const { return static_cast<std::size_t>(net_.hidden) * sizeof(T); }
-
-  // Where row b lies: what comes from the caller, or goes there, goes step by step, the rest is perhaps halved.
-  const T* x_at(const Work<T>& w, Index t, Index b) const {
-    return w.x + (w.x_is_below ? rows_.slot(t + 1, b) : rows_.base(t) + b) * w.input;
-  }
-  Index between_at(bool callers, Index t, Index b) const { return callers ? rows_.base(t) + b : rows_.at(t, b); }
-  Index state_at(Index b) const { return rows_.apart(b, state_bytes()); }
-  Index h_at(const Work<T>& w, Index slot, Index b) const {
-    return w.is_last ? rows_.slot(slot) + b : rows_.slot(slot, b);
-  }
-  // In arrays of a chunk that starts with step `low`.
-  Index chunk_at(Index t, Index b, Index low) const {
-    return rows_.halved() ? rows_.in_array(chunk_ + 1, t - low, b) : rows_.base(t) - rows_.base(low) + b;
-  }
-  // The step before the chunk in the recursion.
-  Index kept_at(Index b) const { return rows_.halved() ? rows_.in_array(chunk_ + 1, chunk_, b) : chunk_ * batch_ + b; }
-
   // The weights of all layers, so that one barrier is enough for them.
   void pack(int index, int threads, const Crew& crew) {
     for (Index layer = net_.layers - 1; layer >= 0; --layer) {
@@ -190,64 +139,64 @@ class BackwardPass {
 
   // `apart`: the thread keeps to its rows, and waits for others only before sums over all of them.
   void run_direction(Index layer, Index d, Split split, bool apart, const Crew& crew, bool polls, T* scratch) {
-    const Index number = layer * net_.directions + d;
     const Work<T>& w = work(layer, d);
-    const Course course{time_, d == 1};
-    start_state(w, number, crew.share_of(batch_));
+    start_state(w, crew.share_of(batch_));
     if (crew.leads()) {
-      if (args_.errors) start(errors_at(number, 0), nullptr, rows_.total() * net_.output);
+      if (args_.errors) start(errors_at(w.number, 0), nullptr, rows_.total() * net_.output);
       start_dx(w);
-      for (Index t = 0; t < first_; ++t) record_norms(number, t, 0, 0);
+      for (Index t = 0; t < first_; ++t) record_norms(w, t, 0, 0);
     }
     if (!apart) crew.sync();
 
     // Steps of the recursion, last first; a chunk is [begin, end).
     for (Index end = time_; end > first_;) {
       const Index begin = std::max(first_, end - chunk_);
-      const Index low = std::min(course.at(begin), course.at(end - 1));
+      const Index low = std::min(w.course.at(begin), w.course.at(end - 1));
       if (polls) interrupt_.poll();
       for (Index s = end - 1; s >= begin; --s) {
         if (polls && s % schedule_.poll_steps() == 0) interrupt_.poll();
-        const bool as_before = s + 1 == time_ || touched(course, s) == touched(course, s + 1);
+        const bool as_before = s + 1 == time_ || touched(w, s) == touched(w, s + 1);
         if (split == Split::rows && !as_before) crew.sync();  // rows change hands
-        if (!interrupt_.stopped()) step(w, course, number, s, low, s + 1 == end, s + 1 == time_, split, crew);
+        if (!interrupt_.stopped()) step(w, s, low, s + 1 == end, s + 1 == time_, split, crew);
         if (split == Split::units) crew.sync();
       }
-      // The thread finds what it wrote in its core's cache.
-      if (apart && !interrupt_.stopped()) multiply_input_by_steps(w, low, end - begin, crew.share_of(batch_));
-      const bool alone = apart && halves_ && crew.size == 2;  // nobody else has rows of its half
-      if (split != Split::units && !alone) crew.sync();
-      if (rows_.ragged()) {
-        align(w, course, low, end - begin, crew);
-        crew.sync();
-      }
-      if (!interrupt_.stopped()) {
-        sum_gradients(w, course, low, end - begin, crew, scratch);
-        if (rows_.halved() && !apart) multiply_input_by_steps(w, low, end - begin, crew.share_of(batch_));
-        if (!rows_.halved() && !apart) multiply_input(w, low, low, crew.share_of(rows_in(low, end - begin)));
-      }
-      if (halves_) crew.sync();
-      if (!interrupt_.stopped()) {
-        add_halves(w, crew);
-        collect_norms(w, number, low, end - begin, crew);
-      }
-      const Index last = course.at(begin);
-      rows_.for_each_part(crew.share_of(rows_.active(last)), [&](Range kept) {
-        std::memcpy(w.dgates.data() + kept_at(kept.begin) * dgates_row_,
-                    w.dgates.data() + chunk_at(last, kept.begin, low) * dgates_row_,
-                    static_cast<std::size_t>((kept.end - kept.begin) * dgates_row_) * sizeof(T));
-      });
-      if (crew.leads()) {
-        // Per chunk, as all other sums are: the same whether a sequence is inverted whole or in pieces.
-        if (sum_.total) {
-          sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
-          start(w.sums.data(), nullptr, w.sums.size());
-        }
-      }
+      finish_chunk(w, {low, end - begin}, split, apart, crew, scratch);
       crew.sync();
       end = begin;
     }
-    if (!interrupt_.stopped()) finish_state(w, course, number, crew);
+    if (!interrupt_.stopped()) finish_state(w, crew);
+  }
+
+  // What becomes of a chunk's gate gradients.
+  void finish_chunk(const Work<T>& w, const Chunk& chunk, Split split, bool apart, const Crew& crew, T* scratch) {
+    // The thread finds what it wrote in its core's cache.
+    if (apart && !interrupt_.stopped()) products_.multiply_input_by_steps(w, chunk, crew.share_of(batch_));
+    const bool alone = apart && halves_ && crew.size == 2;  // nobody else has rows of its half
+    if (split != Split::units && !alone) crew.sync();
+    if (rows_.ragged()) {
+      products_.align(w, chunk, surrounded_, crew);
+      crew.sync();
+    }
+    if (!interrupt_.stopped()) {
+      products_.sum_gradients(w, chunk, crew, scratch);
+      if (!apart) products_.multiply_input(w, chunk, crew);
+    }
+    if (halves_) crew.sync();
+    if (!interrupt_.stopped()) {
+      products_.add_halves(w, crew);
+      collect_norms(w, chunk, crew);
+    }
+    const Index last = w.course.reverse ? chunk.low + chunk.steps - 1 : chunk.low;  // in the order of this pass
+    rows_.for_each_part(crew.share_of(rows_.active(last)), [&](Range kept) {
+      std::memcpy(w.dgates.data() + places_.kept_at(kept.begin) * dgates_row_,
+                  w.dgates.data() + places_.chunk_at(last, kept.begin, chunk.low) * dgates_row_,
+                  static_cast<std::size_t>((kept.end - kept.begin) * dgates_row_) * sizeof(T));
+    });
+    // Per chunk, as all other sums are: the same whether a sequence is inverted whole or in pieces.
+    if (crew.leads() && sum_.total) {
+      sum_.add_up(net_, k_, batch_, w.sums.data(), w.gradients);
+      start(w.sums.data(), nullptr, w.sums.size());
+    }
   }
 
   // Zero for the steps that are not gone back to.
@@ -259,48 +208,46 @@ class BackwardPass {
   }
 
   // Gradients of the final state, to start from.
-  void start_state(const Work<T>& w, Index number, Range mine) const {
+  void start_state(const Work<T>& w, Range mine) const {
     rows_.for_each_part(mine, [&](Range rows) {
       const auto hand_in = [&](const Buffer<T>& to, Index at, const T* from, Index width) {
         if (!to.data()) return;
-        if (from) from += (number * batch_ + rows.begin) * width;
+        if (from) from += (w.number * batch_ + rows.begin) * width;
         start(to.data() + at * width, from, (rows.end - rows.begin) * width);
       };
-      hand_in(w.dh, state_at(rows.begin), args_.dh, net_.output);
-      hand_in(w.carry, state_at(rows.begin), args_.dc, net_.hidden);
+      hand_in(w.dh, places_.state_at(rows.begin), args_.dh, net_.output);
+      hand_in(w.carry, places_.state_at(rows.begin), args_.dc, net_.hidden);
       hand_in(w.sums, rows.begin, nullptr, sum_.total);
     });
   }
 
   // Rows that step number s of the recursion works on. In reverse, those that began with the step before it in the
   // order of this pass are to be left.
-  Index touched(const Course& course, Index s) const {
-    return rows_.active(course.reverse && s + 1 < time_ ? course.at(s + 1) : course.at(s));
+  Index touched(const Work<T>& w, Index s) const {
+    return rows_.active(w.course.reverse && s + 1 < time_ ? w.course.at(s + 1) : w.course.at(s));
   }
 
-  void step(const Work<T>& w, const Course& course, Index number, Index s, Index low, bool first_of_chunk,
-            bool first_of_all, Split split, const Crew& crew) const {
+  void step(const Work<T>& w, Index s, Index low, bool first_of_chunk, bool first_of_all, Split split,
+            const Crew& crew) const {
     if (split == Split::nobody && !crew.leads()) return;
-    const Index t = course.at(s);
-    const Index all = touched(course, s);
+    const Index t = w.course.at(s);
+    const Index all = touched(w, s);
     const Range mine = split == Split::rows ? crew.share_of(all) : Range{0, all};
     const Range units = split == Split::units ? crew.share_of(panels_) : Range{0, panels_};
     // Rows that the step after this one in the recursion had too, and those that end with this one.
-    const Index later = first_of_all ? 0 : std::min(rows_.active(t), rows_.active(course.at(s + 1)));
+    const Index later = first_of_all ? 0 : std::min(rows_.active(t), rows_.active(w.course.at(s + 1)));
     const auto dgates_next = [&](Index b) {
-      const Index at = first_of_chunk ? kept_at(b) : chunk_at(course.at(s + 1), b, low);
+      const Index at = first_of_chunk ? places_.kept_at(b) : places_.chunk_at(w.course.at(s + 1), b, low);
       return w.dgates.data() + at * dgates_row_;
     };
     const auto for_each = [&](Index begin, Index end, auto visit) {
       rows_.for_each_part({std::max(mine.begin, begin), std::min(mine.end, end)}, visit);
     };
-    const auto invert = [&](Range rows) { step_rows(w, course, number, t, low, rows, units, nullptr); };
-    const auto invert_next = [&](Range rows) {
-      step_rows(w, course, number, t, low, rows, units, dgates_next(rows.begin));
-    };
-    const auto arrive = [&](Range rows) { leave(w, course, number, rows, units, dgates_next(rows.begin), s + 1); };
+    const auto invert = [&](Range rows) { step_rows(w, t, low, rows, units, nullptr); };
+    const auto invert_next = [&](Range rows) { step_rows(w, t, low, rows, units, dgates_next(rows.begin)); };
+    const auto arrive = [&](Range rows) { leave(w, rows, units, dgates_next(rows.begin), s + 1); };
     // Rows that began with the step before this one in the order of this pass.
-    const Index gone = course.reverse && !first_of_all ? rows_.active(t - 1) : 0;
+    const Index gone = w.course.reverse && !first_of_all ? rows_.active(t - 1) : 0;
     if (surrounded_) {
       for_each(0, later, arrive);
       for_each(rows_.active(t), gone, arrive);
@@ -313,13 +260,12 @@ class BackwardPass {
   }
 
   // dL/d(the state that rows started step number s of the recursion from), from their gate gradients.
-  void leave(const Work<T>& w, const Course& course, Index number, Range rows, Range units, const T* dgates,
-             Index s) const {
-    T* const dh = w.dh.data() + state_at(rows.begin) * net_.output;
+  void leave(const Work<T>& w, Range rows, Range units, const T* dgates, Index s) const {
+    T* const dh = w.dh.data() + places_.state_at(rows.begin) * net_.output;
     if (surrounded_) {
       arrive_around(net_, k_, *w.packed, rows.end - rows.begin, dgates, dgates_row_, dh,
-                    w.carry.data() ? w.carry.data() + state_at(rows.begin) * net_.hidden : nullptr,
-                    interventions_at(net_, tape_.interventions, rows_, course, number, course.at(s), rows.begin),
+                    w.carry.data() ? w.carry.data() + places_.state_at(rows.begin) * net_.hidden : nullptr,
+                    interventions_at(net_, tape_.interventions, rows_, w.course, w.number, w.course.at(s), rows.begin),
                     w.scratch->at(rows.begin));
       return;
     }
@@ -337,11 +283,10 @@ class BackwardPass {
   }
 
   // dgates_next: of the first of the rows.
-  void step_rows(const Work<T>& w, const Course& course, Index number, Index t, Index low, Range rows, Range units,
-                 const T* dgates_next) const {
-    const Index at = chunk_at(t, rows.begin, low);
-    const Index before = course.slot_before(t);
-    const Index after = course.slot(t);
+  void step_rows(const Work<T>& w, Index t, Index low, Range rows, Range units, const T* dgates_next) const {
+    const Index at = places_.chunk_at(t, rows.begin, low);
+    const Index before = w.course.slot_before(t);
+    const Index after = w.course.slot(t);
     BackwardStep<T> b{};
     b.rows = rows.end - rows.begin;
     b.hidden = net_.hidden;
@@ -353,18 +298,18 @@ class BackwardPass {
     b.dgates_row = dgates_row_;
     b.dgates = w.dgates.data() + at * dgates_row_;
     b.dgates_next = dgates_next;
-    b.dh = w.dh.data() + state_at(rows.begin) * net_.output;
+    b.dh = w.dh.data() + places_.state_at(rows.begin) * net_.output;
     b.dy_row = width_;
-    b.dy = w.dy ? w.dy + between_at(w.is_last, t, rows.begin) * width_ : nullptr;
-    b.carry = w.carry.data() ? w.carry.data() + state_at(rows.begin) * net_.hidden : nullptr;
-    b.h_prev = w.h + h_at(w, before, rows.begin) * width_;
+    b.dy = w.dy ? w.dy + places_.between_at(w.is_last, t, rows.begin) * width_ : nullptr;
+    b.carry = w.carry.data() ? w.carry.data() + places_.state_at(rows.begin) * net_.hidden : nullptr;
+    b.h_prev = w.h + places_.h_at(w, before, rows.begin) * width_;
     b.h_prev_row = width_;
     if (net_.tape_gates) {
       b.gates_row = tape_.gates_row;
       b.gates = w.gates + rows_.at(t, rows.begin) * b.gates_row;
     } else {
       b.gates_row = width_;
-      b.gates = w.h + h_at(w, after, rows.begin) * width_;
+      b.gates = w.h + places_.h_at(w, after, rows.begin) * width_;
     }
     b.peephole = w.parameters.peephole;
     T* const sums = w.sums.data() ? w.sums.data() + rows.begin * sum_.total : nullptr;
@@ -384,157 +329,58 @@ class BackwardPass {
       return;
     }
     invert_around(net_, k_, *w.packed, w.parameters, args_.clip, b,
-                  interventions_at(net_, tape_.interventions, rows_, course, number, t, rows.begin), *w.kept,
+                  interventions_at(net_, tape_.interventions, rows_, w.course, w.number, t, rows.begin), *w.kept,
                   rows_.at(t, rows.begin), sums, w.scratch->at(rows.begin),
                   {row_of(w.h_in, at, net_.output), row_of(w.last_in, at, net_.hidden),
                    row_of(w.inner, at, net_.hidden), row_of(w.dprojected, at, net_.output),
-                   args_.errors ? errors_at(number, rows_.base(t) + rows.begin) : nullptr});
-  }
-
-  // The states that a ragged chunk's steps started from, row by row beside its gate gradients (surrounded steps have
-  // put them there), and zeros in the room.
-  void align(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew) const {
-    const Range mine = crew.share_of(steps);
-    for (Index t = low + mine.begin; t < low + mine.end; ++t) {
-      const Index at = rows_.base(t) - rows_.base(low);
-      if (!surrounded_) {
-        const T* from = w.h + rows_.slot(course.slot_before(t)) * width_;
-        for (Index b = 0; b < rows_.active(t); ++b) {
-          std::memcpy(w.h_in.data() + (at + b) * net_.output, from + b * width_,
-                      static_cast<std::size_t>(net_.output) * sizeof(T));
-        }
-      }
-      const Index rest = at + rows_.active(t);
-      const Index room = rows_.room(t) - rows_.active(t);
-      const auto clear = [&](const Buffer<T>& buffer, Index width) {
-        if (buffer.data()) start(buffer.data() + rest * width, nullptr, room * width);
-      };
-      clear(w.h_in, net_.output);
-      clear(w.dgates, dgates_row_);
-      clear(w.last_in, net_.hidden);
-      clear(w.inner, net_.hidden);
-      clear(w.dprojected, net_.output);
-    }
-  }
-
-  // Rows of the steps [low, low + steps) in arrays that are not halved.
-  Index rows_in(Index low, Index steps) const {
-    const Index high = low + steps - 1;
-    return rows_.base(high) + rows_.active(high) - rows_.base(low);
-  }
-
-  // What the steps [low, low + steps) have for their products: some rows of a dense batch, or all there are.
-  ChunkOperands<T> operands(const Work<T>& w, const Course& course, Index low, Index steps, const Range* some) const {
-    const Index b = some ? some->begin : 0;
-    const Index at = chunk_at(low, b, low);
-    const bool gathered = w.h_in.data() != nullptr;
-    ChunkOperands<T> chunk{};
-    chunk.runs = some ? steps : 1;
-    chunk.rows = some ? some->end - b : rows_in(low, steps);
-    chunk.run = rows_.stride(b);
-    chunk.x_run = w.x_is_below ? chunk.run : batch_;
-    chunk.h_run = gathered || !w.is_last ? chunk.run : batch_;
-    chunk.dgates = w.dgates.data() + at * dgates_row_;
-    chunk.dgates_row = dgates_row_;
-    chunk.x = x_at(w, low, b);
-    chunk.input = w.input;
-    chunk.h = gathered ? row_of(w.h_in, at, net_.output) : w.h + h_at(w, course.slot_before(low), b) * width_;
-    chunk.h_row = gathered ? net_.output : width_;
-    chunk.last_in = row_of(w.last_in, at, net_.hidden);
-    chunk.inner = row_of(w.inner, at, net_.hidden);
-    chunk.dprojected = row_of(w.dprojected, at, net_.output);
-    return chunk;
-  }
-
-  // In halves, one thread adds one after the other to the gradients; several sum them apart, and add them after that.
-  void sum_gradients(const Work<T>& w, const Course& course, Index low, Index steps, const Crew& crew,
-                     T* scratch) const {
-    if (!halves_) {
-      add_weight_gradients(net_, k_, operands(w, course, low, steps, nullptr), w.gradients, false, crew.index,
-                           crew.size, scratch);
-      return;
-    }
-    const int each = crew.size % 2 == 0 ? crew.size / 2 : crew.size;  // threads of a half
-    for (int half = 0; half < 2; ++half) {
-      if (each < crew.size && crew.index / each != half) continue;
-      const Range rows = share(batch_, half, 2);
-      const ChunkOperands<T> chunk = operands(w, course, low, steps, &rows);
-      if (crew.size == 1) {
-        add_weight_gradients(net_, k_, chunk, w.gradients, false, 0, 1, scratch);
-      } else {
-        const auto to = summed_in(w.gradients, w.halves[static_cast<std::size_t>(half)].data());
-        add_weight_gradients(net_, k_, chunk, to, true, crew.index % each, each, scratch);
-      }
-    }
-  }
-
-  void add_halves(const Work<T>& w, const Crew& crew) const {
-    if (!halves_ || crew.size == 1) return;
-    const Range mine = crew.share_of(net_.summed_parameters(w.input));
-    for (const Buffer<T>& half : w.halves) {
-      k_.add(mine.end - mine.begin, half.data() + mine.begin, w.gradients.weight_ih + mine.begin);
-    }
-  }
-
-  // Rows that lie one after the other, counted from the first of step t on.
-  void multiply_input(const Work<T>& w, Index t, Index low, Range rows) const {
-    if (!w.dx || rows.begin >= rows.end) return;
-    multiply_input_gradients(k_, rows.end - rows.begin, w.dgates.data() + chunk_at(t, rows.begin, low) * dgates_row_,
-                             dgates_row_, w.packed->input_shape, w.packed->weight_ih.data(),
-                             w.dx + between_at(w.is_first, t, rows.begin) * w.input, w.input);
-  }
-
-  void multiply_input_by_steps(const Work<T>& w, Index low, Index steps, Range mine) const {
-    for (Index t = low; t < low + steps; ++t) {
-      rows_.for_each_part(mine, [&](Range rows) { multiply_input(w, t, low, rows); });
-    }
+                   args_.errors ? errors_at(w.number, rows_.base(t) + rows.begin) : nullptr});
   }
 
   T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
 
-  void collect_norms(const Work<T>& w, Index number, Index low, Index steps, const Crew& crew) const {
-    const Range mine = crew.share_of(steps);
-    for (Index t = mine.begin; t < mine.end; ++t) {
+  void collect_norms(const Work<T>& w, const Chunk& chunk, const Crew& crew) const {
+    const Range mine = crew.share_of(chunk.steps);
+    for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
       double dh = 0, dc = 0;
-      rows_.for_each_part({0, rows_.active(low + t)}, [&](Range rows) {
-        const Index begin = chunk_at(low + t, rows.begin, low) * panels_;
+      rows_.for_each_part({0, rows_.active(t)}, [&](Range rows) {
+        const Index begin = places_.chunk_at(t, rows.begin, chunk.low) * panels_;
         const Index end = begin + (rows.end - rows.begin) * panels_;
         for (Index i = begin; i < end; ++i) dh += w.dh_squares.data()[i];
         if (!w.dc_squares.data()) return;
         for (Index i = begin; i < end; ++i) dc += w.dc_squares.data()[i];
       });
-      record_norms(number, low + t, dh, dc);
+      record_norms(w, t, dh, dc);
     }
   }
 
-  void record_norms(Index number, Index t, double dh_squares, double dc_squares) const {
-    args_.dh_norm[number * time_ + t] = std::sqrt(dh_squares);
-    if (args_.dc_norm) args_.dc_norm[number * time_ + t] = std::sqrt(dc_squares);
+  void record_norms(const Work<T>& w, Index t, double dh_squares, double dc_squares) const {
+    args_.dh_norm[w.number * time_ + t] = std::sqrt(dh_squares);
+    if (args_.dc_norm) args_.dc_norm[w.number * time_ + t] = std::sqrt(dc_squares);
   }
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
-  void finish_state(const Work<T>& w, const Course& course, Index number, const Crew& crew) const {
-    rows_.for_each_part(crew.share_of(batch_), [&](Range rows) { finish_rows(w, course, number, rows); });
+  void finish_state(const Work<T>& w, const Crew& crew) const {
+    rows_.for_each_part(crew.share_of(batch_), [&](Range rows) { finish_rows(w, rows); });
   }
 
-  void finish_rows(const Work<T>& w, const Course& course, Index number, Range rows) const {
+  void finish_rows(const Work<T>& w, Range rows) const {
     const bool arrived = first_ == 0;
     // Rows that took a step. Those of no length have arrived in any case.
     const Index moved = std::max<Index>(0, std::min(rows.end, rows_.active(0)) - rows.begin);
     const auto hand_out = [&](T* to, const Buffer<T>& from, Index width) {
-      to += (number * batch_ + rows.begin) * width;
-      const T* own = from.data() + state_at(rows.begin) * width;
+      to += (w.number * batch_ + rows.begin) * width;
+      const T* own = from.data() + places_.state_at(rows.begin) * width;
       start(to, arrived ? own : nullptr, moved * width);
       start(to + moved * width, own + moved * width, (rows.end - rows.begin - moved) * width);
     };
     if (arrived && time_ > 0) {
       // Forward, all rows began with step 0; in reverse, those are left that began with the last.
-      const Range left{rows.begin, std::min(rows.end, rows_.active(course.reverse ? time_ - 1 : 0))};
+      const Range left{rows.begin, std::min(rows.end, rows_.active(w.course.reverse ? time_ - 1 : 0))};
       if (left.begin < left.end) {
-        leave(w, course, number, left, {0, panels_}, w.dgates.data() + kept_at(rows.begin) * dgates_row_, 0);
+        leave(w, left, {0, panels_}, w.dgates.data() + places_.kept_at(rows.begin) * dgates_row_, 0);
       }
       if (w.carry.data() && !net_.traits.has_cell_state && !surrounded_) {
-        const Index begin = state_at(rows.begin) * net_.hidden;
+        const Index begin = places_.state_at(rows.begin) * net_.hidden;
         k_.add(moved * net_.hidden, w.carry.data() + begin, w.dh.data() + begin);
       }
     }
@@ -577,6 +423,8 @@ class BackwardPass {
   bool surrounded_;
   SumColumns sum_;
   bool halves_;  // of the batch are summed apart
+  BackwardRows places_;
+  ChunkProducts<T> products_;
   std::vector<Room<T>> rooms_;  // per direction
   std::vector<Work<T>> work_;
   std::vector<Buffer<T>> scratch_;

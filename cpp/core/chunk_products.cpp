@@ -1,8 +1,30 @@
 #include "core/chunk_products.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace bptt {
+
+// Rows of a chunk's steps, in runs of rows that lie one after the other: gate gradients, and what the products of those
+// steps read.
+template <class T>
+struct ChunkOperands {
+  Index runs;
+  Index rows;   // of a run
+  Index run;    // rows from one run to the next
+  Index x_run;  // the same in x
+  Index h_run;  // and in h
+  const T* dgates;  // (runs, rows, dgates * H)
+  Index dgates_row;
+  const T* x;  // (runs, rows, input)
+  Index input;
+  const T* h;  // (runs, rows, P): the states that steps started from
+  Index h_row;
+  const T* last_in;     // (runs, rows, H): what the last gate's product read, of a cell with two products
+  const T* inner;       // (runs, rows, H): h before its projection
+  const T* dprojected;  // (runs, rows, P)
+};
+
 namespace {
 
 // Columns of the gate gradients' input side, in parts that lie together in the weights, each with the distance from its
@@ -17,8 +39,7 @@ void for_each_input_part(const Recurrent& net, Range columns, F f) {
   if (tail.begin < tail.end) f(tail, -wrap);
 }
 
-}  // namespace
-
+// One of a crew takes its part of the weights' rows.
 template <class T>
 void add_weight_gradients(const Recurrent& net, const Kernels<T>& k, const ChunkOperands<T>& chunk,
                           const DirectionParameters<T>& gradients, bool sets, int index, int threads, T* scratch) {
@@ -93,28 +114,125 @@ void add_weight_gradients(const Recurrent& net, const Kernels<T>& k, const Chunk
   });
 }
 
+}  // namespace
+
 template <class T>
-void multiply_input_gradients(const Kernels<T>& k, Index rows, const T* dgates, Index dgates_row, PanelShape shape,
-                              const T* packed, T* dx, Index dx_row) {
-  Product<T> p{};
-  p.rows = rows;
-  p.shape = shape;
-  p.a = dgates;
-  p.a_row = dgates_row;
-  p.b = packed;
-  p.out = dx;
-  p.out_row = dx_row;
-  p.panel_begin = 0;
-  p.panel_end = k.panel_count(shape);
-  k.product(p);
+void ChunkProducts<T>::align(const Work<T>& w, const Chunk& chunk, bool surrounded, const Crew& crew) const {
+  const Range mine = crew.share_of(chunk.steps);
+  for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
+    const Index at = rows_.base(t) - rows_.base(chunk.low);
+    if (!surrounded) {
+      const T* from = w.h + rows_.slot(w.course.slot_before(t)) * net_.width();
+      for (Index b = 0; b < rows_.active(t); ++b) {
+        std::memcpy(w.h_in.data() + (at + b) * net_.output, from + b * net_.width(),
+                    static_cast<std::size_t>(net_.output) * sizeof(T));
+      }
+    }
+    const Index rest = at + rows_.active(t);
+    const Index room = rows_.room(t) - rows_.active(t);
+    const auto clear = [&](const Buffer<T>& buffer, Index width) {
+      if (!buffer.data()) return;
+      std::memset(buffer.data() + rest * width, 0, static_cast<std::size_t>(room * width) * sizeof(T));
+    };
+    clear(w.h_in, net_.output);
+    clear(w.dgates, dgates_row_);
+    clear(w.last_in, net_.hidden);
+    clear(w.inner, net_.hidden);
+    clear(w.dprojected, net_.output);
+  }
 }
 
-#define BPTT_INSTANTIATE(T)                                                                        \
-  template void add_weight_gradients(const Recurrent&, const Kernels<T>&, const ChunkOperands<T>&, \
-                                     const DirectionParameters<T>&, bool, int, int, T*);           \
-  template void multiply_input_gradients(const Kernels<T>&, Index, const T*, Index, PanelShape, const T*, T*, Index);
-BPTT_INSTANTIATE(float)
-BPTT_INSTANTIATE(double)
-#undef BPTT_INSTANTIATE
+template <class T>
+void ChunkProducts<T>::sum_gradients(const Work<T>& w, const Chunk& chunk, const Crew& crew, T* scratch) const {
+  if (!halves_) {
+    add_weight_gradients(net_, k_, operands(w, chunk, nullptr), w.gradients, false, crew.index, crew.size, scratch);
+    return;
+  }
+  const int each = crew.size % 2 == 0 ? crew.size / 2 : crew.size;  // threads of a half
+  for (int half = 0; half < 2; ++half) {
+    if (each < crew.size && crew.index / each != half) continue;
+    const Range rows = share(rows_.batch(), half, 2);
+    const ChunkOperands<T> of_half = operands(w, chunk, &rows);
+    if (crew.size == 1) {
+      add_weight_gradients(net_, k_, of_half, w.gradients, false, 0, 1, scratch);
+    } else {
+      const auto to = summed_in(w.gradients, w.halves[static_cast<std::size_t>(half)].data());
+      add_weight_gradients(net_, k_, of_half, to, true, crew.index % each, each, scratch);
+    }
+  }
+}
+
+template <class T>
+void ChunkProducts<T>::add_halves(const Work<T>& w, const Crew& crew) const {
+  if (!halves_ || crew.size == 1) return;
+  const Range mine = crew.share_of(net_.summed_parameters(w.input));
+  for (const Buffer<T>& half : w.halves) {
+    k_.add(mine.end - mine.begin, half.data() + mine.begin, w.gradients.weight_ih + mine.begin);
+  }
+}
+
+template <class T>
+void ChunkProducts<T>::multiply_input_by_steps(const Work<T>& w, const Chunk& chunk, Range mine) const {
+  for (Index t = chunk.low; t < chunk.low + chunk.steps; ++t) {
+    rows_.for_each_part(mine, [&](Range rows) { multiply_input_rows(w, t, chunk.low, rows); });
+  }
+}
+
+template <class T>
+void ChunkProducts<T>::multiply_input(const Work<T>& w, const Chunk& chunk, const Crew& crew) const {
+  if (rows_.halved()) return multiply_input_by_steps(w, chunk, crew.share_of(rows_.batch()));
+  multiply_input_rows(w, chunk.low, chunk.low, crew.share_of(rows_in(chunk)));
+}
+
+template <class T>
+Index ChunkProducts<T>::rows_in(const Chunk& chunk) const {
+  const Index high = chunk.low + chunk.steps - 1;
+  return rows_.base(high) + rows_.active(high) - rows_.base(chunk.low);
+}
+
+// What the chunk has for its products: some rows of a dense batch, or all there are.
+template <class T>
+ChunkOperands<T> ChunkProducts<T>::operands(const Work<T>& w, const Chunk& chunk, const Range* some) const {
+  const Index b = some ? some->begin : 0;
+  const Index at = places_.chunk_at(chunk.low, b, chunk.low);
+  const bool gathered = w.h_in.data() != nullptr;
+  ChunkOperands<T> o{};
+  o.runs = some ? chunk.steps : 1;
+  o.rows = some ? some->end - b : rows_in(chunk);
+  o.run = rows_.stride(b);
+  o.x_run = w.x_is_below ? o.run : rows_.batch();
+  o.h_run = gathered || !w.is_last ? o.run : rows_.batch();
+  o.dgates = w.dgates.data() + at * dgates_row_;
+  o.dgates_row = dgates_row_;
+  o.x = places_.x_at(w, chunk.low, b);
+  o.input = w.input;
+  o.h = gathered ? row_of(w.h_in, at, net_.output)
+                 : w.h + places_.h_at(w, w.course.slot_before(chunk.low), b) * net_.width();
+  o.h_row = gathered ? net_.output : net_.width();
+  o.last_in = row_of(w.last_in, at, net_.hidden);
+  o.inner = row_of(w.inner, at, net_.hidden);
+  o.dprojected = row_of(w.dprojected, at, net_.output);
+  return o;
+}
+
+// dx = dgates W for rows that lie one after the other, counted from the first of step t on.
+template <class T>
+void ChunkProducts<T>::multiply_input_rows(const Work<T>& w, Index t, Index low, Range rows) const {
+  if (!w.dx || rows.begin >= rows.end) return;
+  Product<T> p{};
+  p.rows = rows.end - rows.begin;
+  p.shape = w.packed->input_shape;
+  p.a = w.dgates.data() + places_.chunk_at(t, rows.begin, low) * dgates_row_;
+  p.a_row = dgates_row_;
+  p.b = w.packed->weight_ih.data();
+  p.out = w.dx + places_.between_at(w.is_first, t, rows.begin) * w.input;
+  p.out_row = w.input;
+  p.panel_begin = 0;
+  p.panel_end = k_.panel_count(p.shape);
+  k_.product(p);
+}
+
+template class ChunkProducts<float>;
+template class ChunkProducts<double>;
 
 }  // namespace bptt

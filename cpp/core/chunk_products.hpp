@@ -2,39 +2,47 @@
 // gradients of the weights and of the layer's input.
 #pragma once
 
-#include "core/recurrent.hpp"
-#include "runtime/team.hpp"
+#include "core/backward_work.hpp"
 
 namespace bptt {
 
-// Rows of a chunk's steps, in runs of rows that lie one after the other: gate gradients, and what the products of those
-// steps read.
 template <class T>
-struct ChunkOperands {
-  Index runs;
-  Index rows;   // of a run
-  Index run;    // rows from one run to the next
-  Index x_run;  // the same in x
-  Index h_run;  // and in h
-  const T* dgates;  // (runs, rows, dgates * H)
-  Index dgates_row;
-  const T* x;  // (runs, rows, input)
-  Index input;
-  const T* h;  // (runs, rows, P): the states that steps started from
-  Index h_row;
-  const T* last_in;     // (runs, rows, H): what the last gate's product read, of a cell with two products
-  const T* inner;       // (runs, rows, H): h before its projection
-  const T* dprojected;  // (runs, rows, P)
+struct ChunkOperands;
+
+// `halves`: the weights' gradients are summed over each half of the batch apart.
+template <class T>
+class ChunkProducts {
+ public:
+  ChunkProducts(const Recurrent& net, const BackwardRows& places, Index dgates_row, bool halves)
+      : net_(net), k_(kernels<T>()), places_(places), rows_(places.rows), dgates_row_(dgates_row), halves_(halves) {}
+
+  // The states that a ragged chunk's steps started from, row by row beside its gate gradients (`surrounded` steps have
+  // put them there), and zeros in the room.
+  void align(const Work<T>& w, const Chunk& chunk, bool surrounded, const Crew& crew) const;
+
+  // Adds what the chunk has to the weights' gradients; one of a crew takes its part of their rows, so that every sum
+  // has one order. With halves, one thread adds one after the other; several sum them apart, and add_halves adds them
+  // when all have been there.
+  void sum_gradients(const Work<T>& w, const Chunk& chunk, const Crew& crew, T* scratch) const;
+  void add_halves(const Work<T>& w, const Crew& crew) const;
+
+  // dx of some rows of a dense batch, step by step.
+  void multiply_input_by_steps(const Work<T>& w, const Chunk& chunk, Range mine) const;
+  // A crew's dx of the whole chunk, where rows are not halved.
+  void multiply_input(const Work<T>& w, const Chunk& chunk, const Crew& crew) const;
+
+ private:
+  // Rows of the chunk in arrays that are not halved.
+  Index rows_in(const Chunk& chunk) const;
+  ChunkOperands<T> operands(const Work<T>& w, const Chunk& chunk, const Range* some) const;
+  void multiply_input_rows(const Work<T>& w, Index t, Index low, Range rows) const;
+
+  const Recurrent& net_;
+  const Kernels<T>& k_;
+  BackwardRows places_;
+  const Rows& rows_;
+  Index dgates_row_;
+  bool halves_;
 };
-
-// Adds (or sets) what a chunk has for one of a crew: its part of the weights' rows, so that every sum has one order.
-template <class T>
-void add_weight_gradients(const Recurrent& net, const Kernels<T>& kernels, const ChunkOperands<T>& chunk,
-                          const DirectionParameters<T>& gradients, bool sets, int index, int threads, T* scratch);
-
-// dx = dgates W for rows that lie one after the other.
-template <class T>
-void multiply_input_gradients(const Kernels<T>& kernels, Index rows, const T* dgates, Index dgates_row,
-                              PanelShape shape, const T* packed, T* dx, Index dx_row);
 
 }  // namespace bptt
