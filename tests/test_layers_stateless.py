@@ -92,10 +92,13 @@ def test_no_rows(name, axes):
 
 WIDE = (1100, 257, 512)
 """Rows, inputs, outputs: the weight gradients are taken from a copy of dy, in two blocks of rows."""
+WIDER = (1100, 33, 1400)
+"""A block of dy is more than the weight gradients take at once: they go by parts of the outputs, too."""
 
 PRODUCTS = [
     *product([1, 2, 7, 33], [1, 17, 130], [1, 2, 16, 33]),
     WIDE,
+    WIDER,
 ]
 
 
@@ -125,8 +128,8 @@ def test_linear_is_a_matrix_product(rows, I, O, dtype, isa):
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_wide_linear_gradients_are_the_same_on_any_number_of_threads(threads):
-    rows, I, O = WIDE
+@pytest.mark.parametrize(("rows", "I", "O"), [WIDE, WIDER])
+def test_wide_linear_gradients_are_the_same_on_any_number_of_threads(rows, I, O, threads):
     layer, x, dy = bptt.Linear(I, O, seed=0), normal(rows, I), normal(rows, O)
     _, _, tape = layer.forward(x.astype(np.float32))
     found = []

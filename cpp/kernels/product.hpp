@@ -187,13 +187,17 @@ void product(const Product<T>& args) {
   }
 }
 
+// Of the left operand of a transposed product, which is read anew for every few columns of the output: no more than a
+// core may count on of a shared L3.
+inline constexpr Index kLeftBytes = 2 << 20;
+
 template <class T>
 inline constexpr Index kTransposedScratch = kTransposedDepth * kTransposedVectors * kLanes<T>;
 
-// One block of k: whole runs, or a part of one.
+// One block of k, whole runs or a part of one, for rows [m_begin, m_end) of the output.
 template <class T>
-BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index runs, Index depth, const T* a, const T* b,
-                                bool sets) {
+BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index m_begin, Index m_end, Index runs, Index depth,
+                                const T* a, const T* b, bool sets) {
   T* right = args.scratch;
   for (Index n = 0; n < args.columns; n += kTransposedVectors * kLanes<T>) {
     const int vectors = n + kLanes<T> < args.columns ? kTransposedVectors : 1;
@@ -219,8 +223,8 @@ BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index runs, In
       }
     }
     const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
-    for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
-      const Index m = args.m_begin + row;
+    for_each_tile(m_end - m_begin, kTransposedRows, [&](Index row, int height) {
+      const Index m = m_begin + row;
       t.a = a + m;
       for (int v = 0; v < vectors; ++v) t.out[v] = args.out + m * args.out_row + n + v * kLanes<T>;
       tiles[height](t);
@@ -231,11 +235,17 @@ BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index runs, In
 template <class T>
 void transposed_product(const TransposedProduct<T>& args) {
   const Index most_runs = maximum(1, kTransposedDepth / maximum(1, args.depth));
+  const Index depth = minimum(kTransposedDepth, args.depth);
+  const Index column_bytes = minimum(most_runs, args.runs) * depth * static_cast<Index>(sizeof(T));
+  const Index rows = args.m_end - args.m_begin;
+  const Index part = even_part(rows, maximum(kTransposedRows, kLeftBytes / maximum(1, column_bytes)));
   for (Index run = 0; run < args.runs; run += most_runs) {
     for (Index k = 0; k < args.depth; k += kTransposedDepth) {
-      multiply_block(args, minimum(most_runs, args.runs - run), minimum(kTransposedDepth, args.depth - k),
-                     args.a + run * args.a_run + k * args.a_row, args.b + run * args.b_run + k * args.b_row,
-                     args.sets && run == 0 && k == 0);
+      for (Index m = args.m_begin; m < args.m_end; m += part) {
+        multiply_block(args, m, minimum(m + part, args.m_end), minimum(most_runs, args.runs - run),
+                       minimum(kTransposedDepth, args.depth - k), args.a + run * args.a_run + k * args.a_row,
+                       args.b + run * args.b_run + k * args.b_row, args.sets && run == 0 && k == 0);
+      }
     }
   }
 }

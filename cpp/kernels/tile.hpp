@@ -30,6 +30,8 @@ constexpr int tile_rows(int vectors) {
 inline constexpr int kTransposedVectors = 2;
 inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
 inline constexpr Index kTransposedDepth = 1024;
+// Its steps lie pages apart, which no core follows by itself: so many ahead they are asked for.
+inline constexpr Index kStepsAhead = 32;
 
 // Large enough to have time for it: smaller tiles wait for the weights that they read themselves.
 constexpr bool asks_ahead(int rows, int vectors, bool transposed) {
@@ -83,6 +85,7 @@ void run_tile(const Tile<T>& t) {
 #pragma GCC unroll 4
       for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
       if constexpr (asks_ahead(M, N, Transposed)) __builtin_prefetch(t.ahead + k * kLanes<T>);
+      if constexpr (Transposed) __builtin_prefetch(a[0] + kStepsAhead * t.a_row + M / 2);
 #pragma GCC unroll 12
       for (int r = 0; r < M; ++r) {
         const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
