@@ -85,7 +85,7 @@ void run_tile(const Tile<T>& t) {
 #pragma GCC unroll 4
       for (int v = 0; v < N; ++v) w[v] = load(b + v * kLanes<T>);
       if constexpr (asks_ahead(M, N, Transposed)) __builtin_prefetch(t.ahead + k * kLanes<T>);
-      if constexpr (Transposed) __builtin_prefetch(a[0] + kStepsAhead * t.a_row + M / 2);
+      if constexpr (Transposed) __builtin_prefetch(a[0] + kStepsAhead * t.a_row + M - 1);
 #pragma GCC unroll 12
       for (int r = 0; r < M; ++r) {
         const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
