@@ -22,7 +22,7 @@ from bptt.cli.ranks import find_comm
 from bptt.data import Shard
 from bptt.train import Callback, Guard, NonFiniteError, RankError, Trainer, read_checkpoint
 from bptt.train.checkpoint import write
-from bptt.train.position import Generators
+from bptt.train.generators import Generators
 from bptt.train.processes import share_cores
 
 SYMBOLS = 5
@@ -599,7 +599,7 @@ def test_resumed_on_as_many_ranks_has_the_same_bits(name: str, tmp_path: Path) -
     for one, other in zip(found, expected, strict=True):
         assert one.model.flat_parameters.tobytes() == other.model.flat_parameters.tobytes()
         assert one.history["loss"].tobytes() == other.history["loss"].tobytes()
-        drawn = [[rng["state"] for rng in Generators(each.model).get()] for each in (one, other)]
+        drawn = [[rng["state"] for rng in Generators(each.model).get().states] for each in (one, other)]
         assert drawn[0] == drawn[1]
 
 
@@ -636,7 +636,7 @@ def test_rows_that_cannot_be_dealt_anew(tmp_path: Path) -> None:
 
     def data(rank: int) -> Any:
         rows = [symbols(seed + 10 * rank, 1 + 2 * rank) for seed in range(4)]
-        return bptt.data.Batches(lambda: rows, carries_state=True)
+        return bptt.data.Batches(lambda epoch, rng: rows, carries_state=True)
 
     def job(comm: Any) -> None:
         with pytest.raises(KeyboardInterrupt):

@@ -150,7 +150,9 @@ def plateau() -> Case:
 
 def from_function() -> Case:
     case = Case(truncate=5)
-    case.data = bptt.data.Batches(lambda: iter([batch(1), batch(2)]), carries_state=True)
+    case.data = bptt.data.Batches(
+        lambda epoch, rng: iter([batch(1 + epoch), batch(int(rng.integers(9)))]), carries_state=True, seed=1
+    )
     return case
 
 
@@ -707,6 +709,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:data of type list_iterator cannot be put back")
 @pytest.mark.parametrize("name", OTHER_DATA)
 def test_other_data_are_refused(name: str, tmp_path: Path) -> None:
     make, other, message = OTHER_DATA[name]

@@ -233,7 +233,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "nothing to evaluate": (
         lambda: trainer(model()).evaluate([{"x": X, "target": TARGET, "mask": X < 0}]),
         ValueError,
-        "not masked",
+        "row that counts",
     ),
 }
 

@@ -15,6 +15,15 @@ import numpy as np
 Seed: TypeAlias = "int | np.random.Generator | None"
 
 
+def short(value: object, limit: int = 60) -> str:
+    """What a message shows of a value: one line. Of an array it is the shape, not the numbers."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
     """An int in the range. bool is not an int here: `LSTM(3, True)` is a slip, not a size."""
     expected = f"{name} must be an int >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
@@ -24,7 +33,7 @@ def integer(value: object, name: str, minimum: int, maximum: int | None = None) 
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
-            f"{expected}; got {value!r} of type {type(value).__name__}. Fix: pass an int."
+            f"{expected}; got {short(value)} of type {type(value).__name__}. Fix: pass an int."
         ) from None
     if number < minimum or (maximum is not None and number > maximum):
         raise ValueError(f"{expected}; got {number}. Fix: pass a {name} inside this range.")
@@ -41,7 +50,8 @@ def real(value: object, name: str, low: float, high: float = math.inf, *, above:
     interval = f"a number {'>' if above else '>='} {low:g}" + (f" and < {high:g}" if high < math.inf else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{name} must be {interval}; got {value!r} of type {type(value).__name__}. Fix: pass a float."
+            f"{name} must be {interval}; got {short(value)} of type {type(value).__name__}. "
+            "Fix: pass a float."
         )
     try:
         number = float(value)
@@ -66,7 +76,8 @@ def flag(value: object, name: str) -> bool:
     """True or False, and nothing that merely is truthy."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
-            f"{name} must be True or False; got {value!r} of type {type(value).__name__}. Fix: pass a bool."
+            f"{name} must be True or False; got {short(value)} of type {type(value).__name__}. "
+            "Fix: pass a bool."
         )
     return bool(value)
 
@@ -76,7 +87,8 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
     expected = " or ".join(repr(option) for option in options)
     if not isinstance(value, str):
         raise TypeError(
-            f"{name} must be {expected}; got {value!r} of type {type(value).__name__}. Fix: pass a string."
+            f"{name} must be {expected}; got {short(value)} of type {type(value).__name__}. "
+            "Fix: pass a string."
         )
     if value not in options:
         raise ValueError(f"{name} must be {expected}; got {value!r}. Fix: pass one of these names.")
@@ -96,7 +108,7 @@ def float_dtype(value: object) -> np.dtype[Any]:
     fix = "Fix: pass one of these two names."
     # np.dtype(None) is float64: a silent choice nobody made.
     if not isinstance(value, (str, type, np.dtype)):
-        raise TypeError(f"{expected}; got {value!r} of type {type(value).__name__}. {fix}")
+        raise TypeError(f"{expected}; got {short(value)} of type {type(value).__name__}. {fix}")
     try:
         dtype = np.dtype(value)
     except TypeError:
@@ -114,7 +126,7 @@ def generator(seed: object) -> np.random.Generator:
         return np.random.default_rng()
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(
-            f"seed must be an int >= 0, a numpy.random.Generator or None; got {seed!r} of type "
+            f"seed must be an int >= 0, a numpy.random.Generator or None; got {short(seed)} of type "
             f"{type(seed).__name__}. Fix: pass an int."
         )
     return np.random.default_rng(integer(seed, "seed", 0))

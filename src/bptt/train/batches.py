@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ class Window:
     ahead : int
         Steps of `read` before `own`: errors may go back into them.
     share : float
-        Of the whole batch, what lies before the window's end.
+        Part of the batch that is done after this window: 1.0 for the batch's last window.
     """
 
     read: Batch
@@ -59,46 +60,109 @@ class Window:
 
 
 class Layout:
-    """Where a model's inputs have their time axis, and whether its state may be carried over.
+    """Where a model's inputs have their time axis, and which rows of its outputs count.
 
     Parameters
     ----------
     model : Module
+
+    Attributes
+    ----------
+    forward_only : bool
+        No layer reads from the end, so the model's state may be carried forward.
+    batch_first : bool
+        The model reads batches (B, T, ...).
     """
 
     def __init__(self, model: Module) -> None:
         parts = list(leaves(model))
         recurrent = [part for part in parts if isinstance(part, Recurrent)]
         self.forward_only = not any(part.bidirectional for part in recurrent)
-        self._batch_first = any(part.batch_first for part in recurrent)
+        self.batch_first = any(part.batch_first for part in recurrent)
         self._features = 0 if isinstance(parts[0], Embedding) else 1
+
+    def refuse_bidirectional(self, what: str) -> None:
+        """Raise ValueError where a layer reads from the end: `what` needs a state that can be carried on."""
+        if not self.forward_only:
+            raise ValueError(
+                f"{what} needs a model that reads forward only; got a bidirectional layer, whose reverse "
+                "direction starts at the end. Fix: bidirectional=False, or whole sequences without it."
+            )
 
     def time_axis(self, x: npt.NDArray[Any]) -> int:
         """0, or 1 for a batch (B, T, ...); an unbatched sequence has its time axis first."""
-        return 1 if self._batch_first and x.ndim - self._features == 2 else 0
+        return 1 if self.batch_first and self._batched(x) else 0
 
     def tokens(self, batch: Batch) -> int:
-        """Steps times rows, or the sum of the lengths."""
+        """Time steps times rows, or the sum of the lengths."""
         if batch.lengths is not None:
             return int(np.sum(batch.lengths))
-        return int(np.prod(batch.x.shape[: batch.x.ndim - self._features]))
+        return math.prod(self._lead(batch.x))
+
+    def per_step(self, batch: Batch, y: npt.NDArray[Any]) -> bool:
+        """Whether the model gave one row per time step for this batch, rather than one per sequence."""
+        return y.shape[:-1] == self._lead(batch.x)
 
     def mask(self, batch: Batch, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """The rows of y that count: not past a row's end, where y has a time axis, and not masked."""
-        rows = batch.x.shape[:2]
-        if batch.lengths is None or y.shape[:-1] != rows:
+        """The rows of the model's output `y` that count; None: all of them.
+
+        Time steps after a row's end do not count. Nor do rows of length 0, and rows that the batch's own mask
+        leaves out.
+        """
+        return self._mask(batch, self.per_step(batch, y))
+
+    def _mask(self, batch: Batch, per_step: bool) -> npt.NDArray[Any] | None:
+        if batch.lengths is None or not self._batched(batch.x):
             return batch.mask
+        rows: tuple[int, ...] = self._lead(batch.x)
         axis = self.time_axis(batch.x)
-        valid = np.arange(rows[axis])[:, None] < batch.lengths
-        if axis == 1:
-            valid = valid.T
+        if per_step:
+            valid = np.arange(rows[axis])[:, None] < batch.lengths
+            valid = valid.T if axis == 1 else valid
+        else:
+            rows = (rows[1 - axis],)
+            valid = np.asarray(batch.lengths) > 0
+            if valid.all():  # so that the loss need not look at a mask
+                return batch.mask
         return valid if batch.mask is None else valid & row_mask(batch.mask, rows).reshape(rows)
 
-    def windows(self, batch: Batch, steps: int | None, back: int | None = None) -> Iterator[Window]:
-        """Windows of `steps` steps, the last may be shorter; None: the batch whole.
+    def count(self, batch: Batch, *, per_step: bool) -> int:
+        """How many rows of the model's output count."""
+        mask = self._mask(batch, per_step)
+        if mask is not None:
+            return int(np.count_nonzero(mask))
+        lead = self._lead(batch.x)
+        if per_step:
+            return math.prod(lead)
+        return lead[1 - self.time_axis(batch.x)] if self._batched(batch.x) else 1
 
-        With `back` above `steps`, windows read on from so many steps before their ends, or from a little
-        earlier: from the end of a window, where a state is at hand.
+    def with_batch_first(self, batch: Batch, *, per_step: bool) -> Batch:
+        """A batch (T, B, ...) as views (B, T, ...); `per_step` says whether its target has a time axis."""
+
+        def swapped(array: npt.NDArray[Any] | None, swap: bool = True) -> npt.NDArray[Any] | None:
+            return array.swapaxes(0, 1) if swap and array is not None else array
+
+        return Batch(
+            x=batch.x.swapaxes(0, 1),
+            target=swapped(batch.target, per_step),
+            mask=swapped(batch.mask, per_step),
+            lengths=batch.lengths,
+            reset=swapped(batch.reset),
+        )
+
+    def _lead(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
+        """The axes of time and batch."""
+        return x.shape[: x.ndim - self._features]
+
+    def _batched(self, x: npt.NDArray[Any]) -> bool:
+        return len(self._lead(x)) == 2
+
+    def windows(self, batch: Batch, steps: int | None, back: int | None = None) -> Iterator[Window]:
+        """Cut a batch into windows of `steps` time steps. The last may be shorter. None: the whole batch.
+
+        Windows after the end of every row are left out. With `back` above `steps`, a window reads from `back`
+        steps before its end, or from slightly earlier: from the end of an earlier window, where a state is
+        known.
 
         Raises
         ------
@@ -107,9 +171,10 @@ class Layout:
         """
         axis = self.time_axis(batch.x)
         T = batch.x.shape[axis] if batch.x.ndim else 1  # a lone number: the model says what is wrong
-        lengths = batch.lengths
-        if lengths is not None and batch.x.ndim - self._features == 2:
+        lengths, longest = batch.lengths, T
+        if lengths is not None and self._batched(batch.x):
             lengths = read_lengths(lengths, T, batch.x.shape[1 - axis])
+            longest = int(np.max(lengths, initial=1))
         if steps is None or steps >= T:
             yield Window(batch, batch, 0, T, 0, 1.0)
             return
@@ -127,15 +192,14 @@ class Layout:
             left = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
             return Batch(batch.x[cut], lengths=left, **parts)
 
-        for start in range(0, T, steps):
+        for start in range(0, longest, steps):
             stop = min(start + steps, T)
             begin = start
             if back is not None and back > steps:
                 begin = min(start, max(0, stop - back) // steps * steps)
             own = part(start, stop)
-            yield Window(
-                part(begin, stop) if begin < start else own, own, begin, stop, start - begin, stop / T
-            )
+            read = part(begin, stop) if begin < start else own
+            yield Window(read, own, begin, stop, start - begin, 1.0 if stop >= longest else stop / T)
 
     def after(self, y: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
         """A view of the outputs whose losses count."""
@@ -175,6 +239,18 @@ def batch_count(data: Any) -> int | None:
         return len(data)
     except TypeError:  # no __len__, or one handed on from data without
         return None
+
+
+def is_restorable(data: Any) -> bool:
+    """Whether a resumed run sees the batches of a run that never stopped, as far as one can tell.
+
+    So it is for lists, for data that save their state, and for the classes of `bptt.data`.
+    """
+    says = getattr(data, "restorable", None)
+    if says is not None:
+        return bool(says)
+    known = ("state_dict", "rng", "time_first")
+    return isinstance(data, Sequence) or any(hasattr(data, name) for name in known)
 
 
 def read_batch(item: object, *, need_target: bool) -> Batch:

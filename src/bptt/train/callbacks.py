@@ -62,6 +62,12 @@ class Callback:
 
     every_rank = True
 
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """`fit` begins, with or without validation data. Raise here what would only show after an epoch.
+
+        Nothing has been changed yet.
+        """
+
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         """`batches`: how many there will be, None where the data do not say."""
 

@@ -1,9 +1,10 @@
 """Batches for the Trainer: a text or a series as one long stream, a series as windows, sequences of unequal
 length, what a function reads, and one rank's rows of any of them.
 
-Every class here can be iterated once per epoch and yields `(x, target)` or `(x, target, lengths)`, time
-first. The attribute `carries_state = True` says that batch n + 1 continues the rows of batch n, so that the
-Trainer hands the state on.
+Every class here can be iterated once per epoch and yields `(x, target)` or `(x, target, lengths)`. Time is
+the first axis. The attribute `time_first = True` says so, and `per_step` whether the target has a time axis,
+too: the Trainer swaps the axes for models with `batch_first=True`. The attribute `carries_state = True` says
+that batch n + 1 continues the rows of batch n, so that the Trainer carries the state over.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
+from bptt.train.generators import load_generator
 from bptt.train.prefetch import Prefetch
 from bptt.train.shard import Shard
 from bptt.train.streams import Batches, Stream
@@ -25,8 +27,10 @@ __all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vo
 
 
 class Shuffled:
-    """What comes in an order drawn from `rng`, when a pass begins."""
+    """Batches (T, B, ...) whose order is drawn from `rng` when a pass begins."""
 
+    time_first = True
+    per_step: bool
     rng: np.random.Generator
 
     def state_dict(self) -> dict[str, Any]:
@@ -41,13 +45,7 @@ class Shuffled:
         ValueError
             The state of another kind of generator.
         """
-        kind, came = type(self.rng.bit_generator).__name__, state["rng"]["bit_generator"]
-        if came != kind:
-            raise ValueError(
-                f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
-                f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
-            )
-        self.rng.bit_generator.state = state["rng"]
+        load_generator(self.rng, state["rng"])
 
 
 class Windows(Shuffled):
@@ -103,6 +101,7 @@ class Windows(Shuffled):
         self.horizon = size(horizon, "horizon")
         self.stride = size(stride, "stride")
         self.last = flag(last, "last")
+        self.per_step = not self.last
         self.shuffle = flag(shuffle, "shuffle")
         self.rng = generator(seed)
         count = len(array) - self.steps - self.horizon + 1

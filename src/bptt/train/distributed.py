@@ -6,12 +6,11 @@ rows; whatever follows from it, each decides alike.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +18,14 @@ import numpy.typing as npt
 from bptt import _core, runtime
 from bptt._version import __version__
 from bptt.layers import Module
-from bptt.train.batches import batch_count
+from bptt.train.clip import Guard
 from bptt.train.communicator import Comm
 from bptt.train.gradients import NonFiniteError
-from bptt.train.position import guard_state, load_guard
+from bptt.train.guards import guard_state, load_guard
+from bptt.train.optim import Optimizer
 from bptt.train.processes import end_job, read_comm, share_cores
-from bptt.train.resuming import training_settings
 from bptt.train.settings import differences
 
-if TYPE_CHECKING:
-    from bptt.train.trainer import Trainer
-
-P = ParamSpec("P")
-R = TypeVar("R")
 AnyError = TypeVar("AnyError", bound=BaseException)
 
 COMPARE_EVERY = 100
@@ -79,28 +73,31 @@ class Ranks:
 
     # Before the first update
 
-    def begin(self, trainer: Trainer, epochs: int, data: object, validation: object) -> None:
-        """See that all set out to do the same, and give all what the first begins with: its weights, and the
-        states of its optimiser and its clip.
+    def begin(self, model: Module, optimizer: Optimizer, clip: Guard, setup: Mapping[str, Any]) -> None:
+        """Check that all ranks begin the same run, and give all of them what the first one begins with.
+
+        That is its weights, and the states of its optimizer and its clip.
+
+        Parameters
+        ----------
+        model, optimizer, clip
+            Of this rank.
+        setup : mapping
+            JSON values that must be the same on every rank.
 
         Raises
         ------
         RankError
-            They do not; it says in what, and which rank.
+            The ranks differ; the message says in what, and which rank.
         """
         if self.size == 1:
             return
-        at = trainer._position
         mine = {
             "bptt": __version__,
             "instruction set": runtime.isa(),  # another rounds otherwise, and the weights would drift apart
-            "model": repr(trainer.model),
-            "dtype": trainer.model.dtype.name,
-            **training_settings(trainer),
-            "epochs": epochs,
-            "batches": batch_count(data),
-            "validation": validation is not None,
-            "position": [at.epoch, at.batches, at.step],
+            "model": repr(model),
+            "dtype": model.dtype.name,
+            **setup,
         }
         every = self._comm.allgather(mine)
         for rank, other in enumerate(every):
@@ -112,14 +109,14 @@ class Ranks:
                         "instruction set."
                     )
                 )
-        self._comm.Bcast(trainer.model.flat_parameters)
-        trainer.optimizer.load_state_dict(self._comm.bcast(trainer.optimizer.state_dict()))
-        load_guard(trainer.clip, self._comm.bcast(guard_state(trainer.clip)))
+        self._comm.Bcast(model.flat_parameters)
+        optimizer.load_state_dict(self._comm.bcast(optimizer.state_dict()))
+        load_guard(clip, self._comm.bcast(guard_state(clip)))
         self._updates = 0
 
     # Every update
 
-    def reduce(self, model: Module, base: int, rows: int, loss: float, tokens: int) -> tuple[float, int]:
+    def reduce(self, model: Module, base: int, rows: int, loss: float, tokens: int) -> tuple[int, float, int]:
         """Put the gradient of the mean over the rows of all ranks in the place of what this rank has.
 
         The sum is made in float64: so no product with a number of rows overflows, these stay whole, and the
@@ -138,8 +135,10 @@ class Ranks:
 
         Returns
         -------
+        rows : int
+            The rows of all ranks that count. 0: the gradient is zero.
         loss : float
-            The mean over the rows of all ranks.
+            The mean over these rows.
         tokens : int
             Of all ranks.
 
@@ -164,7 +163,7 @@ class Ranks:
             np.divide(summed[:-_EXTRA], counted, out=gradient, casting="same_kind")
         self._updates += 1
         self._nonfinite_ranks = int(extra[_NONFINITE])
-        return float(extra[_LOSS] / counted), int(extra[_TOKENS])
+        return int(extra[_ROWS]), float(extra[_LOSS] / counted), int(extra[_TOKENS])
 
     def end_epoch(self, model: Module) -> None:
         """See that no rank has more batches, and that the weights are the same.
@@ -268,18 +267,6 @@ class Ranks:
             raise
         finally:
             self._watched = False
-
-
-def together(method: Callable[P, R]) -> Callable[P, R]:
-    """For a method of a trainer that all ranks call: see `Ranks.all_or_none`."""
-
-    @functools.wraps(method)
-    def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        trainer: Any = args[0]
-        with trainer._ranks.all_or_none():
-            return method(*args, **kwargs)
-
-    return called
 
 
 def _on(ranks: list[int]) -> str:

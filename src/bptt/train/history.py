@@ -57,6 +57,23 @@ class History(Mapping[str, npt.NDArray[Any]]):
         for name, value in metrics.items():
             self._columns[f"validation_{name}"].append(value)
 
+    def columns(self, updates: int, validations: int) -> dict[str, npt.NDArray[np.float64]]:
+        """Every column, as far as so many updates and validations go: what a file holds."""
+        return {
+            name: np.array(column)[: updates if name in _PER_UPDATE else validations]
+            for name, column in self._columns.items()
+        }
+
+    def load(self, columns: Mapping[str, npt.ArrayLike]) -> None:
+        """Append saved columns."""
+        for name, values in columns.items():
+            self._columns.setdefault(name, array("d")).extend(np.asarray(values, np.float64).tolist())
+
+    def cut(self, updates: int, validations: int) -> None:
+        """Drop rows that were appended since then, parts of rows included."""
+        for name, column in self._columns.items():
+            del column[updates if name in _PER_UPDATE else validations :]
+
     def validation(self) -> dict[str, float]:
         """The last one: `validation_loss` and those of metrics."""
         validations = (name for name in self._columns if name not in (*_PER_UPDATE, "validation_step"))

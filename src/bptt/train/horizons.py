@@ -20,6 +20,8 @@ class Rows(Shuffled):
     """Batches `(x, target)`, x (T, B, F), of arrays x (n, T, F) and targets (n, ...), views perhaps: they are
     copied one batch at a time. With `shuffle`, in a new order every pass; with `at`, of these rows alone."""
 
+    per_step = False
+
     def __init__(
         self,
         x: Numbers,

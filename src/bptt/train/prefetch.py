@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 from bptt.arguments import size
-from bptt.train.batches import check_iterable
+from bptt.train.batches import check_iterable, is_restorable
 
 _END = object()
 
@@ -31,7 +31,7 @@ class Prefetch:
     data : iterable of batches
         As for `Trainer.fit`.
     count : int
-        How many batches to hold at most, beside the one in work.
+        How many batches to hold at most, besides the one in use.
 
     Raises
     ------
@@ -41,24 +41,29 @@ class Prefetch:
 
     def __init__(self, data: Iterable[Any], count: int = 2) -> None:
         check_iterable(data, "data")
-        self._data = data
+        self.data = data
         self._count = size(count, "count")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_data":  # not while it is being copied or unpickled
+        if name.startswith("__") or name == "data":  # not while it is being copied or unpickled
             raise AttributeError(name)
-        return getattr(self._data, name)
+        return getattr(self.data, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("_data", "_count"):
+        if name in ("data", "_count"):
             object.__setattr__(self, name, value)
         else:
-            setattr(self._data, name, value)
+            setattr(self.data, name, value)
+
+    @property
+    def restorable(self) -> bool:
+        """Whether the data can be put back to where a run stopped."""
+        return is_restorable(self.data)
 
     def __len__(self) -> int:
-        if not isinstance(self._data, Sized):
-            raise TypeError(f"{type(self._data).__name__} does not say how many batches it has")
-        return len(self._data)
+        if not isinstance(self.data, Sized):
+            raise TypeError(f"{type(self.data).__name__} does not say how many batches it has")
+        return len(self.data)
 
     def __iter__(self) -> Iterator[Any]:
         ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(self._count)
@@ -75,7 +80,7 @@ class Prefetch:
 
         def read() -> None:
             try:
-                for batch in self._data:
+                for batch in self.data:
                     if not offer(batch):
                         return
                 offer(_END)
@@ -97,4 +102,4 @@ class Prefetch:
             reader.join()
 
     def __repr__(self) -> str:
-        return f"Prefetch({self._data!r}, count={self._count})"
+        return f"Prefetch({self.data!r}, count={self._count})"

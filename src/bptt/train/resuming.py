@@ -1,130 +1,146 @@
-"""What a trainer saves beside its model and optimiser, and how a new one is made from it."""
+"""What a trainer saves besides its model and optimizer, and how a new trainer takes it over."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from bptt.train.callbacks import Callback
-from bptt.train.checkpoint import CheckpointError, Saved, read_checkpoint
+from bptt.train.checkpoint import CheckpointError, Saved
+from bptt.train.clip import Guard
+from bptt.train.distributed import Ranks
+from bptt.train.generators import Generators, GeneratorStates, check_generators
+from bptt.train.guards import guard_state, load_guard
+from bptt.train.history import History
 from bptt.train.optim import Optimizer
-from bptt.train.position import (
-    Position,
-    by_rank,
-    check_generators,
-    checksum,
-    guard_state,
-    history_state,
-    load_guard,
-    load_history,
-)
-from bptt.train.settings import describe, differences
+from bptt.train.run import Run
+from bptt.train.settings import differences
 from bptt.train.shard import deal
 
-if TYPE_CHECKING:
-    from bptt.train.losses import Loss
-    from bptt.train.trainer import Trainer
-
-AnyTrainer = TypeVar("AnyTrainer", bound="Trainer")
-
 _COUNTS = ("epoch", "batches", "step", "updates", "validations")
-_SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
-"""What decides the bits, and the columns of the history; `checkpoint` does not."""
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def training_state(trainer: Trainer) -> dict[str, Any]:
-    """For `checkpoint.write`. What differs by rank comes from all of them: the first one's at the place where
-    a run on its own has it, the others' as "others".
+class Resumed(NamedTuple):
+    """Where a saved run stood.
+
+    Attributes
+    ----------
+    run : Run
+    history : mapping of str to ndarray
+        Columns for `History.load`.
+    stopping : bool
+        A callback had stopped the run.
+    """
+
+    run: Run
+    history: Mapping[str, Any]
+    stopping: bool
+
+
+def training_state(
+    run: Run,
+    *,
+    ranks: Ranks,
+    checksum: int | None,
+    settings: Mapping[str, Any],
+    optimizer: Optimizer,
+    history: History,
+    stopping: bool,
+    callbacks: Sequence[Callback],
+) -> dict[str, Any]:
+    """What a file holds of a run. All ranks call this.
+
+    What differs by rank stands in its usual place for the first rank, and under "others" for the others.
 
     Raises
     ------
     ValueError
         A random generator that is none of NumPy's.
     """
-    at, (index, batch) = trainer._position, trainer._batch
-    check_generators(at.generators)
-    schedule = getattr(trainer.optimizer.schedule, "state_dict", None)
-    first, *others = trainer._ranks.gather(
+    check_generators(run.generators.states)
+    schedule = getattr(optimizer.schedule, "state_dict", None)
+    first, *others = ranks.gather(
         {
-            "states": [[step, state] for step, state in at.states.items()],
-            "generators": {
-                "shared": trainer._shared if trainer._going_on else trainer._generators.shared,
-                "states": at.generators,
-            },
-            "sum": checksum(batch) if batch is not None and index == at.last else trainer._sum,
+            "states": [[step, state] for step, state in run.states.items()],
+            "generators": run.generators._asdict(),
+            "sum": checksum,
         }
     )
     return {
         **first,
         "others": others,
-        "settings": training_settings(trainer),
-        "lr": None if trainer.optimizer.schedule else trainer.optimizer.lr,
-        "next_lr": trainer.optimizer.lr,
+        "settings": settings,
+        "lr": None if optimizer.schedule else optimizer.lr,
+        "next_lr": optimizer.lr,
         "schedule": schedule() if callable(schedule) else None,
-        "position": {name: getattr(at, name) for name in _COUNTS},
-        "clip": at.clip,
-        "data": at.data,
-        "validation": at.validation,
-        "history": history_state(trainer.history, at),
-        "stopping": trainer.stopping,
-        "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in trainer.callbacks],
+        "position": {name: getattr(run, name) for name in _COUNTS},
+        "clip": run.clip,
+        "data": run.data,
+        "validation": run.validation,
+        "history": history.columns(run.updates, run.validations),
+        "stopping": stopping,
+        "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in callbacks],
     }
 
 
-def resumed(
-    kind: type[AnyTrainer],
+def restore(
     path: str | os.PathLike[str],
-    loss: Loss,
+    saved: Saved,
+    *,
+    ranks: Ranks,
+    settings: Mapping[str, Any],
     optimizer: Optimizer,
-    options: Mapping[str, Any],
-) -> AnyTrainer:
-    """As `Trainer.resume`."""
-    saved = read_checkpoint(path)
-    training = saved.training
-    if training is None:
-        raise CheckpointError(
-            f"{path} holds a model alone, and no training to go on with. Fix: take a file that Trainer.save "
-            "or bptt.Checkpoint wrote, or begin a new run with bptt.load(path)."
-        )
-    trainer = kind(saved.model, loss, optimizer, **options)
+    clip: Guard,
+    callbacks: Sequence[Callback],
+) -> Resumed:
+    """Give optimizer, clip, callbacks and the generators of the saved model's layers their saved states.
+
+    Raises
+    ------
+    CheckpointError
+        What the file says about its training cannot be used. Nothing was changed then.
+    ValueError
+        Settings that differ from the saved ones, all of them named. Nothing was changed then.
+    """
+    training = cast("Mapping[str, Any]", saved.training)
     try:
-        own = _own_part(training, trainer.rank, trainer.ranks)
-        position = Position(
+        own = _own_part(training, ranks.rank, ranks.size)
+        run = Run(
             **{name: _count(training["position"][name]) for name in _COUNTS},
+            optimizer_steps=_count((saved.optimizer or {})["steps"]),
             states={_count(step): state for step, state in own["states"]},
-            generators=own["generators"]["states"],
+            generators=GeneratorStates(**own["generators"]),
             clip=training["clip"],
             data=training["data"],
             validation=training["validation"],
+            checksum=own["sum"],
         )
-        found = differences(training["settings"], training_settings(trainer))
+        found = differences(training["settings"], settings)
         kept = [(str(name), state) for name, state in training["callbacks"]]
-        check_generators(position.generators)
+        check_generators(run.generators.states)
         history = {name: np.asarray(column, np.float64) for name, column in training["history"].items()}
         lr, schedule, next_lr = (training[name] for name in ("lr", "schedule", "next_lr"))
-        stopping, last = bool(training["stopping"]), own["sum"]
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        stopping = bool(training["stopping"])
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
     if found:
         raise ValueError(
             f"{path} must be resumed with the settings that it was saved with: {'; '.join(found)}. "
             "Fix: pass the same, or begin a new run with bptt.load(path), the model alone."
         )
-    trainer._position, trainer._stopping, trainer._sum = position, stopping, last
-    trainer._shared, trainer._going_on = own["generators"]["shared"], True
     with ExitStack() as undo:
         try:
-            trainer._generators = trainer._generators.replace(trainer._shared, position.generators)
-            load_history(trainer.history, history)
-            undo.callback(load_guard, trainer.clip, guard_state(trainer.clip))
-            load_guard(trainer.clip, position.clip)
-            _restore_optimizer(trainer, saved, lr, schedule, undo)
-            _restore_callbacks(trainer.callbacks, kept, undo)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            Generators(saved.model).replace(run.generators)
+            undo.callback(load_guard, clip, guard_state(clip))
+            load_guard(clip, run.clip)
+            _restore_optimizer(optimizer, saved, lr, schedule, undo)
+            _restore_callbacks(callbacks, kept, undo)
+        except _DAMAGE as error:
             raise _damaged(path, error) from None
         if optimizer.lr != next_lr:
             raise ValueError(
@@ -133,34 +149,32 @@ def resumed(
                 "schedule, or begin a new run with bptt.load(path), the model alone."
             )
         undo.pop_all()
-    return trainer
+    return Resumed(run, history, stopping)
 
 
 def _own_part(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
-    """What differs by rank, for one of them: its own, or where there were more or fewer ranks, its part."""
+    """What differs by rank, for one rank: its own part, or its share where the number of ranks differs."""
     every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
     if len(every) == ranks:
         return every[rank]
     steps = [step for step, _ in training["states"]]
     dealt = [deal([dict(part["states"])[step] for part in every], rank, ranks) for step in steps]
-    shared, states = training["generators"]["shared"], training["generators"]["states"]
-    if ranks > 1:
-        shared, states = by_rank(shared, states, rank)
+    generators = GeneratorStates(**training["generators"])
     return {
         "states": list(zip(steps, dealt, strict=True)),
-        "generators": {"shared": shared, "states": states},
-        "sum": None,  # batches are others
+        "generators": (generators.by_rank(rank) if ranks > 1 else generators)._asdict(),
+        "sum": None,  # the batches of one rank are others than before
     }
 
 
-def _restore_optimizer(trainer: Trainer, saved: Saved, lr: Any, schedule: Any, undo: ExitStack) -> None:
-    """Its vectors, its step and its rate."""
-    optimizer, model, state = trainer.optimizer, trainer.model, saved.optimizer or {}
+def _restore_optimizer(optimizer: Optimizer, saved: Saved, lr: Any, schedule: Any, undo: ExitStack) -> None:
+    """Restore its vectors, its step count and its rate."""
+    model, state = saved.model, saved.optimizer or {}
     for name, vector in state.items():
         if name in ("kind", "steps"):
             continue
         if vector.shape != (model.parameter_count,) or vector.dtype != model.dtype:
-            raise ValueError(f"the optimiser's {name} does not fit the model")
+            raise ValueError(f"the optimizer's {name} does not fit the model")
     undo.callback(optimizer.load_state_dict, optimizer.state_dict())
     optimizer.load_state_dict(state)
     load = getattr(optimizer.schedule, "load_state_dict", None)
@@ -172,8 +186,8 @@ def _restore_optimizer(trainer: Trainer, saved: Saved, lr: Any, schedule: Any, u
         optimizer.lr = lr
 
 
-def _restore_callbacks(callbacks: tuple[Callback, ...], kept: list[tuple[str, Any]], undo: ExitStack) -> None:
-    """The n-th of a kind gets what the n-th of that kind had kept."""
+def _restore_callbacks(callbacks: Sequence[Callback], kept: list[tuple[str, Any]], undo: ExitStack) -> None:
+    """Give the n-th callback of a kind what the n-th callback of that kind saved."""
     for callback in callbacks:
         for index, (kind, state) in enumerate(kept):
             if kind == type(callback).__name__:
@@ -184,14 +198,9 @@ def _restore_callbacks(callbacks: tuple[Callback, ...], kept: list[tuple[str, An
                 break
 
 
-def training_settings(trainer: Trainer) -> dict[str, Any]:
-    """What must be the same when a run goes on, and on every rank."""
-    return {name: describe(getattr(trainer, name)) for name in _SETTINGS}
-
-
 def _count(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r:.40} is no number of anything")
+        raise ValueError(f"{value!r:.40} is not a number of anything")
     return value
 
 

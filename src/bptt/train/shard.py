@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag
-from bptt.train.batches import Batch, check_iterable, read_batch
+from bptt.train.batches import Batch, check_iterable, is_restorable, read_batch
 from bptt.train.communicator import Comm
-from bptt.train.position import check_data, data_state, load_data
+from bptt.train.feed import check_data, data_state, load_data
 from bptt.train.processes import read_comm
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,8 @@ class Shard:
     comm : mpi4py.MPI.Comm or None
         None: all rows, as of one rank alone. It is to be called on all ranks.
     batch_first : bool
-        Batches are (B, T, ...), as for layers with `batch_first`.
+        Batches are (B, T, ...), as for layers with `batch_first`. Objects of `bptt.data` give (T, B, ...),
+        whatever the model reads: leave it out for them.
 
     Raises
     ------
@@ -56,6 +57,11 @@ class Shard:
         check_iterable(data, "data")
         self.data = data
         self.batch_first = flag(batch_first, "batch_first")
+        if self.batch_first and self.time_first:
+            raise ValueError(
+                f"batch_first must be False for {type(data).__name__}, which gives (T, B, ...); got True. "
+                "Fix: leave it out; the Trainer swaps the axes for the model."
+            )
         self.rank, self.size = world.rank, world.size
         if self.size > 1:
             self.load_state_dict(world.bcast(self.state_dict()))
@@ -63,6 +69,21 @@ class Shard:
     @property
     def carries_state(self) -> bool:
         return bool(getattr(self.data, "carries_state", False))
+
+    @property
+    def restorable(self) -> bool:
+        """Whether the data can be put back to where a run stopped."""
+        return is_restorable(self.data)
+
+    @property
+    def time_first(self) -> bool:
+        """Whether the data say that they give (T, B, ...) for models of either order."""
+        return bool(getattr(self.data, "time_first", False))
+
+    @property
+    def per_step(self) -> bool:
+        """Whether such data have a target for every time step."""
+        return bool(cast("Any", self.data).per_step)
 
     @property
     def rng(self) -> Any:

@@ -1,137 +1,184 @@
-"""A step of training up to its update: passes forward and back over its windows, the gradient clipped."""
+"""One training step up to its update: forward and backward passes over its windows, then clipping."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from bptt import _core
 from bptt.arrays import Floats
 from bptt.diagnose.nonfinite import finite, origin
+from bptt.layers import Module
 from bptt.layers.tape import Tape
-from bptt.train.batches import Window
+from bptt.train.batches import Layout, Window
 from bptt.train.callbacks import Update
+from bptt.train.clip import Guard
+from bptt.train.distributed import Ranks
+from bptt.train.generators import Generators
 from bptt.train.gradients import NonFiniteError
-from bptt.train.position import Position, guard_state
+from bptt.train.guards import guard_state
+from bptt.train.losses import Loss
+from bptt.train.optim import Optimizer
+from bptt.train.regularizers import PascanuRegularizer
+from bptt.train.run import Run
 
-if TYPE_CHECKING:
-    from bptt.train.trainer import Trainer
 
+class Pending(NamedTuple):
+    """A step that is ready to be made: nothing but gradients has been changed yet.
 
-class Step(NamedTuple):
-    """A step of training that is ready to be made: whether it changes the parameters, what there is to tell
-    of it, and where it leads."""
+    Attributes
+    ----------
+    update : Update or None
+        What the history gets; None: no row counted, so there is no update.
+    changes : bool
+        Whether the optimizer is to change the weights.
+    run : Run
+        Where training stands afterwards.
+    """
 
+    update: Update | None
     changes: bool
-    update: Update
-    position: Position
+    run: Run
 
 
-class Pass(NamedTuple):
-    """A forward and backward pass: the rows that counted, what the gradient of their sum was divided by,
-    their mean loss, the batches of the epoch read by then, and where it leads."""
+@dataclass(frozen=True)
+class Step:
+    """Computes the gradient of one update. Knows neither the data nor the Trainer.
 
-    rows: int
-    base: int
-    loss: float
-    batches: float
-    position: Position
+    Attributes
+    ----------
+    model, loss, optimizer, clip, regularizer, layout, ranks, generators
+        Those of the run.
+    forward, backward : dict
+        Options of the model's forward and backward passes.
+    shared_base : bool
+        Errors are clipped inside the recursion, so every pass must scale them by the rows of all ranks.
+    carries : bool
+        Each batch continues the rows of the batch before.
+    watch : callable
+        Called with the tape and dy after each backward pass.
+    """
 
+    model: Module
+    loss: Loss
+    optimizer: Optimizer
+    clip: Guard
+    regularizer: PascanuRegularizer | None
+    layout: Layout
+    ranks: Ranks
+    generators: Generators
+    forward: dict[str, Any]
+    backward: dict[str, Any]
+    shared_base: bool
+    carries: bool
+    watch: Callable[[Tape, Floats], None]
 
-def prepare(trainer: Trainer, windows: list[Window], carries: bool) -> Step:
-    """All of a step but the update itself."""
-    at, rows, loss = trainer._position, 0, 0.0
-    base: int | None = None
-    tape: Tape | None = None
-    trainer.model.zero_grad()
-    for window in windows:
-        tape = None  # one at a time in memory
-        made, tape = _pass(trainer, window, at, base, carries)
-        base = made.base
-        at, rows, loss = made.position, rows + made.rows, loss + made.rows * made.loss
-    tokens = sum(trainer._layout.tokens(window.own) for window in windows)
-    if trainer.ranks > 1:
-        loss, tokens = trainer._ranks.reduce(trainer.model, made.base, rows, loss, tokens)
-    elif len(windows) == 1:
-        loss = made.loss
-    else:
-        loss /= max(rows, 1)
-        gradients = trainer.model.flat_gradients
-        gradients *= gradients.dtype.type(made.base / max(rows, 1))
-    try:
-        clipped = trainer.clip(trainer.model)
-    except NonFiniteError as error:
-        located = _located(trainer, error, cast("Tape", tape), windows[-1].start, at.epoch, loss)
-        raise trainer._ranks.told_alike(located) from None
-    if not math.isfinite(clipped.norm):  # not finite, a state would spoil every window that follows
-        fit = {step: trainer._ranks.holds(finite(state)) for step, state in at.states.items()}
-        states = {step: state if fit[step] else None for step, state in at.states.items()}
-        at = replace(at, states=states)
-    update = Update(
-        epoch=at.epoch,
-        loss=loss,
-        grad_norm=clipped.norm,
-        clipped=clipped.clipped,
-        lr=trainer.optimizer.lr,
-        tokens=tokens,
-        batches=made.batches,
-    )
-    reached = replace(
-        at, updates=at.updates + 1, generators=trainer._generators.get(), clip=guard_state(trainer.clip)
-    )
-    return Step(clipped.update, update, reached)
+    def prepare(self, run: Run, group: list[Window]) -> Pending:
+        """Compute and clip the gradient of the mean loss over all rows of the group that count.
 
+        Raises
+        ------
+        NonFiniteError
+            The clip refuses the gradient. The message says where it arose.
+        """
+        self.model.zero_grad()
+        at, rows, loss = run, 0, 0.0
+        base: int | None = None
+        arose = ""
+        tape: Tape | None = None
+        for window in group:
+            tape = None  # one tape at a time in memory
+            y, state, tape = self.model.forward(
+                window.read.x, at.states[window.start], **window.read.options, **self.forward
+            )
+            if base is None:
+                base = self._base(group, window, y)
+            value, count = self._go_back(window, y, tape, base)
+            rows, loss = rows + count, loss + count * value
+            batches = at.batches + window.share
+            if len(group) > 1 and not arose and _core.first_nonfinite(self.model.flat_gradients) >= 0:
+                arose = _place(tape, window, at.batches)
+            at = at.after_window(window, state, carries=self.carries)
+        mean = value if len(group) == 1 else loss / max(rows, 1)
+        tokens = sum(self.layout.tokens(window.own) for window in group)
+        if self.ranks.size > 1:
+            rows, mean, tokens = self.ranks.reduce(self.model, cast("int", base), rows, loss, tokens)
+        if rows == 0:
+            return Pending(None, False, replace(at, generators=self.generators.get()))
+        try:
+            clipped = self.clip(self.model)
+        except NonFiniteError as error:
+            where = arose or _place(cast("Tape", tape), window)
+            text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"
+            raise self.ranks.told_alike(NonFiniteError(text, error.parameter)) from None
+        if not math.isfinite(
+            clipped.norm
+        ):  # a state that is not finite would spoil every window that follows
+            fit = {step: self.ranks.holds(finite(state)) for step, state in at.states.items()}
+            at = replace(at, states={step: at.states[step] if fit[step] else None for step in fit})
+        update = Update(
+            epoch=run.epoch,
+            loss=mean,
+            grad_norm=clipped.norm,
+            clipped=clipped.clipped,
+            lr=self.optimizer.lr,
+            tokens=tokens,
+            batches=batches,
+        )
+        reached = replace(
+            at,
+            updates=run.updates + 1,
+            optimizer_steps=self.optimizer.steps + clipped.update,
+            generators=self.generators.get(),
+            clip=guard_state(self.clip),
+        )
+        return Pending(update, clipped.update, reached)
 
-def _pass(
-    trainer: Trainer, window: Window, at: Position, base: int | None, carries: bool
-) -> tuple[Pass, Tape]:
-    """Forward and back once. The gradient of the sum over rows, divided by `base`, is added to those of
-    the passes before it. Given None, for the first, that is the number of its rows."""
-    # At the windows' ends, as they were when they were reached: where later windows read on from.
-    states = {step: kept for step, kept in at.states.items() if step >= window.start}
-    y, state, tape = trainer.model.forward(
-        window.read.x, states[window.start], **window.read.options, **trainer._forward
-    )
-    own = trainer._layout.after(y, window)
-    mask = trainer._layout.mask(window.own, own)
-    loss, dy = trainer.loss(own, cast("Any", window.own.target), mask)
-    rows = counted(own, mask)
-    if base is None:
-        # Inside the recursion errors are clipped at the size that they have in the mean over all rows.
-        base = max(1, rows if trainer.clip_state is None else trainer._ranks.count(rows))
-    weight = rows / base
-    if weight != 1.0:
-        dy = dy * dy.dtype.type(weight)
-    if window.ahead:
-        last, dy = dy, np.zeros_like(y)
-        trainer._layout.after(dy, window)[...] = last
-    trainer.model.backward(tape, dy, need_dx=False, **trainer._backward)
-    if trainer.regularizer is not None:
-        trainer.regularizer(tape, weight)
-    for watcher in trainer._watchers:
-        watcher.backward(trainer, tape, dy)
-    whole = window.share >= 1.0
-    reached = replace(
-        at,
-        batches=at.batches + whole,
-        step=0 if whole else window.stop,
-        states={0: state if carries else None} if whole else states | {window.stop: state},
-    )
-    return Pass(rows, base, loss, at.batches + window.share, reached), tape
+    def _base(self, group: list[Window], first: Window, y: Floats) -> int:
+        """What each pass divides the gradient of its sum over rows by: the rows of the group that count."""
+        per_step = self.layout.per_step(first.read, y)
+        rows = sum(self.layout.count(window.own, per_step=per_step) for window in group)
+        return max(1, self.ranks.count(rows) if self.shared_base else rows)
 
-
-def _located(
-    trainer: Trainer, error: NonFiniteError, tape: Tape, start: int, epoch: int, loss: float
-) -> NonFiniteError:
-    made = len(trainer.history["loss"])
-    where = origin(tape, start)
-    began = "" if where is None else f"; {where}"
-    return NonFiniteError(f"update {made} of epoch {epoch}, loss {loss:.6g}{began}: {error}", error.parameter)
+    def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
+        """Add one window's part of the gradient. Returns its mean loss and the number of rows that count."""
+        own = self.layout.after(y, window)
+        if own.ndim < 2 and isinstance(self.loss, Loss):
+            raise ValueError(
+                f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
+                f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
+            )
+        mask = self.layout.mask(window.own, own)
+        value, dy = self.loss(own, cast("Any", window.own.target), mask)
+        rows = counted(own, mask)
+        if rows == 0:
+            return value, 0
+        weight = rows / base
+        if weight != 1.0:
+            dy = dy * dy.dtype.type(weight)
+        if window.ahead:
+            last, dy = dy, np.zeros_like(y)
+            self.layout.after(dy, window)[...] = last
+        self.model.backward(tape, dy, need_dx=False, **self.backward)
+        if self.regularizer is not None:
+            self.regularizer(tape, weight)
+        self.watch(tape, dy)
+        return value, rows
 
 
 def counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
     """Rows whose loss counts."""
     return math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
+
+
+def _place(tape: Tape, window: Window, batch: int | None = None) -> str:
+    """Where on this tape a number first ceased to be finite, in words; empty if the tape does not tell."""
+    found = origin(tape, window.start)
+    if found is None:
+        return ""
+    return f"; {found}" if batch is None else f"; in batch {batch} of the epoch, {found}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import flag, size
+from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
 from bptt.train.batches import check_iterable
+from bptt.train.generators import load_generator
 
 
 class Sliceable(Protocol):
@@ -63,6 +65,8 @@ class Stream:
     """
 
     carries_state = True
+    time_first = True
+    per_step = True
 
     def __init__(
         self,
@@ -111,35 +115,52 @@ class Stream:
 
 
 class Batches:
-    """The batches that a function gives: anew in every pass, whatever they are read from.
+    """The batches that a function gives, from a new call in every pass.
 
     ::
 
-        def read():
-            for path in paths:
-                piece = np.load(path, mmap_mode="r")  # (T + 1, B, F)
+        def read(epoch, rng):
+            for i in rng.permutation(len(paths)):
+                piece = np.load(paths[i], mmap_mode="r")  # (T + 1, B, F)
                 yield piece[:-1], piece[1:]
 
-        trainer.fit(bptt.data.Batches(read, carries_state=True), epochs=3)
+        trainer.fit(bptt.data.Batches(read, seed=0), epochs=3)
+
+    A function with these two arguments can draw random numbers and be resumed: the epoch and the state of
+    `rng` are saved with the training run and put back.
 
     Parameters
     ----------
     make : callable
-        Called without arguments at the start of every pass, it returns a new iterator of batches, as
-        `Trainer.fit` takes them: a generator function does, or one that returns a list. With arguments:
-        `lambda: read(folder)`.
+        Called as `make(epoch, rng)` at the start of every pass, or without arguments if it takes none. It
+        returns a new iterator of batches, as `Trainer.fit` takes them. A generator function does, or a
+        function that returns a list. `epoch` counts the passes from 0; `rng` is a numpy.random.Generator.
     carries_state : bool
-        Each batch continues the rows of the one before, so that the Trainer hands the state on.
+        Each batch continues the rows of the batch before, so that the Trainer carries the state over.
     length : int, optional
-        How many batches there are in a pass: what `len` and the progress bar show. It is not checked.
+        Number of batches in a pass: what `len` and the progress bar show. It is not checked.
+    seed : int, numpy.random.Generator or None
+        Of `rng`.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+    epoch : int
+        Number of the next pass.
 
     Raises
     ------
     TypeError
-        `make` is no function but what a function returned; `carries_state` or `length` of the wrong kind.
-        While it is iterated: `make` returned no iterable of batches.
+        `make` is no function but what a function returned, or takes other arguments; `carries_state` or
+        `length` of the wrong kind. While it is iterated: `make` returned no iterable of batches.
     ValueError
         `length` is less than 1. While it is iterated: `make` returned the iterator of the last pass again.
+
+    Warns
+    -----
+    UserWarning
+        From `Trainer.fit`, where it resumes a run and `make` takes no arguments: random numbers that it draws
+        cannot be put back.
     """
 
     def __new__(cls, *args: Any, length: int | None = None, **options: Any) -> Batches:
@@ -148,10 +169,11 @@ class Batches:
 
     def __init__(
         self,
-        make: Callable[[], Iterable[Any]],
+        make: Callable[..., Iterable[Any]],
         *,
         carries_state: bool = False,
         length: int | None = None,
+        seed: Seed = None,
     ) -> None:
         if not callable(make):
             used = ", used up after one pass" if hasattr(make, "__next__") else ""
@@ -161,11 +183,35 @@ class Batches:
             )
         self.carries_state = flag(carries_state, "carries_state")
         self.length = None if length is None else size(length, "length")
+        self.rng = generator(seed)
+        self.epoch = 0
         self._make = make
+        self._takes_rng = _takes_two(make)
         self._last: Iterable[Any] | None = None
 
+    @property
+    def restorable(self) -> bool:
+        """Whether a resumed run sees the batches of a run that never stopped: `make` takes (epoch, rng)."""
+        return self._takes_rng
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, and where its random numbers are drawn from."""
+        return {"epoch": self.epoch, "rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            The state of another kind of generator.
+        """
+        load_generator(self.rng, state["rng"])
+        self.epoch = int(state["epoch"])
+
     def __iter__(self) -> Iterator[Any]:
-        made = self._make()
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        made = self._make(epoch, self.rng) if self._takes_rng else self._make()
         try:
             check_iterable(made, "make()")
         except TypeError:
@@ -181,6 +227,24 @@ class Batches:
                 )
             self._last = made
         yield from made
+
+
+def _takes_two(make: Callable[..., Any]) -> bool:
+    """Whether a function is to be called as make(epoch, rng), and not as make()."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return False
+    for arguments in ((), (0, None)):
+        try:
+            signature.bind(*arguments)
+            return len(arguments) == 2
+        except TypeError:
+            continue
+    raise TypeError(
+        f"make must take the arguments (epoch, rng), or none; got {signature}. Fix: def make(epoch, rng), or "
+        "Batches(lambda: read(folder))."
+    )
 
 
 class _Counted(Batches):

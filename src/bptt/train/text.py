@@ -144,6 +144,8 @@ class TextStream:
     """
 
     carries_state = True
+    time_first = True
+    per_step = True
 
     def __init__(
         self,

@@ -2,97 +2,110 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
-from bptt.arguments import Seed, flag, generator, size
+from bptt.arguments import Seed, flag, generator, short, size
 from bptt.arrays import Floats
 from bptt.layers import Module, Recurrent
 from bptt.layers.checkpointed import read_checkpoint
 from bptt.layers.clip_state import ClipsState, read_clip_state
-from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, leaves, read_batch
-from bptt.train.callbacks import Callback, Update
-from bptt.train.checkpoint import write
+from bptt.layers.tape import Tape
+from bptt.train.batches import Batch, Layout, batch_count, check_iterable, leaves
+from bptt.train.callbacks import Callback
+from bptt.train.checkpoint import CheckpointError, write
+from bptt.train.checkpoint import read_checkpoint as read_file
 from bptt.train.clip import Guard
 from bptt.train.communicator import Comm
-from bptt.train.distributed import Ranks, together
+from bptt.train.distributed import Ranks
+from bptt.train.feed import Feed, carries_state, read_batches
+from bptt.train.generators import Generators
+from bptt.train.guards import guard_state
 from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.metrics import Metric
 from bptt.train.optim import Optimizer
-from bptt.train.position import (
-    Generators,
-    Position,
-    by_rank,
-    check_data,
-    checksum,
-    cut,
-    data_state,
-    guard_state,
-    load_data,
-)
 from bptt.train.progress import ProgressBar
 from bptt.train.regularizers import PascanuRegularizer
-from bptt.train.resuming import resumed, training_state
-from bptt.train.step import Step, counted, prepare
+from bptt.train.resuming import restore, training_state
+from bptt.train.run import Run
+from bptt.train.settings import describe
+from bptt.train.step import Pending, Step, counted
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
+"""What decides the bits, and the columns of the history; `checkpoint` does not."""
+
+
+def collective(method: Callable[P, R]) -> Callable[P, R]:
+    """For a method that all ranks call: an exception on one of them ends the job, unless all raise it."""
+
+    @functools.wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        trainer = cast("Trainer", args[0])
+        with trainer._ranks.all_or_none():
+            return method(*args, **kwargs)
+
+    return called
+
 
 class Trainer:
-    """Trains a model by (truncated) backpropagation through time.
+    """Train a model by backpropagation through time, full or truncated.
 
     Parameters
     ----------
     model : Module
-        A layer or a Sequential; trained in place.
+        A layer or a Sequential. It is trained in place.
     loss : Loss
-        CrossEntropy(), for one.
+        For example `CrossEntropy()`.
     optimizer : Optimizer
-        Adam(1e-3), for one.
+        For example `Adam(1e-3)`.
     clip : ClipNorm, ClipValue or Guard, optional
-        What is done to each gradient before the update. None: nothing is clipped, a non-finite gradient
+        How each gradient is clipped before the update. None: nothing is clipped, and a non-finite gradient
         raises.
     clip_state : float, ClipValue or ClipNorm, optional
         Clipping inside the recursion, in all recurrent layers: see `LSTM.backward`.
     truncate : int or pair of int, optional
-        Cut each batch into windows of so many steps: the state is carried from one to the next,
-        gradients stop between them, and each makes an update. None, or at least T: full backpropagation
-        through time. A pair (every, back): windows of `every` steps, their errors going back `back` steps
-        from their ends, into earlier windows of the same batch, which are then read again with the new
-        parameters, from the state that they started from before.
+        `truncate=k` cuts each batch into windows of k time steps. The state is carried from one window to the
+        next, gradients stop between windows, and each window makes an update. None, or at least T: full
+        backpropagation through time. `truncate=(k1, k2)`: windows of k1 steps whose errors go back k2 steps
+        from their ends, into earlier windows of the same batch. These are read again with the new weights,
+        from the state in which they started before.
     checkpoint : int or "auto", optional
-        Long sequences in little memory: recurrent layers keep every so-manieth state and compute the rest
-        again; see `LSTM.forward`.
+        Less memory for long sequences: recurrent layers keep every `checkpoint`-th state and recompute the
+        others during the backward pass. See `LSTM.forward`.
     regularizer : PascanuRegularizer, optional
         Adds its term to the gradient after each backward pass, before clipping. `history` has the loss alone.
     accumulate : int
-        Make an update from so many batches, or windows of them, one after the other: from the mean of their
-        gradients, each by the rows that count, as one batch of them all would give. What is left at the end
-        of an epoch makes an update, too. `clip_state` bounds errors at the size that they have in the mean
-        over the first of them.
+        Number of batches (or truncation windows) per update. Gradients are averaged over all rows that count,
+        as if they were one large batch. A partial group at the end of an epoch still makes an update.
+        `clip_state` bounds errors at their size in this average.
     metrics : iterable of Metric
-        `bptt.metrics.Accuracy()`, for one: measured on the validation data after each epoch, beside the loss.
+        For example `bptt.metrics.Accuracy()`. Measured on the validation data after each epoch, besides the
+        loss.
     callbacks : iterable of Callback
         Called in order.
     progress : bool
         Show a ProgressBar.
     comm : mpi4py.MPI.Comm, optional
-        Data-parallel training: each rank makes this trainer, with data of its own (`bptt.data.Shard`), and
-        all make the updates that one would make with the rows of all; see docs/distributed.md. Then `fit`,
-        `evaluate` and `save` are for all ranks to call.
+        Data-parallel training over MPI. Every rank builds the same Trainer on its own shard of the data
+        (`bptt.data.Shard`); updates equal those of one process that sees all rows. `fit`, `evaluate` and
+        `save` are collective: call them on every rank. See docs/distributed.md.
     seed : int, numpy.random.Generator or None
-        Reseeds the model's dropout masks, so that a run can be repeated; None leaves the layers' own seeds.
+        Reseeds the model's dropout masks, so that a run can be repeated. None keeps the layers' own seeds.
 
     Attributes
     ----------
-    history : History
-        Of the last or current `fit`, also after it was interrupted.
     rank, ranks : int
-        Which one this is, of how many; 0 and 1 without `comm`.
+        Number of this rank, and how many there are; 0 and 1 without `comm`.
 
     Raises
     ------
@@ -102,6 +115,9 @@ class Trainer:
 
     Notes
     -----
+    A batch or window in which no row counts makes no update: weights, optimizer and history stay as they are.
+    No row counts where all are masked or beyond the end of their sequence.
+
     Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
     """
 
@@ -137,40 +153,30 @@ class Trainer:
         self.optimizer = optimizer
         self.clip = Guard() if clip is None else clip
         self.truncate = _read_truncate(truncate)
-        pair = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
-        self._every: int | None = pair[0]
-        self._back: int | None = pair[1]
         self.clip_state = read_clip_state(clip_state)
         self.checkpoint = checkpoint
         self.regularizer = regularizer
         self.accumulate = size(accumulate, "accumulate")
         self.metrics = _read_metrics(metrics)
         self._layout = Layout(model)
+        self._windows = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
         self._forward, self._backward = self._passes()
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             _check(callback, "callbacks", Callback, "a list of Callback objects")
         self.progress = flag(progress, "progress")
-        self.history = self._new_history()
-        self._stopping = False
-        self._watchers: tuple[Callback, ...] = ()
-        # Which batch of the epoch is being read, until the next is asked for.
-        self._batch: tuple[int, Batch | None] = (-1, None)
-        # Of a resumed run, until it has passed by the batches that were done:
-        self._going_on = False
-        self._shared: list[int | None] = []
-        self._sum: int | None = None
         if self.truncate is not None:
-            self._refuse_bidirectional("truncate")
+            self._layout.refuse_bidirectional("truncate")
         if seed is not None:
             shared = generator(seed)
             for layer in leaves(model):
                 layer.rng = shared
-        self._generators = Generators(model)
+        generators = Generators(model)
         if self.ranks > 1:  # or all would drop the same units
-            own = by_rank(self._generators.shared, self._generators.get(), self.rank)
-            self._generators = self._generators.replace(*own)
-        self._position = Position(generators=self._generators.get(), clip=guard_state(self.clip))
+            generators = generators.replace(generators.get().by_rank(self.rank))
+        self._feed: Feed | None = None
+        self._resumed = False  # the next fit goes on with a saved run
+        self._begin(Run(generators=generators.get()))
 
     @property
     def rank(self) -> int:
@@ -180,24 +186,39 @@ class Trainer:
     def ranks(self) -> int:
         return self._ranks.size
 
-    @together
+    @property
+    def run(self) -> Run:
+        """Where training stands: after the last update that changed the weights and was counted, whole.
+
+        The optimizer changes weights and its step count in one call, which no signal divides. The count says
+        whether the update that was under way has been made.
+        """
+        return self._next if self.optimizer.steps == self._next.optimizer_steps else self._run
+
+    @property
+    def history(self) -> History:
+        """Updates and validations of the last or current `fit`, also after it was interrupted."""
+        run = self.run
+        self._history.cut(run.updates, run.validations)
+        return self._history
+
+    @collective
     def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
         """Train.
 
-        Ctrl-C (KeyboardInterrupt) goes through; model and optimiser are then as after the last whole
-        update, gradients zero, and `history` holds the updates made. `Checkpoint` callbacks save that, and
-        `save` can.
+        After Ctrl-C (KeyboardInterrupt), model, optimizer and `history` are as after the last whole update,
+        and gradients are zero. `Checkpoint` callbacks save that, and so can `save`.
 
-        The first `fit` of a trainer that `resume` made goes on where the saved run stood, up to `epochs` in
-        all.
+        The first `fit` of a trainer that `resume` made continues the saved run, up to `epochs` in total.
 
         Parameters
         ----------
         data : iterable of batches
-            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and, if wanted, mask,
-            lengths and reset; iterable once per epoch. Steps past a row's length count for nothing.
-            Where it has the attribute `carries_state = True`, each batch starts from the state in which
-            the one before ended.
+            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and optionally mask, lengths
+            and reset; iterable once per epoch. Arrays have the model's order of axes, (T, B, ...) or, with
+            `batch_first=True`, (B, T, ...). `bptt.data` objects serve models of both orders. Time steps after
+            a row's end do not count. If the data have the attribute `carries_state = True`, each batch starts
+            from the state in which the batch before it ended.
         epochs : int
             Passes over the data.
         validation : iterable of batches, optional
@@ -210,42 +231,54 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            Batches that are not as above or do not fit the model, no batches at all.
+            Batches that are not as above or do not fit the model; no batches at all; metrics, or callbacks
+            that watch the validation, without validation data.
         NonFiniteError
-            A gradient that is not finite, with the policy "raise": it says in which update, what the
-            loss was, and where it began. The model is as before that update.
+            A gradient is not finite, with the policy "raise". The message gives the update, the loss, and
+            where the first NaN or infinity arose. The model is as before that update.
         """
+        _refuse_arrays(data, epochs)
         epochs = size(epochs, "epochs")
         check_iterable(data, "data", passes=epochs)
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
-        watchers = (*self.callbacks, *self._listening_schedules())
-        if self.progress:
-            watchers = (*watchers, ProgressBar())
-        watchers = tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
-        self._watchers = watchers
-        self._ranks.begin(self, epochs, data, validation)
-        self._begin(data, validation)
+        elif self.metrics:
+            raise ValueError(
+                f"validation must be given where the Trainer has metrics ({self.metrics[0].name}, ...); got "
+                "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
+            )
+        watchers = self._watchers()
+        feed = Feed(
+            self.model, self._layout, data, validation, truncate=self._windows, accumulate=self.accumulate
+        )
+        for watcher in watchers:
+            watcher.fit_begin(self, epochs, validation is not None)
+        self._ranks.begin(self.model, self.optimizer, self.clip, self._setup(epochs, data, validation))
+        if self._resumed:
+            feed.resume(self.run)
+        else:
+            self._begin(Run(generators=feed.generators.get(), **feed.state()))
+        self._feed = feed
+        step = self._step(feed, watchers)
         try:
-            while self._position.epoch < epochs and not (self._stopping and not self._position.inside):
-                epoch = self._position.epoch
-                batches = batch_count(data)
+            while self.run.epoch < epochs and not (self.stopping and not self.run.inside):
+                epoch = self.run.epoch
                 for watcher in watchers:
-                    watcher.epoch_begin(self, epoch, epochs, batches)
-                if not self._stopping:
-                    self._train_epoch(data, validation, epoch, watchers)
+                    watcher.epoch_begin(self, epoch, epochs, batch_count(data))
+                for group in () if self.stopping else feed.groups(self.run):
+                    self._commit(step.prepare(self.run, group), watchers)
+                    if self.stopping:
+                        break
                 self._ranks.end_epoch(self.model)
-                self._arrive(data, validation)
                 found = None if validation is None else self.measure(validation)
-                self._end_epoch(data, validation, found)
-                if found is not None:
-                    for watcher in watchers:
+                self._close_epoch(feed, found)
+                for watcher in watchers:
+                    if found is not None:
                         watcher.validation(self, epoch, found["loss"])
                 for watcher in watchers:
                     watcher.epoch_end(self, epoch)
         except KeyboardInterrupt:
             self.model.zero_grad()
-            cut(self.history, self._position)
             for watcher in watchers:
                 watcher.interrupted(self)
             raise
@@ -254,54 +287,121 @@ class Trainer:
                 watcher.fit_end(self)
         return self.history
 
-    @together
+    def _begin(self, run: Run) -> None:
+        """Start a new run, with an empty history."""
+        self._stopping = False
+        self._run = self._next = replace(
+            run, optimizer_steps=self.optimizer.steps, clip=guard_state(self.clip)
+        )
+        self._history = History(metric.name for metric in self.metrics)
+
+    def _commit(self, pending: Pending, watchers: tuple[Callback, ...]) -> None:
+        """Make an update. Wherever a signal interrupts this, `run` and `history` agree with the weights."""
+        if pending.update is not None:
+            self.history.add(pending.update)  # counts from the moment at which `run` is the next one
+        self._run, self._next = self.run, pending.run
+        if pending.changes:
+            self.optimizer.step(self.model)
+        self._run = pending.run
+        self._resumed = False
+        if pending.update is not None:
+            for watcher in watchers:
+                watcher.update(self, pending.update)
+            for watcher in watchers:
+                watcher.settled(self)
+
+    def _close_epoch(self, feed: Feed, found: dict[str, float] | None) -> None:
+        """Go on to the next epoch, with what the validation found."""
+        reached = self.run.after_epoch(
+            validated=found is not None, generators=feed.generators.get(), **feed.state()
+        )
+        if found is not None:
+            self.history.add_validation(**found)
+        self._next = reached
+        self._run = reached
+        self._resumed = False
+
+    def _step(self, feed: Feed, watchers: tuple[Callback, ...]) -> Step:
+        def watch(tape: Tape, dy: Floats) -> None:
+            for watcher in watchers:
+                watcher.backward(self, tape, dy)
+
+        return Step(
+            model=self.model,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            clip=self.clip,
+            regularizer=self.regularizer,
+            layout=self._layout,
+            ranks=self._ranks,
+            generators=feed.generators,
+            forward=self._forward,
+            backward=self._backward,
+            shared_base=self.clip_state is not None,
+            carries=feed.carries,
+            watch=watch,
+        )
+
+    @collective
     def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
         """Write all that `Trainer.resume` needs to one file, whole or not at all, as `bptt.save` does.
 
-        That is: the model; the optimiser's state and its schedule's; the random generators of the layers and
-        of the data; the position in the data, the state carried from window to window included; what the
-        clip has learnt; `history`; what callbacks keep; and the settings, to compare. It stands between two
-        updates: in `Callback.backward` before the one that is being made, after Ctrl-C behind the last whole
-        one. `bptt.load` reads the model of the same file. Of several ranks all call it, and the first writes.
+        The file holds the model; the states of the optimizer, its schedule and the clip; the random
+        generators of layers and data; the position in the data and the state carried between windows;
+        `history`; what callbacks keep; and the settings, to compare. It describes the moment between two
+        updates: called from `Callback.backward`, before the update under way; after Ctrl-C, after the last
+        whole update. `bptt.load` reads the model from the same file. With several ranks, call it on all of
+        them; the first one writes.
 
         Parameters
         ----------
         path : str or os.PathLike
         extra : mapping of str to JSON values, optional
-            Comes back from `bptt.train.read_checkpoint`.
+            Returned by `bptt.train.read_checkpoint`.
 
         Raises
         ------
         TypeError, ValueError
-            As `bptt.save`; a `state_dict` of data or callbacks that holds what no file can; a random
-            generator that is none of NumPy's.
+            As `bptt.save`; a `state_dict` of data or callbacks that no file can hold; a random generator that
+            is none of NumPy's.
         CheckpointError
             A model that could not be loaded again.
         OSError
             The file cannot be written.
         """
-        state = training_state(self)
+        run = self.run
+        state = training_state(
+            run,
+            ranks=self._ranks,
+            checksum=run.checksum if self._feed is None else self._feed.checksum(run),
+            settings=self._settings(),
+            optimizer=self.optimizer,
+            history=self.history,
+            stopping=self.stopping,
+            callbacks=self.callbacks,
+        )
         if self.rank == 0:
             write(path, self.model, self.optimizer, extra, state)
         self._ranks.wait()
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
-        """A trainer that stands where the one stood that saved the file; its next `fit` goes on from there::
+        """Make a trainer that continues the run in a file; its next `fit` goes on from there::
 
             trainer = bptt.Trainer.resume("run.safetensors", bptt.CrossEntropy(), bptt.Adam(1e-3), clip=...)
-            trainer.fit(data, epochs=20)  # 20 in all
+            trainer.fit(data, epochs=20)  # 20 in total
 
-        With the same data, the same epochs and on the same kind of machine, weights, optimiser and history
-        come out with the same bits as from a run that never stopped, from the middle of an epoch or of a
-        truncated batch, too. Batches that were done are read again, and dropped. A run over several ranks may
-        go on with more or fewer: then the bits are others, since sums are rounded otherwise and dropout masks
-        drawn anew.
+        With the same data, the same epochs and on the same kind of machine, weights, optimizer and history
+        have the same bits as those of a run that never stopped, also from the middle of an epoch or of a
+        truncated batch. Batches already processed are read again and skipped. A run over several ranks may
+        continue on more or fewer. The bits then differ: sums are rounded differently, and dropout masks are
+        drawn again.
 
-        The model comes from the file. Loss, optimizer and options are made by you, as for the constructor,
-        and compared with what was saved. Data with a `state_dict` are put back to where the epoch began by
-        their `load_state_dict`; others must give the same batches in the same order as then. Callbacks with a
-        `state_dict` find what theirs was, by kind and order.
+        The model comes from the file. You make loss, optimizer and options, as for the constructor; they are
+        compared with what was saved. Data with a `state_dict` are put back to the start of the epoch by their
+        `load_state_dict`, and data with a `numpy.random.Generator` named `rng` by its state. Other data must
+        give the same batches in the same order as before; a warning says so unless they are a list. Callbacks
+        with a `state_dict` get their saved state back, by kind and order.
 
         Parameters
         ----------
@@ -327,12 +427,31 @@ class Trainer:
             The file cannot be read.
         """
         with Ranks(options.get("comm")).all_or_none():
-            return resumed(cls, path, loss, optimizer, options)
+            saved = read_file(path)
+            if saved.training is None:
+                raise CheckpointError(
+                    f"{path} holds a model alone, without the state of a training run. Fix: take a file that "
+                    "Trainer.save or bptt.Checkpoint wrote, or begin a new run with bptt.load(path)."
+                )
+            trainer = cls(saved.model, loss, optimizer, **options)
+            run, history, stopping = restore(
+                path,
+                saved,
+                ranks=trainer._ranks,
+                settings=trainer._settings(),
+                optimizer=optimizer,
+                clip=trainer.clip,
+                callbacks=trainer.callbacks,
+            )
+            trainer._run = trainer._next = run
+            trainer._history.load(history)
+            trainer._stopping, trainer._resumed = stopping, True
+            return trainer
 
     @property
     def epochs_done(self) -> int:
-        """Of the last or current `fit`, and of the run that it resumed."""
-        return self._position.epoch
+        """Epochs of the last or current `fit`, and of the run that it resumed."""
+        return self.run.epoch
 
     @property
     def stopping(self) -> bool:
@@ -344,7 +463,7 @@ class Trainer:
         self._stopping = True
 
     def evaluate(self, data: Iterable[Any]) -> float:
-        """The mean loss over all rows, of all ranks, that are not masked.
+        """Return the mean loss over all rows that count, of all ranks.
 
         Parameters
         ----------
@@ -354,12 +473,12 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            As for `fit`; nothing to average over.
+            As for `fit`; no row that counts.
         """
         return self._measure(data, ())["loss"]
 
     def measure(self, data: Iterable[Any]) -> dict[str, float]:
-        """The mean loss, as `evaluate` has it, under the name "loss", and the trainer's metrics under theirs.
+        """Return the mean loss under the name "loss", and the trainer's metrics under theirs.
 
         Parameters
         ----------
@@ -369,18 +488,16 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            As for `fit`; nothing to average over; outputs or targets that a metric refuses.
+            As for `fit`; no row that counts; outputs or targets that a metric refuses.
         """
         return self._measure(data, self.metrics)
 
-    @together
+    @collective
     def _measure(self, data: Iterable[Any], metrics: tuple[Metric, ...]) -> dict[str, float]:
         total, count = 0.0, 0
         for metric in metrics:
             metric.reset()
-        state: Any = None
-        for batch in self._batches(data, need_target=True):
-            y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
+        for batch, y in self._outputs(data, need_target=True):
             mask = self._layout.mask(batch, y)
             rows = counted(y, mask)
             target = cast("Any", batch.target)
@@ -392,16 +509,18 @@ class Trainer:
         for metric in metrics:
             metric.total, metric.count = self._ranks.total(metric.total, metric.count)
         if count == 0:
-            raise ValueError("data must hold a row that is not masked, to average over; got none.")
+            raise ValueError(
+                "data must hold a row that counts, to average over; got none. Fix: check mask and lengths."
+            )
         return {"loss": total / count} | {metric.name: metric.value for metric in metrics}
 
     def predict(self, data: Iterable[Any]) -> list[Floats]:
-        """The model's outputs, one array per batch.
+        """Return the model's outputs, one array per batch.
 
         Parameters
         ----------
         data : iterable of batches
-            As for `fit`, or of x alone; targets are not looked at.
+            As for `fit`, or of x alone; targets are ignored.
 
         Returns
         -------
@@ -413,31 +532,22 @@ class Trainer:
             Data that is no iterable of batches; arrays that the model refuses; data that carries state
             through a bidirectional layer.
         """
-        outputs: list[Floats] = []
+        return [y for _, y in self._outputs(data, need_target=False)]
+
+    def _outputs(self, data: Iterable[Any], *, need_target: bool) -> Iterator[tuple[Batch, Floats]]:
+        carries = carries_state(data, self._layout)
         state: Any = None
-        for batch in self._batches(data, need_target=False):
-            y, state = self.model(batch.x, state if self._carries(data) else None, **batch.options)
-            outputs.append(y)
-        return outputs
-
-    def _batches(self, data: Iterable[Any], *, need_target: bool) -> Iterator[Batch]:
-        check_iterable(data, "data")
-        for item in data:
-            yield read_batch(item, need_target=need_target)
-
-    def _carries(self, data: Iterable[Any]) -> bool:
-        carries = bool(getattr(data, "carries_state", False))
-        if carries:
-            self._refuse_bidirectional("data that carries state")
-        return carries
+        for batch in read_batches(data, self._layout, need_target=need_target):
+            y, state = self.model(batch.x, state if carries else None, **batch.options)
+            yield batch, y
 
     def _passes(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What the model's forward and backward pass take beside their arrays."""
+        """What the model's forward and backward pass take besides their arrays."""
         forward = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}
-        backward = {"clip_state": self.clip_state, "steps": self._back}
+        backward = {"clip_state": self.clip_state, "steps": self._windows[1]}
         if forward:
             read_checkpoint(self.checkpoint, 1)
-            self._refuse_bidirectional("checkpoint")
+            self._layout.refuse_bidirectional("checkpoint")
         if any(isinstance(layer, Recurrent) for layer in leaves(self.model)):
             return forward, backward | {"keep_errors": self.regularizer is not None}
         for name, value in (forward | backward).items():
@@ -447,147 +557,32 @@ class Trainer:
                 )
         return {}, {}
 
-    def _new_history(self) -> History:
-        return History(metric.name for metric in self.metrics)
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same when a run goes on, and on every rank."""
+        return {name: describe(getattr(self, name)) for name in _SETTINGS}
 
-    def _listening_schedules(self) -> list[Callback]:
-        """Schedules of the optimiser that follow the validation and are not among the callbacks."""
-        found: list[Callback] = []
+    def _setup(self, epochs: int, data: object, validation: object) -> dict[str, Any]:
+        """What must be the same on every rank when `fit` begins."""
+        run = self.run if self._resumed else Run()
+        return {
+            **self._settings(),
+            "epochs": epochs,
+            "batches": batch_count(data),
+            "validation": validation is not None,
+            "position": [run.epoch, run.batches, run.step],
+        }
+
+    def _watchers(self) -> tuple[Callback, ...]:
+        """The callbacks of this rank: those given, schedules that follow the validation, the progress bar."""
+        watchers = [*self.callbacks]
         schedule: Any = self.optimizer.schedule
         while schedule is not None:
-            if isinstance(schedule, Callback) and not any(schedule is own for own in self.callbacks):
-                found.append(schedule)
+            if isinstance(schedule, Callback) and not any(schedule is own for own in watchers):
+                watchers.append(schedule)
             schedule = getattr(schedule, "then", None)
-        return found
-
-    def _refuse_bidirectional(self, what: str) -> None:
-        if not self._layout.forward_only:
-            raise ValueError(
-                f"{what} needs a model that reads forward only; got a bidirectional layer, whose reverse "
-                "direction starts at the end. Fix: bidirectional=False, or whole sequences without it."
-            )
-
-    def _begin(self, data: object, validation: object) -> None:
-        """Stand at the begin of a run, or where the saved one stood."""
-        if self._going_on:
-            at = self._position
-            check_data(data, at.data, "data")
-            check_data(validation, at.validation, "validation")
-            generators = Generators(self.model, data, validation)
-            self._generators = generators.replace(self._shared, at.generators)
-            load_data(data, at.data, "data")
-            return
-        self.history = self._new_history()
-        self._stopping = False
-        self._batch = (-1, None)
-        self._generators = Generators(self.model, data, validation)
-        self._position = Position(
-            generators=self._generators.get(),
-            clip=guard_state(self.clip),
-            data=data_state(data),
-            validation=data_state(validation),
-        )
-
-    def _arrive(self, data: object, validation: object) -> None:
-        """The batches done before the run was saved have been passed by: from here on it is new."""
-        if not self._going_on:
-            return
-        if validation is not data:
-            load_data(validation, self._position.validation, "validation")
-        if self._position.inside:  # at an epoch's begin they are in this state
-            self._generators.set(self._position.generators)
-        self._going_on, self._sum = False, None
-
-    def _end_epoch(self, data: object, validation: object, found: dict[str, float] | None) -> None:
-        reached = replace(
-            self._position,
-            epoch=self._position.epoch + 1,
-            batches=0,
-            step=0,
-            states={0: None},
-            validations=self._position.validations + (found is not None),
-            generators=self._generators.get(),
-            data=data_state(data),
-            validation=data_state(validation),
-        )
-        if found is not None:
-            self.history.add_validation(**found)
-        self._position = reached
-
-    def _train_epoch(
-        self, data: Iterable[Any], validation: object, epoch: int, watchers: tuple[Callback, ...]
-    ) -> None:
-        carries = self._carries(data)
-        begin = self._position  # of a resumed run in the middle of the epoch
-        if not begin.inside:
-            self._arrive(data, validation)
-        count = 0
-        waiting: list[Window] = []
-        for batch in self._batches(data, need_target=True):
-            count += 1
-            if self._going_on:
-                self._check_same(batch, count - 1, begin)
-                if count <= begin.batches:
-                    continue
-                self._arrive(data, validation)
-            self._batch = (count - 1, batch)
-            for window in self._layout.windows(batch, self._every, self._back):
-                if count == begin.batches + 1 and window.stop <= begin.step and begin.step:
-                    continue
-                waiting.append(window)
-                if len(waiting) < self.accumulate:
-                    continue
-                self._make_update(waiting, carries, watchers)
-                waiting = []
-                if self._stopping:
-                    return
-            if not waiting:
-                self._batch = (-1, None)
-        if waiting:
-            self._make_update(waiting, carries, watchers)
-            self._batch = (-1, None)
-        if count == 0:
-            raise ValueError(
-                f"data must give batches; got none in epoch {epoch}. Fix: see that it starts again."
-            )
-        if self._going_on and count < begin.batches + (begin.step > 0):
-            raise ValueError(
-                f"data must give more than {begin.batches} batches, where the saved run stood; got {count}. "
-                "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
-            )
-
-    def _check_same(self, batch: Batch, index: int, at: Position) -> None:
-        if index == at.last and self._sum is not None and checksum(batch) != self._sum:
-            raise ValueError(
-                f"data must give the same batches as in the saved run; got another batch {index} of epoch "
-                f"{at.epoch}. Fix: make them as they were, in an order that a seed or their state_dict fixes."
-            )
-
-    def _make_update(self, windows: list[Window], carries: bool, watchers: tuple[Callback, ...]) -> None:
-        update = self._update(windows, carries)
-        for watcher in watchers:
-            watcher.update(self, update)
-        for watcher in watchers:
-            watcher.settled(self)
-
-    def _update(self, windows: list[Window], carries: bool) -> Update:
-        """One step of training. Whatever interrupts it, it was made or it was not: model, optimiser, history
-        and position, which has the states of clip and generators, say the same."""
-        made = self.optimizer.steps
-        step: Step | None = None
-        try:
-            step = prepare(self, windows, carries)
-            if step.changes:
-                self.optimizer.step(self.model)
-            self.history.add(step.update)
-            self._position = step.position
-        except BaseException:
-            if step is not None and (not step.changes or self.optimizer.steps > made):
-                cut(self.history, replace(step.position, updates=step.position.updates - 1))
-                self.history.add(step.update)
-                self._position = step.position
-            raise
-        return step.update
+        if self.progress:
+            watchers.append(ProgressBar())
+        return tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
 
 
 def _read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
@@ -611,15 +606,55 @@ def _read_truncate(value: object) -> int | tuple[int, int] | None:
         return size(value, "truncate")
     if len(value) != 2:
         raise ValueError(
-            f"truncate must be a number of steps or a pair (every, back); got {len(value)} numbers. "
+            f"truncate must be a number of steps or a pair (k1, k2); got {len(value)} numbers. "
             "Fix: truncate=(10, 30) updates every 10 steps with errors going back 30."
         )
     return size(value[0], "truncate[0]"), size(value[1], "truncate[1]")
 
 
+_BY_NAME = {
+    "mse": "MeanSquaredError()",
+    "mean_squared_error": "MeanSquaredError()",
+    "cross_entropy": "CrossEntropy()",
+    "crossentropy": "CrossEntropy()",
+    "categorical_crossentropy": "CrossEntropy()",
+    "sparse_categorical_crossentropy": "CrossEntropy()",
+    "bce": "BinaryCrossEntropy()",
+    "binary_cross_entropy": "BinaryCrossEntropy()",
+    "binary_crossentropy": "BinaryCrossEntropy()",
+    "sgd": "SGD(0.01)",
+    "rmsprop": "RMSProp(1e-3)",
+    "adam": "Adam(1e-3)",
+    "adamw": "AdamW(1e-3)",
+}
+"""What people mean by the names that other libraries have for losses and optimizers."""
+
+
 def _check(value: object, name: str, kind: type, example: str) -> None:
-    if not isinstance(value, kind):
+    if isinstance(value, kind):
+        return
+    if isinstance(value, str):
+        example = f"bptt.{_BY_NAME[value.lower()]}" if value.lower() in _BY_NAME else example
+    elif isinstance(value, type) and issubclass(value, kind):
+        example = f"an object, {value.__name__}(...)"
+    elif name == "clip" and isinstance(value, (int, float)):
+        example = f"bptt.ClipNorm({value})"
+    raise TypeError(
+        f"{name} must be a bptt {kind.__name__}; got {short(value)} of type {type(value).__name__}. "
+        f"Fix: pass {example}."
+    )
+
+
+def _refuse_arrays(data: object, epochs: object) -> None:
+    """Raise TypeError for fit(x, target), as other libraries have it."""
+    if hasattr(epochs, "__array__") or isinstance(epochs, (list, tuple)):
         raise TypeError(
-            f"{name} must be a bptt {kind.__name__}; got {value!r:.60} of type {type(value).__name__}. "
-            f"Fix: pass {example}."
+            f"epochs must be an int; got {type(epochs).__name__}, perhaps the target. Fix: pass batches, "
+            "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "
+            "batch_first=True."
+        )
+    if hasattr(data, "__array__"):
+        raise TypeError(
+            f"data must be an iterable of batches; got one {type(data).__name__}. Fix: fit([(x, target)]), "
+            "with x (T, B, features), or (B, T, features) for layers with batch_first=True."
         )

@@ -1,0 +1,231 @@
+"""The data of a run: which batches come, in which order, cut into windows and grouped into updates."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from bptt.layers import Module
+from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
+from bptt.train.generators import Generators
+from bptt.train.run import Run
+
+_FIX_DATA = "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
+
+
+class Feed:
+    """Reads the training data of one `fit`, from wherever a run stands.
+
+    Parameters
+    ----------
+    model : Module
+        Its layers' generators are saved with those of the data.
+    layout : Layout
+        Of the model.
+    data : iterable of batches
+    validation : iterable of batches or None
+        Never read here: only the place where its random order stands is kept.
+    truncate : pair of int or None
+        (k1, k2): length of a window, and how far back its errors go.
+    accumulate : int
+        Windows per update.
+
+    Attributes
+    ----------
+    carries : bool
+        Each batch continues the rows of the batch before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Data that are no iterable of batches; data that carry state through a bidirectional model.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        layout: Layout,
+        data: Iterable[Any],
+        validation: Iterable[Any] | None,
+        *,
+        truncate: tuple[int | None, int | None],
+        accumulate: int,
+    ) -> None:
+        self.carries = carries_state(data, layout)
+        self.generators = Generators(model, data, validation)
+        self._layout, self._truncate, self._accumulate = layout, truncate, accumulate
+        self._data, self._validation = data, validation
+        self._batch: tuple[int, Batch | None] = (-1, None)
+
+    def state(self) -> dict[str, Any]:
+        """Where the order of the data stands when an epoch begins, for `Run`."""
+        return {"data": data_state(self._data), "validation": data_state(self._validation)}
+
+    def resume(self, run: Run) -> None:
+        """Put data, validation data and all generators where they stood when the run's epoch began.
+
+        Warns where that cannot be done.
+
+        Raises
+        ------
+        ValueError
+            Data other than those of the run. Nothing was changed then.
+        """
+        check_data(self._data, run.data, "data")
+        check_data(self._validation, run.validation, "validation")
+        self.generators = self.generators.replace(run.generators)
+        if self._validation is not self._data:
+            load_data(self._validation, run.validation, "validation")
+        # The data come last: their generator may be that of the validation data, too.
+        load_data(self._data, run.data, "data")
+        if not is_restorable(self._data):
+            warnings.warn(
+                f"data of type {type(self._data).__name__} cannot be put back to where the run stopped: if "
+                "they draw random numbers, the resumed run sees other batches. Fix: bptt.data.Batches(make) "
+                "with def make(epoch, rng), or give them state_dict and load_state_dict.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def groups(self, run: Run) -> Iterator[list[Window]]:
+        """The windows of each update of the run's epoch that the run has not made yet.
+
+        Batches that the run has read are read again and dropped. Then the layers' generators are set to where
+        they stood, before the next batch is drawn.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Batches that do not fit; no batch at all; other batches than the run has read.
+        """
+        group: list[Window] = []
+        index = -1
+        for index, batch in enumerate(read_batches(self._data, self._layout, need_target=True)):
+            if index == run.last:
+                _check_same(batch, index, run)
+                self.generators.set_layers(run.generators.states)
+            if index < run.batches:
+                continue
+            self._batch = (index, batch)
+            for window in self._layout.windows(batch, *self._truncate):
+                if index == run.batches and window.stop <= run.step:
+                    continue
+                group.append(window)
+                if len(group) == self._accumulate:
+                    yield group
+                    group = []
+        if group:
+            yield group
+        self._batch = (-1, None)
+        if index < max(0, run.last):
+            raise ValueError(
+                f"data must give batches; got none in epoch {run.epoch}. Fix: see that it starts again."
+                if index < 0
+                else f"data must give more than {run.last} batches, where the saved run stood; got "
+                f"{index + 1}. {_FIX_DATA}"
+            )
+
+    def checksum(self, run: Run) -> int | None:
+        """Of the batch that the run's last update read; None where that batch is gone."""
+        index, batch = self._batch
+        return run.checksum if batch is None or index != run.last else checksum(batch)
+
+
+def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> Iterator[Batch]:
+    """Batches in the model's order of axes. Objects of `bptt.data` give (T, B, ...) and say so: `time_first`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Data that are no iterable of batches.
+    """
+    check_iterable(data, "data")
+    swap = layout.batch_first and getattr(data, "time_first", False)
+    for item in data:
+        batch = read_batch(item, need_target=need_target)
+        yield layout.with_batch_first(batch, per_step=data.per_step) if swap else batch  # type: ignore[attr-defined]
+
+
+def carries_state(data: Iterable[Any], layout: Layout) -> bool:
+    """Whether each batch continues the rows of the batch before.
+
+    Raises
+    ------
+    ValueError
+        They do, and the model has a reverse direction.
+    """
+    carries = bool(getattr(data, "carries_state", False))
+    if carries:
+        layout.refuse_bidirectional("data that carries state")
+    return carries
+
+
+def data_state(data: object) -> dict[str, Any] | None:
+    """What tells data from other data, and where their random order stands.
+
+    That is their `state_dict()`, or the state of their generator `rng`.
+    """
+    if data is None:
+        return None
+    own, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
+    state: dict[str, Any] = {"kind": type(data).__name__, "batches": batch_count(data), "state": None}
+    if callable(own):
+        return state | {"state": own()}
+    return state | {"rng": rng.bit_generator.state} if isinstance(rng, np.random.Generator) else state
+
+
+def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
+    """Raise ValueError where the data cannot be those that a run was begun with."""
+    if saved is None:
+        return  # there were none: now they may be, or not
+    came = "none" if data is None else type(data).__name__
+    if data is None or (saved["state"] is not None and came != saved["kind"]):
+        raise ValueError(
+            f"{name} must be what the run was begun with, {saved['kind']}; got {came}. {_FIX_DATA}"
+        )
+
+
+def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
+    """Put the order of data that `check_data` let through back to where it was.
+
+    Raises
+    ------
+    ValueError
+        Another number of batches than the run was begun with.
+    """
+    if saved is None:
+        return
+    if saved["state"] is not None:
+        data.load_state_dict(saved["state"])
+    elif saved.get("rng") is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
+        data.rng.bit_generator.state = saved["rng"]
+    count = batch_count(data)
+    if count is not None and saved["batches"] not in (None, count):
+        raise ValueError(
+            f"{name} must give {saved['batches']} batches, as when the run was begun; got {count}. "
+            f"{_FIX_DATA}"
+        )
+
+
+def checksum(batch: Batch) -> int:
+    """A checksum of everything in a batch."""
+    total = 0
+    for entry in fields(batch):
+        array = getattr(batch, entry.name)
+        if array is not None:
+            total = zlib.crc32(f"{entry.name} {array.dtype} {array.shape}".encode(), total)
+            total = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, total)
+    return total
+
+
+def _check_same(batch: Batch, index: int, run: Run) -> None:
+    if run.checksum is not None and checksum(batch) != run.checksum:
+        raise ValueError(
+            f"data must give the same batches as in the saved run; got another batch {index} of epoch "
+            f"{run.epoch}. Fix: make them as they were, in an order that a seed or their state_dict fixes."
+        )

@@ -1,0 +1,135 @@
+"""The random generators of a run: which layer or data draws from which, and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from bptt.layers import Module
+from bptt.train.batches import leaves
+
+_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+_DATA = 2
+"""The last two owners of generators are the training data and the validation data."""
+
+
+class GeneratorStates(NamedTuple):
+    """The states of all generators of a run at one moment.
+
+    Attributes
+    ----------
+    shared : sequence of int or None
+        For each layer, then the data and the validation data: index of its generator in `states`. None: it
+        has none.
+    states : sequence
+        `BitGenerator.state` of each generator.
+    """
+
+    shared: Sequence[int | None] = ()
+    states: Sequence[Any] = ()
+
+    def by_rank(self, rank: int) -> GeneratorStates:
+        """States for one rank of several: layers get a generator of that rank, data keep theirs.
+
+        Raises
+        ------
+        ValueError
+            A generator that is none of NumPy's.
+        """
+        places: dict[tuple[bool, int], int] = {}
+        shared: list[int | None] = []
+        states: list[Any] = []
+        for owner, index in enumerate(self.shared):
+            if index is None:
+                shared.append(None)
+                continue
+            layer = owner < len(self.shared) - _DATA
+            if (layer, index) not in places:
+                places[layer, index] = len(states)
+                state = self.states[index]
+                states.append(_descendant(state, rank) if layer else state)
+            shared.append(places[layer, index])
+        return GeneratorStates(shared, states)
+
+
+class Generators:
+    """The live random generators of a model's layers, and of data that have one as `rng`.
+
+    A generator that several of them share is kept once.
+    """
+
+    def __init__(self, model: Module, data: object = None, validation: object = None) -> None:
+        self._model = model
+        self._owners = [*leaves(model), data, validation]
+        rngs = [getattr(owner, "rng", None) for owner in self._owners]
+        own = [rng if isinstance(rng, np.random.Generator) else None for rng in rngs]
+        self._all = list({id(rng.bit_generator): rng.bit_generator for rng in own if rng}.values())
+        order = {id(bits): index for index, bits in enumerate(self._all)}
+        self._shared = [order[id(rng.bit_generator)] if rng else None for rng in own]
+
+    def get(self) -> GeneratorStates:
+        """Their states."""
+        return GeneratorStates(self._shared, [bits.state for bits in self._all])
+
+    def set_layers(self, states: Sequence[Any]) -> None:
+        """Set the generators that layers draw from. Generators of data alone keep their states."""
+        for index in set(self._shared[:-_DATA]) - {None}:
+            self._all[cast("int", index)].state = states[cast("int", index)]
+
+    def replace(self, saved: GeneratorStates) -> Generators:
+        """Give layers and data new generators in the saved states, shared as they were shared.
+
+        Raises
+        ------
+        TypeError, ValueError, LookupError, OverflowError
+            None of NumPy's generators; not one for each owner. Nothing was changed.
+        """
+        fresh = [_generator(state) for state in saved.states]
+        chosen = [None if index is None else fresh[index] for index in saved.shared]
+        for owner, own, rng in zip(self._owners, self._shared, chosen, strict=True):
+            if own is not None and rng is not None:
+                cast("Any", owner).rng = rng
+        return Generators(self._model, *self._owners[-_DATA:])
+
+
+def check_generators(states: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError for the state of a generator that could not be made again."""
+    for state in states:
+        _generator(state)
+
+
+def _descendant(state: Mapping[str, Any], number: int) -> Any:
+    parent = _generator(state)
+    key = parent.integers(0, 2**63, 4).tolist()
+    return type(parent.bit_generator)(np.random.SeedSequence([*key, number])).state
+
+
+def _generator(state: Mapping[str, Any]) -> np.random.Generator:
+    kind = state["bit_generator"]
+    if kind not in _BIT_GENERATORS:
+        raise ValueError(
+            f"rng of layers and data must be one of {', '.join(_BIT_GENERATORS)} to be saved; got "
+            f"{kind!r:.40}. Fix: seed them with an int, or with one of these."
+        )
+    bits = getattr(np.random, kind)()
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+def load_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Set a generator of data to a saved state.
+
+    Raises
+    ------
+    ValueError
+        The state of another kind of generator.
+    """
+    kind, came = type(rng.bit_generator).__name__, state["bit_generator"]
+    if came != kind:
+        raise ValueError(
+            f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
+            f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
+        )
+    rng.bit_generator.state = state
