@@ -49,6 +49,8 @@ class Window:
         Steps of `read` before `own`: errors may go back into them.
     share : float
         Part of the batch that is done after this window: 1.0 for the batch's last window.
+    generators_before : Any
+        For `Run`: the generators' states before the batch was drawn.
     """
 
     read: Batch
@@ -57,6 +59,7 @@ class Window:
     stop: int
     ahead: int
     share: float
+    generators_before: Any = None
 
 
 class Layout:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from bptt.layers import Module
 from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
-from bptt.train.generators import Generators
+from bptt.train.generators import Generators, GeneratorStates
 from bptt.train.run import Run
 
 _FIX_DATA = "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
@@ -105,7 +106,7 @@ class Feed:
         """
         group: list[Window] = []
         index = -1
-        for index, batch in enumerate(read_batches(self._data, self._layout, need_target=True)):
+        for index, (batch, before) in enumerate(self._draw(run)):
             if index == run.last:
                 _check_same(batch, index, run)
                 self.generators.set_layers(run.generators.states)
@@ -115,7 +116,7 @@ class Feed:
             for window in self._layout.windows(batch, *self._truncate):
                 if index == run.batches and window.stop <= run.step:
                     continue
-                group.append(window)
+                group.append(replace(window, generators_before=before))
                 if len(group) == self._accumulate:
                     yield group
                     group = []
@@ -129,6 +130,19 @@ class Feed:
                 else f"data must give more than {run.last} batches, where the saved run stood; got "
                 f"{index + 1}. {_FIX_DATA}"
             )
+
+    def _draw(self, run: Run) -> Iterator[tuple[Batch, GeneratorStates | None]]:
+        """Each batch, and the generators' states before it, where the data share a layer's generator."""
+        batches = read_batches(self._data, self._layout, need_target=True)
+        for index in itertools.count():
+            # Dropout masks were drawn between the batches before, too.
+            if index == run.last and run.generators_before is not None:
+                self.generators.set_layers(run.generators_before.states)
+            before = self.generators.get() if self.generators.shared_with_data else None
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch, before
 
     def checksum(self, run: Run) -> int | None:
         """Of the batch that the run's last update read; None where that batch is gone."""

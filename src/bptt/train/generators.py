@@ -73,6 +73,12 @@ class Generators:
         """Their states."""
         return GeneratorStates(self._shared, [bits.state for bits in self._all])
 
+    @property
+    def shared_with_data(self) -> bool:
+        """Whether the training data draw from the generator of a layer."""
+        data = self._shared[-_DATA]
+        return data is not None and data in self._shared[:-_DATA]
+
     def set_layers(self, states: Sequence[Any]) -> None:
         """Set the generators that layers draw from. Generators of data alone keep their states."""
         for index in set(self._shared[:-_DATA]) - {None}:

@@ -23,8 +23,7 @@ class Prefetch:
 
     The same batches in the same order as `data` gives; an exception there is raised when its batch is asked
     for. All other attributes are those of `data`: `rng`, `state_dict`, `carries_state`. For a run that is to
-    be resumed in the middle of an epoch, `data` must draw its random numbers before an epoch's first batch,
-    as those of `bptt.data` do.
+    be resumed in the middle of an epoch, `data` must not share its generator with a layer.
 
     Parameters
     ----------

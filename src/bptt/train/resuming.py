@@ -67,7 +67,8 @@ def training_state(
     first, *others = ranks.gather(
         {
             "states": [[step, state] for step, state in run.states.items()],
-            "generators": run.generators._asdict(),
+            "generators": _as_mapping(run.generators),
+            "generators_before": run.generators_before and _as_mapping(run.generators_before),
             "sum": checksum,
         }
     )
@@ -115,6 +116,7 @@ def restore(
             optimizer_steps=_count((saved.optimizer or {})["steps"]),
             states={_count(step): state for step, state in own["states"]},
             generators=GeneratorStates(**own["generators"]),
+            generators_before=own["generators_before"] and GeneratorStates(**own["generators_before"]),
             clip=training["clip"],
             data=training["data"],
             validation=training["validation"],
@@ -162,9 +164,14 @@ def _own_part(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str
     generators = GeneratorStates(**training["generators"])
     return {
         "states": list(zip(steps, dealt, strict=True)),
-        "generators": (generators.by_rank(rank) if ranks > 1 else generators)._asdict(),
-        "sum": None,  # the batches of one rank are others than before
+        "generators": _as_mapping(generators.by_rank(rank) if ranks > 1 else generators),
+        "generators_before": None,  # the batches of one rank are others than before
+        "sum": None,
     }
+
+
+def _as_mapping(generators: GeneratorStates) -> dict[str, Any]:
+    return {name: list(values) for name, values in generators._asdict().items()}
 
 
 def _restore_optimizer(optimizer: Optimizer, saved: Saved, lr: Any, schedule: Any, undo: ExitStack) -> None:

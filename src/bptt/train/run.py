@@ -27,6 +27,8 @@ class Run:
     states : mapping of int to states
         The model's states, by the time step of the batch at which a window may start.
     generators : GeneratorStates
+    generators_before : GeneratorStates or None
+        Before the last batch was drawn, where data and layers draw from the same generator.
     clip : Any
         What the gradient clip has learnt.
     data, validation : mapping or None
@@ -44,6 +46,7 @@ class Run:
     optimizer_steps: int = 0
     states: Mapping[int, Any] = field(default_factory=lambda: {0: None})
     generators: GeneratorStates = field(default_factory=GeneratorStates)
+    generators_before: GeneratorStates | None = None
     clip: Any = None
     data: Any = None
     validation: Any = None
@@ -65,11 +68,19 @@ class Run:
         With `carries`, the next batch starts from the state after this one.
         """
         if window.share >= 1.0:
-            states: Mapping[int, Any] = {0: state if carries else None}
-            return replace(self, batches=self.batches + 1, step=0, states=states, checksum=None)
-        # Earlier states, as they were when they were reached: later windows read on from them.
-        kept = {step: old for step, old in self.states.items() if step >= window.start}
-        return replace(self, step=window.stop, states=kept | {window.stop: state}, checksum=None)
+            batches, step, states = self.batches + 1, 0, {0: state if carries else None}
+        else:
+            # Earlier states stay as they were when they were reached: later windows read on from them.
+            earlier = {at: old for at, old in self.states.items() if at >= window.start}
+            batches, step, states = self.batches, window.stop, earlier | {window.stop: state}
+        return replace(
+            self,
+            batches=batches,
+            step=step,
+            states=states,
+            generators_before=window.generators_before,
+            checksum=None,
+        )
 
     def after_epoch(self, *, validated: bool, generators: GeneratorStates, data: Any, validation: Any) -> Run:
         """The run at the start of the next epoch."""
@@ -81,6 +92,7 @@ class Run:
             states={0: None},
             validations=self.validations + validated,
             generators=generators,
+            generators_before=None,
             data=data,
             validation=validation,
             checksum=None,

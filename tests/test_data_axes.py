@@ -1,0 +1,128 @@
+"""Data objects give (T, B, ...): the Trainer swaps the axes for models with batch_first=True."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.ranks import ThreadComm, World
+
+import bptt
+from bptt.train import Trainer
+
+RNG = np.random.default_rng(0)
+SERIES = RNG.standard_normal((90, 2))
+ROWS = [RNG.standard_normal((size, 2)) for size in (3, 7, 5, 7, 2, 4)]
+CLASSES = RNG.integers(0, 3, 6)
+LABELS = [RNG.integers(0, 3, len(row)) for row in ROWS]
+TEXT = "abracadabra, said the recurrent network " * 4
+LENGTHS = np.array([5, 2, 4])
+
+
+def numbers(batch_first: bool) -> bptt.Module:
+    return bptt.Sequential(
+        bptt.GRU(2, 5, seed=1, batch_first=batch_first, dtype="float64"),
+        bptt.Linear(5, 2, seed=2, dtype="float64"),
+    )
+
+
+def classes(batch_first: bool) -> bptt.Module:
+    return bptt.Sequential(
+        bptt.LSTM(2, 5, seed=1, batch_first=batch_first, dtype="float64"),
+        bptt.Linear(5, 3, seed=2, dtype="float64"),
+    )
+
+
+def last(batch_first: bool) -> bptt.Module:
+    return bptt.Sequential(
+        bptt.LSTM(2, 5, seed=1, batch_first=batch_first, dtype="float64"),
+        bptt.Last(batch_first=batch_first),
+        bptt.Linear(5, 3, seed=2, dtype="float64"),
+    )
+
+
+def last_numbers(batch_first: bool) -> bptt.Module:
+    return bptt.Sequential(
+        bptt.LSTM(2, 5, seed=1, batch_first=batch_first, dtype="float64"),
+        bptt.Last(batch_first=batch_first),
+        bptt.Linear(5, 2, seed=2, dtype="float64"),
+    )
+
+
+def symbols(batch_first: bool) -> bptt.Module:
+    count = len(set(TEXT))
+    return bptt.Sequential(
+        bptt.Embedding(count, 3, seed=1, dtype="float64"),
+        bptt.GRU(3, 5, seed=2, batch_first=batch_first, dtype="float64"),
+        bptt.Linear(5, count, seed=3, dtype="float64"),
+    )
+
+
+Case = tuple[Callable[[], Any], Callable[[bool], bptt.Module], Any]
+MSE, CE = bptt.MeanSquaredError(), bptt.CrossEntropy()
+CASES: dict[str, Case] = {
+    "windows": (lambda: bptt.data.Windows(SERIES, 6, 4, shuffle=True, seed=0), numbers, MSE),
+    "windows as many steps as rows": (lambda: bptt.data.Windows(SERIES, 6, 6), numbers, MSE),
+    "windows, last": (lambda: bptt.data.Windows(SERIES, 6, 4, last=True), last_numbers, MSE),
+    "ragged": (lambda: bptt.data.Ragged(ROWS, CLASSES, 3), last, CE),
+    "ragged, per step": (lambda: bptt.data.Ragged(ROWS, LABELS, 3, per_step=True), classes, CE),
+    "stream": (lambda: bptt.data.Stream(SERIES, steps=8, batch_size=3), numbers, MSE),
+    "text": (lambda: bptt.data.TextStream(TEXT, 3, 10), symbols, CE),
+    "read ahead": (lambda: bptt.data.Prefetch(bptt.data.Stream(SERIES, steps=8, batch_size=3)), numbers, MSE),
+    "one rank's rows": (
+        lambda: bptt.data.Shard(bptt.data.Windows(SERIES, 6, 4), ThreadComm(World(1), 0)),
+        numbers,
+        MSE,
+    ),
+}
+
+
+def fitted(case: Case, batch_first: bool, **options: Any) -> Trainer:
+    data, net, loss = case
+    trainer = Trainer(net(batch_first), loss, bptt.SGD(0.1), progress=False, **options)
+    trainer.fit(data(), epochs=2, validation=data())
+    return trainer
+
+
+def assert_close(one: np.ndarray, other: np.ndarray) -> None:
+    """The same but for the order of sums: over at most 60 rows, in at most 60 updates."""
+    np.testing.assert_allclose(one, other, rtol=0, atol=60 * 60 * np.finfo(np.float64).eps)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_models_of_either_order_learn_the_same(name: str) -> None:
+    one, other = (fitted(CASES[name], batch_first) for batch_first in (False, True))
+    assert_close(one.model.flat_parameters, other.model.flat_parameters)
+    for column in ("loss", "validation_loss"):
+        assert_close(one.history[column], other.history[column])
+
+
+@pytest.mark.parametrize("name", ["stream", "ragged, per step", "text"])
+def test_truncated(name: str) -> None:
+    one, other = (fitted(CASES[name], batch_first, truncate=3) for batch_first in (False, True))
+    assert_close(one.model.flat_parameters, other.model.flat_parameters)
+
+
+def test_predictions_have_the_order_of_the_model() -> None:
+    data = bptt.data.Windows(SERIES, 6, 4)
+    first, second = (
+        Trainer(numbers(batch_first), MSE, bptt.SGD(0.1), progress=False).predict(data)[0]
+        for batch_first in (False, True)
+    )
+    assert first.shape == (6, 4, 2)
+    assert_close(second, first.swapaxes(0, 1))
+
+
+def test_batches_of_a_list_are_read_as_they_are() -> None:
+    x, target = SERIES[:30].reshape(6, 5, 2), SERIES[30:60].reshape(6, 5, 2)
+    one, other = numbers(False), numbers(True)
+    Trainer(one, MSE, bptt.SGD(0.1), progress=False).fit([(x, target)])
+    Trainer(other, MSE, bptt.SGD(0.1), progress=False).fit([(x.swapaxes(0, 1), target.swapaxes(0, 1))])
+    assert_close(one.flat_parameters, other.flat_parameters)
+
+
+def test_shard_refuses_batch_first_for_data_objects() -> None:
+    with pytest.raises(ValueError, match=r"batch_first must be False for Windows, .* leave it out"):
+        bptt.data.Shard(bptt.data.Windows(SERIES, 6, 4), None, batch_first=True)

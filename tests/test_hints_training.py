@@ -1,0 +1,74 @@
+"""What the messages of the training loop say to somebody who made a common mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.training import batch, model, trainer
+
+import bptt
+from bptt.train import Trainer
+
+X, TARGET = batch()
+
+
+def test_fit_with_two_arrays() -> None:
+    with pytest.raises(
+        TypeError, match=r"perhaps the target. Fix: pass batches, fit\(\[\(x, target\)\]\)"
+    ) as error:
+        trainer(model()).fit(X, TARGET)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 250
+    assert "(T, B, features)" in str(error.value)
+    assert "(B, T, features)" in str(error.value)
+
+
+def test_fit_with_one_array() -> None:
+    with pytest.raises(TypeError, match=r"got one ndarray. Fix: fit\(\[\(x, target\)\]\)"):
+        trainer(model()).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("loss", "mse", "bptt.MeanSquaredError()"),
+        ("loss", "MSE", "bptt.MeanSquaredError()"),
+        ("loss", "sparse_categorical_crossentropy", "bptt.CrossEntropy()"),
+        ("loss", "binary_crossentropy", "bptt.BinaryCrossEntropy()"),
+        ("loss", bptt.CrossEntropy, "an object, CrossEntropy(...)"),
+        ("optimizer", "adam", "bptt.Adam(1e-3)"),
+        ("optimizer", bptt.Adam, "an object, Adam(...)"),
+        ("clip", 1.0, "bptt.ClipNorm(1.0)"),
+    ],
+)
+def test_names_of_other_libraries(name: str, value: Any, fix: str) -> None:
+    arguments: dict[str, Any] = {"loss": bptt.CrossEntropy(), "optimizer": bptt.SGD(0.1), name: value}
+    with pytest.raises(TypeError) as error:
+        Trainer(model(), **arguments)
+    assert str(error.value).startswith(f"{name} must be a bptt ")
+    assert str(error.value).endswith(f"Fix: pass {fix}.")
+
+
+def test_an_unbatched_sequence_for_a_classifier() -> None:
+    net = bptt.Sequential(bptt.LSTM(2, 4, seed=1), bptt.Last(), bptt.Linear(4, 3, seed=2))
+    fit = Trainer(net, bptt.CrossEntropy(), bptt.SGD(0.1), progress=False)
+    with pytest.raises(ValueError, match=r"x must have a batch axis.*got shape \(7, 2\).*x\[:, None\]"):
+        fit.fit([(np.zeros((7, 2)), np.array(1))])
+
+
+def test_metrics_without_validation() -> None:
+    fit = trainer(model(), metrics=[bptt.metrics.Accuracy()])
+    before = fit.model.flat_parameters.copy()
+    with pytest.raises(ValueError, match=r"validation must be given .*accuracy.*fit\(data, validation="):
+        fit.fit([(X, TARGET)])
+    assert np.array_equal(fit.model.flat_parameters, before)
+
+
+@pytest.mark.parametrize("value", [np.zeros((40, 40)), [[0] * 9] * 40, "a\nb" * 50])
+def test_no_message_shows_more_than_a_line_of_a_value(value: Any) -> None:
+    with pytest.raises(TypeError) as error:
+        bptt.LSTM(3, value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
