@@ -161,9 +161,7 @@ class Trainer:
         self._layout = Layout(model)
         self._windows = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
         self._forward, self._backward = self._passes()
-        self.callbacks = tuple(callbacks)
-        for callback in self.callbacks:
-            _check(callback, "callbacks", Callback, "a list of Callback objects")
+        self.callbacks = _several(callbacks, "callbacks", Callback, "[bptt.EarlyStopping()]")
         self.progress = flag(progress, "progress")
         if self.truncate is not None:
             self._layout.refuse_bidirectional("truncate")
@@ -585,10 +583,23 @@ class Trainer:
         return tuple(watcher for watcher in watchers if watcher.every_rank or self.rank == 0)
 
 
+def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any, ...]:
+    """The objects of a list, or one object alone."""
+    if isinstance(value, kind):
+        return (value,)
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        raise TypeError(
+            f"{name} must be a list of bptt {kind.__name__} objects; got {short(value)} of type "
+            f"{type(value).__name__}. Fix: pass {example}."
+        )
+    objects = tuple(value)
+    for entry in objects:
+        _check(entry, name, kind, example)
+    return objects
+
+
 def _read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
-    metrics = (value,) if isinstance(value, Metric) else tuple(value)
-    for metric in metrics:
-        _check(metric, "metrics", Metric, "[bptt.metrics.Accuracy()]")
+    metrics = _several(value, "metrics", Metric, "[bptt.metrics.Accuracy()]")
     names = [metric.name for metric in metrics]
     for name in names:
         if names.count(name) > 1 or name in ("loss", "step"):
