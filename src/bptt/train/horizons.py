@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
-from bptt.arrays import as_real
 from bptt.train.data import Shuffled
-from bptt.train.scaling import named
+from bptt.train.tables import check_one_series, common_labels, named, read_real, width_error
 
 Numbers = npt.NDArray[Any]
 
@@ -55,34 +54,37 @@ class Rows(Shuffled):
 
 
 class Horizons(Rows):
-    """Windows over series, the target being all of the `horizon` steps that follow a window.
+    """Cut series into windows; the target of a window is the `horizon` steps that follow.
 
-    A batch is `(x, target)`: x (window, B, F), target (B, horizon * K), step after step. Windows are copied
-    one batch at a time. No window reaches from one series into the next.
+    A batch is `(x, target)`: x (window, B, F) and target (B, horizon * K), the K values of the first step
+    first. `Standardize.undo(y, columns=...)` reads outputs in this order. Windows are copied one batch at a
+    time. No window reaches from one series into the next.
 
     Parameters
     ----------
-    series : array-like (N,) or (N, F), or list of them
-        Real numbers.
+    series : array-like or table (N,) or (N, F), or list of them
+        Real numbers. A list of sequences (N_i,) is a list of series, even if all have the same length.
     window, horizon, batch_size : int
-        Steps read; steps to be told from them; B.
+        Input length in steps; forecast length in steps; batch size.
     target : as series, optional
-        What is to be told, (N,) or (N, K), for each step of series. None: the series itself.
+        Values to forecast, (N,) or (N, K), one row for each step of `series`. Default: the series itself.
     shuffle : bool
-        A new order of the windows in every pass.
+        Whether to draw a new order of the windows in every pass.
     seed : int, numpy.random.Generator or None
-        Of the shuffling.
+        Random seed of the shuffling.
 
     Attributes
     ----------
     count : int
-        How many windows there are.
+        Number of windows.
 
     Raises
     ------
     TypeError, ValueError
-        Not real numbers; not (N,) or (N, F); series of different widths; one that is shorter than window +
-        horizon; a target of other lengths; a setting out of range.
+        `series` or `target` holds other things than real numbers, another number of axes, series of
+        different widths, tables with different columns, or several series below each other in one table
+        (an index with several levels). A series is shorter than window + horizon. `target` has other
+        lengths. A setting is out of range.
     """
 
     def __init__(
@@ -145,18 +147,25 @@ def _views(values: Numbers, steps: int) -> Numbers:
 
 
 def _parts(series: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> list[Numbers]:
-    """One or many series, each (N, F)."""
+    """Read one or many series, each as (N, F)."""
+    given = named(series, name)
+    common_labels(given)
     parts: list[Numbers] = []
-    for label, value in named(series, name):
-        part = as_real(value, label)
+    for label, value in given:
+        check_one_series(value, label)
+        part = read_real(value, label)
         if part.ndim not in (1, 2):
             raise ValueError(
                 f"{label} must have shape (N,) or (N, F); got {part.shape}. Fix: one row a step."
             )
-        parts.append(part.reshape(len(part), -1))
-        if parts[-1].shape[1] != parts[0].shape[1]:
+        if 0 in part.shape:
             raise ValueError(
-                f"{label} must have {parts[0].shape[1]} columns, like the first; got {parts[-1].shape[1]}. "
-                "Fix: give all series the same columns."
+                f"{label} must hold at least one step and one value a step; got shape {part.shape}. "
+                "Fix: leave empty series out."
             )
+        if part.ndim == 1:
+            part = part[:, None]
+        if parts and part.shape[1] != parts[0].shape[1]:
+            raise width_error(label, given[0][0], part.shape, parts[0].shape, name)
+        parts.append(part)
     return parts

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from bptt.arguments import integer, real
-from bptt.arrays import as_real
+from bptt.train.tables import check_one_series, read_real
 
 
 class Split(NamedTuple):
-    """What comes first, what follows it, and what comes last: views."""
+    """Training, validation and test part of a series, in order of time: views."""
 
     training: npt.NDArray[Any]
     validation: npt.NDArray[Any]
@@ -19,18 +19,19 @@ class Split(NamedTuple):
 
 
 def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, context: int = 0) -> Split:
-    """Training, validation and test part of a series, in order of time: nothing is shuffled, for a model
-    that has seen what comes after a step is not judged by it.
+    """Split a series by time into training, validation and test part, without shuffling.
+
+    A model that has seen later steps cannot be judged by earlier ones.
 
     Parameters
     ----------
     series : array-like (N, ...)
-        Real numbers, one row a step. Of an array or a memory map the parts are views.
+        Real numbers, one row a step. The parts of an array or a memory map are views.
     validation, test : float
-        Their shares of the steps, in [0, 1); at 0 a part is empty.
+        Shares of the steps, in [0, 1). The part of a share of 0 is empty.
     context : int
-        How many steps before them validation and test begin with. With `context=window` the first of their
-        windows is followed by the part's own first step.
+        Number of earlier steps that the validation and the test part begin with. With `context=window`, the
+        first window of a part is followed by the first step that belongs to this part.
 
     Returns
     -------
@@ -40,9 +41,12 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     Raises
     ------
     TypeError, ValueError
-        Not real numbers; a share out of range; a series too short for a step of each part.
+        `series` does not hold real numbers, is a table of several series (an index with several levels), or
+        is too short for a step of each part. A share is out of range. `context` is larger than the number
+        of steps before a part.
     """
-    array = as_real(series, "series")
+    check_one_series(series, "series")
+    array = read_real(series, "series")
     shares = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]
     context = integer(context, "context", 0)
     N = len(array) if array.ndim else 0
@@ -55,7 +59,14 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
         )
     second = first + sizes[0]
 
-    def later(start: int, stop: int) -> npt.NDArray[Any]:
-        return array[start if start == stop else max(0, start - context) : stop]
+    def later(name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        if start == stop:
+            return array[start:stop]
+        if start < context:
+            raise ValueError(
+                f"context must be at most {start}, the steps before the {name} part; got {context}. "
+                "Fix: a smaller window, smaller shares, or a longer series."
+            )
+        return array[start - context : stop]
 
-    return Split(array[:first], later(first, second), later(second, N))
+    return Split(array[:first], later("validation", first, second), later("test", second, N))

@@ -1,0 +1,174 @@
+"""Lists of series and tables with named columns: what is a list, and whether columns agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import as_real
+
+Label: TypeAlias = "str | int"
+
+
+def is_list_of_arrays(values: Any) -> bool:
+    """Whether `values` is a list of sequences, each read separately, whatever their lengths.
+
+    A list, a tuple and a one-dimensional object array count as lists. A list of numbers is one sequence.
+    """
+    if isinstance(values, np.ndarray):
+        if values.dtype != object or values.ndim != 1:
+            return False
+    elif not isinstance(values, (list, tuple)):
+        return False
+    return any(np.iterable(part) and not isinstance(part, (str, bytes, dict)) for part in values)
+
+
+def named(values: Any, name: str) -> list[tuple[str, Any]]:
+    """Pair each array of a list of arrays, or the one array, with the name that messages use."""
+    if is_list_of_arrays(values):
+        return [(f"{name}[{i}]", part) for i, part in enumerate(values)]
+    return [(name, values)]
+
+
+def column_labels(value: Any) -> list[Label] | None:
+    """Return the column labels of a table, as JSON values; None for anything without columns."""
+    columns = getattr(value, "columns", None)
+    if columns is None or not np.iterable(columns):
+        return None
+    return [int(label) if isinstance(label, (int, np.integer)) else str(label) for label in columns]
+
+
+def check_columns(value: Any, name: str, expected: Sequence[Label] | None, like: str) -> None:
+    """Raise ValueError if a table has other column labels than `expected`, or another order of them.
+
+    Arrays, and tables whose columns are only numbered, have no names to compare.
+    """
+    labels = column_labels(value)
+    if labels is None or expected is None or labels == list(expected):
+        return
+    if _numbered(labels) != _numbered(expected):
+        return
+    fix = f"pass {name}[{list(expected)!s:.200}]"
+    if set(labels) != set(expected):
+        fix = "pass the same columns"
+    raise ValueError(
+        f"{name} must have the columns {list(expected)!s:.200} in this order, like {like}; got "
+        f"{labels!s:.200}. Fix: {fix}."
+    )
+
+
+def common_labels(parts: Iterable[tuple[str, Any]]) -> list[Label] | None:
+    """Return the column labels of the first table; raise ValueError if another table has other columns."""
+    first: tuple[str, list[Label]] | None = None
+    for name, part in parts:
+        if first is not None:
+            check_columns(part, name, first[1], first[0])
+        elif (labels := column_labels(part)) is not None:
+            first = name, labels
+    return None if first is None else first[1]
+
+
+def check_one_series(value: Any, name: str) -> None:
+    """Raise ValueError for a table whose index has several levels that vary: many series below each other."""
+    index = getattr(value, "index", None)
+    levels = getattr(index, "nlevels", 1)
+    if index is None or levels < 2:
+        return
+    varying = [i for i in range(levels) if index.get_level_values(i).nunique() > 1]
+    if len(varying) > 1:
+        first = index.names[varying[0]]
+        level = varying[0] if first is None else first
+        raise ValueError(
+            f"{name} must be one series, or a list of series; got a table with {len(varying)} index levels "
+            f"that vary, {[index.names[i] for i in varying]}. "
+            f"Fix: pass [part for _, part in {name}.groupby(level={level!r})] if that level names the series."
+        )
+
+
+def check_plain(value: Any, name: str) -> None:
+    """Raise TypeError for data that other libraries convert without a word, or refuse without a fix.
+
+    These are masked arrays, dates, and tables with a column of dates or text.
+    """
+    if isinstance(value, np.ma.MaskedArray) or _kind(value) in ("m", "M"):
+        as_real(value, name)
+    if not _is_mixed(value):
+        return
+    for i, label in enumerate(value.columns):
+        column = value.iloc[:, i]
+        kind, dtype = _kind(column), column.dtype
+        if kind in ("m", "M"):
+            raise TypeError(
+                f"{name} must hold numbers in every column; column {label!r} holds dates ({dtype}). "
+                f"Fix: {name}.set_index({label!r}), or leave the column out."
+            )
+        try:
+            np.asarray(column).astype(np.float64)
+        except (TypeError, ValueError):
+            what, fix = f"values that are no numbers ({dtype})", "encode the column as numbers"
+            if kind in "biuf":
+                what, fix = f"missing values ({dtype})", f"fill the gaps, {name}.interpolate()"
+            raise TypeError(
+                f"{name} must hold numbers in every column; column {label!r} holds {what}. "
+                f"Fix: {fix}, or leave the column out."
+            ) from None
+
+
+def read_real(value: Any, name: str) -> npt.NDArray[Any]:
+    """Read an array or a table as real numbers; a table with nullable types is read column by column.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_real` and `check_plain`.
+    """
+    check_plain(value, name)
+    if not _is_mixed(value):
+        return as_real(value, name)
+    columns = [value.iloc[:, i] for i in range(value.shape[1])]
+    nullable = all(_kind(column) in "biuf" for column in columns)
+    return (
+        np.stack([column.to_numpy(np.float64) for column in columns], axis=1)
+        if nullable
+        else as_real(value, name)
+    )
+
+
+def width_error(
+    name: str, like: str, shape: tuple[int, ...], first: tuple[int, ...], many: str
+) -> ValueError:
+    """Return the error for an array of a list, `name`, with another number of columns than the first.
+
+    Parameters
+    ----------
+    name, like, many : str
+        What messages call the array, the first array, and the list.
+    shape, first : tuple of int
+        Shapes of the array and of the first array.
+    """
+    fix = "give all the same columns"
+    if len(shape) == len(first) == 2 and shape[0] == first[0]:
+        transpose = f"pass [x.T for x in {many}]"
+        # Fewer rows than columns: the rows are channels, more likely than steps.
+        channels = shape[0] < min(shape[1], first[1])
+        fix = f"the first axes agree: {transpose}" if channels else f"{fix}, or {transpose}"
+    return ValueError(
+        f"{name} must have as many values a step as {like}, {first[-1]}; got {shape[-1]} in shape {shape}. "
+        f"Fix: {fix}."
+    )
+
+
+def _numbered(labels: Sequence[Label]) -> bool:
+    return all(isinstance(label, int) for label in labels)
+
+
+def _kind(value: Any) -> str:
+    return str(getattr(getattr(value, "dtype", None), "kind", " "))
+
+
+def _is_mixed(value: Any) -> bool:
+    """Whether `value` is a table that does not become an array of real numbers as it is."""
+    return hasattr(value, "iloc") and hasattr(value, "columns") and _kind(np.asarray(value)) not in "biuf"

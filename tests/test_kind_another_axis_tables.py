@@ -1,0 +1,195 @@
+"""Kind of fault: silently another axis or column, in tables and in the scaling of outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bptt
+from bptt.data import Horizons, Standardize, split
+
+pandas = pytest.importorskip("pandas", reason="pandas makes the tables")
+
+RNG = np.random.default_rng(0)
+TABLE = pandas.DataFrame({"a": RNG.normal(100, 5, 50), "b": RNG.normal(0, 0.1, 50)})
+
+
+def scaling() -> Standardize:
+    return Standardize.of(TABLE)
+
+
+@pytest.mark.parametrize("way", ["apply", "undo"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            TABLE[["b", "a"]],
+            r"must have the columns \['a', 'b'\] in this order.* got \['b', 'a'\]. Fix: pass [xy]\[",
+        ),
+        (TABLE.rename(columns={"b": "c"}), r"got \['a', 'c'\]. Fix: pass the same columns"),
+        (TABLE[["a"]], r"got \['a'\]. Fix: pass the same columns"),
+    ],
+    ids=["order", "name", "missing"],
+)
+def test_other_columns_are_refused(way: str, given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(scaling(), way)(given)
+
+
+def test_the_order_that_was_learned_is_accepted() -> None:
+    learned = scaling()
+    expected = learned.apply(TABLE.to_numpy())
+    swapped = TABLE[["b", "a"]]
+    for given in (TABLE, swapped[["a", "b"]], pandas.DataFrame(TABLE.to_numpy()), TABLE.to_numpy().tolist()):
+        np.testing.assert_array_equal(learned.apply(given), expected)
+    np.testing.assert_array_equal(Standardize.of(TABLE.to_numpy()).apply(TABLE), expected)
+    numbered = Standardize.of(pandas.DataFrame(TABLE.to_numpy()))
+    with pytest.raises(ValueError, match=r"columns \[0, 1\] in this order"):
+        numbered.apply(pandas.DataFrame(TABLE.to_numpy())[[1, 0]])
+
+
+def test_columns_survive_a_file(tmp_path: Path) -> None:
+    bptt.save(tmp_path / "m", bptt.Linear(2, 1), extra={"scaling": scaling().to_dict()})
+    again = Standardize(**bptt.train.read_checkpoint(tmp_path / "m").extra["scaling"])
+    assert again.columns == ("a", "b")
+    with pytest.raises(ValueError, match="in this order"):
+        again.apply(TABLE[["b", "a"]])
+    assert json.dumps(Standardize.of(TABLE.to_numpy()).to_dict()).count("columns") == 0
+
+
+@pytest.mark.parametrize("make", [Standardize.of, lambda parts: Horizons(parts, 4, 2, 8)])
+def test_tables_of_a_list_must_agree(make: Callable[[Any], object]) -> None:
+    make([TABLE, TABLE[:20]])
+    with pytest.raises(ValueError, match=r"\[1\] must have the columns \['a', 'b'\] in this order"):
+        make([TABLE, TABLE[["b", "a"]]])
+
+
+# Forecasts
+
+
+@pytest.mark.parametrize("columns", [["b"], [1], 1, "b", ["b", "a"], [2, 0, 1], range(3)], ids=str)
+@pytest.mark.parametrize("horizon", [1, 2, 3])
+def test_undo_of_forecasts(columns: Any, horizon: int) -> None:
+    """(B, horizon * K), as Horizons orders targets; K * horizon equals F in some of the cases."""
+    table = pandas.DataFrame(RNG.normal((100, 0, -7), (5, 0.1, 2), (50, 3)), columns=["a", "b", "c"])
+    learned = Standardize.of(table)
+    names = [columns] if isinstance(columns, (int, str)) else list(columns)
+    at = [list("abc").index(name) if isinstance(name, str) else name for name in names]
+    truth = Horizons(table, 4, horizon, 64, target=table.to_numpy()[:, at])
+    scaled = Horizons(
+        learned.apply(table, "float64"), 4, horizon, 64, target=learned.apply(table, "float64")[:, at]
+    )
+    (_, expected), (_, y) = next(iter(truth)), next(iter(scaled))
+    np.testing.assert_allclose(learned.undo(y, columns), expected, rtol=1e-12)
+    steps = y.reshape(len(y), horizon, len(at))
+    np.testing.assert_allclose(learned.undo(steps, columns).reshape(expected.shape), expected, rtol=1e-12)
+
+
+def test_undo_of_one_column_has_any_shape() -> None:
+    learned = Standardize([5.0], [2.0])
+    for shape in ((), (3,), (4, 3), (2, 3, 5)):
+        np.testing.assert_array_equal(learned.undo(np.ones(shape)), np.full(shape, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda s: s.undo(np.zeros((4, 6))),
+            ValueError,
+            r"name the columns that y holds.* columns=range\(2\)",
+        ),
+        (lambda s: s.undo(np.zeros((4, 3)), [0, 1]), ValueError, r"horizon x 2; got shape \(4, 3\)"),
+        (lambda s: s.undo(np.zeros(()), [0, 1]), ValueError, r"horizon x 2; got shape \(\)"),
+        (lambda s: s.undo(np.zeros((4, 2)), [0, 2]), ValueError, "columns must be an int"),
+        (lambda s: s.undo(np.zeros((4, 2)), [0.5]), TypeError, "columns must be an int"),
+        (
+            lambda s: s.undo(np.zeros((4, 2)), ["z"]),
+            ValueError,
+            r"columns must be among \['a', 'b'\]; got 'z'",
+        ),
+        (lambda s: s.undo(np.zeros((4, 2)), []), ValueError, "at least one column"),
+        (lambda s: Standardize([0, 0], [1, 1]).take(["a"]), ValueError, "no column labels"),
+        (lambda s: Standardize([0, 0], [1, 1], ["a"]), ValueError, "columns must hold 2 labels"),
+        (lambda s: Standardize([0, 0], [1, 1], "ab"), TypeError, "columns must be a list"),
+    ],
+)
+def test_bad_columns(call: Callable[[Standardize], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(scaling())
+
+
+# Rows
+
+
+def panel(levels: int = 2) -> Any:
+    index = pandas.MultiIndex.from_product([["x", "y"], range(25)], names=["store", "day"])
+    return TABLE.set_index(index)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: Horizons(x, 4, 2, 8),
+        lambda x: Horizons([x], 4, 2, 8),
+        lambda x: Horizons(x["a"], 4, 2, 8),
+        split,
+    ],
+)
+def test_a_panel_is_not_one_series(read: Callable[[Any], object]) -> None:
+    with pytest.raises(
+        ValueError, match=r"must be one series, .*\['store', 'day'\].*groupby\(level='store'\)"
+    ):
+        read(panel())
+    read(panel().loc[["x"]])
+
+
+def test_the_parts_of_a_panel_are_series() -> None:
+    parts = [part for _, part in panel().groupby(level="store")]
+    assert Horizons(parts, 4, 2, 8).count == 2 * 20
+
+
+@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, 4, 2, 8)])
+def test_channels_before_time(read: Callable[[Any], object]) -> None:
+    series = [RNG.random((3, length)) for length in (20, 15, 30)]
+    with pytest.raises(
+        ValueError, match=r"\[1\] must have as many .*the first axes agree: pass \[x.T for x in"
+    ):
+        read(series)
+    read([x.T for x in series])
+
+
+# Columns that do not hold numbers
+
+
+COLUMNS: dict[str, tuple[Any, str]] = {
+    "dates": (pandas.date_range("2020", periods=50), r"column 't' holds dates .*Fix: \w+.set_index\('t'\)"),
+    "dates with a zone": (pandas.date_range("2020", periods=50, tz="UTC"), "column 't' holds dates"),
+    "durations": (pandas.to_timedelta(np.arange(50), unit="s"), "column 't' holds dates"),
+    "text": (["x"] * 50, "column 't' holds values that are no numbers"),
+    "categories": (pandas.Categorical(["x", "y"] * 25), "column 't' holds values that are no numbers"),
+}
+
+
+@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, 4, 2, 8), split])
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_without_numbers(case: str, read: Callable[[Any], object]) -> None:
+    values, message = COLUMNS[case]
+    with pytest.raises(TypeError, match=message):
+        read(TABLE.assign(t=values))
+
+
+def test_nullable_columns_are_read() -> None:
+    table = pandas.DataFrame(
+        {"a": pandas.array(range(50), dtype="Int64"), "b": pandas.array([0.5] * 50, "Float64")}
+    )
+    assert Standardize.of(table).mean.tolist() == [24.5, 0.5]
+    assert Horizons(table, 4, 2, 8).inputs().dtype == np.float64
+    table.loc[3, "a"] = pandas.NA
+    with pytest.raises((TypeError, ValueError), match=r"holds missing values|finite variance"):
+        Standardize.of(table)
