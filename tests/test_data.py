@@ -72,6 +72,26 @@ def test_stream_of_a_file(tmp_path: Path) -> None:
     assert TextStream(path, 2, 5, encoding="latin-1").decode([0]) == "n"
 
 
+EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n\r\n\n\r"
+
+
+def test_bytes_are_symbols_one_by_one(tmp_path: Path) -> None:
+    """The same ids from bytes, from a binary file, and from the characters of the same code points."""
+    streams = [
+        TextStream(EVERY_BYTE, 2, 5),
+        TextStream(file(tmp_path, EVERY_BYTE), 2, 5, encoding="latin-1"),
+        TextStream(str(file(tmp_path, EVERY_BYTE)), 2, 5, encoding="ISO-8859-1"),
+        TextStream(EVERY_BYTE.decode("latin-1"), 2, 5),
+    ]
+    for stream in streams:
+        np.testing.assert_array_equal(stream.ids, list(EVERY_BYTE))
+        assert stream.decode(stream.ids).encode("latin-1") == EVERY_BYTE
+        assert stream.vocabulary.symbols == "".join(map(chr, range(256)))
+        np.testing.assert_array_equal(stream.encode(b"\r\x00"), [13, 0])
+    name = str(file(tmp_path, b"other text"))
+    assert TextStream(name.encode() * 9, 2, 5).vocabulary.symbols == "".join(sorted(set(name)))
+
+
 def file(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "file.txt"
     path.write_bytes(content)
@@ -102,7 +122,18 @@ STREAM_ERRORS = {
         ValueError,
         "got '!' at position 3",
     ),
-    "no text": (lambda tmp: TextStream(b"abc", 1, 1), TypeError, "path_or_text must"),
+    "no text": (
+        lambda tmp: TextStream(["abc"], 1, 1),
+        TypeError,
+        "path_or_text must be a path, a str or bytes",
+    ),
+    "no bytes": (lambda tmp: TextStream(b"", 1, 1), ValueError, "bytes: .*an empty text"),
+    "one byte": (lambda tmp: TextStream(b"aaa", 1, 1), ValueError, "only b'a'"),
+    "an unknown byte": (
+        lambda tmp: TextStream(b"ab\xff", 1, 1, vocabulary=Vocabulary(b"ab")),
+        ValueError,
+        r"got b'\\xff' at position 2",
+    ),
     "no rows": (lambda tmp: TextStream(TEXT, 0, 5), ValueError, "batch_size must"),
     "steps a float": (lambda tmp: TextStream(TEXT, 2, 5.0), TypeError, "steps must"),
     "split of all": (lambda tmp: TextStream(TEXT, 2, 5).split(1.0), ValueError, "validation must"),

@@ -1,7 +1,8 @@
-"""Texts as streams of characters."""
+"""Texts as streams of characters or bytes."""
 
 from __future__ import annotations
 
+import codecs
 import copy
 import os
 import re
@@ -20,24 +21,31 @@ Ids = npt.NDArray[np.int64]
 class Vocabulary:
     """The symbols of a character-level model; the id of a symbol is its place in `symbols`.
 
+    Byte n is the same symbol as the character with code point n, as in Latin-1. So a text may be given as
+    bytes, too, and `decode(ids).encode("latin-1")` returns the bytes.
+
     Parameters
     ----------
-    symbols : str
+    symbols : str or bytes
         At least two characters, each once.
+
+    Attributes
+    ----------
+    symbols : str
 
     Raises
     ------
     TypeError, ValueError
-        Not a str; fewer than two characters, or one of them twice.
+        `symbols` is not a str, has fewer than two characters, or has one of them twice.
     """
 
-    def __init__(self, symbols: str) -> None:
-        if not isinstance(symbols, str):
+    def __init__(self, symbols: str | bytes) -> None:
+        if not isinstance(symbols, (str, bytes)):
             raise TypeError(
                 f'symbols must be a str; got {type(symbols).__name__}. Fix: pass "".join(symbols).'
             )
-        self.symbols = symbols
         self._codes = _codes(symbols)
+        self.symbols = _text(self._codes)
         self._order = np.argsort(self._codes)
         self._sorted = self._codes[self._order]
         if len(symbols) < 2 or (self._sorted[1:] == self._sorted[:-1]).any():
@@ -47,8 +55,8 @@ class Vocabulary:
             )
 
     @classmethod
-    def of(cls, text: str) -> Vocabulary:
-        """The characters of `text` in the order of their code points.
+    def of(cls, text: str | bytes) -> Vocabulary:
+        """Collect the characters or bytes of `text` in the order of their code points.
 
         Raises
         ------
@@ -57,20 +65,22 @@ class Vocabulary:
         """
         found = np.unique(_codes(text))
         if len(found) < 2:
-            came = f"only {text[0]!r}" if text else "an empty text"
+            came = f"only {text[:1]!r}" if text else "an empty text"
             raise ValueError(
                 f"text must hold at least 2 different symbols; got {came}. Fix: take a text in which "
                 "there is something to predict."
             )
         return cls(_text(found))
 
-    def encode(self, text: str) -> Ids:
-        """Ids (len(text),), int64.
+    def encode(self, text: str | bytes) -> Ids:
+        """Return the ids (len(text),), int64, of the characters or bytes of a text.
 
         Raises
         ------
+        TypeError
+            `text` is neither str nor bytes.
         ValueError
-            A character that the vocabulary lacks, named with its position.
+            The vocabulary lacks a character; the message names it and its position.
         """
         codes = _codes(text)
         place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
@@ -78,18 +88,18 @@ class Vocabulary:
         if len(unknown):
             at = int(unknown[0])
             raise ValueError(
-                f"text must hold only the {len(self)} symbols of the vocabulary; got {text[at]!r} at "
-                f"position {at}. Fix: take it out, or make the vocabulary of a text that has it."
+                f"text must hold only the {len(self)} symbols of the vocabulary; got {text[at : at + 1]!r} "
+                f"at position {at}. Fix: take it out, or make the vocabulary of a text that has it."
             )
         return self._order[place].astype(np.int64, copy=False)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """The text of integer ids of any shape, read in C order.
+        """Return the text of integer ids of any shape, read in C order.
 
         Raises
         ------
         TypeError, ValueError
-            Not integers; an id outside 0 ... len - 1.
+            `ids` holds other things than integers, or an id outside 0 ... len - 1.
         """
         flat = as_ids(ids, "ids").reshape(-1) if np.size(ids) else np.zeros(0, np.int64)
         outside = flat[(flat < 0) | (flat >= len(self))]
@@ -107,22 +117,24 @@ class Vocabulary:
 
 
 class TextStream:
-    """A text cut into `batch_size` rows that are read side by side; the target is the next character.
+    """Cut a text into `batch_size` rows that are read side by side; the target is the next character.
 
     Row b holds the symbols from b*n to (b+1)*n - 1, where n = (symbols - 1) // batch_size. A batch is
     `(x, target)`, both int64 (T, B), T = `steps` except in the last, which holds what is left of the rows.
 
     Parameters
     ----------
-    path_or_text : str or os.PathLike
-        A PathLike is a file. A str is a file where one of that name exists, else the text itself; one that
-        looks like a file's name (a folder or a suffix, no white space) and is none raises FileNotFoundError.
+    path_or_text : str, bytes or os.PathLike
+        A PathLike names a file. A str names a file if such a file exists, and is the text itself otherwise;
+        a str that looks like a file name (a folder or a suffix, no white space) raises FileNotFoundError.
+        bytes are always the text itself, one symbol per byte.
     batch_size, steps : int
         B rows, and T steps of one batch.
     vocabulary : Vocabulary, optional
-        Use these symbols (those of a trained model, say) instead of the text's own.
+        Symbols to use instead of the text's own, for instance those of a trained model.
     encoding : str
-        Of the file. Its line ends become "\\n".
+        Encoding of the file. Line ends become "\\n", except with "latin-1": this encoding reads every byte
+        of any file as one symbol, carriage returns included.
 
     Attributes
     ----------
@@ -133,14 +145,14 @@ class TextStream:
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        An argument has the wrong type.
     LookupError
-        An encoding that Python does not know.
+        Python does not know the encoding.
     OSError
         The file is missing or cannot be read.
     ValueError
-        Another encoding; an empty text; only one symbol; an unknown symbol; fewer symbols than
-        batch_size * steps + 1.
+        The file has another encoding. The text is empty, has only one symbol, a symbol that `vocabulary`
+        lacks, or fewer symbols than batch_size * steps + 1.
     """
 
     carries_state = True
@@ -149,7 +161,7 @@ class TextStream:
 
     def __init__(
         self,
-        path_or_text: str | os.PathLike[str],
+        path_or_text: str | bytes | os.PathLike[str],
         batch_size: int,
         steps: int,
         *,
@@ -206,12 +218,12 @@ class TextStream:
             raise ValueError(f"{part._source}: {error}") from None
         return part
 
-    def encode(self, text: str) -> Ids:
-        """As Vocabulary.encode."""
+    def encode(self, text: str | bytes) -> Ids:
+        """Return the ids of a text: see `Vocabulary.encode`."""
         return self.vocabulary.encode(text)
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """As Vocabulary.decode."""
+        """Return the text of ids: see `Vocabulary.decode`."""
         return self.vocabulary.decode(ids)
 
     def __len__(self) -> int:
@@ -232,9 +244,11 @@ class TextStream:
         )
 
 
-def _codes(text: str) -> npt.NDArray[np.uint32]:
+def _codes(text: str | bytes) -> npt.NDArray[np.uint32]:
+    if isinstance(text, bytes):
+        return np.frombuffer(text, np.uint8).astype("<u4")
     if not isinstance(text, str):
-        raise TypeError(f"text must be a str; got {type(text).__name__}. Fix: bytes have .decode().")
+        raise TypeError(f"text must be a str or bytes; got {type(text).__name__}. Fix: pass a str.")
     # Lone surrogates are characters to Python: let them through.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
@@ -243,13 +257,15 @@ def _text(codes: npt.NDArray[np.uint32]) -> str:
     return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
 
 
-def _read(path_or_text: str | os.PathLike[str], encoding: str) -> tuple[str, str]:
-    """The text, and what messages call it."""
+def _read(path_or_text: str | bytes | os.PathLike[str], encoding: str) -> tuple[str | bytes, str]:
+    """Return the text, and the name that messages use for it."""
     if isinstance(path_or_text, os.PathLike):
         return _read_file(Path(path_or_text), encoding)
+    if isinstance(path_or_text, bytes):
+        return path_or_text, "bytes"
     if not isinstance(path_or_text, str):
         raise TypeError(
-            f"path_or_text must be a path or a str; got {type(path_or_text).__name__}. "
+            f"path_or_text must be a path, a str or bytes; got {type(path_or_text).__name__}. "
             "Fix: pass a pathlib.Path, or the text itself."
         )
     # No file system in use allows names above 255 bytes; asking about a whole book is an error in itself.
@@ -261,7 +277,9 @@ def _read(path_or_text: str | os.PathLike[str], encoding: str) -> tuple[str, str
     return path_or_text, "text, there being no file of this name" if name_like else "text"
 
 
-def _read_file(path: Path, encoding: str) -> tuple[str, str]:
+def _read_file(path: Path, encoding: str) -> tuple[str | bytes, str]:
+    if codecs.lookup(encoding).name == "iso8859-1":
+        return path.read_bytes(), str(path)
     try:
         return path.read_text(encoding=encoding), str(path)
     except UnicodeDecodeError as error:
