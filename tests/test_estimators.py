@@ -414,7 +414,7 @@ def test_bad_data_in_prediction() -> None:
 def test_bad_parameters(model: Any, parameter: str, value: object, error: type[Exception]) -> None:
     options = {"epochs": 1, "window": 2} if model is Forecaster else {"epochs": 1}
     with pytest.raises(error, match=re.compile(f"{parameter}|max_norm|probability|{value!r}")):
-        model(**(options | {parameter: value})).fit(X, Y)
+        model(**(options | {parameter: value})).fit(*([X] if model is Forecaster else [X, Y]))
 
 
 BAD_SERIES: dict[str, tuple[Any, str]] = {
@@ -452,13 +452,14 @@ def test_bad_series_in_prediction() -> None:
 @pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor, Forecaster])
 def test_a_fit_that_fails_leaves_nothing_behind(kind: Any) -> None:
     model = kind(epochs=1, hidden_size=4).set_params(**({"window": 2} if kind is Forecaster else {}))
+    targets = [] if kind is Forecaster else [Y]
     with pytest.raises(ValueError, match="NaN"):
-        model.fit(with_bad(np.nan), Y)
+        model.fit(with_bad(np.nan), *targets)
     with pytest.raises(NotFittedError):
         model.predict(X)
-    model.fit(X, Y)
+    model.fit(X, *targets)
     with pytest.raises(ValueError, match="NaN"):
-        model.fit(with_bad(np.nan), Y)
+        model.fit(with_bad(np.nan), *targets)
     with pytest.raises(NotFittedError):
         model.predict(X)
 

@@ -112,8 +112,15 @@ def test_draws_have_the_quantiles_they_are_drawn_from() -> None:
     quantiles = np.array(PATH_LEVELS) ** 2
     drawn = draw(np.tile(quantiles, (40_000, 1)), np.random.default_rng(0))
     assert np.allclose(np.quantile(drawn, PATH_LEVELS[1:-1]), quantiles[1:-1], atol=0.01)
-    assert drawn.min() == quantiles[0]
-    assert drawn.max() == quantiles[-1]
+
+
+def test_draws_reach_beyond_the_outermost_quantiles() -> None:
+    """The known quantiles are those of a logistic distribution, so draws have this distribution."""
+    levels = np.array(PATH_LEVELS)
+    quantiles = np.log(levels / (1 - levels))
+    drawn = draw(np.tile(quantiles, (400_000, 1)), np.random.default_rng(0))
+    for level in (1e-4, 1e-3, 0.02, 0.5, 0.93, 0.999):
+        assert np.isclose(np.mean(drawn < np.log(level / (1 - level))), level, rtol=0.25, atol=1e-3)
 
 
 def test_a_model_with_both_ends_is_saved_and_loaded(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from bptt.estimators.supervised import SupervisedEstimator
 from bptt.train import CrossEntropy, Loss
+from bptt.train.tables import check_unmasked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -186,6 +187,9 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         best = self._predicted(X).argmax(axis=1)
         classes: npt.NDArray[Any] = self.classes_[best]
         return classes
+
+    def _check_targets(self, y: Any) -> None:
+        check_unmasked(y, "y")
 
     def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         check_classification_targets(y)

@@ -12,12 +12,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from bptt.arguments import choice, real, size
-from bptt.estimators.base import SequenceEstimator
-from bptt.estimators.plan import PATHS, Plan, draw
-from bptt.estimators.quantile import QuantileLoss
-from bptt.estimators.sequences import Dense, fit_scale
-from bptt.estimators.series import Form, check_steps, read_series
-from bptt.train import Loss, MeanSquaredError
+from bptt.estimators.futures import ForecastingNetwork
+from bptt.estimators.plan import LARGEST_DRAWN_COVERAGE, Plan
+from bptt.estimators.sequences import fit_scale
+from bptt.estimators.series import Form, check_steps, read_series, refuse_targets
 from bptt.train.horizons import Horizons
 from bptt.train.scaling import scaled
 
@@ -25,13 +23,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Forecaster(SequenceEstimator):
+class Forecaster(ForecastingNetwork):
     """
-    The next `horizon` values of a series, from its last `window` values, with prediction intervals.
+    Forecast the next `horizon` values of a series from its last `window` values, with intervals.
 
     A series is (N,), or (N, F) of F values a step: rows are time, so that `TimeSeriesSplit` splits it. Many
-    series are (n, N, F), or a list of arrays (N_i, F) or (N_i,); one network learns from all. With an int as
-    `random_state`, results are the same bits for any number of threads.
+    series are (n, N, F), or a list of arrays (N_i, F) or of sequences (N_i,), whose lengths may be equal or
+    not; one network learns from all. With an int as `random_state`, results are the same bits for any number
+    of threads.
 
     Parameters
     ----------
@@ -43,9 +42,9 @@ class Forecaster(SequenceEstimator):
         "direct": one network has all H steps as outputs. "recursive": it has the next step alone, which is
         appended to the window, for the one after.
     coverage : float or None
-        In (0, 1): the network learns quantiles, `predict` gives medians, and this is the share of values that
-        `predict_interval` is to hold. None: it learns means, by the squared error, and there are no
-        intervals.
+        In (0, 1), with "recursive" up to 0.999: share of future values that `predict_interval` should hold.
+        The network learns quantiles, and `predict` returns medians. None: the network learns means, by the
+        squared error, and there are no intervals.
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, n_iter_no_change, \
 random_state, verbose
         As for `SequenceClassifier`.
@@ -77,17 +76,18 @@ random_state, verbose
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter of the wrong kind or out of range; X that is none of the above, not longer
-        than the horizon, with many series one shorter than window and horizon together, or holds NaN or
-        infinities.
+        From `fit`: a parameter has the wrong type or is out of range. X is none of the above, not longer
+        than the horizon, a table of several series below each other, or holds NaN or infinities. One of many
+        series is shorter than window and horizon together. y is not None.
     bptt.NonFiniteError
         From `fit`: training diverged.
 
     Notes
     -----
     The intervals of "direct" are quantiles that the network has for each step. Those of "recursive" are
-    quantiles of drawn futures: each step's value is drawn from the distribution of 13 quantiles, columns
-    independently, and appended to the window.
+    quantiles of drawn futures: each step's value is drawn from a distribution, columns independently, and
+    appended to the window. The distribution has 13 learned quantiles, from 1% to 99%, and exponential tails
+    beyond them. The number of drawn futures grows with `coverage`, from 200 to 8,000.
 
     Quantiles: Koenker and Bassett (1978), Regression quantiles; by recurrent networks, direct: Wen, Torkkola,
     Narayanaswamy and Madeka (2017), A multi-horizon quantile recurrent forecaster; drawn futures: Salinas,
@@ -102,9 +102,6 @@ random_state, verbose
     >>> bool(np.abs(forecaster.predict() - np.sin(np.arange(400, 410) / 5)).max() < 0.3)
     True
     """
-
-    mean_: npt.NDArray[Any]
-    scale_: npt.NDArray[Any]
 
     def __init__(
         self,
@@ -159,13 +156,14 @@ random_state, verbose
         ----------
         X : array-like (N,), (N, F) or (n, N, F), or list of array-likes (N_i, F) or (N_i,)
             The series.
-        y : ignored
-            The series has its own targets.
+        y : None
+            A forecaster has no other targets than the next values of X.
 
         Returns
         -------
         self
         """
+        refuse_targets(self, y)
         self._begin()
         series, form = read_series(self, X, reset=True)
         seen = self._first_parts(series) if self.early_stopping else series
@@ -198,6 +196,7 @@ random_state, verbose
         TypeError, ValueError
             As `fit`.
         """
+        refuse_targets(self, y)
         first = not hasattr(self, "model_")
         if first:
             self._begin()
@@ -276,6 +275,7 @@ random_state, verbose
             As `fit` for X.
         """
         check_is_fitted(self)
+        refuse_targets(self, y)
         series, _ = read_series(self, X, reset=False)
         windows = self._windows(series, self._plan.horizon)
         truth = windows.targets().reshape(-1, self.n_channels_)
@@ -296,6 +296,11 @@ random_state, verbose
             choice(self.strategy, "strategy", ("direct", "recursive")),
             None if self.coverage is None else real(self.coverage, "coverage", 0.0, 1.0, above=True),
         )
+        if self._plan.strategy == "recursive" and (self._plan.coverage or 0) > LARGEST_DRAWN_COVERAGE:
+            raise ValueError(
+                f'coverage must be at most {LARGEST_DRAWN_COVERAGE} with strategy="recursive"; got '
+                f'{self._plan.coverage}. Fix: strategy="direct".'
+            )
         self._path_seed = int(self._rng.integers(2**31))
 
     def _start(self, series: list[npt.NDArray[Any]]) -> None:
@@ -338,11 +343,6 @@ random_state, verbose
     def _keep_ends(self, series: list[npt.NDArray[Any]], form: Form) -> None:
         self._last = np.stack([part[-self._plan.window :] for part in series]), form
 
-    def _loss(self) -> Loss:
-        return QuantileLoss(self._plan.levels) if self._plan.levels else MeanSquaredError()
-
-    # Forecasts, of windows (n, window, F) in scaled units
-
     def _ends(self, X: Any) -> tuple[npt.NDArray[Any], Form]:
         check_is_fitted(self)
         if X is None:
@@ -357,44 +357,3 @@ random_state, verbose
                 )
             ends = np.stack([part[-self._plan.window :] for part in series])
         return scaled(ends, self.mean_, self.scale_, "X"), form
-
-    def _next(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The network's outputs, (n, steps, F, levels), sorted: learned quantiles may cross."""
-        y = self._outputs(Dense(windows))
-        return np.sort(y.reshape(len(y), self._plan.steps, self.n_channels_, -1), axis=-1)
-
-    def _points(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Medians or means, (n, H, F)."""
-        middle = len(self._plan.levels) // 2
-        if self._plan.strategy == "direct":
-            return self._next(windows)[..., middle]
-        steps: list[npt.NDArray[Any]] = []
-        for _ in range(self._plan.horizon):
-            steps.append(self._next(windows)[..., middle])
-            windows = np.concatenate((windows[:, 1:], steps[-1]), axis=1)
-        return np.concatenate(steps, axis=1)
-
-    def _bounds(self, windows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Lower and upper, each (n, H, F)."""
-        if self._plan.strategy == "direct":
-            levels = self._next(windows)
-            return levels[..., 0], levels[..., -1]
-        paths = np.stack([self._paths(window) for window in windows])
-        tail = 0.5 - float(self._plan.coverage or 0) / 2
-        lower, upper = np.quantile(paths, (tail, 1 - tail), axis=1)
-        return lower, upper
-
-    def _paths(self, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Drawn futures (PATHS, H, F) of one window (window, F), whatever windows it comes with."""
-        rng = np.random.default_rng(self._path_seed)
-        windows = np.repeat(window[None], PATHS, axis=0)
-        steps: list[npt.NDArray[Any]] = []
-        for _ in range(self._plan.horizon):
-            quantiles = self._next(windows)[:, 0]
-            steps.append(draw(quantiles, rng).astype(windows.dtype)[:, None])
-            windows = np.concatenate((windows[:, 1:], steps[-1]), axis=1)
-        return np.concatenate(steps, axis=1)
-
-    def _unscaled(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        y: npt.NDArray[np.float64] = values * self.scale_ + self.mean_
-        return y

@@ -1,7 +1,8 @@
-"""What a forecaster's network has as outputs, and draws from them."""
+"""Outputs of a forecaster's network, and draws from the distributions that they describe."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 PATH_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Levels that stand for a whole distribution, from which the recursive strategy draws."""
+"""Levels that describe a whole distribution, from which the recursive strategy draws."""
 PATHS = 200
-"""How many futures the recursive strategy draws for an interval."""
+"""Smallest number of futures that the recursive strategy draws for an interval."""
+PATHS_IN_TAIL = 4
+"""Number of these futures that are expected beyond each bound of an interval."""
+LARGEST_DRAWN_COVERAGE = 0.999
+"""Beyond this coverage, an interval would need more drawn futures than anybody waits for."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +30,55 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """How many steps the network has as outputs."""
+        """Number of steps that the network has as outputs."""
         return self.horizon if self.strategy == "direct" else 1
 
     @property
+    def tail(self) -> float:
+        """Probability that a value lies below an interval; also, that it lies above."""
+        return 0.5 - (self.coverage or 0.0) / 2
+
+    @property
     def levels(self) -> tuple[float, ...]:
-        """Of the outputs; none where they are means."""
+        """Quantile levels of the outputs, in ascending order; none if the outputs are means."""
         if self.coverage is None:
             return ()
-        if self.strategy == "recursive":
-            return PATH_LEVELS
-        return (0.5 - self.coverage / 2, 0.5, 0.5 + self.coverage / 2)
+        if self.strategy == "direct":
+            return (self.tail, 0.5, 1 - self.tail)
+        return PATH_LEVELS
+
+    @property
+    def paths(self) -> int:
+        """Number of futures to draw for an interval."""
+        return max(PATHS, math.ceil(PATHS_IN_TAIL / self.tail))
 
 
 def draw(quantiles: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
-    """A value from each distribution: of quantiles (..., 13) at `PATH_LEVELS`, linear between; (...)."""
-    levels = np.array(PATH_LEVELS)
-    drawn = np.clip(rng.random(quantiles.shape[:-1]), levels[0], levels[-1])
-    below = np.clip(np.searchsorted(levels, drawn, side="right") - 1, 0, len(levels) - 2)
-    share = (drawn - levels[below]) / (levels[below + 1] - levels[below])
+    """Draw one value from each distribution, of which the quantiles at `PATH_LEVELS` are known.
+
+    The other quantiles are linear in the logit of their level, between and beyond the known ones: the tails
+    are exponential.
+
+    Parameters
+    ----------
+    quantiles : ndarray (..., 13)
+        In ascending order.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (...)
+    """
+    known = _logit(np.array(PATH_LEVELS))
+    drawn = _logit(np.maximum(rng.random(quantiles.shape[:-1]), np.finfo(np.float64).tiny))
+    below = np.clip(np.searchsorted(known, drawn, side="right") - 1, 0, len(known) - 2)
+    share = (drawn - known[below]) / (known[below + 1] - known[below])
     low = np.take_along_axis(quantiles, below[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(quantiles, below[..., None] + 1, axis=-1)[..., 0]
     values: npt.NDArray[Any] = low + share * (high - low)
+    return values
+
+
+def _logit(levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    values: npt.NDArray[np.float64] = np.log(levels) - np.log1p(-levels)
     return values

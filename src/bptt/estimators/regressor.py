@@ -12,6 +12,7 @@ from bptt.estimators.sequences import check_finite, fit_scale
 from bptt.estimators.supervised import SupervisedEstimator
 from bptt.train import Loss, MeanSquaredError
 from bptt.train.scaling import scaled
+from bptt.train.tables import check_plain
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -117,6 +118,9 @@ validation_loss_curve_
         """
         y: npt.NDArray[np.float64] = self._predicted(X) * self.target_scale_ + self.target_mean_
         return y[:, 0] if self._flat else y
+
+    def _check_targets(self, y: Any) -> None:
+        check_plain(y, "y")
 
     def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if y.ndim not in (1, 2) or 0 in y.shape:

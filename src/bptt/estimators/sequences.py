@@ -1,7 +1,8 @@
-"""What estimators read: arrays of sequences of one length, lists of sequences of any; checked, as batches."""
+"""Read and check the sequences of estimators: arrays of one length, and lists of any lengths."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -10,10 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_array, validate_data
 
-from bptt.arrays import as_real
 from bptt.train.data import Ragged
 from bptt.train.horizons import Rows
 from bptt.train.scaling import Standardize, scaled
+from bptt.train.tables import (
+    check_columns,
+    check_one_series,
+    check_plain,
+    common_labels,
+    is_list_of_arrays,
+    named,
+    read_real,
+    width_error,
+)
 
 FLOATS = (np.float64, np.float32)
 Numbers = npt.NDArray[Any]
@@ -108,35 +118,41 @@ class Uneven(Sequences):
 
 
 def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
-    """X as `fit`, `partial_fit` and `predict` take it.
+    """Read X as `fit`, `partial_fit` and `predict` take it.
 
-    `reset` sets `n_features_in_`, `n_channels_` and, of a table with named columns, `feature_names_in_`;
+    `reset` sets `n_features_in_`, `n_channels_` and, of tables with named columns, `feature_names_in_`;
     otherwise X must agree with them.
     """
-    if is_list_of_arrays(X):
+    check_plain(X, "X")
+    fix, table = "X.transpose(0, 2, 1)", False
+    if is_list_of_sequences(X):
         found = one_length(read_list(X))
-        table = False
+        fix = "[x.T for x in X]"
     else:
         found, table = _read_array(estimator, X, reset)
     if reset:
         estimator.n_channels_ = found.channels
         estimator._table = table
         if not table:
-            forget_table(estimator, found.channels)
+            set_features(estimator, X, found.channels)
+        if isinstance(found, Dense):
+            warn_if_transposed(found.x.shape[1], found.channels, fix, stacklevel=6)
+    elif not estimator._table:
+        check_labels(estimator, X)
     check_channels(estimator, found.channels)
     return found
 
 
-def is_list_of_arrays(X: Any) -> bool:
-    """A list of arrays is read as sequences, one by one; so are nested lists that are not rectangular."""
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and X.size:
-        return all(np.iterable(row) and not isinstance(row, (str, dict)) for row in X)
-    if not isinstance(X, (list, tuple)) or not X:
+def is_list_of_sequences(X: Any) -> bool:
+    """Whether X is read sequence by sequence: a list of arrays, or nested lists of unequal lengths.
+
+    Nested lists of equal lengths are a table (n, T) or an array (n, T, F).
+    """
+    if not is_list_of_arrays(X):
         return False
-    if any(isinstance(row, (list, tuple)) for row in X):
-        lengths = {len(row) if isinstance(row, (list, tuple)) else -1 for row in X}
-        return len(lengths) > 1
-    return all(getattr(row, "ndim", 0) > 0 for row in X)
+    if isinstance(X, np.ndarray) or not any(isinstance(row, (list, tuple)) for row in X):
+        return True
+    return len({len(row) if isinstance(row, (list, tuple)) else -1 for row in X}) > 1
 
 
 def rank(X: Any) -> int:
@@ -144,12 +160,18 @@ def rank(X: Any) -> int:
     return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
-def read_list(X: Any) -> list[Numbers]:
-    """Arrays (T_i,) or (T_i, F), as (T_i, F)."""
+def read_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
+    """Read a list of arrays (T_i,) or (T_i, F) as arrays (T_i, F).
+
+    With `one_series`, tables of several series below each other are refused.
+    """
+    parts = named(X, "X")
+    common_labels(parts)
     rows: list[Numbers] = []
-    for i, value in enumerate(X):
-        name = f"X[{i}]"
-        row = as_real(value, name)
+    for name, value in parts:
+        if one_series:
+            check_one_series(value, name)
+        row = read_real(value, name)
         if row.ndim not in (1, 2):
             raise ValueError(
                 f"{name} must have shape (T, F) or (T,); got {row.shape}. "
@@ -162,10 +184,7 @@ def read_list(X: Any) -> list[Numbers]:
             )
         row = row.reshape(len(row), -1)
         if rows and row.shape[1] != rows[0].shape[1]:
-            raise ValueError(
-                f"{name} must have as many values a step as X[0], {rows[0].shape[1]}; got {row.shape[1]}. "
-                "Fix: give all sequences the same columns."
-            )
+            raise width_error(name, "X[0]", row.shape, rows[0].shape, "X")
         rows.append(check_finite(row if row.dtype in FLOATS else row.astype(np.float64), name))
     return rows
 
@@ -195,11 +214,32 @@ def check_channels(estimator: Any, channels: int) -> None:
         )
 
 
-def forget_table(estimator: Any, features: int) -> None:
-    """`n_features_in_` of what is no table, whose columns have no names."""
+def set_features(estimator: Any, X: Any, features: int) -> None:
+    """Set `n_features_in_`, and `feature_names_in_` if X is a list of tables with named columns."""
     estimator.n_features_in_ = features
-    if hasattr(estimator, "feature_names_in_"):
+    labels = common_labels(named(X, "X"))
+    if labels is not None and all(isinstance(label, str) for label in labels):
+        estimator.feature_names_in_ = np.array(labels, object)
+    elif hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_
+
+
+def check_labels(estimator: Any, X: Any) -> None:
+    """Raise ValueError if a table of a list has other columns than the estimator was fitted with."""
+    names = getattr(estimator, "feature_names_in_", None)
+    for name, part in named(X, "X") if is_list_of_arrays(X) else []:
+        check_columns(part, name, None if names is None else names.tolist(), "the data of the last fit")
+
+
+def warn_if_transposed(steps: int, channels: int, fix: str, stacklevel: int) -> None:
+    """Warn that the axes of time and of channels may be swapped, if there are fewer steps than channels."""
+    if steps < channels:
+        warnings.warn(
+            f"X is read as sequences of {steps} steps with {channels} values a step. "
+            f"If they are {steps} channels of {channels} steps, (n, channels, time), pass {fix}.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:

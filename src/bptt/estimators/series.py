@@ -1,4 +1,4 @@
-"""What the forecaster reads: one series or many, checked."""
+"""Read and check the series of a forecaster: one or many."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from bptt.estimators.sequences import (
     Numbers,
     check_channels,
     check_finite,
-    forget_table,
-    is_list_of_arrays,
+    check_labels,
     rank,
     read_list,
+    set_features,
+    warn_if_transposed,
 )
+from bptt.train.tables import check_one_series, check_plain, is_list_of_arrays
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Form:
 
 
 def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
-    """Series (N_i, F), in the form `fit` takes them; `reset` as for `read_sequences`."""
+    """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `read_sequences`."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
-    named = False
+    check_plain(X, "X")
+    check_one_series(X, "X")
+    fix, table = "X.T", False
     if is_list_of_arrays(X):
-        series, form = read_list(X), Form(many=True, flat=all(rank(row) == 1 for row in X))
+        series, form = read_list(X, one_series=True), Form(many=True, flat=all(rank(row) == 1 for row in X))
+        fix = "[x.T for x in X]"
     elif (ndim := rank(X)) == 1:
         if not reset and estimator.n_channels_ > 1:
             raise ValueError(
@@ -59,16 +64,32 @@ def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], 
                 f"X must have no empty axis; got shape {array.shape}. Fix: pass steps of values."
             )
         series, form = list(array), Form(many=True, flat=False)
+        fix = "X.transpose(0, 2, 1)"
     else:
         array = validate_data(estimator, X, reset=reset, **options)
-        series, form, named = [check_finite(array, "X")], Form(many=False, flat=False), True
+        series, form, table = [check_finite(array, "X")], Form(many=False, flat=False), True
     channels = series[0].shape[1]
     if reset:
         estimator.n_channels_ = channels
-        if not named:
-            forget_table(estimator, channels)
+        if not table:
+            set_features(estimator, X, channels)
+        warn_if_transposed(max(map(len, series)), channels, fix, stacklevel=4)
+    else:
+        check_labels(estimator, X)
     check_channels(estimator, channels)
     return series, form
+
+
+def refuse_targets(estimator: Any, y: Any) -> None:
+    """Raise ValueError for a y: the targets of a forecaster are the next values of X."""
+    if y is None:
+        return
+    name = type(estimator).__name__
+    raise ValueError(
+        f"y must be None: {name} forecasts the next values of X itself; got {type(y).__name__}. "
+        f"Fix: {name}(...).fit(X), with the values to forecast as columns of X. For one target per sequence, "
+        "use SequenceRegressor."
+    )
 
 
 def check_steps(series: list[Numbers], window: int, steps: int, name: str = "X") -> None:

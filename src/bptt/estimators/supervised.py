@@ -64,6 +64,7 @@ class SupervisedEstimator(SequenceEstimator):
         sequences = read_sequences(self, X, reset=reset)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        self._check_targets(y)
         values = self._read_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
         check_consistent_length(range(len(sequences)), values)
         return sequences, values
@@ -78,6 +79,10 @@ class SupervisedEstimator(SequenceEstimator):
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
         return tags
+
+    @abstractmethod
+    def _check_targets(self, y: Any) -> None:
+        """Raise TypeError for a y that scikit-learn would misread."""
 
     @abstractmethod
     def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:

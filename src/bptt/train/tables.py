@@ -88,12 +88,19 @@ def check_one_series(value: Any, name: str) -> None:
         )
 
 
+def check_unmasked(value: Any, name: str) -> None:
+    """Raise TypeError for a masked array: other libraries read the data under the mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        as_real(value, name)
+
+
 def check_plain(value: Any, name: str) -> None:
     """Raise TypeError for data that other libraries convert without a word, or refuse without a fix.
 
     These are masked arrays, dates, and tables with a column of dates or text.
     """
-    if isinstance(value, np.ma.MaskedArray) or _kind(value) in ("m", "M"):
+    check_unmasked(value, name)
+    if _kind(value) in ("m", "M"):
         as_real(value, name)
     if not _is_mixed(value):
         return
@@ -102,8 +109,8 @@ def check_plain(value: Any, name: str) -> None:
         kind, dtype = _kind(column), column.dtype
         if kind in ("m", "M"):
             raise TypeError(
-                f"{name} must hold numbers in every column; column {label!r} holds dates ({dtype}). "
-                f"Fix: {name}.set_index({label!r}), or leave the column out."
+                f"{name} must hold numbers in every column; column {label!r} holds dates or durations "
+                f"({dtype}). Fix: {name}.set_index({label!r}), or leave the column out."
             )
         try:
             np.asarray(column).astype(np.float64)
