@@ -236,7 +236,7 @@ def warn_if_transposed(steps: int, channels: int, fix: str, stacklevel: int) -> 
     if steps < channels:
         warnings.warn(
             f"X is read as sequences of {steps} steps with {channels} values a step. "
-            f"If they are {steps} channels of {channels} steps, (n, channels, time), pass {fix}.",
+            f"If the axes are swapped, {steps} channels of {channels} steps, pass {fix}.",
             UserWarning,
             stacklevel=stacklevel,
         )
