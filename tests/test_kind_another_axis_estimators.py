@@ -162,13 +162,17 @@ def table(rows: int = 20) -> Any:
     return pandas.DataFrame(RNG.random((rows, 3)), columns=list("abc"))
 
 
-def test_panels() -> None:
+def test_panels_and_the_order_of_rows() -> None:
     pandas = pytest.importorskip("pandas", reason="pandas makes the tables")
     panel = table().set_index(pandas.MultiIndex.from_product([["x", "y"], range(10)], names=["store", "day"]))
     for X in (panel, [panel], panel["a"]):
         with pytest.raises(
             ValueError, match=r"must be one series, .*\['store', 'day'\].*groupby\(level='store'\)"
         ):
+            forecaster().fit(X)
+    newest_first = table().set_index(pandas.date_range("2020", periods=20))[::-1]
+    for X in (newest_first, [newest_first], newest_first["a"]):
+        with pytest.raises(ValueError, match=r"X(\[0\])? must have its rows in order of time.*sort_index"):
             forecaster().fit(X)
     parts = [part for _, part in panel.groupby(level="store")]
     assert forecaster().fit(parts).predict().shape == (2, 2, 3)

@@ -149,6 +149,19 @@ def test_a_panel_is_not_one_series(read: Callable[[Any], object]) -> None:
     read(panel().loc[["x"]])
 
 
+@pytest.mark.parametrize(
+    "read", [lambda x: Horizons(x, 4, 2, 8), lambda x: Horizons([x["a"]], 4, 2, 8), split]
+)
+def test_rows_must_be_in_order_of_time(read: Callable[[Any], object]) -> None:
+    dated = TABLE.set_index(pandas.date_range("2020", periods=50))
+    read(dated)
+    read(dated.set_index(dated.index.repeat(2)[:50]))
+    for other in (dated[::-1], dated.sample(frac=1, random_state=0)):
+        with pytest.raises(ValueError, match=r"rows in order of time.*Fix: .*sort_index\(\)"):
+            read(other)
+        read(other.reset_index(drop=True))
+
+
 def test_the_parts_of_a_panel_are_series() -> None:
     parts = [part for _, part in panel().groupby(level="store")]
     assert Horizons(parts, 4, 2, 8).count == 2 * 20

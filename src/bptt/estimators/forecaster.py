@@ -77,8 +77,8 @@ random_state, verbose
     ------
     TypeError, ValueError
         From `fit`: a parameter has the wrong type or is out of range. X is none of the above, not longer
-        than the horizon, a table of several series below each other, or holds NaN or infinities. One of many
-        series is shorter than window and horizon together. y is not None.
+        than the horizon, a table of several series below each other or of dates in another order, or holds
+        NaN or infinities. One of many series is shorter than window and horizon together. y is not None.
     bptt.NonFiniteError
         From `fit`: training diverged.
 

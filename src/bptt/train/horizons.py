@@ -82,9 +82,9 @@ class Horizons(Rows):
     ------
     TypeError, ValueError
         `series` or `target` holds other things than real numbers, another number of axes, series of
-        different widths, tables with different columns, or several series below each other in one table
-        (an index with several levels). A series is shorter than window + horizon. `target` has other
-        lengths. A setting is out of range.
+        different widths, tables with different columns, several series below each other in one table (an
+        index with several levels), or rows whose dates are not in order. A series is shorter than window +
+        horizon. `target` has other lengths. A setting is out of range.
     """
 
     def __init__(

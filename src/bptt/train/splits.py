@@ -41,9 +41,9 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     Raises
     ------
     TypeError, ValueError
-        `series` does not hold real numbers, is a table of several series (an index with several levels), or
-        is too short for a step of each part. A share is out of range. `context` is larger than the number
-        of steps before a part.
+        `series` does not hold real numbers, is a table of several series (an index with several levels) or
+        of dates in another order, or is too short for a step of each part. A share is out of range.
+        `context` is larger than the number of steps before a part.
     """
     check_one_series(series, "series")
     array = read_real(series, "series")

@@ -72,19 +72,28 @@ def common_labels(parts: Iterable[tuple[str, Any]]) -> list[Label] | None:
 
 
 def check_one_series(value: Any, name: str) -> None:
-    """Raise ValueError for a table whose index has several levels that vary: many series below each other."""
-    index = getattr(value, "index", None)
-    levels = getattr(index, "nlevels", 1)
-    if index is None or levels < 2:
+    """Raise ValueError for a table that is not one series in order of time.
+
+    An index with several levels that vary means many series below each other. Dates in the index must not
+    decrease.
+    """
+    index: Any = getattr(value, "index", None)
+    if not hasattr(index, "nlevels"):
         return
-    varying = [i for i in range(levels) if index.get_level_values(i).nunique() > 1]
-    if len(varying) > 1:
-        first = index.names[varying[0]]
-        level = varying[0] if first is None else first
+    names = [i if label is None else label for i, label in enumerate(index.names)]
+    levels = {label: index.get_level_values(i) for i, label in enumerate(names)}
+    if index.nlevels > 1:
+        levels = {label: level for label, level in levels.items() if level.nunique() > 1}
+    if len(levels) > 1:
         raise ValueError(
-            f"{name} must be one series, or a list of series; got a table with {len(varying)} index levels "
-            f"that vary, {[index.names[i] for i in varying]}. "
-            f"Fix: pass [part for _, part in {name}.groupby(level={level!r})] if that level names the series."
+            f"{name} must be one series, or a list of series; got a table with several index levels that "
+            f"vary, {list(levels)}. Fix: pass [part for _, part in {name}.groupby(level="
+            f"{next(iter(levels))!r})] if that level names the series."
+        )
+    if any(_kind(level) == "M" and not level.is_monotonic_increasing for level in levels.values()):
+        raise ValueError(
+            f"{name} must have its rows in order of time; got an index of dates in another order. "
+            f"Fix: {name}.sort_index()."
         )
 
 
