@@ -76,7 +76,7 @@ def test_seed_decides(bptt_command: CommandLine, table: Path) -> None:
 
 def test_columns_without_numbers_are_left_out(bptt_command: CommandLine, table: Path) -> None:
     result = bptt_command("train", "csv", table, *SMALL)
-    assert "Not read, for they do not hold numbers: day." in result.err
+    assert "columns not used as features: day (no numbers)" in result.err
     assert all(word in result.out for word in ("persistence", "temperature", "wind", "LSTM, 1 layer of 4"))
 
 
@@ -160,7 +160,7 @@ BAD = {
     "NaN": (HEAD + ROWS + "100,nan,3\n", ("line 102", "column temperature", "'nan'")),
     "infinite": (HEAD + ROWS + "100,1,-inf\n", ("line 102", "column wind", "'-inf'")),
     "nothing in a cell": (HEAD + ROWS + "100,,3\n" + ROWS, ("line 102", "column temperature", "empty")),
-    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "column day", "empty")),
+    "a step without values": (HEAD + ROWS + "\n,,\n" + ROWS, ("line 103", "column day", "empty", "--fill")),
     "a word": (HEAD + ROWS + "100,n/a,3\n", ("line 102", "'n/a'")),
     "ragged": (HEAD + ROWS + "100,1\n" + ROWS, ("same number of columns", "line 102 has 2", "first 3")),
     "cut in half": (HEAD + ROWS + "100,1", ("line 102 has 2", "cut short")),
@@ -168,7 +168,7 @@ BAD = {
     "two of a name": ("a,wind,wind\n" + ROWS, ("two columns", "'wind'")),
     "too short": (HEAD + "1,2,3\n" * 30, ("30 rows", "validation part has 9", "12")),
     "hardly any": (HEAD + "1,2,3\n", ("1 rows", "three parts")),
-    "no numbers at all": ("a,b\n" + "x,y\n" * 100, ("no column of numbers", "a, b")),
+    "no numbers at all": ("a,b\n" + "x,y\n" * 100, ("no column of numbers", "a (no numbers), b")),
 }
 
 

@@ -91,7 +91,7 @@ def test_other_data_than_trained_on(bptt_command: CommandLine, models: Path) -> 
     bad("weather", "rain.csv", "'temperature'", "rain")
     write_csv(Path("short.csv"), weather(7))
     bad("weather", "short.csv", "7 rows", "needs 8")
-    bad("weather", "sums.npz", "sums.npz", "UTF-8")
+    bad("weather", "sums.npz", "sums.npz", "zip archive")
     bad("sums", "weather.csv", "weather.csv", "no whole .npz")
     bad("sums", "signs.npz", "y must hold numbers")
     bad("signs", "sums.npz", "y must hold classes")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import bptt
-from bptt.cli import judging, networks, sequencemodel, seriesmodel, textmodel, train_csv
+from bptt.cli import csvformat, judging, networks, sequencemodel, seriesmodel, textmodel, train_csv
+from bptt.cli.csvformat import Format
 from bptt.cli.options import CommandError, add_common, print_json
 from bptt.data import TextStream, Vocabulary
 from bptt.metrics import Accuracy, BitsPerCharacter, Perplexity
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
     )
     part = "of CSV data: a part, as training divided them, by time"
     command.add_argument("--part", choices=PARTS, default="all", help=part)
-    train_csv.add_format(command)
+    csvformat.add_options(command)
     add_common(command, run)
 
 
@@ -84,7 +85,7 @@ def _text(
 def _series(
     model: bptt.Module, task: seriesmodel.Task, options: argparse.Namespace
 ) -> tuple[dict[str, Any], str]:
-    tables = train_csv.read(options.data, task.names, options)
+    tables = train_csv.read(options.data, task.names, Format.of(options))
     need = task.window + task.horizon
     if options.part == "all":
         for table in tables:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.cli import seriesmodel, train_csv
+from bptt.cli import csvformat, seriesmodel, tables
+from bptt.cli.csvformat import Format
 from bptt.cli.options import COUNT, CommandError, add_common, check_outputs, print_json
 from bptt.diagnose import canvas
 from bptt.train import files
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="a file of 'bptt train csv'")
     command.add_argument("file", type=Path, metavar="FILE", help="a CSV file with the model's columns")
-    train_csv.add_format(command)
+    csvformat.add_options(command)
     steps = "rows to tell (default: the model's horizon)"
     command.add_argument("--steps", type=COUNT, metavar="N", help=steps)
     command.add_argument("--out", type=Path, metavar="PATH", help="write the forecast there, as CSV")
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(f"{options.file} is a folder; give one CSV file of it")
     # A target that is not read may not be known yet, but its past is drawn.
     columns = task.columns if options.plot is None else task.names
-    (table,) = train_csv.read(options.file, columns, options)
+    table = tables.read(options.file, columns, Format.of(options))
     steps = options.steps or task.horizon
     try:
         told = seriesmodel.forecast(model, task, table.values, steps)

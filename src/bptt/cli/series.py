@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import npz, seriesmodel, tables
+from bptt.cli import cells, csvfile, npz, seriesmodel, tables
+from bptt.cli.csvformat import Format
 from bptt.cli.options import CommandError
 from bptt.data import Vocabulary
 from bptt.diagnose.rows import rows_of
@@ -60,7 +61,7 @@ def read(
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")
             if task is not None and path.suffix.lower() == ".csv":
-                table = tables.read(path, task.columns, tables.Format())
+                table = tables.read(path, task.columns, Format())
                 values = task.inputs(table.values)
             else:
                 values = _NUMBERS[path.suffix.lower()](path)
@@ -116,12 +117,22 @@ def _npz(path: Path) -> Array:
 
 
 def _csv(path: Path) -> Array:
-    rows = list(tables.lines(path))
-    if rows and not all(map(tables.is_number, rows[0][1])):
+    form = Format()
+    rows = list(csvfile.lines(path, form))
+    if rows and not all(cells.kind(cell, form) in ("number", "missing") for cell in rows[0][1]):
         rows = rows[1:]  # the columns' names
     if not rows:
         raise CommandError(f"{path} holds no numbers")
-    return np.array([[tables.number(path, line, cell, finite=False) for cell in row] for line, row in rows])
+    return np.array([[_number(path, line, cell, form) for cell in row] for line, row in rows])
+
+
+def _number(path: Path, line: int, cell: str, form: Format) -> float:
+    try:
+        return cells.number(cell, form)
+    except ValueError:
+        raise CommandError(
+            f"{path} must hold numbers; line {line} has {cell.strip()!r:.40}. Fix: correct the cell."
+        ) from None
 
 
 _NUMBERS = {".npy": _npy, ".npz": _npz, ".csv": _csv}

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import fitting, judging, networks, ranks, seriesmodel, tables
+from bptt.cli import csvformat, fitting, judging, networks, ranks, seriesmodel, tables
+from bptt.cli.csvformat import Format
 from bptt.cli.options import (
     COUNT,
     SHARE,
@@ -42,7 +43,7 @@ def add(kinds: Any) -> None:
     command.add_argument(
         "file", type=Path, metavar="FILE", help="a CSV file with a line of names, or a folder"
     )
-    add_format(command)
+    csvformat.add_options(command)
     data = command.add_argument_group("data")
     data.add_argument("--columns", type=names, metavar="A,B", help="what is read (default: all of numbers)")
     data.add_argument("--target", type=names, metavar="A,B", help="what is told (default: what is read)")
@@ -66,17 +67,8 @@ def add(kinds: Any) -> None:
     add_common(command, ranks.on_ranks(run))
 
 
-def add_format(command: argparse.ArgumentParser) -> None:
-    """How CSV files are written."""
-    command.add_argument(
-        "--delimiter", type=_delimiter, metavar="C", default=",", help="between cells, or tab"
-    )
-    command.add_argument("--encoding", metavar="NAME", default="utf-8", help="of the file")
-
-
-def read(path: Path, wanted: Sequence[str], options: argparse.Namespace) -> list[tables.Table]:
-    """These columns of a file, or of each file in a folder."""
-    form = tables.Format(options.delimiter, options.encoding)
+def read(path: Path, wanted: Sequence[str], form: Format) -> list[tables.Table]:
+    """Read these columns of a file, or of each file in a folder."""
     return [tables.read(one, wanted, form) for one in tables.paths(path)]
 
 
@@ -86,12 +78,11 @@ def run(options: argparse.Namespace) -> None:
     fitting.check_run(options)
     files = tables.paths(options.file)
     check_outputs((path, options.checkpoint, options.log), files)
-    columns, target = _chosen(options, files[0])
     if options.season is not None and options.season > options.window:
         raise CommandError(
             f"--season must be at most --window, {options.window}, to be found in it; got {options.season}"
         )
-    series = read(options.file, seriesmodel.names(columns, target), options)
+    series, columns, target = _series(options, files)
     shares = (options.validation, options.test)
     parts = dict(zip(PARTS, divided(series, shares, options.window, options.horizon), strict=True))
     scaling = Standardize.of(parts["training"])
@@ -168,22 +159,19 @@ def divided(
     return found
 
 
-def _chosen(options: argparse.Namespace, file: Path) -> tuple[list[str], list[str]]:
-    """The columns to read and to tell."""
+def _series(
+    options: argparse.Namespace, files: Sequence[Path]
+) -> tuple[list[tables.Table], list[str], list[str]]:
+    """Read the files; the columns that the model reads, and those that it forecasts."""
+    form = Format.of(options)
     columns: list[str] | None = options.columns
-    if columns is None:
-        form = tables.Format(options.delimiter, options.encoding)
-        columns, others = tables.numeric_columns(file, form)
-        if not columns:
-            raise CommandError(f"{file} has no column of numbers; it has {', '.join(others):.300}")
-        if others:
-            note(f"Not read, for they do not hold numbers: {', '.join(others):.300}.")
-    return columns, options.target or columns
-
-
-def _delimiter(text: str) -> str:
-    if text == "tab":
-        return "\t"
-    if len(text) != 1 or text in '"\r\n':
-        raise argparse.ArgumentTypeError(f"expected one character, or tab, got {text!r}")
-    return text
+    if columns is not None:
+        target = options.target or columns
+        return (
+            [tables.read(file, seriesmodel.names(columns, target), form) for file in files],
+            columns,
+            target,
+        )
+    first = tables.read_features(files[0], options.target or (), form)
+    others = [tables.read(file, first.names, form) for file in files[1:]]
+    return [first, *others], first.names, options.target or first.names

@@ -1,0 +1,126 @@
+"""Numbers and times in the cells of a CSV file."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from bptt.cli.csvformat import Format
+
+Kind = Literal["number", "time", "missing", "text"]
+
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
+_SPACES = r"[ \u00a0\u2009\u202f]"
+_EPOCH = datetime(1970, 1, 1)
+
+
+def kind(cell: str, form: Format) -> Kind:
+    """Say what a cell holds."""
+    if is_missing(cell):
+        return "missing"
+    try:
+        number(cell, form)
+    except ValueError:
+        return "time" if next(layouts(cell), None) else "text"
+    return "number"
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell is empty or holds one of the words that programs write for a missing value."""
+    return cell.strip().lower() in _MISSING
+
+
+def number(cell: str, form: Format) -> float:
+    """Return the number in a cell.
+
+    Raises
+    ------
+    ValueError
+        The cell holds no number written with the format's marks.
+    """
+    if form.decimal == "." and form.thousands is None:
+        if "_" in cell:  # Python reads 1_000 as a number; other programs do not
+            raise ValueError(cell)
+        return float(cell)
+    text = cell.strip()
+    if not _pattern(form.decimal, form.thousands).fullmatch(text):
+        raise ValueError(cell)
+    if form.thousands is not None:
+        text = re.sub(_mark(form.thousands), "", text)
+    return float(text.replace(form.decimal, "."))
+
+
+def _mark(thousands: str) -> str:
+    return _SPACES if thousands == "space" else re.escape(thousands)
+
+
+@functools.cache
+def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
+    whole = r"\d+" if thousands is None else rf"(?:[1-9]\d{{0,2}}(?:{_mark(thousands)}\d{{3}})+|\d+)"
+    point = re.escape(decimal)
+    return re.compile(rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+_CLOCK = (
+    r"(?:[T ] *(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
+    r" *(?P<half>[AaPp]\.?[Mm]\.?)? *(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?)?"
+)
+_LAYOUTS = {
+    name: re.compile(pattern + _CLOCK, re.ASCII)
+    for name, pattern in {
+        "year first": r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?:(?P=mark)(?P<day>\d\d?))?",
+        "day first": r"(?P<day>\d\d?)(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<year>\d{4})",
+        "month first": r"(?P<month>\d\d?)(?P<mark>[-/])(?P<day>\d\d?)(?P=mark)(?P<year>\d{4})",
+        "month name first": r"(?P<word>[A-Za-z]{3,9})\.? (?P<day>\d\d?),? (?P<year>\d{4})",
+        "month name": r"(?:(?P<day>\d\d?)[- ])?(?P<word>[A-Za-z]{3,9})[- ](?P<year>\d{4})",
+        "quarter": r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])",
+    }.items()
+}
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+
+
+def layouts(cell: str) -> Iterator[str]:
+    """Yield the layouts that a cell may be a time in, such as "day first"."""
+    for layout in _LAYOUTS:
+        try:
+            seconds(cell, layout)
+        except ValueError:
+            continue
+        yield layout
+
+
+def seconds(cell: str, layout: str) -> float:
+    """Return the time in a cell in seconds since 1970.
+
+    Raises
+    ------
+    ValueError
+        The cell holds no time in this layout.
+    """
+    match = _LAYOUTS[layout].fullmatch(cell.strip())
+    if match is None:
+        raise ValueError(cell)
+    part = match.groupdict()
+    month = int(part.get("month") or 0)
+    if part.get("word"):
+        month = _MONTHS.index(part["word"][:3].lower()) + 1
+    elif part.get("quarter"):
+        month = 3 * int(part["quarter"]) - 2
+    date = datetime(int(part["year"]), month, int(part.get("day") or 1))
+    hour, minute = int(part["hour"] or 0), int(part["minute"] or 0)
+    second = float((part["second"] or "0").replace(",", "."))
+    if part["half"]:
+        if not 1 <= hour <= 12:
+            raise ValueError(cell)
+        hour = hour % 12 + 12 * (part["half"][0] in "pP")
+    if hour > 24 or minute > 59 or second > 60:
+        raise ValueError(cell)
+    clock = timedelta(hours=hour, minutes=minute)
+    zone = part["zone"]
+    if zone and zone[0] in "+-":
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+        clock -= offset if zone[0] == "+" else -offset
+    return (date - _EPOCH + clock).total_seconds() + second

@@ -1,0 +1,447 @@
+"""CSV files as other programs write them: read right, or refused with the option that reads them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tests.commandline import CommandLine, fails, weather
+
+import bptt
+from bptt.cli import cells, tables
+from bptt.cli.csvformat import Format
+from bptt.cli.options import CommandError
+
+SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)
+VALUES = weather(120)
+DAYS = np.datetime_as_string(np.datetime64("2021-01-01") + np.arange(120)).tolist()
+
+
+def write(path: str, header: str, columns: Sequence[Sequence[object]], *, order: Sequence[int] = ()) -> Path:
+    """Write columns, their rows in this order."""
+    rows = list(zip(*columns, strict=True))
+    rows = [rows[i] for i in order] if len(order) else rows
+    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    Path(path).write_text(f"{header}\n{text}", encoding="utf-8")
+    return Path(path)
+
+
+def features(path: str, form: Format | None = None, named: Sequence[str] = ()) -> tables.Table:
+    return tables.read_features(Path(path), named, form or Format())
+
+
+# Order of time
+
+
+TIMES = {
+    "ISO dates": ("date", DAYS),
+    "ISO times": ("t", [f"{day}T{i % 24:02}:30:00Z" for i, day in enumerate(DAYS)]),
+    "slashes": ("t", [day.replace("-", "/") for day in DAYS]),
+    "month first": ("t", [f"{day[5:7]}/{day[8:]}/{day[:4]}" for day in DAYS]),
+    "day first": ("t", [f"{day[8:]}.{day[5:7]}.{day[:4]}" for day in DAYS]),
+    "month names": ("t", [f'"Jan {1 + i % 28}, {1900 + i // 28}"' for i in range(120)]),
+    "months": ("t", [f"{2000 + i // 12}-{1 + i % 12:02}" for i in range(120)]),
+    "quarters": ("t", [f"{2000 + i // 4}Q{1 + i % 4}" for i in range(120)]),
+    "half days": ("t", [f"{DAYS[i // 2]} 12:05 {'AP'[i % 2]}M" for i in range(120)]),
+    "dates as digits": ("t", [day.replace("-", "") for day in DAYS]),
+    "months as digits": ("t", [f"{2000 + i // 12}{1 + i % 12:02}" for i in range(120)]),
+    "row numbers": ("", range(120)),
+    "years": ("YEAR", range(1880, 2000)),
+    "seconds": ("t", [1.5e9 + 300 * i for i in range(120)]),
+}
+
+
+@pytest.mark.parametrize("how", ["in order", "newest first", "shuffled"])
+@pytest.mark.parametrize("kind", TIMES)
+def test_rows_are_read_in_order_of_time(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, how: str
+) -> None:
+    name, times = TIMES[kind]
+    order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
+        how, np.random.default_rng(0).permutation(120).tolist()
+    )
+    write("a.csv", f"{name},temperature,wind", [list(times), *VALUES.T.tolist()], order=list(order))
+    table = features("a.csv")
+    np.testing.assert_array_equal(table.values, VALUES)
+    assert table.names == ["temperature", "wind"]
+    said = capsys.readouterr().err
+    assert f"{name or 'column1'} (time)" in said
+    assert ("the rows were reversed" in said) is (how == "newest first")
+    assert ("the rows were not in order of time" in said) is (how == "shuffled")
+
+
+def test_forecast_and_evaluate_read_in_order_of_time(bptt_command: CommandLine, folder: Path) -> None:
+    columns = [DAYS, *VALUES.T.tolist()]
+    write("up.csv", "date,temperature,wind", columns)
+    write("down.csv", "date,temperature,wind", columns, order=range(119, -1, -1))
+    for name in ("up", "down"):
+        assert bptt_command("train", "csv", f"{name}.csv", *SMALL).code == 0
+    up, down = (bptt.load(f"{name}.safetensors").flat_parameters for name in ("up", "down"))
+    np.testing.assert_array_equal(up, down)
+    for command in ("forecast", "evaluate"):
+        one, two = (
+            bptt_command(command, "up.safetensors", f"{name}.csv", "--json") for name in ("up", "down")
+        )
+        for figures in (one.figures, two.figures):
+            figures.pop("data", None)
+        assert one.out.replace("up.csv", "") == two.out.replace("down.csv", "")
+        assert "the rows were reversed" in two.err
+
+
+def test_day_and_month_that_cannot_be_told_apart(folder: Path) -> None:
+    dates = [f"0{1 + i % 9}/0{1 + i // 9 % 9}/2021" for i in range(60)]
+    write("a.csv", "date,v", [dates, VALUES[:60, 0].tolist()], order=np.random.default_rng(0).permutation(60))
+    with pytest.raises(CommandError, match=r"day or the month.*--time off"):
+        features("a.csv")
+    write("b.csv", "date,v", [dates, VALUES[:60, 0].tolist()])  # in order, if the day comes first
+    np.testing.assert_array_equal(features("b.csv").values[:, 0], VALUES[:60, 0])
+
+
+def test_several_series_in_one_file_are_refused(bptt_command: CommandLine, folder: Path) -> None:
+    write("a.csv", "station,date,v", [["a"] * 60 + ["b"] * 60, DAYS[:60] * 2, VALUES[:, 0].tolist()])
+    fails(bptt_command("train", "csv", "a.csv", *SMALL), "lines 2 and 62", "several series", "--time off")
+    figures = bptt_command("train", "csv", "a.csv", "--json", "--time", "off", *SMALL).figures
+    assert figures["columns"] == ["v"]
+    sorted_rows = sorted(range(120), key=lambda i: i % 60)
+    write("b.csv", "date,v", [DAYS[:60] * 2, VALUES[:, 0].tolist()], order=sorted_rows)
+    assert "Are there several series" in bptt_command("train", "csv", "b.csv", *SMALL).err
+
+
+def test_gaps_in_time_are_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = [i for i in range(120) if not 40 <= i < 50]
+    write("a.csv", "date,v", [DAYS, VALUES[:, 0].tolist()], order=kept)
+    assert len(features("a.csv").values) == 110
+    said = capsys.readouterr().err
+    assert "1 of 109 steps are longer than the usual 1 day" in said
+    assert "between lines 41 and 42, the longest 11 times" in said
+    write("months.csv", "date,v", [TIMES["months"][1], VALUES[:, 0].tolist()])
+    features("months.csv")
+    assert "gaps" not in capsys.readouterr().err
+
+
+def test_time_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order = np.random.default_rng(1).permutation(120)
+    rank = np.argsort(order)
+    write("a.csv", "date,rank,v", [DAYS, rank.tolist(), VALUES[:, 0].tolist()])
+    np.testing.assert_array_equal(features("a.csv", Format(time="rank")).values[:, 0], VALUES[order, 0])
+    np.testing.assert_array_equal(features("a.csv", Format(time="off")).values[:, 0], VALUES[:, 0])
+    with pytest.raises(CommandError, match="no column named 'when'"):
+        features("a.csv", Format(time="when"))
+    write("b.csv", "date,v", [[*DAYS[:50], "soon", *DAYS[51:]], VALUES[:, 0].tolist()])
+    with pytest.raises(CommandError, match=r"times in column date; line 52 has 'soon'.*--time off"):
+        features("b.csv")
+
+
+# Columns that only count rows or tell the time
+
+
+def test_index_like_columns_are_left_out_unless_named(bptt_command: CommandLine, folder: Path) -> None:
+    columns = [list(range(120)), list(range(1880, 2000)), VALUES[:, 0].tolist()]
+    write("a.csv", ",YEAR,value", columns)
+    result = bptt_command("train", "csv", "a.csv", *SMALL)
+    assert result.code == 0
+    assert (
+        "columns not used as features: column1 (time), YEAR (index). Name columns in --columns" in result.err
+    )
+    one, named, target = (
+        bptt_command("train", "csv", "a.csv", "--json", *options, *SMALL).figures
+        for options in ((), ("--columns", "YEAR,value"), ("--target", "YEAR"))
+    )
+    assert (one["columns"], one["target"]) == (["value"], ["value"])
+    assert (named["columns"], named["target"]) == (["YEAR", "value"], ["YEAR", "value"])
+    assert (target["columns"], target["target"]) == (["YEAR", "value"], ["YEAR"])
+    write("b.csv", "n,year", columns[:2])
+    fails(
+        bptt_command("train", "csv", "b.csv", *SMALL),
+        "no column of numbers",
+        "n (time), year (index)",
+        "--columns",
+    )
+
+
+def test_ordinary_columns_are_no_index(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {
+        "constant": np.full(120, 2000.0),
+        "flag": rng.integers(0, 2, 120),
+        "month": 1 + np.arange(120) % 12,
+        "price": 1000.0 + rng.integers(0, 900, 120),
+        "steps": np.arange(120) // 2,
+        "trend": np.arange(120) + 1e-3 * rng.random(120),
+    }
+    write("a.csv", ",".join(columns), [column.tolist() for column in columns.values()])
+    table = features("a.csv")
+    assert table.names == list(columns)
+    np.testing.assert_array_equal(table.values, np.stack(list(columns.values()), axis=1))
+
+
+# Cells
+
+
+def test_gaps_in_cells_are_refused_with_row_and_column(bptt_command: CommandLine, folder: Path) -> None:
+    one = [*VALUES[:40, 0].tolist(), '""', '""', *VALUES[42:, 0].tolist()]  # as pandas writes NaN
+    write("one.csv", "v", [one])
+    fails(bptt_command("train", "csv", "one.csv", *SMALL), "line 42, column v, is empty", "--fill")
+    write("blank.csv", "v", [[cell if cell != '""' else "" for cell in one]])
+    fails(bptt_command("train", "csv", "blank.csv", *SMALL), "line 42, column v, is empty", "--fill")
+    write("two.csv", "v,w", [[*one[:41], "NA", *one[42:]], VALUES[:, 1].tolist()])
+    fails(bptt_command("train", "csv", "two.csv", *SMALL), "line 42, column v, is empty")
+    fails(
+        bptt_command("train", "csv", "two.csv", "--columns", "w", "--target", "v", *SMALL),
+        "line 42, column v",
+    )
+    assert bptt_command("train", "csv", "two.csv", "--columns", "w", *SMALL).code == 0
+
+
+def test_the_end_of_a_file_is_no_gap(folder: Path) -> None:
+    Path("a.csv").write_text("v\n1\n5\n2\n\n \n")
+    np.testing.assert_array_equal(features("a.csv").values[:, 0], [1, 5, 2])
+
+
+@pytest.mark.parametrize(
+    ("how", "right"),
+    [
+        ("forward", [[1, 5], [1, 5], [1, 2], [4, 2], [4, 2]]),
+        ("linear", [[1, 5], [2, 3.5], [3, 2], [4, 2], [4, 2]]),
+        ("drop", [[1, 5]]),
+    ],
+)
+def test_fill(folder: Path, capsys: pytest.CaptureFixture[str], how: str, right: npt.ArrayLike) -> None:
+    Path("a.csv").write_text("t,a,b\n4,NaN,\n3,4,\n2,,2\n1,n/a,\n0,1,5\n")  # the newest row first
+    np.testing.assert_allclose(features("a.csv", Format(fill=how)).values, right)
+    said = capsys.readouterr().err
+    assert "a (3), b (3)" in said
+    with pytest.raises(CommandError, match="line 2, column a, has 'NaN'"):
+        features("a.csv")
+
+
+def test_fill_that_cannot_be(folder: Path) -> None:
+    Path("a.csv").write_text("a,b\n,1\n2,5\n3,\n")
+    with pytest.raises(CommandError, match=r"column a.*begin with a number"):
+        features("a.csv", Format(fill="forward"))
+    Path("b.csv").write_text("a,b,c\n,1,\n2,,\n1,,\n4,,\n")
+    with pytest.raises(CommandError, match="without empty cells"):
+        tables.read(Path("b.csv"), ["a", "b"], Format(fill="drop"))
+    with pytest.raises(CommandError, match=r"column c.*all its cells are empty"):
+        tables.read(Path("b.csv"), ["a", "c"], Format(fill="linear"))
+    Path("c.csv").write_text("a\n1\nx\n3\n")
+    with pytest.raises(CommandError, match="line 3, column a, has 'x'"):
+        features("c.csv", Format(fill="linear"))
+
+
+def test_a_column_without_any_number_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.csv").write_text("a,b,\n1,,\n5,,\n2,x,\n")  # every line ends with the delimiter
+    assert features("a.csv").names == ["a"]
+    assert "b (no numbers), column3 (no numbers)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cell", ["1_000", "0x10", "1 2", "1,000.5", "inf", "1e999", "--1", "1e", "½"])
+def test_cells_that_are_no_finite_numbers(folder: Path, cell: str) -> None:
+    Path("a.csv").write_text(f'a,b\n1,7\n2,"{cell}"\n3,8\n', encoding="utf-8")
+    with pytest.raises(CommandError, match="line 3, column b"):
+        tables.read(Path("a.csv"), ["b"], Format())
+
+
+@pytest.mark.parametrize(
+    ("cell", "decimal", "thousands", "value"),
+    [
+        ("1,5", ",", None, 1.5),
+        ("-0,994", ",", None, -0.994),
+        ("1.271,5", ",", ".", 1271.5),
+        ("1,271,596", ".", ",", 1271596),
+        ("+12,345.5e2", ".", ",", 1234550),
+        ("1\u202f234,5", ",", "space", 1234.5),
+        ("1'234", ".", "'", 1234),
+        ("1_000", ".", "_", 1000),
+        ("12", ",", ".", 12),
+        (",5", ",", None, 0.5),
+        ("1.5", ",", None, None),
+        ("1,27", ".", ",", None),
+        ("0,994", ".", ",", None),
+        ("12345,678", ".", ",", None),
+        ("1,2345", ".", ",", None),
+        ("1,5,2", ",", None, None),
+        ("1.5.2", ",", ".", None),
+        ("", ",", ".", None),
+        (",", ",", None, None),
+        ("inf", ",", None, None),
+    ],
+)
+def test_marks(cell: str, decimal: str, thousands: str | None, value: float | None) -> None:
+    form = Format(decimal=decimal, thousands=thousands)
+    if value is None:
+        with pytest.raises(ValueError, match=cell or "^$"):
+            cells.number(cell, form)
+    else:
+        assert cells.number(cell, form) == value
+
+
+def test_a_mark_far_down_the_file(folder: Path) -> None:
+    write("a.csv", "v,w", [[*VALUES[:100, 0].tolist(), '"1,234,567"'], VALUES[:101, 1].tolist()])
+    with pytest.raises(CommandError, match=r"line 102, column v, has '1,234,567'. Fix: pass --thousands ,"):
+        features("a.csv")
+
+
+# Formats, and the hints that name them
+
+
+def comma(value: float) -> str:
+    return f"{value:.3f}".replace(".", ",")
+
+
+def foreign(kind: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
+    """A file, words of the error and the options that read it."""
+    temperature, wind = VALUES.T
+    counts = [f"{1_000_000 + round(1000 * value):,}" for value in temperature]
+    table = "".join(f"{day},{a:.3f},{b:.3f}\n" for day, a, b in zip(DAYS, temperature, wind, strict=True))
+    commas = "".join(
+        f"{day};{comma(a)};{comma(b)}\n" for day, a, b in zip(DAYS, temperature, wind, strict=True)
+    )
+    texts: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+        "semicolons": (
+            "day;a;b\n" + table.replace(",", ";"),
+            ("got ';' between cells.", "pass --delimiter ';'."),
+            ("--delimiter", ";"),
+        ),
+        "tabs": ("day\ta\tb\n" + table.replace(",", "\t"), ("--delimiter tab",), ("--delimiter", "tab")),
+        "decimal commas": (
+            "day;a;b\n" + commas,
+            ("';' between cells", "numbers such as '", "--delimiter ';' --decimal , for decimal commas."),
+            ("--delimiter", ";", "--decimal", ","),
+        ),
+        "decimal commas alone": (
+            "a\n" + "".join(f'"{comma(value)[:-1]}"\n' for value in temperature),
+            ("line 2, column a, has '2", "pass --decimal , for decimal commas."),
+            ("--decimal", ","),
+        ),
+        "either mark": (
+            "a\n" + "".join(f'"{comma(value)}"\n' for value in temperature),
+            (
+                "line 2, column a",
+                "--thousands , for commas between thousands, or --decimal , for decimal commas.",
+            ),
+            ("--decimal", ","),
+        ),
+        "thousands": (
+            "day,a\n" + "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True)),
+            ("line 2, column a, has '1,0", "--thousands , for commas between thousands."),
+            ("--thousands", ","),
+        ),
+        "thousands and more": (
+            "day,a,b\n" + "".join(f'{day},"{n}",{a}\n' for day, n, a in zip(DAYS, counts, wind, strict=True)),
+            ("line 2, column a, has '1,0", "--thousands , for commas between thousands."),
+            ("--thousands", ","),
+        ),
+        "apostrophes": (
+            "a\n" + "".join(count.replace(",", "'") + "\n" for count in counts),
+            ("line 2, column a", "--thousands ''\"'\"'' for apostrophes between thousands"),
+            ("--thousands", "'"),
+        ),
+        "comments": (
+            "# made by hand\n# in 2021\nday,a,b\n" + table,
+            ("got 2 comment lines with '#'.", "pass --comment '#'."),
+            ("--comment", "#"),
+        ),
+        "comments and thousands": (
+            "# x\nday,a\n" + "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True)),
+            ("1 comment line with '#' and numbers such as '1,0", "--comment '#' --thousands ,"),
+            ("--comment", "#", "--thousands", ","),
+        ),
+        "no header": (table, ("name its columns", "--no-header"), ("--no-header",)),
+        "no header, only numbers": (
+            "".join(f"{a},{b}\n" for a, b in VALUES.tolist()),
+            ("name its columns", "--no-header", "--header"),
+            ("--no-header",),
+        ),
+        "lines above": ("Weather\n\nof 2021\n\nday,a,b\n" + table, ("2 other lines above the table",), ()),
+    }
+    if kind in texts:
+        text, words, options = texts[kind]
+        return text.encode(), words, options
+    whole = ("day,a,b\n" + table).encode()
+    others: dict[str, tuple[bytes, tuple[str, ...], tuple[str, ...]]] = {
+        "gzip": (gzip.compress(whole), ("gzip", "gunzip"), ()),
+        "zip": (b"PK\x03\x04" + whole, ("Excel", "save the sheet as CSV"), ()),
+        "utf-16": (whole.decode().encode("utf-16"), ("--encoding utf-16.",), ("--encoding", "utf-16")),
+        "latin-1": (
+            "day,größe,b\n".encode("latin-1") + table.encode(),
+            ("UTF-8", "--encoding"),
+            ("--encoding", "latin-1"),
+        ),
+    }
+    return others[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("semicolons", "tabs", "decimal commas", "decimal commas alone", "either mark", "thousands"),
+        *(
+            "thousands and more",
+            "apostrophes",
+            "comments",
+            "comments and thousands",
+            "no header",
+            "no header, only numbers",
+        ),
+        *("lines above", "gzip", "zip", "utf-16", "latin-1"),
+    ],
+)
+def test_hints_name_what_was_found_and_the_option(bptt_command: CommandLine, folder: Path, kind: str) -> None:
+    content, words, options = foreign(kind)
+    Path("a.csv").write_bytes(content)
+    result = bptt_command("train", "csv", "a.csv", *SMALL)
+    fails(result, "a.csv", *words)
+    assert result.err.count("\n") == 1
+    if options:
+        assert bptt_command("train", "csv", "a.csv", *options, *SMALL).code == 0
+
+
+def test_values_do_not_depend_on_the_format(folder: Path) -> None:
+    right = [[round(value, 3) for value in row] for row in VALUES.tolist()]
+    for kind, form in (
+        ("semicolons", Format(delimiter=";")),
+        ("tabs", Format(delimiter="\t")),
+        ("decimal commas", Format(delimiter=";", decimal=",")),
+        ("comments", Format(comment="#")),
+        ("no header", Format(header=False)),
+        ("utf-16", Format(encoding="utf-16")),
+    ):
+        Path("a.csv").write_bytes(foreign(kind)[0])
+        np.testing.assert_array_equal(features("a.csv", form).values, right)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf8", "UTF_8", "U8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_the_byte_order_mark_is_no_part_of_a_name(folder: Path, encoding: str) -> None:
+    mark = "" if encoding in ("utf-8-sig", "utf-16") else "\ufeff"
+    Path("a.csv").write_bytes((mark + "a,b\n1,2\n3,5\n").encode(encoding))
+    assert features("a.csv", Format(encoding=encoding)).names == ["a", "b"]
+
+
+def test_names_that_are_numbers(folder: Path) -> None:
+    Path("a.csv").write_text("0,1\n1.5,2\n9,5\n")
+    with pytest.raises(CommandError, match="--no-header, or --header"):
+        features("a.csv")
+    assert features("a.csv", Format(header=True)).names == ["0", "1"]
+    assert features("a.csv", Format(header=False)).names == ["column1", "column2"]
+    Path("b.csv").write_text(",0,1\n0,1.5,2\n1,3,5\n2,4,3\n")  # as pandas writes a frame without names
+    assert features("b.csv").names == ["0", "1"]
+
+
+def test_the_same_mark_twice(bptt_command: CommandLine, folder: Path) -> None:
+    write("a.csv", "a", [VALUES[:, 0].tolist()])
+    options = ("--decimal", ",", "--thousands", ",")
+    fails(bptt_command("train", "csv", "a.csv", *options, *SMALL), "--thousands must differ from --decimal")
+
+
+def test_options_from_a_config_file(bptt_command: CommandLine, folder: Path) -> None:
+    Path("a.csv").write_bytes(foreign("decimal commas")[0])
+    Path("c.toml").write_text('delimiter = ";"\ndecimal = ","\ntime = "off"\nfill = "drop"\n')
+    assert bptt_command("train", "csv", "a.csv", "--config", "c.toml", *SMALL).code == 0
+    Path("b.csv").write_bytes(foreign("no header")[0])
+    Path("d.toml").write_text("no-header = true\n")
+    assert bptt_command("train", "csv", "b.csv", "--config", "d.toml", *SMALL).code == 0
