@@ -122,7 +122,6 @@ def test_threads_option(bptt_command: CommandLine) -> None:
 def test_selftest(bptt_command: CommandLine) -> None:
     figures = bptt_command("selftest", "--json").figures
     assert figures["passed"]
-    assert figures["seconds"] < 30
     done = {(check["isa"], check["cell"], check["check"]) for check in figures["checks"]}
     kinds = ("gradcheck", "crosscheck float32", "crosscheck float64")
     wanted = {(isa, cell, kind) for isa in bptt.available_isas() for cell in CELLS for kind in kinds}

@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> None:
     """Train, judge, sample, draw."""
     results.check(options)
     text, unseen = standard_library()
+    for part in (text, unseen):
+        training.check_length("the standard library's source", len(part), options)
     vocabulary = Vocabulary.of(text + unseen)
     streams = [
         TextStream(part, options.batch, options.truncate, vocabulary=vocabulary) for part in (text, unseen)

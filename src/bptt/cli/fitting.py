@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ import numpy.typing as npt
 import bptt
 from bptt import schedules
 from bptt.cli import config
+from bptt.cli.csvformat import Format
+from bptt.cli.fitted import Fitted, Meter
 from bptt.cli.options import COUNT, POSITIVE, CommandError, number
 from bptt.data import Shard
 from bptt.train import Guard, KeepBest, Loss, Optimizer
@@ -36,6 +37,7 @@ _FREE = frozenset(
     {
         *("config", "json", "threads", "help", "file", "model", "plot", "sample", "log", "tensorboard"),
         *("checkpoint", "checkpoint_every", "resume", "epochs", "recompute"),
+        *Format.__dataclass_fields__,  # the checksum of the data covers how they were read
     }
 )
 """What may change when a run is resumed: all else decides its bits."""
@@ -99,36 +101,6 @@ def model_file(options: argparse.Namespace) -> Path:
     return options.model or Path(options.file.resolve().stem + ".safetensors")
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A finished training."""
-
-    model: bptt.Module
-    history: bptt.History
-    seconds: float
-    validation_loss: float
-    """Of the model: the last, or with --patience the best."""
-
-    def figures(self) -> dict[str, Any]:
-        """The run in numbers, JSON-safe."""
-        return {
-            "parameters": self.model.parameter_count,
-            "updates": len(self.history["loss"]),
-            "epochs": len(self.history["validation_loss"]),
-            "seconds": round(self.seconds, 3),
-            "clipped_share": float(self.history["clipped"].mean()),
-            "validation_loss": self.validation_loss,
-        }
-
-    def summary(self) -> str:
-        """One line for people."""
-        figures = self.figures()
-        return (
-            f"{figures['updates']} updates in {figures['epochs']} epochs, {self.seconds:.1f} s;"
-            f" {figures['parameters']:,} parameters"
-        )
-
-
 def fit(
     options: argparse.Namespace,
     model: bptt.Module,
@@ -168,8 +140,8 @@ def fit(
     """
     settings = _settings(options, source)
     updates = updates or epochs * -(-len(data) // options.accumulate)
-    optimizer, best = _optimizer(options, updates), KeepBest()
-    callbacks: list[bptt.Callback] = []
+    optimizer, best, meter = _optimizer(options, updates), KeepBest(), Meter()
+    callbacks: list[bptt.Callback] = [meter]
     if options.patience:
         callbacks += [best, bptt.EarlyStopping(options.patience)]
     if options.log is not None:
@@ -206,8 +178,16 @@ def fit(
     seconds = time.perf_counter() - start
     if options.patience:
         best.restore(trainer.model)
-    last = float(history["validation_loss"][-1])
-    return Fitted(trainer.model, history, seconds, best.loss if options.patience else last)
+    return Fitted(
+        model=trainer.model,
+        history=history,
+        seconds=seconds,
+        tokens=meter.tokens,
+        updates=meter.updates,
+        planned=updates,
+        stopped=bool(options.patience) and (trainer.stopping or trainer.epochs_done < epochs),
+        validation_loss=best.loss if options.patience else float(history["validation_loss"][-1]),
+    )
 
 
 def check_run(options: argparse.Namespace) -> None:
@@ -270,8 +250,8 @@ def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
     rate: schedules.Schedule = schedules.Constant(lr)
     if options.schedule == "cosine":
         rate = schedules.Cosine(lr, falling, FINAL_RATE)
-    elif options.schedule == "step":  # a tenth of it after each third of the run
-        rate = schedules.Step(lr, max(1, falling // 3))
+    elif options.schedule == "step":  # a tenth of it after each third of the run, rounded up: three stairs
+        rate = schedules.Step(lr, -(-falling // 3))
     elif options.schedule == "plateau":
         rate = schedules.Plateau(lr)
     if options.warm_up:

@@ -52,7 +52,7 @@ def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
 
 def deliver(options: argparse.Namespace, run: Run) -> None:
     """Write the files, print the figures and the sample."""
-    textmodel.save(options.model, run.model, run.training.vocabulary, run.figures())
+    textmodel.save(options.model, run.fitted.model, run.training.vocabulary, run.figures())
     if options.plot is not None:
         picture = plots.png(plots.training_figure(_curves(run)))
         files.replace(options.plot, picture, verify=lambda path: None)
@@ -79,13 +79,13 @@ def _sample(options: argparse.Namespace, run: Run) -> str:
     rng = np.random.default_rng(options.seed)
     vocabulary = run.training.vocabulary
     start = options.prompt or first_prompt(vocabulary)
-    text = textmodel.sample(run.model, vocabulary, start, options.sample, TEMPERATURE, rng)
+    text = textmodel.sample(run.fitted.model, vocabulary, start, options.sample, TEMPERATURE, rng)
     return (options.prompt or "") + "".join(text)
 
 
 def _curves(run: Run) -> plots.TrainingCurves:
-    history = run.history
-    flow = _reach(run.model, run.validation, LOOK_BACK)
+    history = run.fitted.history
+    flow = _reach(run.fitted.model, run.validation, LOOK_BACK)
     return plots.TrainingCurves(
         loss=history["loss"],
         grad_norm=history["grad_norm"],

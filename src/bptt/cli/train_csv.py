@@ -85,9 +85,7 @@ def run(options: argparse.Namespace) -> None:
     series, columns, target = _series(options, files)
     shares = (options.validation, options.test)
     parts = dict(zip(PARTS, divided(series, shares, options.window, options.horizon), strict=True))
-    scaling = Standardize.of(parts["training"])
-    if options.no_standardize:
-        scaling = Standardize(np.zeros(len(scaling.mean)), np.ones(len(scaling.mean)))
+    scaling = _scaling(options, parts["training"])
     task = seriesmodel.Task(columns, target, options.window, options.horizon, scaling, shares, options.season)
     order = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
@@ -126,8 +124,22 @@ def run(options: argparse.Namespace) -> None:
     print(f"test part: {count:,} forecasts of {options.horizon} rows, never seen in training")
     print(judging.table(errors, networks.describe(options)))
     if not figures["beats_baselines"]:
-        print("Not better than the forecasts without a model: try a longer --window, or more --epochs.")
+        advice = fitted.advice("more --epochs", ["a longer --window"])
+        print(f"Not better than the forecasts without a model. {advice}")
     print(f"model    {path}   (what comes next: bptt forecast {path} {files[-1]})")
+
+
+def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standardize:
+    width = training[0].shape[1]
+    if options.no_standardize:
+        return Standardize(np.zeros(width), np.ones(width))
+    try:
+        return Standardize.of(training)
+    except ValueError:
+        raise CommandError(
+            f"{options.file}: columns must hold numbers with a finite variance; got larger numbers."
+            " Fix: rescale them, or leave their column out with --columns."
+        ) from None
 
 
 def divided(

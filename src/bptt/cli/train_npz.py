@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
     if task.classes is not None and len(task.classes) < 2:
         raise CommandError(f"{options.file}: y must hold two classes or more; all are {task.classes[0]}")
     lengths = {len(x) for x in data.x}
+    _warn_of_axes(options.file, max(lengths), data.x[0].shape[1])
     if options.truncate is not None and len(lengths) > 1:
         raise CommandError("--truncate needs sequences of one length; leave it out")
     batches = task.batches(training, options.batch, shuffle=True, seed=rng)
@@ -96,5 +97,17 @@ def run(options: argparse.Namespace) -> None:
     print(f"test part: {len(test.y):,} sequences, never seen in training")
     print(judging.table(found, networks.describe(options)))
     if not figures["beats_baseline"]:
-        print("Not better than a guess without looking: try more --epochs, or more --hidden units.")
+        advice = fitted.advice("more --epochs", ["more --hidden units"])
+        print(f"Not better than a guess that does not look at the sequence. {advice}")
     print(f"model    {path}   (on other data: bptt evaluate {path} DATA.npz)")
+
+
+def _warn_of_axes(path: Path, steps: int, features: int) -> None:
+    """Print a note where the axes of x look swapped."""
+    if features > steps:
+        note(
+            f"{path}: x has at most {steps} time steps of {features} features each. If its axes are"
+            " (N, features, time), save x.swapaxes(1, 2)."
+        )
+    elif steps == 1:
+        note(f"{path}: every sequence of x has one time step, so there is nothing to recur over.")

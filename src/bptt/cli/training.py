@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 import bptt
 from bptt.cli import fitting, networks, textmodel
+from bptt.cli.fitted import Fitted
 from bptt.cli.ngram import bigram_loss, unigram_loss
-from bptt.cli.options import COUNT
+from bptt.cli.options import COUNT, CommandError
 from bptt.data import TextStream
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -30,13 +31,14 @@ def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
         "--embedding", type=COUNT, metavar="N", default=64, help="width of a character's vector"
     )
     training = fitting.add_options(command, rate=8e-3, clip=0.25, patience=0)
-    default = f"{steps} steps" if steps else "1 epoch"
+    default = f"{steps} updates" if steps else "1 epoch"
     length = training.add_mutually_exclusive_group()
     length.add_argument(
         "--steps", type=COUNT, metavar="N", help=f"parameter updates in all (default: {default})"
     )
     length.add_argument("--epochs", type=COUNT, metavar="N", help="passes over the text instead")
-    training.add_argument("--truncate", type=COUNT, metavar="N", default=64, help="steps that errors go back")
+    back = "time steps (characters) that errors go back"
+    training.add_argument("--truncate", type=COUNT, metavar="N", default=64, help=back)
     training.add_argument(
         "--batch", type=COUNT, metavar="N", default=32, help="rows of text read side by side"
     )
@@ -45,14 +47,12 @@ def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: the model, what it was trained and judged on, and how it went."""
+    """A finished training, what it was trained and judged on, and the losses."""
 
     name: str
-    model: bptt.Module
+    fitted: Fitted
     training: TextStream
     validation: TextStream
-    history: bptt.History
-    seconds: float
     clip: float | None
     losses: dict[str, float]
     """Validation loss, nats per character, of "unigram", "bigram" and "model", on the same characters."""
@@ -61,13 +61,14 @@ class Run:
         """The run in numbers, JSON-safe."""
         return {
             "model": self.name,
-            "parameters": int(self.model.flat_parameters.size),
+            "parameters": self.fitted.model.parameter_count,
             "symbols": len(self.training.vocabulary),
             "training_characters": len(self.training.ids),
             "validation_characters": len(self.validation.ids),
-            "steps": len(self.history["loss"]),
-            "seconds": round(self.seconds, 3),
-            "clipped_share": float(self.history["clipped"].mean()),
+            "steps": len(self.fitted.history["loss"]),
+            "seconds": round(self.fitted.seconds, 3),
+            "clipped_share": float(self.fitted.history["clipped"].mean()),
+            "stopped_by_patience": self.fitted.stopped,
             "validation_nats": self.losses,
             "validation_bits": {name: loss / math.log(2) for name, loss in self.losses.items()},
             "beats_bigram": self.losses["model"] < self.losses["bigram"],
@@ -77,14 +78,14 @@ class Run:
         """The figures for people, ours beside the models to beat."""
         names = {"unigram": "unigram model", "bigram": "bigram model", "model": self.name}
         width = max(map(len, names.values()))
-        steps = len(self.history["loss"])
-        rate = steps * self.training.batch_size * self.training.steps / self.seconds
-        lines = [f"{steps} steps in {self.seconds:.1f} s, {rate:,.0f} characters/s, validation included"]
+        rate = self.fitted.tokens / self.fitted.seconds
+        lines = [f"{self.fitted.pace()}, {rate:,.0f} characters/s, validation included"]
         lines.append(f"{'validation loss':<{width}}  nats/char  bits/char")
         for key, loss in self.losses.items():
             lines.append(f"{names[key]:<{width}}  {loss:9.3f}  {loss / math.log(2):9.3f}")
         if self.losses["model"] >= self.losses["bigram"]:
-            lines.append("Not yet better than the bigram model: train longer, with --steps or --epochs.")
+            advice = self.fitted.advice("more --steps or --epochs")
+            lines.append(f"Not yet better than the bigram model. {advice}")
         return "\n".join(lines)
 
 
@@ -117,7 +118,17 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
     losses = {**_baselines(training, validation), "model": fitted.validation_loss}
     clip = options.clip if isinstance(options.clip, float) else None
     name = networks.describe(options)
-    return Run(name, fitted.model, training, validation, fitted.history, fitted.seconds, clip, losses)
+    return Run(name, fitted, training, validation, clip, losses)
+
+
+def check_length(name: str, symbols: int, options: argparse.Namespace) -> None:
+    """Raise CommandError if a text is too short for one batch."""
+    need = options.batch * options.truncate + 1
+    if symbols < need:
+        raise CommandError(
+            f"{name} must have at least {need} symbols for --batch {options.batch} rows of --truncate"
+            f" {options.truncate} time steps; got {symbols}. Fix: pass a smaller --batch or --truncate."
+        )
 
 
 class Pieces:
