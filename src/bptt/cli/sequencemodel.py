@@ -13,7 +13,7 @@ import numpy.typing as npt
 import bptt
 from bptt.cli import npz
 from bptt.cli.judging import Figures, measure
-from bptt.cli.options import CommandError
+from bptt.cli.options import CommandError, note
 from bptt.data import Ragged, Standardize
 from bptt.metrics import MAE, RMSE, Accuracy, Metric
 from bptt.train import CrossEntropy, Loss, MeanSquaredError
@@ -94,8 +94,10 @@ class Task:
         """Raise CommandError where data are not of the kind that the model was trained on."""
         features = len(self.scaling.mean)
         if data.x[0].shape[1] != features:
+            swapped = {len(x) for x in data.x} == {features}
+            fix = " Fix: save x.swapaxes(1, 2)." if swapped else ""
             raise CommandError(
-                f"{path}: x has {data.x[0].shape[1]} values a step; the model reads {features}"
+                f"{path}: x has {data.x[0].shape[1]} values a step; the model reads {features}.{fix}"
             )
         if data.classified != (self.classes is not None):
             want = "numbers" if self.classes is None else "classes, integers"
@@ -177,10 +179,10 @@ def read(path: Path) -> Data:
     for name, array in arrays.items():
         if name in ("x", "y", "lengths") and array.dtype.kind not in "biuf":
             raise CommandError(f"{path}: {name} must be an array of numbers; it is of {array.dtype}")
-        if name in ("x", "y") and not np.isfinite(array).all():
-            at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise CommandError(f"{path}: {name} must be finite; it has {array[at]} at {at}")
     x, y = _sequences(path, arrays["x"], arrays.get("lengths")), arrays["y"]
+    for n, sequence in enumerate(x):
+        _check_finite(path, "x", sequence, (n,))
+    _check_finite(path, "y", y, ())
     if y.dtype.kind == "f" and y.ndim == 1:
         y = y[:, None]
     if y.ndim != (2 if y.dtype.kind == "f" else 1):
@@ -194,6 +196,14 @@ def read(path: Path) -> Data:
     return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64))
 
 
+def _check_finite(path: Path, name: str, array: Numbers, at: tuple[int, ...]) -> None:
+    """Raise CommandError for the first entry that is not finite; `at` is the place of the array in x or y."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        first = tuple(bad[0].tolist())
+        raise CommandError(f"{path}: {name} must be finite; it has {array[first]} at {(*at, *first)}")
+
+
 def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]:
     """Sequences (T_i, F) of x padded behind, (N, T) or (N, T, F), or of all their steps, (sum of T_i, F)."""
     if x.ndim not in (2, 3) or 0 in x.shape:
@@ -202,7 +212,8 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
         return list(x if x.ndim == 3 else x[:, :, None])
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
         raise CommandError(f"{path}: lengths must be integers (N,), each at least 1")
-    if x.ndim == 2 and lengths.sum() == len(x):
+    # Lengths that are all 1 describe padded sequences, too: those are (N, T), and what is padded is not read.
+    if x.ndim == 2 and lengths.sum() == len(x) != len(lengths):
         return np.split(x, np.cumsum(lengths)[:-1])
     if len(lengths) != len(x) or lengths.max() > x.shape[1]:
         raise CommandError(
@@ -210,4 +221,9 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
             f" it has {len(lengths)}, up to {lengths.max()}, {lengths.sum()} steps in all"
         )
     padded = x if x.ndim == 3 else x[:, :, None]
+    if lengths.max() == 1 < padded.shape[1]:
+        note(
+            f"{path}: all lengths are 1, so only the first step of each sequence is read. If x is"
+            " (N, features), one step per sequence, save x[:, None]."
+        )
     return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]
