@@ -65,8 +65,8 @@ def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
 
 
 _CLOCK = (
-    r"(?:[T ] *(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
-    r" *(?P<half>[AaPp]\.?[Mm]\.?)? *(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?)?"
+    r"(?:[T ] ?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
+    r"(?: ?(?P<half>[AaPp]\.?[Mm]\.?))?(?: ?(?P<zone>Z|UTC|[+-]\d\d:?\d\d))?)?"
 )
 _LAYOUTS = {
     name: re.compile(pattern + _CLOCK, re.ASCII)

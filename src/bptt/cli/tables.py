@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -54,7 +55,7 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
         The file cannot be read; a column is missing, is there twice or holds something else than finite
         numbers; the order of time cannot be told.
     """
-    raw = _Raw(path, form, names)
+    raw = _Raw(path, form, set(names))
     raw.check(names)
     return raw.table(names)
 
@@ -97,7 +98,7 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
 class _Raw:
     """All numbers of a file, with NaN where a cell holds none."""
 
-    def __init__(self, path: Path, form: Format, named: Sequence[str]) -> None:
+    def __init__(self, path: Path, form: Format, named: Collection[str]) -> None:
         self.path, self.form = path, form
         rows = csvfile.lines(path, form)
         top = list(islice(rows, 2))
@@ -110,28 +111,30 @@ class _Raw:
             _check_header(path, form, self.header, top)
         if not top:
             raise CommandError(f"{path} holds no numbers below the names of its columns")
+        self._count = Counter(self.header)
         for name in named if form.time in (None, TIME_OFF) else (*named, str(form.time)):
             self._check_name(name)
         csvfile.warn_if_cut(path)
         kinds = [cells.kind(cell, form) for cell in top[0][1]]
-        self.numeric = [
+        numeric = [
             name
             for name, one, cell in zip(self.header, kinds, top[0][1], strict=True)
             if name in named or one in ("number", "missing") or csvhints.of_cells([cell], form)
         ]
+        self._place = {name: i for i, name in enumerate(dict.fromkeys(numeric))}
         self._time_name = self._find_time(kinds, named)
         self._read(chain(top, rows))
         self.times = self._times(named)
 
     def _check_name(self, name: str) -> None:
-        if self.header.count(name) != 1:
-            wrong = "two columns" if name in self.header else "no column"
+        if self._count[name] != 1:
+            wrong = "two columns" if self._count[name] else "no column"
             raise CommandError(
                 csvhints.of_file(self.path, self.form)
                 or f"{self.path} has {wrong} named {name!r:.60}; it has {', '.join(self.header):.300}"
             )
 
-    def _find_time(self, kinds: Sequence[cells.Kind], named: Sequence[str]) -> str | None:
+    def _find_time(self, kinds: Sequence[cells.Kind], named: Collection[str]) -> str | None:
         """The column of dates."""
         if self.form.time is not None:
             return None if self.form.time == TIME_OFF else self.form.time
@@ -142,8 +145,9 @@ class _Raw:
         form, values = self.form, array("d")
         self.lines, self._time_cells = array("q"), list[str]()
         self._bad: dict[str, tuple[int, str]] = {}
-        at = [self.header.index(name) for name in self.numeric]
-        time_at = None if self._time_name is None else self.header.index(self._time_name)
+        first = {name: i for i, name in reversed(list(enumerate(self.header)))}
+        at = [first[name] for name in self._place]
+        time_at = None if self._time_name is None else first[self._time_name]
         for line, texts in rows:
             self.lines.append(line)
             try:
@@ -151,11 +155,11 @@ class _Raw:
             except ValueError:
                 row = [math.nan]
             if not all(map(math.isfinite, row)):
-                row = [self._number(line, name, texts[i]) for name, i in zip(self.numeric, at, strict=True)]
+                row = [self._number(line, name, texts[i]) for name, i in zip(self._place, at, strict=True)]
             values.extend(row)
             if time_at is not None:
                 self._time_cells.append(texts[time_at])
-        self.values = np.frombuffer(values).reshape(len(self.lines), len(self.numeric))
+        self.values = np.frombuffer(values).reshape(len(self.lines), len(at))
 
     def _number(self, line: int, name: str, text: str) -> float:
         """The number in a cell, or NaN; the first bad cell of each column is kept for the message."""
@@ -165,24 +169,24 @@ class _Raw:
             value = math.nan
         if math.isfinite(value):
             return value
-        if not (cells.is_missing(text) and self.form.fill):
+        if not (cells.is_missing(text) and self.form.fill) or name == self._time_name:
             self._bad.setdefault(name, (line, text))
         return math.nan
 
     def column(self, name: str) -> Numbers:
         """Values of one column, (N,)."""
-        return self.values[:, self.numeric.index(name)]
+        return self.values[:, self._place[name]]
 
-    def _times(self, named: Sequence[str]) -> timeorder.Times | None:
+    def _times(self, named: Collection[str]) -> timeorder.Times | None:
         name = self._time_name
-        if name is not None and name in self.numeric:
+        if name is not None and name in self._place:
             self.check([name])
             return self.counting(name) or timeorder.Times(name, self.column(name), in_seconds=False)
         if name is not None:
             return timeorder.of_cells(self.path, name, self._time_cells, self.lines)
         if self.form.time == TIME_OFF:
             return None
-        counting = {name: self.counting(name) for name in self.numeric if name not in named}
+        counting = {name: self.counting(name) for name in self._place if name not in named}
         found = [times for times in counting.values() if times is not None]
         # Dates first, then columns without equal numbers: a year may be that of several rows.
         found.sort(key=lambda times: (not times.in_seconds, len(np.unique(times.values)) < len(times.values)))
@@ -190,11 +194,11 @@ class _Raw:
 
     def counting(self, name: str) -> timeorder.Times | None:
         """Times, if the column only counts rows or tells the time."""
-        if self.header.count(name) > 1:
+        if self._count[name] > 1:
             return None
         return timeorder.of_numbers(name, self.column(name))
 
-    def left_out(self, named: Sequence[str]) -> dict[str, str]:
+    def left_out(self, named: Collection[str]) -> dict[str, str]:
         """Columns that are no features, and why."""
         found: dict[str, str] = {}
         for name in self.header:
@@ -202,7 +206,7 @@ class _Raw:
                 continue
             if self.times is not None and name == self.times.column:
                 found[name] = "time"
-            elif name not in self.numeric or self._without_numbers(name):
+            elif name not in self._place or self._without_numbers(name):
                 found[name] = "no numbers"
             elif self.counting(name):
                 found[name] = "index"
@@ -218,10 +222,10 @@ class _Raw:
         """Raise CommandError for the first cell of these columns that holds no finite number."""
         for name in names:
             self._check_name(name)
-        bad = [name for name in self.header if name in names and name in self._bad]
+        bad = [name for name in names if name in self._bad]
         if not bad:
             return
-        name = min(bad, key=lambda one: self._bad[one][0])
+        name = min(bad, key=lambda one: (self._bad[one][0], self._place[one]))
         line, text = self._bad[name]
         where = f"{self.path} must hold finite numbers; line {line}, column {name},"
         if cells.is_missing(text):
@@ -236,7 +240,7 @@ class _Raw:
 
     def table(self, names: Sequence[str]) -> Table:
         """These columns, in order of time and without gaps."""
-        values = self.values[:, [self.numeric.index(name) for name in names]]
+        values = self.values[:, [self._place[name] for name in names]]
         if self.times is not None:
             values = values[timeorder.order(self.path, self.times, self.lines)]
         if self.form.fill is not None:

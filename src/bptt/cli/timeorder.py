@@ -17,6 +17,7 @@ Numbers = npt.NDArray[np.float64]
 
 _YEARS = frozenset({"year", "years", "yr", "jahr"})
 _FEWEST = 3  # rows: two numbers always have one distance
+_TOLERANCE = 1e-4  # steps: as far as rounding in the file may move a number
 _GAP = 1.5  # usual steps: months and years differ by less
 
 
@@ -75,10 +76,12 @@ def of_numbers(column: str, values: Numbers) -> Times | None:
     days = _digits(values)
     if days is not None:
         return Times(column, days, in_seconds=True)
-    steps = np.diff(np.sort(values))
-    usual = np.median(steps)
-    counts = usual > 0 and bool(np.all(np.abs(steps - usual) <= 1e-6 * usual))
-    whole = bool((values == np.rint(values)).all()) and 1000 <= values.min() <= values.max() < 3000
+    low, high = float(values.min()), float(values.max())
+    place = (values - low) / ((high - low) / (len(values) - 1))
+    nearest = np.rint(place)
+    counts = bool((np.abs(place - nearest) < _TOLERANCE).all())
+    counts = counts and bool((np.bincount(nearest.astype(np.int64)) == 1).all())
+    whole = bool((values == np.rint(values)).all()) and 1000 <= low <= high < 3000
     if counts or (column.strip().lower() in _YEARS and whole):
         return Times(column, values, in_seconds=False)
     return None
