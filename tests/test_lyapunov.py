@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.cells import variants
 
 import bptt
 
@@ -36,15 +37,21 @@ def gru_step(p, x, s):
 STEPS = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}
 
 
-def by_numpy(step, parameters, x, start, k):
+def first_frame(count, k, seed=0):
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((k, count)).T)[0]
+
+
+def by_numpy(step, parameters, x, start, k, warmup=10):
     """QR method with NumPy's QR, Jacobians exact to rounding by complex steps."""
-    state, count = start.copy(), len(start)
-    frame, sums = np.eye(count)[:, :k], np.zeros(k)
-    for sample in x:
-        columns = [step(parameters, sample, state + 1e-30j * unit).imag / 1e-30 for unit in np.eye(count)]
-        frame, r = np.linalg.qr(np.stack(columns, axis=1) @ frame)
-        sums += np.log(np.abs(np.diag(r)))
-        state = step(parameters, sample, state)
+    count = len(start)
+    frame = first_frame(count, k)
+    for part in (x[:warmup], x):
+        state, sums = start.copy(), np.zeros(k)
+        for sample in part:
+            columns = [step(parameters, sample, state + 1e-30j * unit).imag / 1e-30 for unit in np.eye(count)]
+            frame, r = np.linalg.qr(np.stack(columns, axis=1) @ frame)
+            sums += np.log(np.abs(np.diag(r)))
+            state = step(parameters, sample, state)
     return np.sort(sums / len(x))[::-1]
 
 
@@ -104,13 +111,131 @@ def test_dropout_is_off():
     np.testing.assert_array_equal(bptt.lyapunov_spectrum(plain, x), bptt.lyapunov_spectrum(dropping, x))
 
 
-def test_directions_that_are_lost():
-    layer = bptt.RNN(I, 2, nonlinearity="relu", dtype="float64", seed=0)
-    layer.parameters["weight_hh_l0"][...] = [[0.5, 0], [0, 0]]
-    layer.parameters["bias_ih_l0"][...] = 10
-    found = bptt.lyapunov_spectrum(layer, np.zeros((5, I)))
-    assert found[0] == pytest.approx(np.log(0.5), abs=1e-12)
-    assert found[1] == -np.inf
+def network_at_rest(weights):
+    """Its state stays zero, where tanh has slope 1: the Jacobian is the matrix of weights."""
+    layer = bptt.RNN(I, len(weights), bias=False, dtype="float64", seed=0)
+    layer.parameters["weight_hh_l0"][...] = weights
+    return layer
+
+
+ROTATION = np.linalg.qr(np.random.default_rng(7).standard_normal((6, 6)))[0]
+SINGULAR = {
+    "a zero row": (np.diag([0.5, 0.0]), [np.log(0.5), -np.inf]),
+    "a projection": (
+        ROTATION @ np.diag([0.9, 0.5, 0.3, 0, 0, 0]) @ ROTATION.T,
+        [*np.log([0.9, 0.5, 0.3]), *[-np.inf] * 3],
+    ),
+    "a shift": (np.eye(6, k=1), [-np.inf] * 6),
+    "a rotated shift": (ROTATION @ np.eye(6, k=1) @ ROTATION.T, [-np.inf] * 6),
+    "nothing": (np.zeros((3, 3)), [-np.inf] * 3),
+    "almost nothing": (np.diag([1.0, 1e-9]), [0.0, np.log(1e-9)]),
+    "tiny weights": (1e-30 * np.eye(2), [np.log(1e-30)] * 2),
+}
+
+
+@pytest.mark.parametrize("k", [None, 1])
+@pytest.mark.parametrize("name", SINGULAR)
+def test_directions_that_are_lost_stay_lost(name, k):
+    weights, exponents = SINGULAR[name]
+    found = bptt.lyapunov_spectrum(network_at_rest(weights), np.zeros((40, I)), k)
+    np.testing.assert_allclose(found, exponents[:k], rtol=0, atol=0.05)
+
+
+def test_fewer_than_all_exponents_are_the_largest():
+    """The first unit is off from the start; the other three keep their state."""
+    layer = bptt.RNN(1, 4, nonlinearity="relu", init="identity", dtype="float64", seed=0)
+    layer.parameters["bias_ih_l0"][:] = [-1, 0.1, 0.1, 0.1]
+    x = np.zeros((50, 1, 1))
+    np.testing.assert_allclose(bptt.lyapunov_spectrum(layer, x), [0, 0, 0, -np.inf], atol=1e-12)
+    for k in (1, 2, 3):
+        np.testing.assert_allclose(bptt.lyapunov_spectrum(layer, x, k), np.zeros(k), atol=1e-12)
+
+
+def saturated_at(*units):
+    """Two rows; in row b, unit `units[b]` of two is saturated."""
+    layer = bptt.RNN(2, 2, bias=False, dtype="float64", seed=0)
+    layer.parameters["weight_hh_l0"][...] = np.eye(2)
+    layer.parameters["weight_ih_l0"][...] = 3 * np.eye(2)
+    x = np.zeros((10, len(units), 2))
+    for b, unit in enumerate(units):
+        x[:, b, unit] = 1
+    return layer, x
+
+
+def test_a_batch_has_the_mean_of_the_sorted_exponents_of_its_rows():
+    layer, x = saturated_at(0, 1)
+    alone = [bptt.lyapunov_spectrum(layer, x[:, [b]]) for b in (0, 1)]
+    np.testing.assert_allclose(alone, [[0, -6.41]] * 2, atol=0.01)
+    np.testing.assert_allclose(bptt.lyapunov_spectrum(layer, x), [0, -6.41], atol=0.01)
+
+
+def test_a_direction_that_one_row_loses_is_lost_in_the_mean():
+    layer = bptt.RNN(2, 2, nonlinearity="relu", init="identity", dtype="float64", seed=0)
+    layer.parameters["weight_ih_l0"][...] = np.eye(2)
+    x = np.ones((20, 2, 2))
+    x[:, 1, 0] = -5
+    found = bptt.lyapunov_spectrum(layer, x)
+    np.testing.assert_allclose(found, [0, -np.inf], atol=1e-12)
+
+
+def test_the_seed_draws_the_frame():
+    layer, x = bptt.GRU(I, H, dtype="float64", seed=0), np.random.default_rng(1).standard_normal((5, I))
+    one, again, other = (bptt.lyapunov_spectrum(layer, x, 1, seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+    assert abs(one - other) < 1
+
+
+def test_the_warmup_turns_the_frame_before_it_counts():
+    """Without warm-up, the first step shrinks a random direction to what it has of the slowest one."""
+    layer = network_at_rest(np.diag([0.5, 1e-3]))
+    x = np.zeros((4, I))
+    cold, warm = (bptt.lyapunov_spectrum(layer, x, 1, warmup=warmup)[0] for warmup in (0, 4))
+    assert warm == pytest.approx(np.log(0.5), abs=1e-9)
+    frame = np.abs(first_frame(2, 1)[0, 0])
+    assert cold == pytest.approx(np.log(0.5) + np.log(frame) / 4, abs=1e-3)
+
+
+def by_differences(layer, x, state, frame):
+    """QR method on Jacobians by central differences of the layer's inference."""
+
+    def packed(state):
+        parts = state if isinstance(state, tuple) else (state,)
+        return np.concatenate([np.concatenate(list(part), axis=1) for part in parts], axis=1)
+
+    def unpacked(rows):
+        h, c = np.split(rows, [layer.num_layers * layer.output_size], axis=1)
+        h, c = (np.stack(np.split(part, layer.num_layers, axis=1)) for part in (h, c))
+        return (h, c) if layer.has_cell_state else h
+
+    rows, sums = packed(state), 0.0
+    units, eps = np.eye(rows.shape[1]), 1e-6
+    for sample in x:
+        _, moved = layer(
+            np.tile(sample, (1, 2 * len(units), 1)), unpacked(rows + eps * np.concatenate([units, -units]))
+        )
+        above, below = np.split(packed(moved), 2)
+        frame, r = np.linalg.qr((above - below).T / (2 * eps) @ frame)
+        sums = sums + np.log(np.abs(np.diag(r)))
+        rows = packed(layer(sample[np.newaxis, np.newaxis], unpacked(rows))[1])
+    return np.sort(sums / len(x))[::-1]
+
+
+VARIANTS = [pytest.param(kind, options, id=f"{kind}-{name}") for kind, name, options in variants()]
+
+
+@pytest.mark.parametrize(("kind", "options"), VARIANTS)
+def test_every_option_agrees_with_differences(kind, options):
+    layer = getattr(bptt, kind)(I, 6, 2, dtype="float64", seed=1, **options)
+    layer.flat_parameters *= 1.5
+    rng = np.random.default_rng(0)
+    x, h = rng.standard_normal((3, I)), 0.5 * rng.standard_normal((2, 1, layer.output_size))
+    state = (h, rng.standard_normal((2, 1, 6))) if kind == "LSTM" else h
+    found = bptt.lyapunov_spectrum(layer, x[:, np.newaxis], 3, state=state, warmup=0)
+    count = 2 * (layer.output_size + (6 if kind == "LSTM" else 0))
+    wanted = by_differences(layer, x, state, first_frame(count, 3))
+    # Differences see no exponent below the logarithm of their error, which lost directions have.
+    np.testing.assert_allclose(np.maximum(found, -6), np.maximum(wanted, -6), rtol=0, atol=2e-6)
 
 
 X = np.zeros((5, 1, I))

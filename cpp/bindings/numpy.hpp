@@ -204,7 +204,6 @@ void compute(F f) {
   }
 }
 
-void bind_lyapunov(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);

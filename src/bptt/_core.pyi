@@ -168,11 +168,6 @@ class Tape:
     @property
     def dc_norm(self) -> npt.NDArray[np.float64] | None: ...
 
-def push_frame(
-    jacobians: npt.NDArray[np.float64], frame: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """jacobians (T, N, N), frame (N, k) -> the frame moved on, (N, k), and its logarithmic growth (T, k)."""
-
 def bernoulli(
     shape: tuple[int, ...], p: float, value: float, key: int, dtype: Literal["float32", "float64"]
 ) -> Floats:

@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt import _core
 from bptt.arguments import integer, size
+from bptt.diagnose.interruptible import interruptible
+from bptt.diagnose.tangents import Step, linearised
 from bptt.layers.recurrent import Recurrent
 from bptt.reference.copies import rebuild
 
 Vector = npt.NDArray[np.float64]
 
-ROWS = 4096
-"""Rows of one batch of unit errors: keeps the memory of the Jacobians bounded."""
+CHUNK = 256
+"""Steps that are linearised together: bounds the memory of their coefficients."""
+
+WARMUP = 10
+"""Steps that turn the frame before it counts, by default."""
 
 
 def lyapunov_spectrum(
-    layer: Recurrent, x: npt.ArrayLike, k: int | None = None, *, state: Any = None, skip: int = 0
+    layer: Recurrent,
+    x: npt.ArrayLike,
+    k: int | None = None,
+    *,
+    state: Any = None,
+    skip: int = 0,
+    warmup: int | None = None,
+    seed: int = 0,
 ) -> Vector:
     """
-    The largest Lyapunov exponents of a layer driven by an input, per step.
+    Return the largest Lyapunov exponents of a layer driven by an input, per step.
 
-    The state is that of the whole stack, h of all layers and for an LSTM c. Its Jacobian from one step to the
-    next is exact, taken by backpropagation; a frame of k directions is pushed through all of them and made
-    orthonormal again after each (QR method). An exponent of log 2 means that a difference doubles at every
-    step. Errors on their way back grow and fade at the same rates: a largest exponent above 0 explodes, one
-    well below 0 vanishes.
+    The state is that of the whole stack: h of all layers and for an LSTM c. Each step multiplies a frame of k
+    directions by the exact Jacobian of the state and makes the frame orthonormal again (QR method). An
+    exponent of log 2 means that a difference doubles at every step. Errors grow and fade at the same rates
+    on their way back through time. They explode if the largest exponent is above 0, and vanish if it is well
+    below 0.
 
     Parameters
     ----------
     layer : RNN, LSTM, GRU or MGU
-        Of one direction. Dropout is off, zoneout at its expectation. Computed in float64.
+        Must read forward only. Dropout is off, zoneout has its expectation. Computed in float64.
     x : array-like
-        As the layer takes it. Several rows of a batch: the mean of their exponents.
+        As the layer takes it. A batch gets the mean over its rows of the sorted exponents of each row.
     k : int, optional
-        How many. Default: as many as the state has numbers.
+        Number of exponents. Default: the number of entries of the state.
     state : optional
-        Where the trajectory begins, as the layer takes it. Default: zeros.
+        Start of the trajectory, as the layer takes it. Default: zeros.
     skip : int
-        Steps at the start that turn the frame, but do not count.
+        Steps at the start of x that turn the frame and do not count. Use it to leave a transient out.
+    warmup : int, optional
+        The frame first passes through this many steps of x. Then the trajectory starts again at step 0, with
+        the turned frame. Default: 10, or all steps if x has fewer.
+    seed : int
+        Seed of the frame's random directions. Each row starts with the same frame.
 
     Returns
     -------
     ndarray
-        (k,) float64, largest first; -inf for directions that are lost altogether.
+        (k,) float64, largest first. A direction that the Jacobians map to 0, as far as float64 can tell, has
+        the exponent -inf: the direction stays lost for the rest of its row.
 
     Raises
     ------
     TypeError
-        Not a recurrent layer; arguments of the wrong kind.
+        `layer` is not a recurrent layer. Arguments of the wrong kind.
     ValueError
-        A bidirectional layer; k out of range; no steps left to count; an input that the layer refuses; NaN.
+        A bidirectional layer. `k`, `skip` or `warmup` out of range. An input that the layer refuses. NaN.
 
     References
     ----------
@@ -74,81 +93,194 @@ def lyapunov_spectrum(
     k = count if k is None else size(k, "k", count)
     twin: Any = rebuild(layer, np.dtype(np.float64))
     inputs, h0, c0, _, _, _, (T, B) = twin._canonical(x, state, None, None)
-    skip = integer(skip, "skip", 0)
+    skip, seed = integer(skip, "skip", 0), integer(seed, "seed", 0)
     if skip >= T or B == 0:
         raise ValueError(
             f"x must have more than skip = {skip} steps, and a row; got {T} steps of {B} rows. "
             "Fix: pass a longer x, or skip less."
         )
+    warmup = min(WARMUP, T) if warmup is None else integer(warmup, "warmup", 0, T)
     twin.dropout = 0.0
-    rows = [(_row(inputs, b), _row(h0, b), _row(c0, b)) for b in range(B)]
-    growth = np.stack([_of_row(twin, x_row, h_row, c_row, k) for x_row, h_row, c_row in rows])
-    if np.isnan(growth).any():
-        raise ValueError(
-            "x, state and weights must keep the layer's states finite; got NaN among its Jacobians. "
-            "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
-        )
-    exponents: Vector = np.sort(growth[:, skip:].mean(axis=(0, 1)))[::-1]
+    frame = np.random.default_rng(seed).standard_normal((k, count)).T
+    total = np.zeros(k)
+    for b in range(B):
+        x_row, h_row, c_row = (_row(part, b) for part in (inputs, h0, c0))
+        trajectory = Trajectory(twin, x_row, h_row, c_row)
+        growth = interruptible(partial(_growth, trajectory, frame, warmup))
+        if any(np.isnan(part).any() for part in (trajectory.h, growth)):
+            raise ValueError(
+                "x, state and weights must keep the layer's states finite; got NaN among its Jacobians. "
+                "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
+            )
+        total += np.sort(growth[skip:].mean(axis=0))[::-1]
+    exponents: Vector = total / B
     return exponents
 
 
-def _of_row(layer: Any, x: Vector, h0: Vector | None, c0: Vector | None, k: int) -> Vector:
-    """(T, k): the logarithmic growth of a frame at each step of one row."""
-    starts = _trajectory(layer, x, h0, c0)
-    count = sum(part.shape[0] * part.shape[2] for part in starts)
-    frame = np.ascontiguousarray(np.eye(count)[:, :k])
-    found = []
-    each = max(1, ROWS // count)
-    for begin in range(0, len(x), each):
-        steps = slice(begin, begin + each)
-        jacobians = _jacobians(layer, x[steps], [part[:, steps] for part in starts], count)
-        frame, growth = _core.push_frame(jacobians, frame)
-        found.append(growth)
-    return np.concatenate(found)
+def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callable[[], bool]) -> Vector:
+    """(T, k): logarithm of the growth of each direction at each step of one row; -inf once it is lost."""
+    with np.errstate(all="ignore"):  # log 0 is a lost direction; NaN is the caller's to find
+        moving = Frame(frame)
+        moving.pass_through(trajectory, warmup, stopped)
+        return moving.pass_through(trajectory, len(trajectory.x), stopped)
 
 
-def _trajectory(layer: Any, x: Vector, h0: Vector | None, c0: Vector | None) -> list[Vector]:
-    """h, and c if there is one: (L, T, N), the states that the steps start from."""
-    *_, tape = layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)
-    kinds = [(tape.h, h0, layer.output_size)]
-    if layer.has_cell_state:
-        kinds.append((tape.c, c0, layer.hidden_size))
-    parts = []
-    for view, first, width in kinds:
-        after = np.stack([view(index, 0)[:-1, 0] for index in range(layer.num_layers)])
-        before = np.zeros((layer.num_layers, 1, width)) if first is None else first
-        parts.append(np.concatenate([before, after], axis=1))
-    return parts
+class Trajectory:
+    """One row on its way through a layer.
 
+    Attributes
+    ----------
+    x : ndarray
+        (T, I).
+    h, c : ndarray
+        (L, T + 1, N), the initial state first. c is None unless the layer is an LSTM.
+    gates : list of ndarray
+        (T, ...) per layer, as `RecurrentTape.gates` has them.
+    """
 
-def _jacobians(layer: Any, x: Vector, starts: list[Vector], count: int) -> Vector:
-    """(steps, count, count): row i of each is what an error of 1 in number i of the new state sends back."""
-    steps, _, inputs = x.shape
-    rows = [np.ascontiguousarray(np.repeat(part, count, axis=1)) for part in starts]
-    *_, tape = layer._forward(
-        np.repeat(x, count, axis=0).reshape(1, steps * count, inputs),
-        *rows,
-        *[None] * (2 - len(rows)),
-        *(0, None, 0, None, None, None, None),
-    )
-    errors, first = [], 0
-    for part in starts:  # number of a unit: part by part, layer by layer
-        layers, _, width = part.shape
-        error = np.zeros((layers, steps, count, width))
-        for index in range(layers):
-            units = np.arange(width)
-            error[index][:, first + units, units] = 1.0
-            first += width
-        errors.append(error.reshape(layers, steps * count, width))
-    _, dh, dc = layer._backward(tape, None, *errors, *[None] * (2 - len(errors)), None, False)
-    back = [dh] if dc is None else [dh, dc]
-    return np.ascontiguousarray(
-        np.concatenate(
-            [part[index].reshape(steps, count, -1) for part in back for index in range(len(part))], axis=2
+    def __init__(self, layer: Any, x: Vector, h0: Vector | None, c0: Vector | None) -> None:
+        *_, tape = layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)
+        self.layer, self.x = layer, x[:, 0]
+        self.gates = [tape.gates(index, 0)[:, 0] for index in range(layer.num_layers)]
+        self.h = _with_start(tape.h, h0, layer.num_layers, layer.output_size)
+        self.c = (
+            _with_start(tape.c, c0, layer.num_layers, layer.hidden_size) if layer.has_cell_state else None
         )
-    )
+
+    def linearised(self, steps: slice) -> list[Step]:
+        """The layers' tangents at these steps."""
+        found = []
+        x = self.x[steps]
+        for index, gates in enumerate(self.gates):
+            c = None if self.c is None else self.c[index, :-1][steps]
+            found.append(linearised(self.layer, index, x, self.h[index, :-1][steps], c, gates[steps]))
+            x = self.h[index, 1:][steps]
+        return found
+
+    def parts(self) -> list[slice]:
+        """Where the state has its entries: h of each layer, then c of each layer."""
+        found, first = [], 0
+        for states in (self.h,) if self.c is None else (self.h, self.c):
+            layers, _, width = states.shape
+            found += [slice(start, start + width) for start in range(first, first + layers * width, width)]
+            first += layers * width
+        return found
+
+
+def _with_start(view: Any, start: Vector | None, layers: int, width: int) -> Vector:
+    after = np.stack([view(index, 0)[:, 0] for index in range(layers)])
+    before = np.zeros((layers, 1, width)) if start is None else start
+    return np.concatenate([before, after], axis=1)
+
+
+class Frame:
+    """Orthonormal directions of a stack's state. Lost directions leave the frame for good.
+
+    Attributes
+    ----------
+    directions : ndarray
+        (S, alive), one column per direction.
+    alive : ndarray of int
+        Which of the k directions these are.
+    """
+
+    def __init__(self, directions: Vector) -> None:
+        self.count = directions.shape[1]
+        self.directions, _ = _orthonormal(directions)
+        self.alive = np.arange(self.count)
+
+    def pass_through(self, trajectory: Trajectory, steps: int, stopped: Callable[[], bool]) -> Vector:
+        """Move the frame by the first steps of a trajectory; return the log of its growth, (steps, k)."""
+        growth = np.zeros((steps, self.count))
+        for begin in range(0, steps, CHUNK):
+            end = min(begin + CHUNK, steps)
+            chunk = Chunk(trajectory, slice(begin, end))
+            for t in range(begin, end):
+                if stopped() or self.alive.size == 0:
+                    break
+                self._move(chunk, t - begin, growth[t])
+        return np.log(growth)
+
+    def _move(self, chunk: Chunk, t: int, growth: Vector) -> None:
+        pushed = chunk.push(t, self.directions)
+        directions, lengths = _orthonormal(pushed)
+        if lengths.min() <= chunk.suspicious:
+            kept, directions, lengths = _independent(pushed, chunk.rounding(t, self.directions))
+            self.alive = self.alive[kept]
+        self.directions = directions
+        growth[self.alive] = lengths
+
+
+class Chunk:
+    """Some steps of a trajectory, linearised."""
+
+    def __init__(self, trajectory: Trajectory, steps: slice) -> None:
+        self.steps = trajectory.linearised(steps)
+        parts, layers = trajectory.parts(), len(self.steps)
+        self.h_parts = parts[:layers]
+        self.c_parts: Sequence[slice | None] = parts[layers:] if len(parts) > layers else [None] * layers
+        count = parts[-1].stop
+        self.unit = 4.0 * (count + 4) * float(np.finfo(np.float64).eps)
+        bounds = [step.map(lambda values: np.abs(values).max(axis=0, keepdims=True)) for step in self.steps]
+        largest = float(np.linalg.norm(self._push(bounds, 0, np.ones((count, 1)))))
+        self.suspicious = self.unit * largest
+        """No direction that is longer than this after a step can be lost in rounding."""
+
+    def push(self, t: int, directions: Vector) -> Vector:
+        """The Jacobian of step t times directions (S, k)."""
+        return self._push(self.steps, t, directions)
+
+    def rounding(self, t: int, directions: Vector) -> Vector:
+        """(k,): bounds of the rounding errors in the lengths of `push(t, directions)`."""
+        bounds: Vector = self.unit * np.linalg.norm(self._push(self._absolute, t, np.abs(directions)), axis=0)
+        return bounds
+
+    @cached_property
+    def _absolute(self) -> list[Step]:
+        return [step.map(np.abs) for step in self.steps]
+
+    def _push(self, steps: list[Step], t: int, directions: Vector) -> Vector:
+        dx, new_h, new_c = None, [], []
+        for step, h_part, c_part in zip(steps, self.h_parts, self.c_parts, strict=True):
+            dc = None if c_part is None else directions[c_part]
+            dx, dc = step.push(t, dx, directions[h_part], dc)
+            new_h.append(dx)
+            if dc is not None:
+                new_c.append(dc)
+        return np.concatenate(new_h + new_c) if len(new_h + new_c) > 1 else new_h[0]
+
+
+def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
+    """Q, and the absolute diagonal of R."""
+    if columns.shape[1] == 1:  # LAPACK takes several times as long for one column
+        length: Vector = np.sqrt(columns.T @ columns)
+        return columns / length, length[0]
+    q, r = np.linalg.qr(columns)
+    return q, np.abs(np.diagonal(r))
+
+
+def _independent(columns: Vector, rounding: Vector) -> tuple[npt.NDArray[np.intp], Vector, Vector]:
+    """The columns that are no combination of earlier ones, and the QR decomposition of these alone.
+
+    Parameters
+    ----------
+    columns : array of shape (S, k)
+    rounding : array of shape (k,)
+        A column is lost if no more than this is left of it without its projection on the earlier columns.
+    """
+    kept = np.arange(columns.shape[1])
+    while True:
+        q, r = np.linalg.qr(columns[:, kept])
+        lengths = np.abs(np.diagonal(r))
+        lost = np.flatnonzero(lengths <= rounding[kept])
+        if lost.size == 0:
+            return kept, q, lengths
+        # The lost column's own direction in q is arbitrary, so later columns are judged without it.
+        first = lost[0]
+        rest = np.linalg.norm(r[first:, first:], axis=0)
+        kept = np.delete(kept, first + np.flatnonzero(rest <= rounding[kept[first:]]))
 
 
 def _row(state: Any, b: int) -> Any:
-    """One row of the batch, of what is (.., B, N) or None."""
+    """Row b of an array of shape (..., B, N), or None."""
     return None if state is None else np.ascontiguousarray(state[:, b : b + 1])

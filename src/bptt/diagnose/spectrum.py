@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bptt.checks.training_step import check_layer
 from bptt.diagnose.canvas import COLOURS, MARKERS, RED, STYLES, drawing, tidy, write
 from bptt.diagnose.gates import gate_names
+from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.measure import check_recurrent
 from bptt.diagnose.rows import Row, rows_of
 from bptt.layers.module import Module
@@ -24,12 +25,12 @@ Matrix = npt.NDArray[np.float64]
 
 
 def spectral_radius(layer: Recurrent) -> Matrix:
-    """Largest absolute eigenvalue of the recurrent weights, gate by gate.
+    """Return the largest absolute eigenvalue of the recurrent weights, gate by gate.
 
-    Of an RNN it says what becomes of an error: below 1 it must vanish; above 1 it can explode, held back by
-    how far the units are saturated. Of a gated cell no single block says that: the gates' derivatives and the
-    path through the old state have a say too, and `bptt.gradient_flow` measures what comes of them all. A
-    radius far above 1 in the block of the candidate (g, n) or of a gate is a warning all the same.
+    In an RNN, a radius far above 1 can make errors explode, unless the units are saturated. A radius below 1
+    does not bound the growth: errors of a non-normal matrix can grow for many steps, and the slopes of the
+    units change from step to step. In a gated cell, the gates and the old state also carry the error.
+    `bptt.gradient_flow` and `bptt.lyapunov_spectrum` measure the growth itself.
 
     Parameters
     ----------
@@ -38,13 +39,14 @@ def spectral_radius(layer: Recurrent) -> Matrix:
     Returns
     -------
     ndarray
-        RNN: (L*D,), of W_hh. Others: (L*D, gates), each of its (H, H) block in the order of the rows of
-        `weight_hh`: i f g o (coupled f g o), r z n, f n. With `proj_size`, of W_hr times the block.
+        RNN: (L*D,), the radius of W_hh. Other cells: (L*D, gates), the radius of each (H, H) block in the
+        order of the rows of `weight_hh`: i f g o (coupled f g o), r z n, f n. With `proj_size`, W_hr times
+        the block is measured.
 
     Raises
     ------
     TypeError
-        No such layer.
+        `layer` is not a recurrent layer.
     ValueError
         Weights that are not finite.
     """
@@ -93,7 +95,7 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
         most = 1.0
         for axes, row, of_row in zip(panels, rows, blocks, strict=False):
             for k, (name, block) in enumerate(zip(gate_names(row.stack), of_row, strict=True)):
-                each = np.linalg.svd(block, compute_uv=False)
+                each = _singular_values(block)
                 most = max(most, float(each[0]))
                 axes.plot(
                     np.arange(1, len(each) + 1),
@@ -138,5 +140,9 @@ def _blocks(row: Row) -> list[Matrix]:
     return [weights[1] @ block for block in blocks] if projected else blocks
 
 
+def _singular_values(block: Matrix) -> npt.NDArray[np.floating[Any]]:
+    return interruptible(lambda stopped: np.linalg.svd(block, compute_uv=False))
+
+
 def _radius(block: Matrix) -> float:
-    return float(np.abs(np.linalg.eigvals(block)).max())
+    return float(np.abs(interruptible(lambda stopped: np.linalg.eigvals(block))).max())

@@ -241,6 +241,18 @@ def _full_name(name: str, layer: int, direction: int) -> str:
     return f"{name}_l{layer}{'_reverse' if direction else ''}"
 
 
+def lstm_options(layer: NativeLSTM) -> lstm.Options:
+    """Return what the equations in `lstm` need to know of a layer besides its weights."""
+    gates, candidate, output = layer.activations
+    return lstm.Options(
+        Function(*gates, layer.gate_clip),
+        Function(*candidate, layer.gate_clip),
+        Function(*output, layer.gate_clip if layer.clip_mode == "spec" else None),
+        layer.cell_clip,
+        layer.coupled,
+    )
+
+
 class RNN(NumPyBackend, NativeRNN):
     """`bptt.RNN` in NumPy; float64 unless `dtype` says otherwise."""
 
@@ -249,14 +261,7 @@ class LSTM(NumPyBackend, NativeLSTM):
     """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise."""
 
     def _cell(self) -> stack.Cell:
-        gates, candidate, output = self.activations
-        options = lstm.Options(
-            Function(*gates, self.gate_clip),
-            Function(*candidate, self.gate_clip),
-            Function(*output, self.gate_clip if self.clip_mode == "spec" else None),
-            self.cell_clip,
-            self.coupled,
-        )
+        options = lstm_options(self)
         return stack.Cell(partial(lstm.forward, options=options), partial(lstm.backward, options=options))
 
 

@@ -47,15 +47,16 @@ def backward(
     # n = (v - mean(v)) / s: the mean and s see every column, so that an error of the shape of 1 or of n,
     # which only shifts or stretches v, comes to nothing
     blocks = zip(*(np.split(each, cuts, axis=1) for each in (dn, n, v)), strict=True)
-    dv = [(dn - _mean(dn) - n * _mean(dn * n)) / _spread(v) for dn, n, v in blocks]
+    dv = [(dn - _mean(dn) - n * _mean(dn * n)) / spread(v) for dn, n, v in blocks]
     return np.concatenate(dv, axis=1), dgain
 
 
 def _normalised(v: Array, cuts: Sequence[int]) -> Array:
-    return np.concatenate([(b - _mean(b)) / _spread(b) for b in np.split(v, cuts, axis=1)], axis=1)
+    return np.concatenate([(b - _mean(b)) / spread(b) for b in np.split(v, cuts, axis=1)], axis=1)
 
 
-def _spread(v: Array) -> Array:
+def spread(v: Array) -> Array:
+    """Standard deviation of each row as layer norm takes it, of shape (B, 1)."""
     return np.sqrt(_mean((v - _mean(v)) ** 2) + EPSILON)
 
 
