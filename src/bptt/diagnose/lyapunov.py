@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def lyapunov_spectrum(
         x_row, h_row, c_row = (_row(part, b) for part in (inputs, h0, c0))
         trajectory = Trajectory(twin, x_row, h_row, c_row)
         growth = interruptible(partial(_growth, trajectory, frame, warmup))
-        if any(np.isnan(part).any() for part in (trajectory.h, growth)):
+        if any(np.isnan(part).any() for part in (*trajectory.h, growth)):
             raise ValueError(
                 "x, state and weights must keep the layer's states finite; got NaN among its Jacobians. "
                 "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
@@ -126,51 +127,48 @@ def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callabl
 
 
 class Trajectory:
-    """One row on its way through a layer.
+    """One row on its way through a layer: views of the layer's tape, which may be long.
 
     Attributes
     ----------
     x : ndarray
         (T, I).
-    h, c : ndarray
-        (L, T + 1, N), the initial state first. c is None unless the layer is an LSTM.
+    h, c : list of ndarray
+        (T, N) per layer, after each step. c is empty unless the layer is an LSTM.
     gates : list of ndarray
         (T, ...) per layer, as `RecurrentTape.gates` has them.
     """
 
     def __init__(self, layer: Any, x: Vector, h0: Vector | None, c0: Vector | None) -> None:
         *_, tape = layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)
-        self.layer, self.x = layer, x[:, 0]
-        self.gates = [tape.gates(index, 0)[:, 0] for index in range(layer.num_layers)]
-        self.h = _with_start(tape.h, h0, layer.num_layers, layer.output_size)
-        self.c = (
-            _with_start(tape.c, c0, layer.num_layers, layer.hidden_size) if layer.has_cell_state else None
-        )
+        self.layer, self.x, self.starts = layer, x[:, 0], (h0, c0)
+        layers = range(layer.num_layers)
+        self.h, self.gates = ([view(index, 0)[:, 0] for index in layers] for view in (tape.h, tape.gates))
+        self.c = [tape.c(index, 0)[:, 0] for index in layers] if layer.has_cell_state else []
 
     def linearised(self, steps: slice) -> list[Step]:
         """The layers' tangents at these steps."""
-        found = []
+        found: list[Step] = []
         x = self.x[steps]
         for index, gates in enumerate(self.gates):
-            c = None if self.c is None else self.c[index, :-1][steps]
-            found.append(linearised(self.layer, index, x, self.h[index, :-1][steps], c, gates[steps]))
-            x = self.h[index, 1:][steps]
+            old_h, *old_c = (self._before(kind, index, steps) for kind in range(2 if self.c else 1))
+            found.append(linearised(self.layer, index, x, old_h, old_c[0] if old_c else None, gates[steps]))
+            x = self.h[index][steps]
         return found
 
     def parts(self) -> list[slice]:
         """Where the state has its entries: h of each layer, then c of each layer."""
-        found, first = [], 0
-        for states in (self.h,) if self.c is None else (self.h, self.c):
-            layers, _, width = states.shape
-            found += [slice(start, start + width) for start in range(first, first + layers * width, width)]
-            first += layers * width
-        return found
+        ends = np.cumsum([0, *(states.shape[1] for states in (*self.h, *self.c))])
+        return [slice(begin, end) for begin, end in pairwise(ends)]
 
-
-def _with_start(view: Any, start: Vector | None, layers: int, width: int) -> Vector:
-    after = np.stack([view(index, 0)[:, 0] for index in range(layers)])
-    before = np.zeros((layers, 1, width)) if start is None else start
-    return np.concatenate([before, after], axis=1)
+    def _before(self, kind: int, index: int, steps: slice) -> Vector:
+        """h or c of one layer as these steps find it."""
+        states: Vector = (self.h, self.c)[kind][index]
+        if steps.start:
+            return states[steps.start - 1 : steps.stop - 1]
+        start = self.starts[kind]
+        first = np.zeros((1, states.shape[1])) if start is None else start[index]
+        return np.concatenate([first, states[: steps.stop - 1]])
 
 
 class Frame:
@@ -219,7 +217,7 @@ class Chunk:
         parts, layers = trajectory.parts(), len(self.steps)
         self.h_parts = parts[:layers]
         self.c_parts: Sequence[slice | None] = parts[layers:] if len(parts) > layers else [None] * layers
-        count = parts[-1].stop
+        count = int(parts[-1].stop)
         self.unit = 4.0 * (count + 4) * float(np.finfo(np.float64).eps)
         bounds = [step.map(lambda values: np.abs(values).max(axis=0, keepdims=True)) for step in self.steps]
         largest = float(np.linalg.norm(self._push(bounds, 0, np.ones((count, 1)))))
