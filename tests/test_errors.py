@@ -223,7 +223,7 @@ SHAPES = [
         "embedding 64 bits", lambda: bptt.Embedding(3, 2)(np.uint64([2**63])), ValueError, ("x ", str(2**63))
     ),
     Wrong("last rank", lambda: bptt.Last()(X[None]), ValueError, ("x ", "(T, B, H)", "(1, 4, 2, 3)")),
-    Wrong("last of none", lambda: bptt.Last()(X[:0]), ValueError, ("x ", "one step", "(0, 2, 3)")),
+    Wrong("ends of odd width", lambda: bptt.Ends()(X), ValueError, ("x ", "even last axis", "(4, 2, 3)")),
     Wrong("sequential state", lambda: model()(X, [None]), ValueError, ("state", "2 layers", "1")),
     Wrong("sequential state kind", lambda: model()(X, STATE), TypeError, ("state", "tuple", "ndarray")),
     Wrong("sequential width", lambda: model()(X[..., :1]), ValueError, ("x ", "layer 0, LSTM", "(4, 2, 1)")),

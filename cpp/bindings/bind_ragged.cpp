@@ -17,10 +17,10 @@ const std::int64_t* order_of(const py::array& order, Index batch) {
   return rows;
 }
 
-// Of any type whose elements are plain bytes.
+// Of any type whose elements are plain bytes. The strides of an empty array say nothing.
 void check_elements(const char* name, const py::array& a, Index dimensions) {
   if (a.dtype().kind() == 'O' || a.ndim() != dimensions ||
-      (a.shape(dimensions - 1) > 1 && a.strides(dimensions - 1) != a.itemsize())) {
+      (a.size() > 0 && a.shape(dimensions - 1) > 1 && a.strides(dimensions - 1) != a.itemsize())) {
     throw py::type_error(std::string(name) + ": expected " + std::to_string(dimensions) +
                          " axes, the last of them contiguous, and no Python objects");
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bptt.arrays import Floats
@@ -12,15 +14,28 @@ from bptt.layers.tape import LayerTape
 
 class Ends(Last):
     """
-    What each direction returned when it had seen the whole sequence: of x (T, B, 2*H), the first H outputs
-    of a row's last valid step, and the other H of its first; zeros for a row without steps. Arguments and
-    errors are those of `Last`.
+    What each direction of a bidirectional layer returned after it had read the whole sequence.
+
+    Of x (T, B, 2*H): the first H outputs of a row's last valid step, and the last H outputs of its first
+    step. A row without a valid step gives zeros, as in `Last`, whose arguments and errors this layer has.
+    An odd number of outputs raises ValueError.
     """
 
+    def _convert(self, x: Any) -> Floats:
+        array = super()._convert(x)
+        if array.shape[-1] % 2:
+            raise ValueError(
+                f"x must have an even last axis, half of it for each direction; got {array.shape}. "
+                "Fix: pass a bidirectional layer's output, or use Last()."
+            )
+        return array
+
     def _take(self, x: Floats, lengths: Counts | None) -> Floats:
-        y: Floats = super()._take(x, lengths).copy()
+        y = super()._take(x, lengths)
         half = x.shape[-1] // 2
-        y[..., half:] = np.moveaxis(x, self._time_axis(x.ndim), 0)[0][..., half:]
+        steps = np.moveaxis(x, self._time_axis(x.ndim), 0)
+        if len(steps):
+            y[..., half:] = steps[0][..., half:]
         if lengths is not None:
             y[lengths == 0] = 0
         return y
@@ -34,5 +49,5 @@ class Ends(Last):
         if dx is not None:
             if tape.saved is not None:
                 reverse[tape.saved == 0] = 0
-            np.moveaxis(dx, self._time_axis(dx.ndim), 0)[0] += reverse
+            np.moveaxis(dx, self._time_axis(dx.ndim), 0)[:1] += reverse
         return dx

@@ -16,11 +16,12 @@ from bptt.layers.tape import LayerTape
 
 class Last(Stateless):
     """
-    The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,). With `lengths`, each row's last valid
-    step, and zeros for a row without one.
+    The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,).
 
-    Of a bidirectional layer, the last step holds what the reverse direction saw in that one step only:
-    `Ends` takes both directions' own last steps.
+    With `lengths`, each row's last valid step. A row without a valid step gives zeros, whether its length is
+    0 or x has no steps at all.
+
+    After a bidirectional layer, use `Ends`. At the last step, the reverse direction has read one step only.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class Last(Stateless):
     TypeError
         An argument of the wrong kind.
     ValueError
-        When called: x of another rank, or without steps; lengths out of range.
+        When called: x of another rank; lengths out of range.
     """
 
     call_options: ClassVar[frozenset[str]] = frozenset(("lengths",))
@@ -53,10 +54,6 @@ class Last(Stateless):
         if array.ndim not in (2, 3):
             raise ValueError(
                 f"x must have shape {layout} or (T, H); got {array.shape}. Fix: pass 2 or 3 axes."
-            )
-        if array.shape[self._time_axis(array.ndim)] == 0:
-            raise ValueError(
-                f"x must have at least one step to have a last one; got {array.shape}. Fix: pass T >= 1."
             )
         return to_floats(array, "x", self.dtype)
 
@@ -88,20 +85,20 @@ class Last(Stateless):
         dx = np.zeros(tape.x_shape, self.dtype)
         steps = np.moveaxis(dx, self._time_axis(dx.ndim), 0)
         if tape.saved is None:
-            steps[-1] = dy
+            steps[-1:] = dy
         else:
             rows = np.flatnonzero(tape.saved)
             steps[tape.saved[rows] - 1, rows] = dy[rows]
         return dx
 
     def _take(self, x: Floats, lengths: Counts | None) -> Floats:
-        axis = self._time_axis(x.ndim)
+        steps = np.moveaxis(x, self._time_axis(x.ndim), 0)
+        y = np.zeros(steps.shape[1:], self.dtype)
         if lengths is None:
-            last: Floats = np.take(x, -1, axis=axis)
-            return last
-        rows = np.flatnonzero(lengths)
-        y = np.zeros((len(lengths), x.shape[-1]), self.dtype)
-        y[rows] = np.moveaxis(x, axis, 0)[lengths[rows] - 1, rows]
+            y[...] = steps[-1] if len(steps) else 0
+        else:
+            rows = np.flatnonzero(lengths)
+            y[rows] = steps[lengths[rows] - 1, rows]
         return y
 
     def _read(self, lengths: npt.ArrayLike | None, x: Floats) -> Counts | None:

@@ -486,8 +486,9 @@ class Recurrent(Module):
                 raise ValueError(
                     f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
                 )
-            ragged = Ragged(read_lengths(lengths, T, B), T)
-            canonical = to_floats(ragged.gather(array), "x", self.dtype)
+            counts = read_lengths(lengths, T, B)
+            ragged = Ragged(counts, T) if B else None  # without rows, no row is shorter than another
+            canonical = to_floats(ragged.gather(array) if ragged else array, "x", self.dtype)
         h0, c0 = self._canonical_state(state, "state", B, layout, ragged)
         flags = None if reset is None else read_reset(reset, layout, T, B, ragged)
         return canonical, h0, c0, flags, layout, ragged, (T, B)

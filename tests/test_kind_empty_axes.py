@@ -1,0 +1,203 @@
+"""The kind "empty axes": no steps, no rows, or rows without a valid step give the right empty result."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from tests.cells import CELLS, build
+
+import bptt
+
+I, H = 3, 4
+SIZES = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 1)]
+sizes = pytest.mark.parametrize(("T", "B"), SIZES)
+
+
+def lengths_of(T: int, B: int) -> dict[str, np.ndarray | None]:
+    """No lengths, all rows whole, and all rows without a valid step."""
+    return {"none": None, "whole": np.full(B, T), "zero": np.zeros(B, np.int64)}
+
+
+def round_trip(layer: bptt.Module, x: np.ndarray, lengths: np.ndarray | None, reset: bool) -> dict:
+    """What every public method of a recurrent layer gives for this batch."""
+    T, B = x.shape[:2]
+    options = {"lengths": lengths, "reset": np.zeros((T, B), bool) if reset else None}
+    y, state = layer(x, **options)
+    y_train, state_train, tape = layer.forward(x, **options)
+    layer.zero_grad()
+    dx, dstate = layer.backward(tape, np.ones_like(y), state, clip_state=1.0, keep_errors=True)
+    frozen = layer.freeze()(x, **options)
+    parts = {"y": y, "state": state, "y_train": y_train, "state_train": state_train, "frozen": frozen}
+    parts |= {"dx": dx, "dstate": dstate, "gradients": layer.flat_gradients.copy()}
+    parts |= {"h": tape.h, "gates": tape.gates, "dh": tape.dh, "dh_norm": tape.dh_norm}
+    if not layer.bidirectional:
+        y_kept, _, tape = layer.forward(x, checkpoint=1, **options)
+        parts |= {"y_kept": y_kept, "dx_kept": layer.backward(tape, np.ones_like(y), state)[0]}
+    return parts
+
+
+def flat(value) -> list[np.ndarray]:
+    return [array for part in value for array in flat(part)] if isinstance(value, tuple) else [value]
+
+
+OPTIONS = ({}, {"num_layers": 2, "bidirectional": True, "zoneout": 0.2}, {"layer_norm": True})
+CASES = [
+    pytest.param(cell, OPTIONS[(i + j) % 3], *size, id=f"{cell}-{(i + j) % 3}-{size[0]}-{size[1]}")
+    for i, cell in enumerate(CELLS)
+    for j, size in enumerate(SIZES[:4])
+]
+
+
+@pytest.mark.parametrize(("cell", "options", "T", "B"), CASES)
+def test_kind_empty_axes_of_recurrent_layers(cell, options, T, B):
+    """Native and reference agree, also on the shapes of empty parts; nothing but the state goes through."""
+    layer = build(cell, I, H, dtype="float64", **options)
+    twin = bptt.reference.like(layer)
+    x = np.random.default_rng(0).standard_normal((T, B, I))
+    for name, lengths in lengths_of(T, B).items():
+        found, expected = (round_trip(each, x, lengths, reset=name != "none") for each in (layer, twin))
+        assert found.keys() == expected.keys()
+        for part in found:
+            pairs = list(zip(flat(found[part]), flat(expected[part]), strict=True))
+            for mine, theirs in pairs:
+                assert mine.shape == theirs.shape, (part, name)
+                np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
+        if name == "zero" or T == 0:
+            assert not found["y"].any()
+            assert not found["dx"].any()
+            assert not found["gradients"].any()
+
+
+@sizes
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_kind_empty_axes_keep_the_state(T, B, batch_first):
+    """A row without a valid step hands its state through, and its error back."""
+    rng = np.random.default_rng(1)
+    for make in (bptt.LSTM, bptt.reference.LSTM):
+        layer = make(I, H, batch_first=batch_first, dtype="float64", seed=0)
+        x = rng.standard_normal((B, T, I) if batch_first else (T, B, I))
+        state = tuple(rng.standard_normal((2, 1, B, H)))
+        lengths = np.zeros(B, np.int64)
+        _, last, tape = layer.forward(x, state, lengths=lengths)
+        _, back = layer.backward(tape, None, state)
+        for part, kept, returned in zip(state, last, back, strict=True):
+            assert np.array_equal(part, kept)
+            assert np.array_equal(part, returned)
+
+
+@pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
+@pytest.mark.parametrize("batch_first", [False, True])
+@sizes
+def test_kind_empty_axes_of_the_ends(end, batch_first, T, B):
+    """Rows without a valid step give zeros, because of a length of 0 or because there are no steps at all."""
+    layer = end(batch_first=batch_first)
+    x = np.ones((B, T, H) if batch_first else (T, B, H), np.float32)
+    for lengths in lengths_of(T, B).values():
+        valid = T > 0 and (lengths is None or lengths.any())
+        y, _, tape = layer.forward(x, lengths=lengths)
+        assert np.array_equal(y, np.full((B, H), float(valid)))
+        assert np.array_equal(y, layer(x, lengths=lengths)[0])
+        dx, _ = layer.backward(tape, np.ones_like(y))
+        assert dx.shape == x.shape
+        assert dx.sum() == (B * H if valid else 0)
+
+
+@pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
+def test_kind_empty_axes_of_the_ends_unbatched(end):
+    layer = end()
+    y, _, tape = layer.forward(np.ones((0, H), np.float32))
+    assert np.array_equal(y, np.zeros(H))
+    assert layer.backward(tape, np.ones(H, np.float32))[0].shape == (0, H)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: bptt.Linear(I, H), lambda: bptt.Dropout(0.5)], ids=["Linear", "Dropout"]
+)
+@sizes
+def test_kind_empty_axes_of_stateless_layers(make, T, B):
+    layer = make()
+    y, _, tape = layer.forward(np.ones((T, B, I), np.float32))
+    assert y.shape == layer(np.ones((T, B, I)))[0].shape == (T, B, H if layer.kind == "Linear" else I)
+    assert layer.backward(tape, np.ones_like(y))[0].shape == (T, B, I)
+
+
+@sizes
+def test_kind_empty_axes_of_an_embedding(T, B):
+    layer = bptt.Embedding(5, H)
+    y, _, tape = layer.forward(np.zeros((T, B), np.int64))
+    assert y.shape == (T, B, H)
+    assert layer.backward(tape, np.ones_like(y))[0] is None
+    assert layer.flat_gradients.sum() == y.size
+
+
+@sizes
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_kind_empty_axes_of_a_model(T, B, bidirectional):
+    end, width = (bptt.Ends(), 2 * H) if bidirectional else (bptt.Last(), H)
+    model = bptt.Sequential(
+        bptt.Embedding(5, I), bptt.LSTM(I, H, bidirectional=bidirectional), end, bptt.Linear(width, 2)
+    )
+    for lengths in lengths_of(T, B).values():
+        y, state, tape = model.forward(np.zeros((T, B), np.int64), lengths=lengths)
+        assert y.shape == (B, 2)
+        dx, dstate = model.backward(tape, np.ones_like(y), state)
+        assert dx is None
+        assert dstate[1][0].shape == state[1][0].shape
+        assert np.isfinite(model.flat_gradients).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_kind_empty_axes_of_a_stream(batch_size):
+    stream = bptt.LSTM(I, H).stream(batch_size)
+    assert stream.run(np.ones((0, batch_size, I))).shape == (0, batch_size, H)
+
+
+def public_losses() -> list[type]:
+    return [
+        value
+        for value in (getattr(bptt, name) for name in bptt.__all__)
+        if inspect.isclass(value) and value.__module__ == "bptt.train.losses"
+    ]
+
+
+@pytest.mark.parametrize("kind", public_losses())
+@sizes
+def test_kind_empty_axes_of_losses(kind, T, B):
+    """A finite value where a row counts, and 0 with a gradient of 0 where none does: never a NaN."""
+    loss = kind()
+    y = np.zeros((T, B, 2), np.float32)
+    target = np.zeros((T, B), np.int64) if kind is bptt.CrossEntropy else np.ones((T, B, 2), np.float32)
+    for mask in (None, np.ones((T, B), bool), np.zeros((T, B), bool)):
+        value, dy = loss(y, target, mask)
+        counts = T * B > 0 and (mask is None or mask.any())
+        assert np.isfinite(value)
+        assert (value > 0) == counts
+        assert dy.shape == y.shape
+        assert dy.any() == counts
+
+
+METRICS = [
+    value
+    for value in map(vars(bptt.metrics).get, bptt.metrics.__all__)
+    if not inspect.isabstract(value) and value is not bptt.metrics.Metric
+]
+
+
+@pytest.mark.parametrize("kind", METRICS)
+@sizes
+def test_kind_empty_axes_of_metrics(kind, T, B):
+    """An empty batch adds nothing, and a metric without rows says so."""
+    y, numbers = np.zeros((T, B, 2), np.float32), np.zeros((T, B, 2), np.float32)
+    classes = np.zeros((T, B), np.int64)
+    target = classes if kind.__name__ in ("Accuracy", "Perplexity", "BitsPerCharacter") else numbers
+    for mask in (None, np.zeros((T, B), bool)):
+        metric = kind()
+        metric.add(y, target, mask)
+        if T * B and mask is None:
+            assert np.isfinite(metric.value)
+        else:
+            assert metric.count == 0
+            with pytest.raises(ValueError, match="Fix: "):
+                _ = metric.value
