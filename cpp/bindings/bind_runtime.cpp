@@ -67,6 +67,13 @@ void bind_runtime(py::module_& m) {
   m.def("available_isas", &available_isas);
   m.def("isa", &isa);
   m.def("isa_rule", &isa_rule);
+  m.def("environment_complaints", [] {
+    std::vector<std::string> complaints;
+    for (std::string complaint : {threads_complaint(), isa_complaint()}) {
+      if (!complaint.empty()) complaints.push_back(std::move(complaint));
+    }
+    return complaints;
+  });
   m.def("use_isa", &use_isa, py::arg("name"));
   m.def(
       "fma_peak",

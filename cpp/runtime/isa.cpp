@@ -69,6 +69,14 @@ const Choice& initial() {
   return choice;
 }
 
+std::string quoted_available() {
+  std::string names;
+  for (const Isa& isa : kIsas) {
+    if (isa.supported()) names += (names.empty() ? "'" : ", '") + std::string(isa.name) + "'";
+  }
+  return names;
+}
+
 std::atomic<const Isa*> chosen{nullptr};
 
 const Isa& current() {
@@ -108,18 +116,22 @@ std::string isa_rule() {
   return "the widest this CPU and operating system support";
 }
 
+std::string isa_complaint() {
+  const std::string& ignored = initial().ignored;
+  if (ignored.empty()) return {};
+  return "BPTT_ISA must be an instruction set that this machine runs (" + quoted_available() + "); got '" + ignored +
+         "', which bptt ignores. Fix: set another name, or unset BPTT_ISA.";
+}
+
 void use_isa(std::string_view name) {
-  std::string known;
   for (const Isa& isa : kIsas) {
-    if (!isa.supported()) continue;
-    if (isa.name == name) {
+    if (isa.supported() && isa.name == name) {
       chosen.store(&isa, std::memory_order_release);
       return;
     }
-    known += (known.empty() ? "'" : ", '") + std::string(isa.name) + "'";
   }
-  throw std::invalid_argument("name: expected an instruction set that this machine runs (" + known + "), got '" +
-                              std::string(name) + "'");
+  throw std::invalid_argument("name: expected an instruction set that this machine runs (" + quoted_available() +
+                              "), got '" + std::string(name) + "'");
 }
 
 }  // namespace bptt

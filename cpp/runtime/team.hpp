@@ -12,6 +12,7 @@ namespace bptt {
 int get_num_threads();
 void set_num_threads(int n);  // throws std::invalid_argument unless 1 <= n <= kMaxThreads
 std::string thread_rule();
+std::string threads_complaint();  // what is wrong with BPTT_NUM_THREADS; empty if nothing
 inline constexpr int kMaxThreads = 256;
 
 // All threads of a group leave wait() after the last has entered it. Spins for some microseconds, then blocks: the

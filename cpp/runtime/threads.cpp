@@ -84,16 +84,30 @@ Setting automatic() {
   return {std::min(cores, kMaxThreads), "the cores this process may run on"};
 }
 
-Setting initial() {
+// BPTT_NUM_THREADS: a number, or a text that is none; neither where the variable is not set.
+struct Wanted {
+  int threads = 0;
+  std::string invalid;
+};
+
+Wanted wanted() {
   const char* text = std::getenv("BPTT_NUM_THREADS");
-  if (!text || !*text) return automatic();
+  if (!text || !*text) return {};
   char* end = nullptr;
   errno = 0;
   const long n = std::strtol(text, &end, 10);
-  if (errno == 0 && *end == '\0' && n >= 1 && n <= kMaxThreads) return {static_cast<int>(n), "BPTT_NUM_THREADS"};
+  if (errno == 0 && *end == '\0' && n >= 1 && n <= kMaxThreads) return {static_cast<int>(n), {}};
+  return {0, text};
+}
+
+Setting initial() {
+  const Wanted variable = wanted();
+  if (variable.threads > 0) return {variable.threads, "BPTT_NUM_THREADS"};
   Setting setting = automatic();
-  setting.rule += " (BPTT_NUM_THREADS='" + std::string(text) + "' is not a number from 1 to " +
-                  std::to_string(kMaxThreads) + " and was ignored)";
+  if (!variable.invalid.empty()) {
+    setting.rule += " (BPTT_NUM_THREADS='" + variable.invalid + "' is not a number from 1 to " +
+                    std::to_string(kMaxThreads) + " and was ignored)";
+  }
   return setting;
 }
 
@@ -126,6 +140,14 @@ void set_num_threads(int n) {
 std::string thread_rule() {
   const std::lock_guard lock(mutex);
   return setting().rule;
+}
+
+// Does not choose the number of threads: the affinity may still change before the first call.
+std::string threads_complaint() {
+  const std::string invalid = wanted().invalid;
+  if (invalid.empty()) return {};
+  return "BPTT_NUM_THREADS must be a whole number from 1 to " + std::to_string(kMaxThreads) + "; got '" + invalid +
+         "', which bptt ignores. Fix: set another number, or unset BPTT_NUM_THREADS.";
 }
 
 }  // namespace bptt

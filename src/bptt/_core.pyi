@@ -270,6 +270,9 @@ def isa() -> str: ...
 def isa_rule() -> str:
     """Why this instruction set is in use, in words."""
 
+def environment_complaints() -> list[str]:
+    """What is wrong with `BPTT_NUM_THREADS` and `BPTT_ISA`, one sentence for each; empty if nothing."""
+
 def use_isa(name: str) -> None: ...
 def barrier_time() -> float: ...
 def fma_peak(dtype: Literal["float32", "float64"] = "float32") -> float:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from bptt import _core
 from bptt.arguments import choice, size
+
+for _complaint in _core.environment_complaints():
+    warnings.warn(_complaint, RuntimeWarning, stacklevel=3)  # at the line that imports the package
 
 
 def set_num_threads(n: int) -> None:
     """
     Use at most `n` threads from the next call on.
 
-    `BPTT_NUM_THREADS` in the environment does the same at start, except that what is no such number is
-    ignored; `thread_rule()` says so. Results are the same bits for any number.
+    `BPTT_NUM_THREADS` in the environment sets the number at start. Importing the package warns of a value
+    that is not such a number, and ignores it. Results are the same bits for any number of threads.
 
     Raises
     ------
@@ -58,8 +62,8 @@ def use_isa(name: str) -> None:
     """
     Use one of `available_isas()` from the next call on.
 
-    `BPTT_ISA` in the environment does the same at start, except that a name that cannot run here is ignored;
-    `isa_rule()` says so.
+    `BPTT_ISA` in the environment sets the name at start. Importing the package warns of a name that cannot
+    run here, and ignores it.
 
     Raises
     ------
