@@ -47,7 +47,11 @@ def as_real(value: object, name: str) -> npt.NDArray[Any]:
     if kind in "biuf" or (kind == "V" and _is_extension_float(array.dtype)):
         return array
     came = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-    fix = _FIX_BY_KIND.get(kind, "pass an array of plain numbers")
+    columns = _complaint_of_columns(value, name)
+    if columns is not None:
+        came, fix = f"{came} {columns[0]}", columns[1]
+    else:
+        fix = _FIX_BY_KIND.get(kind, "pass an array of plain numbers")
     raise TypeError(f"{name} must be an array of real numbers; got {came}. Fix: {fix}.")
 
 
@@ -201,9 +205,40 @@ def _as_array(value: object, name: str) -> npt.NDArray[Any]:
     # gradients, raises whatever its framework likes.
     except Exception as error:
         raise TypeError(
-            f"{name} must be readable as an array in main memory; got {type(value).__name__}: {error}. "
-            "Fix: convert it to a NumPy array first."
+            f"{name} must be readable as an array in main memory; got {type(value).__name__}: "
+            f"{str(error).rstrip('.')}. Fix: {_tensor_fix(value)}."
         ) from error
+
+
+def _tensor_fix(value: object) -> str:
+    """How to make a tensor of PyTorch's readable."""
+    if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+        return "convert it with .float(), for NumPy has no bfloat16"
+    if getattr(value, "requires_grad", False):
+        return "pass .detach(), for nothing here records gradients for PyTorch"
+    return "convert it to a NumPy array first"
+
+
+def _complaint_of_columns(value: object, name: str) -> tuple[str, str] | None:
+    """What a pandas object holds in place of plain numbers, and the fix. None for anything else."""
+    dtypes: Any = getattr(value, "dtypes", None)
+    if not hasattr(value, "to_numpy") or dtypes is None:
+        return None
+    frame = hasattr(dtypes, "items")
+    columns = list(dtypes.items()) if frame else [(getattr(value, "name", None), dtypes)]
+    kinds = {label: getattr(dtype, "kind", "O") for label, dtype in columns}
+    labels = [label for label, kind in kinds.items() if kind not in "biuf"]
+    if not labels:
+        nullable = dict.fromkeys(str(dtype) for _, dtype in columns if not isinstance(dtype, np.dtype))
+        return (
+            f"of nullable dtype {', '.join(nullable)}",
+            f"{name}.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask what is missing",
+        )
+    shown = ", ".join(f"{label!r} ({dict(columns)[label]})" for label in labels[:5])
+    come = f"with the column{'s' if len(labels) > 1 else ''} {shown}" if frame else f"of dtype {dtypes}"
+    if kinds[labels[0]] in "Mm":
+        return come, "drop times, or convert them, for instance (t - t.iloc[0]).dt.total_seconds()"
+    return come, "drop what is not a number, or encode it, for instance pandas.get_dummies"
 
 
 def _is_extension_float(dtype: np.dtype[Any]) -> bool:

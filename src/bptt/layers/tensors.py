@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arrays import as_floats, split
+from bptt.arrays import Floats, as_floats, as_real, split, to_floats
 
 
 class Tensors(Mapping[str, npt.NDArray[Any]]):
@@ -58,42 +58,87 @@ def write_flat(flat: npt.NDArray[Any], value: object, name: str) -> None:
         flat[...] = as_floats(value, name, flat.dtype, flat.shape)
 
 
+class IncompatibleKeys(NamedTuple):
+    """
+    Names that `load_state_dict` could not use, as in PyTorch.
+
+    Attributes
+    ----------
+    missing_keys : list of str
+        Parameters of the model that the mapping does not hold; they keep their values.
+    unexpected_keys : list of str
+        Names in the mapping that the model does not have.
+    """
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
 def check_state_dict(
     tensors: Mapping[str, npt.NDArray[Any]], values: Mapping[str, object], strict: bool
-) -> dict[str, npt.NDArray[Any]]:
+) -> tuple[dict[str, npt.NDArray[Any]], IncompatibleKeys]:
     """
-    The arrays of a state dict, converted, by name; nothing is written here.
+    Convert the arrays of a state dict, and list the names that match nothing. Writes nothing.
 
     Raises
     ------
     TypeError
         `values` is not a mapping, or holds something that is not an array of real numbers.
     ValueError
-        Missing or unexpected names (with `strict`), wrong shapes, values too large for the dtype.
+        Missing or unexpected names (with `strict`), no name that matches, wrong shapes, values too large for
+        the dtype.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
             f"state must be a mapping from names to arrays; got {type(values).__name__}. "
             "Fix: pass what state_dict() returned."
         )
-    if strict:
-        _check_names(set(tensors), set(values))
+    unused = IncompatibleKeys(
+        [name for name in tensors if name not in values], [name for name in values if name not in tensors]
+    )
+    _check_names(tensors, unused, strict)
+    # Copied, for the values may be views of the vector that is about to be written.
     return {
-        # Copied, for the values may be views of the vector that is about to be written.
-        name: np.array(as_floats(values[name], f"parameter {name!r}", view.dtype, view.shape))
-        for name, view in tensors.items()
-        if name in values
-    }
+        name: np.array(_convert(name, values[name], view)) for name, view in tensors.items() if name in values
+    }, unused
 
 
-def _check_names(expected: set[str], got: set[Any]) -> None:
+def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
+    """A parameter's new values, of PyTorch also where they record gradients."""
+    array = as_real(value.detach() if hasattr(value, "detach") else value, f"parameter {name!r}")
+    if array.shape != view.shape:
+        fix = "build the model with the sizes that the parameters were saved with"
+        if array.ndim == 2 and array.shape == view.shape[::-1]:
+            fix = "pass value.T; Keras stores kernels transposed, and orders the gates of a GRU z, r, h"
+        raise ValueError(f"parameter {name!r} must have shape {view.shape}; got {array.shape}. Fix: {fix}.")
+    return to_floats(array, f"parameter {name!r}", view.dtype)
+
+
+def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict: bool) -> None:
+    nothing = len(tensors) > 0 and len(unused.missing_keys) == len(tensors)
+    if not (nothing or (strict and any(unused))):
+        return
     complaints = [
-        f"{word} {', '.join(sorted(map(repr, names)))}"
-        for word, names in (("missing", expected - got), ("unexpected", got - expected))
+        f"{word} {', '.join(map(repr, names))}"
+        for word, names in zip(("missing", "unexpected"), unused, strict=True)
         if names
     ]
-    if complaints:
-        raise ValueError(
-            f"state must hold exactly the model's {len(expected)} parameters; {'; '.join(complaints)}. "
-            "Fix: build the model with the same arguments, or pass strict=False to load what matches."
-        )
+    fix = "build the model with the same arguments"
+    if not nothing:
+        fix += ", or pass strict=False to load what matches"
+    prefix = _common_prefix(tensors, unused)
+    if prefix:
+        fix = f"pass {{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
+    expected = f"{'exactly' if strict else 'at least one of'} the model's {len(tensors)} parameters"
+    raise ValueError(f"state must hold {expected}; {'; '.join(complaints)}. Fix: {fix}.")
+
+
+def _common_prefix(tensors: Mapping[str, object], unused: IncompatibleKeys) -> str:
+    """What stands before all the missing names in the mapping: a name of a PyTorch module, "lstm."."""
+    unexpected = [name for name in unused.unexpected_keys if isinstance(name, str)]
+    missing = unused.missing_keys
+    if len(missing) < len(tensors):
+        return ""
+    prefixes = {name[: -len(missing[0])] for name in unexpected if name.endswith("." + missing[0])}
+    fitting = [prefix for prefix in prefixes if all(prefix + name in unexpected for name in missing)]
+    return min(fitting, default="")
