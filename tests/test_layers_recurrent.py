@@ -310,11 +310,13 @@ def test_a_seed_fixes_the_dropout_masks(cell):
 @cells
 def test_dropout_is_for_training_and_between_layers(cell):
     x = normal(T, B, I)
-    for layers in (1, 2):
-        plain, dropping = (build(cell, I, H, num_layers=layers, dropout=p) for p in (0.0, 0.5))
-        assert np.array_equal(plain(x)[0], dropping(x)[0])
-        same = np.array_equal(plain.forward(x)[0], dropping.forward(x)[0])
-        assert same == (layers == 1)
+    plain, dropping = (build(cell, I, H, num_layers=2, dropout=p) for p in (0.0, 0.5))
+    assert np.array_equal(plain(x)[0], dropping(x)[0])
+    assert not np.array_equal(plain.forward(x)[0], dropping.forward(x)[0])
+    plain = build(cell, I, H)
+    with pytest.warns(UserWarning, match="does nothing in one layer"):
+        dropping = build(cell, I, H, dropout=0.5)
+    assert np.array_equal(plain.forward(x)[0], dropping.forward(x)[0])
 
 
 def test_dropout_masks_are_those_of_their_key():

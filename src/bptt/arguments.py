@@ -108,18 +108,27 @@ def float_dtype(value: object) -> np.dtype[Any]:
     fix = "Fix: pass one of these two names."
     # np.dtype(None) is float64: a silent choice nobody made.
     if not isinstance(value, (str, type, np.dtype)):
+        plain = str(value).rpartition(".")[2]  # "float64" of torch.float64
+        if plain in ("float32", "float64"):
+            fix = f'Fix: pass dtype="{plain}".'
         raise TypeError(f"{expected}; got {short(value)} of type {type(value).__name__}. {fix}")
     try:
         dtype = np.dtype(value)
     except TypeError:
         raise ValueError(f"{expected}; got {value!r}. {fix}") from None
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        if dtype.newbyteorder("=") in (np.dtype(np.float32), np.dtype(np.float64)):
+            fix = f'Fix: pass dtype="{dtype.name}", for layers compute in the byte order of this machine.'
         raise ValueError(f"{expected}; got {value!r}. {fix}")
     return dtype
 
 
-def generator(seed: object) -> np.random.Generator:
-    """The generator behind a `seed`: itself, one from an int >= 0, or a fresh one from the system (None)."""
+def generator(seed: object, *stream: int) -> np.random.Generator:
+    """
+    The generator behind a `seed`: itself, one from an int >= 0, or a fresh one from the system (None).
+
+    An int gives independent numbers for every `stream`, a key of ints >= 0.
+    """
     if isinstance(seed, np.random.Generator):
         return seed
     if seed is None:
@@ -129,4 +138,11 @@ def generator(seed: object) -> np.random.Generator:
             f"seed must be an int >= 0, a numpy.random.Generator or None; got {short(seed)} of type "
             f"{type(seed).__name__}. Fix: pass an int."
         )
-    return np.random.default_rng(integer(seed, "seed", 0))
+    return np.random.default_rng(np.random.SeedSequence(integer(seed, "seed", 0), spawn_key=stream))
+
+
+def generators(seed: Seed, count: int) -> list[np.random.Generator]:
+    """Independent generators from one `seed`. A generator as seed makes one draw, and is not among them."""
+    if isinstance(seed, np.random.Generator):
+        seed = int(seed.integers(2**63))
+    return [generator(seed, index) for index in range(count)]

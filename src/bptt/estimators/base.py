@@ -92,7 +92,7 @@ class SequenceEstimator(BaseEstimator):
             self.hidden_size,
             self.num_layers,
             bidirectional=self.bidirectional,
-            dropout=self.dropout,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
             seed=self._rng,
         )
         width = self.hidden_size * (2 if self.bidirectional else 1)

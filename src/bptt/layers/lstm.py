@@ -7,6 +7,7 @@ from typing import Any
 
 from bptt.arguments import Seed, choice, finite, flag, integer, real, size
 from bptt.layers.activations import Activation, read_activations, shown
+from bptt.layers.initialisers import Initialiser
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
@@ -193,8 +194,8 @@ class LSTM(Recurrent):
                 "Fix: pass gate_clip too, or leave clip_mode out."
             )
 
-    def _allocate(self, init: Init) -> None:
-        super()._allocate(init)
+    def _draw(self, initialiser: Initialiser) -> None:
+        super()._draw(initialiser)
         if self.forget_bias is not None:
             forget = slice(self.hidden_size, 2 * self.hidden_size)
             for name, view in self.parameters.items():

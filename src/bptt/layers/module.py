@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
+from bptt.layers.advice import unadvised
 from bptt.layers.initialisers import Init as Init
-from bptt.layers.initialisers import read_init
+from bptt.layers.initialisers import Initialiser, read_init
 from bptt.layers.tape import Tape
-from bptt.layers.tensors import Tensors, check_state_dict, write_flat
+from bptt.layers.tensors import IncompatibleKeys, Tensors, check_state_dict, write_flat
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,7 +42,9 @@ class Module(ABC):
     dtype : {"float32", "float64"}
         Type of parameters, gradients, states and outputs.
     seed : int, numpy.random.Generator or None
-        Where initial parameters and dropout masks are drawn from. A generator may be shared.
+        Source of the initial parameters and dropout masks. The same int gives layers of different classes or
+        sizes independent numbers, and layers of the same class and sizes the same numbers. Layers may share a
+        generator.
 
     Attributes
     ----------
@@ -63,6 +67,7 @@ class Module(ABC):
     parameters: Tensors
     gradients: Tensors
     _model: weakref.ref[Module] | None = None  # the Sequential whose vectors the views are seated on
+    _initial: tuple[Initialiser, int] | None = None  # what drew the parameters, and their checksum
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -71,6 +76,7 @@ class Module(ABC):
     def __init__(self, dtype: object, seed: Seed) -> None:
         self.dtype = float_dtype(dtype)
         self.rng = generator(seed)
+        self._seed = None if isinstance(seed, np.random.Generator) else seed
 
     # The protocol
 
@@ -138,7 +144,7 @@ class Module(ABC):
         """Copies of all parameters by name."""
         return {name: view.copy() for name, view in self.parameters.items()}
 
-    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """
         Set the parameters from a mapping of names to arrays, PyTorch tensors included.
 
@@ -147,19 +153,59 @@ class Module(ABC):
         Parameters
         ----------
         mapping : Mapping[str, array-like]
-            Each of the shape of the parameter it names; converted to the layer's dtype.
+            Each of the shape of the parameter it names; converted to the layer's dtype. PyTorch's parameters
+            are detached.
         strict : bool
-            False: ignore names that only one side has.
+            False: load the names that match, and return the others.
+
+        Returns
+        -------
+        IncompatibleKeys
+            Two lists of names, `missing_keys` and `unexpected_keys`, as in PyTorch. Both empty with `strict`.
 
         Raises
         ------
         TypeError
             Not a mapping, or a value that is not an array of real numbers.
         ValueError
-            Missing or unexpected names (listed), wrong shapes, values too large for the dtype.
+            Missing or unexpected names (listed), wrong shapes, values too large for the dtype. With
+            `strict=False`, a mapping that holds no parameter of this model.
         """
-        for name, value in check_state_dict(self.parameters, mapping, strict).items():
+        values, unused = check_state_dict(self.parameters, mapping, strict)
+        for name, value in values.items():
             self.parameters[name][...] = value
+        return unused
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether the parameters still are those that the constructor drew; False for a copy."""
+        return self._initial is not None and self._initial[1] == crc32(self._flat_parameters.data)
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """
+        Draw new initial parameters, as the constructor did, and use `rng` for dropout masks from now on.
+
+        Raises
+        ------
+        ValueError
+            A layer that is a copy: it does not know how its parameters were drawn.
+        """
+        if self._initial is None:
+            raise ValueError(
+                f"layer must be newly built to be initialised; got a copy, {self.kind}. Fix: build a new one."
+            )
+        self._start(rng, self._initial[0])
+
+    def _start(self, rng: np.random.Generator, initialiser: Initialiser) -> None:
+        self.rng = rng
+        self._draw(initialiser)
+        self._initial = initialiser, crc32(self._flat_parameters.data)
+
+    def _draw(self, initialiser: Initialiser) -> None:
+        """Write initial values into the parameters. Layers whose options set some of them extend it."""
+        for name, view in self.parameters.items():
+            value = initialiser.draw(self, name, view.shape, self.rng)
+            view[...] = as_floats(value, f"init({name!r})", self.dtype, view.shape)
 
     def _allocate(self, init: Init) -> None:
         """Give the layer its two vectors and its initial values. Constructors end with this call."""
@@ -172,9 +218,11 @@ class Module(ABC):
         if remaining is not None:
             _budget.set(remaining - count)
         self._bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
-        for name, shape in table:
-            value = initialiser.draw(self, name, shape, self.rng)
-            self.parameters[name][...] = as_floats(value, f"init({name!r})", self.dtype, shape)
+        rng = self.rng
+        if self._seed is not None:  # layers with one seed must not draw the same numbers
+            sizes = table[0][1] if table else ()
+            rng = generator(self._seed, int.from_bytes(self.kind.encode(), "little"), *sizes)
+        self._start(rng, initialiser)
 
     def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Seat the views on these two vectors, whose values stay as they are."""
@@ -207,10 +255,11 @@ class Module(ABC):
         ValueError
             Values out of range, or another number of parameters than `parameter_count`.
         """
-        if parameter_count is None:
-            return cls._build(config)
-        with parameter_budget(parameter_count):
-            module = cls._build(config)
+        with unadvised():
+            if parameter_count is None:
+                return cls._build(config)
+            with parameter_budget(parameter_count):
+                module = cls._build(config)
         if module.parameter_count != parameter_count:
             raise ValueError(
                 f"config must describe {parameter_count} parameters; got {module.parameter_count}. "
@@ -229,7 +278,7 @@ class Module(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # The views would come back from a copy or a pickle as arrays of their own.
-        derived = ("_model", "parameters", "gradients", "_flat_parameters", "_flat_gradients")
+        derived = ("_model", "_initial", "parameters", "gradients", "_flat_parameters", "_flat_gradients")
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         return state | {"flat": (self._flat_parameters.copy(), self._flat_gradients.copy())}
 

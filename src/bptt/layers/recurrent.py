@@ -12,7 +12,8 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import Seed, flag, integer, probability, size
 from bptt.arguments import precision as check_precision
-from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
+from bptt.arrays import Floats, as_real, check_shape, to_floats
+from bptt.layers.advice import advise
 from bptt.layers.checkpointed import Call, Checkpointed, read_checkpoint
 from bptt.layers.clip_state import ClipsState, StateClip, read_clip_state
 from bptt.layers.frozen import Frozen, FrozenCore
@@ -79,6 +80,11 @@ class Recurrent(Module):
         self.bias = flag(bias, "bias")
         self.batch_first = flag(batch_first, "batch_first")
         self.dropout = probability(dropout, "dropout")
+        if self.dropout and self.num_layers == 1:
+            advise(
+                f"dropout={self.dropout:g} does nothing in one layer, for it drops outputs between layers. "
+                f"Fix: num_layers=2 or more, or Dropout({self.dropout:g}) after the layer."
+            )
         self.bidirectional = flag(bidirectional, "bidirectional")
         self.num_directions = 2 if self.bidirectional else 1
         self.layer_norm = flag(layer_norm, "layer_norm")
@@ -471,9 +477,15 @@ class Recurrent(Module):
         array = as_real(x, "x")
         if array.ndim not in (2, 3) or array.shape[-1] != self.input_size:
             batched = "(B, T, I)" if self.batch_first else "(T, B, I)"
+            fix = f"pass 2 or 3 axes, the last of them {self.input_size} wide"
+            if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
+                fix = (
+                    f"put an Embedding first if x holds ids: Sequential(Embedding(n, {self.input_size}), "
+                    f"{self.kind}({self.input_size}, {self.hidden_size})); else {fix}"
+                )
             raise ValueError(
                 f"x must have shape {batched}, or (T, I) unbatched, with I = input_size = {self.input_size}; "
-                f"got {array.shape}. Fix: pass 2 or 3 axes, the last of them {self.input_size} wide."
+                f"got {array.shape} of {array.dtype}. Fix: {fix}."
             )
         layout = Layout(self.batch_first, unbatched=array.ndim == 2)
         array = layout.sequence_in(array)
@@ -509,7 +521,7 @@ class Recurrent(Module):
             for width in (self.output_size, self.hidden_size)
         ]
         if not self.has_cell_state:
-            return layout.state_in(as_floats(state, name, self.dtype, shapes[0])), None
+            return self._state_part(state, name, shapes[0], layout), None
         # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
         if not isinstance(state, (tuple, list)):
             raise TypeError(
@@ -518,12 +530,21 @@ class Recurrent(Module):
         if len(state) != 2:
             raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
         h, c = (
-            None
-            if part is None
-            else layout.state_in(as_floats(part, f"{name}[{index}]", self.dtype, shapes[index]))
+            None if part is None else self._state_part(part, f"{name}[{index}]", shapes[index], layout)
             for index, part in enumerate(state)
         )
         return h, c
+
+    def _state_part(self, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
+        """h or c in canonical order."""
+        array = as_real(part, name)
+        if array.ndim == len(shape) == 3 and array.shape[::2] == shape[::2] and array.shape[1] != shape[1]:
+            raise ValueError(
+                f"{name} must have the batch size of x, B = {shape[1]}, in its shape (L*D, B, H) = {shape}; "
+                f"got {array.shape}, B = {array.shape[1]}. Fix: pass {name} of the same rows as x, or None."
+            )
+        check_shape(array, name, shape)
+        return layout.state_in(to_floats(array, name, self.dtype))
 
     def _read_zoneout(self, value: Any) -> tuple[float, float]:
         if not self.has_cell_state:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import Seed, generators
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.clip_state import ClipsState
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
+from bptt.layers.joins import check_joins, check_layers
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
@@ -40,6 +43,10 @@ class Sequential(Module):
     ----------
     *layers : Module
         At least one; all with parameters of one dtype. A layer belongs to one model at a time.
+    seed : int, numpy.random.Generator or None
+        Give every layer, nested ones included, an independent random stream, and draw its initial parameters
+        again from this stream. Seeds given to the layers then have no effect. Default: leave the layers as
+        they are.
 
     Attributes
     ----------
@@ -51,18 +58,35 @@ class Sequential(Module):
     TypeError
         Something that is not a layer.
     ValueError
-        No layers, the same layer twice, a layer of another living model, or layers of different dtypes.
+        No layers, the same layer twice, a layer of another living model, or layers of different dtypes. An
+        order of layers that cannot be meant: see the notes. With `seed`, a layer whose parameters are no
+        longer the initial ones, or that is a copy.
+
+    Warns
+    -----
+    UserWarning
+        `Last` after a bidirectional layer: `Ends` is meant.
 
     Notes
     -----
+    `Last` and `Ends` return one vector per row, so neither a recurrent layer nor a second `Last` or `Ends`
+    may follow. `Ends` must follow a bidirectional layer, and `Embedding` must come first.
+
     The state is a tuple with one entry per layer, None for those that keep none.
     """
 
-    def __init__(self, *layers: Module) -> None:
-        _check_layers(layers)
+    def __init__(self, *layers: Module, seed: Seed = None) -> None:
+        check_layers(layers)
+        groups = [list(iter_layers(layer)) for layer in layers]
+        check_joins(groups)
+        own: np.random.Generator | None = None
+        if seed is not None:
+            parts = [part for group in groups for part in group]
+            own, *streams = generators(seed, 1 + len(parts))
+            _initialise(parts, streams)
         # Layers without parameters take what the others have.
         typed = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
-        super().__init__(typed[0], None)
+        super().__init__(typed[0], own)
         self.layers = layers
         count = sum(layer.parameter_count for layer in layers)
         flat_parameters = aligned_zeros(count, self.dtype)
@@ -258,17 +282,31 @@ class Sequential(Module):
     def _per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
         if state is None:
             return (None,) * len(self.layers)
+        expected = f"{name} must be a tuple with one entry per layer, such as {self._state_pattern}"
+        fix = f"Fix: pass what the model returned, or {self._state_pattern}."
         if not isinstance(state, (tuple, list)):
-            raise TypeError(
-                f"{name} must be a tuple with one entry per layer; got {type(state).__name__}. "
-                "Fix: pass what the model returned, or None."
-            )
+            raise TypeError(f"{expected}; got {type(state).__name__}. {fix}")
         if len(state) != len(self.layers):
-            raise ValueError(
-                f"{name} must have one entry for each of {len(self.layers)} layers; got {len(state)}. "
-                "Fix: pass None for the layers without state."
-            )
+            raise ValueError(f"{expected}; got {len(state)} for {len(self.layers)} layers. {fix}")
+        for index, (layer, entry) in enumerate(zip(self.layers, state, strict=True)):
+            bare = entry is not None and not isinstance(entry, (tuple, list))
+            if bare and not (isinstance(layer, Recurrent) and not layer.has_cell_state):
+                got = f"{type(entry).__name__} for layer {index}, {layer.kind}"
+                raise TypeError(f"{expected}; got {got}. {fix}")
         return tuple(state)
+
+    @property
+    def _state_pattern(self) -> str:
+        """How a state of this model looks: "((h, c), None)"."""
+        parts = (
+            layer._state_pattern
+            if isinstance(layer, Sequential)
+            else ("(h, c)" if layer.has_cell_state else "h")
+            if isinstance(layer, Recurrent)
+            else "None"
+            for layer in self.layers
+        )
+        return f"({', '.join(parts)}{',' if len(self.layers) == 1 else ''})"
 
     @contextmanager
     def _naming(self, index: int) -> Iterator[None]:
@@ -283,53 +321,30 @@ class Sequential(Module):
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
+def iter_layers(module: Module) -> Iterator[Module]:
+    """The layers of a model in the order in which they run, those of nested models included."""
+    if isinstance(module, Sequential):
+        for layer in module.layers:
+            yield from iter_layers(layer)
+    else:
+        yield module
+
+
+def _initialise(layers: Sequence[Module], streams: Sequence[np.random.Generator]) -> None:
+    """Draw the parameters of new layers again, each from a stream of its own."""
+    for index, layer in enumerate(layers):
+        if not layer.is_initial:
+            raise ValueError(
+                f"seed draws the parameters of new layers; got {layer.kind} at {index} with parameters that "
+                "were trained, loaded or copied. Fix: leave seed out, or build the layer in the call: "
+                "Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
+            )
+    for layer, stream in zip(layers, streams, strict=True):
+        layer.initialise(stream)
+
+
 def _taken(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in layer.call_options}
-
-
-def _check_layers(layers: tuple[object, ...]) -> None:
-    if not layers:
-        raise ValueError(
-            "layers must be at least one layer; got none. Fix: Sequential(LSTM(8, 16), Linear(16, 2))."
-        )
-    typed: dict[str, int] = {}
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, Module):
-            raise TypeError(
-                f"layers must be layers, one per argument; got {type(layer).__name__} at {index}. "
-                "Fix: Sequential(first, second), or Sequential(*layers) for a list."
-            )
-        if any(layer is earlier for earlier in layers[:index]):
-            raise ValueError(
-                f"layers must be different objects; got the same {layer.kind} twice, at {index} again. "
-                "Fix: build a second layer."
-            )
-        if layer._model is not None and layer._model() is not None:
-            raise ValueError(
-                f"layers must belong to no other model; got one that does, {layer.kind} at {index}. "
-                "Fix: pass copy.deepcopy(layer), or drop the other model."
-            )
-        if layer.parameter_count:
-            typed.setdefault(layer.dtype.name, index)
-    _check_layouts(layers)
-    if len(typed) > 1:
-        got = ", ".join(f"{dtype} from layer {index} on" for dtype, index in typed.items())
-        raise ValueError(f"layers must have one dtype; got {got}. Fix: build all layers with the same dtype.")
-
-
-def _check_layouts(layers: Iterable[Any], first: bool | None = None) -> bool | None:
-    """Time lies on one axis for all layers: `Last()` after `LSTM(..., batch_first=True)` takes a last row."""
-    for layer in layers:
-        if isinstance(layer, Sequential):
-            first = _check_layouts(layer.layers, first)
-        own = getattr(layer, "batch_first", first)
-        if first is not None and own != first:
-            raise ValueError(
-                f"layers must agree on batch_first; got {layer.kind} with {own} after a layer with {first}. "
-                f"Fix: pass batch_first={first} to {layer.kind} too."
-            )
-        first = own
-    return first
 
 
 def _build_layer(entry: object) -> Module:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.layers.advice import unadvised
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
@@ -28,12 +29,14 @@ def like(layer: Module) -> Module:
         (so that the next dropout masks are the same). Recurrent layers become the reference's; layers without
         time have no reference and stay native ones, in float64.
     """
-    return _copy(layer, np.dtype(np.float64), reference=True, memo={})
+    with unadvised():
+        return _copy(layer, np.dtype(np.float64), reference=True, memo={})
 
 
 def rebuild(layer: Module, dtype: np.dtype[Any]) -> Module:
     """Copy a layer or model in another dtype, on the backend it has."""
-    return _copy(layer, dtype, reference=False, memo={})
+    with unadvised():
+        return _copy(layer, dtype, reference=False, memo={})
 
 
 def generators(layer: Module) -> list[np.random.Generator]:

@@ -1,0 +1,31 @@
+"""Warnings about arguments that are allowed, but are probably not what the caller means."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_silent: ContextVar[bool] = ContextVar("copies and files repeat what their author was told", default=False)
+
+
+def advise(message: str) -> None:
+    """Issue a UserWarning at the line outside this package that led here."""
+    if _silent.get():
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bptt."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+@contextmanager
+def unadvised() -> Iterator[None]:
+    """Inside, `advise` is silent: for layers that are rebuilt from a file or from another layer."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
