@@ -264,7 +264,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a state too short": (
         lambda: bptt.first_nonfinite(model(), X, (None,)),
         ValueError,
-        "state must have one entry",
+        "state must be a tuple with one entry per layer",
     ),
     "loss without target": (
         lambda: bptt.first_nonfinite(model(), X, loss=bptt.CrossEntropy()),

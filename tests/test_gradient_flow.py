@@ -105,7 +105,9 @@ def test_last_takes_the_error_at_the_end() -> None:
 
 
 def test_reverse_direction_before_last_is_told_to_see_one_step() -> None:
-    flow = bptt.gradient_flow(bptt.Sequential(bptt.GRU(4, 6, bidirectional=True), bptt.Last()), X)
+    with pytest.warns(UserWarning, match="use Ends"):
+        model = bptt.Sequential(bptt.GRU(4, 6, bidirectional=True), bptt.Last())
+    flow = bptt.gradient_flow(model, X)
     assert np.isnan(flow.rate[1])
     assert flow.horizon[1] == len(X)
     assert flow.verdict[1] == "healthy"

@@ -22,7 +22,7 @@ STEPWISE, LAST = np.zeros((T, B, 2)), np.zeros((B, 2))
 def net(rho: float = 1.0, last: bool = False, **options: Any) -> bptt.Sequential:
     """An RNN that hands on errors times about rho, at every step or at the last."""
     layer = bptt.RNN(3, 8, init=bptt.init.sparse(connections=8, spectral_radius=rho), seed=1, **options)
-    layers = [layer, bptt.Last()] if last else [layer]
+    layers = [layer, (bptt.Ends() if layer.bidirectional else bptt.Last())] if last else [layer]
     return bptt.Sequential(*layers, bptt.Linear(8 * layer.num_directions, 2, seed=2))
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-import sys
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from zlib import crc32
 
@@ -20,6 +17,7 @@ import numpy.typing as npt
 from bptt.arguments import Seed, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
+from bptt.layers.budget import parameter_budget, spend
 from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, read_init
 from bptt.layers.tape import Tape
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
-
-_budget: ContextVar[int | None] = ContextVar("parameters that may still be allocated", default=None)
 
 
 class Module(ABC):
@@ -213,10 +209,7 @@ class Module(ABC):
         initialiser.check(self)
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)
-        check_count(count, self.dtype)
-        remaining = _budget.get()
-        if remaining is not None:
-            _budget.set(remaining - count)
+        spend(count, self.dtype)
         self._bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         rng = self.rng
         if self._seed is not None:  # layers with one seed must not draw the same numbers
@@ -297,28 +290,3 @@ class Module(ABC):
             f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name].default
         ]
         return f"{self.kind}({', '.join(shown)})"
-
-
-@contextmanager
-def parameter_budget(count: int) -> Iterator[None]:
-    """Inside, building modules of more than `count` parameters in all raises instead of allocating."""
-    token = _budget.set(count)
-    try:
-        yield
-    finally:
-        _budget.reset(token)
-
-
-def check_count(count: int, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError if so many parameters cannot be addressed, or exceed the budget in force."""
-    if count * dtype.itemsize > sys.maxsize:
-        raise ValueError(
-            f"sizes must give parameters that fit the address space; got {count} of {dtype.itemsize} bytes. "
-            "Fix: use smaller sizes."
-        )
-    remaining = _budget.get()
-    if remaining is not None and count > remaining:
-        raise ValueError(
-            f"config must describe at most {remaining} more parameters; got one that needs {count}. "
-            "Fix: use the configuration that was saved with the parameters."
-        )

@@ -14,12 +14,13 @@ from bptt.arguments import Seed, flag, integer, probability, size
 from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.advice import advise
+from bptt.layers.budget import check_count
 from bptt.layers.checkpointed import Call, Checkpointed, read_checkpoint
 from bptt.layers.clip_state import ClipsState, StateClip, read_clip_state
 from bptt.layers.frozen import Frozen, FrozenCore
 from bptt.layers.interventions import Drawn, Flags, packed, read_masks, read_reset
 from bptt.layers.layout import Layout
-from bptt.layers.module import Init, Module, Table, check_count
+from bptt.layers.module import Init, Module, Table
 from bptt.layers.ragged import Counts, Ragged, read_lengths
 from bptt.layers.stream import Stream, StreamCore
 from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape

@@ -1,0 +1,46 @@
+"""How many parameters may be allocated: a limit for configurations that were read from files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+_budget: ContextVar[int | None] = ContextVar("parameters that may still be allocated", default=None)
+
+
+@contextmanager
+def parameter_budget(count: int) -> Iterator[None]:
+    """Inside, building modules of more than `count` parameters in all raises instead of allocating."""
+    token = _budget.set(count)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def spend(count: int, dtype: np.dtype[Any]) -> None:
+    """Take parameters that are about to be allocated off the budget, or raise as `check_count`."""
+    check_count(count, dtype)
+    remaining = _budget.get()
+    if remaining is not None:
+        _budget.set(remaining - count)
+
+
+def check_count(count: int, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError if so many parameters cannot be addressed, or exceed the budget in force."""
+    if count * dtype.itemsize > sys.maxsize:
+        raise ValueError(
+            f"sizes must give parameters that fit the address space; got {count} of {dtype.itemsize} bytes. "
+            "Fix: use smaller sizes."
+        )
+    remaining = _budget.get()
+    if remaining is not None and count > remaining:
+        raise ValueError(
+            f"config must describe at most {remaining} more parameters; got one that needs {count}. "
+            "Fix: use the configuration that was saved with the parameters."
+        )
