@@ -6,10 +6,10 @@
 #include "kernels/losses.hpp"
 #include "kernels/lstm.hpp"
 #include "kernels/mgu.hpp"
+#include "kernels/optimizers.hpp"
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
 #include "kernels/rnn.hpp"
-#include "kernels/vectors.hpp"
 
 namespace bptt::BPTT_ISA {
 

@@ -70,6 +70,17 @@ double cross_entropy(const LossRows<T>& args) {
   return total;
 }
 
+template <class T>
+__attribute__((noinline)) double squared_error_wide(Index columns, const T* y, const T* target, double scale, T* dy) {
+  double sum = 0;
+  for (Index i = 0; i < columns; ++i) {
+    const double difference = static_cast<double>(y[i]) - static_cast<double>(target[i]);
+    sum += difference * difference;
+    if (dy) dy[i] = static_cast<T>(difference * (2 * scale));
+  }
+  return sum;
+}
+
 // (y - target)^2;   dy = 2 (y - target)
 template <class T>
 double squared_error(const LossRows<T>& args) {
@@ -88,7 +99,12 @@ double squared_error(const LossRows<T>& args) {
       squares.add(difference);
       if (dy) store_first<T>(dy + i, difference * static_cast<T>(2 * args.scale), lanes);
     });
-    total += squares.total();
+    double sum = squares.total();
+    if constexpr (sizeof(T) < sizeof(double)) {
+      // A difference of finite values can leave T's range where neither its square in float64 nor dy does.
+      if (__builtin_expect(!(sum - sum == 0), 0)) sum = squared_error_wide(args.columns, y, target, args.scale, dy);
+    }
+    total += sum;
   }
   return total;
 }

@@ -233,6 +233,25 @@ BPTT_INLINE Vec<T> select(Bits<T> condition, Vec<T> yes, Vec<T> no) {
   return condition ? yes : no;
 }
 
+// Whether a comparison holds in every lane.
+template <class T>
+BPTT_INLINE bool every_lane(Bits<T> condition) {
+#if defined(BPTT_ISA_AVX512)
+  const auto bits = reinterpret_cast<__m512i>(condition);
+  return _mm512_movepi8_mask(bits) == ~__mmask64{0};
+#elif defined(BPTT_ISA_AVX2)
+  return _mm256_movemask_epi8(reinterpret_cast<__m256i>(condition)) == -1;
+#elif defined(__aarch64__)
+  return vminvq_u8(reinterpret_cast<uint8x16_t>(condition)) == 0xFF;
+#elif defined(__x86_64__)
+  return _mm_movemask_epi8(reinterpret_cast<__m128i>(condition)) == 0xFFFF;
+#else
+  bool every = true;
+  for (int i = 0; i < kLanes<T>; ++i) every = every && condition[i] != 0;
+  return every;
+#endif
+}
+
 // The smaller of each x and the bound; NaN stays NaN, which is why the bound comes first: the instruction gives its
 // second operand where they do not compare.
 BPTT_INLINE Vec<float> at_most(Vec<float> x, float bound) {

@@ -1,4 +1,4 @@
-// Loops over flat vectors: activations, norms, clipping, dropout, optimisers.
+// Loops over flat vectors: activations, norms, clipping, dropout.
 #pragma once
 
 #include "kernels/step.hpp"
@@ -105,70 +105,6 @@ void bernoulli(Index n, std::uint64_t key, double p, T value, T* y) {
       for (Index w = 0; w < minimum(2 * words, n - i); ++w) y[i + w] = halves[w] < below ? value : T{0};
     }
   }
-}
-
-// g <- g + decay p;  v <- momentum v + g;  p <- p - lr v (nesterov: lr (g + momentum v))
-template <class T>
-void sgd(Index n, const SgdRule& rule, T* p, const T* g, T* velocity) {
-  const T lr = static_cast<T>(rule.lr), momentum = static_cast<T>(rule.momentum);
-  const T decay = static_cast<T>(rule.weight_decay);
-  for_each_vector<T>(n, [&](Index i, auto lanes) {
-    const Vec<T> param = load_first<T>(p + i, lanes);
-    Vec<T> step = load_first<T>(g + i, lanes);
-    if (decay != 0) step = fma(broadcast(decay), param, step);
-    if (velocity) {
-      const Vec<T> v = fma(broadcast(momentum), load_first<T>(velocity + i, lanes), step);
-      store_first<T>(velocity + i, v, lanes);
-      step = rule.nesterov ? fma(broadcast(momentum), v, step) : v;
-    }
-    store_first<T>(p + i, fma(broadcast(-lr), step, param), lanes);
-  });
-}
-
-// s <- decay s + (1 - decay) g^2;  step = g / (sqrt(s) + epsilon);  v <- momentum v + step;  p <- p - lr v
-template <class T>
-void rmsprop(Index n, const RmspropRule& rule, T* p, const T* g, T* square, T* velocity) {
-  const T lr = static_cast<T>(rule.lr), decay = static_cast<T>(rule.decay);
-  const T rest = static_cast<T>(1 - rule.decay), momentum = static_cast<T>(rule.momentum);
-  const T epsilon = static_cast<T>(rule.epsilon), weight_decay = static_cast<T>(rule.weight_decay);
-  for_each_vector<T>(n, [&](Index i, auto lanes) {
-    const Vec<T> param = load_first<T>(p + i, lanes);
-    Vec<T> gradient = load_first<T>(g + i, lanes);
-    if (weight_decay != 0) gradient = fma(broadcast(weight_decay), param, gradient);
-    const Vec<T> s = fma(gradient * gradient, broadcast(rest), decay * load_first<T>(square + i, lanes));
-    store_first<T>(square + i, s, lanes);
-    Vec<T> step = gradient / (square_root(s) + epsilon);
-    if (velocity) {
-      step = fma(broadcast(momentum), load_first<T>(velocity + i, lanes), step);
-      store_first<T>(velocity + i, step, lanes);
-    }
-    store_first<T>(p + i, fma(broadcast(-lr), step, param), lanes);
-  });
-}
-
-// m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr (m / c1) / (sqrt(v / c2) + epsilon)
-// with c = 1 - b^step. Kingma and Ba 2015; decoupled decay: Loshchilov and Hutter 2019.
-template <class T>
-void adam(Index n, const AdamRule& rule, T* p, const T* g, T* m, T* v) {
-  const T beta1 = static_cast<T>(rule.beta1), rest1 = static_cast<T>(1 - rule.beta1);
-  const T beta2 = static_cast<T>(rule.beta2), rest2 = static_cast<T>(1 - rule.beta2);
-  const T step_size = static_cast<T>(rule.lr / rule.correction1);
-  const T root2 = static_cast<T>(1 / __builtin_sqrt(rule.correction2));
-  const T epsilon = static_cast<T>(rule.epsilon);
-  const T decay = static_cast<T>(rule.decoupled ? 0 : rule.weight_decay);
-  const T shrink = static_cast<T>(rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1);
-  for_each_vector<T>(n, [&](Index i, auto lanes) {
-    Vec<T> param = load_first<T>(p + i, lanes);
-    Vec<T> gradient = load_first<T>(g + i, lanes);
-    if (decay != 0) gradient = fma(broadcast(decay), param, gradient);
-    const Vec<T> first = fma(broadcast(rest1), gradient, beta1 * load_first<T>(m + i, lanes));
-    const Vec<T> second = fma(gradient * gradient, broadcast(rest2), beta2 * load_first<T>(v + i, lanes));
-    store_first<T>(m + i, first, lanes);
-    store_first<T>(v + i, second, lanes);
-    const Vec<T> denominator = fma(square_root(second), broadcast(root2), broadcast(epsilon));
-    param = param * shrink;
-    store_first<T>(p + i, fma(broadcast(-step_size), first / denominator, param), lanes);
-  });
 }
 
 }  // namespace bptt::BPTT_ISA

@@ -1,4 +1,4 @@
-"""Gradient steps over a model's one flat parameter vector, in order of increasing complexity.
+"""Optimizers over a model's flat parameter vector: SGD, RMSProp, Adam, AdamW.
 
 Defaults and update rules are PyTorch's, so that a run can be compared step by step. The updates run in
 the core.
@@ -128,7 +128,10 @@ class Optimizer(ABC):
         """One call of the core that changes parameters and state in place, ready to be made."""
 
     def state_dict(self) -> dict[str, Any]:
-        """`kind`, `steps`, and copies of the state vectors by name (none before the first step)."""
+        """Return `kind`, `steps`, and copies of the state vectors by name (none before the first step).
+
+        A mean of squares that the dtype cannot hold is stored as minus its square root.
+        """
         vectors = {name: vector.copy() for name, vector in self._state.items()}
         return {"kind": type(self).__name__, "steps": self.steps, **vectors}
 

@@ -1,0 +1,193 @@
+// Optimizer updates over flat vectors: SGD, RMSProp, Adam.
+//
+// Each rule is written once, for one element or a vector of them. `update` applies it to whole vectors of T. A vector
+// that leaves T's range on the way is computed again element by element in a wider type, so that a finite gradient
+// never makes a moment infinite.
+#pragma once
+
+#include "kernels/vectors.hpp"
+
+namespace bptt::BPTT_ISA {
+
+// A type that holds the squares of all values of T, and sums of them.
+template <class T>
+struct WiderThan;
+template <>
+struct WiderThan<float> {
+  using type = double;
+  static constexpr float largest = __FLT_MAX__, smallest = __FLT_MIN__;
+};
+template <>
+struct WiderThan<double> {
+  using type = long double;
+  static constexpr double largest = __DBL_MAX__, smallest = __DBL_MIN__;
+};
+template <class T>
+using Wider = typename WiderThan<T>::type;
+
+BPTT_INLINE double square_root(double x) { return __builtin_sqrt(x); }
+BPTT_INLINE long double square_root(long double x) { return __builtin_sqrtl(x); }
+
+// a * b + c for a scalar a.
+BPTT_INLINE Vec<float> multiply_add(float a, Vec<float> b, Vec<float> c) { return fma(broadcast(a), b, c); }
+BPTT_INLINE Vec<double> multiply_add(double a, Vec<double> b, Vec<double> c) { return fma(broadcast(a), b, c); }
+BPTT_INLINE double multiply_add(double a, double b, double c) { return a * b + c; }
+BPTT_INLINE long double multiply_add(long double a, long double b, long double c) { return a * b + c; }
+
+// A mean of squares that T cannot hold is stored as minus its root.
+template <class T>
+BPTT_INLINE Wider<T> read_square(T stored) {
+  const auto wide = static_cast<Wider<T>>(stored);
+  return stored < 0 ? wide * wide : wide;
+}
+
+// x as T. A finite x beyond T's range becomes the largest finite value of its sign.
+template <class T>
+BPTT_INLINE T saturate(Wider<T> x) {
+  constexpr T largest = WiderThan<T>::largest;
+  const bool finite = x - x == 0;
+  if (finite && x > largest) return largest;
+  if (finite && x < -largest) return -largest;
+  return static_cast<T>(x);
+}
+
+template <class T>
+BPTT_INLINE T store_square(Wider<T> square) {
+  const bool fits = square == 0 || (square >= WiderThan<T>::smallest && square <= WiderThan<T>::largest);
+  return fits ? static_cast<T>(square) : -saturate<T>(square_root(square));
+}
+
+// g <- g + decay p;  v <- momentum v + g;  p <- p - lr v (nesterov: lr (g + momentum v))
+template <class T>
+struct Sgd {
+  static constexpr bool squares = false;
+  T lr, momentum, decay;
+  bool nesterov;
+
+  explicit Sgd(const SgdRule& rule)
+      : lr(static_cast<T>(rule.lr)), momentum(static_cast<T>(rule.momentum)), decay(static_cast<T>(rule.weight_decay)),
+        nesterov(rule.nesterov) {}
+
+  template <class V>
+  BPTT_INLINE void operator()(V gradient, V& p, V& velocity, V&, bool has_velocity) const {
+    if (decay != 0) gradient = multiply_add(decay, p, gradient);
+    V step = gradient;
+    if (has_velocity) {
+      velocity = multiply_add(momentum, velocity, gradient);
+      step = nesterov ? multiply_add(momentum, velocity, gradient) : velocity;
+    }
+    p = multiply_add(-lr, step, p);
+  }
+};
+
+// s <- decay s + (1 - decay) g^2;  step = g / (sqrt(s) + epsilon);  v <- momentum v + step;  p <- p - lr v
+template <class T>
+struct Rmsprop {
+  static constexpr bool squares = true;
+  T lr, decay, rest, momentum, epsilon, weight_decay;
+
+  explicit Rmsprop(const RmspropRule& rule)
+      : lr(static_cast<T>(rule.lr)), decay(static_cast<T>(rule.decay)), rest(static_cast<T>(1 - rule.decay)),
+        momentum(static_cast<T>(rule.momentum)), epsilon(static_cast<T>(rule.epsilon)),
+        weight_decay(static_cast<T>(rule.weight_decay)) {}
+
+  template <class V>
+  BPTT_INLINE void operator()(V gradient, V& p, V& velocity, V& square, bool has_velocity) const {
+    if (weight_decay != 0) gradient = multiply_add(weight_decay, p, gradient);
+    square = multiply_add(rest, gradient * gradient, decay * square);
+    V step = gradient / (square_root(square) + epsilon);
+    if (has_velocity) {
+      velocity = multiply_add(momentum, velocity, step);
+      step = velocity;
+    }
+    p = multiply_add(-lr, step, p);
+  }
+};
+
+// m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr (m / c1) / (sqrt(v / c2) + epsilon)
+// with c = 1 - b^step. Kingma and Ba 2015; decoupled decay: Loshchilov and Hutter 2019.
+template <class T>
+struct Adam {
+  static constexpr bool squares = true;
+  T beta1, rest1, beta2, rest2, step_size, root2, epsilon, decay, shrink;
+
+  explicit Adam(const AdamRule& rule)
+      : beta1(static_cast<T>(rule.beta1)), rest1(static_cast<T>(1 - rule.beta1)), beta2(static_cast<T>(rule.beta2)),
+        rest2(static_cast<T>(1 - rule.beta2)), step_size(static_cast<T>(rule.lr / rule.correction1)),
+        root2(static_cast<T>(1 / __builtin_sqrt(rule.correction2))), epsilon(static_cast<T>(rule.epsilon)),
+        decay(static_cast<T>(rule.decoupled ? 0 : rule.weight_decay)),
+        shrink(static_cast<T>(rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1)) {}
+
+  template <class V>
+  BPTT_INLINE void operator()(V gradient, V& p, V& m, V& v, bool) const {
+    if (decay != 0) gradient = multiply_add(decay, p, gradient);
+    m = multiply_add(rest1, gradient, beta1 * m);
+    v = multiply_add(rest2, gradient * gradient, beta2 * v);
+    const V denominator = multiply_add(root2, square_root(v), V{} + epsilon);
+    p = multiply_add(-step_size, m / denominator, p * shrink);
+  }
+};
+
+template <class T, class Rule>
+__attribute__((noinline)) void update_wide(Index n, const Rule& rule, const T* g, T* p, T* moment, T* square) {
+  using Wide = Wider<T>;
+  for (Index i = 0; i < n; ++i) {
+    Wide param = p[i], m = moment ? moment[i] : T{0}, s = square ? read_square(square[i]) : 0;
+    rule(static_cast<Wide>(g[i]), param, m, s, moment != nullptr);
+    p[i] = static_cast<T>(param);
+    if (moment) moment[i] = saturate<T>(m);
+    if (square) square[i] = store_square<T>(s);
+  }
+}
+
+// One update of n parameters p by their gradients g. `moment` is the running mean of signed values, or null where the
+// rule has none; `square` that of squares. `epsilon` is what the rule adds to the root of the latter.
+template <template <class> class Rule, class T, class Options>
+BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T* g, T* p, T* moment, T* square) {
+  using Narrow = Rule<T>;
+  constexpr T largest = WiderThan<T>::largest;
+  // A square that is flushed to zero has a root below 1e-18, even when Adam's first step has corrected its bias. Only
+  // such a small epsilon lets that be seen.
+  const T least = epsilon < 1e-10 ? WiderThan<T>::smallest : T{0};
+  const Narrow narrow(options);
+  const Rule<Wider<T>> wide(options);
+  for_each_vector<T>(n, [&](Index i, auto lanes) {
+    Vec<T> param = load_first<T>(p + i, lanes);
+    Vec<T> m = moment ? load_first<T>(moment + i, lanes) : Vec<T>{};
+    Vec<T> s{};
+    if constexpr (Narrow::squares) s = load_first<T>(square + i, lanes);
+    const Vec<T> s_before = s;
+    narrow(load_first<T>(g + i, lanes), param, m, s, moment != nullptr);
+    Bits<T> in_range;
+    if constexpr (Narrow::squares) {
+      in_range = (s_before >= 0) & (s <= largest);
+      if (least > 0) in_range &= s >= least;
+    } else {
+      in_range = absolute<T>(param) <= largest;  // the parameter is infinite or NaN wherever its velocity is
+    }
+    if (__builtin_expect(!every_lane<T>(in_range), 0)) {
+      update_wide<T>(lanes, wide, g + i, p + i, moment ? moment + i : nullptr, square ? square + i : nullptr);
+      return;
+    }
+    if (moment) store_first<T>(moment + i, m, lanes);
+    if constexpr (Narrow::squares) store_first<T>(square + i, s, lanes);
+    store_first<T>(p + i, param, lanes);
+  });
+}
+
+template <class T>
+void sgd(Index n, const SgdRule& rule, T* p, const T* g, T* velocity) {
+  update<Sgd, T>(n, rule, 1.0, g, p, velocity, nullptr);
+}
+
+template <class T>
+void rmsprop(Index n, const RmspropRule& rule, T* p, const T* g, T* square, T* velocity) {
+  update<Rmsprop, T>(n, rule, rule.epsilon, g, p, velocity, square);
+}
+
+template <class T>
+void adam(Index n, const AdamRule& rule, T* p, const T* g, T* m, T* v) {
+  update<Adam, T>(n, rule, rule.epsilon, g, p, m, v);
+}
+
+}  // namespace bptt::BPTT_ISA
