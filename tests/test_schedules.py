@@ -94,7 +94,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "no warm-up": (lambda: WarmUp(0, 1.0), ValueError, "steps must"),
     "then text": (lambda: WarmUp(3, "cosine"), TypeError, "then must"),  # type: ignore[arg-type]
     "then negative": (lambda: WarmUp(3, -1.0), ValueError, "then must"),
-    "patience": (lambda: Plateau(1, patience=0), ValueError, "patience must"),
+    "patience": (lambda: Plateau(1, patience=-1), ValueError, "patience must"),
     "min_delta": (lambda: Plateau(1, min_delta=-1.0), ValueError, "min_delta must"),
     "min_lr": (lambda: Plateau(1, min_lr=-1.0), ValueError, "min_lr must"),
     "min_lr above lr": (lambda: Plateau(1, min_lr=2.0), ValueError, "min_lr must be at most lr, 1; got 2"),
@@ -123,14 +123,14 @@ def hear(schedule: Plateau, losses: list[float]) -> list[float]:
 
 PLATEAUS: dict[str, tuple[dict[str, Any], list[float], list[int]]] = {
     "falling": ({}, [3, 2, 1, 0.5], [0, 0, 0, 0]),
-    "flat": ({"patience": 2}, [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2]),
-    "one is enough": ({"patience": 1}, [1, 2, 0.5, 0.6], [0, 1, 1, 2]),
-    "an improvement begins anew": ({"patience": 2}, [3, 4, 2, 3, 3, 1], [0, 0, 0, 0, 1, 1]),
-    "worse than the best": ({"patience": 3}, [1, 9, 8, 7, 6], [0, 0, 0, 1, 1]),
-    "too small": ({"patience": 2, "min_delta": 0.5}, [3, 2.75, 2.25, 2], [0, 0, 0, 0]),
-    "too small for long": ({"patience": 2, "min_delta": 0.5}, [3, 2.75, 2.5, 2.4], [0, 0, 1, 1]),
-    "NaN": ({"patience": 2}, [math.nan, math.nan, 1, math.nan, math.nan], [0, 1, 1, 1, 2]),
-    "infinite": ({"patience": 1}, [math.inf, 1], [1, 1]),
+    "flat": ({"patience": 1}, [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2]),
+    "one is enough": ({"patience": 0}, [1, 2, 0.5, 0.6], [0, 1, 1, 2]),
+    "an improvement begins anew": ({"patience": 1}, [3, 4, 2, 3, 3, 1], [0, 0, 0, 0, 1, 1]),
+    "worse than the best": ({"patience": 2}, [1, 9, 8, 7, 6], [0, 0, 0, 1, 1]),
+    "too small": ({"patience": 1, "min_delta": 0.5}, [3, 2.75, 2.25, 2], [0, 0, 0, 0]),
+    "too small for long": ({"patience": 1, "min_delta": 0.5}, [3, 2.75, 2.5, 2.4], [0, 0, 1, 1]),
+    "NaN": ({"patience": 1}, [math.nan, math.nan, 1, math.nan, math.nan], [0, 1, 1, 1, 2]),
+    "infinite": ({"patience": 0}, [math.inf, 1], [1, 1]),
 }
 
 
@@ -143,7 +143,7 @@ def test_plateau(name: str) -> None:
 
 
 def test_plateau_stays_above_min_lr() -> None:
-    schedule = Plateau(1.0, factor=0.1, patience=1, min_lr=0.05)
+    schedule = Plateau(1.0, factor=0.1, patience=0, min_lr=0.05)
     assert hear(schedule, [1.0] * 5) == [1.0, 0.1, 0.05, 0.05, 0.05]
 
 
@@ -159,7 +159,7 @@ class Scripted(Trainer):
 @pytest.mark.parametrize("among_callbacks", [False, True])
 @pytest.mark.parametrize("warm", [False, True])
 def test_plateau_in_the_trainer(warm: bool, among_callbacks: bool) -> None:
-    plateau = Plateau(0.5, factor=0.5, patience=1)
+    plateau = Plateau(0.5, factor=0.5, patience=0)
     rate = WarmUp(1, plateau) if warm else plateau
     callbacks = [plateau] if among_callbacks else []
     fit = Scripted(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=callbacks, progress=False)
@@ -178,7 +178,7 @@ def test_plateau_needs_validation() -> None:
     rate = Plateau(0.1)
     fit = Trainer(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=[rate], progress=False)
     fit.fit([batch()], validation=[batch()])
-    with pytest.raises(ValueError, match=r"Plateau watches the validation loss; got none. Fix: fit\("):
+    with pytest.raises(ValueError, match=r"Plateau watches the validation; got None. Fix: fit\("):
         fit.fit([batch()])
 
 
@@ -205,7 +205,7 @@ def test_plateau_of_a_resumed_run(tmp_path: Path) -> None:
     data = [batch(4, steps=2), batch(5, steps=2)]
 
     def parts() -> tuple[Plateau, bptt.SGD]:
-        plateau = Plateau(0.5, factor=0.5, patience=1, min_delta=0.05)
+        plateau = Plateau(0.5, factor=0.5, patience=0, min_delta=0.05)
         return plateau, bptt.SGD(WarmUp(2, plateau))
 
     plateau, optimizer = parts()

@@ -109,7 +109,7 @@ def test_early_stopping_measures_from_the_last_improvement() -> None:
 
 
 def test_plateau_by_a_metric() -> None:
-    rate = bptt.schedules.Plateau(0.5, factor=0.5, patience=1, metric="accuracy")
+    rate = bptt.schedules.Plateau(0.5, factor=0.5, patience=0, metric="accuracy")
     fit = scripted([(1, 0.5), (0.5, 0.5), (2, 0.75)], lr=rate)
     assert fit.fit([batch()], epochs=3, validation=[batch()])["lr"].tolist() == [0.5, 0.5, 0.25]
     assert rate.best == -0.75
@@ -172,7 +172,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "unknown to stop by": (
         lambda: scripted([(1, 1)], bptt.EarlyStopping(metric="rmse")).fit([batch()], validation=[batch()]),
         ValueError,
-        "metric must be one of the trainer's; got 'rmse' of accuracy",
+        r"metric must name one of the trainer's metrics \(accuracy\); got 'rmse'",
     ),
     "best without validation": (
         lambda: trainer(model(), callbacks=[bptt.Checkpoint("best", best=True)]).fit([batch()]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.train.callbacks import Callback
+from bptt.train.callbacks import Callback, check_watched, watched
 
 if TYPE_CHECKING:
     from bptt.layers import Module
@@ -17,25 +17,39 @@ if TYPE_CHECKING:
 
 
 class KeepBest(Callback):
-    """Keeps the parameters of the lowest validation loss: `restore` puts them into a model.
+    """Keep the parameters of the lowest validation loss of one `fit`; `restore` puts them into a model.
 
     Attributes
     ----------
     loss : float
-        The lowest validation loss so far; infinity before the first.
+        The lowest validation loss of the last or current `fit`; infinity before the first.
+
+    Raises
+    ------
+    ValueError
+        From `fit`: no validation data.
     """
 
     def __init__(self) -> None:
         self.loss = math.inf
         self._parameters: npt.NDArray[Any] | None = None
 
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """Check that there is a validation."""
+        check_watched("KeepBest", trainer, None, validation)
+
+    def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
+        if epoch == 0:
+            self.loss, self._parameters = math.inf, None
+
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        if loss < self.loss:
-            self.loss = loss
+        found = watched(trainer, None, loss)
+        if found < self.loss:
+            self.loss = found
             self._parameters = trainer.model.flat_parameters.copy()
 
     def restore(self, model: Module) -> None:
-        """Give the model those parameters; without any, it stays as it is.
+        """Write these parameters into the model; before the first finite validation loss, do nothing.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What may watch a training run: the interface, and watchers that save, stop and write down."""
+"""Callbacks: the interface, and callbacks that save, stop and log a training run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bptt.train import files
 if TYPE_CHECKING:
     from bptt.arrays import Floats
     from bptt.layers.tape import Tape
+    from bptt.train.metrics import Metric
     from bptt.train.trainer import Trainer
 
 
@@ -63,9 +64,10 @@ class Callback:
     every_rank = True
 
     def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
-        """`fit` begins, with or without validation data. Raise here what would only show after an epoch.
+        """Check that this callback can work in this run: `fit` calls it before anything has changed.
 
-        Nothing has been changed yet.
+        Raise ValueError here, and change nothing. `epochs` are those of `fit`; `validation` tells whether
+        `fit` got validation data.
         """
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
@@ -102,25 +104,49 @@ class Callback:
         """Take over what `state_dict` gave."""
 
 
-def watched(trainer: Trainer, metric: str | None, loss: float) -> float:
-    """What a watcher of the validation wants low: the loss, or the metric of that name, turned round where
-    higher is better.
+def check_watched(
+    watcher: str, trainer: Trainer, metric: str | None, validation: bool, argument: str = "metric"
+) -> None:
+    """Check that a run has the validation data and the metric that a callback follows.
 
     Raises
     ------
     ValueError
-        The trainer has no such metric.
+        No validation data; no metric of that name. `watcher` and `argument` are the callback and its argument
+        that messages name.
     """
-    if metric is None:
-        return loss
-    for own in trainer.metrics:
-        if own.name == metric:
-            value = trainer.history.validation()[f"validation_{metric}"]
-            return -value if own.better == "higher" else value
-    names = ", ".join(own.name for own in trainer.metrics) or "none"
+    if not validation:
+        raise ValueError(
+            f"validation must be given, because {watcher} watches the validation; got None. "
+            "Fix: fit(..., validation=data)."
+        )
+    if metric is not None:
+        _metric(trainer, metric, argument)
+
+
+def watched(trainer: Trainer, metric: str | None, loss: float) -> float:
+    """The value that a callback wants low: the validation loss, or the metric of that name.
+
+    A metric that should be high has its sign turned. Values that are not finite become NaN, which is never
+    lower than the best so far.
+    """
+    value = loss
+    if metric is not None:
+        value = trainer.history.validation()[f"validation_{metric}"]
+        if _metric(trainer, metric).better == "higher":
+            value = -value
+    return value if math.isfinite(value) else math.nan
+
+
+def _metric(trainer: Trainer, name: str, argument: str = "metric") -> Metric:
+    for metric in trainer.metrics:
+        if metric.name == name:
+            return metric
+    names = ", ".join(metric.name for metric in trainer.metrics) or "no metrics"
+    otherwise = "pass best=True" if argument == "best" else f"leave {argument} out"
     raise ValueError(
-        f"metric must be one of the trainer's; got {metric!r} of {names}. Fix: Trainer(metrics=[...]), or "
-        "leave metric out, for the loss."
+        f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. "
+        f"Fix: correct the name, add it to Trainer(metrics=[...]), or {otherwise} to watch the loss."
     )
 
 
@@ -143,7 +169,8 @@ class Checkpoint(Callback):
     updates : int, optional
         Updates, counted by the optimiser.
     keep : int, optional
-        How many files of this run to keep, the last ones; needs {step} or {epoch}. None: all.
+        How many files of one `fit` to keep, the last ones; needs {step} or {epoch}. None: all. Files of an
+        earlier `fit` are left alone; a resumed run counts the files of the run that it continues.
     best : bool or str
         Save only at the ends of epochs whose validation loss is the lowest so far; for the name of one of the
         trainer's metrics, whose value is the best. Nothing is saved on Ctrl-C then.
@@ -185,7 +212,7 @@ class Checkpoint(Callback):
                 "best saves after validations, by what they find; got every or updates beside it. Fix: leave "
                 "them out, or make two Checkpoints."
             )
-        self._lowest, self._improved = math.inf, False
+        self._lowest, self._improved, self._resumed = math.inf, False, False
         self.extra = dict(extra or {})
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each, the last one last
@@ -196,20 +223,25 @@ class Checkpoint(Callback):
                 'Fix: "run-{step}.safetensors", or leave keep out, for one file.'
             )
 
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """Check that there is the validation, and the metric, that `best` needs."""
+        if self.best is not False:
+            metric = self.best if isinstance(self.best, str) else None
+            check_watched(f"Checkpoint(best={self.best!r})", trainer, metric, validation, "best")
+
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         self._last_epoch = epochs - 1
         if trainer.rank == 0:
             files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
-        if epoch == 0:
-            self._lowest = math.inf
-        self._improved, self._validated = False, False
+        if epoch == 0 and not self._resumed:
+            self._lowest, self._written = math.inf, []
+        self._improved, self._resumed = False, False
 
     def settled(self, trainer: Trainer) -> None:
         if self.updates is not None and trainer.optimizer.steps % self.updates == 0:
             self._save(trainer)
 
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        self._validated = True
         if self.best is False:
             return
         found = watched(trainer, self.best if isinstance(self.best, str) else None, loss)
@@ -218,8 +250,6 @@ class Checkpoint(Callback):
 
     def epoch_end(self, trainer: Trainer, epoch: int) -> None:
         if self.best is not False:
-            if not self._validated:
-                raise ValueError(f"Checkpoint(best={self.best!r}) {_NO_VALIDATION}")
             if self._improved:
                 self._save(trainer)
         elif (epoch + 1) % self.every == 0 or epoch == self._last_epoch or trainer.stopping:
@@ -234,7 +264,7 @@ class Checkpoint(Callback):
         return {"path": os.fspath(self.path), "written": written, "lowest": self._lowest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._lowest = float(state["lowest"])
+        self._lowest, self._resumed = float(state["lowest"]), True
         # Numbers, not names: nothing but this path's own files is ever removed.
         if state["path"] == os.fspath(self.path):
             self._written = [[int(step), int(epochs)] for step, epochs in state["written"]]
@@ -259,9 +289,6 @@ class Checkpoint(Callback):
         return Path(os.fspath(self.path).format(step=step, epoch=epochs))
 
 
-_NO_VALIDATION = "watches the validation; got none. Fix: fit(..., validation=data)."
-
-
 def _fields(path: str) -> set[str]:
     """Which of {step} and {epoch} are in a path."""
     try:
@@ -284,7 +311,7 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     patience : int
-        How many validations in a row may fail to improve on the best.
+        End the run at the `patience`-th validation in a row that does not improve on the best.
     min_delta : float
         An improvement is one by more than this on the last improvement.
     metric : str, optional
@@ -308,6 +335,10 @@ class EarlyStopping(Callback):
         self.best = math.inf
         self._waited: int | None = None
 
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """Check that there is a validation, and the metric."""
+        check_watched("EarlyStopping", trainer, self.metric, validation)
+
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         if epoch == 0:
             self.best, self._waited = math.inf, None
@@ -320,10 +351,6 @@ class EarlyStopping(Callback):
             self.best = found
         if self._waited >= self.patience:
             trainer.stop()
-
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
-        if self._waited is None:
-            raise ValueError(f"EarlyStopping {_NO_VALIDATION}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self._waited}

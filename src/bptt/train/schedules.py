@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptt.arguments import flag, integer, real, size
-from bptt.train.callbacks import Callback, watched
+from bptt.train.callbacks import Callback, check_watched, watched
 from bptt.train.optim import Rate
 
 if TYPE_CHECKING:
@@ -205,13 +205,13 @@ class WarmUp(Schedule):
 
 
 class Plateau(Schedule, Callback):
-    """Lowers the rate whenever the validation loss, or a metric, no longer gets better::
+    """Lower the rate when the validation loss, or a metric, no longer improves::
 
         trainer = bptt.Trainer(model, loss, bptt.Adam(bptt.schedules.Plateau(1e-3)))
 
-    A Trainer tells its optimiser's schedule what validations find; in other loops call `validation`.
-    What it has seen is saved with a run, and stays from one `fit` to the next, as the optimiser's state does.
-    Beside an EarlyStopping, give it less patience.
+    A Trainer passes each validation to the schedule of its optimizer. In your own training loop, call
+    `validation`. The state is saved with a run, and kept from one `fit` to the next, as the optimizer's state
+    is. With EarlyStopping, give EarlyStopping a patience at least 2 larger, or the rate is never lowered.
 
     Parameters
     ----------
@@ -220,8 +220,8 @@ class Plateau(Schedule, Callback):
     factor : float
         In (0, 1): what the rate is multiplied by.
     patience : int
-        How many validations in a row may fail to improve on the best before the rate is lowered; counted
-        anew from there. A loss of NaN is no improvement.
+        How many validations in a row may fail to improve on the best. The next failure lowers the rate and
+        restarts the count, as in PyTorch. A loss that is not finite is a failure.
     min_delta : float
         An improvement is a fall by more than this below the last improvement.
     min_lr : float
@@ -237,12 +237,13 @@ class Plateau(Schedule, Callback):
         The last improvement's validation loss, or metric, with its sign turned where higher is better;
         infinity before the first.
     waited : int
-        Validations since the last improvement or cut.
+        Failures since the last improvement or cut.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range; in a `fit` without validation data.
+        An argument of the wrong kind or out of its range. From `fit`: no validation data, or no metric of
+        that name.
     """
 
     def __init__(
@@ -258,7 +259,7 @@ class Plateau(Schedule, Callback):
         self.metric = metric
         self.lr = real(lr, "lr", 0.0)
         self.factor = _factor(factor)
-        self.patience = size(patience, "patience")
+        self.patience = integer(patience, "patience", 0)
         self.min_delta = real(min_delta, "min_delta", 0.0)
         self.min_lr = real(min_lr, "min_lr", 0.0)
         if self.min_lr > self.lr:
@@ -266,29 +267,23 @@ class Plateau(Schedule, Callback):
                 f"min_lr must be at most lr, {self.lr:g}; got {self.min_lr:g}. Fix: pass a lower min_lr."
             )
         self.cuts, self.best, self.waited = 0, math.inf, 0
-        self._validated = False
 
     def _rate(self, step: int) -> float:
         return max(self.lr * self.factor**self.cuts, self.min_lr)
 
-    def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
-        if epoch == 0:
-            self._validated = False
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """Check that there is a validation, and the metric."""
+        check_watched("Plateau", trainer, self.metric, validation)
 
     def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
-        """Lower the rate if this was one too many without an improvement."""
-        self._validated = True
+        """Lower the rate if this is one failure more than `patience`."""
         found = watched(trainer, self.metric, loss)
         if found < self.best - self.min_delta:
             self.best, self.waited = float(found), 0
             return
         self.waited += 1
-        if self.waited >= self.patience:
+        if self.waited > self.patience:
             self.cuts, self.waited = self.cuts + 1, 0
-
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
-        if not self._validated:
-            raise ValueError("Plateau watches the validation loss; got none. Fix: fit(..., validation=data).")
 
     def state_dict(self) -> dict[str, Any]:
         """`cuts`, `best` (None before the first) and `waited`."""
