@@ -108,6 +108,14 @@ def test_clip_value_tells_whether_it_clipped(limit: float, clipped: bool) -> Non
     np.testing.assert_array_equal(net.flat_gradients, np.clip(before, -limit, limit))
 
 
+@pytest.mark.parametrize("size", [1.0, 1.001, 1.5, 2.0, 10.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clip_value_looks_at_entries_not_at_the_norm(dtype: str, size: float) -> None:
+    gradient = np.array([0.5, -size, 0.25], dtype)
+    assert ClipValue(1.0)(gradient).clipped == (size > 1.0)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(gradient, np.array([0.5, -1.0, 0.25], dtype))
+
+
 CLIPS = {
     "guard": Guard,
     "value": lambda **policy: ClipValue(0.1, **policy),

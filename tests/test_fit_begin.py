@@ -61,9 +61,7 @@ def test_no_validation_data_for_the_schedule_of_an_optimizer() -> None:
 )
 def test_misspelt_metrics(callback: Callable[[], Callback], argument: str, folder: Path) -> None:
     fit = trainer(model(), metrics=[Accuracy(), RMSE()], callbacks=[callback()])
-    message = (
-        rf"{argument} must name one of the trainer's metrics \(accuracy, rmse\); got 'acuracy'. Fix: corr"
-    )
+    message = rf"{argument} must name one of the trainer's metrics \(accuracy, rmse\); got 'acuracy'. Fix: "
     refused(fit, message, validation=[batch()])
     bare = trainer(model(), callbacks=[callback()])
     refused(bare, rf"{argument} must name .* \(no metrics\); got 'acuracy'", validation=[batch()])

@@ -1,4 +1,4 @@
-"""Kind "finite in, infinite or NaN inside": extreme finite gradients, float32 optimizers against float64 formulas."""
+"""Kind "finite in, infinite or NaN inside": extreme values in float32 against float64."""
 
 from __future__ import annotations
 

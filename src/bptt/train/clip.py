@@ -1,4 +1,4 @@
-"""Clipping of the whole gradient, and what happens when it is not finite.
+"""Clipping of the whole gradient, and policies for a gradient that is not finite.
 
 By norm, and the policy "shrink": Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063 and its code.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,15 +18,19 @@ from bptt.arguments import choice, real, size
 from bptt.arrays import Floats
 from bptt.layers.clip_state import StateClip
 from bptt.layers.module import Module
-from bptt.train.gradients import Gradients, Norm, refuse_nonfinite, vectors_of
+from bptt.train.gradients import Gradients, Norm, named, refuse_nonfinite, vectors_of
 
 SHRINK = 0.02
 """Pascanu's guard: this share of the recurrent weights takes the place of a gradient that is not finite."""
 
 
+LOWER = "lower the learning rate or the limit of the clip"
+"""Advice against a non-finite gradient for those who clip already."""
+
+
 @dataclass(frozen=True)
 class Clipped:
-    """What a clip did: the norm as it came, whether clipping changed the gradient, whether to update."""
+    """Result of a clip: norm before clipping, whether the gradient was changed, whether to update."""
 
     norm: float
     clipped: bool
@@ -112,42 +117,64 @@ class Guard:
         `nonfinite` is none of the four.
     """
 
+    _against_nonfinite: ClassVar[str] = "lower the learning rate, or pass clip=ClipNorm(1.0)"
+
     def __init__(self, nonfinite: str = "raise") -> None:
         self.nonfinite = choice(nonfinite, "nonfinite", ("raise", "skip", "zero", "shrink"))
         self.nonfinite_steps = 0
 
-    def __call__(self, model: Module) -> Clipped:
+    def __call__(self, model: Module, frozen: Collection[str] = ()) -> Clipped:
         """Clip `model.gradients` in place.
+
+        Parameters
+        ----------
+        model : Module
+        frozen : collection of str
+            Names of parameters that the optimizer leaves as they are: `Optimizer.frozen(model)`. Their
+            gradients count nowhere and stay as they are.
 
         Raises
         ------
         NonFiniteError
             With the policy "raise".
         """
-        vectors = vectors_of(model)
+        vectors = vectors_of(model, frozen)
         came = Norm.of(vectors)
         if came.finite:
-            return Clipped(came.value, self._clip_model(model, vectors, came))
+            return Clipped(came.value, self._clip_model(model, frozen, vectors, came))
         self.nonfinite_steps += 1
         if self.nonfinite == "raise":
-            refuse_nonfinite(model)
+            refuse_nonfinite(model, frozen, f'{self._against_nonfinite}; nonfinite="skip" skips such updates')
         if self.nonfinite == "skip":
             return Clipped(came.value, clipped=False, update=False)
         if self.nonfinite == "zero":
             for vector in vectors:
                 vector[~np.isfinite(vector)] = 0
-            return Clipped(came.value, self._clip_model(model, vectors, Norm.of(vectors)))
-        for name, gradient in model.gradients.items():
+            return Clipped(
+                came.value, self._clip_model(model, frozen, vectors, Norm.of(vectors), learn=False)
+            )
+        for name, gradient in named(model, frozen).items():
             recurrent = name.rpartition(".")[2].startswith("weight_hh")
             gradient[...] = SHRINK * model.parameters[name] if recurrent else 0.0
         return Clipped(came.value, clipped=False)
 
-    def _clip_model(self, model: Module, vectors: list[Floats], norm: Norm) -> bool:
-        """Clip the model's gradient, which the vectors are and which is finite; True if that changed it."""
-        return self._clip(vectors, norm)
+    def _clip_model(
+        self,
+        model: Module,
+        frozen: Collection[str],
+        vectors: list[Floats],
+        norm: Norm,
+        *,
+        learn: bool = True,
+    ) -> bool:
+        """Clip the model's finite gradients, which the vectors hold; True if that changed them."""
+        return self._clip(vectors, norm, learn=learn)
 
-    def _clip(self, vectors: list[Floats], norm: Norm) -> bool:
-        """Clip finite gradients of this norm as one; True if that changed them."""
+    def _clip(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
+        """Clip finite gradients of this common norm; True if that changed them.
+
+        `learn` is False if entries were set to zero: then the norm says little about later ones.
+        """
         return False
 
 
@@ -167,6 +194,8 @@ class ClipValue(Guard):
         `limit` is not a number more than 0; `nonfinite` as for Guard.
     """
 
+    _against_nonfinite = LOWER
+
     def __init__(self, limit: float, nonfinite: str = "raise") -> None:
         self.limit = real(limit, "limit", 0.0, above=True)
         super().__init__(nonfinite)
@@ -176,8 +205,8 @@ class ClipValue(Guard):
         into [-limit, limit]."""
         return StateClip(value=self.limit)
 
-    def _clip(self, vectors: list[Floats], norm: Norm) -> bool:
-        # No entry exceeds the norm: in most steps the second look is saved.
+    def _clip(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
+        # No entry exceeds the norm: most steps need no search for the largest.
         if norm.value <= self.limit or not any(np.abs(v).max() > v.dtype.type(self.limit) for v in vectors):
             return False
         for vector in vectors:
@@ -191,8 +220,8 @@ class ClipNorm(Guard):
     Parameters
     ----------
     max_norm : float or "auto"
-        More than 0. "auto": a quantile of the norms so far, as they came, the present one among them: what is
-        large is told from the run itself.
+        More than 0. "auto": a quantile of the norms so far, before clipping, with the present one. Norms that
+        are 0 or not finite are left out.
     nonfinite
         As for Guard.
     quantile : float
@@ -204,7 +233,7 @@ class ClipNorm(Guard):
     Attributes
     ----------
     max_norm : float
-        The limit in force; of "auto" that of the last gradient, infinite before the first.
+        The limit in force. With "auto", the limit of the last gradient: infinite before the first norm.
 
     Raises
     ------
@@ -217,6 +246,8 @@ class ClipNorm(Guard):
     "auto": Seetharaman, Wichern, Pardo and Le Roux (2020), AutoClip: adaptive gradient clipping for source
     separation networks, which finds 0.1 good.
     """
+
+    _against_nonfinite = LOWER
 
     def __init__(
         self,
@@ -242,10 +273,9 @@ class ClipNorm(Guard):
             )
         return StateClip(norm=self.max_norm)
 
-    def _clip(self, vectors: list[Floats], norm: Norm) -> bool:
-        if self.auto:
-            if math.isfinite(norm.value):  # one beyond float64 says nothing about its like
-                self._norms.append(norm.value)
-            if self._norms:
-                self.max_norm = float(np.quantile(self._norms, self.quantile))
+    def _clip(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
+        # A batch without an error has norm 0, a norm beyond float64 is infinite: neither is typical.
+        if self.auto and learn and 0 < norm.value < math.inf:
+            self._norms.append(norm.value)
+            self.max_norm = float(np.quantile(self._norms, self.quantile))
         return norm.limit(vectors, self.max_norm)

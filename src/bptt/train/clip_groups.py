@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from bptt.arrays import Floats
 from bptt.layers.module import Module
-from bptt.train.clip import ClipNorm, Clipped, Guard
+from bptt.train.clip import LOWER, ClipNorm, Clipped, Guard
 from bptt.train.gradients import Norm, named, vectors_of
 from bptt.train.patterns import members
 
 
 class ClipGroups(Guard):
-    """Clips each group of parameters for itself: every ClipNorm sees the norm of its own group alone.
+    """Clip each group of parameters separately, by the norm of that group.
 
-    `Clipped.norm` is that of the whole gradient all the same, and `nonfinite` decides once for all of it.
+    `Clipped.norm` is still the norm of the whole gradient. `nonfinite` applies to the whole gradient, too.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class ClipGroups(Guard):
         Guard. From the call, before anything is changed: a parameter that no pattern fits; a pattern that is
         left without one, "*" excepted.
     """
+
+    _against_nonfinite = LOWER
 
     def __init__(self, groups: Mapping[str, Guard | None], nonfinite: str = "raise") -> None:
         if not isinstance(groups, Mapping):
@@ -66,8 +68,13 @@ class ClipGroups(Guard):
         self.groups = dict(groups)
         super().__init__(nonfinite)
 
-    def __call__(self, model: Module) -> Clipped:
+    def __call__(self, model: Module, frozen: Collection[str] = ()) -> Clipped:
         """Clip `model.gradients` in place, group by group.
+
+        Parameters
+        ----------
+        model, frozen
+            As for Guard. Patterns are matched against all parameters, frozen ones included.
 
         Raises
         ------
@@ -76,19 +83,29 @@ class ClipGroups(Guard):
         ValueError
             A parameter that no pattern fits, or a pattern that is left without a parameter.
         """
-        self._parts(model)
-        return super().__call__(model)
+        self._parts(model, frozen)
+        return super().__call__(model, frozen)
 
-    def _clip_model(self, model: Module, vectors: list[Floats], norm: Norm) -> bool:
-        changed = [guard._clip(part, Norm.of(part)) for guard, part in self._parts(model)]
+    def _clip_model(
+        self,
+        model: Module,
+        frozen: Collection[str],
+        vectors: list[Floats],
+        norm: Norm,
+        *,
+        learn: bool = True,
+    ) -> bool:
+        changed = [
+            guard._clip(part, Norm.of(part), learn=learn) for guard, part in self._parts(model, frozen)
+        ]
         return any(changed)
 
-    def _parts(self, model: Module) -> list[tuple[Guard, list[Floats]]]:
-        """The groups that are clipped, and their gradients."""
+    def _parts(self, model: Module, frozen: Collection[str]) -> list[tuple[Guard, list[Floats]]]:
+        """The groups that are clipped, and their gradients without the frozen ones."""
         gradients = named(model)
         taken = members("groups", tuple(self.groups), tuple(gradients))
         return [
-            (guard, vectors_of({name: gradients[name] for name in taken[pattern]}))
+            (guard, vectors_of({name: gradients[name] for name in taken[pattern]}, frozen))
             for pattern, guard in self.groups.items()
             if guard is not None
         ]

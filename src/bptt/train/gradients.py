@@ -1,11 +1,11 @@
-"""The gradient as a whole: its vectors, its norm, and what in it is not finite."""
+"""The gradient as a whole: its vectors, its norm, and entries that are not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arrays import Floats
 from bptt.layers.module import Module
+
+Value = TypeVar("Value")
 
 Gradients: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Module
 
@@ -68,20 +70,40 @@ class Norm:
         return True
 
 
-def named(gradients: Gradients) -> Mapping[str, npt.NDArray[Any]]:
+def named(gradients: Gradients, frozen: Collection[str] = ()) -> Mapping[str, npt.NDArray[Any]]:
+    """Gradients by name, without the frozen ones."""
     if isinstance(gradients, Module):
-        return gradients.gradients
-    if isinstance(gradients, Mapping):
-        return gradients
-    return {"gradients": gradients}
+        arrays: Mapping[str, npt.NDArray[Any]] = gradients.gradients
+    elif isinstance(gradients, Mapping):
+        arrays = gradients
+    else:
+        arrays = {"gradients": gradients}
+    return {name: array for name, array in arrays.items() if name not in frozen} if frozen else arrays
 
 
-def vectors_of(gradients: Gradients) -> list[Floats]:
-    """Flat views to work on in place."""
+def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice, Value]]:
+    """Slices of the model's flat vectors, one for each run of neighbouring parameters with equal values."""
+    runs: list[tuple[slice, Value]] = []
+    flat = model.flat_parameters
+    for name, array in model.parameters.items():
+        start = (array.__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // flat.itemsize
+        stop, value = start + array.size, value_of[name]
+        if runs and runs[-1][0].stop == start and runs[-1][1] == value:
+            runs[-1] = slice(runs[-1][0].start, stop), value
+        else:
+            runs.append((slice(start, stop), value))
+    return runs
+
+
+def vectors_of(gradients: Gradients, frozen: Collection[str] = ()) -> list[Floats]:
+    """Flat views of the gradients that are not frozen, to be changed in place."""
     if isinstance(gradients, Module):
-        return [gradients.flat_gradients]
+        if not frozen:
+            return [gradients.flat_gradients]
+        runs = flat_runs(gradients, {name: name in frozen for name in gradients.parameters})
+        return [gradients.flat_gradients[own] for own, still in runs if not still]
     vectors: list[Floats] = []
-    for name, array in named(gradients).items():
+    for name, array in named(gradients, frozen).items():
         if not isinstance(array, np.ndarray) or array.dtype not in ("f4", "f8"):
             came = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(
@@ -98,13 +120,16 @@ def vectors_of(gradients: Gradients) -> list[Floats]:
     return vectors
 
 
-def refuse_nonfinite(gradients: Gradients) -> None:
-    for name, array in named(gradients).items():
+def refuse_nonfinite(
+    gradients: Gradients, frozen: Collection[str] = (), fix: str = "lower the learning rate"
+) -> None:
+    """Raise NonFiniteError for the first entry that is not finite, if there is one."""
+    for name, array in named(gradients, frozen).items():
         at = _core.first_nonfinite(array.reshape(-1))
         if at >= 0:
             index = tuple(int(i) for i in np.unravel_index(at, array.shape))
             raise NonFiniteError(
                 f"the gradient of {name} must be finite; got {array[index]} at {index}; nothing was changed. "
-                'Fix: look for NaN in the data, lower the learning rate, or choose nonfinite="skip".',
+                f"Fix: look for NaN or infinite values in the data, or {fix}.",
                 name,
             )

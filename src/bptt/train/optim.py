@@ -18,7 +18,7 @@ from bptt import _core
 from bptt.arguments import flag, real
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
-from bptt.train.rates import read_factors, runs
+from bptt.train.rates import frozen_names, read_factors, runs
 
 SMALLEST_EPSILON = 1e-30
 """Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
@@ -37,9 +37,10 @@ class Optimizer(ABC):
     weight_decay : float
         Factor of the L2 term added to the gradient.
     lr_factors : mapping of str to float, optional
-        Rates of groups of parameters: what `lr` is multiplied by for those whose names fit a pattern, as
-        shells match file names, the first that fits: {"0.*": 0.1, "*bias*": 2.0}. 0 keeps them as they are;
-        where none fits it is 1.
+        Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
+        parameter names as shells match file names, and the first pattern that fits counts. Parameters without
+        a pattern have factor 1. Factor 0 freezes parameters: neither they nor their state vectors change, and
+        their gradients count neither in the gradient norm nor in clipping.
     vectors : tuple of str
         Names of the state vectors.
 
@@ -85,6 +86,16 @@ class Optimizer(ABC):
         """The schedule that `lr` comes from, if it is no number."""
         return self._lr if callable(self._lr) else None
 
+    def frozen(self, model: Module) -> frozenset[str]:
+        """Return the names of the model's parameters that `step` leaves as they are: those with factor 0.
+
+        Raises
+        ------
+        ValueError
+            A pattern of `lr_factors` fits none of the model's parameters.
+        """
+        return frozen_names(model, self._factors)
+
     def step(self, model: Module) -> None:
         """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.
 
@@ -116,6 +127,7 @@ class Optimizer(ABC):
                 lr * factor,
             )
             for own, factor in groups
+            if factor != 0
         ]
         count = partial(setattr, self, "steps", self.steps + 1)
         # Signals are looked at between bytecodes: none comes between these calls, all made from C.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bptt.arguments import real
 from bptt.layers.module import Module
+from bptt.train.gradients import flat_runs
 from bptt.train.patterns import members
 
 Factors = tuple[tuple[str, float], ...]
@@ -33,30 +34,31 @@ def read_factors(value: Mapping[str, float] | None) -> Factors:
     )
 
 
-def runs(model: Module, factors: Factors) -> list[tuple[slice, float]]:
-    """Where in the model's flat vectors the parameters of each rate lie, neighbours of one rate together.
+def factors_of(model: Module, factors: Factors) -> dict[str, float]:
+    """Factor of each of the model's parameters, by name.
 
     Raises
     ------
     ValueError
-        A pattern that takes no parameter.
+        A pattern that fits no parameter, or only parameters that an earlier pattern takes.
     """
-    if not factors:
-        return [(slice(0, model.flat_parameters.size), 1.0)]
     by_pattern = {"*": 1.0} | dict(factors)
     patterns = tuple(pattern for pattern, _ in factors)
     if "*" not in patterns:
         patterns = (*patterns, "*")
-    parameters = model.parameters
-    taken = members("lr_factors", patterns, tuple(parameters))
-    factor_of = {name: by_pattern[pattern] for pattern, names in taken.items() for name in names}
-    found: list[tuple[slice, float]] = []
-    flat = model.flat_parameters
-    for name, array in parameters.items():
-        start = (array.__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // flat.itemsize
-        stop, factor = start + array.size, factor_of[name]
-        if found and found[-1][0].stop == start and found[-1][1] == factor:
-            found[-1] = slice(found[-1][0].start, stop), factor
-        else:
-            found.append((slice(start, stop), factor))
-    return found
+    taken = members("lr_factors", patterns, tuple(model.parameters))
+    return {name: by_pattern[pattern] for pattern, names in taken.items() for name in names}
+
+
+def runs(model: Module, factors: Factors) -> list[tuple[slice, float]]:
+    """Slices of the model's flat vectors that share a factor; ValueError as `factors_of`."""
+    if not factors:
+        return [(slice(0, model.flat_parameters.size), 1.0)]
+    return flat_runs(model, factors_of(model, factors))
+
+
+def frozen_names(model: Module, factors: Factors) -> frozenset[str]:
+    """Names of the parameters whose factor is 0; ValueError as `factors_of`."""
+    if not any(factor == 0 for _, factor in factors):
+        return frozenset()
+    return frozenset(name for name, factor in factors_of(model, factors).items() if factor == 0)
