@@ -438,7 +438,7 @@ class Ended(Callback):
 
 @pytest.mark.parametrize(
     ("fails", "message"),
-    [(Fails, "LookupError: the disk is on fire"), (FailsToJudge, "ValueError: target: expected classes")],
+    [(Fails, "LookupError: the disk is on fire"), (FailsToJudge, "ValueError: target must hold classes")],
 )
 def test_an_exception_on_one_rank_ends_the_job(
     fails: type[Callback], message: str, capfd: pytest.CaptureFixture[str]

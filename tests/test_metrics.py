@@ -194,7 +194,7 @@ BAD: dict[str, tuple[type[Metric], tuple[Any, ...], type[Exception], str]] = {
     "y one axis": (Accuracy, (Y[0], IDS), ValueError, "y must have shape"),
     "classes of float": (Accuracy, (Y, IDS + 0.5), TypeError, "target must be an array of integers"),
     "classes too many": (Perplexity, (Y, np.zeros(5, int)), ValueError, r"target must have shape \(4,\)"),
-    "one-hot": (Accuracy, (Y, np.zeros((4, 3), int)), ValueError, r"target must have shape \(4,\)"),
+    "one-hot": (Accuracy, (Y, np.zeros((4, 3), int)), ValueError, r"in shape \(4,\).*target.argmax\(-1\)"),
     "class -1": (Accuracy, (Y, IDS - 1), ValueError, "target must hold classes from 0 to 2; got -1"),
     "share above 1": (BinaryAccuracy, (Y, Y + 2), ValueError, r"target must hold numbers in \[0, 1\]; got"),
     "class 3": (Accuracy, (Y, IDS + 3), ValueError, "target must hold classes from 0 to 2; got 3"),

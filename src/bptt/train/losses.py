@@ -1,4 +1,4 @@
-"""Losses: the mean over what is not masked, and its gradient. The core does the sums."""
+"""Losses: the mean over the rows that are not masked, and its gradient. The core does the sums."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arrays import Floats, as_floats, as_ids, as_real, check_shape, to_floats
+from bptt.arrays import Floats, as_real, check_shape, to_floats
+from bptt.train.targets import as_classes, as_numbers, refuse_outside
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -79,9 +80,12 @@ class CrossEntropy(Loss):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        classes = as_ids(target, "target")
-        check_shape(classes, "target", shape[:-1])
-        return _core.cross_entropy(rows, classes.reshape(-1), mask, need_gradient)
+        classes = as_classes(target, shape).reshape(-1)
+        try:
+            return _core.cross_entropy(rows, classes, mask, need_gradient)
+        except ValueError:  # the core has found a class out of range
+            refuse_outside(classes if mask is None else classes[mask], shape[-1])
+            raise
 
 
 class MeanSquaredError(Loss):
@@ -95,7 +99,7 @@ class MeanSquaredError(Loss):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        numbers = as_floats(target, "target", rows.dtype, shape)
+        numbers = as_numbers(target, shape, rows.dtype)
         return _core.mean_squared_error(rows, numbers.reshape(rows.shape), mask, need_gradient)
 
 
@@ -114,7 +118,7 @@ class BinaryCrossEntropy(Loss):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        shares = as_floats(target, "target", rows.dtype, shape).reshape(rows.shape)
+        shares = as_numbers(target, shape, rows.dtype).reshape(rows.shape)
         outside = ~((shares >= 0) & (shares <= 1)).all(axis=1) & (True if mask is None else mask)
         if outside.any():
             raise ValueError(

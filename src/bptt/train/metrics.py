@@ -9,8 +9,9 @@ from typing import ClassVar, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arrays import Floats, as_floats, as_ids, check_shape
+from bptt.arrays import Floats
 from bptt.train.losses import CrossEntropy, Mask, read_outputs, row_mask
+from bptt.train.targets import as_classes, as_numbers, refuse_outside
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -105,15 +106,9 @@ class Accuracy(Metric):
     better = "higher"
 
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
-        classes = as_ids(target, "target")
-        check_shape(classes, "target", y.shape[:-1])
+        classes = as_classes(target, y.shape)
         counted, classes = _counted(y, mask), _counted(classes, mask)
-        outside = (classes < 0) | (classes >= y.shape[-1])
-        if outside.any():
-            raise ValueError(
-                f"target must hold classes from 0 to {y.shape[-1] - 1}; got {classes[outside][0]}. "
-                "Fix: number the classes from 0, or mask the row."
-            )
+        refuse_outside(classes, y.shape[-1])
         if not classes.size:
             return 0.0, 0
         right = (counted.argmax(axis=-1) == classes) & ~np.isnan(counted).any(axis=-1)
@@ -131,7 +126,7 @@ class BinaryAccuracy(Metric):
     better = "higher"
 
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
-        numbers = as_floats(target, "target", np.dtype(np.float64), y.shape)
+        numbers = as_numbers(target, y.shape, np.dtype(np.float64))
         outputs = np.asarray(_counted(y, mask), np.float64)
         shares = np.asarray(_counted(numbers, mask), np.float64)
         outside = ~((shares >= 0) & (shares <= 1))
@@ -188,7 +183,7 @@ class _Error(Metric):
     better = "lower"
 
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
-        numbers = as_floats(target, "target", np.dtype(np.float64), y.shape)
+        numbers = as_numbers(target, y.shape, np.dtype(np.float64))
         with np.errstate(over="ignore", invalid="ignore"):
             errors = np.subtract(_counted(y, mask), _counted(numbers, mask), dtype=np.float64)
             return float(self._size(errors).sum()), errors.size

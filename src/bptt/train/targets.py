@@ -1,0 +1,123 @@
+"""Checks of targets against a model's outputs, with hints at the usual mistakes."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import Floats, as_ids, as_real, check_shape, to_floats
+
+Shape = tuple[int, ...]
+
+
+def as_classes(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[np.int64]:
+    """Integer classes, one for each row of outputs `y` of this shape.
+
+    Raises
+    ------
+    TypeError
+        Names or floats instead of integers.
+    ValueError
+        Another shape than that of y without its last axis.
+    """
+    try:
+        classes = as_ids(target, "target")
+    except TypeError:
+        if isinstance(target, (list, tuple, np.ndarray)) or hasattr(target, "to_numpy"):  # pandas
+            _refuse_names(np.asarray(target), shape[-1])
+            _refuse_one_hot(np.asarray(target), shape)
+        raise
+    _refuse_one_hot(classes, shape)
+    _check(classes, shape[:-1], shape[:-1])
+    return classes
+
+
+def as_numbers(target: npt.ArrayLike, shape: Shape, dtype: np.dtype[Any]) -> Floats:
+    """Numbers in `dtype`, one for each output `y` of this shape.
+
+    Raises
+    ------
+    TypeError
+        Not numbers.
+    ValueError
+        Another shape than y's; a value too large for `dtype`.
+    """
+    numbers = as_real(target, "target")
+    _check(numbers, shape, shape[:-1])
+    return to_floats(numbers, "target", dtype)
+
+
+def refuse_outside(classes: npt.NDArray[np.int64], count: int) -> None:
+    """Raise ValueError for the first class outside 0..count-1."""
+    outside = classes[(classes < 0) | (classes >= count)]
+    if not outside.size:
+        return
+    first = int(outside[0])
+    if first < 0:
+        fix = f"leave the rows to be ignored out with mask=target != {first}"
+    else:
+        fix = "number the classes from 0, or give the last layer as many outputs as there are classes"
+    raise ValueError(f"target must hold classes from 0 to {count - 1}; got {first}. Fix: {fix}.")
+
+
+def _check(target: npt.NDArray[Any], expected: Shape, rows: Shape) -> None:
+    """Compare the target's shape with the expected one; `rows` is y's shape without its last axis."""
+    if target.shape == expected:
+        return
+    message = f"target must have shape {expected}; got {target.shape}"
+    last = expected[len(rows) :]  # the axis of features, if there is one
+    if len(rows) == 2 and target.shape in ((rows[0], *last), (rows[1], *last)):
+        raise ValueError(
+            f"{message}: outputs have one row for each time step, targets one for each sequence. "
+            "Fix: add bptt.Last() before the Linear layer (bptt.Ends() after a bidirectional layer)."
+        )
+    if axes := _transposed(target.shape, expected):
+        raise ValueError(f"{message}, which has the same axes in another order. Fix: target.transpose{axes}.")
+    if target.shape == (*expected, 1):
+        raise ValueError(f"{message}. Fix: drop the last axis, target[..., 0].")
+    if (*target.shape, 1) == expected:
+        raise ValueError(f"{message}. Fix: add the axis of features, target[..., None].")
+    check_shape(target, "target", expected)
+
+
+def _transposed(came: Shape, expected: Shape) -> tuple[int, ...] | None:
+    """The order of axes that makes one shape of the other. Batch-first targets come first, then (N, K, T)."""
+    if sorted(came) != sorted(expected) or len(came) > 4:
+        return None
+    usual = [(1, 0, 2), (2, 0, 1)]
+    orders = [axes for axes in usual if len(axes) == len(came)] + list(permutations(range(len(came))))
+    return next((axes for axes in orders if tuple(came[axis] for axis in axes) == expected), None)
+
+
+def _refuse_names(target: npt.NDArray[Any], count: int) -> None:
+    first = next(iter(target.reshape(-1)[:1].tolist()), None)
+    if isinstance(first, (str, bytes)):
+        raise TypeError(
+            f"target must hold classes as integers from 0 to {count - 1}; got {first!r:.40}. "
+            "Fix: names, target = numpy.unique(target, return_inverse=True)."
+        )
+
+
+def _refuse_one_hot(target: npt.NDArray[Any], shape: Shape) -> None:
+    """Raise if the target has an axis of classes, as outputs of this shape have."""
+    if target.shape == shape:
+        also = ""
+    elif len(shape) != 3 or target.shape[-1:] != shape[-1:] or not _one_hot(target):
+        return
+    elif target.shape[:-1] == (shape[1], shape[0]):
+        also = ".T, because the target's first two axes are swapped"
+    elif target.shape[:-1] in ((shape[0],), (shape[1],)):
+        also = ", and add bptt.Last(), because outputs have one row for each time step"
+    else:
+        return
+    raise (ValueError if target.dtype.kind in "iu" else TypeError)(
+        f"target must hold one class for each row, in shape {shape[:-1]}; got {target.dtype} values of shape "
+        f"{target.shape}: one-hot, or one value for each class. Fix: target.argmax(-1){also}."
+    )
+
+
+def _one_hot(target: npt.NDArray[Any]) -> bool:
+    return bool(((target == 0) | (target == 1)).all() and (np.count_nonzero(target, axis=-1) == 1).all())
