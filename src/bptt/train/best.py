@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.train.callbacks import Callback, check_watched, watched
+from bptt.train.callbacks import Callback
+from bptt.train.watching import check_watched, watched
 
 if TYPE_CHECKING:
     from bptt.layers import Module

@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bptt.arguments import flag, real, size
 from bptt.train import files
+from bptt.train.watching import check_watched, watched
 
 if TYPE_CHECKING:
     from bptt.arrays import Floats
     from bptt.layers.tape import Tape
-    from bptt.train.metrics import Metric
     from bptt.train.trainer import Trainer
 
 
@@ -102,52 +102,6 @@ class Callback:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave."""
-
-
-def check_watched(
-    watcher: str, trainer: Trainer, metric: str | None, validation: bool, argument: str = "metric"
-) -> None:
-    """Check that a run has the validation data and the metric that a callback follows.
-
-    Raises
-    ------
-    ValueError
-        No validation data; no metric of that name. `watcher` and `argument` are the callback and its argument
-        that messages name.
-    """
-    if not validation:
-        raise ValueError(
-            f"validation must be given, because {watcher} watches the validation; got None. "
-            "Fix: fit(..., validation=data)."
-        )
-    if metric is not None:
-        _metric(trainer, metric, argument)
-
-
-def watched(trainer: Trainer, metric: str | None, loss: float) -> float:
-    """The value that a callback wants low: the validation loss, or the metric of that name.
-
-    A metric that should be high has its sign turned. Values that are not finite become NaN, which is never
-    lower than the best so far.
-    """
-    value = loss
-    if metric is not None:
-        value = trainer.history.validation()[f"validation_{metric}"]
-        if _metric(trainer, metric).better == "higher":
-            value = -value
-    return value if math.isfinite(value) else math.nan
-
-
-def _metric(trainer: Trainer, name: str, argument: str = "metric") -> Metric:
-    for metric in trainer.metrics:
-        if metric.name == name:
-            return metric
-    names = ", ".join(metric.name for metric in trainer.metrics) or "no metrics"
-    otherwise = "pass best=True" if argument == "best" else f"leave {argument} out"
-    raise ValueError(
-        f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. "
-        f"Fix: correct the name, add it to Trainer(metrics=[...]), or {otherwise} to watch the loss."
-    )
 
 
 class Checkpoint(Callback):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bptt.arguments import flag, integer, real, size
-from bptt.train.callbacks import Callback, check_watched, watched
+from bptt.train.callbacks import Callback
 from bptt.train.optim import Rate
+from bptt.train.watching import check_watched, watched
 
 if TYPE_CHECKING:
     from bptt.train.trainer import Trainer

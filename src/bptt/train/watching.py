@@ -1,0 +1,56 @@
+"""The validation loss or metric that a callback follows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bptt.train.metrics import Metric
+    from bptt.train.trainer import Trainer
+
+
+def check_watched(
+    watcher: str, trainer: Trainer, metric: str | None, validation: bool, argument: str = "metric"
+) -> None:
+    """Check that a run has the validation data and the metric that a callback follows.
+
+    Raises
+    ------
+    ValueError
+        No validation data; no metric of that name. `watcher` and `argument` are the callback and its argument
+        that messages name.
+    """
+    if not validation:
+        raise ValueError(
+            f"validation must be given, because {watcher} watches the validation; got None. "
+            "Fix: fit(..., validation=data)."
+        )
+    if metric is not None:
+        _metric(trainer, metric, argument)
+
+
+def watched(trainer: Trainer, metric: str | None, loss: float) -> float:
+    """Return the value that a callback wants low: the validation loss, or the metric of that name.
+
+    A metric that should be high has its sign turned. Values that are not finite become NaN, which is never
+    lower than the best so far.
+    """
+    value = loss
+    if metric is not None:
+        value = trainer.history.validation()[f"validation_{metric}"]
+        if _metric(trainer, metric).better == "higher":
+            value = -value
+    return value if math.isfinite(value) else math.nan
+
+
+def _metric(trainer: Trainer, name: str, argument: str = "metric") -> Metric:
+    for metric in trainer.metrics:
+        if metric.name == name:
+            return metric
+    names = ", ".join(metric.name for metric in trainer.metrics) or "no metrics"
+    otherwise = "pass best=True" if argument == "best" else f"leave {argument} out"
+    raise ValueError(
+        f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. "
+        f"Fix: correct the name, add it to Trainer(metrics=[...]), or {otherwise} to watch the loss."
+    )
