@@ -191,6 +191,9 @@ READ_ONLY = np.ones(3)
 READ_ONLY.flags.writeable = False
 ERRORS = {
     "limit 0": (lambda: bptt.clip_by_norm(np.ones(3), 0.0), ValueError, "max_norm must"),
+    "limit 0 of entries": (lambda: bptt.clip_by_value(np.ones(3), 0.0), ValueError, "limit must"),
+    "limit 0 of a clip": (lambda: ClipValue(0.0), ValueError, "limit must"),
+    "norm 0 of a clip": (lambda: ClipNorm(0.0), ValueError, "max_norm must"),
     "limit negative": (lambda: bptt.clip_by_value(np.ones(3), -1.0), ValueError, "limit must"),
     "limit NaN": (lambda: ClipNorm(math.nan), ValueError, "max_norm must"),
     "limit infinite": (lambda: ClipValue(math.inf), ValueError, "limit must"),

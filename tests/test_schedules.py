@@ -122,6 +122,8 @@ def hear(schedule: Plateau, losses: list[float]) -> list[float]:
 
 
 PLATEAUS: dict[str, tuple[dict[str, Any], list[float], list[int]]] = {
+    "default": ({}, [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 2]),
+    "default, tiny improvements": ({}, [1, 1 - 1e-9, 1 - 2e-9, 1 - 3e-9, 1 - 4e-9], [0, 0, 0, 0, 0]),
     "falling": ({}, [3, 2, 1, 0.5], [0, 0, 0, 0]),
     "flat": ({"patience": 1}, [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2]),
     "one is enough": ({"patience": 0}, [1, 2, 0.5, 0.6], [0, 1, 1, 2]),
@@ -140,6 +142,10 @@ def test_plateau(name: str) -> None:
     schedule = Plateau(0.5, factor=0.25, **options)
     assert hear(schedule, losses) == [0.5 * 0.25**count for count in cuts]
     assert schedule.cuts == cuts[-1]
+
+
+def test_plateau_has_no_lower_bound_by_default() -> None:
+    assert hear(Plateau(1.0, patience=0), [1.0] * 21)[-1] == pytest.approx(1e-20, rel=1e-12)
 
 
 def test_plateau_stays_above_min_lr() -> None:
