@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,22 +22,22 @@ import safetensors
 import safetensors.numpy
 
 from bptt._version import __version__
-from bptt.layers import KINDS, Module
+from bptt.layers import Module
 from bptt.train import files
+from bptt.train.checkpoint_header import (
+    FORMAT,
+    OPTIMIZER,
+    TRAINING,
+    build_model,
+    byte_size,
+    parse_about,
+    read_header,
+)
+from bptt.train.checkpoint_header import CheckpointError as CheckpointError
 from bptt.train.optim import Optimizer
 from bptt.train.packing import pack, unpack
-
-FORMAT = 1
-HEADER_LIMIT = 16 * 2**20
-"""Bytes: bounds what is parsed before anything is known of a file."""
-
-_ITEM_SIZE = {"F32": 4, "F64": 8}
-_OPTIMIZER = "optimizer."
-_TRAINING = "training."
-
-
-class CheckpointError(ValueError):
-    """The file is no whole, unchanged checkpoint that this version can read."""
+from bptt.train.schema import COUNT_LIMIT, Check, record, text, whole
+from bptt.train.validate_training import Training, validate_training
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,15 @@ class Saved:
         For `Optimizer.load_state_dict`; None if no optimiser was saved.
     extra : dict
         The caller's own values.
-    training : dict or None
-        Where the training stands, for `Trainer.resume`; None if a model was saved alone.
+    training : Training or None
+        Where the training stands, for `Trainer.resume`, checked by `validate_training`; None if a model was
+        saved alone.
     """
 
     model: Module
     optimizer: dict[str, Any] | None
     extra: dict[str, Any]
-    training: dict[str, Any] | None = None
+    training: Training | None = None
 
 
 def save(
@@ -128,11 +127,11 @@ def write(
     if optimizer is not None:
         state = optimizer.state_dict()
         about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
-        tensors |= {_OPTIMIZER + name: vector for name, vector in state.items()}
+        tensors |= {OPTIMIZER + name: vector for name, vector in state.items()}
     if training is not None:
         own: dict[str, npt.NDArray[Any]] = {}
         about["training"] = pack(dict(training), own, "training")
-        tensors |= {_TRAINING + name: array for name, array in own.items()}
+        tensors |= {TRAINING + name: array for name, array in own.items()}
     text = json.dumps(about)
     content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
     try:
@@ -170,15 +169,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
 def _read(path: Path) -> Saved:
     """As read_checkpoint; the errors' messages lack the subject."""
     with path.open("rb") as file:
-        prefix, header = _read_header(file)
+        prefix, header = read_header(file)
         metadata = header.pop("__metadata__", None)
         if not isinstance(metadata, dict) or not isinstance(metadata.get("bptt"), str):
             raise CheckpointError("is not a checkpoint of bptt: it says nothing about a model")
-        about = _parse_about(metadata["bptt"])
-        sizes = {name: _byte_size(entry) for name, entry in header.items()}
+        about = parse_about(metadata["bptt"])
+        sizes = {name: byte_size(entry) for name, entry in header.items()}
         if len(prefix) + sum(sizes.values()) != os.fstat(file.fileno()).st_size:
             raise CheckpointError("is cut short or has bytes too many; restore it from a copy")
-        model = _build(about["model"], header)
+        model = build_model(about["model"], header)
         content = prefix + file.read()
     try:
         tensors = safetensors.numpy.load(content)
@@ -186,102 +185,52 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(f"is not a whole safetensors file: {error}") from None
     if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
         raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
-    vectors = _taken(tensors, _OPTIMIZER)
-    arrays = _taken(tensors, _TRAINING)
+    vectors = _taken(tensors, OPTIMIZER)
+    arrays = _taken(tensors, TRAINING)
     try:
         model.load_state_dict(tensors)
     except ValueError as error:
         raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
-    state = about["optimizer"]
-    if state is not None:
-        state = {**state, **vectors}
+    state = _optimizer_state(about["optimizer"], vectors, model)
     try:
-        training = unpack(about.get("training"), arrays)
+        raw = unpack(about.get("training"), arrays)
+        if not (raw is None or isinstance(raw, dict)):
+            raise CheckpointError("is damaged: where its training stands is no mapping")
+        training = None if raw is None else validate_training(raw)
+    except CheckpointError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"is damaged: where its training stands is {error!s:.200}") from None
-    if not (training is None or isinstance(training, dict)):
-        raise CheckpointError("is damaged: where its training stands is no mapping")
+        raise CheckpointError(
+            f"is damaged: what it says about its training cannot be used ({error!s:.200})"
+        ) from None
     return Saved(model, state, about["extra"], training)
+
+
+_OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LIMIT)}
+
+
+def _optimizer_state(
+    about: object, vectors: dict[str, npt.NDArray[Any]], model: Module
+) -> dict[str, Any] | None:
+    """The optimizer's state: its kind and steps, and vectors with an entry for each parameter."""
+    if about is None:
+        if vectors:
+            raise CheckpointError("is damaged: it holds vectors of an optimizer, and no optimizer")
+        return None
+    try:
+        state: dict[str, Any] = record(_OPTIMIZER_STATE)(about, "optimizer")
+    except ValueError as error:
+        raise CheckpointError(f"is damaged: {error!s:.200}") from None
+    for name, vector in vectors.items():
+        if name in state or vector.shape != (model.parameter_count,) or vector.dtype != model.dtype:
+            raise CheckpointError(f"is damaged: the optimizer's {name:.40} does not fit the model")
+    return {**state, **vectors}
 
 
 def _taken(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
     """Copies of the tensors under a prefix, which leave `tensors`; named without it."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name).copy() for name in names}
-
-
-def _read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
-    """The bytes of a safetensors file up to its tensors, and the JSON object in them."""
-    start = file.read(8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
-    if length is None or not 2 <= length <= HEADER_LIMIT:
-        raise CheckpointError(
-            f"is no safetensors file, or one with a header of more than {HEADER_LIMIT} bytes"
-        )
-    text = file.read(length)
-    if len(text) < length:
-        raise CheckpointError("is cut short inside its header; restore it from a copy")
-    return start + text, _json_object(text, "its header")
-
-
-def _parse_about(text: str) -> dict[str, Any]:
-    about = _json_object(text.encode("utf-8", "surrogatepass"), "what it says about its model")
-    form, version = about.get("format"), about.get("version")
-    if form != FORMAT:
-        raise CheckpointError(
-            f"has format {form!r:.40}, written by version {version!r:.40}; this is version {__version__}, "
-            f"which reads format {FORMAT}; upgrade bptt"
-        )
-    if set(about) - {"training"} != {"format", "version", "model", "optimizer", "extra"}:
-        raise CheckpointError(f"is damaged: it tells {sorted(about)!r:.200} about its model")
-    optimizer = about["optimizer"]
-    if not (isinstance(about["extra"], dict) and (optimizer is None or isinstance(optimizer, dict))):
-        raise CheckpointError("is damaged: optimizer and extra must be JSON objects")
-    return about
-
-
-def _json_object(text: bytes, what: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text.decode("utf-8", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"is damaged: {what} is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"is damaged: {what} is not a JSON object")
-    return value
-
-
-def _shape(entry: object) -> list[int]:
-    shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise CheckpointError("is damaged: a tensor has no shape")
-    return shape
-
-
-def _byte_size(entry: object) -> int:
-    dtype = entry.get("dtype") if isinstance(entry, dict) else None
-    if not isinstance(dtype, str) or dtype not in _ITEM_SIZE:
-        raise CheckpointError(
-            f"holds a tensor of type {dtype!r:.40}; only {', '.join(_ITEM_SIZE)} belong in it"
-        )
-    return math.prod(_shape(entry)) * _ITEM_SIZE[dtype]
-
-
-def _build(description: object, header: Mapping[str, object]) -> Module:
-    """The model described, with no more parameters than the header has tensors for."""
-    if not isinstance(description, dict) or set(description) != {"kind", "config"}:
-        raise CheckpointError("is damaged: it describes no model")
-    kind, config = description["kind"], description["config"]
-    if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
-        raise CheckpointError(f"describes a model of kind {kind!r:.40}; known are {', '.join(KINDS)}")
-    count = sum(
-        math.prod(_shape(entry))
-        for name, entry in header.items()
-        if not name.startswith((_OPTIMIZER, _TRAINING))
-    )
-    try:
-        return KINDS[kind].from_config(config, parameter_count=count)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"describes a {kind} that cannot be built: {error!s:.500}") from None
 
 
 def _digest(text: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from bptt.layers import Module
 from bptt.train.batches import leaves
+from bptt.train.generator_state import generator_from_state
 
-_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 _DATA = 2
 """The last two owners of generators are the training data and the validation data."""
 
@@ -92,7 +92,7 @@ class Generators:
         TypeError, ValueError, LookupError, OverflowError
             None of NumPy's generators; not one for each owner. Nothing was changed.
         """
-        fresh = [_generator(state) for state in saved.states]
+        fresh = [generator_from_state(state) for state in saved.states]
         chosen = [None if index is None else fresh[index] for index in saved.shared]
         for owner, own, rng in zip(self._owners, self._shared, chosen, strict=True):
             if own is not None and rng is not None:
@@ -103,25 +103,13 @@ class Generators:
 def check_generators(states: Iterable[Mapping[str, Any]]) -> None:
     """Raise ValueError for the state of a generator that could not be made again."""
     for state in states:
-        _generator(state)
+        generator_from_state(state)
 
 
 def _descendant(state: Mapping[str, Any], number: int) -> Any:
-    parent = _generator(state)
+    parent = generator_from_state(state)
     key = parent.integers(0, 2**63, 4).tolist()
     return type(parent.bit_generator)(np.random.SeedSequence([*key, number])).state
-
-
-def _generator(state: Mapping[str, Any]) -> np.random.Generator:
-    kind = state["bit_generator"]
-    if kind not in _BIT_GENERATORS:
-        raise ValueError(
-            f"rng of layers and data must be one of {', '.join(_BIT_GENERATORS)} to be saved; got "
-            f"{kind!r:.40}. Fix: seed them with an int, or with one of these."
-        )
-    bits = getattr(np.random, kind)()
-    bits.state = state
-    return np.random.Generator(bits)
 
 
 def load_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:

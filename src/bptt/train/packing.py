@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt.train.schema import shape, wrong
+
 Tensors = dict[str, npt.NDArray[Any]]
 _INTEGERS = frozenset(["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))])
 
@@ -74,9 +76,21 @@ def unpack(value: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Any:
             return {name: unpack(entry, tensors) for name, entry in value["mapping"].items()}
         if keys == {"tensor"} and isinstance(value["tensor"], str) and value["tensor"] in tensors:
             return tensors[value["tensor"]]
-        if keys == {"integers", "shape", "values"} and value["integers"] in _INTEGERS:
-            try:
-                return np.array(value["values"], value["integers"]).reshape(value["shape"])
-            except (TypeError, ValueError, OverflowError) as error:
-                raise ValueError(f"{error!s:.80}") from None
-    raise ValueError(f"nothing that was packed; got {value!r:.80}")
+        if keys == {"integers", "shape", "values"}:
+            return _integers(value["integers"], value["shape"], value["values"])
+    raise ValueError(f"a value that `pack` does not write: {type(value).__name__}")
+
+
+def _integers(kind: object, sizes: object, values: object) -> npt.NDArray[Any]:
+    own = bool if kind == "bool" else int
+    if not isinstance(kind, str) or kind not in _INTEGERS:
+        raise wrong("integers", "a NumPy type of whole numbers", kind)
+    if not isinstance(values, list) or not all(type(entry) is own for entry in values):
+        raise wrong("values", "a list of whole numbers", values)
+    dimensions = shape(sizes, "shape")
+    if math.prod(dimensions) != len(values):
+        raise ValueError(f"shape must be that of {len(values)} values; got another")
+    try:
+        return np.array(values, kind).reshape(dimensions)
+    except OverflowError:
+        raise ValueError(f"values must be numbers of {kind}; got one out of range") from None
