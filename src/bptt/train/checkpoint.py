@@ -79,7 +79,8 @@ def save(
     Parameters
     ----------
     path : str or os.PathLike
-        By custom ending in `.safetensors`. A symbolic link is followed.
+        By custom ending in `.safetensors`. A symbolic link is followed. The mode of a file that is replaced
+        stays, and its owner where permitted; a new file follows the umask.
     model : Module
         Of the kinds that this package defines.
     optimizer : Optimizer, optional
@@ -135,7 +136,7 @@ def write(
     text = json.dumps(about)
     content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
     try:
-        files.replace(Path(os.path.realpath(path)), content, _read)
+        files.replace(Path(path), content, _read)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} was not written, for it could not be loaded again: it {error}"
@@ -168,7 +169,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
 
 def _read(path: Path) -> Saved:
     """As read_checkpoint; the errors' messages lack the subject."""
-    with path.open("rb") as file:
+    with files.reading(path) as file:
         prefix, header = read_header(file)
         metadata = header.pop("__metadata__", None)
         if not isinstance(metadata, dict) or not isinstance(metadata.get("bptt"), str):
