@@ -37,8 +37,8 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
     The content goes to a new file in the same folder. That file is flushed to the disk and passed to `verify`
     before it gets the name. If anything fails, `verify` included, it is removed and `path` is as it was.
 
-    A symbolic link is followed. The new file gets the old one's mode and, where permitted, its owner. The mode
-    of a file that was not there follows the umask. Other hard links keep the old content. New files that
+    A symbolic link is followed. The new file gets the old one's mode and, where permitted, its owner. The
+    mode of a file that was not there follows the umask. Other hard links keep the old content. New files that
     dead processes left in the folder are removed.
 
     Raises

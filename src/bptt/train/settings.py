@@ -44,10 +44,11 @@ def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] =
     was, now = words
     if isinstance(saved, Mapping) and isinstance(given, Mapping):
         if saved.get("kind") != given.get("kind"):
-            return [f"{name} {was} {saved.get('kind', 'a mapping')}, {now} {given.get('kind', 'a mapping')}"]
+            kinds = [str(one.get("kind", "a mapping"))[:60] for one in (saved, given)]
+            return [f"{name} {was} {kinds[0]}, {now} {kinds[1]}"]
         found: list[str] = []
         for key in (*saved, *(key for key in given if key not in saved)):
-            inner = f"{name}.{key}" if name else str(key)
+            inner = (f"{name}.{key}" if name else str(key))[:200]
             if key in saved and key in given:
                 found += differences(saved[key], given[key], inner, words)
             else:
