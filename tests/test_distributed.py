@@ -32,8 +32,7 @@ SERIES = np.random.default_rng(2).standard_normal((70, 2))
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr("bptt.train.processes.FORWARDING", 0.0)
+    monkeypatch.setattr("bptt.leaving.FORWARDING", 0.0)
 
 
 def of_symbols(**options: Any) -> bptt.Sequential:
@@ -476,18 +475,6 @@ def test_a_file_that_one_rank_lacks(tmp_path: Path, capfd: pytest.CaptureFixture
     stop(case, tmp_path / "0", 1)
     assert all(isinstance(end, Aborted) for end in run(2, lambda c: case.resume(tmp_path / str(c.rank), c)))
     assert "rank 1 of 2 failed and ends the job: FileNotFoundError" in capfd.readouterr().err
-
-
-def test_a_script_s_own_exception_ends_the_job(capfd: pytest.CaptureFixture[str]) -> None:
-    def job(comm: Any) -> None:
-        Case(list).trainer(comm)
-        if comm.rank == 0:  # as the interpreter does where nobody catches it
-            error = OSError("no such file")
-            sys.excepthook(OSError, error, None)
-        comm.Barrier()
-
-    assert all(isinstance(result, Aborted) for result in run(2, job))
-    assert "of 2 failed and ends the job: OSError: no such file" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("comm", ["COMM_WORLD", 2, object()])

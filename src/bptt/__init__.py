@@ -10,6 +10,7 @@ returns a tape, `backward` reads it. `Trainer` puts them together with losses, o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bptt import leaving as _leaving
 from bptt._version import __version__
 from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Embedding, Ends, Last, Linear, Module, Sequential
 from bptt.runtime import (
@@ -20,6 +21,8 @@ from bptt.runtime import (
     set_num_threads,
     use_isa,
 )
+
+_leaving.install()
 
 if TYPE_CHECKING:
     from bptt import data, diagnose, estimators, init, metrics, reference, schedules, testing, train

@@ -11,13 +11,9 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from importlib import import_module
 
 from bptt.cli.options import CommandError
+from bptt.leaving import abort, is_launched, processes_started
 from bptt.train.communicator import Comm
-from bptt.train.processes import abort
-
-_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where launchers say how many processes they started: MPICH and what comes from it, Open MPI, MVAPICH."""
-_RANK = "PMIX_RANK"
-"""And one that says only which this is."""
+from bptt.train.processes import read_comm
 
 
 def find_comm() -> Comm | None:
@@ -29,11 +25,9 @@ def find_comm() -> Comm | None:
     CommandError
         There are several processes, and no mpi4py, or not that of the same MPI.
     """
-    started = max(
-        (int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdecimal()), default=1
-    )
-    if started == 1 and _RANK not in os.environ:
+    if not is_launched():
         return None
+    started = processes_started()
     try:
         comm: Comm = import_module("mpi4py.MPI").COMM_WORLD
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, its MPI is not
@@ -46,7 +40,7 @@ def find_comm() -> Comm | None:
             f"mpiexec started {started} processes, and mpi4py sees {comm.size}: they are of different MPIs; "
             "use the mpiexec of mpi4py's own ('pip install mpich' puts one beside python)"
         )
-    return comm if comm.size > 1 else None
+    return read_comm(comm) if comm.size > 1 else None
 
 
 def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:

@@ -1,8 +1,11 @@
-"""What a run over several processes asks of MPI, so that nothing here need import it."""
+"""The part of MPI that training uses, so that nothing here needs to import it."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol
+
+from bptt import leaving
 
 
 class Comm(Protocol):
@@ -40,3 +43,61 @@ class Alone:
 
     def allgather(self, sendobj: Any, /) -> list[Any]:
         return [sendobj]
+
+
+class Watched:
+    """A communicator of mpi4py whose collective calls end the job if another rank has left it.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+        Duplicated, so that bptt's messages stay apart from others. All ranks make theirs at the same point.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self._comm = comm.Dup()
+        self._meeting = leaving.Meeting(self._comm)
+        self.rank: int = comm.rank
+        self.size: int = comm.size
+
+    def Allreduce(self, sendbuf: Any, recvbuf: Any, /) -> None:
+        self._meeting.go_on()
+        self._comm.Allreduce(sendbuf, recvbuf)
+
+    def Bcast(self, buf: Any, /) -> None:
+        self._meeting.go_on()
+        self._comm.Bcast(buf)
+
+    def Barrier(self) -> None:
+        self._meeting.go_on()
+
+    def Abort(self, errorcode: int = 0, /) -> None:
+        self._comm.Abort(errorcode)
+
+    def bcast(self, obj: Any, /) -> Any:
+        self._meeting.go_on()
+        return self._comm.bcast(obj)
+
+    def allgather(self, sendobj: Any, /) -> list[Any]:
+        self._meeting.go_on()
+        gathered: list[Any] = self._comm.allgather(sendobj)
+        return gathered
+
+
+_keyval: int | None = None
+
+
+def watched(comm: Comm) -> Comm:
+    """A communicator of mpi4py with several ranks as a `Watched`, always the same; any other as it is."""
+    global _keyval
+    mpi: Any = sys.modules.get("mpi4py.MPI")
+    if mpi is None or comm.size == 1 or not isinstance(comm, mpi.Intracomm):
+        return comm
+    if _keyval is None:
+        _keyval = mpi.Comm.Create_keyval()
+    known = comm.Get_attr(_keyval)
+    if known is None:
+        leaving.notice_exits()
+        known = Watched(comm)
+        comm.Set_attr(_keyval, known)
+    return known  # type: ignore[no-any-return]
