@@ -183,7 +183,7 @@ def _read(path: Path) -> Saved:
     try:
         tensors = safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"is not a whole safetensors file: {error}") from None
+        raise CheckpointError(f"is not a whole safetensors file: {error!s:.200}") from None
     if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
         raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
     vectors = _taken(tensors, OPTIMIZER)
