@@ -7,13 +7,13 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from bptt.layers import Module
 from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
-from bptt.train.generators import Generators, GeneratorStates
+from bptt.train.generators import Generators, GeneratorStates, load_generator
 from bptt.train.run import Run
 
 _FIX_DATA = "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
@@ -187,10 +187,13 @@ def data_state(data: object) -> dict[str, Any] | None:
     if data is None:
         return None
     own, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
-    state: dict[str, Any] = {"kind": type(data).__name__, "batches": batch_count(data), "state": None}
-    if callable(own):
-        return state | {"state": own()}
-    return state | {"rng": rng.bit_generator.state} if isinstance(rng, np.random.Generator) else state
+    draws = isinstance(rng, np.random.Generator) and not callable(own)
+    return {
+        "kind": type(data).__name__,
+        "batches": batch_count(data),
+        "state": own() if callable(own) else None,
+        "rng": cast("Any", rng).bit_generator.state if draws else None,
+    }
 
 
 def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
@@ -215,9 +218,14 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
     if saved is None:
         return
     if saved["state"] is not None:
-        data.load_state_dict(saved["state"])
-    elif saved.get("rng") is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
-        data.rng.bit_generator.state = saved["rng"]
+        try:
+            data.load_state_dict(saved["state"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{name} cannot take over the saved state ({error!s:.200}). {_FIX_DATA}"
+            ) from error
+    elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
+        load_generator(data.rng, saved["rng"])
     count = batch_count(data)
     if count is not None and saved["batches"] not in (None, count):
         raise ValueError(

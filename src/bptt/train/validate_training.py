@@ -47,10 +47,14 @@ class GeneratorStates(TypedDict):
 
 
 class RankPart(TypedDict):
-    """What differs between ranks: carried states by time step, generators, the current batch's checksum."""
+    """What differs between ranks: carried states by time step, generators, the current batch's checksum.
+
+    `generators_before`: before the current batch was drawn, where data and layers share a generator.
+    """
 
     states: list[tuple[int, Any]]
     generators: GeneratorStates
+    generators_before: GeneratorStates | None
     sum: int | None
 
 
@@ -97,10 +101,12 @@ def validate_training(raw: object) -> Training:
     for part in (training, *training["others"]):
         if [step for step, _ in part["states"]] != steps:
             raise ValueError("training.others must hold states for the same steps as the first rank")
-        generators = part["generators"]
-        used = {index for index in generators["shared"] if index is not None}
-        if used != set(range(len(generators["states"]))):
-            raise ValueError("training.generators.shared must name each of the states, and no others")
+        for generators in (part["generators"], part["generators_before"]):
+            if generators is None:
+                continue
+            used = {index for index in generators["shared"] if index is not None}
+            if used != set(range(len(generators["states"]))):
+                raise ValueError("training.generators.shared must name each of the states, and no others")
     if missing := sorted(set(_COLUMNS) - set(training["history"])):
         raise ValueError(f"training.history must have the column {missing[0]}")
     for name, column in training["history"].items():
@@ -167,7 +173,7 @@ def _state(value: Any, name: str, depth: int = 0) -> Any:
 
 
 def _clip(value: Any, name: str) -> Any:
-    """What `position.guard_state` returned, or a clip's own `state_dict`."""
+    """What `guards.guard_state` returned, or a clip's own `state_dict`."""
     found = _mapping(value, name)
     if "nonfinite_steps" in found and set(found) <= set(_CLIP):
         return {key: _CLIP[key](entry, f"{name}.{key}") for key, entry in found.items()}
@@ -187,7 +193,14 @@ _CLIP: dict[str, Check] = {
     "norms": items(number(0.0), LIST_LIMIT),
     "groups": table(_clip, LIST_LIMIT),
 }
-_DATA = record({"kind": text(), "batches": optional(_count), "state": optional(_mapping)})
+_DATA = record(
+    {
+        "kind": text(),
+        "batches": optional(_count),
+        "state": optional(_mapping),
+        "rng": optional(check_generator_state),
+    }
+)
 _GENERATORS = record(
     {
         "shared": items(optional(whole(0, LIST_LIMIT)), LIST_LIMIT),
@@ -197,6 +210,7 @@ _GENERATORS = record(
 _RANK: dict[str, Check] = {
     "states": items(pair(_count, _state), LIST_LIMIT),
     "generators": _GENERATORS,
+    "generators_before": optional(_GENERATORS),
     "sum": optional(whole(0, 2**32 - 1)),
 }
 _TRAINING = record(
