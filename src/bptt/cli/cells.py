@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Literal
 
 from bptt.cli.csvformat import Format
@@ -14,7 +14,7 @@ Kind = Literal["number", "time", "missing", "text"]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
 _SPACES = r"[ \u00a0\u2009\u202f]"
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def kind(cell: str, form: Format) -> Kind:
@@ -41,13 +41,22 @@ def number(cell: str, form: Format) -> float:
     ValueError
         The cell holds no number written with the format's marks.
     """
+    return numbers([cell], form)[0]
+
+
+def numbers(texts: Sequence[str], form: Format) -> list[float]:
+    """Return the numbers in cells; raises as `number`."""
     if form.decimal == "." and form.thousands is None:
-        if "_" in cell:  # Python reads 1_000 as a number; other programs do not
-            raise ValueError(cell)
-        return float(cell)
-    text = cell.strip()
-    if not _pattern(form.decimal, form.thousands).fullmatch(text):
-        raise ValueError(cell)
+        if "_" in "".join(texts):  # Python reads 1_000 as a number; other programs do not
+            raise ValueError(texts)
+        return list(map(float, texts))
+    pattern = _pattern(form.decimal, form.thousands)
+    return [_marked_number(text.strip(), form, pattern) for text in texts]
+
+
+def _marked_number(text: str, form: Format, pattern: re.Pattern[str]) -> float:
+    if not pattern.fullmatch(text):
+        raise ValueError(text)
     if form.thousands is not None:
         text = re.sub(_mark(form.thousands), "", text)
     return float(text.replace(form.decimal, "."))
@@ -109,7 +118,7 @@ def seconds(cell: str, layout: str) -> float:
         month = _MONTHS.index(part["word"][:3].lower()) + 1
     elif part.get("quarter"):
         month = 3 * int(part["quarter"]) - 2
-    date = datetime(int(part["year"]), month, int(part.get("day") or 1))
+    day = date(int(part["year"]), month, int(part.get("day") or 1)).toordinal() - _EPOCH
     hour, minute = int(part["hour"] or 0), int(part["minute"] or 0)
     second = float((part["second"] or "0").replace(",", "."))
     if part["half"]:
@@ -118,9 +127,9 @@ def seconds(cell: str, layout: str) -> float:
         hour = hour % 12 + 12 * (part["half"][0] in "pP")
     if hour > 24 or minute > 59 or second > 60:
         raise ValueError(cell)
-    clock = timedelta(hours=hour, minutes=minute)
     zone = part["zone"]
     if zone and zone[0] in "+-":
-        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-        clock -= offset if zone[0] == "+" else -offset
-    return (date - _EPOCH + clock).total_seconds() + second
+        sign = 1 if zone[0] == "+" else -1
+        hour -= sign * int(zone[1:3])
+        minute -= sign * int(zone[-2:])
+    return 86400.0 * day + 3600 * hour + 60 * minute + second

@@ -40,7 +40,7 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
             raise CommandError(
                 f"{path} must have rows without empty cells for --fill drop; got none. Fix: choose --columns."
             )
-        note(f"{path}: dropped {np.count_nonzero(~kept)} rows with empty cells; empty cells: {columns}.")
+        note(f"{path}: dropped {np.count_nonzero(~kept)} rows with empty cells; empty cells: {columns:.300}.")
         whole: Numbers = values[kept]
         return whole
     filled: Numbers = values.copy()
@@ -48,15 +48,15 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
     for k, name in enumerate(names):
         known = rows[~empty[:, k]]
         if not len(known):
-            raise CommandError(f"{path}: column {name} must hold numbers; all its cells are empty.")
+            raise CommandError(f"{path}: column {name:.60} must hold numbers; all its cells are empty.")
         if how == "forward" and known[0] > 0:
             raise CommandError(
-                f"{path}: column {name} must begin with a number for --fill forward; its first cell is empty."
-                " Fix: pass --fill linear or --fill drop."
+                f"{path}: column {name:.60} must begin with a number for --fill forward; its first cell is"
+                " empty. Fix: pass --fill linear or --fill drop."
             )
         if how == "forward":
             filled[:, k] = values[known[np.searchsorted(known, rows, side="right") - 1], k]
         else:
             filled[:, k] = np.interp(rows, known, values[known, k])
-    note(f"{path}: filled empty cells (--fill {how}): {columns}.")
+    note(f"{path}: filled empty cells (--fill {how}): {columns:.300}.")
     return filled

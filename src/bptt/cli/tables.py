@@ -81,7 +81,7 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
     names = [name for name in raw.header if name not in left_out]
     if not names:
         hint = csvhints.of_file(path, form)
-        shown = ", ".join(f"{name} ({why})" for name, why in left_out.items())
+        shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
         fix = "name columns in --columns"
         raise CommandError(
             hint or f"{path} has no column of numbers to learn from; got {shown:.300}. Fix: {fix}."
@@ -90,7 +90,7 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
     if raw.times is None and form.time is None:
         note(f"{path}: no time column was found; the first row is taken as the oldest.")
     if left_out:
-        shown = ", ".join(f"{name} ({why})" for name, why in left_out.items())
+        shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
         note(f"{path}: columns not used as features: {shown:.300}. Name columns in --columns to use them.")
     return raw.table(names)
 
@@ -151,7 +151,7 @@ class _Raw:
         for line, texts in rows:
             self.lines.append(line)
             try:
-                row = [cells.number(texts[i], form) for i in at]
+                row = cells.numbers([texts[i] for i in at], form)
             except ValueError:
                 row = [math.nan]
             if not all(map(math.isfinite, row)):
@@ -227,7 +227,7 @@ class _Raw:
             return
         name = min(bad, key=lambda one: (self._bad[one][0], self._place[one]))
         line, text = self._bad[name]
-        where = f"{self.path} must hold finite numbers; line {line}, column {name},"
+        where = f"{self.path} must hold finite numbers; line {line}, column {name:.60},"
         if cells.is_missing(text):
             came = f"has {text.strip()!r}" if text.strip() else "is empty"
             raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")

@@ -52,13 +52,13 @@ def of_cells(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
             readings.append(values)
     if not readings:
         raise CommandError(
-            f"{path} must hold times in column {column}; line {lines[bad]} has {texts[bad]!r:.40}. Fix:"
+            f"{path} must hold times in column {column:.60}; line {lines[bad]} has {texts[bad]!r:.40}. Fix:"
             f" correct the cell, or pass --time {TIME_OFF} to keep the order of the rows."
         )
     ordered = [values for values in readings if _is_sorted(values) or _is_sorted(values[::-1])]
     if len(readings) > 1 and not ordered:
         raise CommandError(
-            f"{path}: column {column} must hold dates as YYYY-MM-DD where they are out of order; got"
+            f"{path}: column {column:.60} must hold dates as YYYY-MM-DD where they are out of order; got"
             f" {texts[0]!r:.40}, which may begin with the day or the month. Fix: rewrite the dates, or pass"
             f" --time {TIME_OFF} to keep the order of the rows."
         )
@@ -100,19 +100,19 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
     if not _is_sorted(values):
         if _is_sorted(values[::-1]):
             found = found[::-1]
-            note(f"{path}: column {name} has the newest row first; the rows were reversed.")
+            note(f"{path}: column {name:.60} has the newest row first; the rows were reversed.")
         else:
             found = np.argsort(values, kind="stable")
             equal = np.flatnonzero(np.diff(values[found]) == 0)
             if len(equal):
                 first, second = (lines[found[equal[0] + k]] for k in (0, 1))
                 raise CommandError(
-                    f"{path}: column {name} must be in order of time; lines {first} and {second} have the"
+                    f"{path}: column {name:.60} must be in order of time; lines {first} and {second} have the"
                     " same time, and other lines are out of order. This looks like several series in one"
                     " file. Fix: pass a folder with one file per series, or"
                     f" --time {TIME_OFF} to keep the order."
                 )
-            note(f"{path}: the rows were not in order of time; they were sorted by column {name}.")
+            note(f"{path}: the rows were not in order of time; they were sorted by column {name:.60}.")
     _report_steps(path, times, found, lines)
     return found
 
@@ -123,8 +123,8 @@ def _report_steps(path: Path, times: Times, found: npt.NDArray[np.intp], lines: 
     if len(equal) and times.in_seconds:
         first, second = (lines[found[equal[0] + k]] for k in (0, 1))
         note(
-            f"{path}: column {times.column} has {len(equal)} rows with the time of the row before them, the"
-            f" first in lines {first} and {second}. Are there several series in the file?"
+            f"{path}: column {times.column:.60} has {len(equal)} rows with the time of the row before them,"
+            f" the first in lines {first} and {second}. Are there several series in the file?"
         )
     positive = steps[steps > 0]
     if not len(positive):
@@ -136,8 +136,8 @@ def _report_steps(path: Path, times: Times, found: npt.NDArray[np.intp], lines: 
         shown = _duration(usual) if times.in_seconds else f"{usual:g}"
         longest = float(steps[gaps].max()) / usual
         note(
-            f"{path}: column {times.column} has gaps: {len(gaps)} of {len(steps)} steps are longer than the"
-            f" usual {shown}, the first between lines {lines[found[at]]} and {lines[found[at + 1]]}, the"
+            f"{path}: column {times.column:.60} has gaps: {len(gaps)} of {len(steps)} steps are longer than"
+            f" the usual {shown}, the first between lines {lines[found[at]]} and {lines[found[at + 1]]}, the"
             f" longest {longest:.3g} times as long. The model takes rows as evenly spaced; add the missing"
             " rows."
         )
