@@ -88,7 +88,10 @@ _LAYOUTS = {
         "quarter": r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])",
     }.items()
 }
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 
 
 def layouts(cell: str) -> Iterator[str]:
@@ -115,7 +118,8 @@ def seconds(cell: str, layout: str) -> float:
     part = match.groupdict()
     month = int(part.get("month") or 0)
     if part.get("word"):
-        month = _MONTHS.index(part["word"][:3].lower()) + 1
+        word = part["word"].lower()
+        month = next((i for i, name in enumerate(_MONTHS, 1) if name.startswith(word)), 0)
     elif part.get("quarter"):
         month = 3 * int(part["quarter"]) - 2
     day = date(int(part["year"]), month, int(part.get("day") or 1)).toordinal() - _EPOCH

@@ -45,8 +45,9 @@ def add(kinds: Any) -> None:
     )
     csvformat.add_options(command)
     data = command.add_argument_group("data")
-    data.add_argument("--columns", type=names, metavar="A,B", help="what is read (default: all of numbers)")
-    data.add_argument("--target", type=names, metavar="A,B", help="what is told (default: what is read)")
+    inputs = "input columns (default: columns of numbers that do not just count rows or tell the time)"
+    data.add_argument("--columns", type=names, metavar="A,B", help=inputs)
+    data.add_argument("--target", type=names, metavar="A,B", help="columns to forecast (default: the inputs)")
     data.add_argument("--window", type=COUNT, metavar="N", default=20, help="rows that it is told from")
     data.add_argument("--horizon", type=COUNT, metavar="N", default=1, help="rows ahead that are told")
     data.add_argument(
