@@ -98,6 +98,13 @@ def test_zero_and_empty_gradients() -> None:
     assert ClipValue(1.0)(bptt.Dropout(0.5)).norm == 0.0
 
 
+def test_a_guard_clips_nothing() -> None:
+    net = filled()
+    before = net.flat_gradients.copy()
+    assert not Guard()(net).clipped
+    np.testing.assert_array_equal(net.flat_gradients, before)
+
+
 @pytest.mark.parametrize(("limit", "clipped"), [(0.25, True), (1.0, False), (1e9, False)])
 def test_clip_value_tells_whether_it_clipped(limit: float, clipped: bool) -> None:
     net = filled()
@@ -179,7 +186,8 @@ def test_zero_drops_the_offending_entries_and_clips_the_rest(clip: str) -> None:
 def test_shrink_is_pascanus_guard(clip: str) -> None:
     net = filled()
     net.flat_gradients[0] = np.nan
-    assert CLIPS[clip](nonfinite="shrink")(net).update
+    told = CLIPS[clip](nonfinite="shrink")(net)
+    assert (math.isnan(told.norm), told.clipped, told.update) == (True, False, True)
     recurrent = {name for name in net.gradients if "weight_hh" in name}
     assert len(recurrent) == 4
     for name, gradient in net.gradients.items():
@@ -233,6 +241,14 @@ def test_auto_limits_to_a_quantile_of_the_norms_so_far():
         assert done.norm == pytest.approx(norm, rel=1e-12)
         assert done.clipped == (norm > limit)
         np.testing.assert_allclose(gradient, given * min(1.0, limit / norm), rtol=1e-12)
+
+
+def test_auto_takes_the_lowest_tenth_of_the_last_thousand():
+    clip = bptt.ClipNorm("auto")
+    norms = np.random.default_rng(0).permutation(np.arange(1.0, 1101.0))
+    for norm in norms:
+        clip(np.array([norm]))
+    assert clip.max_norm == pytest.approx(np.quantile(norms[-1000:], 0.1), rel=1e-12)
 
 
 def test_auto_leaves_the_first_gradient_and_equal_ones_alone():
