@@ -74,6 +74,18 @@ def test_auto_clip_ignores_norms_of_zero() -> None:
     assert clip.max_norm == pytest.approx(5.0)
 
 
+def test_auto_clip_ignores_norms_beyond_float64() -> None:
+    clip = ClipNorm("auto", window=4)
+    for _ in range(3):
+        clip({"w": np.full(4, 1.5e308)})  # type: ignore[arg-type]
+    assert clip.max_norm == math.inf
+    clipped(clip, 5.0)
+    assert clip.max_norm == pytest.approx(5.0)
+    gradient = {"w": np.full(4, 1.5e308)}
+    clip(gradient)  # type: ignore[arg-type]
+    np.testing.assert_allclose(gradient["w"], 2.5, rtol=1e-12)
+
+
 def test_auto_clip_learns_nothing_from_a_gradient_with_entries_zeroed() -> None:
     clip = ClipNorm("auto", "zero")
     gradient = np.array([math.nan, 1e-9])

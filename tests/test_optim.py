@@ -180,6 +180,15 @@ def test_state_vectors_are_aligned_and_made_at_the_first_step() -> None:
         assert vector.dtype == net.dtype
 
 
+@pytest.mark.parametrize(("kind", "vectors"), [("SGD", set()), ("RMSProp", {"square"})])
+def test_no_velocity_without_momentum(kind: str, vectors: set[str]) -> None:
+    for momentum in (0.0, 0.5):
+        net, optimizer = model(3), getattr(bptt, kind)(momentum=momentum)
+        optimizer.step(net)
+        expected = vectors | ({"velocity"} if momentum else set())
+        assert set(optimizer.state_dict()) == {"kind", "steps"} | expected
+
+
 def test_schedule() -> None:
     net = model(3)
     asked: list[int] = []
@@ -196,8 +205,10 @@ def test_schedule() -> None:
         p -= optimizer.steps**-1 * 0.5 * g
     np.testing.assert_allclose(net.flat_parameters, p, atol=rounding("float64"))
     assert set(asked) == set(range(STEPS))
+    assert optimizer.schedule is optimizer.given_lr is schedule
     optimizer.lr = 0.25
     assert optimizer.lr == 0.25
+    assert optimizer.schedule is None
 
 
 BAD_OPTIONS = {
@@ -211,6 +222,7 @@ BAD_OPTIONS = {
     "NaN": ("RMSProp", {"weight_decay": math.nan}, ValueError, "weight_decay must"),
     "one beta": ("Adam", {"betas": (0.9,)}, ValueError, "betas must"),
     "betas a number": ("Adam", {"betas": 0.9}, ValueError, "betas must"),
+    "first beta 1": ("Adam", {"betas": (1.0, 0.9)}, ValueError, r"betas\[0\] must"),
     "beta 1": ("AdamW", {"betas": (0.9, 1.0)}, ValueError, r"betas\[1\] must"),
     "negative decay": ("AdamW", {"weight_decay": -0.1}, ValueError, "weight_decay must"),
 }
