@@ -161,6 +161,11 @@ def described(model: Any, extra: Any = None) -> bytes:
 EMPTY = {"kind": "Dropout", "config": {"p": 0.5, "dtype": "float32"}}
 
 
+def test_a_type_that_numpy_cannot_parse(tmp_path: Path) -> None:
+    model = {"kind": "Dropout", "config": {"p": 0.5, "dtype": "9" * 5000}}
+    assert "another type than float32 or float64" in refused(described(model), tmp_path / "model")
+
+
 def sequential(layers: list[Any]) -> Any:
     return {"kind": "Sequential", "config": {"layers": layers}}
 

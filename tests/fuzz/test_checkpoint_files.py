@@ -43,7 +43,8 @@ HOSTILE: tuple[Any, ...] = (
     {"integers": "int64", "shape": [2**40, 0], "values": []},
     {"integers": "uint8", "shape": [1], "values": [256]},
 )
-Edit = Callable[[Any], None]
+Change = Callable[[Any, Any], object]
+"""What is done to one entry of a list or mapping, given by its index or name."""
 
 
 # The corpus: files that are valid
@@ -159,29 +160,6 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(entry, (*path, key))
 
 
-def edits(value: Any) -> Iterator[tuple[str, Edit]]:
-    """Every change of every place, by what it does."""
-    for path in places(value):
-        for hostile in HOSTILE:
-            yield (
-                f"{path} = {hostile!r:.40}",
-                _at(path, lambda inner, key, new=hostile: inner.__setitem__(key, new)),
-            )
-        yield f"{path} deleted", _at(path, lambda inner, key: inner.__delitem__(key))
-        yield f"{path} twice", _at(path, _twice)
-        yield f"{path} a thousand times", _at(path, lambda inner, key: _twice(inner, key, 1000))
-        yield f"{path} nested", _at(path, _nested)
-
-
-def _at(path: tuple[Any, ...], change: Callable[[Any, Any], object]) -> Edit:
-    def edit(value: Any) -> None:
-        for key in path[:-1]:
-            value = value[key]
-        change(value, path[-1])
-
-    return edit
-
-
 def _twice(inner: Any, key: Any, times: int = 1) -> None:
     if isinstance(inner, list):
         inner[key:key] = [inner[key]] * times
@@ -194,6 +172,17 @@ def _nested(inner: Any, key: Any) -> None:
         inner[key] = [inner[key]]
 
 
+def _set(hostile: Any) -> Change:
+    return lambda inner, key: inner.__setitem__(key, copy.deepcopy(hostile))
+
+
+CHANGES: dict[str, Change] = {
+    **{f"= {hostile!r:.40}": _set(hostile) for hostile in HOSTILE},
+    "deleted": lambda inner, key: inner.__delitem__(key),
+    "twice": _twice,
+    "a thousand times": lambda inner, key: _twice(inner, key, 1000),
+    "nested": _nested,
+}
 TWICE = "\N{DOUBLE DAGGER}"
 """What marks a name that `dumps` writes a second time."""
 
@@ -221,27 +210,53 @@ def signed(about: Any, tensors: dict[str, Any]) -> bytes:
     return safetensors.numpy.save(tensors, {"bptt": words, "sha256": _digest(words, tensors)})
 
 
-def mutants(content: bytes) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Every changed version of a file, by what was done."""
-    header, rest = split(content)
-    about, tensors = json.loads(header["__metadata__"]["bptt"]), safetensors.numpy.load(content)
+class Mutants:
+    """The changed versions of a file, each by its place and by what is done there."""
 
-    def changed(part: Any, edit: Edit) -> Any:
-        own = copy.deepcopy(part)
-        edit(own)
-        return own
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self._header, self._rest = split(file.content)
+        self._about = json.loads(self._header["__metadata__"]["bptt"])
+        self._tensors = safetensors.numpy.load(file.content)
+        self.places: list[tuple[str, Any]] = [
+            *(("about", path) for path in places(self._about)),
+            *(("header", path) for path in places(self._header)),
+            *(("tensor", name) for name in self._tensors),
+        ]
 
-    for what, edit in edits(about):
-        yield f"about {what}", lambda edit=edit: signed(changed(about, edit), tensors)
-    for what, edit in edits(header):
-        yield f"header {what}", lambda edit=edit: joined(changed(header, edit), rest)
-    for name, tensor in tensors.items():
-        for what, other in _tensors(tensor).items():
-            new = {key: value for key, value in {**tensors, name: other}.items() if value is not None}
-            yield f"tensor {name} {what}", lambda new=new: signed(about, new)
+    def changes(self, place: tuple[str, Any]) -> tuple[str, ...]:
+        part, name = place
+        return tuple(_changed_tensors(self._tensors[name]) if part == "tensor" else CHANGES)
+
+    def make(self, place: tuple[str, Any], change: str) -> bytes:
+        part, path = place
+        if part == "tensor":
+            other = _changed_tensors(self._tensors[path])[change]
+            tensors = {**self._tensors, path: other}
+            return signed(self._about, {name: own for name, own in tensors.items() if own is not None})
+        whole = copy.deepcopy(self._about if part == "about" else self._header)
+        inner = whole
+        for key in path[:-1]:
+            inner = inner[key]
+        CHANGES[change](inner, path[-1])
+        return signed(whole, self._tensors) if part == "about" else joined(whole, self._rest)
 
 
-def _tensors(tensor: Any) -> dict[str, Any]:
+def draw(every: list[Mutants], count: str, seed: int) -> Iterator[tuple[Mutants, tuple[str, Any], str]]:
+    """As many cases as are asked for, at random, or all."""
+    if count == "all":
+        for mutants in every:
+            for place in mutants.places:
+                yield from ((mutants, place, change) for change in mutants.changes(place))
+        return
+    rng = random.Random(seed)
+    for _ in range(int(count)):
+        mutants = rng.choice(every)
+        place = rng.choice(mutants.places)
+        yield mutants, place, rng.choice(mutants.changes(place))
+
+
+def _changed_tensors(tensor: Any) -> dict[str, Any]:
     flat = tensor.reshape(-1)
     return {
         "NaN": np.full_like(tensor, np.nan),
@@ -293,24 +308,22 @@ def main(count: str, seed: int) -> int:
             assert read_checkpoint(Path(name) / "whole")
             if file.resume is not None:
                 file.resume(Path(name) / "whole").fit(file.data(), 2, file.data())
-        cases = [(file, what, make) for file in files for what, make in mutants(file.content)]
-        if count != "all":
-            cases = random.Random(seed).choices(cases, k=int(count))
         tracemalloc.start()
-        for number, (file, what, make) in enumerate(cases):
-            print(f"{number}: {what}", flush=True)  # the last line names the case that crashes
+        for number, (mutants, place, change) in enumerate(draw([*map(Mutants, files)], count, seed)):
+            what = f"{number}: {place} {change}"
+            print(what, flush=True)  # the last line names the case that crashes
             path = Path(name) / f"{number}"
-            path.write_bytes(make())
+            path.write_bytes(mutants.make(place, change))
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             faulthandler.dump_traceback_later(PATIENCE, exit=True)
             try:
-                attempt(file, path)
+                attempt(mutants.file, path)
                 taken = tracemalloc.get_traced_memory()[1] - before
                 assert taken < MEMORY, f"{taken:.0f} bytes of memory"
             except BaseException:
                 failures += 1
-                print(f"FAILED {number}: {what}\n{traceback.format_exc(limit=-4)}", file=sys.stderr)
+                print(f"FAILED {what}\n{traceback.format_exc(limit=-4)}", file=sys.stderr)
             faulthandler.cancel_dump_traceback_later()
             path.unlink()
     return failures

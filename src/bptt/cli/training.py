@@ -159,7 +159,8 @@ class Pieces:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go to where `state_dict` was asked for."""
         self._dealt = int(state["dealt"])
-        before = sum(self._sizes[k % len(self._sizes)] for k in range(self._dealt))
+        rounds, rest = divmod(self._dealt, len(self._sizes))
+        before = rounds * sum(self._sizes) + sum(self._sizes[:rest])
         self._batches = self._endless(self._stream)
         for _ in islice(self._batches, before % len(self._stream)):
             pass

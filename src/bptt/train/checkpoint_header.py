@@ -101,6 +101,8 @@ def _check_model(description: object) -> tuple[str, dict[str, Any]]:
         kind, config = entry["kind"], entry["config"]
         if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
             raise CheckpointError(f"describes a model of kind {kind!r:.40}; known are {', '.join(KINDS)}")
+        if config.get("dtype", "float32") not in ("float32", "float64"):
+            raise CheckpointError(f"describes a {kind} of another type than float32 or float64")
         inner = config.get("layers", ()) if kind == "Sequential" else ()
         if not isinstance(inner, (list, tuple)):
             raise CheckpointError("is damaged: layers must be a list")
