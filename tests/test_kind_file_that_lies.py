@@ -189,7 +189,7 @@ TOO_LARGE: dict[str, tuple[Callable[[], bytes], str]] = {
     "models in models": (lambda: described(nested(60)), "32 models in models"),
     "lists": (lambda: described(EMPTY, {"lists": [[]] * 200_000}), "too many values in its header"),
     "names": (
-        lambda: described(EMPTY, {str(n): 0 for n in range(300_000)}),
+        lambda: described(EMPTY, {str(n): 0 for n in range(260_000)}),
         "too many values in its header",
     ),
 }

@@ -42,6 +42,7 @@ _STATES: dict[str, dict[str, Check]] = {
     "SFC64": {"state": record({"state": words("uint64", 4)}), **_BUFFERED_WORD},
 }
 """What `bit_generator.state` holds besides "bit_generator", for every kind that can be saved."""
+KINDS = frozenset(_STATES)
 _NORMAL: dict[str, Check] = {"has_gauss": whole(0, 1), "gauss": number()}
 """What `numpy.random.RandomState` adds to the state of its MT19937."""
 

@@ -26,7 +26,11 @@ def remove(folder: Path, now: float) -> None:
 
     A file of a process that is alive stays, whatever its age, and so does one of another machine for a week.
     """
-    for entry in os.listdir(folder):
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # a folder may be written into and not be read
+        return
+    for entry in entries:
         if match := _NAME.fullmatch(entry):
             try:
                 if _is_left(folder / entry, match, now):

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 from bptt.train.callbacks import Update
-from bptt.train.generator_state import check_generator_state, check_twister_tuple
+from bptt.train.generator_state import KINDS, check_generator_state, check_twister_tuple
 from bptt.train.schema import (
     COUNT_LIMIT,
     Check,
@@ -125,7 +125,8 @@ def free(value: Any, name: str, depth: int = 0) -> Any:
     if depth > DEPTH_LIMIT:
         raise ValueError(f"{name} must have at most {DEPTH_LIMIT} levels")
     if isinstance(value, Mapping):
-        if "bit_generator" in value:
+        kind = value.get("bit_generator")
+        if isinstance(kind, str) and kind in KINDS:  # the user's own kinds check their states themselves
             return check_generator_state(value, name)
         return {key: free(entry, f"{name}[{key!r:.40}]"[:200], depth + 1) for key, entry in value.items()}
     if isinstance(value, tuple) and value[:1] == ("MT19937",):
