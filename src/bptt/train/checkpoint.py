@@ -93,7 +93,8 @@ def save(
     TypeError, ValueError
         Not a model; not an optimiser; `extra` is not a mapping of JSON values.
     CheckpointError
-        A model that could not be loaded again.
+        A model that could not be loaded again: a layer of another package, more than 1000 layers, or more
+        than 250,000 names or 1,000,000 values in `extra`.
     OSError
         The file cannot be written.
     """
@@ -151,8 +152,9 @@ def load(path: str | os.PathLike[str]) -> Module:
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
     """Everything that a checkpoint holds.
 
-    The configuration is checked, and its sizes against the file's, before memory is taken for the
-    model. Only the package's own kinds of layers are built.
+    Every value is checked before it is used, so the file may come from anybody. The configuration's sizes
+    must be those of the file's tensors before memory is taken for the model. Only the package's own kinds of
+    layers are built.
 
     Raises
     ------
