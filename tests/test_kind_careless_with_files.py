@@ -5,7 +5,6 @@ from __future__ import annotations
 import dis
 import gc
 import os
-import resource
 import shutil
 import stat
 import subprocess
@@ -22,6 +21,7 @@ import pytest
 
 import bptt
 
+resource = pytest.importorskip("resource")  # not on Windows, which has no modes and owners either
 NOBODY = 65534
 TOKEN = "0" * 16
 
