@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt import _core
 from bptt.arguments import real
 from bptt.layers import RNN, Module
 from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
@@ -131,18 +132,30 @@ def omega(dh: Array, slope: Array, weights: Array) -> tuple[float, Array]:
     gradient : ndarray
         (H, H): of `weights`, all else taken as constant.
     """
-    rows = dh.reshape(-1, dh.shape[-1])
-    squares = np.einsum("nh,nh->n", rows, rows, dtype=np.float64)
+    rows, slopes = (array.reshape(-1, array.shape[-1]) for array in (dh, slope))
+    squares = _squares(rows)
     counted = squares >= LEAST
+    gradient = np.zeros_like(weights)
     if not counted.any():
-        return 0.0, np.zeros_like(weights)
-    norms = np.sqrt(squares[counted])[:, None]
-    # Of errors of norm 1: their squares neither overflow nor vanish.
-    through = (rows[counted] / norms).astype(weights.dtype) * slope.reshape(rows.shape)[counted]
-    back = through @ weights
-    excess = np.einsum("nh,nh->n", back, back, dtype=np.float64) - 1
-    factor = (4 / len(excess) * excess[:, None]).astype(weights.dtype)
-    return float(np.mean(excess**2)), (factor * through).T @ back
+        return 0.0, gradient
+    if not counted.all():
+        rows, slopes, squares = rows[counted], slopes[counted], squares[counted]
+    # Errors of norm 1: their squares neither overflow nor vanish.
+    through = np.multiply(rows, slopes, dtype=weights.dtype)
+    through *= (1 / np.sqrt(squares))[:, None].astype(weights.dtype)
+    back = _core.linear_forward(through, np.ascontiguousarray(weights.T), None)
+    excess = _squares(back) - 1
+    through *= (4 / len(excess) * excess)[:, None].astype(weights.dtype)
+    _core.linear_backward(back, weights, through, gradient, None, False)
+    return float(np.mean(excess**2)), gradient
+
+
+def _squares(rows: Array) -> Array:
+    """(N,) float64: the squared norm of each row."""
+    squares: Array = np.einsum("nh,nh->n", rows, rows).astype(np.float64)
+    if not np.isfinite(squares).all():  # float32 overflows from entries of 1e19 on
+        squares = np.einsum("nh,nh->n", rows, rows, dtype=np.float64)
+    return squares
 
 
 def _recurrent(tape: Tape) -> Iterator[RecurrentTape]:
