@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def crosscheck(
     cancel, or where the kink of a ReLU is near, it may be off by the reference's own response to its data
     (twice that in a gradient): how far the tensor moves when parameters, input, state, tape and errors each
     move relatively by `tolerance` times a draw from N(0, 1). Whatever is below the dtype's smallest normal
-    number divided by eps passes: so far down, underflow takes digits.
+    number divided by eps passes: so far down, underflow takes digits, and a kink at zero has no sides.
 
     Layers without time have no reference: what `Linear`, `Embedding`, `Dropout` and `Last` compute is
     compared with the same native layer in float64. An error that both precisions share is `gradcheck`'s to
@@ -114,11 +113,13 @@ def crosscheck(
     depth = math.ceil(math.log2(max(2, width * math.prod(x.shape[:2]))))
     tolerance = 4 * depth * float(limits.eps)
 
+    floor = float(limits.tiny / limits.eps)
+
     found = _run(layer, x, state, options, back, seed)
     oracle = reference.like(layer)
     expected = _run(oracle, x, state, options, back, seed)
     moved = [
-        _run(oracle, x, state, options, back, seed, _Move(sign * tolerance, (seed, draw)))
+        _run(oracle, x, state, options, back, seed, Move(sign * tolerance, sign * floor, (seed, draw)))
         for draw, sign in MOVES
     ]
 
@@ -126,24 +127,36 @@ def crosscheck(
     for name, wanted in expected.items():
         response = max(_largest(other[name] - wanted) for other in moved)
         factor = 1 if name.startswith(("y", "state")) else 2
-        allowed = max(factor * max(tolerance * _largest(wanted), response), float(limits.tiny / limits.eps))
+        allowed = max(factor * max(tolerance * _largest(wanted), response), floor)
         bound = np.full(wanted.size, allowed)
         rows.append(compare(name, found[name].ravel(), wanted.ravel(), bound, wanted.shape))
 
     return conclude(f"crosscheck {layer!r}", rows, raises)
 
 
-class _Move:
-    """Moves every number relatively by `size` times a draw from N(0, 1)."""
+class Move:
+    """Moves numbers by draws from N(0, 1): all of them relatively, those between gates by `floor` too.
 
-    def __init__(self, size: float, seed: tuple[int, int]) -> None:
-        self.size = size
+    Gates that underflow to zero on one side only then lie on both sides of a kink at zero.
+    """
+
+    def __init__(self, size: float, floor: float, seed: tuple[int, int]) -> None:
+        self.size, self.floor = size, floor
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, data: Tensor) -> Tensor:
-        if data.dtype.kind != "f":
+        if self.size == 0.0 or data.dtype.kind != "f":
             return data
         return data.astype(np.float64) * (1.0 + self.size * self.rng.standard_normal(data.shape))
+
+    def between(self, data: Tensor) -> Tensor:
+        """As calling it, for what a tape keeps between its gates."""
+        if self.size == 0.0:
+            return data
+        return self(data) + self.floor * self.rng.standard_normal(data.shape)
+
+
+STILL = Move(0.0, 0.0, (0, 0))
 
 
 def _run(
@@ -153,7 +166,7 @@ def _run(
     options: dict[str, Any],
     back: dict[str, Any],
     seed: int,
-    move: Callable[[Tensor], Tensor] = lambda data: data,
+    move: Move = STILL,
 ) -> dict[str, Tensor]:
     """Everything one training step gives, in float64 and by name."""
     rng = np.random.default_rng(seed)
@@ -172,13 +185,13 @@ def _run(
         return {name: np.array(tensor, np.float64) for name, tensor in found.items()}
 
 
-def _move_tape(tape: Tape, move: Callable[[Tensor], Tensor]) -> None:
+def _move_tape(tape: Tape, move: Move) -> None:
     """Moves what the reference's layers have saved; native tapes are theirs alone."""
     if isinstance(tape, SequentialTape):
         for part in tape.tapes:
             _move_tape(part, move)
     elif isinstance(tape, RecurrentTape) and isinstance(tape.core, (StackTape, RaggedTape)):
-        tape.core.move(move)
+        tape.core.move(move, move.between)
 
 
 def _largest(tensor: Tensor) -> float:

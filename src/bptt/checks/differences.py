@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
 from bptt.reference.copies import rebuild
+
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Rounding error of the loss, relative to the sum of the absolute values of its terms."""
 
 
 def gradcheck(
@@ -35,31 +38,35 @@ def gradcheck(
 
     The loss L is the sum of all outputs and of the last state, each entry with a weight drawn from N(0, 1).
     Its derivative by an entry v of the input, the initial state or a parameter is taken to be
-    (L(v + eps) - L(v - eps)) / 2 eps. Where a gradient misses that, the kink of a ReLU may lie between; it
-    then passes if it agrees with the difference to one side, of the same order in eps.
+    (L(v + h) - L(v - h)) / 2h, with h = eps * max(1, |v|).
+
+    A gradient that misses this difference is compared again, with the best of several steps from h / 1000 to
+    1000 h. Each step gives an extrapolated difference and an estimate of its error, from the difference at
+    half the step and from the rounding of L. The estimate of the best step is added to the bound. Where the
+    kink of a ReLU lies at v, a gradient also passes if it agrees with the derivative to one side of v.
 
     Parameters
     ----------
     layer : Module
-        Any layer or `Sequential`, native or reference. A float32 layer is checked through a float64 copy of
-        itself, for differences of float32 numbers say little; float32 results are `crosscheck`'s matter.
+        Any layer or `Sequential`, native or reference. A float32 layer is checked through a copy in float64,
+        because differences of float32 numbers say little. `crosscheck` checks float32 results.
     x : array_like
         As the layer takes it. An input without a gradient (symbols for an `Embedding`) is not checked.
     state : optional
         As the layer takes it. None: zeros; the gradient of the initial state is checked there.
     lengths : array_like of int, optional
-        Of what takes them: valid steps of each row.
+        Valid steps of each row, for layers that take lengths.
     reset : array_like of bool, optional
-        Of what takes them: where rows start again.
+        Where rows start again, for layers that take resets.
     eps : float
-        Step of the differences.
+        Step of the differences, relative for entries above 1.
     atol, rtol : float
         An entry passes if |gradient - difference| <= atol + rtol * |difference|.
     entries : int or None
-        Check at most so many entries of each tensor: the first, the last and others drawn from `seed`.
+        Check at most this many entries of each tensor: the first, the last and others drawn from `seed`.
         None: all.
     seed : int
-        Of the loss's weights and of the entries drawn.
+        Seed of the loss's weights and of the entries drawn.
     raises : bool
         Raise when the check fails; otherwise look at the report's `passed`.
 
@@ -97,22 +104,26 @@ def gradcheck(
         places = {"dx": x} | leaves(state, "dstate")
         places |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
 
-        def loss() -> float:
+        def terms() -> list[Tensor]:
             rewind()
             y, last, _ = layer.forward(x, state, **options)
             pairs = zip(leaves((y, last)).values(), leaves((dy, dlast)).values(), strict=True)
-            return sum(float(np.vdot(value, weight)) for value, weight in pairs)
+            return [value * weight for value, weight in pairs]
 
-        rows = []
-        for name, gradient in found.items():
-            chosen = _choose(gradient.size, entries, rng)
-            values = gradient.flat[chosen]
-            numeric = np.array([_central(loss, places[name], j, eps) for j in chosen])
-            for n in np.flatnonzero(~(np.abs(values - numeric) <= atol + rtol * np.abs(numeric))):
-                sides = [_one_sided(loss, places[name], chosen[n], step) for step in (eps, -eps)]
-                numeric[n] = min(sides, key=lambda side: abs(side - values[n]))
-            bound = atol + rtol * np.abs(numeric)
-            rows.append(compare(name, values, numeric, bound, gradient.shape, chosen))
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite fails the check
+            rounding = ROUNDING * sum(float(np.abs(term).sum()) for term in terms())
+            loss = Loss(lambda: sum(float(term.sum()) for term in terms()), rounding)
+            rows = []
+            for name, gradient in found.items():
+                chosen = _choose(gradient.size, entries, rng)
+                values = gradient.flat[chosen]
+                entry = [Entry(loss, places[name], int(j), eps) for j in chosen]
+                numeric = np.array([each.central(each.step) for each in entry])
+                bound = atol + rtol * np.abs(numeric)
+                for n in np.flatnonzero(~(np.abs(values - numeric) <= bound)):
+                    numeric[n], error = entry[n].closest(values[n], rtol)
+                    bound[n] = atol + rtol * np.abs(numeric[n]) + error
+                rows.append(compare(name, values, numeric, bound, gradient.shape, chosen))
 
     return conclude(f"gradcheck {layer!r}", rows, raises)
 
@@ -125,23 +136,66 @@ def _choose(size: int, entries: int | None, rng: np.random.Generator) -> npt.NDA
     return np.sort(np.concatenate([[0, size - 1], inner])[:entries])
 
 
-def _central(loss: Callable[[], float], place: Tensor, j: Any, eps: float) -> float:
-    """(L(v + eps) - L(v - eps)) / 2 eps for the j-th entry of `place`."""
-    above, below = place.flat[j] + eps, place.flat[j] - eps
-    # divided by what the step is after rounding
-    return (_loss_at(loss, place, j, above) - _loss_at(loss, place, j, below)) / float(above - below)
+@dataclass(frozen=True)
+class Loss:
+    """The loss at the layer's present numbers, and a bound of its rounding error."""
+
+    value: Callable[[], float]
+    rounding: float
 
 
-def _one_sided(loss: Callable[[], float], place: Tensor, j: Any, step: float) -> float:
-    """(-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step: as exact as the central one, from one side of v."""
-    v = place.flat[j]
-    here, near, far = (_loss_at(loss, place, j, v + n * step) for n in range(3))
-    return (-3.0 * here + 4.0 * near - far) / (2.0 * step)
+class Entry:
+    """The loss as a function of one number v: the j-th entry of `place`."""
 
+    def __init__(self, loss: Loss, place: Tensor, j: int, eps: float) -> None:
+        self.loss, self.place, self.j = loss, place, j
+        self.v = float(place.flat[j])
+        # A step of a few spacings at least: v + step is not v.
+        self.step = max(eps * max(1.0, abs(self.v)), 8.0 * float(np.spacing(abs(self.v))))
 
-def _loss_at(loss: Callable[[], float], place: Tensor, j: Any, value: float) -> float:
-    kept = place.flat[j]
-    place.flat[j] = value
-    result = loss()
-    place.flat[j] = kept
-    return result
+    def at(self, value: float) -> float:
+        """L with `value` in place of v."""
+        self.place.flat[self.j] = value
+        try:
+            return self.loss.value()
+        finally:
+            self.place.flat[self.j] = self.v
+
+    def central(self, step: float) -> float:
+        """(L(v + step) - L(v - step)) / 2 step."""
+        above, below = self.v + step, self.v - step
+        # divided by what the step is after rounding
+        return (self.at(above) - self.at(below)) / (above - below)
+
+    def forward(self, step: float) -> float:
+        """(-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step: of the order of the central difference."""
+        here, near, far = (self.at(self.v + n * step) for n in range(3))
+        return (-3.0 * here + 4.0 * near - far) / (2.0 * step)
+
+    def backward(self, step: float) -> float:
+        """The same to the other side."""
+        return self.forward(-step)
+
+    def best(self, difference: Callable[[float], float]) -> tuple[float, float]:
+        """The derivative from the step whose error is smallest, and a bound of its error."""
+        found = (float("nan"), 0.0)
+        for power in range(-3, 4):
+            step = self.step * 10.0**power
+            wide, narrow = difference(step), difference(step / 2)
+            # The error of second order in the step cancels. Four times: what a one-sided difference adds up.
+            derivative = (4.0 * narrow - wide) / 3.0
+            error = abs(derivative - narrow) + 4.0 * self.loss.rounding / step
+            if np.isfinite(error) and (np.isnan(found[0]) or error < found[1]):
+                found = derivative, error
+        return found
+
+    def closest(self, gradient: float, rtol: float) -> tuple[float, float]:
+        """What a gradient that misses the central difference is compared with, and a bound of its error.
+
+        The derivative to both sides; or, where the gradient misses that too, the closest one to one side.
+        """
+        both = self.best(self.central)
+        if abs(gradient - both[0]) <= rtol * abs(both[0]) + both[1]:
+            return both
+        sides = [both, self.best(self.forward), self.best(self.backward)]
+        return min(sides, key=lambda side: abs(side[0] - gradient) - side[1])

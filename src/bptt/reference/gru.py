@@ -52,7 +52,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are r, z, n, q.
+        Its `gates` (T, B, 4H) are r, z, n, q. It saves what `norm.products` names.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -62,13 +62,15 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     cuts = [2 * H]
     h = np.empty((T + 1, B, H))
     gates = np.empty((T, B, 4 * H))
+    products = norm.products(T, B, len(W))
     h[0] = h0
 
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        a_r, a_z, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, 3, axis=1)
-        u_r, u_z, q = np.split(norm.forward(s @ U.T, gain_hh, cuts) + b_hh, 3, axis=1)
+        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        a_r, a_z, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, 3, axis=1)
+        u_r, u_z, q = np.split(norm.forward(v_hh, gain_hh, cuts) + b_hh, 3, axis=1)
         r = sigmoid(a_r + u_r)
         z = sigmoid(a_z + u_z)
         n = np.tanh(a_n + r * q)
@@ -76,8 +78,9 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([r, z, n, q], axis=1)
+        products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
-    return Tape(run, x, (h,), gates)
+    return Tape(run, x, (h,), gates, products)
 
 
 def backward(
@@ -139,7 +142,7 @@ def backward(
 
         # u = N(U s) + b_hh: its n block is q, so that bias sees r (.) da_n
         du = np.concatenate([da_r, da_z, dq], axis=1)
-        dUs, dgain_hh = norm.backward(du, s @ U.T, gain_hh, cuts)
+        dUs, dgain_hh = norm.backward(du, tape.saved["v_hh"][t - 1], gain_hh, cuts)
         ds = dUs @ U
         dweights.add("weight_hh", dUs.T @ s)
         dweights.add("bias_hh", du.sum(axis=0))
@@ -147,7 +150,7 @@ def backward(
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_r, da_z, da_n], axis=1)
-        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
         dx[t - 1] = dWx @ W
         dweights.add("weight_ih", dWx.T @ x[t - 1])
         dweights.add("bias_ih", da.sum(axis=0))

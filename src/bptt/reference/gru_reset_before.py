@@ -52,7 +52,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are r, z, n, p.
+        Its `gates` (T, B, 4H) are r, z, n, p. It saves what `norm.products` names.
     """
     (h0,) = state
     T, (B, H) = len(x), h0.shape
@@ -63,22 +63,27 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     gain_rz, gain_n = _gains(weights, cuts)
     h = np.empty((T + 1, B, H))
     gates = np.empty((T, B, 4 * H))
+    products = norm.products(T, B, len(W))
     h[0] = h0
 
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        a_rz, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, cuts, axis=1)
-        u_rz = norm.forward(s @ U_rz.T, gain_rz) + b_rz
+        v_ih, v_rz = x[t - 1] @ W.T, s @ U_rz.T
+        a_rz, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
+        u_rz = norm.forward(v_rz, gain_rz) + b_rz
         r, z = np.split(sigmoid(a_rz + u_rz), 2, axis=1)
         p = r * s
-        n = np.tanh(a_n + norm.forward(p @ U_n.T, gain_n) + b_n)
+        v_n = p @ U_n.T
+        n = np.tanh(a_n + norm.forward(v_n, gain_n) + b_n)
         h_new = (1.0 - z) * n + z * h_old
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([r, z, n, p], axis=1)
+        products["v_ih"][t - 1] = v_ih
+        products["v_hh"][t - 1] = np.concatenate([v_rz, v_n], axis=1)
 
-    return Tape(run, x, (h,), gates)
+    return Tape(run, x, (h,), gates, products)
 
 
 def backward(
@@ -117,6 +122,7 @@ def backward(
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
+        v_rz, v_n = np.split(tape.saved["v_hh"][t - 1], cuts, axis=1)
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         r, z, n, p = np.split(tape.gates[t - 1], 4, axis=1)
@@ -133,7 +139,7 @@ def backward(
 
         # n = tanh(a_n + N(U_n p) + b_hh_n)
         da_n = dn * (1.0 - n**2)
-        dUp, dgain_n = norm.backward(da_n, p @ U_n.T, gain_n)
+        dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
         dp = dUp @ U_n
 
         # p = r (.) s
@@ -141,12 +147,12 @@ def backward(
 
         # z = sigma(a_z + u_z), r = sigma(a_r + u_r), u = N(U_rz s) + b_hh_rz
         da_rz = np.concatenate([dr * r * (1.0 - r), dz * z * (1.0 - z)], axis=1)
-        dUs, dgain_rz = norm.backward(da_rz, s @ U_rz.T, gain_rz)
+        dUs, dgain_rz = norm.backward(da_rz, v_rz, gain_rz)
         ds = ds + dUs @ U_rz
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_rz, da_n], axis=1)
-        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
         dx[t - 1] = dWx @ W
         dweights.add("weight_ih", dWx.T @ x[t - 1])
         dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))

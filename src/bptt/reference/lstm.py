@@ -75,7 +75,8 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     -------
     Tape
         Its `gates` (T, B, 4H) are i, f, g, o, or coupled (T, B, 3H) f, g, o; it saves `arguments` of the same
-        shape, theirs before any clipping, `cell` (T, B, H), which is e, and `output` (T, B, H), psi(q).
+        shape, theirs before any clipping, `cell` (T, B, H), which is e, and `output` (T, B, H), psi(q),
+        and what `norm.products` names.
     """
     h0, c0 = state
     sigma, phi, psi = options.sigma, options.phi, options.psi
@@ -88,12 +89,14 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     h, c = np.empty((T + 1, *h0.shape)), np.empty((T + 1, B, H))
     gates, arguments = np.empty((T, B, G * H)), np.empty((T, B, G * H))
     cell, output = np.empty((T, B, H)), np.empty((T, B, H))
+    products = norm.products(T, B, len(W))
     h[0], c[0] = h0, c0
 
     for t in range(1, T + 1):
         h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
         s = h_old * run.recurrent
-        a = norm.forward(x[t - 1] @ W.T, gain_ih) + b_ih + norm.forward(s @ U.T, gain_hh) + b_hh
+        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         *a_i, a_f, a_g, a_o = np.split(a, G, axis=1)
         a_i = [block + p_i * c_old for block in a_i]  # none if coupled
         a_f = a_f + p_f * c_old
@@ -114,8 +117,10 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         gates[t - 1] = np.concatenate([f, g, o] if options.coupled else [i, f, g, o], axis=1)
         arguments[t - 1] = np.concatenate([*a_i, a_f, a_g, a_o], axis=1)
         cell[t - 1], output[t - 1] = e, psi_q
+        products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
-    return Tape(run, x, (h, c), gates, {"arguments": arguments, "cell": cell, "output": output})
+    saved = {"arguments": arguments, "cell": cell, "output": output} | products
+    return Tape(run, x, (h, c), gates, saved)
 
 
 def backward(
@@ -231,8 +236,8 @@ def backward(
 
         # a = N(W x_t) + b_ih + N(U s) + b_hh + p (.) (c', c', c~)
         da = np.concatenate([*da_i, da_f, da_g, da_o], axis=1)
-        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih)
-        dUs, dgain_hh = norm.backward(da, s @ U.T, gain_hh)
+        dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)
+        dUs, dgain_hh = norm.backward(da, tape.saved["v_hh"][t - 1], gain_hh)
         dx[t - 1] = dWx @ W
         ds = dUs @ U
         dp = [*(block * c_old for block in da_i), da_f * c_old, da_o * c_new]

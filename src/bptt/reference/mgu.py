@@ -51,7 +51,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 3H) are f, n, p.
+        Its `gates` (T, B, 3H) are f, n, p. It saves what `norm.products` names.
     """
     (h0,) = state
     T, (B, H) = len(x), h0.shape
@@ -62,21 +62,26 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     gain_f, gain_n = _gains(weights, cuts)
     h = np.empty((T + 1, B, H))
     gates = np.empty((T, B, 3 * H))
+    products = norm.products(T, B, len(W))
     h[0] = h0
 
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        a_f, a_n = np.split(norm.forward(x[t - 1] @ W.T, gain_ih, cuts) + b_ih, cuts, axis=1)
-        f = sigmoid(a_f + norm.forward(s @ U_f.T, gain_f) + b_f)
+        v_ih, v_f = x[t - 1] @ W.T, s @ U_f.T
+        a_f, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
+        f = sigmoid(a_f + norm.forward(v_f, gain_f) + b_f)
         p = f * s
-        n = np.tanh(a_n + norm.forward(p @ U_n.T, gain_n) + b_n)
+        v_n = p @ U_n.T
+        n = np.tanh(a_n + norm.forward(v_n, gain_n) + b_n)
         h_new = (1.0 - f) * h_old + f * n
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([f, n, p], axis=1)
+        products["v_ih"][t - 1] = v_ih
+        products["v_hh"][t - 1] = np.concatenate([v_f, v_n], axis=1)
 
-    return Tape(run, x, (h,), gates)
+    return Tape(run, x, (h,), gates, products)
 
 
 def backward(
@@ -115,6 +120,7 @@ def backward(
     (dh_next,) = dstate  # what flows back into h_t from step t + 1
 
     for t in range(T, stop - 1, -1):
+        v_f, v_n = np.split(tape.saved["v_hh"][t - 1], cuts, axis=1)
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         f, n, p = np.split(tape.gates[t - 1], 3, axis=1)
@@ -131,7 +137,7 @@ def backward(
 
         # n = tanh(a_n + N(U_n p) + b_hh_n)
         da_n = dn * (1.0 - n**2)
-        dUp, dgain_n = norm.backward(da_n, p @ U_n.T, gain_n)
+        dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
         dp = dUp @ U_n
 
         # p = f (.) s
@@ -139,12 +145,12 @@ def backward(
 
         # f = sigma(a_f + N(U_f s) + b_hh_f)
         da_f = df * f * (1.0 - f)
-        dUs, dgain_f = norm.backward(da_f, s @ U_f.T, gain_f)
+        dUs, dgain_f = norm.backward(da_f, v_f, gain_f)
         ds = ds + dUs @ U_f
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_f, da_n], axis=1)
-        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih, cuts)
+        dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
         dx[t - 1] = dWx @ W
         dweights.add("weight_ih", dWx.T @ x[t - 1])
         dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))

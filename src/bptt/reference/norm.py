@@ -17,6 +17,15 @@ from bptt.reference.common import Array
 EPSILON = 1e-5
 
 
+def products(T: int, B: int, N: int) -> dict[str, Array]:
+    """Room for what layer norm gets: `v_ih`, the products with x, and `v_hh`, those with h.
+
+    A tape keeps them: rounding errors of v are errors of the gradient, which would cancel if the backward
+    pass made v again from the same weights.
+    """
+    return {"v_ih": np.empty((T, B, N)), "v_hh": np.empty((T, B, N))}
+
+
 def forward(v: Array, gain: Array | None, cuts: Sequence[int] = ()) -> Array:
     """Normalise each row of v and multiply by the gain.
 

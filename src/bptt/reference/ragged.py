@@ -60,10 +60,10 @@ class RaggedTape:
         """(L * D, T), after `backward`; LSTM only."""
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
 
-    def move(self, move: Callable[[Array], Array]) -> None:
+    def move(self, move: Callable[[Array], Array], between: Callable[[Array], Array]) -> None:
         """As StackTape's, row by row."""
         for tape in self.rows:
-            tape.move(move)
+            tape.move(move, between)
 
     def _packed(self, views: list[Array]) -> Array:
         packed = np.zeros((self.y_shape[0], views[0].shape[2]))

@@ -37,7 +37,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
     Returns
     -------
     Tape
-        Its `gates` (T, B, H) are h~.
+        Its `gates` (T, B, H) are h~. It saves what `norm.products` names.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -46,18 +46,21 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
     T = len(x)
     h = np.empty((T + 1, *h0.shape))
     gates = np.empty((T, *h0.shape))
+    products = norm.products(T, len(h0), len(W))
     h[0] = h0
 
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        a = norm.forward(x[t - 1] @ W.T, gain_ih) + b_ih + norm.forward(s @ U.T, gain_hh) + b_hh
+        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         h_new = np.maximum(a, 0.0) if relu else np.tanh(a)
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = h_new
+        products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
-    return Tape(run, x, (h,), gates)
+    return Tape(run, x, (h,), gates, products)
 
 
 def backward(
@@ -112,8 +115,8 @@ def backward(
         da = dh_new * (h_new > 0.0) if relu else dh_new * (1.0 - h_new**2)
 
         # a = N(W x_t) + b_ih + N(U s) + b_hh
-        dWx, dgain_ih = norm.backward(da, x[t - 1] @ W.T, gain_ih)
-        dUs, dgain_hh = norm.backward(da, s @ U.T, gain_hh)
+        dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)
+        dUs, dgain_hh = norm.backward(da, tape.saved["v_hh"][t - 1], gain_hh)
         dx[t - 1] = dWx @ W
         ds = dUs @ U
         dweights.add("weight_ih", dWx.T @ x[t - 1])

@@ -96,8 +96,10 @@ class StackTape:
         """(L * D, T), after `backward`; LSTM only."""
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
 
-    def move(self, move: Callable[[Array], Array]) -> None:
-        """Replace everything saved: to see what `backward` makes of values that are a little off.
+    def move(self, move: Callable[[Array], Array], between: Callable[[Array], Array]) -> None:
+        """Replace everything saved, to see what `backward` makes of values that are a little off.
+
+        `move` replaces states and gates, `between` what lies between them.
 
         The input itself was the caller's, who can move it before; masks are exact.
         """
@@ -105,8 +107,10 @@ class StackTape:
             if k > 0:  # what this layer reads; its directions share it
                 directions[0].x[...] = move(directions[0].x)
             for tape in directions:
-                for values in (*tape.states, tape.gates, *tape.saved.values()):
+                for values in (*tape.states, tape.gates):
                     values[...] = move(values)
+                for values in tape.saved.values():
+                    values[...] = between(values)
 
     @staticmethod
     def _view(values: Array, direction: int) -> Array:
