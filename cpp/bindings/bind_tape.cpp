@@ -84,6 +84,7 @@ void bind_tape(py::module_& m) {
                                    [](const auto& tape) { return py::make_tuple(tape.rows.time(), tape.rows.batch()); },
                                    bound.tape);
                              })
+      .def("__copy__", &BoundTape::twin)
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))
       .def("gates", &tape_gates, py::arg("layer"), py::arg("direction"))

@@ -21,6 +21,14 @@ class BoundTape {
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
 
+  // The same record of the forward pass for other backward passes, whose norms and errors are its own: none so far.
+  std::unique_ptr<BoundTape> twin() const {
+    auto other = std::make_unique<BoundTape>(tape, net);
+    other->x = x;
+    other->interventions = interventions;
+    return other;
+  }
+
   // What the last backward pass told: without the GIL somebody may read while another pass ends.
   void set_told(py::object dh_norm, py::object dc_norm, py::object errors) {
     const std::lock_guard guard(lock_);

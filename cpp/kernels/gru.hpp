@@ -48,7 +48,7 @@ struct Gru {
 
   template <class N>
   static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
-                                 SquareSum& dh_squares, SquareSum&) {
+                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>&) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     const Vec<T> r = load_first<T>(gates_at, lanes);
     const Vec<T> z = load_first<T>(gates_at + s.hidden, lanes);
@@ -105,8 +105,8 @@ struct GruResetBefore {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, SquareSum&,
-                                 SquareSum&) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, ErrorSquares<T>&,
+                                 ErrorSquares<T>&) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* carry = s.carry + row * s.hidden + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;

@@ -3,6 +3,7 @@
 // belongs to dL/dh, and that nobody has added it yet.
 #pragma once
 
+#include "kernels/error_squares.hpp"
 #include "kernels/math.hpp"
 #include "kernels/product.hpp"
 
@@ -77,7 +78,7 @@ void backward_step(const BackwardStep<T>& s) {
                      s.u, io, panel_after(s, i, shape, s.u));
     }
     for (Index row = 0; row < s.rows; ++row) {
-      SquareSum dh_squares, dc_squares;
+      ErrorSquares<T> dh_squares, dc_squares;
       for (int v = 0; v < panel.vectors; ++v) {
         with_lanes<T>(panel.valid(v), [&](auto n) {
           const Index unit = panel.column(v);

@@ -178,6 +178,12 @@ struct ForwardStep {
   Stage stage;
 };
 
+// A sum of squares, sum * unit^2. The unit is 1 unless the squares leave the range of float64.
+struct Squares {
+  double sum;
+  double unit;
+};
+
 // One time step backward. First dL/dh_t = dgates_next . U + dy (+ carry for GRU), then the cell inverted.
 //   dgates_next  dL/d(pre-activations) of step t+1, its recurrent side; null: `dh` already holds what flows in
 //   carry        LSTM: dL/dc flowing in from t+1, out to t-1. GRU: the direct part of dL/dh, z (.) dh.
@@ -217,8 +223,8 @@ struct BackwardStep {
   const T* h_prev;
   Index h_prev_row;
   T* dgates;
-  double* dh_squares;  // or null
-  double* dc_squares;  // or null
+  Squares* dh_squares;  // or null
+  Squares* dc_squares;  // or null
   Index panels;
   Stage stage;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,15 @@ def sigmoid(a: Array) -> Array:
 def bias(weights: Weights, name: str) -> Array | float:
     """The bias `name`, or 0 in a layer without biases."""
     return weights.get(name, 0.0)
+
+
+def error_norm(error: Array) -> float:
+    """Return the 2-norm of all entries, also where their squares overflow or underflow."""
+    largest = float(np.abs(error).max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest):
+        return float(np.linalg.norm(error))
+    unit = math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000))
+    return unit * float(np.linalg.norm(error / unit))
 
 
 def last_step(steps: int | None, T: int) -> int:

@@ -31,6 +31,7 @@ from bptt.reference.common import (
     Tape,
     Weights,
     bias,
+    error_norm,
     last_step,
     sigmoid,
 )
@@ -127,7 +128,7 @@ def backward(
         s = h_old * run.recurrent
         r, z, n, p = np.split(tape.gates[t - 1], 4, axis=1)
         dh = limited(dy[t - 1] + dh_next, clip)
-        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
+        errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
         k = run.keep_h[t - 1]

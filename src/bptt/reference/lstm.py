@@ -33,7 +33,18 @@ from bptt.layers.clip_state import StateClip
 from bptt.reference import norm
 from bptt.reference.activations import Function, clipped, inside
 from bptt.reference.clip import limited
-from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
+from bptt.reference.common import (
+    Array,
+    Gradients,
+    Run,
+    State,
+    Sums,
+    Tape,
+    Weights,
+    bias,
+    error_norm,
+    last_step,
+)
 
 
 @dataclass(frozen=True)
@@ -181,10 +192,10 @@ def backward(
         q = norm.forward(c_new, gain_c) + b_c
         w = o * psi_q
         dh = limited(dy[t - 1] + dh_next, clip)
-        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
+        errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
         if run.zoneout_c:  # c_t is not c~_t: this is the whole dL/dc_t
             dc_next = limited(dc_next, clip)
-            dc_norm[t - 1] = np.linalg.norm(dc_next)
+            dc_norm[t - 1] = error_norm(dc_next)
 
         # h_t = k (.) h' + (1 - k) (.) h~,  c_t = l (.) c' + (1 - l) (.) c~
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
@@ -210,7 +221,7 @@ def backward(
 
         if not run.zoneout_c:  # c_t is c~_t, all of whose error has met here
             dc_new = limited(dc_new, clip)
-            dc_norm[t - 1] = np.linalg.norm(dc_new)
+            dc_norm[t - 1] = error_norm(dc_new)
 
         # c~ = clip(e)
         de = dc_new * inside(e, options.cell_clip)

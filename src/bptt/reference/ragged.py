@@ -130,7 +130,7 @@ def backward(
         found.append(gradients)
         padded = ((0, 0), (0, T - len(place)))
         norms.append([np.pad(norm, padded) for norm in tape.rows[row].norms or ()])
-    tape.norms = tuple(np.sqrt(np.sum(np.square(kind), axis=0)) for kind in zip(*norms, strict=True))
+    tape.norms = tuple(np.hypot.reduce(kind, axis=0) for kind in zip(*norms, strict=True))
     dstate0 = tuple(np.concatenate([s[kind] for s in states], axis=1) for kind in range(len(dstate)))
     assert dx is not None
     return (

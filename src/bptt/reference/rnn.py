@@ -16,7 +16,18 @@ import numpy as np
 from bptt.layers.clip_state import StateClip
 from bptt.reference import norm
 from bptt.reference.clip import limited
-from bptt.reference.common import Array, Gradients, Run, State, Sums, Tape, Weights, bias, last_step
+from bptt.reference.common import (
+    Array,
+    Gradients,
+    Run,
+    State,
+    Sums,
+    Tape,
+    Weights,
+    bias,
+    error_norm,
+    last_step,
+)
 
 
 def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -> Tape:
@@ -105,7 +116,7 @@ def backward(
         s = h_old * run.recurrent
         h_new = tape.gates[t - 1]
         dh = limited(dy[t - 1] + dh_next, clip)
-        errors[t - 1], dh_norm[t - 1] = dh, np.linalg.norm(dh)
+        errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
         k = run.keep_h[t - 1]
