@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import bptt
 from bptt.diagnose import NonFinite
-from bptt.diagnose.gates import gate_names
+from bptt.diagnose.gates import gate_names, step_values
 from bptt.diagnose.nonfinite import origin
 from bptt.layers.tape import RecurrentTape
 
@@ -174,6 +175,41 @@ def test_gradient_that_overflows_though_errors_do_not() -> None:
     found = bptt.first_nonfinite(layer, np.full((4, 2), 1e30), dy=np.full((4, 1), 1e30))
     assert found is not None
     assert (found.tensor, found.value) == ("gradient of weight", INF)
+
+
+def test_every_name_is_documented() -> None:
+    """`NonFinite.tensor` lists all names; a gate and a parameter stand for the others."""
+    doc = NonFinite.__doc__ or ""
+    listed = set(re.findall('"([^"]+)"', doc.partition("tensor : str")[2].partition("layer :")[0]))
+    tapes = [
+        kind(4, 5, seed=1, **options).forward(X)[2]
+        for kind, options in (
+            (bptt.RNN, {}),
+            (bptt.LSTM, {}),
+            (bptt.LSTM, {"coupled": True}),
+            (bptt.GRU, {}),
+            (bptt.MGU, {}),
+        )
+    ]
+    of_a_step = {name for tape in tapes for name in step_values(tape, 0)}
+    found = [call(model()) for call, _ in PLANTED.values()]
+    found.append(bptt.first_nonfinite(bptt.GRU(4, 5, seed=1), X, planted(np.zeros((1, B, 5)), (0, 1, 2))))
+    layer = bptt.LSTM(4, 5, seed=1)
+    y, _, tape = layer.forward(X)
+    layer.backward(tape, y, (None, planted(np.zeros((1, B, 5)), (0, 1, 2))))
+    found.append(bptt.first_nonfinite(tape))
+    layer = bptt.Linear(4, 5, seed=1)
+    layer.parameters["weight"][...] = 1e30
+    found.append(bptt.first_nonfinite(layer, 0 * X, dy=np.full((T, B, 5), 1e30)))
+    names = {one.tensor for one in found if one is not None} | of_a_step
+    names = {"gate i" if name.startswith("gate ") else name for name in names}
+    assert names - listed == set()
+    assert listed - names <= {
+        "weight_hh_l0",
+        "gradient of weight_hh_l0",
+        "dL/dh",
+        "y",
+    }  # other tests have them
 
 
 def test_reverse_direction_meets_it_from_the_end() -> None:

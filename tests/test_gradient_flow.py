@@ -110,8 +110,9 @@ def test_reverse_direction_before_last_is_told_to_see_one_step() -> None:
     flow = bptt.gradient_flow(model, X)
     assert np.isnan(flow.rate[1])
     assert flow.horizon[1] == len(X)
-    assert flow.verdict[1] == "healthy"
+    assert flow.verdict[1] == "no flow"
     assert "first step it reads" in str(flow)
+    assert "bptt.Ends() right after the bidirectional layer" in " ".join(str(flow).split())
 
 
 LAYOUTS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
@@ -238,6 +239,18 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "x too wide": (lambda: bptt.gradient_flow(LAYER, X[..., :3]), ValueError, "x must have shape"),
     "no steps": (lambda: bptt.gradient_flow(LAYER, X[:0]), ValueError, "at least one step"),
     "no rows": (lambda: bptt.gradient_flow(LAYER, X[:, :0]), ValueError, "at least one step and one row"),
+    "no steps, with an error": (
+        lambda: bptt.gradient_flow(LAYER, X[:0], dy=np.zeros((0, 3, 5))),
+        ValueError,
+        "at least one step",
+    ),
+    "no valid step, with a loss": (
+        lambda: bptt.gradient_flow(
+            LAYER, X, loss=bptt.MeanSquaredError(), target=np.zeros((40, 3, 5)), lengths=[0, 0, 0]
+        ),
+        ValueError,
+        "0 valid steps",
+    ),
     "no valid step": (lambda: bptt.gradient_flow(LAYER, X, lengths=[0, 0, 0]), ValueError, "0 valid steps"),
     "dy of another shape": (lambda: bptt.gradient_flow(LAYER, X, dy=X), ValueError, "dy must have shape"),
     "dy and loss": (

@@ -1,4 +1,4 @@
-"""What becomes of an error on its way back through time: its norm at every step, in numbers and in words."""
+"""The norm of an error at every step on its way back through time, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -11,40 +11,47 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt.diagnose import curves
+from bptt.diagnose.curves import EXPLODED as EXPLODED
+from bptt.diagnose.curves import VANISHED as VANISHED
+from bptt.diagnose.curves import Norms as Norms
 from bptt.diagnose.rows import Row
 from bptt.diagnose.words import advice, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Norms = npt.NDArray[np.float64]
-
-VANISHED, EXPLODED = 1e-3, 1e3
-"""An error below the one has vanished, above the other exploded: times what it was where it came in."""
-
 WIDTH = 100
-"""Letters to a line of `print(flow)`."""
+"""Characters per line of `print(flow)`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GradientFlow:
     """What `bptt.gradient_flow` found. One row per layer and direction: R rows, T steps.
 
-    `print(flow)` shows it as a table with verdicts and remedies; a notebook shows the picture as well.
+    `print(flow)` shows a table with verdicts and remedies. A notebook also shows the picture. T is the length
+    of the longest sequence of the batch: steps of padding are left out.
 
     Attributes
     ----------
     dh_norm : ndarray (R, T)
-        2-norm over batch and units of the whole dL/dh_t: what comes in at step t plus what flows back to it.
+        2-norm over batch and units of dL/dh_t: the error that arrives at step t plus the error that flows
+        back to it.
     dc_norm : ndarray (R, T) or None
-        The same of dL/dc_t; NaN in rows of cells without c, None where no cell has it.
+        The 2-norm of dL/dc_t. NaN in rows of cells without c; None if no cell has c.
     rows : tuple of Row
-        Which layer and direction each row is; `rows[k].name` in words.
+        The layer and direction of each row; `rows[k].name` says it in words.
+    per_step : bool
+        The model has one output per step. False if it has one per sequence, as after `Last`.
+    in_use : frozenset of str
+        Arguments that the Trainer has already: "clip", "clip_state", "truncate", "regularizer".
     """
 
     dh_norm: Norms
     dc_norm: Norms | None
     rows: tuple[Row, ...]
+    per_step: bool = True
+    in_use: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,57 +61,64 @@ class GradientFlow:
     @cached_property
     def ways(self) -> tuple[Norms, ...]:
         """`dh_norm` of each row in the order of the way back: entry k is k steps back from where the error
-        came in.
+        arrives.
 
-        A forward direction goes back from its last step to step 0. A reverse direction, whose recursion ends
-        at step 0, goes from there to the last step. Steps that the error came in too late for are not on it.
+        A forward direction goes back from its last step to step 0. A reverse direction makes its last step at
+        step 0 and goes back from there to step T - 1. Steps that the error does not pass are left out.
         """
-        return tuple(h[came] for h, came in zip(self.dh_norm, self._ways, strict=True))
+        return tuple(h[passed] for h, passed in zip(self.dh_norm, self._passed, strict=True))
 
     @cached_property
     def c_ways(self) -> tuple[Norms, ...] | None:
-        """`dc_norm` on the same ways."""
+        """`dc_norm` at the steps of `ways`; None if no cell has c."""
         if self.dc_norm is None:
             return None
-        return tuple(c[came] for c, came in zip(self.dc_norm, self._ways, strict=True))
+        return tuple(c[passed] for c, passed in zip(self.dc_norm, self._passed, strict=True))
 
     @cached_property
     def rate(self) -> Norms:
-        """(R,): geometric mean of the growth of dh_norm per step back; below 1 it shrinks, above 1 it grows.
+        """(R,): geometric mean of the growth of dh_norm per step back. The error shrinks below 1 and grows
+        above 1.
 
-        Over the steps at which the norm can be told: down to where it underflows, up to where it overflows.
-        0 where the error is cut off on the way, as by a reset, or by relu units that are all off. NaN where
-        there is no step back to go.
+        The mean ends where the norm underflows or overflows. 0 if the error is cut off on the way, for
+        example by a reset or by relu units that are all off. NaN if no step back is left.
         """
-        return np.array([_rate(way, _floor(row)) for row, way in zip(self.rows, self.ways, strict=True)])
+        pairs = zip(self.rows, self.ways, strict=True)
+        return np.array([curves.growth(way, _floor(row)) for row, way in pairs])
 
     @cached_property
     def horizon(self) -> npt.NDArray[np.int64]:
-        """(R,): steps back until dh_norm is below 1e-3 of what it was where the error came in; T if never."""
+        """(R,): steps back until dh_norm is below 1e-3 of its value where the error arrives; T if never."""
         T = self.dh_norm.shape[1]
-        return np.array([_first(way < VANISHED * way[0], T) for way in self.ways], np.int64)
+        return np.array([curves.first(curves.vanished(way), T) for way in self.ways], np.int64)
 
     @cached_property
     def verdict(self) -> tuple[str, ...]:
-        """For each row "exploding" if dh_norm rises above 1e3 times what it was where the error came in, or
-        overflows; else "vanishing" if it falls below 1e-3 of that, or no error comes in; else "healthy". "not
-        finite" where NaN comes first.
+        """One of these words for each row:
+
+        - "exploding": dh_norm rises above 1e3 times its value where the error arrives, or overflows.
+        - "vanishing": dh_norm falls below 1e-3 of that value, or no error arrives.
+        - "healthy": dh_norm stays between both limits.
+        - "no flow": of several steps, the error arrives at the first one that this direction reads, so no
+          step back is left.
+        - "not finite": NaN comes before any of them.
         """
-        return tuple(map(_verdict, self.ways))
+        found = tuple(map(curves.verdict, self.ways))
+        one_step = self.dh_norm.shape[1] == 1
+        return tuple("healthy" if one_step and verdict == "no flow" else verdict for verdict in found)
 
     @cached_property
     def carried(self) -> tuple[bool, ...]:
-        """For each row, whether its cell state brings the error all the way back: dc_norm stays above 1e-3 of
-        what it was. False without a cell state.
+        """For each row, whether the cell state carries the error all the way back: from the step where an
+        error reaches c, dc_norm stays between the limits. False without a cell state.
         """
         if self.c_ways is None:
             return (False,) * len(self.rows)
-        return tuple(_verdict(way) == "healthy" for way in self.c_ways)
+        return tuple(curves.verdict(curves.arrived(way)) in ("healthy", "no flow") for way in self.c_ways)
 
     def turn(self, k: int) -> int:
-        """Steps back at which the error of row k explodes, or if it does not, its horizon."""
-        way = self.ways[k]
-        return _exploded(way) if self.verdict[k] == "exploding" else int(self.horizon[k])
+        """Steps back at which the error of row k explodes; its horizon if it does not explode."""
+        return curves.exploded(self.ways[k]) if self.verdict[k] == "exploding" else int(self.horizon[k])
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the norms against steps back, one line per row, on a log scale with both limits.
@@ -160,48 +174,17 @@ class GradientFlow:
         return canvas.png(self.plot()) if canvas.available() else None
 
     @cached_property
-    def _ways(self) -> tuple[slice, ...]:
-        ways = []
+    def _passed(self) -> tuple[slice, ...]:
+        """The steps of `ways`."""
+        passed = []
         T = self.dh_norm.shape[1]
         for row, norms in zip(self.rows, self.dh_norm, strict=True):
-            # NaN is no zero. Where no error came in at all, the way is the whole one.
-            came = _first((norms if row.reverse else norms[::-1]) != 0, 0)
-            ways.append(slice(came, None) if row.reverse else slice(T - 1 - came, None, -1))
-        return tuple(ways)
-
-
-def _first(flags: npt.NDArray[np.bool_], default: int) -> int:
-    found = np.flatnonzero(flags)
-    return int(found[0]) if found.size else default
+            # NaN differs from 0. Without any error, all steps are kept.
+            arrival = curves.first((norms if row.reverse else norms[::-1]) != 0, 0)
+            passed.append(slice(arrival, None) if row.reverse else slice(T - 1 - arrival, None, -1))
+        return tuple(passed)
 
 
 def _floor(row: Row) -> float:
-    """Below it a norm is about to underflow; a float64 one does so at the root, being a sum of squares."""
-    info = np.finfo(row.stack.dtype)
-    return 1e6 * float(info.tiny if info.bits == 32 else np.sqrt(info.tiny))
-
-
-def _rate(way: Norms, floor: float) -> float:
-    if len(way) < 2 or np.isnan(way[0]):
-        return float("nan")
-    told = _first(~np.isfinite(way), len(way))
-    zero = _first(way[:told] == 0, told)
-    if zero < told and (zero == 0 or way[zero - 1] > floor):
-        return 0.0
-    if zero < 2:
-        return float("inf") if np.isinf(way[:2]).any() else float("nan")
-    return float(np.exp((np.log(way[zero - 1]) - np.log(way[0])) / (zero - 1)))
-
-
-def _exploded(way: Norms) -> int:
-    """The first step back at which it has; as many as there are if it never does."""
-    return _first((way > EXPLODED * way[0]) | np.isinf(way), len(way))
-
-
-def _verdict(way: Norms) -> str:
-    grown = _exploded(way)
-    if _first(np.isnan(way), len(way)) < grown:
-        return "not finite"
-    if grown < len(way):
-        return "exploding"
-    return "vanishing" if way[0] == 0 or (way < VANISHED * way[0]).any() else "healthy"
+    """Return the norm below which a float of this layer is about to underflow."""
+    return 1e6 * float(np.finfo(row.stack.dtype).tiny)

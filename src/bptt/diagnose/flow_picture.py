@@ -21,6 +21,7 @@ from bptt.diagnose.canvas import (
     tidy,
     write,
 )
+from bptt.diagnose.curves import arrived
 from bptt.diagnose.flow import EXPLODED, VANISHED, GradientFlow, Norms
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def draw_flows(axes: Axes, flows: Mapping[str, GradientFlow]) -> None:
     for number, (label, way, cell) in enumerate(_lines(flows)):
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             # Beyond the edges, for matplotlib's own margins must not overflow.
-            shown = np.clip(positive(way / way[0]), LOWEST / 1e3, HIGHEST * 1e3)
+            shown = np.clip(positive(way / arrived(way)[0]), LOWEST / 1e3, HIGHEST * 1e3)
         seen.append(shown)
         steps, cells = max(steps, len(way) - 1), cells or cell
         axes.semilogy(

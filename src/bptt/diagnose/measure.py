@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,28 +29,28 @@ def gradient_flow(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
 ) -> GradientFlow:
-    """Send an error back through time and see what becomes of it: ||dL/dh_t|| per layer and step.
+    """Send an error back through time and measure ||dL/dh_t|| per layer and step.
 
-    Parameters, gradients and random generators are left as they were.
+    Parameters, gradients and random generators are left as they were. Padding changes no result.
 
     Parameters
     ----------
     layer : Module
-        A recurrent layer, or a Sequential with some. Dropout does to it what it does in training.
+        A recurrent layer, or a Sequential with some. Dropout acts as in training.
     x : array-like
         As the layer takes it, (T, B, I).
     state : optional
         As the layer takes it. None: zeros.
     dy : array-like, optional
-        The error, dL/dy, of y's shape. None: an error of norm 1, spread evenly over the last step's outputs,
-        nothing else; where y has no time axis, over all of y. A reverse direction makes its last step at step
-        0: its rows are measured with an error there. Of a ragged batch, the rows of greatest length alone
-        get it: with rows that end sooner, errors of different age would add up.
+        The error dL/dy, of y's shape. None: an error of norm 1, spread evenly over the outputs of the last
+        step, or over all of y if y has no time axis. A reverse direction makes its last step at step 0, so
+        its rows are measured with an error there.
     loss, target : Loss and array-like, optional
-        In place of `dy`: the error that training sees, 0 past a row's end. Where every step has an error of
-        its own, the norm at a step is that of all that came later, and shows no single error's fate.
+        In place of `dy`: the error that training sees, 0 past the end of a row. If every step has an error,
+        the norm at a step is the norm of all later errors together, and shows the fate of no single one.
     lengths, reset : array-like, optional
-        As the layer takes them.
+        As the layer takes them. Only the longest rows get the error of norm 1, and any error without a time
+        axis: errors of shorter rows would arrive in between.
 
     Returns
     -------
@@ -58,9 +59,10 @@ def gradient_flow(
     Raises
     ------
     TypeError
-        What is no layer or no loss; arrays that are not of real numbers.
+        `layer` is no layer, `loss` is no loss, or an array does not hold real numbers.
     ValueError
-        No recurrent layer in it; no steps or no rows; both `dy` and `loss`; shapes that do not fit.
+        The model has no recurrent layer, x has no steps or no rows, both `dy` and `loss` are given, or shapes
+        do not fit.
 
     References
     ----------
@@ -74,50 +76,50 @@ def gradient_flow(
     options = options_of(layer, lengths, reset)
     with untouched(layer):
         y, _, tape = layer.forward(x, state, **options)
+        rows = _longest_rows(tape)[1]
         if loss is not None and target is not None:
             dy = loss(y, target, rows_that_count(layer, x, lengths, y))[1]
         if dy is None:
             return flow_of_last_step(layer, tape, y)
+        if lengths is not None and not per_step(tape, y.shape):
+            dy = np.array(dy)
+            if dy.shape == y.shape:  # the layer refuses other shapes
+                dy[np.setdiff1d(np.arange(len(dy)), rows)] = 0
         layer.backward(tape, dy, need_dx=False)
-        return flow_on(tape)
+        return flow_on(tape, y.shape)
 
 
 def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
-    """The flow of the error of norm 1 that `gradient_flow` describes, on a tape of the model.
+    """Measure the flow of the error of norm 1 that `gradient_flow` describes, on a tape of the model.
 
-    Adds to the model's gradients, and replaces the norms on the tape.
+    Adds to the model's gradients and replaces the norms on the tape.
     """
     forward, reverse = last_step_errors(tape, y)
     model.backward(tape, forward, need_dx=False)
-    flow = flow_on(tape)
+    flow = flow_on(tape, y.shape)
     if reverse is None:
         return flow
     model.backward(tape, reverse, need_dx=False)
-    other = flow_on(tape)
+    other = flow_on(tape, y.shape)
     backwards = np.array([row.reverse for row in flow.rows])[:, None]
     dc_norm = flow.dc_norm
     if dc_norm is not None and other.dc_norm is not None:
         dc_norm = np.where(backwards, other.dc_norm, dc_norm)
-    return GradientFlow(np.where(backwards, other.dh_norm, flow.dh_norm), dc_norm, flow.rows)
+    return replace(flow, dh_norm=np.where(backwards, other.dh_norm, flow.dh_norm), dc_norm=dc_norm)
 
 
 def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
-    """The error of norm 1 at the last step, and where there are reverse directions, which make their last
-    step at step 0, the one there.
+    """Return the error of norm 1 at the last step, and for reverse directions the one at step 0, or None.
 
     Raises
     ------
     ValueError
         No steps or no rows to put it on.
     """
-    parts = [part for _, part in recurrent_tapes(tape)]
-    first, (T, B) = parts[0], parts[0].core.shape
-    steps, rows = longest_rows(tape)
-    if steps == 0 or len(rows) == 0:
-        raise ValueError(
-            f"x must have at least one step and one row; got {steps} valid steps, {len(rows)} rows. "
-            "Fix: pass a batch with something in it."
-        )
+    _, first = next(recurrent_tapes(tape))
+    steps, rows = _longest_rows(tape)
+    B = first.core.shape[1]
+    has_time = per_step(tape, y.shape)
 
     def error_at(step: int) -> Floats:
         error = np.zeros(y.shape, y.dtype)
@@ -126,13 +128,18 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
         over_time[rows] = 1.0 / np.sqrt(over_time[rows].size)
         return error
 
-    has_time = y.shape[:-1] == first.layout.sequence_shape(T, B, 1)[:-1]
-    both = has_time and any(part.owner.bidirectional for part in parts)
+    both = has_time and any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
     return error_at(steps - 1), error_at(0) if both else None
 
 
+def per_step(tape: Tape, y_shape: tuple[int, ...]) -> bool:
+    """Return whether y has one output per step of the recurrent layers: not after `Last`."""
+    _, first = next(recurrent_tapes(tape))
+    return y_shape[:-1] == first.layout.sequence_shape(*first.core.shape, 1)[:-1]
+
+
 def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
-    """The most steps that a row of the batch has, and the rows that have so many."""
+    """Return the length of the longest rows of the batch, and the numbers of these rows."""
     _, first = next(recurrent_tapes(tape))
     steps, B = first.core.shape
     rows = np.arange(B)
@@ -142,8 +149,8 @@ def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
     return steps, rows
 
 
-def flow_on(tape: Tape) -> GradientFlow:
-    """What the tape's last backward pass left on it."""
+def flow_on(tape: Tape, y_shape: tuple[int, ...]) -> GradientFlow:
+    """Read the flow that the last backward pass left on the tape, up to the end of the longest rows."""
     rows = tuple(row for row, _ in rows_on(tape))
     steps = {part.core.shape[0] for _, part in recurrent_tapes(tape)}
     if len(steps) > 1:
@@ -151,16 +158,30 @@ def flow_on(tape: Tape) -> GradientFlow:
             f"layer must have recurrent layers over the same steps; got {sorted(steps)}. "
             "Fix: measure its parts one by one."
         )
+    longest, _ = longest_rows(tape)
     h: list[Norms] = []
     c: list[Norms] = []
     for _, part in recurrent_tapes(tape):
         if part.dh_norm is None:
             raise ValueError("tape must have been through a backward pass; got one that has not.")
-        h.append(part.dh_norm)
-        c.append(np.full_like(part.dh_norm, np.nan) if part.dc_norm is None else part.dc_norm)
+        h.append(part.dh_norm[:, :longest])
+        c.append(np.full_like(h[-1], np.nan) if part.dc_norm is None else part.dc_norm[:, :longest])
     has_cell = any(part.owner.has_cell_state for _, part in recurrent_tapes(tape))
-    # concatenate copies: a further pass replaces what is on the tape
-    return GradientFlow(np.concatenate(h), np.concatenate(c) if has_cell else None, rows)
+    # concatenate copies: a further pass replaces the norms on the tape
+    return GradientFlow(
+        np.concatenate(h), np.concatenate(c) if has_cell else None, rows, per_step(tape, y_shape)
+    )
+
+
+def _longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
+    """As `longest_rows`; ValueError for a batch without steps or rows."""
+    steps, rows = longest_rows(tape)
+    if steps == 0 or len(rows) == 0:
+        raise ValueError(
+            f"x must have at least one step and one row; got {steps} valid steps, {len(rows)} rows. "
+            "Fix: pass a batch with something in it."
+        )
+    return steps, rows
 
 
 def check_recurrent(layer: Module) -> None:

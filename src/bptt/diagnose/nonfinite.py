@@ -23,8 +23,9 @@ class NonFinite:
     Attributes
     ----------
     tensor : str
-        "x", "state", "weight_hh_l0", "gate f", "c", "h", "y", "target", "loss", "dy", "dL/dh", "dL/dc",
-        "gradient of weight_hh_l0" or "dx".
+        "x", a parameter ("weight_hh_l0"), "initial h", "initial c", "gate i" and so on for each gate,
+        "recurrent part of n" (GRU and MGU), "c", "h", "y", "target", "loss", "dy", "dL/dh", "dL/dc",
+        "gradient of weight_hh_l0" and so on for each parameter, or "dx".
     layer : int or None
         Number of the layer in its recurrent stack, from 0; None for what belongs to no such layer.
     reverse : bool

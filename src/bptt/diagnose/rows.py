@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
@@ -80,6 +81,15 @@ def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
         for place, part in recurrent_tapes(tape)
         for index in range(part.owner.num_layers * part.owner.num_directions)
     ]
+
+
+def twin(tape: Tape) -> Tape:
+    """Return a tape of the same forward pass with norms and errors of its own, for another backward pass."""
+    if isinstance(tape, SequentialTape):
+        return replace(tape, tapes=tuple(map(twin, tape.tapes)))
+    if isinstance(tape, RecurrentTape):
+        return replace(tape, core=copy(tape.core))
+    return tape
 
 
 def inside(place: str, index: int) -> str:

@@ -8,32 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bptt.diagnose.gates import cell_of
+from bptt.diagnose import remedies
+from bptt.diagnose.curves import arrived
 
 if TYPE_CHECKING:
-    from bptt.diagnose.flow import GradientFlow, Norms
-    from bptt.layers.recurrent import Recurrent
-
-EXPLODING = (
-    "clip=bptt.ClipNorm(1.0) in the Trainer; truncate=K there, for K steps; or recurrent weights of a "
-    'smaller spectral radius, init="orthogonal" or bptt.init.sparse(spectral_radius=0.95)'
-)
+    from bptt.diagnose.curves import Norms
+    from bptt.diagnose.flow import GradientFlow
 
 
 def cells(flow: GradientFlow) -> tuple[list[str], list[list[str]]]:
-    """The table's head and its lines, as text."""
+    """Return the head and the lines of the table as text."""
     head = ["layer", "cell", "growth/step", "dL/dh at the end", "horizon", "verdict"]
     lines = []
     for k, row in enumerate(flow.rows):
         reached = _steps(int(flow.horizon[k]))
-        if flow.horizon[k] == flow.dh_norm.shape[1]:  # of no error, and of NaN, nothing falls below anything
+        if flow.horizon[k] == flow.dh_norm.shape[1]:  # without an error, and for NaN, there is no horizon
             reached = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
         rate = "-" if math.isnan(flow.rate[k]) else f"{flow.rate[k]:.4g}"
         lines.append([row.name, row.stack.kind, rate, _share(flow.ways[k]), reached, flow.verdict[k]])
     if flow.c_ways is not None:
         head.insert(4, "dL/dc at the end")
         for line, way in zip(lines, flow.c_ways, strict=True):
-            line.insert(4, "-" if np.isnan(way).all() else _share(way))
+            line.insert(4, "-" if np.isnan(way).all() else _share(arrived(way)))
     return head, lines
 
 
@@ -50,8 +46,10 @@ def table(flow: GradientFlow) -> str:
 
 
 def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
-    """What the verdicts of these rows (None: all) mean and what helps, in sentences; rows of which the same
-    is to be said share one."""
+    """Return what the verdicts of these rows (None: all) mean and what helps, in sentences.
+
+    Rows with the same finding and the same remedy share a sentence.
+    """
     said: dict[tuple[str, str], list[int]] = {}
     for k in range(len(flow.rows)) if rows is None else rows:
         found = _finding(flow, k)
@@ -64,34 +62,28 @@ def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
 
 
 def _finding(flow: GradientFlow, k: int) -> tuple[str, str] | None:
-    """Of row k, what is found, with {} where steps belong, and the remedy; None if healthy."""
-    row, way, verdict = flow.rows[k], flow.ways[k], flow.verdict[k]
+    """Return the finding of row k, with {} for the steps, and its remedy; None for a healthy row."""
+    way, verdict = flow.ways[k], flow.verdict[k]
     if verdict == "not finite":
         return "the error is NaN", "bptt.first_nonfinite says where the first one arose"
     if verdict == "exploding":
-        return "the gradient explodes, a thousandfold after {} back", EXPLODING
-    if verdict == "vanishing":
-        if way[0] == 0:
-            dead = "look for relu units that are all off, and for weights of 0, between here and the output"
-            return "no error comes in", dead
-        if flow.rate[k] == 0:
-            dead = (
-                'none where that is a reset; for relu units that are all off, init="identity"; for tanh '
-                "units that are all saturated, x on a smaller scale"
-            )
-            return "the error is cut off after {} back", dead
-        if flow.carried[k]:
-            none = "none needed, the cell state brings the error all the way back"
-            return "dL/dh vanishes, a thousandth is left after {} back, but dL/dc does not", none
-        vanishes = "the gradient vanishes, a thousandth is left after {} back"
-        return vanishes, longer(row.stack, len(way))
-    if len(way) < 2:
-        last = row.reverse and flow.dh_norm.shape[1] > 1
-        return (
-            "the error comes in at the first step it reads, so that none goes back through time",
-            "a second recurrent layer before Last" if last else "more steps, or an error at a later one",
-        )
-    return None
+        finding = "the gradient explodes, a thousandfold after {} back"
+        return finding, remedies.joined(remedies.against_explosion(flow, k))
+    if len(way) == 1 and way.any():
+        finding = "the error arrives at the first step it reads, so none goes back through time"
+        return finding, remedies.joined(remedies.against_no_flow(flow, k))
+    if verdict == "healthy":
+        return None
+    if not way.any():
+        dead = "look for relu units that are all off, and for weights of 0, between here and the output"
+        return "no error comes in", dead
+    if flow.carried[k]:
+        none = "none needed, the cell state brings the error all the way back"
+        return "dL/dh vanishes, a thousandth is left after {} back, but dL/dc does not", none
+    if flow.rate[k] == 0:
+        return "the error is cut off after {} back", remedies.joined(remedies.against_a_cut(flow, k))
+    vanishes = "the gradient vanishes, a thousandth is left after {} back"
+    return vanishes, remedies.joined(remedies.against_vanishing(flow, k))
 
 
 def _range(numbers: Iterable[int]) -> str:
@@ -107,22 +99,8 @@ def _all_of(flow: GradientFlow, group: list[int]) -> str:
     return "All layers" if len(group) == len(flow.rows) > 1 else "; ".join(flow.names[k] for k in group)
 
 
-def longer(stack: Recurrent, steps: int) -> str:
-    """What lets errors of this kind of cell reach further."""
-    cell = cell_of(stack)
-    if cell == "RNN":
-        if getattr(stack, "nonlinearity", "") == "relu":
-            return 'LSTM or GRU in its place, or init="identity"'
-        return 'LSTM or GRU in its place, or init="orthogonal", or nonlinearity="relu" with init="identity"'
-    chrono = f"init=bptt.init.chrono(longest={max(steps, 2)})"
-    if cell == "LSTM":
-        bias = getattr(stack, "forget_bias", None)
-        return f"forget_bias={1.0 if bias is None or bias < 1.0 else bias + 1.0:g} or more, or {chrono}"
-    return chrono
-
-
 def _share(way: Norms) -> str:
-    """What is left at the end of the way of what came in."""
+    """Return the share of the arriving error that is left at the end of the way."""
     if len(way) < 2:
         return "-"
     if way[0] == 0 or way[-1] == 0:

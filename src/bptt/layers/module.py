@@ -205,7 +205,7 @@ class Module(ABC):
 
     def _allocate(self, init: Init) -> None:
         """Give the layer its two vectors and its initial values. Constructors end with this call."""
-        initialiser = read_init(init)
+        self.initialiser = initialiser = read_init(init)
         initialiser.check(self)
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)

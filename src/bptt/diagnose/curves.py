@@ -1,0 +1,89 @@
+"""What one curve of norms says: growth per step, where it vanishes or explodes, and the verdict.
+
+A curve, or way, starts where the error arrives. Entry k is the norm k steps back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Norms = npt.NDArray[np.float64]
+
+VANISHED, EXPLODED = 1e-3, 1e3
+"""Limits of the norm relative to its value on arrival: below: vanished, above: exploded."""
+
+
+def first(flags: npt.NDArray[np.bool_], default: int) -> int:
+    """Return the index of the first True, or `default`."""
+    found = np.flatnonzero(flags)
+    return int(found[0]) if found.size else default
+
+
+def arrived(way: Norms) -> Norms:
+    """Cut off the zeros before the error arrives; a curve of zeros stays whole.
+
+    With zoneout of c, dL/dc is 0 at the last step: the last output does not depend on the last cell state.
+    """
+    return way[first(way != 0, 0) :]
+
+
+def growth(way: Norms, floor: float) -> float:
+    """Return the geometric mean of the growth per step back.
+
+    0 for an error that is cut off on the way. NaN where the curve has no second step.
+
+    Parameters
+    ----------
+    way : ndarray
+    floor : float
+        Norms below it are about to underflow.
+    """
+    if len(way) < 2 or np.isnan(way[0]):
+        return float("nan")
+    told = first(~np.isfinite(way), len(way))
+    zero = first(way[:told] == 0, told)
+    if zero < told and (zero == 0 or _next(way[:zero]) > floor):
+        return 0.0
+    if zero < 2:
+        return float("inf") if np.isinf(way[:2]).any() else float("nan")
+    return float(np.exp((np.log(way[zero - 1]) - np.log(way[0])) / (zero - 1)))
+
+
+def vanished(way: Norms) -> npt.NDArray[np.bool_]:
+    """Return for each step whether the error has vanished there."""
+    scaled = _scaled(way)
+    return scaled < VANISHED * scaled[:1]
+
+
+def exploded(way: Norms) -> int:
+    """Return the first step back at which the error has exploded, or the length of the curve."""
+    scaled = _scaled(way)
+    return first((scaled > EXPLODED * scaled[:1]) | np.isinf(scaled), len(way))
+
+
+def verdict(way: Norms) -> str:
+    """Return "exploding", "vanishing", "healthy", "no flow" or "not finite"."""
+    grown = exploded(way)
+    if first(np.isnan(way), len(way)) < grown:
+        return "not finite"
+    if grown < len(way):
+        return "exploding"
+    if not way.any() or vanished(way).any():
+        return "vanishing"
+    return "healthy" if len(way) > 1 else "no flow"
+
+
+def _next(way: Norms) -> float:
+    """Return what the last norm would shrink to if it kept the pace of its last step."""
+    pace = way[-1] / way[-2] if len(way) > 1 else 1.0
+    return float(way[-1] * min(pace, 1.0))
+
+
+def _scaled(way: Norms) -> Norms:
+    """Scale by a power of two, without rounding, so that the limits of the first norm are in range."""
+    if not len(way) or not np.isfinite(way[0]):
+        return way
+    with np.errstate(over="ignore"):
+        scaled: Norms = np.ldexp(way, -np.frexp(way[0])[1])
+    return scaled

@@ -1,0 +1,107 @@
+"""What helps against each finding: alternatives in words, with arguments that can be copied.
+
+The constructor or the Trainer that an alternative names accepts it, and it is not in use already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from bptt.diagnose.gates import cell_of
+from bptt.init import chrono, identity, orthogonal, sparse
+
+if TYPE_CHECKING:
+    from bptt.diagnose.flow import GradientFlow
+
+CALMER = sparse(spectral_radius=0.95)
+
+
+def against_explosion(flow: GradientFlow, k: int) -> list[str]:
+    """Clipping, truncation and weights that stretch the state less."""
+    found = []
+    if "clip" not in flow.in_use:
+        found.append("clip=bptt.ClipNorm(1.0) in the Trainer")
+    elif "clip_state" not in flow.in_use:
+        found.append("clip_state=1.0 in the Trainer")
+    forward_only = not any(other.stack.bidirectional for other in flow.rows)
+    if forward_only and flow.per_step and "truncate" not in flow.in_use:
+        turns = [flow.turn(k) for k, verdict in enumerate(flow.verdict) if verdict == "exploding"]
+        found.append(f"truncate={max(min(turns), 1)} in the Trainer")
+    stack = flow.rows[k].stack
+    init = stack.initialiser
+    if isinstance(init, orthogonal):
+        found.append(f"init=bptt.init.orthogonal(gain={0.9 * init.gain:.3g})")
+    else:
+        found.append('init="orthogonal"')
+    proj_size = getattr(stack, "proj_size", 0)
+    if not proj_size and not (isinstance(init, sparse) and init.spectral_radius <= CALMER.spectral_radius):
+        found.append(f"init=bptt.init.sparse(spectral_radius={CALMER.spectral_radius})")
+    return found
+
+
+def against_vanishing(flow: GradientFlow, k: int) -> list[str]:
+    """Cells, biases and weights that let errors reach further than now."""
+    stack = flow.rows[k].stack
+    cell, init = cell_of(stack), stack.initialiser
+    if cell == "RNN":
+        unregularized = " without the regularizer in the Trainer" if "regularizer" in flow.in_use else ""
+        found = [f"LSTM or GRU in its place{unregularized}"]
+        relu = getattr(stack, "nonlinearity", "") == "relu"
+        if not relu and init != orthogonal():
+            found.append('init="orthogonal"')
+        missing = [] if relu else ['nonlinearity="relu"']
+        if init != identity():
+            missing.append('init="identity"')
+        if missing:
+            found.append(" with ".join(missing))
+        return found
+    longest = max(len(flow.ways[k]), 2)
+    expected = init.longest if isinstance(init, chrono) else 0.0
+    remembers = expected >= longest
+    biased = "" if stack.bias else "bias=True with "
+    bias: float | None = getattr(stack, "forget_bias", None)
+    if bias is not None:
+        wanted = max(1.0, bias + 1.0)
+    elif remembers:  # chrono's biases go up to the logarithm
+        wanted = math.ceil(math.log(expected)) + 1.0
+    else:
+        wanted = 1.0
+    found = []
+    if cell == "LSTM":
+        found.append(f"{biased}forget_bias={wanted:g} or more")
+    elif remembers and cell == "coupled":
+        found.append(f"coupled=False with forget_bias={wanted:g}")
+    elif remembers:
+        found.append(f"LSTM in its place with forget_bias={wanted:g}")
+    if not remembers:
+        without = "" if bias is None else " without forget_bias"
+        found.append(f"{biased}init=bptt.init.chrono(longest={longest}){without}")
+    return found
+
+
+def against_a_cut(flow: GradientFlow, k: int) -> list[str]:
+    """An error that becomes exactly 0 on its way."""
+    found = ["none where that is a reset"]
+    if getattr(flow.rows[k].stack, "nonlinearity", "") == "relu":
+        found.append(f"for relu units that are all off, {', or '.join(against_vanishing(flow, k)[::-1])}")
+    else:
+        found.append("for units that are all saturated, x on a smaller scale")
+    found.append("for recurrent weights of 0, another init")
+    return found
+
+
+def against_no_flow(flow: GradientFlow, k: int) -> list[str]:
+    """An error that arrives at the first step that the direction reads."""
+    if flow.dh_norm.shape[1] == 1:
+        return ["more steps"]
+    if not flow.rows[k].reverse:
+        return ["an error at a later step"]
+    if flow.per_step:
+        return ["an error at an earlier step"]
+    return ["bptt.Ends() right after the bidirectional layer, in place of bptt.Last()"]
+
+
+def joined(alternatives: list[str]) -> str:
+    """Return a list of alternatives as part of a sentence."""
+    return "; or ".join(alternatives)
