@@ -1,20 +1,23 @@
-"""Watching the gradient inside a training run: how far errors go back, update after update."""
+"""Watch the gradient during training: how far back errors reach, update after update."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag, integer, size
 from bptt.diagnose.flow import GradientFlow, Norms
-from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows
-from bptt.diagnose.rows import recurrent_tapes, rows_of
+from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows, per_step
+from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
 from bptt.diagnose.words import advice
-from bptt.train.callbacks import Callback
+from bptt.train.callbacks import Callback, Update
+from bptt.train.clip import Guard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,37 +36,40 @@ class GradientWarning(UserWarning):
 
 
 class GradientMonitor(Callback):
-    """Records, during training, how the error of the last step fares on its way back through time.
+    """Records, during training, how far back the error of the last step reaches.
 
-    It says once in words, as a `GradientWarning`, when it explodes or keeps vanishing, in which layer, and
-    what helps; `plot` draws what was recorded.
+    Warns once, as a `GradientWarning`, when the error explodes or keeps vanishing: in which layer, and what
+    helps. `plot` draws the records.
 
-    Where errors come in at the last step only, as after `Last`, training's own norms are recorded. Where
-    every step has an error of its own, these would hide how far each goes: then an error of norm 1 at the
-    last step is sent back too, at the cost of a second backward pass for each record. The gradient that
-    training uses is not touched.
+    If errors arrive at the last step only, as after `Last`, the monitor records the norms of training itself.
+    If every step has an error, these norms would hide how far a single error goes. Then the monitor sends an
+    error of norm 1 at the last step back too, which costs a second backward pass for each record. The
+    gradient of training and the norms on its tape stay as they are.
+
+    A resumed run goes on with the records, counts and warnings of the saved one.
 
     Parameters
     ----------
     every : int
-        Record one update in so many, beginning with the first.
+        Record every `every`-th update, beginning with the first. With `accumulate`, the record is of the
+        first batch of the update.
     records : int
-        At most so many are kept: when there are more, every second one is dropped, and from then on half as
-        many are made. Of more than 256 steps back, 256 are kept.
+        Maximum number of records. When it is exceeded, the monitor drops every second record and from then on
+        makes half as many. Of more than 256 steps back, 256 are kept.
     patience : int
-        Records in a row that must vanish before it says so. An explosion is said at once.
+        Number of records in a row that must vanish before the warning. An explosion warns at once.
     warn : bool
-        False: say nothing.
+        False: no warnings.
 
     Attributes
     ----------
     flow : GradientFlow or None
-        The last one recorded.
+        The last record of this process.
 
     Raises
     ------
     TypeError, ValueError
-        Arguments out of range; in `fit`, a model without a recurrent layer, or other than the one before.
+        Arguments out of range. In `fit`, a model without a recurrent layer, or another model than before.
     """
 
     def __init__(self, every: int = 10, *, records: int = 512, patience: int = 3, warn: bool = True) -> None:
@@ -74,6 +80,7 @@ class GradientMonitor(Callback):
         self.flow: GradientFlow | None = None
         self._stride = 1
         self._made = 0
+        self._names: tuple[str, ...] = ()
         self._updates: list[int] = []
         self._ways: list[list[Norms]] = []
         self._vanished: dict[int, int] = {}
@@ -81,20 +88,18 @@ class GradientMonitor(Callback):
 
     @property
     def updates(self) -> npt.NDArray[np.int64]:
-        """(N,): numbers, from 0, of the updates recorded."""
+        """(N,): numbers of the recorded updates, from 0 for the first update of the run."""
         return np.array(self._updates, np.int64)
 
     @property
     def steps_back(self) -> npt.NDArray[np.int64]:
-        """(K,): the steps back, from the one where the error came in, at which norms were kept."""
+        """(K,): steps back from where the error arrives, at which norms are kept."""
         kept = max((len(way) for ways in self._ways for way in ways), default=0)
         return np.arange(kept, dtype=np.int64) * self._stride
 
     @property
     def dh_norm(self) -> Norms:
-        """(N, R, K): ||dL/dh|| of every record, in each row of `flow.rows`, so many steps back; NaN where a
-        shorter batch has no such step.
-        """
+        """(N, R, K): ||dL/dh|| of every record and row, at `steps_back`; NaN where a batch is shorter."""
         rows = len(self._ways[0]) if self._ways else 0
         norms = np.full((len(self._ways), rows, len(self.steps_back)), np.nan)
         for record, ways in zip(norms, self._ways, strict=True):
@@ -103,7 +108,7 @@ class GradientMonitor(Callback):
         return norms
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the norms over training and steps back, a heat map for each row.
+        """Draw the norms over updates and steps back, one heat map per row.
 
         Parameters
         ----------
@@ -119,28 +124,68 @@ class GradientMonitor(Callback):
         """
         from bptt.diagnose.heatmap import plot_records
 
-        if self.flow is None:
+        if not self._updates:
             raise ValueError("GradientMonitor must have watched an update; got none. Fix: fit first.")
-        return plot_records(self.updates, self.steps_back, self.dh_norm, self.flow.names, path)
+        return plot_records(self.updates, self.steps_back, self.dh_norm, self._names, path)
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         check_recurrent(trainer.model)
         names = tuple(row.name for row in rows_of(trainer.model))
-        if self.flow is not None and names != self.flow.names:
+        if self._names not in ((), names):
             raise ValueError(
                 f"callbacks must hold a GradientMonitor of this model alone; got one with records of"
-                f" {', '.join(self.flow.names)}. Fix: make a new one for each model."
+                f" {', '.join(self._names)}. Fix: make a new one for each model."
             )
+        self._names = names
+        # A monitor that a resumed run is the first to have did not see the updates before.
+        self._made = max(self._made, len(trainer.history["loss"]))
 
     def backward(self, trainer: Trainer, tape: Tape, dy: Floats) -> None:
+        if self._made % self.every or self._made in self._updates[-1:]:
+            return
         steps, rows = longest_rows(tape)
-        # A batch of nothing but padding has no error to follow.
-        if self._made % self.every == 0 and steps * len(rows) > 0:
-            self.flow = _flow(trainer.model, tape, dy)
-            self._record(self.flow)
-            if self.warn:
-                self._say(self.flow)
+        if steps == 0 or len(rows) == 0:
+            return  # a batch of padding has no error to follow
+        flow = replace(_flow(trainer.model, tape, dy), in_use=_in_use(trainer))
+        self.flow = flow
+        self._record(flow)
+        if self.warn:
+            self._say(flow)
+
+    def update(self, trainer: Trainer, update: Update) -> None:
         self._made += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        ways = [way for record in self._ways for way in record]
+        return {
+            "made": self._made,
+            "every": self.every,
+            "stride": self._stride,
+            "names": list(self._names),
+            "updates": list(self._updates),
+            "lengths": [len(way) for way in ways],
+            "norms": np.concatenate([np.zeros(0), *ways]),
+            "vanished": [[k, count] for k, count in self._vanished.items()],
+            "said": [[k, verdict] for k, verdict in self._said],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        made = integer(state["made"], "made", 0)
+        every, stride = size(state["every"], "every"), size(state["stride"], "stride")
+        names = tuple(map(str, state["names"]))
+        updates = [integer(update, "updates", 0, made) for update in state["updates"]]
+        lengths = [size(length, "lengths") for length in state["lengths"]]
+        norms = np.array(state["norms"], np.float64)
+        fits = len(lengths) == len(updates) * len(names) and norms.shape == (sum(lengths),)
+        if not fits or (updates and not names):
+            raise ValueError("the records of a GradientMonitor do not fit together")
+        ends = np.cumsum(lengths)
+        ways = [norms[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        pairs = [(integer(k, "row", 0), integer(count, "count", 0)) for k, count in state["vanished"]]
+        said = {(integer(k, "said", 0), str(verdict)) for k, verdict in state["said"]}
+        self._made, self.every, self._stride = made, every, stride
+        self._names, self._updates, self._vanished, self._said = names, updates, dict(pairs), said
+        self._ways = [ways[start : start + len(names)] for start in range(0, len(ways), len(names) or 1)]
 
     def _record(self, flow: GradientFlow) -> None:
         longest = max(len(way) for way in flow.ways)
@@ -162,32 +207,41 @@ class GradientMonitor(Callback):
                 found.add((k, verdict))
         if found - self._said:
             rows = sorted(k for k, _ in found - self._said)
-            # Other layers will follow suit, or the same one another time: a line for each would be noise.
+            # Other layers may follow, or the same layer again: a warning for each would be noise.
             self._said |= {(k, verdict) for _, verdict in found for k in range(len(flow.rows))}
             text = " ".join(advice(flow, rows))
             warnings.warn(f"At update {self._made}: {text}", GradientWarning, stacklevel=2)
 
 
 def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
-    """How the last step's error fares; the model's gradients stay as they are."""
-    own = flow_on(tape)
-    # Of an error that is not finite the tape must go on telling where it arose.
+    """Measure how the error of the last step fares; the gradients and the tape stay as they are."""
+    own = flow_on(tape, dy.shape)
     if _from_last_step(tape, dy) or not np.isfinite(own.dh_norm).all():
         return own
     gradients = model.flat_gradients.copy()
     try:
-        return flow_of_last_step(model, tape, dy)
+        return flow_of_last_step(model, twin(tape), dy)
     finally:
         model.flat_gradients[:] = gradients
 
 
 def _from_last_step(tape: Tape, dy: Floats) -> bool:
-    """Whether training's own errors all come in where `gradient_flow` would put one."""
+    """Return whether all errors of training arrive where `gradient_flow` would put its own."""
     (_, first), *_ = recurrent_tapes(tape)
-    if first.ragged is not None:
+    if first.ragged is not None or not dy.any():
         return False
-    T, B = first.core.shape
-    if dy.shape[:-1] != first.layout.sequence_shape(T, B, 1)[:-1]:
+    if not per_step(tape, dy.shape):
         return True
     both = any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
     return not both and not first.layout.sequence_in(dy)[:-1].any()
+
+
+def _in_use(trainer: Trainer) -> frozenset[str]:
+    """Return which arguments that remedies name the trainer has already."""
+    given = {
+        "clip": type(trainer.clip) is not Guard,
+        "clip_state": trainer.clip_state is not None,
+        "truncate": trainer.truncate is not None,
+        "regularizer": trainer.regularizer is not None,
+    }
+    return frozenset(name for name, used in given.items() if used)
