@@ -81,6 +81,15 @@ def threads(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("compiler", ["g++-11", "clang++-14"])
+def compilers(session: nox.Session, compiler: str) -> None:
+    """Build with the oldest compilers that CMakeLists.txt accepts, and test what the kernels compute."""
+    session.install(".[test]", "-Ccmake.define.BPTT_WERROR=ON", env={"CXX": compiler})
+    selection = ["kind_range", "kind_stale_state", "activations", "stream", "bits", "ragged", "losses"]
+    session.run("pytest", *(session.posargs or [f"tests/test_{name}.py" for name in selection]))
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time everything beside PyTorch and ONNX Runtime; further arguments, as --quick, go to the script."""
     session.install(".[peers]")

@@ -14,13 +14,23 @@ struct CountTo<0, I...> {
   using type = Indices<I...>;
 };
 
+// The lanes of a and b at the given indices; those of b count on from the last lane of a.
+template <class T, int... I>
+BPTT_INLINE Vec<T> pick_lanes(Vec<T> a, Vec<T> b) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, I...);
+#else
+  return __builtin_shuffle(a, b, Bits<T>{I...});  // GCC 11 lacks __builtin_shufflevector, and Clang lacks this form
+#endif
+}
+
 // One stage: blocks of D lanes change places between rows D apart. Lane l of the first result is a[l] where bit D of
 // l is clear, else b[l - D]; of the second, a[l + D] and b[l].
 template <class T, int D, int... L>
 BPTT_INLINE void exchange(Vec<T>& a, Vec<T>& b, Indices<L...>) {
   constexpr int n = kLanes<T>;
-  const Vec<T> first = __builtin_shufflevector(a, b, ((L & D) ? n + L - D : L)...);
-  const Vec<T> second = __builtin_shufflevector(a, b, ((L & D) ? n + L : L + D)...);
+  const Vec<T> first = pick_lanes<T, ((L & D) ? n + L - D : L)...>(a, b);
+  const Vec<T> second = pick_lanes<T, ((L & D) ? n + L : L + D)...>(a, b);
   a = first;
   b = second;
 }
