@@ -96,7 +96,7 @@ def sequences(cell: str, B: int, I: int, H: int) -> Iterator[Piece]:
         return forward()[-1]
 
     def backward() -> Any:
-        return core.backward(parameters, gradients, tape(), dy, None, None, None, True)
+        return core.backward(gradients, tape(), dy, None, None, None, True)
 
     yield Piece(f"{cell} single step", name, lambda: core.infer(parameters, first, h0, c0), flop)
     whole = f"{STEPS} steps"

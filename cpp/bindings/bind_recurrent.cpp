@@ -36,6 +36,15 @@ bool frozen(const py::array& a) {
   return owner.is_none() || PyCapsule_IsValid(owner.ptr(), kBlockName);
 }
 
+// The array itself if nobody can write to it, else a copy: what a backward pass needs as it was.
+template <class T>
+py::array as_it_is(const py::array& a) {
+  if (frozen(a)) return a;
+  const NewArray<T> copy(shape_of(a));
+  std::memcpy(copy.data(), a.data(), static_cast<std::size_t>(a.nbytes()));
+  return copy.array;
+}
+
 ActivationChoice<double> activation_named(const py::tuple& choice) {
   const auto name = choice[0].cast<std::string>();
   const auto* found = std::find(std::begin(kActivationNames), std::end(kActivationNames), name);
@@ -245,16 +254,15 @@ class BoundRecurrent {
     return make_stream(*net_, parameters, batch);
   }
 
-  py::tuple backward(const py::array& parameters, py::array gradients, BoundTape& tape,
-                     const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                     const std::optional<py::array>& dc, std::optional<Index> steps, bool need_dx,
-                     std::optional<double> clip_value, std::optional<double> clip_norm, bool keep_errors,
+  py::tuple backward(py::array gradients, BoundTape& tape, const std::optional<py::array>& dy,
+                     const std::optional<py::array>& dh, const std::optional<py::array>& dc, std::optional<Index> steps,
+                     bool need_dx, std::optional<double> clip_value, std::optional<double> clip_norm, bool keep_errors,
                      Index chunk) const {
     const BackwardOptions options{
         steps, need_dx, {clip_value.value_or(kNoLimit), clip_norm.value_or(kNoLimit)}, keep_errors, chunk};
     if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
-    return float32_ ? invert<float>(parameters, gradients, tape, dy, dh, dc, options)
-                    : invert<double>(parameters, gradients, tape, dy, dh, dc, options);
+    return float32_ ? invert<float>(gradients, tape, dy, dh, dc, options)
+                    : invert<double>(gradients, tape, dy, dh, dc, options);
   }
 
  private:
@@ -269,17 +277,14 @@ class BoundRecurrent {
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
                    const std::optional<py::array>& c0, double dropout, std::uint64_t key, Index first_row, Rows rows,
                    const InterventionArrays& by) const {
-    ForwardArgs<T> args = weights<T>(parameters);
+    weights<T>(parameters);  // checks them
+    const py::array kept_parameters = as_it_is<T>(parameters);
+    ForwardArgs<T> args = weights<T>(kept_parameters);
     args.interventions = by.of<T>(*net_, rows);
     auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, rows), net_);
-    // An input that could change before backward is copied; one that cannot (a layer's output) is kept as it is.
-    py::array kept = x;
-    if (!frozen(x)) {
-      const NewArray<T> copy(shape_of(x));
-      std::memcpy(copy.data(), x.data(), static_cast<std::size_t>(x.nbytes()));
-      kept = copy.array;
-    }
+    const py::array kept = as_it_is<T>(x);
     bound->x = kept;
+    bound->parameters = kept_parameters;
     bound->interventions = py::make_tuple(by.reset, by.recurrent_mask, by.keep_h, by.keep_c);
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
@@ -290,14 +295,14 @@ class BoundRecurrent {
   }
 
   template <class T>
-  py::tuple invert(const py::array& parameters, py::array& gradients, BoundTape& bound,
-                   const std::optional<py::array>& dy, const std::optional<py::array>& dh,
-                   const std::optional<py::array>& dc, const BackwardOptions& options) const {
+  py::tuple invert(py::array& gradients, BoundTape& bound, const std::optional<py::array>& dy,
+                   const std::optional<py::array>& dh, const std::optional<py::array>& dc,
+                   const BackwardOptions& options) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     const Shape state = state_shape(*net_, tape.rows.batch());
     const Shape cell = cell_shape(*net_, tape.rows.batch());
     BackwardArgs<T> args{};
-    args.parameters = data_of<T>("parameters", parameters, {net_->parameter_count});
+    args.parameters = static_cast<const T*>(bound.parameters.data());
     args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
     args.dy = optional_data_of<T>("dy", dy, shape_over_time(tape.rows, net_->width()));
     args.dh = optional_data_of<T>("dh", dh, state);
@@ -371,10 +376,9 @@ void bind_recurrent(py::module_& m) {
            py::arg("keep_c") = py::none(), py::arg("first_row") = 0)
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
-      .def("backward", &BoundRecurrent::backward, py::arg("parameters"), py::arg("gradients"), py::arg("tape"),
-           py::arg("dy"), py::arg("dh"), py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true,
-           py::arg("clip_value") = py::none(), py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false,
-           py::arg("chunk") = 0)
+      .def("backward", &BoundRecurrent::backward, py::arg("gradients"), py::arg("tape"), py::arg("dy"), py::arg("dh"),
+           py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true, py::arg("clip_value") = py::none(),
+           py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false, py::arg("chunk") = 0)
       .def("chunk_steps", &BoundRecurrent::chunk_steps, py::arg("batch"));
 }
 

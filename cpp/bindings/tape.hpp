@@ -20,6 +20,7 @@ class BoundTape {
   std::shared_ptr<const Recurrent> net;
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
+  py::array parameters;      // the weights of the forward pass, which nobody can change
 
   // The same record of the forward pass for other backward passes, whose norms and errors are its own: none so far.
   std::unique_ptr<BoundTape> twin() const {

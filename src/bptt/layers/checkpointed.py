@@ -42,6 +42,8 @@ class Call(NamedTuple):
     keep_c: Floats | None
     first_row: int = 0
     """Rows over time that lie before this call's, where it is a piece of a longer one."""
+    parameters: Floats | None = None
+    """The layer's flat vector, where the call must not see later changes. None: as it is now."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Checkpointed:
 
     def __init__(self, layer: Recurrent, call: Call, every: int) -> None:
         self._layer = layer
-        self._call = call._replace(x=cast("Floats", frozen(call.x)))
+        x, parameters = (cast("Floats", frozen(array)) for array in (call.x, layer.flat_parameters))
+        self._call = call._replace(x=x, parameters=parameters)
         self._chunk = layer._chunk_steps(self._batch)
         self._pieces = list(self._cut(-(-every // self._chunk) * self._chunk))
         self._states: list[tuple[Floats | None, Floats | None]] = []

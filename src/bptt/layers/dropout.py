@@ -56,12 +56,13 @@ class Dropout(Stateless):
     def _infer(self, x: Floats) -> Floats:
         return x
 
-    def _forward(self, x: Floats) -> tuple[Floats, int]:
+    def _forward(self, x: Floats) -> tuple[Floats, tuple[float, int]]:
         key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
-        return self._masked(x, key), key
+        return self._masked(x, self.p, key), (self.p, key)
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
-        return self._masked(dy, tape.saved) if need_dx else None
+        return self._masked(dy, *tape.saved) if need_dx else None
 
-    def _masked(self, x: Floats, key: int) -> Floats:
-        return _core.dropout_forward(x.reshape(-1), self.p, key).reshape(x.shape)
+    @staticmethod
+    def _masked(x: Floats, p: float, key: int) -> Floats:
+        return _core.dropout_forward(x.reshape(-1), p, key).reshape(x.shape)

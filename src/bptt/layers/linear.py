@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arguments import Seed, flag, size
-from bptt.arrays import Floats, as_real, to_floats
+from bptt.arrays import Floats, as_real, frozen, to_floats
 from bptt.layers.module import Init, Table
 from bptt.layers.stateless import Stateless
 from bptt.layers.tape import LayerTape
@@ -83,16 +83,22 @@ class Linear(Stateless):
         return to_floats(array, "x", self.dtype)
 
     def _infer(self, x: Floats) -> Floats:
+        return self._multiply(x, self.parameters["weight"])
+
+    def _forward(self, x: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
+        x, weight = frozen(x), frozen(self.parameters["weight"])
+        return self._multiply(x, weight), (x, weight)
+
+    def _multiply(self, x: Floats, weight: Floats) -> Floats:
         rows = x.reshape(-1, self.in_features)
-        y = _core.linear_forward(
-            rows, self.parameters["weight"], self.parameters["bias"] if self.bias else None
-        )
+        y = _core.linear_forward(rows, weight, self.parameters["bias"] if self.bias else None)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
+        x, weight = tape.saved
         dx = _core.linear_backward(
-            tape.saved.reshape(-1, self.in_features),
-            self.parameters["weight"],
+            x.reshape(-1, self.in_features),
+            weight,
             dy.reshape(-1, self.out_features),
             self.gradients["weight"],
             self.gradients["bias"] if self.bias else None,

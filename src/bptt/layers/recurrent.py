@@ -385,9 +385,10 @@ class Recurrent(Module):
         keep_h: Floats | None,
         keep_c: Floats | None,
         first_row: int = 0,
+        parameters: Floats | None = None,
     ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
         return self._stack.forward(
-            self.flat_parameters,
+            self.flat_parameters if parameters is None else parameters,
             x,
             h0,
             c0,
@@ -416,7 +417,6 @@ class Recurrent(Module):
     ) -> tuple[Floats | None, Floats, Floats | None]:
         clip = clip or StateClip()
         return self._stack.backward(
-            self.flat_parameters,
             self.flat_gradients,
             core_tape,
             dy,

@@ -23,8 +23,9 @@ class Tape:
     """
     Ties what was kept to the layer that kept it.
 
-    A tape may be used for several backward passes, each of which adds to the gradients. It keeps a copy of an
-    input that could be written to, but not of the parameters: they must not change until backward has run.
+    A tape may be used for several backward passes, each of which adds to the gradients. The tape keeps the
+    parameters of its forward pass, and a copy of every input that could be written to. Gradients therefore
+    belong to the network that `forward` ran, whatever has changed since.
     """
 
     owner: Module

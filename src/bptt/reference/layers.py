@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bptt.arrays import Floats
+from bptt.arrays import Floats, split
 from bptt.layers.clip_state import StateClip
 from bptt.layers.gru import GRU as NativeGRU
 from bptt.layers.interventions import Flags
@@ -113,6 +113,7 @@ class NumPyBackend(Recurrent):
         keep_h: Floats | None,
         keep_c: Floats | None,
         first_row: int = 0,
+        parameters: Floats | None = None,
     ) -> tuple[Floats, Floats, Floats | None, stack.StackTape | ragged.RaggedTape]:
         dropout: tuple[Array, ...] = ()
         if self.dropout > 0.0:
@@ -121,7 +122,7 @@ class NumPyBackend(Recurrent):
             keys = (dropout_key + k for k in range(self.num_layers - 1))
             dropout = tuple(stack.dropout_mask(shape, self.dropout, key, first) for key in keys)
         by = self._interventions(x, active, batch, dropout, reset, recurrent_mask, keep_h, keep_c)
-        y, state, tape = self._run(x, h0, c0, active, by)
+        y, state, tape = self._run(x, h0, c0, active, by, parameters)
         rounded, h, c = self._rounded(y, state)
         rounded.flags.writeable = False  # as the native layer's, which is a view into the tape
         return rounded, h, c, tape
@@ -142,11 +143,10 @@ class NumPyBackend(Recurrent):
         tape: stack.StackTape | ragged.RaggedTape = core_tape
         B = tape.shape[1]
         dy_wide = np.zeros(tape.y_shape) if dy is None else dy.astype(np.float64)
-        cell, weights, dstate_in = self._cell(), self._weights(), self._state(dh, dc, B)
+        dstate_in = self._state(dh, dc, B)
         invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
         dx, dstate, gradients = invert(
-            cell,
-            weights,
+            self._cell(),
             tape,  # type: ignore[arg-type]
             dy_wide,
             dstate_in,
@@ -174,8 +174,9 @@ class NumPyBackend(Recurrent):
         c0: Floats | None,
         active: Counts | None,
         by: Interventions,
+        parameters: Floats | None = None,
     ) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
-        cell, weights, wide = self._cell(), self._weights(), x.astype(np.float64)
+        cell, weights, wide = self._cell(), self._weights(parameters), x.astype(np.float64)
         state = self._state(h0, c0, by.recurrent.shape[1])
         if active is None:
             return stack.forward(cell, weights, wide, state, by)
@@ -209,14 +210,15 @@ class NumPyBackend(Recurrent):
             zoneout_c=keep_c is not None,
         )
 
-    def _weights(self) -> list[list[Weights]]:
-        """The parameters in float64, `[layer][direction]`."""
+    def _weights(self, parameters: Floats | None = None) -> list[list[Weights]]:
+        """Copies in float64, `[layer][direction]`, of these parameters. None: of the layer's own."""
+        tensors = split(self.flat_parameters if parameters is None else parameters, self._stack.parameters)
         return [
             [
                 {
-                    name: self.parameters[_full_name(name, layer, direction)].astype(np.float64)
+                    name: tensors[_full_name(name, layer, direction)].astype(np.float64)
                     for name in NAMES
-                    if _full_name(name, layer, direction) in self.parameters
+                    if _full_name(name, layer, direction) in tensors
                 }
                 for direction in range(self.num_directions)
             ]

@@ -102,7 +102,6 @@ def forward(
 
 def backward(
     cell: Cell,
-    layers: Layers,
     tape: RaggedTape,
     dy: Array,
     dstate: State,
@@ -121,7 +120,7 @@ def backward(
         left = None if steps is None else max(0, len(place) - (T - min(steps, T)))
         own = tuple(s[:, row : row + 1] for s in dstate)
         dx_row, dstate_row, gradients = whole_backward(
-            cell, layers, tape.rows[row], dy[place][:, None], own, left, clip, keep_errors
+            cell, tape.rows[row], dy[place][:, None], own, left, clip, keep_errors
         )
         if dx is None:
             dx = np.zeros((len(dy), dx_row.shape[2]))

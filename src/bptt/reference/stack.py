@@ -44,6 +44,8 @@ class StackTape:
 
     Attributes
     ----------
+    layers : nested sequence of mappings
+        The parameters that `forward` ran with.
     masks : sequence of arrays of shape (T, B, D * P)
         The dropout mask on each layer's output but the last one's; empty without dropout.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
@@ -52,7 +54,8 @@ class StackTape:
         `errors[layer][direction]` is that cell's `Gradients.errors`.
     """
 
-    def __init__(self, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
+    def __init__(self, layers: Layers, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
+        self.layers = layers
         self.tapes = tapes
         self.masks = masks
         self.norms: State | None = None
@@ -158,12 +161,11 @@ def forward(
         np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
         for s in range(len(state))
     )
-    return x, last, StackTape(tapes, by.dropout)
+    return x, last, StackTape(layers, tapes, by.dropout)
 
 
 def backward(
     cell: Cell,
-    layers: Layers,
     tape: StackTape,
     dy: Array,
     dstate: State,
@@ -175,7 +177,7 @@ def backward(
 
     Parameters
     ----------
-    cell, layers
+    cell : Cell
         As given to `forward`.
     tape : StackTape
         From `forward`; its norms and errors are set here.
@@ -201,6 +203,7 @@ def backward(
         If `steps` is less than T and the network is bidirectional: the reverse direction ends at the first
         time step, so the last steps of the two directions are different ones.
     """
+    layers = tape.layers
     D, T = len(layers[0]), tape.shape[0]
     if steps is not None and steps < T and D > 1:
         raise ValueError(

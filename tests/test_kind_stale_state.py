@@ -1,0 +1,201 @@
+"""Stale saved state: a gradient belongs to the network that forward ran, whatever is written after it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.cells import CELLS, build, state
+
+import bptt
+
+T, B, I, H = 5, 3, 4, 6
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((T, B, I))
+
+Write = Callable[[bptt.Module], None]
+
+
+def step_of_an_optimizer(model: bptt.Module) -> None:
+    gradients = model.flat_gradients.copy()
+    model.flat_gradients[:] = 1.0
+    bptt.SGD(lr=0.5).step(model)
+    model.flat_gradients[:] = gradients
+
+
+def load(model: bptt.Module) -> None:
+    model.load_state_dict({name: value + 0.5 for name, value in model.state_dict().items()})
+
+
+def write_one_element(model: bptt.Module) -> None:
+    name = next(name for name in reversed(list(model.parameters)) if "weight" in name)
+    model.parameters[name].flat[-1] += 0.5
+
+
+def assign(model: bptt.Module) -> None:
+    model.flat_parameters = model.flat_parameters + 0.5
+
+
+def write_in_place(model: bptt.Module) -> None:
+    model.flat_parameters[:] = 0.25
+
+
+WRITES: dict[str, Write] = {
+    write.__name__: write for write in (step_of_an_optimizer, load, write_one_element, assign, write_in_place)
+}
+
+MODELS: dict[str, tuple[Callable[[], bptt.Module], dict[str, Any]]] = {
+    **{cell: (lambda cell=cell: build(cell, I, H, dtype="float64"), {}) for cell in CELLS},
+    **{
+        f"{cell} checkpointed": (lambda cell=cell: build(cell, I, H, dtype="float64"), {"checkpoint": 2})
+        for cell in ("lstm", "gru")
+    },
+    **{
+        f"{cell} reference": (lambda cell=cell: build(cell, I, H, "reference"), {})
+        for cell in ("rnn_tanh", "lstm_peephole", "gru", "mgu")
+    },
+    "reference checkpointed": (lambda: build("lstm", I, H, "reference"), {"checkpoint": 2}),
+    "reference ragged": (lambda: build("gru", I, H, "reference"), {"lengths": [2, 5, 3]}),
+    "ragged": (lambda: build("lstm", I, H, num_layers=2), {"lengths": [2, 5, 3]}),
+    "ragged checkpointed": (lambda: build("gru", I, H), {"lengths": [2, 5, 3], "checkpoint": 2}),
+    "every option": (
+        lambda: build("lstm_peephole", I, H, num_layers=2, bidirectional=True, layer_norm=True, proj_size=3),
+        {},
+    ),
+    "linear": (lambda: bptt.Linear(I, H, seed=0), {}),
+    "model": (
+        lambda: bptt.Sequential(
+            bptt.Linear(I, 5, seed=0),
+            bptt.LSTM(5, H, seed=1),
+            bptt.Dropout(0.3, seed=2),
+            bptt.Linear(H, 2, seed=3),
+        ),
+        {},
+    ),
+    "model checkpointed": (
+        lambda: bptt.Sequential(bptt.GRU(I, H, seed=1), bptt.Last(), bptt.Linear(H, 2, seed=3)),
+        {"checkpoint": 2},
+    ),
+}
+
+
+def gradients(model: bptt.Module, options: dict[str, Any], write: Write | None) -> dict[str, Any]:
+    y, _, tape = model.forward(X, **options)
+    if write is not None:
+        write(model)
+    model.zero_grad()
+    dx, dstate = model.backward(tape, np.cos(np.arange(y.size).reshape(y.shape)))
+    return {"flat": model.flat_gradients.copy(), "dx": dx, "dstate": dstate}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_belong_to_the_weights_of_forward(name, write):
+    make, options = MODELS[name]
+    expected, found = gradients(make(), options, None), gradients(make(), options, WRITES[write])
+    np.testing.assert_equal(found, expected)
+    assert np.any(expected["flat"])
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_views_of_a_checkpointed_tape_show_the_forward_pass(write):
+    layer = build("lstm", I, H)
+    *_, tape = layer.forward(X, checkpoint=2)
+    before = [view.copy() for view in (*tape.h, *tape.c, *tape.gates)]
+    WRITES[write](layer)
+    np.testing.assert_equal([*tape.h, *tape.c, *tape.gates], before)
+
+
+def test_several_tapes_each_keep_their_own_weights():
+    layer = build("gru", I, H)
+    before = layer.flat_parameters.copy()
+    tapes = []
+    for k in range(3):
+        layer.flat_parameters[:] = before * (1 - 0.2 * k)
+        tapes.append(layer.forward(X)[2])
+    for k, tape in reversed(list(enumerate(tapes))):
+        layer.zero_grad()
+        layer.backward(tape, np.ones((T, B, H)))
+        found = layer.flat_gradients.copy()
+        layer.flat_parameters[:] = before * (1 - 0.2 * k)
+        layer.zero_grad()
+        layer.backward(layer.forward(X)[2], np.ones((T, B, H)))
+        np.testing.assert_array_equal(found, layer.flat_gradients)
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_arguments_may_be_overwritten_after_forward(cell, dtype, checkpoint):
+    options = {"dtype": dtype, "recurrent_dropout": 0.3, "zoneout": 0.2}
+
+    def run(overwrite: bool) -> dict[str, Any]:
+        layer = build(cell, I, H, **options)
+        x = X.astype(dtype)
+        initial = state(cell, (1, B, H))
+        parts = [part.astype(dtype) for part in (initial if isinstance(initial, tuple) else (initial,))]
+        lengths, reset = np.array([5, 2, 4]), np.arange(T * B).reshape(T, B) % 4 == 0
+        masks = {
+            name: np.array(mask) for name, mask in build(cell, I, H, **options).forward(x)[2].masks.items()
+        }
+        y, _, tape = layer.forward(
+            x,
+            tuple(parts) if len(parts) == 2 else parts[0],
+            lengths=lengths,
+            reset=reset,
+            masks=masks,
+            checkpoint=checkpoint,
+        )
+        dy = np.cos(np.arange(y.size, dtype=dtype).reshape(y.shape))
+        if overwrite:
+            for array in (x, *parts, lengths, reset, *masks.values()):
+                array[...] = 1
+        dx, dstate = layer.backward(tape, dy)
+        return {"flat": layer.flat_gradients, "dx": dx, "dstate": dstate}
+
+    np.testing.assert_equal(run(overwrite=True), run(overwrite=False))
+
+
+def test_ids_and_dropout_probability_may_change_after_forward():
+    ids = np.array([[0, 2], [1, 2]])
+    embedding, dropout = bptt.Embedding(3, 4, seed=0), bptt.Dropout(0.5, seed=0)
+    *_, ids_tape = embedding.forward(ids)
+    y, _, dropout_tape = dropout.forward(np.ones((4, 8), np.float32))
+    ids[...] = 0
+    dropout.p = 0.9
+    embedding.backward(ids_tape, np.ones((2, 2, 4)))
+    np.testing.assert_array_equal(embedding.gradients["weight"][:, 0], [1, 1, 2])
+    dx, _ = dropout.backward(dropout_tape, np.ones((4, 8)))
+    np.testing.assert_array_equal(dx, y)
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_frozen_copies_and_streams_keep_the_weights_of_their_moment(cell, write):
+    layer = build(cell, I, H)
+    expected, _ = layer(X)
+    frozen, stream, twin = layer.freeze(), layer.stream(B), copy.deepcopy(layer)
+    WRITES[write](layer)
+    for found in (frozen(X)[0], stream.run(X), twin(X)[0]):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_truncated_training_reads_the_new_weights_in_every_window():
+    """Two windows of one batch: the second one's gradient is that of the weights after the first update."""
+    x, target = X.astype(np.float32), RNG.standard_normal((T, B, 1)).astype(np.float32)
+
+    def make() -> bptt.Sequential:
+        return bptt.Sequential(bptt.LSTM(I, H, seed=0), bptt.Linear(H, 1, seed=1))
+
+    trained, by_hand = make(), make()
+    bptt.Trainer(trained, bptt.MeanSquaredError(), bptt.SGD(lr=0.1), truncate=3).fit([(x, target)], epochs=1)
+    optimizer, loss, carried = bptt.SGD(lr=0.1), bptt.MeanSquaredError(), None
+    for window in (slice(0, 3), slice(3, 5)):
+        by_hand.zero_grad()
+        y, carried, tape = by_hand.forward(x[window], carried)
+        by_hand.backward(tape, loss(y, target[window])[1])
+        optimizer.step(by_hand)
+    np.testing.assert_allclose(trained.flat_parameters, by_hand.flat_parameters, rtol=1e-6, atol=1e-7)
