@@ -35,13 +35,33 @@ void multiply(Index n, const T* x, const T* y, T* out) {
 }
 
 template <class T>
+BPTT_INLINE bool any_above(Vec<T> x, T limit) {
+  bool any = false;
+  for (int i = 0; i < kLanes<T>; ++i) any |= x[i] > limit;
+  return any;
+}
+
+template <class T>
 BPTT_INLINE T sum_of_lanes(Vec<T> x) {
   T sum = x[0];
   for (int i = 1; i < kLanes<T>; ++i) sum += x[i];
   return sum;
 }
 
-// x in the lanes that exist, zero in the others: what load_first gives.
+// The mean of a row and 1 / sqrt(variance + epsilon), in long double: for a row whose squares leave the range of T.
+struct WideMoments {
+  long double mean;
+  long double scale;
+};
+template <class T>
+__attribute__((noinline, cold)) WideMoments wide_moments(const T* x, Index columns, T epsilon) {
+  long double sum = 0, squares = 0;
+  for (Index n = 0; n < columns; ++n) sum += x[n];
+  const long double mean = sum / static_cast<long double>(columns);
+  for (Index n = 0; n < columns; ++n) squares += (x[n] - mean) * (x[n] - mean);
+  return {mean, 1 / __builtin_sqrtl(squares / static_cast<long double>(columns) + static_cast<long double>(epsilon))};
+}
+
 template <class T>
 void normalise(const Normalise<T>& a) {
   constexpr T epsilon = static_cast<T>(1e-5);
@@ -52,7 +72,7 @@ void normalise(const Normalise<T>& a) {
     T* out = a.out + row * a.out_row;
     Vec<T> sum{};
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) { sum = sum + load_first<T>(x + n, lanes); });
-    const T mean = sum_of_lanes<T>(sum) * share;
+    T mean = sum_of_lanes<T>(sum) * share;
     Vec<T> squares{};
     const Index whole = a.columns / kLanes<T> * kLanes<T>;
     for (Index n = 0; n < whole; n += kLanes<T>) {
@@ -62,8 +82,16 @@ void normalise(const Normalise<T>& a) {
     T rest = 0;
     for (Index n = whole; n < a.columns; ++n) rest += (x[n] - mean) * (x[n] - mean);
     const T variance = (sum_of_lanes<T>(squares) + rest) * share;
-    const T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
+    T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
     if (a.scale) a.scale[row * a.scale_row] = scale;
+    if (variance - variance != 0) {  // the variance is infinite or NaN
+      const WideMoments moments = wide_moments(x, a.columns, epsilon);
+      for (Index n = 0; n < a.columns; ++n) hat[n] = static_cast<T>((x[n] - moments.mean) * moments.scale);
+      if (a.scale) a.scale[row * a.scale_row] = static_cast<T>(moments.scale);
+      x = hat;
+      mean = 0;
+      scale = 1;
+    }
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
       const Vec<T> h = (load_first<T>(x + n, lanes) - mean) * scale;
       Vec<T> y = h * load_first<T>(a.gain + n, lanes);
@@ -75,29 +103,53 @@ void normalise(const Normalise<T>& a) {
   }
 }
 
+// One row of normalise_back in long double: for a row whose sums may leave the range of T where dx does not.
+template <class T>
+__attribute__((noinline, cold)) void normalise_back_wide(const NormaliseBack<T>& a, const T* dy, const T* hat, T scale,
+                                                         T* dx) {
+  const auto columns = static_cast<long double>(a.columns);
+  const auto dhat = [&](Index n) { return static_cast<long double>(dy[n]) * a.gain[n]; };
+  long double sum = 0, product_sum = 0;
+  for (Index n = 0; n < a.columns; ++n) {
+    sum += dhat(n);
+    product_sum += dhat(n) * hat[n];
+  }
+  for (Index n = 0; n < a.columns; ++n) {
+    const long double d = (dhat(n) - sum / columns - hat[n] * (product_sum / columns)) * scale;
+    dx[n] = static_cast<T>(a.add ? d + dx[n] : d);
+  }
+}
+
 // With dhat = gain dy: dx = scale (dhat - mean(dhat) - hat mean(dhat hat)).
 template <class T>
 void normalise_back(const NormaliseBack<T>& a) {
   const T share = T{1} / static_cast<T>(a.columns);
+  constexpr T largest = static_cast<T>(sizeof(T) == 4 ? 3.4e38 : 1.79e308);
+  const T limit = largest / static_cast<T>(4 * a.columns);  // |hat| <= sqrt(columns): no sum leaves the range of T
   for (Index row = 0; row < a.rows; ++row) {
     const T* dy = a.dy + row * a.dy_row;
     const T* hat = a.hat + row * a.hat_row;
     T* dgain = a.dgain + row * a.sums_row;
     T* dbias = a.dbias ? a.dbias + row * a.sums_row : nullptr;
     T* dx = a.dx + row * a.dx_row;
-    Vec<T> sum{}, product_sum{};
+    Vec<T> sum{}, product_sum{}, peak{};
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
       const Vec<T> d = load_first<T>(dy + n, lanes);
       const Vec<T> h = load_first<T>(hat + n, lanes);
       const Vec<T> dhat = d * load_first<T>(a.gain + n, lanes);
       sum = sum + dhat;
       product_sum = fma(dhat, h, product_sum);
+      peak = select<T>(absolute<T>(dhat) > peak, absolute<T>(dhat), peak);
       store_first<T>(dgain + n, fma(d, h, load_first<T>(dgain + n, lanes)), lanes);
       if (dbias) store_first<T>(dbias + n, d + load_first<T>(dbias + n, lanes), lanes);
     });
     const T mean = sum_of_lanes<T>(sum) * share;
     const T slant = sum_of_lanes<T>(product_sum) * share;
     const T scale = a.scale[row * a.scale_row];
+    if (any_above<T>(peak, limit)) {
+      normalise_back_wide(a, dy, hat, scale, dx);
+      continue;
+    }
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
       const Vec<T> dhat = load_first<T>(dy + n, lanes) * load_first<T>(a.gain + n, lanes);
       Vec<T> d = (dhat - mean - load_first<T>(hat + n, lanes) * slant) * scale;

@@ -106,6 +106,12 @@ struct Lstm {
     return bounded_slope<T>(s.lstm->candidate, s.lstm->gate_clip, y);
   }
 
+  // dc c slope. A large cell state takes dc c past the range of T where the slope of a closed gate brings it back.
+  static BPTT_INLINE Vec<T> steep_product(Vec<T> dc, Vec<T> c, Vec<T> slope) {
+    const Vec<T> product = dc * c;
+    return select<T>(product - product == 0, product * slope, dc * (c * slope));
+  }
+
   template <class N>
   static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh, ErrorSquares<T>& dh_squares,
                                  ErrorSquares<T>& dc_squares) {
@@ -160,10 +166,10 @@ struct Lstm {
     // c = f c' + i g
     Vec<T> da_i{}, da_f;
     if constexpr (Coupled) {
-      da_f = dc * (c_prev - g) * gate_slope(s, f);
+      da_f = steep_product(dc, c_prev - g, gate_slope(s, f));
     } else {
       da_i = dc * g * gate_slope(s, i);
-      da_f = dc * c_prev * gate_slope(s, f);
+      da_f = steep_product(dc, c_prev, gate_slope(s, f));
     }
     const Vec<T> da_g = dc * i * candidate_slope(s, g);
     Vec<T> dc_prev = dc * f;

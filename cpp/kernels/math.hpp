@@ -9,7 +9,8 @@
 //   sigmoid    |x| <= 87 / 708              2
 //   tanh       all x                        2
 //
-// Outside its range sigmoid gives 1 above and a value below 1.2e-38 / 3.3e-308 below. NaN stays NaN. The claims
+// Above its range sigmoid gives 1. Below, it gives 0 while subnormal numbers are flushed, as they are in every
+// kernel: a closed gate must not let 1e38 through. NaN stays NaN. The claims
 // are tested in tests/test_activations.py on every instruction set.
 #pragma once
 
@@ -30,7 +31,7 @@ struct ExpConstants<float> {
   static constexpr std::int32_t one = 0x3F800000;
   static constexpr float lowest = -104.0f;  // e^x is zero below, infinite above
   static constexpr float highest = 89.0f;
-  static constexpr float normal = 87.0f;    // e^-x is a normal number up to here
+  static constexpr float farthest = 88.3f;  // e^x is finite up to here, and 1 / e^x no longer a normal number
   static constexpr float tanh_is_one = 9.1f;
   static constexpr float q[] = {0.50000000619f, 0.166665430399f, 0.0416662821748f, 0.00836657752643f,
                                 0.00139464389956f};
@@ -46,7 +47,7 @@ struct ExpConstants<double> {
   static constexpr std::int64_t one = 0x3FF0000000000000;
   static constexpr double lowest = -746.0;
   static constexpr double highest = 710.0;
-  static constexpr double normal = 708.0;
+  static constexpr double farthest = 709.3;
   static constexpr double tanh_is_one = 19.1;
   static constexpr double q[] = {0.5000000000000005544874,    0.1666666666666668596797,
                                  0.04166666666657369411884,   0.008333333333314614883295,
@@ -126,7 +127,7 @@ BPTT_INLINE Vec<T> exp(Vec<T> x) {
 template <class T>
 BPTT_INLINE Vec<T> sigmoid(Vec<T> x) {
   using C = ExpConstants<T>;
-  const Vec<T> bounded = at_least(at_most(x, C::normal), -C::normal);
+  const Vec<T> bounded = at_least(at_most(x, C::farthest), -C::farthest);
   const Vec<T> e = assemble<T>(reduce_exp<T>(bounded, -1));
   // 1 / (1 + e), and a step of Newton's method in which the sum is not rounded.
   const Vec<T> q = rough_reciprocal(1 + e);
