@@ -64,10 +64,12 @@ py::array embedding_forward(const py::array& ids, const py::array& weight) {
     const Index n = ids.shape(0);
     check_ids(id, n, weight.shape(0));
     const NewArray<T> y({n, size});
-    compute([&](Interrupt&) {
-      for (Index i = 0; i < n; ++i) {
-        std::memcpy(y.data() + i * size, w + id[i] * size, static_cast<std::size_t>(size) * sizeof(T));
-      }
+    compute([&](Interrupt& interrupt) {
+      in_pieces(n, size, interrupt, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) {
+          std::memcpy(y.data() + i * size, w + id[i] * size, static_cast<std::size_t>(size) * sizeof(T));
+        }
+      });
     });
     return y.array;
   });
@@ -82,9 +84,11 @@ void embedding_backward(const py::array& ids, const py::array& dy, py::array dwe
     const T* gradient = data_of<T>("dy", dy, {n, size});
     check_ids(id, n, dweight.shape(0));
     const Adding adding(dw);
-    compute([&](Interrupt&) {
+    compute([&](Interrupt& interrupt) {
       const Kernels<T>& k = kernels<T>();
-      for (Index i = 0; i < n; ++i) k.add(size, gradient + i * size, dw + id[i] * size);
+      in_pieces(n, size, interrupt, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) k.add(size, gradient + i * size, dw + id[i] * size);
+      });
     });
   });
 }
@@ -104,7 +108,11 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
   return with_dtype("x", x, [&]<class T>(T) -> py::array {
     const T* from = data_of<T>("x", x, shape_of(x));
     const NewArray<T> y(shape_of(x));
-    compute([&](Interrupt&) { kernels<T>().dropout(x.size(), 0, key, p, from, y.data()); });
+    compute([&](Interrupt& interrupt) {
+      in_pieces(x.size(), 1, interrupt, [&](Index begin, Index end) {
+        kernels<T>().dropout(end - begin, begin, key, p, from + begin, y.data() + begin);
+      });
+    });
     return y.array;
   });
 }
@@ -116,7 +124,10 @@ py::array activation(const std::string& name, const py::array& x) {
     if (!function) throw std::invalid_argument("name: expected 'exp', 'tanh' or 'sigmoid', got '" + name + "'");
     const T* from = data_of<T>("x", x, shape_of(x));
     const NewArray<T> y(shape_of(x));
-    compute([&](Interrupt&) { function(x.size(), from, y.data()); });
+    compute([&](Interrupt& interrupt) {
+      in_pieces(x.size(), 1, interrupt,
+                [&](Index begin, Index end) { function(end - begin, from + begin, y.data() + begin); });
+    });
     return y.array;
   });
 }

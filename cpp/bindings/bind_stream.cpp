@@ -1,12 +1,31 @@
 // One step at a time. What a step does in Python is one call without arguments: its input and output are arrays that
 // the stream owns.
 #include <algorithm>
+#include <atomic>
 
 #include "bindings/stream.hpp"
 #include "core/stream.hpp"
 
 namespace bptt::bindings {
 namespace {
+
+constexpr double kWorthTheGil = 1e6;  // floating-point operations of a step: some 20 microseconds of one core
+
+// Held while a call steps: two at once would mix their states.
+class Stepping {
+ public:
+  explicit Stepping(std::atomic_flag& busy) : busy_(busy) {
+    if (busy_.test_and_set(std::memory_order_acquire)) {
+      throw std::runtime_error("stream: another call is stepping it. Let one finish first");
+    }
+  }
+  ~Stepping() { busy_.clear(std::memory_order_release); }
+  Stepping(const Stepping&) = delete;
+  Stepping& operator=(const Stepping&) = delete;
+
+ private:
+  std::atomic_flag& busy_;
+};
 
 template <class T>
 class BoundStream final : public AnyStream {
@@ -23,10 +42,16 @@ class BoundStream final : public AnyStream {
     }
   }
 
-  // With the GIL: giving it up and taking it back costs more than a small step.
+  // A small step keeps the GIL, which costs more to give up and take back than the step.
   void step() override {
-    const FlushSubnormals mode;
-    stream_.step(in_.data(), out_.data());
+    const Stepping stepping(busy_);
+    const auto step = [&] { stream_.step(in_.data(), out_.data()); };
+    if (stream_.flops() >= kWorthTheGil) {
+      compute([&](Interrupt&) { step(); });
+    } else {
+      const FlushSubnormals mode;
+      step();
+    }
   }
 
   py::array run(const py::array& x) override {
@@ -34,10 +59,11 @@ class BoundStream final : public AnyStream {
     const T* from = data_of<T>("x", x, {-1, batch, net_.input});
     const Index time = x.shape(0);
     const NewArray<T> y({time, batch, net_.output});
+    const Stepping stepping(busy_);
     compute([&](Interrupt& interrupt) {
       for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
         stream_.step(from + t * batch * net_.input, y.data() + t * batch * net_.output);
-        if (t % 64 == 63) interrupt.poll();
+        if ((t + 1) % stream_.poll_steps() == 0) interrupt.poll();
       }
     });
     return y.array;
@@ -48,6 +74,7 @@ class BoundStream final : public AnyStream {
   Stream<T> stream_;
   NewArray<T> in_;
   NewArray<T> out_;
+  std::atomic_flag busy_;
 };
 
 }  // namespace

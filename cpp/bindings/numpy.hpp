@@ -11,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include <algorithm>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -201,6 +202,18 @@ void compute(F f) {
     const py::error_already_set error = *raised;
     raised.reset();
     throw error;
+  }
+}
+
+// Calls f(begin, end) for one piece of 0..count after the other, each of about `kPiece` elements where one of count has
+// `each`, and asks between them whether to go on.
+inline constexpr Index kPiece = 1 << 22;
+template <class F>
+void in_pieces(Index count, Index each, Interrupt& interrupt, F f) {
+  const Index step = std::max<Index>(1, kPiece / std::max<Index>(1, each));
+  for (Index begin = 0; begin < count && !interrupt.stopped(); begin += step) {
+    f(begin, std::min(begin + step, count));
+    interrupt.poll();
   }
 }
 

@@ -14,7 +14,35 @@ namespace bptt {
 namespace {
 
 constexpr double kWorthATeam = 4e6;  // floating-point operations
-constexpr Index kRowsBetweenPolls = 1024;  // a multiple of the depth of a block of transposed_product: same bits
+constexpr double kPollFlops = 4e8;         // between two looks at whether to stop: a few milliseconds of one core
+constexpr Index kPollElements = 1 << 24;   // the same of memory that is read once
+constexpr Index kRows = 1024;              // a block of transposed_product in depth
+constexpr Index kFewestRows = 96;          // below, packed weights are read too often
+constexpr Index kOutputs = 512;            // of a transposed product: a block of its left operand fits in cache
+constexpr Index kFewestColumns = 64;
+
+// How much of a whole to do between two looks, where one of it costs `each`. No cut changes a bit of a result: only
+// sums over rows have an order, and those are cut where their blocks end.
+Index piece(double each, double budget, Index fewest, Index most) {
+  const double wanted = budget / std::max(1.0, each);
+  return wanted < static_cast<double>(most) ? std::max(fewest, static_cast<Index>(wanted)) : most;
+}
+
+// One thread's view of the interrupt: thread 0 asks, everybody reads the answer.
+struct Watch {
+  Interrupt& interrupt;
+  bool asks;
+
+  bool stopped() const { return interrupt.stopped(); }
+  // Calls f(begin, end) for one piece of the range after the other until all is done or somebody asks to stop.
+  template <class F>
+  void go_through(Range range, Index step, F f) const {
+    for (Index begin = range.begin; begin < range.end && !stopped(); begin += step) {
+      f(begin, std::min(begin + step, range.end));
+      if (asks) interrupt.poll();
+    }
+  }
+};
 
 template <class T>
 int threads_for(const LinearArgs<T>& args) {
@@ -29,41 +57,47 @@ struct Operand {
       : k(kernels), shape{depth, columns, 1}, source(from), k_stride(k_step), n_stride(n_step),
         packed(k.packed_size(shape)) {}
 
-  void pack(int index, int threads) const {
-    const Range panels = share(k.panel_count(shape), index, threads);
-    PackPanels<T> args{};
-    args.shape = shape;
-    args.source = source;
-    args.k_stride = k_stride;
-    args.n_stride = n_stride;
-    args.packed = packed.data();
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k.pack(args);
+  void pack(int index, int threads, const Watch& watch) const {
+    const Index panels = k.panel_count(shape);
+    const Index step = piece(elements() / static_cast<double>(std::max<Index>(1, panels)), kPollElements, 1, panels);
+    watch.go_through(share(panels, index, threads), step, [&](Index begin, Index end) {
+      PackPanels<T> args{};
+      args.shape = shape;
+      args.source = source;
+      args.k_stride = k_stride;
+      args.n_stride = n_stride;
+      args.packed = packed.data();
+      args.panel_begin = begin;
+      args.panel_end = end;
+      k.pack(args);
+    });
   }
 
-  // The same for many rows, which thread 0 stops now and then to ask whether to go on.
-  void multiply(Range rows, const T* a, const T* init, T* out, int index, Interrupt& interrupt) const {
-    for (Index begin = rows.begin; begin < rows.end && !interrupt.stopped(); begin += kRowsBetweenPolls) {
-      multiply({begin, std::min(begin + kRowsBetweenPolls, rows.end)}, a, init, out);
-      if (index == 0) interrupt.poll();
-    }
+  // out = init + a . this for these rows of a and out; init is one row or null.
+  void multiply(Range rows, const T* a, const T* init, T* out, const Watch& watch) const {
+    const Index panels = k.panel_count(shape);
+    const Index most = piece(2 * elements(), kPollFlops, kFewestRows, kRows);
+    const double panel = 2 * elements() * static_cast<double>(most) / static_cast<double>(std::max<Index>(1, panels));
+    const Index step = piece(panel, kPollFlops, 1, panels);
+    watch.go_through(rows, most, [&](Index first, Index last) {
+      Product<T> p{};
+      p.rows = last - first;
+      p.shape = shape;
+      p.a = a + first * shape.depth;
+      p.a_row = shape.depth;
+      p.b = packed.data();
+      p.init = init;
+      p.out = out + first * shape.units;
+      p.out_row = shape.units;
+      watch.go_through({0, panels}, step, [&](Index begin, Index end) {
+        p.panel_begin = begin;
+        p.panel_end = end;
+        k.product(p);
+      });
+    });
   }
 
-  // out = init + a . this for rows [begin, end) of a and out; init is one row or null.
-  void multiply(Range rows, const T* a, const T* init, T* out) const {
-    Product<T> p{};
-    p.rows = rows.end - rows.begin;
-    p.shape = shape;
-    p.a = a + rows.begin * shape.depth;
-    p.a_row = shape.depth;
-    p.b = packed.data();
-    p.init = init;
-    p.out = out + rows.begin * shape.units;
-    p.out_row = shape.units;
-    p.panel_end = k.panel_count(shape);
-    k.product(p);
-  }
+  double elements() const { return static_cast<double>(shape.depth) * static_cast<double>(shape.units); }
 
   const Kernels<T>& k;
   PanelShape shape;
@@ -82,9 +116,10 @@ void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
   Barrier barrier(wanted);
   run_team(wanted, [&](int index, int threads) {
     const FlushSubnormals mode;
-    weight.pack(index, threads);
+    const Watch watch{interrupt, index == 0};
+    weight.pack(index, threads, watch);
     if (threads > 1) barrier.wait();
-    weight.multiply(share(args.rows, index, threads), args.x, args.bias, y, index, interrupt);
+    weight.multiply(share(args.rows, index, threads), args.x, args.bias, y, watch);
   });
 }
 
@@ -100,24 +135,24 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
   const bool copies = shares_cache_sets(args.output, sizeof(T)) && args.rows >= 512 && args.input >= 256;
   const Index dy_row = copies ? padded_row(args.output, sizeof(T)) : args.output;
   Buffer<T> copy;
-  if (copies) copy = Buffer<T>(std::min(kRowsBetweenPolls, args.rows) * dy_row);
+  if (copies) copy = Buffer<T>(std::min(kRows, args.rows) * dy_row);
   Barrier barrier(wanted);
   run_team(wanted, [&](int index, int threads) {
     const FlushSubnormals mode;
-    weight.pack(index, threads);
+    const Watch watch{interrupt, index == 0};
+    weight.pack(index, threads, watch);
     const Range mine = share(args.output, index, threads);
     TransposedProduct<T> p{};
     p.runs = 1;
-    p.m_begin = mine.begin;
-    p.m_end = mine.end;
-    p.columns = args.input;
     p.a_row = dy_row;
     p.b_row = args.input;
-    p.out = dweight;
     p.out_row = args.input;
     p.scratch = scratch[static_cast<std::size_t>(index)].data();
-    for (Index row = 0; row < args.rows && !interrupt.stopped(); row += kRowsBetweenPolls) {
-      p.depth = std::min(kRowsBetweenPolls, args.rows - row);
+    const double block_rows = 2.0 * static_cast<double>(std::min(kRows, args.rows));
+    const Index part = piece(block_rows * static_cast<double>(args.input), kPollFlops, kOutputs, args.output);
+    const Index columns = piece(block_rows * static_cast<double>(part), kPollFlops, kFewestColumns, args.input);
+    watch.go_through({0, args.rows}, kRows, [&](Index row, Index row_end) {
+      p.depth = row_end - row;
       p.a = dy + row * args.output;
       if (copies) {
         for (Index i = 0; i < p.depth; ++i) {
@@ -126,16 +161,25 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
         }
         p.a = copy.data();
       }
-      p.b = args.x + row * args.input;
-      k.transposed_product(p);
-      if (index == 0) interrupt.poll();
-    }
+      watch.go_through(mine, part, [&](Index begin, Index end) {
+        p.m_begin = begin;
+        p.m_end = end;
+        watch.go_through({0, args.input}, columns, [&](Index first, Index last) {
+          p.columns = last - first;
+          p.b = args.x + row * args.input + first;
+          p.out = dweight + first;
+          k.transposed_product(p);
+        });
+      });
+    });
     if (dbias) {
-      k.add_columns(
-          {1, args.rows, mine.end - mine.begin, dy + mine.begin, args.output, 0, dbias + mine.begin, nullptr, false});
+      const Index at_once = piece(static_cast<double>(args.rows), kPollElements, kFewestColumns, args.output);
+      watch.go_through(mine, at_once, [&](Index begin, Index end) {
+        k.add_columns({1, args.rows, end - begin, dy + begin, args.output, 0, dbias + begin, nullptr, false});
+      });
     }
     if (threads > 1) barrier.wait();
-    if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, index, interrupt);
+    if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, watch);
   });
 }
 

@@ -95,6 +95,9 @@ class Schedule {
            step_flops_ <= kShortStep && sums_halves(net);
   }
 
+  // Floating-point operations of one step of one layer and direction.
+  double step_flops() const { return step_flops_; }
+
   // Steps between two looks at whether to stop: a few milliseconds of one core.
   Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
 

@@ -10,6 +10,8 @@ namespace bptt {
 template <class T>
 Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
     : net_(net), batch_(batch), gates_row_(net.tape_gates ? net.tape_gates * net.hidden : net.hidden),
+      flops_(static_cast<double>(net.layers) * Schedule(net, 1, batch, sizeof(T)).step_flops()),
+      poll_steps_(Schedule(net, 1, batch, sizeof(T)).poll_steps()),
       fused_(Schedule(net, 1, batch, sizeof(T)).fuses_projection(net, kernels<T>().lanes) && !net.options.layer_norm &&
              !net.traits.two_products),
       packed_(net, parameters, fused_ ? InputPanels::by_gates : InputPanels::plain), k_(packed_.kernels()),

@@ -19,10 +19,15 @@ class Stream {
   const Buffer<T>& h() const { return h_; }
   const Buffer<T>& c() const { return c_; }
 
+  double flops() const { return flops_; }            // floating-point operations of a step
+  Index poll_steps() const { return poll_steps_; }  // steps between two looks at whether to stop
+
  private:
   const Recurrent net_;
   Index batch_;
   Index gates_row_;
+  double flops_;
+  Index poll_steps_;
   bool fused_;  // the projection, into the step
   PackedNetwork<T> packed_;
   const Kernels<T>& k_;
