@@ -804,6 +804,15 @@ def test_validation_data_that_went_missing(tmp_path: Path) -> None:
         case.fit(case.resume(tmp_path / "run"))
 
 
+def test_validation_data_that_were_added(tmp_path: Path) -> None:
+    case = windows()
+    case.validation = None
+    stopped(tmp_path / "run", case)
+    case = windows()
+    case.fit(case.resume(tmp_path / "run"))
+    assert len(windows().validation) > 0
+
+
 def test_what_no_file_can_hold_leaves_the_old_one(tmp_path: Path) -> None:
     class Odd(Callback):
         def state_dict(self) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class Recurrent:
         first_row: int = 0,
     ) -> tuple[Floats, Floats, Floats | None, Tape]:
         """
-        As infer, keeping the tape, and in it the masks and `parameters` (copied, if they are writable). `y` is
-        a read-only view into the tape.
+        As infer, keeping the tape, and in it the masks and `parameters` (copied, if they are writable). `y`
+        is a read-only view into the tape.
 
         `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c` (L*D, T, B, H), or (L*D, rows over
         time, ...). `first_row`: rows over time that lie before these, where they are a piece of a longer
@@ -99,9 +99,9 @@ class Recurrent:
         chunk: int = 0,
     ) -> tuple[Floats | None, Floats, Floats | None]:
         """
-        -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`, from the parameters in the tape. `steps`: go back at most so many.
+        -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`, from the parameters in the tape.
 
-        Every step's errors are clipped by value, then each row of them by norm. `keep_errors`: `tape.dh` has
+        `steps`: go back at most so many. Every step's errors are clipped by value, then each row of them by norm. `keep_errors`: `tape.dh` has
         them after. `chunk`: of a piece of a longer batch, the `chunk_steps` of that batch.
         """
 

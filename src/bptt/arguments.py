@@ -114,12 +114,12 @@ def float_dtype(value: object) -> np.dtype[Any]:
         raise TypeError(f"{expected}; got {short(value)} of type {type(value).__name__}. {fix}")
     try:
         dtype = np.dtype(value)
-    except TypeError:
-        raise ValueError(f"{expected}; got {value!r}. {fix}") from None
+    except (TypeError, SyntaxError):  # NumPy parses some strings as Python
+        raise ValueError(f"{expected}; got {short(value)}. {fix}") from None
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         if dtype.newbyteorder("=") in (np.dtype(np.float32), np.dtype(np.float64)):
             fix = f'Fix: pass dtype="{dtype.name}", for layers compute in the byte order of this machine.'
-        raise ValueError(f"{expected}; got {value!r}. {fix}")
+        raise ValueError(f"{expected}; got {short(value)}. {fix}")
     return dtype
 
 

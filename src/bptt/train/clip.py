@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -158,6 +158,14 @@ class Guard:
             gradient[...] = SHRINK * model.parameters[name] if recurrent else 0.0
         return Clipped(came.value, clipped=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know of this one: numbers, lists and mappings of them."""
+        return {"nonfinite_steps": self.nonfinite_steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave for a clip of the same settings."""
+        self.nonfinite_steps = int(state["nonfinite_steps"])
+
     def _clip_model(
         self,
         model: Module,
@@ -272,6 +280,18 @@ class ClipNorm(Guard):
                 "gradient, not known inside the recursion. Fix: give a number, ClipNorm(1.0)."
             )
         return StateClip(norm=self.max_norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        learnt = {"max_norm": self.max_norm, "norms": list(self._norms)} if self.auto else {}
+        return super().state_dict() | learnt
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.auto:
+            max_norm, norms = float(state["max_norm"]), [float(norm) for norm in state["norms"]]
+            self.max_norm = max_norm
+            self._norms.clear()
+            self._norms.extend(norms)
+        super().load_state_dict(state)
 
     def _clip(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
         # A batch without an error has norm 0, a norm beyond float64 is infinite: neither is typical.

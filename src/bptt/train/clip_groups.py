@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from bptt.arrays import Floats
 from bptt.layers.module import Module
@@ -85,6 +86,16 @@ class ClipGroups(Guard):
         """
         self._parts(model, frozen)
         return super().__call__(model, frozen)
+
+    def state_dict(self) -> dict[str, Any]:
+        learnt = {pattern: guard.state_dict() if guard else {} for pattern, guard in self.groups.items()}
+        return super().state_dict() | {"groups": learnt}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for pattern, guard in self.groups.items():
+            if guard is not None:
+                guard.load_state_dict(state["groups"][pattern])
+        super().load_state_dict(state)
 
     def _clip_model(
         self,

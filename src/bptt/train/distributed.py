@@ -21,7 +21,6 @@ from bptt.layers import Module
 from bptt.train.clip import Guard
 from bptt.train.communicator import Comm
 from bptt.train.gradients import NonFiniteError
-from bptt.train.guards import guard_state, load_guard
 from bptt.train.optim import Optimizer
 from bptt.train.processes import end_job, read_comm, share_cores
 from bptt.train.settings import differences
@@ -111,7 +110,7 @@ class Ranks:
                 )
         self._comm.Bcast(model.flat_parameters)
         optimizer.load_state_dict(self._comm.bcast(optimizer.state_dict()))
-        load_guard(clip, self._comm.bcast(guard_state(clip)))
+        clip.load_state_dict(self._comm.bcast(clip.state_dict()))
         self._updates = 0
 
     # Every update

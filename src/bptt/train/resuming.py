@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
 
-import numpy as np
-
 from bptt.train.callbacks import Callback
 from bptt.train.checkpoint import CheckpointError, Saved
 from bptt.train.clip import Guard
 from bptt.train.distributed import Ranks
 from bptt.train.generators import Generators, GeneratorStates, check_generators
-from bptt.train.guards import guard_state, load_guard
 from bptt.train.history import History
 from bptt.train.optim import Optimizer
 from bptt.train.run import Run
@@ -112,9 +109,9 @@ def restore(
     try:
         own = _own_part(training, ranks.rank, ranks.size)
         run = Run(
-            **{name: _count(training["position"][name]) for name in _COUNTS},
-            optimizer_steps=_count((saved.optimizer or {})["steps"]),
-            states={_count(step): state for step, state in own["states"]},
+            **training["position"],
+            optimizer_steps=(saved.optimizer or {})["steps"],
+            states=dict(own["states"]),
             generators=GeneratorStates(**own["generators"]),
             generators_before=own["generators_before"] and GeneratorStates(**own["generators_before"]),
             clip=training["clip"],
@@ -123,11 +120,6 @@ def restore(
             checksum=own["sum"],
         )
         found = differences(training["settings"], settings)
-        kept = [(str(name), state) for name, state in training["callbacks"]]
-        check_generators(run.generators.states)
-        history = {name: np.asarray(column, np.float64) for name, column in training["history"].items()}
-        lr, schedule, next_lr = (training[name] for name in ("lr", "schedule", "next_lr"))
-        stopping = bool(training["stopping"])
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     if found:
@@ -138,20 +130,20 @@ def restore(
     with ExitStack() as undo:
         try:
             Generators(saved.model).replace(run.generators)
-            undo.callback(load_guard, clip, guard_state(clip))
-            load_guard(clip, run.clip)
-            _restore_optimizer(optimizer, saved, lr, schedule, undo)
-            _restore_callbacks(callbacks, kept, undo)
+            undo.callback(clip.load_state_dict, clip.state_dict())
+            clip.load_state_dict(run.clip)
+            _restore_optimizer(optimizer, saved, training["lr"], training["schedule"], undo)
+            _restore_callbacks(callbacks, list(training["callbacks"]), undo)
         except _DAMAGE as error:
             raise _damaged(path, error) from None
-        if optimizer.lr != next_lr:
+        if optimizer.lr != (next_lr := training["next_lr"]):
             raise ValueError(
                 f"{path} must be resumed with the settings that it was saved with: optimizer.lr gives "
                 f"{optimizer.lr:g} for update {optimizer.steps}, and was {next_lr:g}. Fix: pass the same "
                 "schedule, or begin a new run with bptt.load(path), the model alone."
             )
         undo.pop_all()
-    return Resumed(run, history, stopping)
+    return Resumed(run, training["history"], training["stopping"])
 
 
 def _own_part(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
@@ -203,12 +195,6 @@ def _restore_callbacks(callbacks: Sequence[Callback], kept: list[tuple[str, Any]
                     callback.load_state_dict(state)
                 del kept[index]
                 break
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r:.40} is not a number of anything")
-    return value
 
 
 def _damaged(path: str | os.PathLike[str], why: object) -> CheckpointError:

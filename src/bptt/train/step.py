@@ -21,7 +21,6 @@ from bptt.train.clip import Guard
 from bptt.train.distributed import Ranks
 from bptt.train.generators import Generators
 from bptt.train.gradients import NonFiniteError
-from bptt.train.guards import guard_state
 from bptt.train.losses import Loss
 from bptt.train.optim import Optimizer
 from bptt.train.regularizers import PascanuRegularizer
@@ -135,7 +134,7 @@ class Step:
             updates=run.updates + 1,
             optimizer_steps=self.optimizer.steps + clipped.update,
             generators=self.generators.get(),
-            clip=guard_state(self.clip),
+            clip=self.clip.state_dict(),
         )
         return Pending(update, clipped.update, reached)
 

@@ -23,7 +23,6 @@ from bptt.train.communicator import Comm
 from bptt.train.distributed import Ranks
 from bptt.train.feed import Feed, carries_state, read_batches
 from bptt.train.generators import Generators
-from bptt.train.guards import guard_state
 from bptt.train.history import History
 from bptt.train.losses import Loss
 from bptt.train.metrics import Metric
@@ -289,7 +288,7 @@ class Trainer:
         """Start a new run, with an empty history."""
         self._stopping = False
         self._run = self._next = replace(
-            run, optimizer_steps=self.optimizer.steps, clip=guard_state(self.clip)
+            run, optimizer_steps=self.optimizer.steps, clip=self.clip.state_dict()
         )
         self._history = History(metric.name for metric in self.metrics)
 

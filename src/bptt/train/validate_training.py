@@ -174,7 +174,7 @@ def _state(value: Any, name: str, depth: int = 0) -> Any:
 
 
 def _clip(value: Any, name: str) -> Any:
-    """What `guards.guard_state` returned, or a clip's own `state_dict`."""
+    """What a clip's `state_dict` returned."""
     found = _mapping(value, name)
     if "nonfinite_steps" in found and set(found) <= set(_CLIP):
         return {key: _CLIP[key](entry, f"{name}.{key}") for key, entry in found.items()}
