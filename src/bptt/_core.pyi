@@ -102,8 +102,8 @@ class Recurrent:
         -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`, from the parameters in the tape.
 
         `steps`: go back at most so many. Every step's errors are clipped by value, then each row of them by
-        norm. `keep_errors`: `tape.dh` has them after. `chunk`: of a piece of a longer batch, the `chunk_steps`
-        of that batch.
+        norm. `keep_errors`: `tape.dh` has them after. `chunk`: of a piece of a longer batch, the
+        `chunk_steps` of that batch.
         """
 
     def chunk_steps(self, batch: int) -> int:
