@@ -272,7 +272,12 @@ def test_a_model_trains_on_ragged_batches():
     [
         (([], []), {}, ValueError, "sequences must hold at least one"),
         ((sequences_of(3, 4), [1]), {}, ValueError, "one entry for each of the 2 sequences; got 1"),
-        (([np.ones((3, 2)), np.ones((3, 4))], [0, 1]), {}, ValueError, r"sequences\[1\] must have the axes"),
+        (
+            ([np.ones((3, 2)), np.ones((3, 4))], [0, 1]),
+            {},
+            ValueError,
+            r"sequences\[1\] must have as many values",
+        ),
         (([np.ones((3, 2, 2))], [0]), {}, ValueError, r"sequences\[0\] must have shape \(T, F\)"),
         ((["text"], [0]), {}, TypeError, r"sequences\[0\] must be"),
         ((sequences_of(3), [[1, 2]]), {"per_step": True}, ValueError, r"targets\[0\] must have 3 entries"),
@@ -283,3 +288,9 @@ def test_a_model_trains_on_ragged_batches():
 def test_ragged_says_what_is_wrong(arguments, options, error, message):
     with pytest.raises(error, match=message):
         bptt.data.Ragged(*arguments, 2, **options)
+
+
+def test_sequences_with_channels_before_time() -> None:
+    rows = [np.zeros((2, steps)) for steps in (5, 7, 4)]
+    with pytest.raises(ValueError, match=r"the first axes agree: pass \[x.T for x in sequences\]"):
+        bptt.data.Ragged(rows, [0, 1, 0], 2)

@@ -264,9 +264,9 @@ def outcome(trainer: Trainer) -> dict[str, Any]:
 
 
 def generators(net: bptt.Module) -> list[np.random.Generator]:
-    from bptt.train.batches import leaves
+    from bptt.layers.sequential import iter_layers
 
-    return list({id(layer.rng): layer.rng for layer in leaves(net)}.values())
+    return list({id(layer.rng): layer.rng for layer in iter_layers(net)}.values())
 
 
 @pytest.mark.parametrize("name", CASES)

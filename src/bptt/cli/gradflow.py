@@ -14,8 +14,8 @@ from bptt.cli.options import COUNT, CommandError, add_common, check_output, note
 from bptt.diagnose import canvas, report
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.nonfinite import NonFinite
+from bptt.layers.sequential import iter_layers
 from bptt.train import files
-from bptt.train.batches import leaves
 
 STEPS, ROWS = 200, 16
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         options.out = None
     model, vocabulary, task = _load(options.model)
     rng = np.random.default_rng(options.seed)
-    for layer in leaves(model):  # a saved model has none of its own, and dropout draws
+    for layer in iter_layers(model):  # a saved model has none of its own, and dropout draws
         layer.rng = rng
     if options.data is None:
         x = series.random_input(model, options.steps, options.rows, options.seed)

@@ -62,7 +62,15 @@ class Embedding(Stateless):
         return self.rng.standard_normal(shape)
 
     def _convert(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        return as_ids(x, "x")
+        ids = as_ids(x, "x")
+        outside = (ids < 0) | (ids >= self.n)
+        if outside.any():
+            raise ValueError(
+                f"x must hold ids from 0 to {self.n - 1}; got {ids[outside][0]} at "
+                f"{tuple(map(int, np.argwhere(outside)[0]))}. Fix: make Embedding(n, ...) as large as the "
+                "vocabulary, or map unknown symbols to an id of their own."
+            )
+        return ids
 
     def _infer(self, x: npt.NDArray[np.int64]) -> Floats:
         return _core.embedding_forward(x.reshape(-1), self.parameters["weight"]).reshape(*x.shape, self.size)

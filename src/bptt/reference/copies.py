@@ -28,7 +28,17 @@ def like(layer: Module) -> Module:
         The same configuration and parameters in float64, gradients zero, a random generator in the same state
         (so that the next dropout masks are the same). Recurrent layers become the reference's; layers without
         time have no reference and stay native ones, in float64.
+
+    Raises
+    ------
+    TypeError
+        `layer` is no layer or model.
     """
+    if not isinstance(layer, Module):
+        raise TypeError(
+            f"layer must be a layer or model; got {short(layer)} of type {type(layer).__name__}. "
+            "Fix: pass bptt.LSTM(...), for example."
+        )
     with unadvised():
         return _copy(layer, np.dtype(np.float64), reference=True, memo={})
 

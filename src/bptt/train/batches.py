@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import as_real
-from bptt.layers import Embedding, Module, Recurrent, Sequential
+from bptt.layers import Embedding, Module, Recurrent
 from bptt.layers.ragged import read_lengths
+from bptt.layers.sequential import iter_layers
 from bptt.train.losses import row_mask
 
 _KEYS = ("x", "target", "mask", "lengths", "reset")
@@ -78,7 +79,7 @@ class Layout:
     """
 
     def __init__(self, model: Module) -> None:
-        parts = list(leaves(model))
+        parts = list(iter_layers(model))
         recurrent = [part for part in parts if isinstance(part, Recurrent)]
         self.forward_only = not any(part.bidirectional for part in recurrent)
         self.batch_first = any(part.batch_first for part in recurrent)
@@ -209,15 +210,6 @@ class Layout:
         if window.ahead == 0:
             return y
         return y[(slice(None),) * self.time_axis(window.read.x) + (slice(window.ahead, None),)]
-
-
-def leaves(model: Module) -> Iterator[Module]:
-    """The layers of a model, nested ones included, in order."""
-    if isinstance(model, Sequential):
-        for layer in model.layers:
-            yield from leaves(layer)
-    else:
-        yield model
 
 
 def check_iterable(data: Any, name: str, passes: int = 1) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Formatter
 from typing import IO, TYPE_CHECKING, Any
 
-from bptt.arguments import flag, real, size
+from bptt.arguments import flag, real, short, size
 from bptt.train import files
 from bptt.train.watching import check_watched, watched
 
@@ -170,6 +170,11 @@ class Checkpoint(Callback):
         self.extra = dict(extra or {})
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each, the last one last
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(
+                f"path must be a str or os.PathLike; got {short(path)} of type {type(path).__name__}. "
+                'Fix: pass "run-{step}.safetensors".'
+            )
         fields = _fields(os.fspath(path))
         if self.keep is not None and not fields:
             raise ValueError(

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
-from bptt.arrays import as_real
 from bptt.train.generators import load_generator
 from bptt.train.prefetch import Prefetch
 from bptt.train.shard import Shard
 from bptt.train.streams import Batches, Stream
+from bptt.train.tables import check_one_series, read_real, width_error
 from bptt.train.text import TextStream, Vocabulary
 
 __all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
@@ -90,7 +90,8 @@ class Windows(Shuffled):
         shuffle: bool = False,
         seed: Seed = None,
     ) -> None:
-        array = as_real(series, "series")
+        check_one_series(series, "series")
+        array = read_real(series, "series")
         if array.ndim not in (1, 2):
             raise ValueError(
                 f"series must have shape (N,) or (N, F); got {array.shape}. Fix: one row a step, one column "
@@ -223,11 +224,17 @@ class Ragged(Shuffled):
 
 def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.NDArray[Any]]:
     """Arrays that agree in all axes but the first `skip`."""
-    arrays = [as_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
+    if not np.iterable(values) or isinstance(values, (str, bytes, Mapping)):
+        raise TypeError(
+            f"{name} must be a list of arrays; got {type(values).__name__}. Fix: pass one array per sequence."
+        )
+    arrays = [read_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
     if not arrays:
         raise ValueError(f"{name} must hold at least one array; got none. Fix: pass a list of arrays.")
     first = arrays[0]
     for i, array in enumerate(arrays):
+        if skip == 1 and array.ndim == first.ndim == 2 and array.shape[1] != first.shape[1]:
+            raise width_error(f"{name}[{i}]", f"{name}[0]", array.shape, first.shape, name)
         if array.ndim != first.ndim or array.ndim < skip or array.shape[skip:] != first.shape[skip:]:
             raise ValueError(
                 f"{name}[{i}] must have the axes of {name}[0], {first.shape}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from bptt.layers import Module
-from bptt.train.batches import leaves
+from bptt.layers.sequential import iter_layers
 from bptt.train.generator_state import generator_from_state
 
 _DATA = 2
@@ -62,7 +62,7 @@ class Generators:
 
     def __init__(self, model: Module, data: object = None, validation: object = None) -> None:
         self._model = model
-        self._owners = [*leaves(model), data, validation]
+        self._owners = [*iter_layers(model), data, validation]
         rngs = [getattr(owner, "rng", None) for owner in self._owners]
         own = [rng if isinstance(rng, np.random.Generator) else None for rng in rngs]
         self._all = list({id(rng.bit_generator): rng.bit_generator for rng in own if rng}.values())

@@ -144,5 +144,10 @@ def read_outputs(y: npt.ArrayLike) -> Floats:
         raise ValueError(
             f"y must have shape (T, B, C) or (B, C); got {array.shape}. Fix: add an axis of rows, y[None]."
         )
+    if array.shape[-1] == 0:
+        raise ValueError(
+            f"y must have at least one class or feature on its last axis; got shape {array.shape}. "
+            "Fix: end the model with Linear(..., C)."
+        )
     dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
     return to_floats(array, "y", dtype)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import real
 from bptt.layers import RNN, Module
+from bptt.layers.sequential import iter_layers
 from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
-from bptt.train.batches import leaves
 
 Array = npt.NDArray[Any]
 
@@ -67,7 +67,7 @@ class PascanuRegularizer:
             A model without an RNN, or with one whose step is more than its product: layer norm, recurrent
             dropout, zoneout.
         """
-        found = [layer for layer in leaves(model) if isinstance(layer, RNN)]
+        found = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
         if not found:
             raise ValueError(
                 f"regularizer needs an RNN in the model; got {model!r}. Fix: leave it out: gates do in LSTM "

@@ -13,6 +13,7 @@ from bptt.arguments import Seed, flag, generator, size
 from bptt.arrays import as_real
 from bptt.train.batches import check_iterable
 from bptt.train.generators import load_generator
+from bptt.train.tables import check_one_series, read_real
 
 
 class Sliceable(Protocol):
@@ -259,7 +260,8 @@ class _Series:
 
     def __init__(self, values: Any, name: str, features: str) -> None:
         self._name = name
-        self._values = values if _is_sliceable(values) else as_real(values, name)
+        check_one_series(values, name)
+        self._values = values if _is_sliceable(values) else read_real(values, name)
         self._shape: tuple[int, ...] = tuple(self._values.shape)
         if len(self._shape) not in (1, 2):
             raise ValueError(

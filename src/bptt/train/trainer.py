@@ -13,8 +13,9 @@ from bptt.arrays import Floats
 from bptt.layers import Module, Recurrent
 from bptt.layers.checkpointed import read_checkpoint
 from bptt.layers.clip_state import ClipsState, read_clip_state
+from bptt.layers.sequential import iter_layers
 from bptt.layers.tape import Tape
-from bptt.train.batches import Batch, Layout, batch_count, check_iterable, leaves
+from bptt.train.batches import Batch, Layout, batch_count, check_iterable
 from bptt.train.callbacks import Callback
 from bptt.train.checkpoint import CheckpointError, write
 from bptt.train.checkpoint import read_checkpoint as read_file
@@ -166,7 +167,7 @@ class Trainer:
             self._layout.refuse_bidirectional("truncate")
         if seed is not None:
             shared = generator(seed)
-            for layer in leaves(model):
+            for layer in iter_layers(model):
                 layer.rng = shared
         generators = Generators(model)
         if self.ranks > 1:  # or all would drop the same units
@@ -545,7 +546,7 @@ class Trainer:
         if forward:
             read_checkpoint(self.checkpoint, 1)
             self._layout.refuse_bidirectional("checkpoint")
-        if any(isinstance(layer, Recurrent) for layer in leaves(self.model)):
+        if any(isinstance(layer, Recurrent) for layer in iter_layers(self.model)):
             return forward, backward | {"keep_errors": self.regularizer is not None}
         for name, value in (forward | backward).items():
             if value is not None and name != "steps":
