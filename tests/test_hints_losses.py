@@ -73,6 +73,22 @@ def test_targets_of_classes_in_pandas() -> None:
     check(lambda: bptt.CrossEntropy()(y, pandas.DataFrame(np.eye(5)[:, :4])), TypeError, [ARGMAX])
 
 
+def test_masked_classes_are_not_blamed() -> None:
+    target, mask = CLASSES.copy(), np.ones((T, B), bool)
+    target[0, 0], mask[0, 0], target[2, 2] = -100, False, 9
+    with pytest.raises(ValueError, match="classes from 0 to 3; got 9"):
+        bptt.CrossEntropy()(Y, target, mask)
+
+
+def test_foreign_errors_keep_their_message() -> None:
+    class Elsewhere:
+        def __array__(self, *arguments: object, **options: object) -> np.ndarray:
+            raise RuntimeError("on another device")
+
+    with pytest.raises(TypeError, match=r"target must be readable .* on another device"):
+        bptt.CrossEntropy()(Y, Elsewhere())
+
+
 def test_batch_first_outputs() -> None:
     y = np.ascontiguousarray(Y.swapaxes(0, 1))
     check(lambda: bptt.CrossEntropy()(y, CLASSES[0]), ValueError, [LAST, ADD_LAST])

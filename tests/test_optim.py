@@ -244,6 +244,11 @@ def test_schedule_that_leaves_the_range_changes_nothing() -> None:
     assert optimizer.steps == 0
 
 
+def test_a_state_that_is_no_mapping() -> None:
+    with pytest.raises(TypeError, match="state must be a mapping; got int"):
+        bptt.Adam().load_state_dict(3)  # type: ignore[arg-type]
+
+
 def test_another_model_is_refused() -> None:
     optimizer = bptt.Adam()
     optimizer.step(model(3))

@@ -145,7 +145,7 @@ def test_plateau(name: str) -> None:
 
 
 def test_plateau_has_no_lower_bound_by_default() -> None:
-    assert hear(Plateau(1.0, patience=0), [1.0] * 21)[-1] == pytest.approx(1e-20, rel=1e-12)
+    assert hear(Plateau(1.0, patience=0), [1.0] * 21)[-1] == pytest.approx(1e-20, rel=1e-12, abs=0)
 
 
 def test_plateau_stays_above_min_lr() -> None:
@@ -239,6 +239,7 @@ BAD_STATES: dict[str, tuple[Schedule, Any, type[Exception], str]] = {
     "best of text": (Plateau(1), STATE | {"best": "2"}, TypeError, r"state\['best'\] must"),
     "best NaN": (Plateau(1), STATE | {"best": math.nan}, ValueError, r"state\['best'\] must"),
     "waited True": (Plateau(1), STATE | {"waited": True}, TypeError, r"state\['waited'\] must"),
+    "of a warm-up to a number": (WarmUp(2, 1.0), STATE, ValueError, r"must hold \[\]; got"),
     "within a warm-up": (WarmUp(2, Plateau(1)), STATE | {"cuts": 0.5}, TypeError, r"state\['cuts'\] must"),
 }
 
