@@ -42,7 +42,7 @@ CLASS_HINTS: dict[str, tuple[Any, type[Exception], list[str]]] = {
     "batch first": (CLASSES.T, ValueError, ["got (5, 7)", "Fix: target.transpose(1, 0)."]),
     "axis of length 1": (CLASSES[..., None], ValueError, ["Fix: drop the last axis, target[..., 0]."]),
     "floats": (CLASSES.astype(float), TypeError, ["Fix: target.astype(numpy.int64)."]),
-    "anything else": (CLASSES[:3], ValueError, ["must have shape (7, 5); got (3, 5)"]),
+    "anything else": (CLASSES[:3], ValueError, ["must have shape (7, 5); got (3, 5). Fix: reshape or slice"]),
 }
 
 
@@ -102,7 +102,7 @@ NUMBER_HINTS: dict[str, tuple[Any, list[str]]] = {
     "batch first": (Y.swapaxes(0, 1), ["got (5, 7, 4)", "another order", "Fix: target.transpose(1, 0, 2)."]),
     "channels before time": (Y.transpose(1, 2, 0), ["got (5, 4, 7)", "Fix: target.transpose(2, 0, 1)."]),
     "one axis more": (Y[..., None], ["Fix: drop the last axis, target[..., 0]."]),
-    "anything else": (Y[:3], ["must have shape (7, 5, 4); got (3, 5, 4)"]),
+    "anything else": (Y[:3], ["must have shape (7, 5, 4); got (3, 5, 4). Fix: reshape or slice"]),
 }
 
 

@@ -216,6 +216,7 @@ BAD_OPTIONS = {
     "infinite lr": ("SGD", {"lr": math.inf}, ValueError, "lr must"),
     "lr of text": ("Adam", {"lr": "fast"}, TypeError, "lr must"),
     "momentum 1": ("SGD", {"momentum": 1.0}, ValueError, "momentum must"),
+    "momentum 1 of RMSProp": ("RMSProp", {"momentum": 1.0}, ValueError, "momentum must"),
     "nesterov alone": ("SGD", {"nesterov": True}, ValueError, "nesterov"),
     "decay 1": ("RMSProp", {"decay": 1.0}, ValueError, "decay must"),
     "epsilon 0": ("RMSProp", {"epsilon": 0.0}, ValueError, "epsilon must"),
