@@ -115,6 +115,11 @@ def test_targets_of_numbers(name: str) -> None:
     check(lambda: BinaryAccuracy().add(Y, target), ValueError, words)
 
 
+def test_as_many_steps_as_sequences() -> None:
+    y = np.zeros((B, B, C), np.float32)
+    check(lambda: bptt.MeanSquaredError()(y, np.zeros((B, C, B))), ValueError, ["target.transpose(2, 0, 1)"])
+
+
 def test_one_output() -> None:
     y, target = Y[..., :1], Y[..., 0]
     check(
