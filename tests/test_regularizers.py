@@ -27,40 +27,52 @@ def case(dtype="float64"):
     dh = (numbers(T, B, H) * 10.0 ** -np.arange(T)[:, None, None]).astype(dtype)
     dh[2, 1] = 0
     dh[3] = 1e-11 / H
-    return dh, (1 - np.tanh(numbers(T, B, H, seed=4)) ** 2).astype(dtype), numbers(H, H, seed=5).astype(dtype)
+    return dh, np.tanh(numbers(T, B, H, seed=4)).astype(dtype), numbers(H, H, seed=5).astype(dtype)
 
 
 def test_the_value_is_as_defined():
-    dh, slope, weights = case()
-    value, _ = omega(dh, slope, weights)
-    assert value == pytest.approx(by_definition(dh, slope, weights), rel=1e-13)
+    dh, h, weights = case()
+    value, _ = omega(dh, h, weights)
+    assert value == pytest.approx(by_definition(dh, 1 - h**2, weights), rel=1e-13)
 
 
 def test_the_gradient_agrees_with_central_differences():
-    dh, slope, weights = case()
-    _, gradient = omega(dh, slope, weights)
+    dh, h, weights = case()
+    _, gradient = omega(dh, h, weights)
     eps = 1e-6
     for at in np.ndindex(H, H):
         move = np.zeros((H, H))
         move[at] = eps
-        ahead, back = (by_definition(dh, slope, weights + sign * move) for sign in (1, -1))
+        ahead, back = (by_definition(dh, 1 - h**2, weights + sign * move) for sign in (1, -1))
         assert gradient[at] == pytest.approx((ahead - back) / (2 * eps), rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e18, 1e30])
 def test_in_float32_the_size_of_errors_plays_no_part(scale):
-    dh, slope, weights = case()
+    dh, h, weights = case()
     dh[...] = numbers(T, B, H)
-    expected = omega(dh, slope, weights)
-    value, gradient = omega((scale * dh).astype("f4"), slope.astype("f4"), weights.astype("f4"))
+    expected = omega(dh, h, weights)
+    value, gradient = omega((scale * dh).astype("f4"), h.astype("f4"), weights.astype("f4"))
     assert gradient.dtype == np.float32
     assert value == pytest.approx(expected[0], rel=1e-5)
     np.testing.assert_allclose(gradient, expected[1], rtol=0, atol=1e-5 * np.abs(expected[1]).max())
 
 
+@pytest.mark.parametrize("relu", [False, True])
+def test_blocks_of_rows_add_up(monkeypatch, relu):
+    dh, h, weights = case()
+    value, gradient = omega(dh, h, weights, relu)
+    slope = (h > 0).astype(float) if relu else 1 - h**2
+    assert value == pytest.approx(by_definition(dh, slope, weights), rel=1e-12)
+    monkeypatch.setattr("bptt.train.regularizers.BLOCK", 5 * weights[0].nbytes)
+    in_blocks = omega(dh, h, weights, relu)
+    assert in_blocks[0] == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(in_blocks[1], gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())
+
+
 def test_errors_too_small_to_tell_count_for_nothing():
-    _, slope, weights = case()
-    value, gradient = omega(np.full((T, B, H), 1e-11), slope, weights)
+    _, h, weights = case()
+    value, gradient = omega(np.full((T, B, H), 1e-11), h, weights)
     assert value == 0
     assert not gradient.any()
 

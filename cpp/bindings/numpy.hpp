@@ -221,6 +221,7 @@ void bind_recurrent(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_losses(py::module_& m);
+void bind_regularizers(py::module_& m);
 void bind_vectors(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_stream(py::module_& m);

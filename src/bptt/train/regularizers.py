@@ -20,6 +20,10 @@ LEAST = 1e-20
 """Squared norm of an error below which its direction says nothing."""
 
 
+BLOCK = 1 << 16
+"""Bytes of the errors that are taken together: what is made of them stays in the cache."""
+
+
 class PascanuRegularizer:
     """
     Asks of the recurrent weights of every `RNN` that errors keep their norm on their way back through time.
@@ -108,23 +112,24 @@ class PascanuRegularizer:
                 )
             names = [name for name in layer.gradients if name.startswith("weight_hh")]
             for name, h, dh in zip(names, part.h, part.dh, strict=True):
-                slope = (h > 0).astype(h.dtype) if layer.nonlinearity == "relu" else 1 - h * h
-                value, gradient = omega(dh, slope, layer.parameters[name])
+                value, gradient = omega(dh, h, layer.parameters[name], layer.nonlinearity == "relu")
                 layer.gradients[name][...] += self.weight * share * gradient
                 self.omega += value
         return self.weight * self.omega
 
 
-def omega(dh: Array, slope: Array, weights: Array) -> tuple[float, Array]:
+def omega(dh: Array, h: Array, weights: Array, relu: bool = False) -> tuple[float, Array]:
     """
     Omega of one layer and direction, and its gradient.
 
     Parameters
     ----------
-    dh, slope : ndarray
-        (T, B, H): errors of the states, and the activation's slope there.
+    dh, h : ndarray
+        (T, B, H): errors of the states, and the states, whose activation's slope is taken.
     weights : ndarray
         (H, H).
+    relu : bool
+        Whether the activation is relu; else it is tanh.
 
     Returns
     -------
@@ -132,30 +137,21 @@ def omega(dh: Array, slope: Array, weights: Array) -> tuple[float, Array]:
     gradient : ndarray
         (H, H): of `weights`, all else taken as constant.
     """
-    rows, slopes = (array.reshape(-1, array.shape[-1]) for array in (dh, slope))
-    squares = _squares(rows)
-    counted = squares >= LEAST
-    gradient = np.zeros_like(weights)
-    if not counted.any():
-        return 0.0, gradient
-    if not counted.all():
-        rows, slopes, squares = rows[counted], slopes[counted], squares[counted]
-    # Errors of norm 1: their squares neither overflow nor vanish.
-    through = np.multiply(rows, slopes, dtype=weights.dtype)
-    through *= (1 / np.sqrt(squares))[:, None].astype(weights.dtype)
-    back = _core.linear_forward(through, np.ascontiguousarray(weights.T), None)
-    excess = _squares(back) - 1
-    through *= (4 / len(excess) * excess)[:, None].astype(weights.dtype)
-    _core.linear_backward(back, weights, through, gradient, None, False)
-    return float(np.mean(excess**2)), gradient
-
-
-def _squares(rows: Array) -> Array:
-    """(N,) float64: the squared norm of each row."""
-    squares: Array = np.einsum("nh,nh->n", rows, rows).astype(np.float64)
-    if not np.isfinite(squares).all():  # float32 overflows from entries of 1e19 on
-        squares = np.einsum("nh,nh->n", rows, rows, dtype=np.float64)
-    return squares
+    gradient, total, counted = np.zeros_like(weights), 0.0, 0
+    turned = np.ascontiguousarray(weights.T)
+    errors, states = (array.reshape(-1, array.shape[-1]) for array in (dh, h))
+    rows = max(1, BLOCK // turned[0].nbytes)
+    for begin in range(0, len(errors), rows):
+        block = slice(begin, begin + rows)
+        state = np.ascontiguousarray(states[block], weights.dtype)
+        slope = (state > 0).astype(weights.dtype) if relu else 1 - state * state
+        through, count = _core.unit_errors(np.ascontiguousarray(errors[block], weights.dtype), slope, LEAST)
+        through = through[:count]
+        back = _core.linear_forward(through, turned, None)
+        total += _core.weigh_by_excess(back, through)
+        _core.linear_backward(back, weights, through, gradient, None, False)
+        counted += count
+    return (total / counted, gradient / counted) if counted else (0.0, gradient)
 
 
 def _recurrent(tape: Tape) -> Iterator[RecurrentTape]:
