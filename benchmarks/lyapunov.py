@@ -2,7 +2,7 @@
 
     python benchmarks/lyapunov.py [--size N] [--steps T] [--rounds R]
 
-The loop multiplies tangent vectors by the Jacobian of a tanh network and makes the vectors orthonormal at each
+The loop multiplies tangent vectors by the Jacobian of a tanh network and makes them orthonormal at each
 step. Both sides run in turn, and the table shows the fastest round of each side.
 """
 
@@ -44,7 +44,7 @@ def seconds(call, *arguments) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--size", type=int, default=200, metavar="N")
-    parser.add_argument("--steps", type=int, default=400, metavar="T")
+    parser.add_argument("--steps", type=int, default=1000, metavar="T")
     parser.add_argument("--rounds", type=int, default=5, metavar="R")
     given = parser.parse_args()
     N = given.size

@@ -175,7 +175,7 @@ def unit_errors(errors: Floats, slopes: Floats, least: float) -> tuple[Floats, i
     first; the number of these rows. The other rows of the result are undefined."""
 
 def weigh_by_excess(back: Floats, scaled: Floats) -> float:
-    """(N, H) each: multiplies each row of `scaled` by 4 e, with e = |row of back|^2 - 1. The sum of e^2."""
+    """(N, H) each: multiplies each row of `scaled` by 4 e, e = |row of back|^2 - 1. The sum of e^2."""
 
 def bernoulli(
     shape: tuple[int, ...], p: float, value: float, key: int, dtype: Literal["float32", "float64"]
