@@ -171,8 +171,8 @@ class Tape:
 
 # Pascanu's regulariser.
 def unit_errors(errors: Floats, slopes: Floats, least: float) -> tuple[Floats, int]:
-    """(N, H) each: rows of errors with norm 1 times their slopes, those whose squared norm is at least `least`
-    first; the number of these rows. The other rows of the result are undefined."""
+    """(N, H) each: rows of errors with norm 1, times their slopes; and the number of rows whose squared norm
+    is at least `least`. These come first. The other rows of the result are undefined."""
 
 def weigh_by_excess(back: Floats, scaled: Floats) -> float:
     """(N, H) each: multiplies each row of `scaled` by 4 e, e = |row of back|^2 - 1. The sum of e^2."""
