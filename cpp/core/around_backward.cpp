@@ -87,11 +87,11 @@ namespace {
 
 // The first of the row's panels gets the sum of squares of all its columns.
 template <class T>
-void put_squares(const Kernels<T>& k, Index rows, Index columns, const T* x, Squares* squares, Index panels) {
+void put_squares(const Kernels<T>& k, Index rows, Index columns, const T* x, double* squares, Index panels) {
   for (Index row = 0; row < rows; ++row) {
-    Squares* at = squares + row * panels;
+    double* at = squares + row * panels;
     at[0] = squares_of(k, columns, x + row * columns);
-    for (Index p = 1; p < panels; ++p) at[p] = {0, 1};
+    for (Index p = 1; p < panels; ++p) at[p] = 0;
   }
 }
 

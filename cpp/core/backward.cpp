@@ -69,8 +69,8 @@ class BackwardPass {
       const Index widest = std::max(net_.input, net_.layers > 1 ? width_ : 0);
       for (int half = 0; half < 2; ++half) room.halves.emplace_back(net_.summed_parameters(widest));
     }
-    room.dh_squares = Buffer<Squares>(steps * batch_ * panels_);
-    if (net_.traits.has_cell_state) room.dc_squares = Buffer<Squares>(steps * batch_ * panels_);
+    room.dh_squares = Buffer<double>(steps * batch_ * panels_);
+    if (net_.traits.has_cell_state) room.dc_squares = Buffer<double>(steps * batch_ * panels_);
     return room;
   }
 
@@ -144,7 +144,7 @@ class BackwardPass {
     if (crew.leads()) {
       if (args_.errors) start(errors_at(w.number, 0), nullptr, rows_.total() * net_.output);
       start_dx(w);
-      for (Index t = 0; t < first_; ++t) record_norms(w, t, {0, 1}, {0, 1});
+      for (Index t = 0; t < first_; ++t) record_norms(w, t, {}, {});
     }
     if (!apart) crew.sync();
 
@@ -341,21 +341,21 @@ class BackwardPass {
   void collect_norms(const Work<T>& w, const Chunk& chunk, const Crew& crew) const {
     const Range mine = crew.share_of(chunk.steps);
     for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
-      Squares dh{0, 1}, dc{0, 1};
+      ErrorNorm dh, dc;
       rows_.for_each_part({0, rows_.active(t)}, [&](Range rows) {
         const Index begin = places_.chunk_at(t, rows.begin, chunk.low) * panels_;
         const Index end = begin + (rows.end - rows.begin) * panels_;
-        for (Index i = begin; i < end; ++i) add_squares(dh, w.dh_squares.data()[i]);
+        for (Index i = begin; i < end; ++i) dh.add(w.dh_squares.data()[i]);
         if (!w.dc_squares.data()) return;
-        for (Index i = begin; i < end; ++i) add_squares(dc, w.dc_squares.data()[i]);
+        for (Index i = begin; i < end; ++i) dc.add(w.dc_squares.data()[i]);
       });
       record_norms(w, t, dh, dc);
     }
   }
 
-  void record_norms(const Work<T>& w, Index t, const Squares& dh, const Squares& dc) const {
-    args_.dh_norm[w.number * time_ + t] = norm_of(dh);
-    if (args_.dc_norm) args_.dc_norm[w.number * time_ + t] = norm_of(dc);
+  void record_norms(const Work<T>& w, Index t, const ErrorNorm& dh, const ErrorNorm& dc) const {
+    args_.dh_norm[w.number * time_ + t] = dh.value();
+    if (args_.dc_norm) args_.dc_norm[w.number * time_ + t] = dc.value();
   }
 
   // Gradients of the initial state: zero where the recursion did not get that far back.

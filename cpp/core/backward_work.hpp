@@ -22,8 +22,8 @@ struct Room {
   Buffer<T> inner;    // (chunk, B, H)
   Buffer<T> dprojected;       // (chunk, B, P)
   std::vector<Buffer<T>> halves;  // (2, summed parameters): what each half of the batch adds to gradients
-  Buffer<Squares> dh_squares;  // (chunk, B, panels)
-  Buffer<Squares> dc_squares;
+  Buffer<double> dh_squares;  // (chunk, B, panels)
+  Buffer<double> dc_squares;
 };
 
 // One layer and direction.

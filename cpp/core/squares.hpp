@@ -1,4 +1,5 @@
-// Sums of squares that do not leave the range of float64, and their norms.
+// Sums of squares of errors, also where squares of float64 overflow or underflow. A part of a sum is either a sum of
+// squares, or minus a norm whose square leaves float64.
 #pragma once
 
 #include <cmath>
@@ -8,39 +9,46 @@
 
 namespace bptt {
 
-// Adds in the larger of both units. The part in the smaller unit may vanish there: no digit of the sum shows it.
-inline void add_squares(Squares& total, const Squares& part) {
-  if (part.sum == 0) return;
-  if (total.sum == 0 || total.unit == part.unit) {
-    total = {total.sum + part.sum, part.unit};
-    return;
+// Finite errors may have a norm just above the largest float64. This one says that they are finite.
+inline double finite_if(bool finite, double norm) {
+  return finite && std::isinf(norm) ? std::numeric_limits<double>::max() : norm;
+}
+
+class ErrorNorm {
+ public:
+  void add(double part) {
+    if (part < 0) {
+      beyond_ = both(beyond_, -part);
+    } else {
+      sum_ += part;
+    }
   }
-  const bool larger = part.unit > total.unit;
-  const Squares& high = larger ? part : total;
-  const Squares& low = larger ? total : part;
-  const double ratio = low.unit / high.unit;
-  total = {high.sum + low.sum * ratio * ratio, high.unit};
-}
 
-// A finite error may have a norm just above the largest float64. The norm says that the error is finite.
-inline double norm_of(const Squares& squares) {
-  const double norm = std::sqrt(squares.sum) * squares.unit;
-  return std::isinf(norm) && std::isfinite(squares.sum) ? std::numeric_limits<double>::max() : norm;
-}
+  double value() const {
+    const double norm = std::sqrt(sum_);
+    return beyond_ == 0 || std::isnan(norm) ? norm : both(norm, beyond_);
+  }
 
-// The squares of n elements. Those of float never leave float64; only out-of-range ones of double take a second pass.
+ private:
+  static double both(double a, double b) { return finite_if(std::isfinite(a) && std::isfinite(b), std::hypot(a, b)); }
+
+  double sum_ = 0;
+  double beyond_ = 0;
+};
+
+// A part: of n elements.
 template <class T>
-Squares squares_of(const Kernels<T>& k, Index n, const T* x) {
-  const double plain = k.sum_of_squares(n, x);
-  const bool large = plain > 0x1p900, small = plain < 0x1p-900;
-  if (sizeof(T) < sizeof(double) || !(large || small)) return {plain, 1};
+double squares_of(const Kernels<T>& k, Index n, const T* x) {
+  const double sum = k.sum_of_squares(n, x);
+  const bool large = sum > 0x1p900, small = sum < 0x1p-900;
+  if (sizeof(T) < sizeof(double) || !(large || small)) return sum;
   const double unit = large ? 0x1p600 : 0x1p-600;
-  Squares scaled{0, unit};
+  double scaled = 0;
   for (Index i = 0; i < n; ++i) {
     const double element = static_cast<double>(x[i]) / unit;
-    scaled.sum += element * element;
+    scaled += element * element;
   }
-  return scaled;
+  return -finite_if(std::isfinite(scaled), std::sqrt(scaled) * unit);
 }
 
 }  // namespace bptt

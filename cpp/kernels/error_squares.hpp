@@ -2,35 +2,44 @@
 #pragma once
 
 #include "kernels/math.hpp"
-#include "kernels/table.hpp"
+#include "kernels/tile.hpp"
 
 namespace bptt::BPTT_ISA {
 
-// Squares of float never leave float64. For double, two further sums hold the squares of a scaled-down and of a
-// scaled-up copy; `total` chooses the sum whose squares are in range.
+// Of one row and panel. Squares of float never leave float64. The squares of double may: then `total` takes a second
+// pass over the vectors, which it keeps for this.
 template <class T>
 class ErrorSquares {
  public:
   BPTT_INLINE void add(Vec<T> x) {
-    plain_.add(x);
-    if constexpr (kWide) {
-      large_.add(x * 0x1p-600);
-      small_.add(x * 0x1p600);
-    }
+    sum_.add(x);
+    if constexpr (kLeaves) kept_[count_++] = x;
   }
 
-  BPTT_INLINE Squares total() const {
-    const double plain = plain_.total();
-    if constexpr (kWide) {
-      if (plain > 0x1p900) return {large_.total(), 0x1p600};
-      if (plain < 0x1p-900) return {small_.total(), 0x1p-600};
+  // The sum; or minus the norm, if the squares leave float64.
+  BPTT_INLINE double total() const {
+    const double sum = sum_.total();
+    if constexpr (kLeaves) {
+      if (sum > 0x1p900) return -scaled_norm(kept_, count_, 0x1p-600);
+      if (sum < 0x1p-900) return -scaled_norm(kept_, count_, 0x1p600);
     }
-    return {plain, 1};
+    return sum;
   }
 
  private:
-  static constexpr bool kWide = sizeof(T) == sizeof(double);
-  SquareSum plain_, large_, small_;
+  static constexpr bool kLeaves = sizeof(T) == sizeof(double);
+
+  __attribute__((noinline)) static double scaled_norm(const Vec<T>* kept, int count, T factor) {
+    SquareSum squares;
+    for (int v = 0; v < count; ++v) squares.add(kept[v] * factor);
+    const double total = squares.total();
+    const double norm = __builtin_sqrt(total) / factor;
+    return norm > __DBL_MAX__ && total <= __DBL_MAX__ ? __DBL_MAX__ : norm;  // finite errors have a finite norm
+  }
+
+  SquareSum sum_;
+  Vec<T> kept_[kLeaves ? kMaxVectors : 1];
+  int count_ = 0;
 };
 
 }  // namespace bptt::BPTT_ISA

@@ -105,8 +105,8 @@ struct GruResetBefore {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, ErrorSquares<T>&,
-                                 ErrorSquares<T>&) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
+                                 ErrorSquares<T>&, ErrorSquares<T>&) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* carry = s.carry + row * s.hidden + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;

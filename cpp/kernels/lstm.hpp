@@ -113,8 +113,8 @@ struct Lstm {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh, ErrorSquares<T>& dh_squares,
-                                 ErrorSquares<T>& dc_squares) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
+                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>& dc_squares) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;
     T* carry = s.carry + row * s.hidden + unit;

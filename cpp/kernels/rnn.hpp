@@ -30,8 +30,8 @@ struct Rnn {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh, ErrorSquares<T>& dh_squares,
-                                 ErrorSquares<T>&) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
+                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>&) {
     const Vec<T> h = load_first<T>(s.gates + row * s.gates_row + unit, n);
     dh_squares.add(dh);
     T* dgates = s.dgates + row * s.dgates_row + unit;

@@ -178,12 +178,6 @@ struct ForwardStep {
   Stage stage;
 };
 
-// A sum of squares, sum * unit^2. The unit is 1 unless the squares leave the range of float64.
-struct Squares {
-  double sum;
-  double unit;
-};
-
 // One time step backward. First dL/dh_t = dgates_next . U + dy (+ carry for GRU), then the cell inverted.
 //   dgates_next  dL/d(pre-activations) of step t+1, its recurrent side; null: `dh` already holds what flows in
 //   carry        LSTM: dL/dc flowing in from t+1, out to t-1. GRU: the direct part of dL/dh, z (.) dh.
@@ -191,7 +185,8 @@ struct Squares {
 //                recurrent side the last 3H. GRU, reset before: (rows, 3H) r z n. RNN (rows, H).
 //   stage        After output, dh is no more dL/dh_t but dL/d(what that stage could not invert): LSTM c as h saw it,
 //                GRU r h_in. After cell it is the whole dL/dc_t
-//   dh_squares, dc_squares  (rows, panels): sums of squares of the whole dL/dh_t, dL/dc_t of each panel
+//   dh_squares, dc_squares  (rows, panels): sums of squares of the whole dL/dh_t, dL/dc_t of each panel;
+//                minus their norm where the squares leave float64
 template <class T>
 struct BackwardStep {
   Index rows;
@@ -223,8 +218,8 @@ struct BackwardStep {
   const T* h_prev;
   Index h_prev_row;
   T* dgates;
-  Squares* dh_squares;  // or null
-  Squares* dc_squares;  // or null
+  double* dh_squares;  // or null
+  double* dc_squares;  // or null
   Index panels;
   Stage stage;
 };
