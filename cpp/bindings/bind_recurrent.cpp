@@ -277,14 +277,13 @@ class BoundRecurrent {
   py::tuple record(const py::array& parameters, const py::array& x, const std::optional<py::array>& h0,
                    const std::optional<py::array>& c0, double dropout, std::uint64_t key, Index first_row, Rows rows,
                    const InterventionArrays& by) const {
-    weights<T>(parameters);  // checks them
-    const py::array kept_parameters = as_it_is<T>(parameters);
-    ForwardArgs<T> args = weights<T>(kept_parameters);
+    ForwardArgs<T> args = weights<T>(parameters);
     args.interventions = by.of<T>(*net_, rows);
     auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, rows), net_);
     const py::array kept = as_it_is<T>(x);
     bound->x = kept;
-    bound->parameters = kept_parameters;
+    bound->keep_weights(parameters, frozen(parameters));
+    args.parameters = static_cast<const T*>(bound->weights);
     bound->interventions = py::make_tuple(by.reset, by.recurrent_mask, by.keep_h, by.keep_c);
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout;
@@ -302,7 +301,7 @@ class BoundRecurrent {
     const Shape state = state_shape(*net_, tape.rows.batch());
     const Shape cell = cell_shape(*net_, tape.rows.batch());
     BackwardArgs<T> args{};
-    args.parameters = static_cast<const T*>(bound.parameters.data());
+    args.parameters = static_cast<const T*>(bound.weights);
     args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
     args.dy = optional_data_of<T>("dy", dy, shape_over_time(tape.rows, net_->width()));
     args.dh = optional_data_of<T>("dh", dh, state);

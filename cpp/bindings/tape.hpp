@@ -1,6 +1,7 @@
 // What a forward pass kept, as Python holds it.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <variant>
@@ -20,7 +21,22 @@ class BoundTape {
   std::shared_ptr<const Recurrent> net;
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
-  py::array parameters;      // the weights of the forward pass, which nobody can change
+  // The weights of the forward pass: a copy, or the caller's array if nobody can write to it.
+  const void* weights = nullptr;
+  Block copied_weights;
+  py::object parameters;
+
+  void keep_weights(const py::array& array, bool read_only) {
+    weights = array.data();
+    if (read_only) {
+      parameters = array;
+      return;
+    }
+    const auto bytes = static_cast<std::size_t>(array.nbytes());
+    copied_weights = Block(bytes);
+    std::memcpy(copied_weights.data(), weights, bytes);
+    weights = copied_weights.data();
+  }
 
   // The same record of the forward pass for other backward passes, whose norms and errors are its own: none so far.
   std::unique_ptr<BoundTape> twin() const {

@@ -35,13 +35,6 @@ void multiply(Index n, const T* x, const T* y, T* out) {
 }
 
 template <class T>
-BPTT_INLINE bool any_above(Vec<T> x, T limit) {
-  bool any = false;
-  for (int i = 0; i < kLanes<T>; ++i) any |= x[i] > limit;
-  return any;
-}
-
-template <class T>
 BPTT_INLINE T sum_of_lanes(Vec<T> x) {
   T sum = x[0];
   for (int i = 1; i < kLanes<T>; ++i) sum += x[i];
@@ -125,28 +118,27 @@ template <class T>
 void normalise_back(const NormaliseBack<T>& a) {
   const T share = T{1} / static_cast<T>(a.columns);
   constexpr T largest = static_cast<T>(sizeof(T) == 4 ? 3.4e38 : 1.79e308);
-  const T limit = largest / static_cast<T>(4 * a.columns);  // |hat| <= sqrt(columns): no sum leaves the range of T
+  const T limit = largest / static_cast<T>(8 * a.columns);  // |hat| <= sqrt(columns): no term comes near the largest
   for (Index row = 0; row < a.rows; ++row) {
     const T* dy = a.dy + row * a.dy_row;
     const T* hat = a.hat + row * a.hat_row;
     T* dgain = a.dgain + row * a.sums_row;
     T* dbias = a.dbias ? a.dbias + row * a.sums_row : nullptr;
     T* dx = a.dx + row * a.dx_row;
-    Vec<T> sum{}, product_sum{}, peak{};
+    Vec<T> sum{}, product_sum{};
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
       const Vec<T> d = load_first<T>(dy + n, lanes);
       const Vec<T> h = load_first<T>(hat + n, lanes);
       const Vec<T> dhat = d * load_first<T>(a.gain + n, lanes);
       sum = sum + dhat;
       product_sum = fma(dhat, h, product_sum);
-      peak = select<T>(absolute<T>(dhat) > peak, absolute<T>(dhat), peak);
       store_first<T>(dgain + n, fma(d, h, load_first<T>(dgain + n, lanes)), lanes);
       if (dbias) store_first<T>(dbias + n, d + load_first<T>(dbias + n, lanes), lanes);
     });
     const T mean = sum_of_lanes<T>(sum) * share;
     const T slant = sum_of_lanes<T>(product_sum) * share;
     const T scale = a.scale[row * a.scale_row];
-    if (any_above<T>(peak, limit)) {
+    if (!(mean >= -limit && mean <= limit && slant >= -limit && slant <= limit)) {
       normalise_back_wide(a, dy, hat, scale, dx);
       continue;
     }

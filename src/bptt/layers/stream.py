@@ -87,6 +87,8 @@ class Stream:
         ------
         TypeError, ValueError
             Arrays of the wrong kind, dtype (out) or shape; then no step is made.
+        RuntimeError
+            Another thread is stepping this stream; then no step is made.
         """
         if x is None and out is None:
             self._step()
@@ -130,6 +132,10 @@ class Stream:
         ------
         TypeError, ValueError
             An array of the wrong kind or shape; then no step is made.
+        RuntimeError
+            Another thread is stepping this stream; then no step is made.
+        KeyboardInterrupt
+            Ctrl-C; the stream then stands after the last whole step.
         """
         array = as_real(x, "x")
         B, I = self.input.shape
