@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.arguments import short
 from bptt.layers.advice import unadvised
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
