@@ -78,7 +78,8 @@ void backward_step(const BackwardStep<T>& s) {
                      s.u, io, panel_after(s, i, shape, s.u));
     }
     for (Index row = 0; row < s.rows; ++row) {
-      ErrorSquares<T> dh_squares, dc_squares;
+      Vec<T> room[2][kMaxVectors];
+      ErrorSquares<T> dh_squares(room[0]), dc_squares(room[1]);
       for (int v = 0; v < panel.vectors; ++v) {
         with_lanes<T>(panel.valid(v), [&](auto n) {
           const Index unit = panel.column(v);
