@@ -43,6 +43,9 @@ class BoundTape {
     auto other = std::make_unique<BoundTape>(tape, net);
     other->x = x;
     other->interventions = interventions;
+    other->weights = weights;
+    other->copied_weights = copied_weights;
+    other->parameters = parameters;
     return other;
   }
 

@@ -63,7 +63,9 @@ class Module(ABC):
     parameters: Tensors
     gradients: Tensors
     _model: weakref.ref[Module] | None = None  # the Sequential whose vectors the views are seated on
-    _initial: tuple[Initialiser, int] | None = None  # what drew the parameters, and their checksum
+    initialiser: Initialiser | None = None
+    """What drew the initial parameters; None for a copy."""
+    _checksum: int | None = None  # of the initial parameters
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -175,7 +177,7 @@ class Module(ABC):
     @property
     def is_initial(self) -> bool:
         """Whether the parameters still are those that the constructor drew; False for a copy."""
-        return self._initial is not None and self._initial[1] == crc32(self._flat_parameters.data)
+        return self.initialiser is not None and self._checksum == crc32(self._flat_parameters.data)
 
     def initialise(self, rng: np.random.Generator) -> None:
         """
@@ -186,16 +188,16 @@ class Module(ABC):
         ValueError
             A layer that is a copy: it does not know how its parameters were drawn.
         """
-        if self._initial is None:
+        if self.initialiser is None:
             raise ValueError(
                 f"layer must be newly built to be initialised; got a copy, {self.kind}. Fix: build a new one."
             )
-        self._start(rng, self._initial[0])
+        self._start(rng, self.initialiser)
 
     def _start(self, rng: np.random.Generator, initialiser: Initialiser) -> None:
         self.rng = rng
         self._draw(initialiser)
-        self._initial = initialiser, crc32(self._flat_parameters.data)
+        self.initialiser, self._checksum = initialiser, crc32(self._flat_parameters.data)
 
     def _draw(self, initialiser: Initialiser) -> None:
         """Write initial values into the parameters. Layers whose options set some of them extend it."""
@@ -205,7 +207,7 @@ class Module(ABC):
 
     def _allocate(self, init: Init) -> None:
         """Give the layer its two vectors and its initial values. Constructors end with this call."""
-        self.initialiser = initialiser = read_init(init)
+        initialiser = read_init(init)
         initialiser.check(self)
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)
@@ -271,7 +273,15 @@ class Module(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         # The views would come back from a copy or a pickle as arrays of their own.
-        derived = ("_model", "_initial", "parameters", "gradients", "_flat_parameters", "_flat_gradients")
+        derived = (
+            "_model",
+            "initialiser",
+            "_checksum",
+            "parameters",
+            "gradients",
+            "_flat_parameters",
+            "_flat_gradients",
+        )
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         return state | {"flat": (self._flat_parameters.copy(), self._flat_gradients.copy())}
 
