@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -33,6 +34,9 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = "cividis"
 """A colour map whose greys rise with its values."""
+
+LARGEST = 1e100
+"""Larger values are drawn at this height: matplotlib's margins and ticks must not overflow."""
 
 FORMATS = ("png", "svg")
 
@@ -64,7 +68,7 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
 
 def tidy(axes: Axes) -> None:
-    """Left and bottom spine only, whole numbers below, and a pale grid behind everything."""
+    """Keep the left and bottom spines, place whole numbers below, and draw a pale grid behind everything."""
     whole(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.7)
@@ -72,11 +76,73 @@ def tidy(axes: Axes) -> None:
 
 
 def whole(*axes: Axis) -> None:
-    """Ticks at whole numbers: there is no half a step, update or unit."""
-    from matplotlib.ticker import MaxNLocator
+    """Place ticks at whole numbers only: half a step, update or unit does not exist."""
+    from bptt.diagnose.picture import WholeLocator
 
     for axis in axes:
-        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+        axis.set_major_locator(WholeLocator())
+
+
+def plain(name: str) -> str:
+    """Escape a name given by the user, so that matplotlib draws it letter by letter.
+
+    Dollar signs would start a formula. A legend leaves out labels that begin with an underscore, so that an
+    invisible space is put before the underscore.
+    """
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def drawable(values: Vector) -> Vector:
+    """Replace values that are not finite by NaN, and limit the others to what matplotlib can scale."""
+    return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
+
+
+def lone(values: Vector) -> npt.NDArray[np.intp]:
+    """Positions of finite values without a finite neighbour: a line does not show such values."""
+    finite = np.pad(np.isfinite(values), 1)
+    return np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])
+
+
+def line(axes: Axes, x: npt.ArrayLike, y: Vector, **options: Any) -> None:
+    """Draw a line, with a dot at every point that has no neighbour to be joined to."""
+    alone = lone(y)
+    dots = {"marker": "o", "markersize": 3, "markevery": alone.tolist()} if alone.size else {}
+    axes.plot(x, y, **dots, **options)
+
+
+def step_limits(axes: Axes, last: int) -> None:
+    """Show steps 0 to `last` from edge to edge; a single step lies in the middle."""
+    axes.set_xlim(*((0, last) if last > 0 else (-0.5, 0.5)))
+
+
+def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
+    """Write into an empty panel why it is empty; `axis` loses its ticks, which would measure nothing."""
+    ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 3}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, fontsize=9, color=DARK, bbox=ground, wrap=True, **place)
+    if axis is not None:
+        from matplotlib.ticker import NullLocator
+
+        axis.set_major_locator(NullLocator())
+        axis.set_minor_locator(NullLocator())
+
+
+def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
+    """Handles and labels for a legend: one entry per label, and no entry for a line without a point."""
+    found: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            if _has_points(handle):
+                found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def _has_points(handle: Artist) -> bool:
+    from matplotlib.lines import Line2D
+
+    if not isinstance(handle, Line2D):
+        return True
+    return bool(np.isfinite(np.asarray(handle.get_xydata(), np.float64)).all(-1).any())
 
 
 def room_below(labels: Sequence[str]) -> float:
@@ -85,8 +151,10 @@ def room_below(labels: Sequence[str]) -> float:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """The legend of these axes at the foot of the figure: inside, it would hide lines."""
-    handles, labels = axes.get_legend_handles_labels()
+    """Put the legend of these axes at the foot of the figure: inside, the legend would hide lines."""
+    handles, labels = drawn(axes)
+    if not labels:
+        return
     size = 8 if max(map(len, labels)) <= 48 else 7
     figure.legend(
         handles, labels, loc="outside lower center", ncols=_columns(labels), fontsize=size, frameon=False
@@ -94,7 +162,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """A few lines one below the other; more of them side by side, if their names are short."""
+    """Return 1 for a few labels or long ones, and 2 for many short ones."""
     return 2 if len(labels) > 4 and max(map(len, labels)) <= 42 else 1
 
 

@@ -16,8 +16,12 @@ from bptt.diagnose.canvas import (
     STYLES,
     drawing,
     legend_below,
+    lone,
+    note,
+    plain,
     positive,
     room_below,
+    step_limits,
     tidy,
     write,
 )
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = 1e-16, 1e16
 """What lies beyond is cut off, so that the limits can be told apart."""
 FEW = 2
-"""Of so many rows dL/dc is drawn beside dL/dh."""
+"""Up to this number of rows, dL/dc is drawn next to dL/dh."""
+LISTED = 6
+"""Up to this number of lines that cannot be drawn are named."""
 
 
 def plot_flows(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str] | None = None) -> Figure:
@@ -69,7 +75,8 @@ def plot_flows(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str] |
         )
     if not flows:
         raise ValueError("flows must hold a GradientFlow; got none. Fix: pass one from bptt.gradient_flow.")
-    with drawing(7.2, 4.0 + room_below([label for label, _, _ in _lines(flows)])) as figure:
+    labels = [label for label, shown, _ in _lines(flows) if np.isfinite(shown).any()]
+    with drawing(7.2, 4.0 + room_below(labels)) as figure:
         axes = figure.subplots()
         draw_flows(axes, flows)
         # The pad is for the name of the upper limit: in a small picture it is higher than its band.
@@ -82,33 +89,43 @@ def plot_flows(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str] |
 
 
 def draw_flows(axes: Axes, flows: Mapping[str, GradientFlow]) -> None:
-    """One line per row of every flow, and where the error counts as vanished and as exploded."""
-    seen = [np.array([VANISHED / 10, EXPLODED * 10])]
-    steps, cells = 1, False
-    for number, (label, way, cell) in enumerate(_lines(flows)):
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            # Beyond the edges, for matplotlib's own margins must not overflow.
-            shown = np.clip(positive(way / arrived(way)[0]), LOWEST / 1e3, HIGHEST * 1e3)
+    """Draw one line per row of every flow, and where the error counts as vanished and as exploded.
+
+    A line that cannot be drawn, because no finite error comes in, is named inside the axes.
+    """
+    low, high = VANISHED / 10, EXPLODED * 10
+    steps, cells, seen, missing = 0, False, [np.ones(1)], []
+    axes.set_yscale("log")
+    for number, (label, shown, cell) in enumerate(_lines(flows)):
+        steps, cells = max(steps, len(shown) - 1), cells or cell
+        if not np.isfinite(shown).any():
+            missing.append(label)
+            continue
         seen.append(shown)
-        steps, cells = max(steps, len(way) - 1), cells or cell
-        axes.semilogy(
-            np.arange(len(way)),
+        inside = shown[(shown >= LOWEST) & (shown <= HIGHEST)]
+        low, high = min(low, inside.min(initial=low)), max(high, inside.max(initial=high))
+        every = max(1, len(shown) // 8)
+        # Lines on top of each other differ in where their marks are; a point without a neighbour needs one.
+        marks = {*range(number * max(1, len(shown) // 40) % every, len(shown), every), *lone(shown).tolist()}
+        axes.plot(
+            np.arange(len(shown)),
             shown,
             linestyle=STYLES[(number + number // len(COLOURS)) % len(STYLES)],
             color=COLOURS[number % len(COLOURS)],
-            # Lines of one style differ in their marks, and lines on top of each other in where these are.
+            # Lines of one style differ in their marks.
             marker=MARKERS[number % len(MARKERS)],
-            markevery=(number * max(1, len(way) // 40), max(1, len(way) // 8)),
+            markevery=sorted(marks),
             markersize=3 if cell else 4,
             markerfacecolor="white" if cell else None,
             linewidth=0.9 if cell else 1.5,
             label=label,
         )
-    values = np.concatenate(seen)
-    low, high = max(float(np.nanmin(values)), LOWEST), min(float(np.nanmax(values)), HIGHEST)
     axes.set_ylim(low / 2, high * 2)
-    axes.set_xlim(0, steps)
-    soon = np.concatenate([each[: 1 + steps // 3] for each in seen[1:]])
+    step_limits(axes, steps)
+    if missing:
+        more = [f"and {len(missing) - LISTED} more"] if len(missing) > LISTED else []
+        note(axes, "\n".join(["Not drawn: no finite error comes in", *missing[:LISTED], *more]))
+    soon = np.concatenate([each[: 2 + steps // 3] for each in seen])
     for limit, far, word, crossed, below in (
         (VANISHED, low / 2, "vanished: below", (soon < VANISHED).any(), True),
         (EXPLODED, high * 2, "exploded: above", (soon > EXPLODED).any(), False),
@@ -132,13 +149,28 @@ def draw_flows(axes: Axes, flows: Mapping[str, GradientFlow]) -> None:
 
 
 def _lines(flows: Mapping[str, GradientFlow]) -> Iterator[tuple[str, Norms, bool]]:
-    """What each line is called, with its verdict, its norms, and whether they are those of dL/dc."""
+    """Yield for each line its label with the verdict, its norms to draw, and whether they are of dL/dc."""
     rows = sum(len(flow.rows) for flow in flows.values())
     for name, flow in flows.items():
         for k, row in enumerate(flow.rows):
             own = row.name if len(flow.rows) > 1 or not name else ""
             rate = "" if math.isnan(flow.rate[k]) else f", {flow.rate[k]:.3g} per step"
-            called = " ".join(part for part in (name, own) if part)
-            yield f"{called}: {flow.verdict[k]}{rate}", flow.ways[k], False
+            called = " ".join(part for part in (plain(name), own) if part)
+            yield f"{called}: {flow.verdict[k]}{rate}", _shown(flow.ways[k]), False
             if rows <= FEW and flow.c_ways is not None and row.stack.has_cell_state:
-                yield f"{called}: $dL/dc_t$", flow.c_ways[k], True
+                yield f"{called}: $dL/dc_t$", _shown(flow.c_ways[k]), True
+
+
+def _shown(way: Norms) -> Norms:
+    """Divide norms by the first one that is not 0; the line leaves the axes where the error is gone or infinite.
+
+    Norms before it are NaN, which is not drawn. So are all, if none is above 0 or the first is not finite.
+    """
+    shown: Norms = np.full(len(way), np.nan)
+    come = arrived(way)
+    if not len(come) or not positive(come[:1])[0] > 0:
+        return shown
+    with np.errstate(over="ignore", under="ignore"):
+        # Beyond the edges, yet limited: matplotlib's own margins must not overflow.
+        shown[len(way) - len(come) :] = np.clip(come / come[0], LOWEST / 1e3, HIGHEST * 1e3)
+    return shown

@@ -6,14 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from bptt.arguments import integer
-from bptt.diagnose.canvas import SHADES, drawing, whole, write
+from bptt.diagnose.canvas import PALE, RED, SHADES, drawing, whole, write
 from bptt.diagnose.gates import step_values
 from bptt.diagnose.rows import rows_on
-from bptt.layers.tape import Tape
+from bptt.layers.tape import RecurrentTape, Tape
 
 if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 _LONG = {
@@ -33,6 +35,9 @@ def plot_gates(
     tape: Tape, row: int = 0, *, sequence: int = 0, path: str | os.PathLike[str] | None = None
 ) -> Figure:
     """Draw every gate, cell and hidden state of one sequence: units upwards, steps to the right.
+
+    Steps past the end of a ragged row are hatched: the layer did not run there. Red marks values that are not
+    finite.
 
     Parameters
     ----------
@@ -73,8 +78,9 @@ def plot_gates(
             "Fix: pass a batch with something in it."
         )
     sequence = integer(sequence, "sequence", 0, B - 1)
+    length = _length(part, sequence)
     values = {
-        name: value[:, sequence].T
+        name: np.asarray(value[:, sequence].T, np.float64)
         for name, value in step_values(part, which.index).items()
         if name != "recurrent part of n"
     }
@@ -82,33 +88,58 @@ def plot_gates(
     order = [*(name for name in values if name not in "ch"), *(name for name in "ch" if name in values)]
     with drawing(7.2, 0.8 + 1.25 * len(order)) as figure:
         panels = figure.subplots(len(order), 1, squeeze=False, sharex=True)[:, 0]
+        shades = _colours()
         for axes, name in zip(panels, order, strict=True):
-            shown = np.asarray(values[name], np.float64)
-            low, high = _range(name, shown)
+            shown = values[name]
+            low, high = _range(name, shown[:, :length])
             image = axes.imshow(
                 shown,
                 aspect="auto",
                 origin="lower",
                 interpolation="nearest",
-                cmap=SHADES,
+                cmap=shades,
                 vmin=low,
                 vmax=high,
                 extent=(-0.5, T - 0.5, -0.5, len(shown) - 0.5),
             )
+            if length < T:
+                past = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
+                axes.axvspan(length - 0.5, T - 0.5, **past)
             figure.colorbar(image, ax=axes, aspect=8, pad=0.01).ax.tick_params(labelsize=8)
             axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
             axes.set_ylabel("unit", fontsize=8)
             axes.tick_params(labelsize=8)
             whole(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("step", fontsize=9)
-        figure.suptitle(f"{which.stack.kind}, {which.name}, sequence {sequence}", fontsize=10, wrap=True)
+        title = [f"{which.stack.kind}, {which.name}, sequence {sequence}"]
+        if length < T:
+            title.append(f"hatched: past its end, after {length} of {T} steps")
+        if not all(np.isfinite(value[:, :length]).all() for value in values.values()):
+            title.append("red: not finite")
+        figure.suptitle("; ".join(title), fontsize=10, wrap=True)
     return write(figure, path)
 
 
-def _range(name: str, values: np.ndarray) -> tuple[float, float]:
-    """What the shades span: a gate's range, or as far as a state goes, alike on both sides."""
+def _length(tape: RecurrentTape, sequence: int) -> int:
+    """Number of steps that the layer made in this row of the batch."""
+    ragged = tape.ragged
+    if ragged is None:
+        return tape.core.shape[0]
+    place = int(np.flatnonzero(ragged.order == sequence)[0])
+    return int(np.count_nonzero(ragged.active > place))
+
+
+def _colours() -> Colormap:
+    """Return the usual shades, with red for values that are not finite."""
+    from matplotlib import colormaps
+
+    return colormaps[SHADES].with_extremes(bad=RED)
+
+
+def _range(name: str, values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Choose what the shades span: a gate's range, or equally far to both sides of 0."""
     finite = values[np.isfinite(values)]
-    most = max(float(np.abs(finite).max(initial=0.0)), 1e-12)
+    most = float(np.abs(finite).max(initial=0.0)) or 1.0
     if name.startswith("gate") and name[-1] not in "gn" and most <= 1.0 and finite.min(initial=0.0) >= 0.0:
         return 0.0, 1.0
     return -most, most

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bptt.diagnose.canvas import SHADES, drawing, positive, whole, write
+from bptt.diagnose.canvas import SHADES, drawing, note, positive, whole, write
 from bptt.diagnose.flow import EXPLODED, VANISHED, Norms
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def plot_records(
                 rasterized=True,
             )
             _limits(axes, updates, steps_back, share)
+            _note(axes, dh_norm[:, k])
             axes.set_title(names[k], fontsize=9)
             axes.tick_params(labelsize=9)
             axes.set_ylabel("steps back", fontsize=9)
@@ -78,6 +79,14 @@ def plot_records(
             wrap=True,
         )
     return write(figure, path)
+
+
+def _note(axes: Axes, norms: Norms) -> None:
+    """Say why a panel of norms (N, K) has one shade only, or none."""
+    if np.isnan(norms).all():
+        note(axes, "no norm is a number")
+    elif not np.nan_to_num(norms).any():
+        note(axes, "no error comes in: every norm is 0")
 
 
 def _limits(

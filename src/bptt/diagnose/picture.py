@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.style
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 @contextmanager
@@ -16,6 +17,20 @@ def own_style() -> Iterator[None]:
     """matplotlib's own, whatever the user's is; and the same names inside an SVG each time."""
     with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "bptt"}):
         yield
+
+
+class WholeLocator(MaxNLocator):
+    """Place ticks at whole numbers, also on an axis shorter than 1.
+
+    There, `MaxNLocator(integer=True)` falls back to fractions.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Round matplotlib's ticks, and keep each number once."""
+        return sorted({float(round(tick)) for tick in super().tick_values(vmin, vmax)})
 
 
 class Picture(Figure):

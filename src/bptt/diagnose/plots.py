@@ -21,8 +21,14 @@ from bptt.diagnose.canvas import (
     Vector,
     available,
     drawing,
+    drawn,
+    line,
+    lone,
+    note,
+    plain,
     png,
     positive,
+    step_limits,
     tidy,
 )
 
@@ -85,12 +91,14 @@ def training_figure(curves: TrainingCurves) -> Figure:
         norm.set(title="Gradient norm", ylabel="2-norm of the whole gradient")
         draw_gradient_flow(flow, curves)
         for axes in (loss, norm):
-            axes.set(xlim=(0, len(curves.loss)), xlabel="step (parameter updates)")
+            axes.set(xlim=(0.5, len(curves.loss) + 0.5), xlabel="step (parameter updates)")
         for axes in (loss, norm, flow):
-            axes.legend(frameon=False, fontsize=8)
+            handles, labels = drawn(axes)
+            if labels:
+                axes.legend(handles, labels, frameon=False, fontsize=8)
             tidy(axes)
         if curves.title:
-            figure.suptitle(curves.title, fontsize=11)
+            figure.suptitle(plain(curves.title), fontsize=11)
     return figure
 
 
@@ -112,28 +120,33 @@ def _sliding(values: npt.NDArray[Any], window: int) -> Vector:
 def draw_loss(
     axes: Axes, loss: Vector, validation: Sequence[tuple[int, float]], baselines: Mapping[str, float]
 ) -> None:
-    """Loss against update, with a smoothed line, the validation points and a line per baseline."""
+    """Draw loss against update, with a smoothed line, the validation points and a line per baseline."""
     steps = np.arange(1, len(loss) + 1)
     window = max(1, len(steps) // 50)
-    pale = window > 1  # beside a smoothed line
-    axes.plot(steps, loss, color=PALE if pale else BLUE, linewidth=0.8, label="training, each update")
+    pale = window > 1  # next to a smoothed line
+    line(axes, steps, loss, color=PALE if pale else BLUE, linewidth=0.8, label="training, each update")
     if pale:
-        axes.plot(steps, smoothed(loss, window), color=BLUE, linewidth=1.6, label=f"mean of {window}")
-    if validation:
-        at, value = zip(*validation, strict=True)
+        line(axes, steps, smoothed(loss, window), color=BLUE, linewidth=1.6, label=f"mean of {window}")
+    at = [step for step, _ in validation]
+    value = np.array([each for _, each in validation], np.float64)
+    if at:
         axes.plot(
             at,
             value,
             "o-",
             color=DARK,
             markersize=4,
-            markevery=max(1, len(at) // 40),
+            # Points without a neighbour would be invisible between the marks.
+            markevery=sorted({*range(0, len(at), max(1, len(at) // 40)), *lone(value).tolist()}),
             linewidth=0.8,
             clip_on=False,
             label="validation",
         )
     for (name, level), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
-        axes.axhline(level, color=RED, linestyle=style, linewidth=1.3, label=f"{name} model, {level:.2f}")
+        label = f"{plain(name)} model, {level:.2f}"
+        axes.axhline(level, color=RED, linestyle=style, linewidth=1.3, label=label)
+    if not np.isfinite([*loss, *value]).any():
+        note(axes, "no loss is finite", None if baselines else axes.yaxis)
 
 
 def draw_gradient_norm(
@@ -143,8 +156,11 @@ def draw_gradient_norm(
     clip_norm: float | None = None,
     clipped: npt.NDArray[np.bool_] | None = None,
 ) -> None:
-    """Gradient norm before clipping against update, log scale: with the limit and the share above it, or with
-    a mark at what was clipped; and where it was not finite."""
+    """Draw the gradient norm before clipping against update, on a log scale.
+
+    Either the limit and the share above it are shown, or each clipped update is marked. Norms that have no
+    place on a log scale are marked at the edges: norms that are not finite at the top, zeros at the bottom.
+    """
     steps = np.arange(1, len(grad_norm) + 1)
     norms = positive(grad_norm)
     many = len(steps) > MANY
@@ -153,62 +169,76 @@ def draw_gradient_norm(
         options: dict[str, Any] = {"markersize": 0.6 * size if many else size, "rasterized": many}
         axes.semilogy(steps[where], norms[where], marker, color=colour, label=label, **options)
 
+    dot = 2.5 if len(steps) > 60 else 6  # a few points need larger dots to be seen
     if clipped is not None and clipped.any():
-        mark(~clipped, ".", 2.5, BLUE, "not clipped")
-        mark(clipped, "x", 3.5, RED, f"clipped: {clipped.mean():.0%} of updates")
+        mark(~clipped, ".", dot, BLUE, "not clipped")
+        mark(clipped, "x", max(3.5, 0.7 * dot), RED, f"clipped: {clipped.mean():.0%} of updates")
     else:
-        mark(slice(None), ".", 2.5, BLUE, "before clipping")
+        mark(slice(None), ".", dot, BLUE, "before clipping")
     if clip_norm is not None:
         share = float(np.mean(grad_norm > clip_norm))
         label = f"limit {clip_norm:g}: {share:.0%} of steps clipped"
         axes.axhline(clip_norm, color=RED, linestyle="--", linewidth=1.3, label=label)
-    lost = steps[~np.isfinite(grad_norm)]
-    if lost.size:
-        at_top = axes.get_xaxis_transform()
-        axes.plot(
-            lost,
-            np.full(lost.size, 0.96),
-            "v",
-            color=DARK,
-            markersize=5,
-            transform=at_top,
-            clip_on=False,
-            label=f"not finite: {lost.size}",
-        )
-    log_ticks(axes.yaxis, norms)
+    for off_scale, height, marker, word in (
+        (~np.isfinite(grad_norm), 0.96, "v", "not finite"),
+        (grad_norm == 0, 0.04, "^", "zero"),
+    ):
+        lost = steps[off_scale]
+        if lost.size:
+            axes.plot(
+                lost,
+                np.full(lost.size, height),
+                marker,
+                color=DARK,
+                markersize=5,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                rasterized=many,
+                label=f"{word}: {lost.size}",
+            )
+    log_ticks(axes.yaxis)
+    if not np.isfinite(norms).any():
+        nothing = "every gradient norm is 0" if not grad_norm.any() else "no gradient norm is finite"
+        if np.isfinite(grad_norm).any() and grad_norm.any():
+            nothing = "no gradient norm is finite and above 0"
+        note(axes, nothing, axes.yaxis if clip_norm is None else None)
 
 
-def log_ticks(axis: Axis, values: Vector, decades: float = 3) -> None:
-    """Plain numbers on a log axis: 1, 2 and 5 have room in so many `decades`, beyond them powers of ten.
+def log_ticks(axis: Axis, decades: float = 3) -> None:
+    """Write plain numbers on a log axis on which everything is drawn.
 
-    Values that are not finite count for nothing; the others are above 0.
+    An axis of fewer than so many `decades` has ticks at 1, 2 and 5; a longer one has powers of ten only.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    told = values[np.isfinite(values)]
-    spread = float(told.max() / told.min()) if told.size else 1.0
-    subs: Sequence[float] = (1, 2, 5) if spread < 10**decades else (1,)
-    axis.set_major_locator(LogLocator(subs=range(1, 10) if spread < 4 else subs))
+    low, high = axis.get_view_interval()
+    spread = float(high / low)
+    subs: Sequence[float] = (1, 2, 5) if spread < 10 ** (decades + 0.3) else (1,)
+    axis.set_major_locator(LogLocator(subs=range(1, 10) if spread < 5 else subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
 def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
-    """|dL/dh_t| and |dL/dc_t| of every layer against steps back from the last, log scale."""
+    """Draw |dL/dh_t| and |dL/dc_t| of every layer against steps back from the last, on a log scale."""
     back = np.arange(curves.dh_norm.shape[1])
+    axes.set_yscale("log")
     for norms, name, colour in ((curves.dh_norm, "h", DARK), (curves.dc_norm, "c", BLUE)):
         if norms is None:
             continue
         for layer, row in enumerate(norms):
-            style = STYLES[layer % len(STYLES)]
-            axes.semilogy(
+            line(
+                axes,
                 back,
                 positive(row[::-1]),
-                linestyle=style,
+                linestyle=STYLES[layer % len(STYLES)],
                 color=colour,
                 linewidth=1.5,
                 label=rf"$\|dL/d{name}_t\|$, layer {layer}",
             )
+    if not drawn(axes)[1]:
+        zero = not curves.dh_norm.any()
+        note(axes, "every norm is 0" if zero else "no norm is finite and above 0", axes.yaxis)
     if curves.truncate is not None and curves.truncate < len(back):
         label = f"truncated here in training, {curves.truncate} steps"
         axes.axvline(curves.truncate, color=RED, linestyle="--", linewidth=1.3, label=label)
@@ -217,4 +247,4 @@ def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
         xlabel="steps back from the last",
         ylabel="2-norm over batch and units",
     )
-    axes.set_xlim(0, max(1, len(back) - 1))
+    step_limits(axes, len(back) - 1)
