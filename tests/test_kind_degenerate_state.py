@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,9 @@ def test_plateau(name: str, metric: str | None) -> None:
 
 def fake(loss: float) -> Any:
     """A trainer of which only the last validation is looked at."""
-    fit = Scripted(model(), bptt.CrossEntropy(), bptt.SGD(0.1), metrics=[Accuracy()], progress=False)
-    fit.history.add_validation(loss=loss, accuracy=1 - loss)
-    return fit
+    history = bptt.History(["accuracy"])
+    history.add_validation(loss=loss, accuracy=1 - loss)
+    return SimpleNamespace(history=history, metrics=(Accuracy(),))
 
 
 @pytest.mark.parametrize("metric", [None, "accuracy"])

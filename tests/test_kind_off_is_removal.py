@@ -87,7 +87,7 @@ OFF_IN_TRAINER: dict[str, dict[str, Any]] = {
     "truncate as a pair": {"truncate": (T, 2 * T)},
     "accumulate": {"accumulate": 1},
     "checkpoint": {"checkpoint": 2 * T},
-    "metrics": {"metrics": [Accuracy()]},
+    "metrics": {"metrics": ()},
     "callback": {"callbacks": [Callback()]},
 }
 

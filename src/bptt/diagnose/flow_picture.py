@@ -162,7 +162,9 @@ def _lines(flows: Mapping[str, GradientFlow]) -> Iterator[tuple[str, Norms, bool
 
 
 def _shown(way: Norms) -> Norms:
-    """Divide norms by the first one that is not 0; the line leaves the axes where the error is gone or infinite.
+    """Divide norms by the first one that is not 0.
+
+    The line leaves the axes where the error is gone or infinite.
 
     Norms before it are NaN, which is not drawn. So are all, if none is above 0 or the first is not finite.
     """

@@ -30,7 +30,8 @@ def as_classes(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[np.int64]:
             _refuse_names(np.asarray(target), shape[-1])
             _refuse_one_hot(np.asarray(target), shape)
         raise
-    _refuse_one_hot(classes, shape)
+    if classes.shape != shape[:-1]:
+        _refuse_one_hot(classes, shape)
     _check(classes, shape[:-1], shape[:-1])
     return classes
 
