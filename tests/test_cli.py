@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests.commandline import CommandLine
+from tests.waiting import PATIENCE, wait_until
 
 import bptt
 from bptt.cli.options import CELLS
@@ -155,19 +155,17 @@ def test_module_is_the_command() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 def test_interrupt(tmp_path: Path, text_file: Path) -> None:
-    options = ["--steps", "1000000000", "--hidden", "8", "--batch", "4", "--truncate", "8"]
+    log = tmp_path / "log.csv"
+    options = ["--steps", "1000000000", "--hidden", "8", "--batch", "4", "--truncate", "8", "--log", str(log)]
     command = [sys.executable, "-m", "bptt", "train", "text", str(text_file), *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        process.stderr.readline()  # the text is read, training begins
-        assert process.stderr.read(len("epoch")) == "epoch"
-        time.sleep(0.5)  # tqdm complains of an interrupt while it makes its bar
+        wait_until(lambda: log.exists() and log.read_text().count("\n") > 1)  # training has begun
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=30)[1]
+        rest = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert rest.splitlines()[-1].startswith("bptt: interrupted")
     assert "Traceback" not in rest
-    assert list(tmp_path.iterdir()) == [text_file]
+    assert sorted(tmp_path.iterdir()) == [log, text_file]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
 from tests.cells import CELLS, build
+from tests.waiting import PATIENCE, interrupted
 
 import bptt
 
@@ -53,7 +53,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), np.array_equal(gradien
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_forked_child_and_its_parent_compute_the_same():
-    assert python(FORK, timeout=60).split() == ["0", "True"]
+    assert python(FORK, timeout=PATIENCE).split() == ["0", "True"]
 
 
 def test_no_threads_before_work_needs_them():
@@ -96,17 +96,8 @@ def test_ctrl_c_stops_a_long_call_and_the_layer_stays_usable():
     layer = build("lstm", 1, 256)
     x = np.zeros((30_000, 4, 1), np.float32)
     before = layer.flat_parameters.copy()
-    started = time.perf_counter()
-    layer(x)
-    whole = time.perf_counter() - started
-    timer = threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        layer(x)
-    stopped_after = time.perf_counter() - started
-    timer.join()
-    assert stopped_after < whole * 0.8  # within the call, not at its end
+        interrupted(lambda: layer(x))
     np.testing.assert_array_equal(layer.flat_parameters, before)
     y, _ = layer(x[:2])
     assert np.isfinite(y).all()
@@ -140,7 +131,6 @@ def test_two_threads_may_not_add_to_the_same_gradients_at_once():
     layer.zero_grad()
     layer.backward(tape, dy)
     once = layer.flat_gradients.copy()
-    layer.zero_grad()
     refused = []
 
     def work():
@@ -149,11 +139,15 @@ def test_two_threads_may_not_add_to_the_same_gradients_at_once():
         except RuntimeError as error:
             refused.append(str(error))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in range(50):  # a busy machine may run the threads one after another
+        layer.zero_grad()
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if refused:
+            break
     assert refused
     assert all("another call is adding to these gradients" in message for message in refused)
     added = len(threads) - len(refused)
@@ -201,7 +195,7 @@ print("done", flush=True)
 
 def test_a_process_ends_while_a_daemon_thread_computes():
     for _ in range(8):  # what went wrong here took some tries
-        assert python(EXIT, timeout=60) == "done\n"
+        assert python(EXIT, timeout=PATIENCE) == "done\n"
 
 
 BLOCKED = """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.training import T, batch, model, trainer
+from tests.waiting import PATIENCE, wait_until
 
 import bptt
 from bptt.data import Prefetch, TextStream, Windows
@@ -19,13 +20,6 @@ from bptt.train import Callback, Trainer
 
 def readers() -> int:
     return sum(thread.name == "bptt.data.Prefetch" for thread in threading.enumerate())
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class Counted:
@@ -54,11 +48,11 @@ def test_reads_ahead_so_far_and_no_further() -> None:
     each = iter(Prefetch(data, 3))
     assert next(each) == 0
     # One is in work, three lie ready, and one waits for its place.
-    until(lambda: data.read == 5)
+    wait_until(lambda: data.read == 5)
     time.sleep(0.05)
     assert data.read == 5
     assert next(each) == 1
-    until(lambda: data.read == 6)
+    wait_until(lambda: data.read == 6)
 
 
 def test_reads_while_the_caller_works() -> None:
@@ -73,7 +67,7 @@ def test_reads_while_the_caller_works() -> None:
 
     each = iter(Prefetch(Waiting()))
     assert next(each) == 0
-    assert taken.wait(10)
+    assert taken.wait(PATIENCE)
     assert next(each) == 1
 
 
@@ -91,7 +85,7 @@ def test_a_loop_left_early_leaves_no_thread() -> None:
     for k in Prefetch(data):
         if k == 3:
             break
-    until(lambda: readers() == 0)
+    wait_until(lambda: readers() == 0)
     assert data.read <= 8
 
 

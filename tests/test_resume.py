@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from tests.training import SYMBOLS, batch, model, trainer
+from tests.waiting import PATIENCE
 
 import bptt
 from bptt.train import Callback, CheckpointError, Guard, Trainer, read_checkpoint
@@ -460,6 +461,23 @@ def test_bad_checkpoint_arguments(name: str) -> None:
     assert message in str(caught.value)
 
 
+class InterruptLater(Callback):
+    """Another thread sends SIGINT some time after the given number of updates."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates, self.reached = updates, threading.Event()
+        self.sender = threading.Thread(target=self.send)
+        self.sender.start()
+
+    def send(self) -> None:
+        self.reached.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def settled(self, trainer: Trainer) -> None:
+        if trainer.run.updates == self.updates:
+            self.reached.set()
+
+
 def test_ctrl_c_at_any_moment_is_resumed_exactly(tmp_path: Path) -> None:
     def long() -> Case:
         case = dropped(epochs=25, truncate=7, clip=bptt.ClipNorm("auto", quantile=0.5, window=20))
@@ -467,23 +485,19 @@ def test_ctrl_c_at_any_moment_is_resumed_exactly(tmp_path: Path) -> None:
         case.validation = case.data[:1]
         return case
 
-    plain, begin = long(), time.perf_counter()
+    plain = long()
     expected = outcome(plain.fit(plain.fresh([])))
-    whole = time.perf_counter() - begin
+    total = plain.optimizer.steps
     rng, hits = np.random.default_rng(), set()
     for trial in range(20):
         path = tmp_path / f"run-{trial}"
         case = long()
-        timer = threading.Timer(rng.uniform(0.0, whole), os.kill, (os.getpid(), signal.SIGINT))
-        fit = case.fresh([bptt.Checkpoint(path, every=1000)])
-        try:
-            timer.start()
+        later = InterruptLater(int(rng.integers(1, total)))
+        fit = case.fresh([bptt.Checkpoint(path, every=1000), later])
+        with suppress(KeyboardInterrupt):
             case.fit(fit)
-            while timer.is_alive():
-                timer.join(0.01)
-        except KeyboardInterrupt:
-            pass
-        timer.join()
+            later.sender.join()
+        later.sender.join()
         if not path.exists():
             continue
         assert not fit.model.flat_gradients.any() or fit.epochs_done == 25
@@ -570,21 +584,35 @@ def resume(trial, callbacks):
     data, loss, optimizer, options = parts()
     return data, bptt.Trainer.resume(files[-1], loss, optimizer, callbacks=callbacks, **options)
 
+class Tell(bptt.Callback):
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def settled(self, trainer):
+        os.write(self.pipe, b".")
+
 expected = weights(*fresh([]))
-begin = time.perf_counter()
-assert weights(*fresh([checkpoint(100)])) == expected
-whole = time.perf_counter() - begin
+data, trainer = fresh([checkpoint(100)])
+assert weights(data, trainer) == expected
+updates = trainer.optimizer.steps
 rng = np.random.default_rng()
 steps = []
 for trial in range(20):
     for _ in range(1 + trial % 3 // 2):  # every third is killed again after it was resumed
+        seen, told = os.pipe()
         child = os.fork()
         if child == 0:
-            weights(*resume(trial, [checkpoint(trial)]))
+            os.close(seen)
+            weights(*resume(trial, [checkpoint(trial), Tell(told)]))
             os._exit(0)
-        time.sleep(rng.uniform(0.0, 0.9 * whole))
+        os.close(told)
+        for _ in range(rng.integers(updates)):
+            if not os.read(seen, 1):
+                break  # it came to the end
+        time.sleep(rng.uniform(0.0, 0.002))  # anywhere in the next update or two
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(seen)
     files = found(trial)
     assert len(files) <= (3 if trial % 2 else 1), files
     for path in files:
@@ -599,7 +627,11 @@ print(len(set(steps)), max(steps))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", KILLED, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     different, furthest = map(int, done.stdout.split())
