@@ -11,7 +11,6 @@ from tests.training import SYMBOLS, B, T, batch, model
 
 import bptt
 from bptt import schedules
-from bptt.metrics import Accuracy
 from bptt.train import (
     SGD,
     Adam,
