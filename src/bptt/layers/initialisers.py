@@ -11,6 +11,7 @@ The classes have small letters, for they are written like functions: `init=ortho
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import finite, real, size
+from bptt.arguments import finite, real, short, size
 
 if TYPE_CHECKING:
     from bptt.layers.module import Module
@@ -346,12 +347,25 @@ def read_init(init: Any) -> Initialiser:
             f"init must be an initialiser; got the class {init.__name__}. "
             f"Fix: call it, init={init.__name__}()."
         )
-    if callable(init):
+    if callable(init) and _takes_three(init):
         return _Function(init)
     raise (ValueError if isinstance(init, str) else TypeError)(
         f"init must be {', '.join(map(repr, NAMES))}, one of bptt.init or a callable(name, shape, rng); "
-        f'got {init!r}. Fix: pass init="default".'
+        f'got {short(init)}. Fix: pass init="default".'
     )
+
+
+def _takes_three(function: Any) -> bool:
+    """Whether a callable can be called as function(name, shape, rng), as far as its signature tells."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return True
+    try:
+        signature.bind("", (), None)
+    except TypeError:
+        return False
+    return True
 
 
 def _role(name: str) -> str:

@@ -323,7 +323,7 @@ class Recurrent(Module):
             Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
         """
         self._refuse_reverse("stream", "call the layer with it all")
-        return Stream(self, self._stream(size(batch_size, "batch_size")))
+        return Stream(self, self._stream(size(batch_size, "batch_size", 2**31 - 1)))
 
     def _refuse_reverse(self, what: str, instead: str) -> None:
         if self.bidirectional:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -183,7 +184,7 @@ class Batches:
                 f"{used}. Fix: pass the function without calling it, Batches(read), not Batches(read())."
             )
         self.carries_state = flag(carries_state, "carries_state")
-        self.length = None if length is None else size(length, "length")
+        self.length = None if length is None else size(length, "length", sys.maxsize)
         self.rng = generator(seed)
         self.epoch = 0
         self._make = make
