@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
@@ -24,6 +25,25 @@ def short(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def store(frozen: object, **checked: Any) -> None:
+    """Put checked values into a frozen dataclass: NumPy's small integers would overflow later."""
+    for name, value in checked.items():
+        object.__setattr__(frozen, name, value)
+
+
+def takes(function: Any, count: int) -> bool:
+    """Whether a callable can be called with so many positional arguments, as far as its signature says."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
 def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
     """An int in the range. bool is not an int here: `LSTM(3, True)` is a slip, not a size."""
     expected = f"{name} must be an int >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
@@ -36,7 +56,7 @@ def integer(value: object, name: str, minimum: int, maximum: int | None = None) 
             f"{expected}; got {short(value)} of type {type(value).__name__}. Fix: pass an int."
         ) from None
     if number < minimum or (maximum is not None and number > maximum):
-        raise ValueError(f"{expected}; got {number}. Fix: pass a {name} inside this range.")
+        raise ValueError(f"{expected}; got {short(number)}. Fix: pass a {name} inside this range.")
     return number
 
 

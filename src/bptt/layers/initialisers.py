@@ -11,7 +11,6 @@ The classes have small letters, for they are written like functions: `init=ortho
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import finite, real, short, size
+from bptt.arguments import finite, real, short, size, store, takes
 
 if TYPE_CHECKING:
     from bptt.layers.module import Module
@@ -233,7 +232,7 @@ class sparse(_Blocks):
     spectral_radius: float = 1.1
 
     def __post_init__(self) -> None:
-        size(self.connections, "connections")
+        store(self, connections=size(self.connections, "connections"))
         real(self.spectral_radius, "spectral_radius", 0.0, above=True)
 
     def check(self, layer: Module) -> None:
@@ -347,25 +346,12 @@ def read_init(init: Any) -> Initialiser:
             f"init must be an initialiser; got the class {init.__name__}. "
             f"Fix: call it, init={init.__name__}()."
         )
-    if callable(init) and _takes_three(init):
+    if callable(init) and takes(init, 3):
         return _Function(init)
     raise (ValueError if isinstance(init, str) else TypeError)(
         f"init must be {', '.join(map(repr, NAMES))}, one of bptt.init or a callable(name, shape, rng); "
         f'got {short(init)}. Fix: pass init="default".'
     )
-
-
-def _takes_three(function: Any) -> bool:
-    """Whether a callable can be called as function(name, shape, rng), as far as its signature tells."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in functions have none
-        return True
-    try:
-        signature.bind("", (), None)
-    except TypeError:
-        return False
-    return True
 
 
 def _role(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arrays import Floats, as_floats, check_shape
+from bptt.arrays import Floats, as_floats, as_real, check_shape
 from bptt.layers.layout import Layout
 from bptt.layers.ragged import Ragged
 
@@ -31,7 +31,7 @@ def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | N
     ValueError
         Not one for every step of every row.
     """
-    array = np.asarray(value)
+    array = as_real(value, "reset")
     if array.dtype != np.bool_:
         raise TypeError(
             f"reset must be an array of booleans; got dtype {array.dtype}. Fix: reset.astype(bool)."

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, float_dtype, generator
+from bptt.arguments import Seed, flag, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
@@ -169,7 +169,7 @@ class Module(ABC):
             Missing or unexpected names (listed), wrong shapes, values too large for the dtype. With
             `strict=False`, a mapping that holds no parameter of this model.
         """
-        values, unused = check_state_dict(self.parameters, mapping, strict)
+        values, unused = check_state_dict(self.parameters, mapping, flag(strict, "strict"))
         for name, value in values.items():
             self.parameters[name][...] = value
         return unused
@@ -265,6 +265,13 @@ class Module(ABC):
     @classmethod
     def _build(cls, config: Mapping[str, Any]) -> Self:
         """A layer from its `config()`: by default, its constructor arguments."""
+        try:
+            inspect.signature(cls).bind(**config)
+        except TypeError as error:
+            raise TypeError(
+                f"config must hold the arguments of {cls.__name__}: {error}. "
+                "Fix: pass what config() returned."
+            ) from None
         return cls(**config)
 
     def __copy__(self) -> Self:

@@ -6,6 +6,7 @@ By norm, and the policy "shrink": Pascanu, Mikolov and Bengio 2013, arXiv:1211.5
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -268,7 +269,7 @@ class ClipNorm(Guard):
         self.auto = isinstance(max_norm, str) and max_norm == "auto"
         self.max_norm = math.inf if self.auto else real(max_norm, "max_norm", 0.0, above=True)
         self.quantile = real(quantile, "quantile", 0.0, 1.0, above=True)
-        self._norms: deque[float] = deque(maxlen=size(window, "window"))
+        self._norms: deque[float] = deque(maxlen=size(window, "window", sys.maxsize))
         super().__init__(nonfinite)
 
     def state_clip(self) -> StateClip:

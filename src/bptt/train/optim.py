@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bptt import _core
-from bptt.arguments import flag, real
+from bptt.arguments import flag, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
 from bptt.train.rates import frozen_names, read_factors, runs
@@ -74,6 +74,11 @@ class Optimizer(ABC):
 
     @lr.setter
     def lr(self, value: Rate) -> None:
+        if callable(value) and not takes(value, 1):
+            raise TypeError(
+                f"lr must be a number or a schedule(step); got {short(value)}, which cannot be called with "
+                "one number. Fix: lr=lambda step: 0.1 / (1 + step), or one of bptt.schedules."
+            )
         self._lr = value if callable(value) else real(value, "lr", 0.0)
 
     @property

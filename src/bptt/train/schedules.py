@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bptt.arguments import flag, integer, real, size
+from bptt.arguments import flag, integer, real, size, store
 from bptt.train.callbacks import Callback
 from bptt.train.optim import Rate
 from bptt.train.watching import check_watched, watched
@@ -111,7 +111,7 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         real(self.lr, "lr", 0.0)
-        size(self.every, "every")
+        store(self, every=size(self.every, "every"))
         _factor(self.factor)
 
     def _rate(self, step: int) -> float:
@@ -151,7 +151,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         real(self.lr, "lr", 0.0)
-        size(self.steps, "steps")
+        store(self, steps=size(self.steps, "steps"))
         real(self.final, "final", 0.0, 1.0)
         flag(self.restart, "restart")
 
@@ -185,7 +185,7 @@ class WarmUp(Schedule):
     then: Rate
 
     def __post_init__(self) -> None:
-        size(self.steps, "steps")
+        store(self, steps=size(self.steps, "steps"))
         if not callable(self.then):
             real(self.then, "then", 0.0)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, flag, generator, size
+from bptt.arguments import Seed, flag, generator, size, takes
 from bptt.arrays import as_real
 from bptt.train.batches import check_iterable
 from bptt.train.generators import load_generator
@@ -188,7 +188,12 @@ class Batches:
         self.rng = generator(seed)
         self.epoch = 0
         self._make = make
-        self._takes_rng = _takes_two(make)
+        if not (takes(make, 0) or takes(make, 2)):
+            raise TypeError(
+                f"make must take the arguments (epoch, rng), or none; got {inspect.signature(make)}. "
+                "Fix: def make(epoch, rng), or Batches(lambda: read(folder))."
+            )
+        self._takes_rng = not takes(make, 0)
         self._last: Iterable[Any] | None = None
 
     @property
@@ -229,24 +234,6 @@ class Batches:
                 )
             self._last = made
         yield from made
-
-
-def _takes_two(make: Callable[..., Any]) -> bool:
-    """Whether a function is to be called as make(epoch, rng), and not as make()."""
-    try:
-        signature = inspect.signature(make)
-    except (TypeError, ValueError):  # some built-in functions have none
-        return False
-    for arguments in ((), (0, None)):
-        try:
-            signature.bind(*arguments)
-            return len(arguments) == 2
-        except TypeError:
-            continue
-    raise TypeError(
-        f"make must take the arguments (epoch, rng), or none; got {signature}. Fix: def make(epoch, rng), or "
-        "Batches(lambda: read(folder))."
-    )
 
 
 class _Counted(Batches):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
+import numpy as np
+
 from bptt.arguments import Seed, flag, generator, short, size
 from bptt.arrays import Floats
 from bptt.layers import Module, Recurrent
@@ -587,7 +589,7 @@ def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any,
     """The objects of a list, or one object alone."""
     if isinstance(value, kind):
         return (value,)
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+    if not np.iterable(value) or isinstance(value, (str, bytes, Mapping)):
         raise TypeError(
             f"{name} must be a list of bptt {kind.__name__} objects; got {short(value)} of type "
             f"{type(value).__name__}. Fix: pass {example}."
