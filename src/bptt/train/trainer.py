@@ -242,17 +242,17 @@ class Trainer:
         check_iterable(data, "data", passes=epochs)
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
-        elif self.metrics:
-            raise ValueError(
-                f"validation must be given where the Trainer has metrics ({self.metrics[0].name}, ...); got "
-                "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
-            )
         watchers = self._watchers()
         feed = Feed(
             self.model, self._layout, data, validation, truncate=self._windows, accumulate=self.accumulate
         )
         for watcher in watchers:
             watcher.fit_begin(self, epochs, validation is not None)
+        if self.metrics and validation is None:
+            raise ValueError(
+                f"validation must be given where the Trainer has metrics ({self.metrics[0].name}, ...); got "
+                "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
+            )
         self._ranks.begin(self.model, self.optimizer, self.clip, self._setup(epochs, data, validation))
         if self._resumed:
             feed.resume(self.run)
