@@ -26,7 +26,7 @@ MODELS: dict[str, Callable[[], bptt.Module]] = {
         bptt.Embedding(7, 4),
         bptt.LSTM(4, 5, 2, dropout=0.25, peephole=True),
         bptt.Dropout(0.5),
-        bptt.Sequential(bptt.GRU(5, 3, bidirectional=True, bias=False), bptt.Last()),
+        bptt.Sequential(bptt.GRU(5, 3, bidirectional=True, bias=False), bptt.Ends()),
         bptt.Linear(6, 2),
     ),
     "relu rnn": lambda: bptt.RNN(3, 4, nonlinearity="relu", batch_first=True, dtype="float64"),
