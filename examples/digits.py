@@ -14,7 +14,6 @@ get the same ones.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -103,7 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "logistic regression": (images.reshape(-1, 64), logistic_regression),
     }
     limits = results.need("threadpoolctl", "threadpoolctl").threadpool_limits
-    begin = time.perf_counter()
     scores: dict[str, list[float]] = {name: [] for name in models}
     for seed in range(options.seeds):
         train, test = split(digits, seed)
@@ -116,7 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if seed == 0 and X is images:
                 shown = test[0]
                 beliefs = belief(model, images[shown])
-    seconds = time.perf_counter() - begin
 
     shares = {name: np.array(values) for name, values in scores.items()}
     table = results.Table(["right, of unseen images", "mean", "worst seed", "best seed"])
@@ -127,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     behind = (f"{name} in {np.count_nonzero(values < baseline)}" for name, values in shares.items())
     table.note = (
         f"{len(test)} test images for each seed; behind logistic regression on the same: {', '.join(behind)} "
-        f"of {options.seeds}. " + results.made_by(options, seconds)
+        f"of {options.seeds}. " + results.made_by(options)
     )
     failures = [
         f"logistic regression ({baseline.mean():.2%}) by {name} ({values.mean():.2%})"

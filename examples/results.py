@@ -6,7 +6,7 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -92,9 +92,10 @@ def deliver(
     draw: Callable[[Figure], None],
     size: tuple[float, float],
     failures: Sequence[str],
+    claims: Mapping[str, bool] | None = None,
 ) -> None:
     """
-    Print the table, write what was asked for, and exit with code 1 where a baseline is not beaten.
+    Print the table and write the files. Exit with code 1 if a baseline is not beaten or a claim fails.
 
     Parameters
     ----------
@@ -102,6 +103,8 @@ def deliver(
         Fills a figure of `size` inches.
     failures
         A sentence for each baseline that was not beaten.
+    claims
+        Sentences of docs/examples.md, and whether each one holds. `--quick` does not check them.
     """
     print(table.text())
     if options.markdown is not None:
@@ -118,6 +121,9 @@ def deliver(
         print("no picture: it needs matplotlib, pip install 'bptt[plot]'")
     if failures:
         sys.exit(f"{options.name}.py: not beaten: {'; '.join(failures)}")
+    false = [sentence for sentence, holds in (claims or {}).items() if not (holds or options.quick)]
+    if false:
+        sys.exit(f"{options.name}.py: the page says what this run does not show: {'; '.join(false)}")
 
 
 def error_table(
@@ -169,15 +175,12 @@ def legend_below(axes: Axes, columns: int = 3) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False)
 
 
-def made_by(options: argparse.Namespace, seconds: float) -> str:
-    """The line under a table: how many seeds, how long, on what."""
+def made_by(options: argparse.Namespace) -> str:
+    """Say under a table which seeds, threads and instruction set it was made with."""
     seeds = "seed 0" if options.seeds == 1 else f"seeds 0 to {options.seeds - 1}"
     threads = bptt.get_num_threads()
     quick = ", the small version" if options.quick else ""
-    return (
-        f"{seeds.capitalize()}{quick}: {seconds:,.0f} s in all with {threads} thread{'s' * (threads > 1)} "
-        f"({bptt.isa()})."
-    )
+    return f"{seeds.capitalize()}{quick}, with {threads} thread{'s' * (threads > 1)} ({bptt.isa()})."
 
 
 def _marks(path: Path, name: str) -> tuple[str, re.Match[str]]:

@@ -15,7 +15,6 @@ the same characters.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -130,9 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train, validation, test = (TextStream(part, ROWS, STEPS, vocabulary=vocabulary) for part in text.values())
     print(", ".join(f"{len(part):,} characters for {name}" for name, part in text.items()))
     hidden, epochs = (QUICK["hidden"], QUICK["epochs"]) if options.quick else (HIDDEN, EPOCHS)
-    begin = time.perf_counter()
     runs = [trained(train, validation, seed, hidden, epochs) for seed in range(options.seeds)]
-    seconds = time.perf_counter() - begin
 
     name = f"LSTM, {hidden} units"
     ours = [run.evaluate(test) / math.log(2) for run in runs]
@@ -144,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     table.note = (
         f"On {len(judged(test)) - 1:,} characters of files unseen, after {len(train.ids):,} of others, "
-        f"read {epochs} times. " + results.made_by(options, seconds)
+        f"read {epochs} times. " + results.made_by(options)
     )
     beaten = ("bigram", "5-gram, Kneser-Ney")
     failures = [

@@ -138,9 +138,29 @@ def test_beaten_or_not_is_the_exit_code(example: Any, capsys: pytest.CaptureFixt
         results.deliver(options, table, lambda figure: None, (1.0, 1.0), failures)
     assert stop.value.code != 0
     results.deliver(options, table, lambda figure: None, (1.0, 1.0), [])
+    claims = {"The Sun shines.": True, "The Moon shines.": False}
+    with pytest.raises(SystemExit, match=r"^name.py: the page says .* not show: The Moon shines.$"):
+        results.deliver(options, table, lambda figure: None, (1.0, 1.0), [], claims)
+    options.quick = True
+    results.deliver(options, table, lambda figure: None, (1.0, 1.0), [], claims)
     assert capsys.readouterr().out.startswith(
         "RMSE   now  later  mean of all\nours   1.5    3.0          2.2\n"
     )
+
+
+def test_the_page_says_what_the_scripts_check(example: Any) -> None:
+    page = " ".join((EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8").split())
+    sunspots, vowels = example("sunspots"), example("japanese_vowels")
+    for sentence in (
+        *(sunspots.CLOSE, sunspots.BETTER, sunspots.INSIDE, sunspots.ACTIVE, example("heartbeat").HALF),
+        f"At least {100 * vowels.RIGHT:.0f} % of the answers are right.",
+        f"without any order of steps, is right in at least {100 * vowels.SIMPLE:.0f} %.",
+    ):
+        assert sentence in page
+    vowels.check(vowels.RIGHT, vowels.SIMPLE)
+    for right, simple in ((vowels.RIGHT - 0.01, 1.0), (1.0, vowels.SIMPLE - 0.01)):
+        with pytest.raises(SystemExit, match=r"is right in 9[24]\.0%; the page says 9[35]% or more"):
+            vowels.check(right, simple)
 
 
 def test_no_picture_without_matplotlib(
