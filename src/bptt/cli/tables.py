@@ -55,7 +55,7 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
         The file cannot be read; a column is missing, is there twice or holds something else than finite
         numbers; the order of time cannot be told.
     """
-    raw = _Raw(path, form, set(names))
+    raw = _Raw(path, form, names)
     raw.check(names)
     return raw.table(names)
 
