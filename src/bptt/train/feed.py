@@ -116,7 +116,7 @@ class Feed:
             for window in self._layout.windows(batch, *self._truncate):
                 if index == run.batches and window.stop <= run.step:
                     continue
-                group.append(replace(window, generators_before=before))
+                group.append(window if before is None else replace(window, generators_before=before))
                 if len(group) == self._accumulate:
                     yield group
                     group = []
