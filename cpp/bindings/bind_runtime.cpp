@@ -98,8 +98,10 @@ void bind_runtime(py::module_& m) {
 #endif
     py::list built;
     built.append("generic");
-#if defined(BPTT_BUILD_X86)
+#if defined(BPTT_BUILD_AVX2)
     built.append("avx2");
+#endif
+#if defined(BPTT_BUILD_AVX512)
     built.append("avx512");
 #endif
     config["isas"] = built;

@@ -12,8 +12,10 @@ namespace bptt {
   extern const Kernels<double> kernels_float64; \
   }
 BPTT_DECLARE(generic)
-#if defined(BPTT_BUILD_X86)
+#if defined(BPTT_BUILD_AVX2)
 BPTT_DECLARE(avx2)
+#endif
+#if defined(BPTT_BUILD_AVX512)
 BPTT_DECLARE(avx512)
 #endif
 #undef BPTT_DECLARE
@@ -31,9 +33,11 @@ struct Isa {
 // save counts as absent.
 const Isa kIsas[] = {
     {"generic", [] { return true; }, &generic::kernels_float32, &generic::kernels_float64},
-#if defined(BPTT_BUILD_X86)
+#if defined(BPTT_BUILD_AVX2)
     {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, &avx2::kernels_float32,
      &avx2::kernels_float64},
+#endif
+#if defined(BPTT_BUILD_AVX512)
     {"avx512",
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
