@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 import nox
 
@@ -73,9 +74,8 @@ def sanitizers(session: nox.Session) -> None:
 @nox.session
 def threads(session: nox.Session) -> None:
     """The native stress test under ThreadSanitizer."""
-    session.install("cmake>=3.24", "ninja", "pybind11")
-    folder = session.run("python", "-m", "pybind11", "--cmakedir", silent=True)
-    session.run("cmake", "--preset", "threads", f"-Dpybind11_DIR={str(folder).strip()}")
+    session.install("cmake>=3.24", "ninja")
+    session.run("cmake", "--preset", "threads")
     session.run("cmake", "--build", "--preset", "threads", "--target", "bptt_stress")
     session.run("build/threads/bptt_stress", external=True)
 
@@ -87,6 +87,46 @@ def compilers(session: nox.Session, compiler: str) -> None:
     session.install(".[test]", "-Ccmake.define.BPTT_WERROR=ON", env={"CXX": compiler})
     selection = ["kind_range", "kind_stale_state", "activations", "stream", "bits", "ragged", "losses"]
     session.run("pytest", *(session.posargs or [f"tests/test_{name}.py" for name in selection]))
+
+
+@nox.session
+def cpus(session: nox.Session) -> None:
+    """Other processors, emulated by qemu-user: native tests on 64-bit Arm, every cell on older x86."""
+    session.install(".[test]", "cmake>=3.24", "ninja")
+    for step in ("arm", "x86"):
+        session.run("bash", f".ci/{step}", session.create_tmp(), external=True)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Long runs of the fuzz targets: a million random calls, every number of a checkpoint, many set-ups."""
+    session.install(".[test]")
+    for target, cases in (
+        ("fuzz/test_calls.py", "1000000"),
+        ("fuzz/test_checkpoint_files.py", "all"),
+        ("fuzz/test_csv.py", "100000"),
+        ("test_relations.py", "1000"),
+    ):
+        session.run("pytest", f"tests/{target}", *session.posargs, env={"BPTT_FUZZ_CASES": cases})
+
+
+@nox.session
+def full(session: nox.Session) -> None:
+    """The suite with every combination of the grids that it takes in turn otherwise."""
+    session.install(".[test]")
+    session.run("pytest", "-m", "", *session.posargs)
+
+
+@nox.session
+def busy(session: nox.Session) -> None:
+    """The suite with four busy processes beside it."""
+    session.install(".[test]")
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        session.run("pytest", *session.posargs)
+    finally:
+        for loop in loops:
+            loop.kill()
 
 
 @nox.session

@@ -9,8 +9,6 @@ import pytest
 from tests.test_mpi import Job, missing, mpiexec
 
 SCRIPT = Path(__file__).with_name("leaving_job.py")
-FULL = bool(os.environ.get("BPTT_FULL"))
-"""Whether to try all ways at all stages, which takes minutes."""
 
 WAYS = (
     "return",
@@ -60,7 +58,9 @@ def leave(way: str, stage: str, ranks: int = 2) -> Job:
     return mpiexec(ranks, SCRIPT, way, stage, PYTHONPATH=path)
 
 
-@pytest.mark.parametrize(("way", "stage"), ALL if FULL else SHORT)
+@pytest.mark.parametrize(
+    ("way", "stage"), [pytest.param(*pair, marks=[] if pair in SHORT else pytest.mark.grid) for pair in ALL]
+)
 def test_the_job_ends(way: str, stage: str) -> None:
     done = leave(way, stage)
     assert done.code != 0

@@ -10,7 +10,7 @@ import pytest
 
 import bptt
 
-IMPORTS = "numpy, numpy.typing, array, atexit, copy, dataclasses, zlib"
+IMPORTS = "__future__, numpy, numpy.typing, array, atexit, copy, dataclasses, zlib"
 """What `import bptt` imports from elsewhere."""
 
 

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# What the steps share. Each runs in a virtual environment of its own, and gets a folder to work in.
+
+# packages COMMAND:PACKAGE...: install the Debian packages whose commands are missing. Fails where that cannot be done.
+packages() {
+  local missing=() pair quiet=(-qq -y -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=120)
+  for pair in "$@"; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+  done
+  ((${#missing[@]})) || return 0
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "ci: ${missing[*]} missing, and only root can install packages, with apt-get"
+    return 1
+  fi
+  apt-get "${quiet[@]}" update >/dev/null 2>&1
+  DEBIAN_FRONTEND=noninteractive apt-get "${quiet[@]}" install --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+    { echo "ci: apt-get could not install ${missing[*]}"; return 1; }
+}
+
+# build FOLDER OPTION...: build the package with these options of CMake, importable from FOLDER/site.
+build() {
+  local folder=$1
+  shift
+  cmake "$@" -S . -B "$folder/build" -G Ninja -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" >/dev/null &&
+    cmake --build "$folder/build" --target _core >"$folder.log" || { cat "$folder.log"; return 1; }
+  mkdir -p "$folder/site"
+  cp -r src/bptt "$folder/site/"
+  rm -f "$folder"/site/bptt/_core*.so
+  cp "$folder"/build/_core*.so "$folder/site/bptt/"
+}
+
+# short FOLDER TEST...: run test files, by the names between `test_` and `.py`, over the package in FOLDER/site.
+short() {
+  local folder=$1 files=()
+  shift
+  files=("${@/#/tests/test_}")
+  PYTHONPATH=$folder/site python -m pytest -q -p no:cacheprovider "${files[@]/%/.py}"
+}
