@@ -341,7 +341,7 @@ def read_init(init: Any) -> Initialiser:
         return init
     if isinstance(init, str) and init in NAMES:
         return NAMES[init]()
-    if isinstance(init, type) and issubclass(init, Initialiser):
+    if isinstance(init, type):
         raise TypeError(
             f"init must be an initialiser; got the class {init.__name__}. "
             f"Fix: call it, init={init.__name__}()."
