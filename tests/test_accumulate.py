@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def net(dtype: str = "float64") -> bptt.Sequential:
     )
 
 
-@pytest.mark.parametrize("rows", [(3, 3, 3), (1, 4, 2)])
+@pytest.mark.parametrize("rows", [(3, 3, 3), (1, 4, 2), (2, 5)])
 @pytest.mark.parametrize("dtype", EPSILON)
 def test_as_one_batch(dtype: str, rows: tuple[int, ...]) -> None:
     parts = [batch(seed, rows=count) for seed, count in enumerate(rows)]
@@ -54,6 +56,75 @@ def test_masked_rows_do_not_count() -> None:
     trainer(whole).fit([one])
     trainer(split, accumulate=2).fit(parts)
     np.testing.assert_allclose(split.flat_parameters, whole.flat_parameters, atol=ROWS * EPSILON["float64"])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("rows", [(4,), (2, 5)])
+def test_one_output_per_sequence(rows: tuple[int, ...], batch_first: bool) -> None:
+    """The gradient is that of the mean over sequences, whatever their number of steps."""
+
+    def classifier() -> bptt.Sequential:
+        return bptt.Sequential(
+            bptt.LSTM(2, 5, seed=1, batch_first=batch_first, dtype="float64"),
+            bptt.Last(batch_first=batch_first),
+            bptt.Linear(5, 3, seed=2, dtype="float64"),
+        )
+
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((sum(rows), 12, 2)), rng.integers(0, 3, sum(rows))
+    x = x if batch_first else x.swapaxes(0, 1)
+    cuts = np.cumsum(rows)[:-1]
+    parts = zip(np.split(x, cuts, 0 if batch_first else 1), np.split(target, cuts), strict=True)
+    split, hand = classifier(), classifier()
+    trainer(split, accumulate=len(rows)).fit(list(parts))
+    y, _, tape = hand.forward(x)
+    hand.backward(tape, bptt.CrossEntropy()(y, target)[1])
+    bptt.SGD(0.5).step(hand)
+    np.testing.assert_allclose(split.flat_parameters, hand.flat_parameters, atol=ROWS * EPSILON["float64"])
+
+
+def test_a_group_with_one_row_that_counts() -> None:
+    """The mean over one row is the loss of that row."""
+    x, target = batch()
+    one, none = np.zeros(x.shape, bool), np.zeros(x.shape, bool)
+    one[5, 1] = True
+    parts = [{"x": x, "target": target, "mask": mask} for mask in (one, none)]
+    alone = trainer(net()).fit(parts[:1])
+    group = trainer(net(), accumulate=2).fit(parts)
+    for name in ("loss", "grad_norm"):
+        np.testing.assert_allclose(group[name], alone[name], rtol=ROWS * EPSILON["float64"])
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 3}, {"accumulate": 3, "truncate": 4}])
+def test_memory_holds_one_tape(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each forward pass begins after the tape of the previous pass is gone."""
+    model = net()
+    forward, tapes = model.forward, []
+
+    def watched(*arguments: Any, **given: Any) -> Any:
+        assert all(tape() is None for tape in tapes)
+        y, state, tape = forward(*arguments, **given)
+        tapes.append(weakref.ref(tape))
+        return y, state, tape
+
+    monkeypatch.setattr(model, "forward", watched)
+    trainer(model, **options).fit([batch(seed) for seed in range(3)], epochs=2)
+    assert len(tapes) >= 6
+
+
+def test_no_batch_stays_in_memory_after_training() -> None:
+    seen: list[weakref.ref[Any]] = []
+
+    class Fresh:
+        def __iter__(self) -> Iterator[Any]:
+            for seed in range(3):
+                x, target = batch(seed)
+                seen.append(weakref.ref(x))
+                yield x, target
+
+    fit = trainer(net())
+    fit.fit(Fresh())
+    assert [array() for array in seen] == [None] * 3
 
 
 def test_windows_count_as_batches_do() -> None:

@@ -152,6 +152,23 @@ def test_models_and_the_trainer():
     np.testing.assert_array_equal(trained(checkpoint=6, truncate=30), trained(truncate=30))
 
 
+@pytest.mark.parametrize("checkpoint", [None, 6, "auto"])
+def test_the_trainer_recomputes_what_checkpoint_says(checkpoint, monkeypatch):
+    model = build("gru", I, H)
+    forward, given = model.forward, []
+
+    def watched(*arguments, **options):
+        given.append(options.get("checkpoint"))
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(model, "forward", watched)
+    trainer = bptt.Trainer(
+        model, bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False, truncate=30, checkpoint=checkpoint
+    )
+    trainer.fit([(numbers(T, B, I), numbers(T, B, H))])
+    assert given == [checkpoint] * -(-T // 30)
+
+
 def test_a_nan_is_located_on_a_checkpointed_tape():
     model = bptt.Sequential(build("gru", I, H), bptt.Linear(H, 2, seed=1))
     x = numbers(T, B, I)

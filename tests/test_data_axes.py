@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,27 @@ def symbols(batch_first: bool) -> bptt.Module:
     )
 
 
+class Parts:
+    """Batches (T, B, ...) with every part that a batch may have."""
+
+    time_first = True
+
+    def __init__(self, per_step: bool) -> None:
+        self.per_step = per_step
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        rng = np.random.default_rng(3)
+        for _ in range(3):
+            rows = (5, 3) if self.per_step else (3,)
+            yield {
+                "x": rng.standard_normal((5, 3, 2)),
+                "target": rng.integers(0, 3, rows),
+                "mask": np.arange(np.prod(rows)).reshape(rows) % 3 > 0,
+                "lengths": LENGTHS,
+                "reset": rng.random((5, 3)) < 0.2,
+            }
+
+
 Case = tuple[Callable[[], Any], Callable[[bool], bptt.Module], Any]
 MSE, CE = bptt.MeanSquaredError(), bptt.CrossEntropy()
 CASES: dict[str, Case] = {
@@ -68,6 +89,8 @@ CASES: dict[str, Case] = {
     "windows, last": (lambda: bptt.data.Windows(SERIES, 6, 4, last=True), last_numbers, MSE),
     "ragged": (lambda: bptt.data.Ragged(ROWS, CLASSES, 3), last, CE),
     "ragged, per step": (lambda: bptt.data.Ragged(ROWS, LABELS, 3, per_step=True), classes, CE),
+    "every part": (lambda: Parts(per_step=False), last, CE),
+    "every part, per step": (lambda: Parts(per_step=True), classes, CE),
     "stream": (lambda: bptt.data.Stream(SERIES, steps=8, batch_size=3), numbers, MSE),
     "text": (lambda: bptt.data.TextStream(TEXT, 3, 10), symbols, CE),
     "read ahead": (lambda: bptt.data.Prefetch(bptt.data.Stream(SERIES, steps=8, batch_size=3)), numbers, MSE),
@@ -99,7 +122,7 @@ def test_models_of_either_order_learn_the_same(name: str) -> None:
         assert_close(one.history[column], other.history[column])
 
 
-@pytest.mark.parametrize("name", ["stream", "ragged, per step", "text"])
+@pytest.mark.parametrize("name", ["stream", "ragged, per step", "every part, per step", "text"])
 def test_truncated(name: str) -> None:
     one, other = (fitted(CASES[name], batch_first, truncate=3) for batch_first in (False, True))
     assert_close(one.model.flat_parameters, other.model.flat_parameters)

@@ -30,6 +30,23 @@ def test_fit_with_one_array() -> None:
         trainer(model()).fit(X)
 
 
+@pytest.mark.parametrize("data", [3, X, "text", b"text", {"x": X}, None])
+@pytest.mark.parametrize("call", ["evaluate", "predict"])
+def test_data_that_are_no_iterable_of_batches(call: str, data: Any) -> None:
+    name = type(data).__name__
+    words = rf"^data must be an iterable of batches; got one {name}. Fix: pass a list, data=\[batch\].$"
+    with pytest.raises(TypeError, match=words):
+        getattr(trainer(model()), call)(data)
+
+
+def test_data_for_one_pass_may_be_used_up_by_it() -> None:
+    fit = trainer(model())
+    assert fit.evaluate(iter([(X, TARGET)])) == fit.evaluate([(X, TARGET)])
+    assert len(fit.fit(iter([(X, TARGET)]))["loss"]) == 1
+    with pytest.raises(TypeError, match="once per epoch; got list_iterator, used up after one"):
+        fit.fit(iter([(X, TARGET)]), epochs=2)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "fix"),
     [

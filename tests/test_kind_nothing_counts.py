@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.ranks import returned, run
-from tests.training import SYMBOLS, B, T, batch, model
+from tests.training import SYMBOLS, B, T, Watch, batch, model
 
 import bptt
 from bptt.train import Callback, Trainer
@@ -137,6 +137,28 @@ def test_windows_after_every_row_s_end_are_no_updates(truncate: Any, accumulate:
     plain.fit([(X[:short], TARGET[:short], SHORT)] * 3, epochs=2)
     assert everything(padded) == everything(plain)
     assert np.array_equal(padded.history["loss"], plain.history["loss"])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "truncate", "progress"),
+    [([1, 1, 1], 1, [1.0]), ([4, 2, 1], 4, [1.0]), ([4, 2, 1], (2, 4), [round(2 / T, 3), 1.0])],
+)
+def test_a_batch_ends_where_its_longest_row_ends(lengths: Any, truncate: Any, progress: Any) -> None:
+    watch = Watch()
+    made(truncate=truncate, callbacks=[watch]).fit([(X, TARGET, lengths)])
+    assert [seen[2] for seen in watch.seen if seen[0] == "update"] == progress
+
+
+@pytest.mark.parametrize("truncate", [None, 4, (4, 8)])
+def test_a_batch_without_rows_is_a_batch(truncate: Any) -> None:
+    """Progress counts the batch, and the next batch makes the updates that it makes alone."""
+    watch = Watch()
+    trainer, alone = made(truncate=truncate, callbacks=[watch]), made(truncate=truncate)
+    trainer.fit([(X, TARGET, np.zeros(B, int)), (X, TARGET)])
+    alone.fit([(X, TARGET)])
+    assert everything(trainer) == everything(alone)
+    batches = [seen[2] for seen in watch.seen if seen[0] == "update"]
+    assert batches[-1] == 2.0
 
 
 def test_the_state_goes_on_through_a_window_without_rows() -> None:

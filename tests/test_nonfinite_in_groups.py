@@ -38,6 +38,11 @@ def test_in_a_group_of_batches(batch: int, step: int) -> None:
     )
 
 
+@pytest.mark.parametrize("batch", [0, 1])
+def test_in_a_group_of_two(batch: int) -> None:
+    assert f"in batch {batch} of the epoch, gate i" in message(planted(batch, 5, batches=2), accumulate=2)
+
+
 @pytest.mark.parametrize("step", [0, 5, 11])
 @pytest.mark.parametrize("truncate", [4, (4, 8)])
 def test_in_a_group_of_windows(step: int, truncate: Any) -> None:
@@ -45,7 +50,17 @@ def test_in_a_group_of_windows(step: int, truncate: Any) -> None:
     assert f"in batch 0 of the epoch, gate i of layer 0 of model[0] is not finite at step {step}" in found
 
 
+def test_a_batch_without_rows_that_count_is_not_named() -> None:
+    """The NaN of the first batch reaches no gradient: its rows are all masked."""
+    data = [{"x": x, "target": target, "mask": np.ones((12, 2), bool)} for x, target in planted(1, 5)]
+    data[0]["x"][3] = np.nan
+    data[0]["mask"][:] = False
+    found = message(data, accumulate=3)
+    assert "in batch 1 of the epoch, gate i of layer 0 of model[0] is not finite at step 5" in found
+
+
 def test_alone() -> None:
     found = message(planted(0, 5))
     assert "update 0 of epoch 0" in found
+    assert "in batch" not in found  # the update has one batch only
     assert "gate i of layer 0 of model[0] is not finite at step 5" in found

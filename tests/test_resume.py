@@ -24,7 +24,9 @@ from tests.waiting import PATIENCE
 
 import bptt
 from bptt.train import Callback, CheckpointError, Guard, Trainer, read_checkpoint
+from bptt.train.batches import Batch
 from bptt.train.checkpoint import _digest
+from bptt.train.feed import checksum
 
 TEXT = "".join(np.random.default_rng(1).choice(list("abcde"), 200))
 SERIES = np.random.default_rng(2).standard_normal((60, 2))
@@ -177,6 +179,29 @@ class NoisyWithState(Noisy):
         self.rng.bit_generator.state = state["rng"]
 
 
+class NoisyByAnotherName:
+    """Noisy data whose generator only their state knows."""
+
+    def __init__(self, seed: int) -> None:
+        self._noisy = NoisyWithState(np.random.default_rng(seed))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._noisy)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._noisy.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._noisy.load_state_dict(state)
+
+
+def noisy_validation() -> Case:
+    case = numbers(3)
+    case.data = list(Noisy(np.random.default_rng(12)))
+    case.validation = NoisyByAnotherName(13)
+    return case
+
+
 def noisy(make: Callable[[np.random.Generator], Any], *, shared: bool = False, **options: Any) -> Case:
     """With `shared`, dropout draws from the generator of the data."""
     rng = np.random.default_rng(12)
@@ -194,6 +219,8 @@ def drawing_function(epoch: int, rng: np.random.Generator) -> Iterator[Any]:
 CASES: dict[str, Callable[[], Case]] = {
     "noisy data": lambda: noisy(Noisy),
     "noisy data that save their state": lambda: noisy(NoisyWithState),
+    "noisy data whose state alone has their generator": lambda: noisy(lambda rng: NoisyByAnotherName(12)),
+    "noisy validation data": noisy_validation,
     "noisy data, truncated": lambda: noisy(Noisy, truncate=4),
     "noisy data, grouped": lambda: noisy(Noisy, truncate=(3, 6), accumulate=3),
     "noisy data, one generator with dropout": lambda: noisy(Noisy, shared=True),
@@ -800,7 +827,21 @@ class Unordered:
 OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
     "other batches": (Case, lambda: [batch(seed) for seed in range(9, 13)], "got another batch 2 of epoch 0"),
     "more batches": (Case, lambda: [batch(seed) for seed in range(5)], "data must give 4 batches"),
-    "fewer batches": (Case, lambda: iter([batch(0)]), "data must"),
+    "fewer batches": (
+        Case,
+        lambda: iter([batch(0)]),
+        "data must give more than 2 batches, where the saved run stood; got 1. Fix: make them",
+    ),
+    "a list instead of data with a generator": (
+        lambda: noisy(Noisy),
+        lambda: list(Noisy(np.random.default_rng(0))),
+        "got another batch 2 of epoch 0",
+    ),
+    "data with a generator instead of a list": (
+        lambda: noisy(lambda rng: list(Noisy(rng))),
+        lambda: Noisy(np.random.default_rng(0)),
+        "got another batch 2 of epoch 0",
+    ),
     "another order": (
         windows,
         lambda: bptt.data.Windows(SERIES[::-1], 6, 16, shuffle=True, seed=4),
@@ -828,11 +869,38 @@ def test_other_data_are_refused(name: str, tmp_path: Path) -> None:
     assert outcome(case.fit(again)) == expected
 
 
+def test_checksums_tell_batches_apart() -> None:
+    """Batches with equal bytes but another shape, dtype or part have another checksum."""
+    x, mask = np.zeros((4, 6)), np.zeros((4, 6), bool)
+    batches = [
+        Batch(x),
+        Batch(x.T),
+        Batch(x.view(np.int64)),
+        Batch(x, target=x),
+        Batch(x, mask=mask),
+        Batch(x, reset=mask),
+        Batch(x + 1),
+    ]
+    assert len({checksum(one) for one in batches}) == len(batches)
+    assert checksum(Batch(x.T.copy())) == checksum(Batch(x.T))  # strides do not count
+
+
 def test_validation_data_that_went_missing(tmp_path: Path) -> None:
     stopped(tmp_path / "run", windows())
     case = windows()
     case.validation = None
     with pytest.raises(ValueError, match=r"validation must be .* got none"):
+        case.fit(case.resume(tmp_path / "run"))
+
+
+def test_validation_data_with_fewer_batches(tmp_path: Path) -> None:
+    stopped(tmp_path / "run", windows())
+    case = windows()
+    count = len(case.validation)
+    case.validation = bptt.data.Windows(SERIES[:20], 6, 8, shuffle=True, seed=5)
+    left = len(case.validation)
+    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: make them"
+    with pytest.raises(ValueError, match=words):
         case.fit(case.resume(tmp_path / "run"))
 
 

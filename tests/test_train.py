@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,21 @@ def test_unbatched_sequences() -> None:
     # The embedding turns (T,) into (T, 4), which the recurrent layer takes as one sequence.
     trainer(flat, truncate=5).fit([(x[:, 0], target[:, 0])])
     np.testing.assert_array_equal(flat.flat_parameters, plain.flat_parameters)
+
+
+def test_a_module_that_takes_x_and_state_only() -> None:
+    """The Trainer passes lengths and resets only where a batch has them."""
+
+    class Plain(bptt.Linear):
+        def forward(self, x: Any, state: Any = None) -> Any:  # type: ignore[override]
+            return super().forward(x, state)
+
+    plain, linear = Plain(2, 2), bptt.Linear(2, 2)
+    plain.load_state_dict(linear.state_dict())
+    for net in (plain, linear):
+        fit = Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.1), truncate=5, progress=False)
+        fit.fit([numbers()], validation=[numbers()])
+    np.testing.assert_array_equal(plain.flat_parameters, linear.flat_parameters)
 
 
 def test_last_step_targets() -> None:

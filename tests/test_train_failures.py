@@ -225,12 +225,37 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "unknown key": (lambda: trainer(model()).fit([{"x": X, "y": TARGET}]), ValueError, "got 'y'"),
     "no target": (lambda: trainer(model()).fit([{"x": X}]), ValueError, "must hold 'target'"),
     "no x": (lambda: trainer(model()).predict([{"target": TARGET}]), ValueError, "must hold 'x'"),
+    "neither x nor target": (
+        lambda: trainer(model()).fit([{"mask": TARGET > 0}]),
+        ValueError,
+        r"must hold 'x'; got \['mask'\]",
+    ),
     "x a number": (lambda: trainer(model()).fit([(3, TARGET)]), ValueError, "x must have shape"),
+    "x a number, truncated": (
+        lambda: trainer(model(), truncate=1).fit([(3, TARGET)]),
+        ValueError,
+        "x must have shape",
+    ),
+    "batches of four": (
+        lambda: trainer(model()).predict([(X, TARGET, [T] * B, None)]),
+        TypeError,
+        r"data must give batches .*got a tuple of 4",
+    ),
+    "arrays that look like pairs": (
+        lambda: trainer(model()).fit([np.stack([X, TARGET])]),
+        TypeError,
+        "data must give batches .*got a ndarray",
+    ),
     "targets too few": (lambda: trainer(model()).fit([(X, TARGET[:-1])]), ValueError, "target must"),
     "mask too short to cut": (
         lambda: trainer(model(), truncate=5).fit([{"x": X, "target": TARGET, "mask": TARGET[:5] > 0}]),
         ValueError,
         "mask must have 12 steps",
+    ),
+    "one target per sequence, cut": (
+        lambda: trainer(model(batch_first=True), truncate=5).fit([(X.T, TARGET[-1])]),
+        ValueError,
+        rf"target must have {T} steps on axis 1.*got shape \({B},\)",
     ),
     "nothing to evaluate": (
         lambda: trainer(model()).evaluate([{"x": X, "target": TARGET, "mask": X < 0}]),

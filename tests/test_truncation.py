@@ -70,6 +70,15 @@ def test_as_far_back_as_the_window_is_the_plain_number(every):
         np.testing.assert_array_equal(other[name], value)
 
 
+@pytest.mark.parametrize("truncate", [T, T + 1, (T, 2 * T)])
+def test_one_target_per_sequence_needs_one_window(truncate):
+    x, target = data()
+    full, cut = (bptt.Sequential(rnn(), bptt.Last()) for _ in range(2))
+    expected = trained(full, x, target[-1], None)
+    for name, value in trained(cut, x, target[-1], truncate).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
 def test_a_sequential_goes_back_as_far_as_its_layer():
     x, target = data()
     for truncate in ((5, 12), (6, 2)):
