@@ -327,8 +327,9 @@ def test_data_that_cannot_be_put_back_say_so(make: Any, kind: str, tmp_path: Pat
     again = Trainer.resume(tmp_path / "run", bptt.CrossEntropy(), bptt.SGD(0.5), progress=False)
     with pytest.warns(
         UserWarning, match=rf"data of type {kind} cannot be put back .* def make\(epoch, rng\)"
-    ):
+    ) as caught:
         again.fit(make(), epochs=2)
+    assert [warning.filename for warning in caught] == [__file__]  # the line that calls fit
 
 
 def test_resumed_twice(tmp_path: Path) -> None:

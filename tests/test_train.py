@@ -103,6 +103,19 @@ def test_a_module_that_takes_x_and_state_only() -> None:
     np.testing.assert_array_equal(plain.flat_parameters, linear.flat_parameters)
 
 
+def test_no_gradient_of_the_inputs_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, found = bptt.LSTM(2, 2, seed=1), []
+    backward = net.backward
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        found.append(backward(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(net, "backward", watched)
+    Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.1), truncate=4, progress=False).fit([numbers()])
+    assert [dx for dx, _ in found] == [None] * 3
+
+
 def test_last_step_targets() -> None:
     net = bptt.Sequential(bptt.GRU(2, 6, seed=1), bptt.Last(), bptt.Linear(6, 1, seed=2))
     data = bptt.data.Windows(

@@ -90,7 +90,7 @@ class Feed:
                 "they draw random numbers, the resumed run sees other batches. Fix: bptt.data.Batches(make) "
                 "with def make(epoch, rng), or give them state_dict and load_state_dict.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=4,  # the line that calls Trainer.fit
             )
 
     def groups(self, run: Run) -> Iterator[list[Window]]:
