@@ -181,3 +181,22 @@ def test_the_step_count_says_whether_the_update_was_made(after: bool) -> None:
     assert trainer.run.updates == len(trainer.history["loss"]) == trainer.optimizer.steps == int(after)
     assert trainer.run.batches == int(after)
     assert np.array_equal(trainer.model.flat_parameters, before) == (not after)
+
+
+def test_another_thread_may_read_the_history() -> None:
+    """As a live plot does: no row is lost, and training goes on."""
+    trainer = made()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            len(trainer.history["loss"])
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        history = trainer.fit(DATA * 30, EPOCHS, DATA[:1])
+    finally:
+        stop.set()
+        reader.join()
+    assert len(history["loss"]) == trainer.run.updates == 3 * 30 * 3 * EPOCHS

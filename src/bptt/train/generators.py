@@ -95,8 +95,12 @@ class Generators:
         fresh = [generator_from_state(state) for state in saved.states]
         chosen = [None if index is None else fresh[index] for index in saved.shared]
         for owner, own, rng in zip(self._owners, self._shared, chosen, strict=True):
-            if own is not None and rng is not None:
+            if own is None or rng is None:
+                continue
+            try:
                 cast("Any", owner).rng = rng
+            except AttributeError:  # a property without a setter
+                own.bit_generator.state = rng.bit_generator.state
         return Generators(self._model, *self._owners[-_DATA:])
 
 

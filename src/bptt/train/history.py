@@ -60,7 +60,7 @@ class History(Mapping[str, npt.NDArray[Any]]):
     def columns(self, updates: int, validations: int) -> dict[str, npt.NDArray[np.float64]]:
         """Every column, as far as so many updates and validations go: what a file holds."""
         return {
-            name: np.array(column)[: updates if name in _PER_UPDATE else validations]
+            name: np.array(column[: updates if name in _PER_UPDATE else validations])
             for name, column in self._columns.items()
         }
 
@@ -81,7 +81,8 @@ class History(Mapping[str, npt.NDArray[Any]]):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         dtypes = {**_PER_UPDATE, **_PER_VALIDATION}
-        return np.array(self._columns[name], dtype=dtypes.get(name, np.float64))
+        # A copy of the column: training in another thread could not append to one that NumPy reads.
+        return np.array(self._columns[name][:], dtype=dtypes.get(name, np.float64))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

@@ -147,7 +147,7 @@ class Step:
     def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
         """Add one window's part of the gradient. Returns its mean loss and the number of rows that count."""
         own = self.layout.after(y, window)
-        if own.ndim < 2 and isinstance(self.loss, Loss):
+        if own.ndim < 2:
             raise ValueError(
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
                 f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."

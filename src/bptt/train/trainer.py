@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
@@ -176,6 +177,7 @@ class Trainer:
             generators = generators.replace(generators.get().by_rank(self.rank))
         self._feed: Feed | None = None
         self._resumed = False  # the next fit goes on with a saved run
+        self._fitting: int | None = None  # the thread that runs `fit`
         self._begin(Run(generators=generators.get()))
 
     @property
@@ -198,8 +200,11 @@ class Trainer:
     @property
     def history(self) -> History:
         """Updates and validations of the last or current `fit`, also after it was interrupted."""
-        run = self.run
-        self._history.cut(run.updates, run.validations)
+        # A row that an interrupt left behind goes. Other threads may look on, but only this one knows which
+        # row is being added.
+        if self._fitting in (None, threading.get_ident()):
+            run = self.run
+            self._history.cut(run.updates, run.validations)
         return self._history
 
     @collective
@@ -260,6 +265,7 @@ class Trainer:
             self._begin(Run(generators=feed.generators.get(), **feed.state()))
         self._feed = feed
         step = self._step(feed, watchers)
+        self._fitting = threading.get_ident()
         try:
             while self.run.epoch < epochs and not (self.stopping and not self.run.inside):
                 epoch = self.run.epoch
@@ -285,6 +291,7 @@ class Trainer:
         finally:
             for watcher in watchers:
                 watcher.fit_end(self)
+            self._fitting = None
         return self.history
 
     def _begin(self, run: Run) -> None:
