@@ -6,6 +6,7 @@ Where no row counts, weights, optimizer, schedule and history stay as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,29 @@ def test_the_state_goes_on_through_a_window_without_rows() -> None:
             optimizer.step(hand)
     np.testing.assert_array_equal(net.flat_parameters, hand.flat_parameters)
     assert len(trainer.history["loss"]) == 2
+
+
+def test_a_run_that_stops_after_a_batch_without_rows_resumes_exactly(tmp_path: Path) -> None:
+    """The dropout masks that this batch drew stay drawn."""
+
+    class Interrupt(Callback):
+        def backward(self, trainer: Trainer, tape: Any, dy: Any) -> None:
+            if len(trainer.history["loss"]) == 1:
+                raise KeyboardInterrupt
+
+    def dropped() -> bptt.Module:
+        return model(num_layers=2, dropout=0.5)
+
+    data = [(X, TARGET), {"x": X, "target": TARGET, "mask": NOTHING}, (X, TARGET)]
+    whole, part = made(net=dropped()), made(net=dropped(), callbacks=[Interrupt()])
+    whole.fit(data)
+    with pytest.raises(KeyboardInterrupt):
+        part.fit(data)
+    part.save(tmp_path / "run")
+    optimizer = bptt.SGD(bptt.schedules.Cosine(0.5, 100), momentum=0.9, weight_decay=0.1)
+    again = Trainer.resume(tmp_path / "run", bptt.CrossEntropy(), optimizer, progress=False)
+    again.fit(data)
+    assert everything(again) == everything(whole)
 
 
 def test_a_regularizer_alone_makes_no_update() -> None:

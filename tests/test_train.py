@@ -191,6 +191,13 @@ def test_history() -> None:
     assert len(fit.fit(data)["loss"]) == 2  # a new one for each fit
 
 
+def test_history_has_the_loss_to_the_last_bit() -> None:
+    net, data = model(), [batch(rows, rows=rows) for rows in range(1, 41)]
+    fit = Trainer(net, bptt.CrossEntropy(), bptt.SGD(0.0), progress=False)
+    found = fit.fit(data)["loss"]
+    np.testing.assert_array_equal(found, [bptt.CrossEntropy().value(net(x)[0], target) for x, target in data])
+
+
 def test_a_seed_repeats_a_run_with_dropout() -> None:
     def run(seed: int | None) -> np.ndarray:
         net = bptt.Sequential(
