@@ -167,7 +167,7 @@ BAD = {
     "cut inside quotes": (HEAD + ROWS + '100,"1', ("whole CSV file",)),
     "two of a name": ("a,wind,wind\n" + ROWS, ("two columns", "'wind'")),
     "too short": (HEAD + "1,2,3\n" * 30, ("30 rows", "validation part has 9", "12")),
-    "hardly any": (HEAD + "1,2,3\n", ("1 rows", "three parts")),
+    "hardly any": (HEAD + "1,2,3\n", ("got 1.", "three parts")),
     "no numbers at all": ("a,b\n" + "x,y\n" * 100, ("no column of numbers", "a (no numbers), b")),
 }
 

@@ -161,5 +161,7 @@ def _lines_above(lines: Sequence[str], form: Format) -> int:
     for above in range(1, len(lines) - 2):
         rows = _cells(lines[above:], form.delimiter)
         if rows and len(rows[0]) > 1:
-            return above
+            # A line as wide as the table is one of its rows: then a line inside the table is wrong.
+            others = (_cells([line], form.delimiter) for line in lines[:above])
+            return above if all(len(other[0]) != len(rows[0]) for other in others if other) else 0
     return 0

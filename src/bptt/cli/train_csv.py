@@ -160,7 +160,8 @@ def divided(
             parts = split(table.values, *shares, context=window)
         except ValueError:
             raise CommandError(
-                f"{table.path} has {len(table.values)} rows, too few for three parts"
+                f"{table.path} must have more rows for --window {window} and three parts; got"
+                f" {len(table.values)}. Fix: take a smaller window, smaller parts or a longer series."
             ) from None
         for name, part, all_of in zip(PARTS, parts, found, strict=True):
             if len(part) < need:
