@@ -152,6 +152,50 @@ def test_by_real_signals(signals: int, expected: list[bytes]) -> None:
         check(trainer, expected)
 
 
+class Resaved(bptt.Checkpoint):
+    """Gets another Ctrl-C, a real signal, just before it saves the interrupted run."""
+
+    def interrupted(self, trainer: Trainer) -> None:
+        signal.raise_signal(signal.SIGINT)
+        super().interrupted(trainer)
+
+
+class InterruptsItself(bptt.Callback):
+    def update(self, trainer: Trainer, update: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_checkpoint_saves_however_often_ctrl_c_is_pressed(tmp_path: Path) -> None:
+    path, before = tmp_path / "run.safetensors", signal.getsignal(signal.SIGINT)
+    trainer = made(InterruptsItself(), Resaved(path))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(DATA, EPOCHS, DATA[:1])
+    loss, optimizer, options = parts()
+    resumed = Trainer.resume(path, loss, optimizer, **options)
+    assert len(resumed.history) == len(trainer.history) > 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_in_another_thread_than_the_main_one(tmp_path: Path) -> None:
+    path, came = tmp_path / "run.safetensors", []
+    trainer = made(Interrupting(), bptt.Checkpoint(path))
+
+    def run() -> None:
+        with suppress(KeyboardInterrupt):
+            trainer.fit(DATA, EPOCHS, DATA[:1])
+        came.append(path.exists())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert came == [True]
+
+
+class Interrupting(bptt.Callback):
+    def update(self, trainer: Trainer, update: Any) -> None:
+        raise KeyboardInterrupt
+
+
 class Interrupted(bptt.SGD):
     """Raises KeyboardInterrupt in the optimizer's step, before or after the weights have changed."""
 

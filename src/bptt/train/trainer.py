@@ -28,6 +28,7 @@ from bptt.train.distributed import Ranks
 from bptt.train.feed import Feed, carries_state, read_batches
 from bptt.train.generators import Generators
 from bptt.train.history import History
+from bptt.train.interrupts import interrupts_ignored
 from bptt.train.losses import Loss
 from bptt.train.metrics import Metric
 from bptt.train.optim import Optimizer
@@ -284,9 +285,10 @@ class Trainer:
                 for watcher in watchers:
                     watcher.epoch_end(self, epoch)
         except KeyboardInterrupt:
-            self.model.zero_grad()
-            for watcher in watchers:
-                watcher.interrupted(self)
+            with interrupts_ignored():
+                self.model.zero_grad()
+                for watcher in watchers:
+                    watcher.interrupted(self)
             raise
         finally:
             for watcher in watchers:
