@@ -20,7 +20,7 @@ from bptt.train.generators import load_generator
 from bptt.train.prefetch import Prefetch
 from bptt.train.shard import Shard
 from bptt.train.streams import Batches, Stream
-from bptt.train.tables import check_one_series, read_real, width_error
+from bptt.train.tables import check_one_series, read_real, refuse_list, width_error
 from bptt.train.text import TextStream, Vocabulary
 
 __all__ = ["Batches", "Prefetch", "Ragged", "Shard", "Stream", "TextStream", "Vocabulary", "Windows"]
@@ -75,7 +75,8 @@ class Windows(Shuffled):
     Raises
     ------
     TypeError, ValueError
-        Not real numbers; not (N,) or (N, F); fewer than steps + horizon values; a setting out of range.
+        Not real numbers; a list of arrays; not (N,) or (N, F); fewer than steps + horizon values; a setting
+        out of range.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Windows(Shuffled):
         shuffle: bool = False,
         seed: Seed = None,
     ) -> None:
+        refuse_list(series, "series", "use Horizons, which takes many series")
         check_one_series(series, "series")
         array = read_real(series, "series")
         if array.ndim not in (1, 2):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from bptt.arguments import integer, real
-from bptt.train.tables import check_one_series, read_real
+from bptt.train.tables import check_one_series, read_real, refuse_list
 
 
 class Split(NamedTuple):
@@ -41,10 +41,11 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     Raises
     ------
     TypeError, ValueError
-        `series` does not hold real numbers, is a table of several series (an index with several levels) or
-        of dates in another order, or is too short for a step of each part. A share is out of range.
-        `context` is larger than the number of steps before a part.
+        `series` does not hold real numbers, is a list of arrays, is a table of several series (an index
+        with several levels) or of dates in another order, or is too short for a step of each part. A share
+        is out of range. `context` is larger than the number of steps before a part.
     """
+    refuse_list(series, "series", "split each, [split(one) for one in series]")
     check_one_series(series, "series")
     array = read_real(series, "series")
     shares = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]

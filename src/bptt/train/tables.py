@@ -71,6 +71,15 @@ def common_labels(parts: Iterable[tuple[str, Any]]) -> list[Label] | None:
     return None if first is None else first[1]
 
 
+def refuse_list(values: Any, name: str, fix: str) -> None:
+    """Raise TypeError for a list of arrays where one series is expected: each would be read as a step."""
+    if is_list_of_arrays(values):
+        raise TypeError(
+            f"{name} must be one series; got a list of arrays. Fix: {fix}, or pass numpy.array({name}) if "
+            "each array holds the values of one step."
+        )
+
+
 def check_one_series(value: Any, name: str) -> None:
     """Raise ValueError for a table that is not one series in order of time.
 
@@ -91,9 +100,13 @@ def check_one_series(value: Any, name: str) -> None:
             f"{next(iter(levels))!r})] if that level names the series."
         )
     if any(_kind(level) == "M" and not level.is_monotonic_increasing for level in levels.values()):
+        fix = f"{name}.sort_index()"
+        if not index.is_unique:  # sorting would mix the series
+            fix = (
+                "pass a list of series: dates that come more than once look like several series in one table"
+            )
         raise ValueError(
-            f"{name} must have its rows in order of time; got an index of dates in another order. "
-            f"Fix: {name}.sort_index()."
+            f"{name} must have its rows in order of time; got an index of dates in another order. Fix: {fix}."
         )
 
 
