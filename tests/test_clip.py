@@ -271,7 +271,7 @@ def test_auto_does_not_remember_what_is_not_finite():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"max_norm": "often"}, TypeError, "max_norm must be a number > 0; got 'often'"),
+        ({"max_norm": "often"}, TypeError, "max_norm must be a number > 0 or \"auto\"; got 'often'"),
         ({"max_norm": "auto", "quantile": 1.0}, ValueError, "quantile must be a number > 0 and < 1"),
         ({"max_norm": "auto", "window": 0}, ValueError, "window must be an int >= 1"),
         ({"max_norm": None}, TypeError, "max_norm must be a number > 0"),

@@ -56,7 +56,7 @@ def integer(value: object, name: str, minimum: int, maximum: int | None = None) 
             f"{expected}; got {short(value)} of type {type(value).__name__}. Fix: pass an int."
         ) from None
     if number < minimum or (maximum is not None and number > maximum):
-        raise ValueError(f"{expected}; got {short(number)}. Fix: pass a {name} inside this range.")
+        raise ValueError(f"{expected}; got {short(number)}. Fix: pass a number in this range.")
     return number
 
 
@@ -78,7 +78,9 @@ def real(value: object, name: str, low: float, high: float = math.inf, *, above:
     except OverflowError:  # an int beyond float64
         number = math.inf
     if not ((number > low if above else number >= low) and number < high):
-        raise ValueError(f"{name} must be {interval}; got {number}. Fix: pass a {name} inside this range.")
+        if not math.isfinite(number):
+            interval = interval.replace("a number", "a finite number")
+        raise ValueError(f"{name} must be {interval}; got {number}. Fix: pass a number in this range.")
     return number
 
 

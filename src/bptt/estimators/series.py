@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], 
     """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `read_sequences`."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     check_plain(X, "X")
+    if X is None or isinstance(X, (Mapping, Iterator)):
+        raise TypeError(
+            f"X must be a series or a list of series; got {type(X).__name__}. Fix: pass list(X), or "
+            "list(X.values()) for a dict."
+        )
     check_one_series(X, "X")
     fix, table = "X.T", False
     if is_list_of_arrays(X):
@@ -94,9 +100,10 @@ def refuse_targets(estimator: Any, y: Any) -> None:
 
 def check_steps(series: list[Numbers], window: int, steps: int, name: str = "X") -> None:
     """Raise ValueError for a series too short for a window and the steps after it."""
-    shortest = min(map(len, series))
-    if shortest < window + steps:
+    at = min(range(len(series)), key=lambda i: len(series[i]))
+    if len(series[at]) < window + steps:
+        one = f"series {at} of {name}" if len(series) > 1 else name
         raise ValueError(
-            f"{name} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
-            f"got n_samples={shortest}. Fix: take a smaller window, or a longer series."
+            f"{one} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
+            f"got n_samples={len(series[at])}. Fix: take a smaller window, or a longer series."
         )

@@ -32,10 +32,10 @@ def check_layers(layers: tuple[object, ...]) -> None:
     typed: dict[str, int] = {}
     for index, layer in enumerate(layers):
         if not isinstance(layer, Module):
-            raise TypeError(
-                f"layers must be layers, one per argument; got {type(layer).__name__} at {index}. "
-                "Fix: Sequential(first, second), or Sequential(*layers) for a list."
-            )
+            got, fix = type(layer).__name__, "Sequential(first, second), or Sequential(*layers) for a list"
+            if isinstance(layer, type):
+                got, fix = f"the class {layer.__name__}", f"pass an object, {layer.__name__}(...)"
+            raise TypeError(f"layers must be layers, one per argument; got {got} at {index}. Fix: {fix}.")
         if any(layer is earlier for earlier in layers[:index]):
             raise ValueError(
                 f"layers must be different objects; got the same {layer.kind} twice, at {index} again. "

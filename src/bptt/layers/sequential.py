@@ -70,7 +70,7 @@ class Sequential(Module):
     Notes
     -----
     `Last` and `Ends` return one vector per row, so neither a recurrent layer nor a second `Last` or `Ends`
-    may follow. `Ends` must follow a bidirectional layer, and `Embedding` must come first.
+    may follow. `Ends` must follow a bidirectional layer or come first, and `Embedding` must come first.
 
     The state is a tuple with one entry per layer, None for those that keep none.
     """

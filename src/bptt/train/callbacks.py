@@ -259,8 +259,8 @@ def _fields(path: str) -> set[str]:
     except (ValueError, IndexError, KeyError) as error:
         came = str(error)
     raise ValueError(
-        f"path may have {{step}} and {{epoch}} in its name; got {came} in {path!r:.200}. Fix: double braces "
-        "that stand for themselves."
+        f"path may have {{step}} and {{epoch}} in its name; got {came} in {path!r:.200}. Fix: write "
+        "{{ and }} for braces that belong to the name."
     )
 
 

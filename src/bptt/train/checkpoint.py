@@ -22,6 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from bptt._version import __version__
+from bptt.arguments import short
 from bptt.layers import Module
 from bptt.train import files
 from bptt.train.checkpoint_header import (
@@ -109,6 +110,7 @@ def write(
     training: Mapping[str, Any] | None,
 ) -> None:
     """As `save`, with what `pack` takes beside it."""
+    path = _path(path)
     if not isinstance(model, Module):
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
@@ -137,7 +139,7 @@ def write(
     text = json.dumps(about)
     content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
     try:
-        files.replace(Path(path), content, _read)
+        files.replace(path, content, _read)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} was not written, for it could not be loaded again: it {error}"
@@ -158,15 +160,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
 
     Raises
     ------
+    TypeError
+        `path` is no path.
     CheckpointError
         No checkpoint, cut short, changed since it was written, or written by a newer version.
     OSError
         The file cannot be read.
     """
+    path = _path(path)
     try:
-        return _read(Path(path))
+        return _read(path)
     except CheckpointError as error:
         raise CheckpointError(f"{path} {error}") from None
+
+
+def _path(path: object) -> Path:
+    """The path of a checkpoint; TypeError for anything that is no path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {short(path)}. Fix: pass the file's name.")
+    return Path(path)
 
 
 def _read(path: Path) -> Saved:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from bptt import _core
-from bptt.arguments import choice, real, size
+from bptt.arguments import choice, real, short, size
 from bptt.arrays import Floats
 from bptt.layers.clip_state import StateClip
 from bptt.layers.module import Module
@@ -267,6 +267,8 @@ class ClipNorm(Guard):
         window: int = 1000,
     ) -> None:
         self.auto = isinstance(max_norm, str) and max_norm == "auto"
+        if isinstance(max_norm, str) and not self.auto:
+            raise TypeError(f'max_norm must be a number > 0 or "auto"; got {short(max_norm)}. Fix: pass 1.0.')
         self.max_norm = math.inf if self.auto else real(max_norm, "max_norm", 0.0, above=True)
         self.quantile = real(quantile, "quantile", 0.0, 1.0, above=True)
         self._norms: deque[float] = deque(maxlen=size(window, "window", sys.maxsize))

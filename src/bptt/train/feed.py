@@ -16,7 +16,7 @@ from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterabl
 from bptt.train.generators import Generators, GeneratorStates, load_generator
 from bptt.train.run import Run
 
-_FIX_DATA = "Fix: make them as they were, or begin a new run with bptt.load(path), the model alone."
+_FIX_DATA = "Fix: pass the data of the saved run, or begin a new run with the model of bptt.load(path)."
 
 
 class Feed:
@@ -124,8 +124,9 @@ class Feed:
             yield group
         self._batch = (-1, None)
         if index < max(0, run.last):
+            fix = "pass an object whose __iter__ starts again" if run.epoch else "pass at least one batch"
             raise ValueError(
-                f"data must give batches; got none in epoch {run.epoch}. Fix: see that it starts again."
+                f"data must give batches; got none in epoch {run.epoch}. Fix: {fix}."
                 if index < 0
                 else f"data must give more than {run.last} batches, where the saved run stood; got "
                 f"{index + 1}. {_FIX_DATA}"
@@ -249,5 +250,5 @@ def _check_same(batch: Batch, index: int, run: Run) -> None:
     if run.checksum is not None and checksum(batch) != run.checksum:
         raise ValueError(
             f"data must give the same batches as in the saved run; got another batch {index} of epoch "
-            f"{run.epoch}. Fix: make them as they were, in an order that a seed or their state_dict fixes."
+            f"{run.epoch}. Fix: pass the data of the saved run; a seed or state_dict must fix their order."
         )

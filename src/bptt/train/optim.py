@@ -96,9 +96,15 @@ class Optimizer(ABC):
 
         Raises
         ------
+        TypeError
+            `model` is not a model.
         ValueError
             A pattern of `lr_factors` fits none of the model's parameters.
         """
+        if not isinstance(model, Module):
+            raise TypeError(
+                f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
+            )
         return frozen_names(model, self._factors)
 
     def step(self, model: Module) -> None:

@@ -125,7 +125,7 @@ def restore(
     if found:
         raise ValueError(
             f"{path} must be resumed with the settings that it was saved with: {'; '.join(found)}. "
-            "Fix: pass the same, or begin a new run with bptt.load(path), the model alone."
+            "Fix: pass the same, or begin a new run with the model of bptt.load(path)."
         )
     with ExitStack() as undo:
         try:
@@ -140,7 +140,7 @@ def restore(
             raise ValueError(
                 f"{path} must be resumed with the settings that it was saved with: optimizer.lr gives "
                 f"{optimizer.lr:g} for update {optimizer.steps}, and was {next_lr:g}. Fix: pass the same "
-                "schedule, or begin a new run with bptt.load(path), the model alone."
+                "schedule, or begin a new run with the model of bptt.load(path)."
             )
         undo.pop_all()
     return Resumed(run, training["history"], training["stopping"])

@@ -92,10 +92,12 @@ class Standardize:
         if len(steps) == 0:
             raise ValueError("values must hold at least one step; got none. Fix: pass the training part.")
         mean, scale = _moments(steps)
-        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+        wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)))
+        if len(wrong):
+            first = columns[wrong[0]] if columns else int(wrong[0])
             raise ValueError(
-                "values must have a finite variance to be standardized; got none. "
-                "Fix: fill or leave out what is missing, and rescale what is huge."
+                f"values must have a finite variance in every column; column {first!r} has none. "
+                "Fix: fill or leave out missing values, and rescale huge ones."
             )
         return cls(mean, scale, columns)
 
@@ -132,8 +134,9 @@ class Standardize:
         y : array-like or table
             (..., F), or with `columns` (..., K) or (..., horizon * K). Any shape if there is one column.
         columns : K labels or indices, optional
-            The columns that y holds: the targets of a model. Of forecasts (..., horizon * K), the K columns
-            of the first step come first, as `Horizons` orders its targets. Default: all F columns.
+            The columns that y holds: the targets of a model. An int is always an index. Of forecasts
+            (..., horizon * K), the K columns of the first step come first, as `Horizons` orders its targets.
+            Default: all F columns.
 
         Returns
         -------
@@ -174,12 +177,13 @@ class Standardize:
         Parameters
         ----------
         columns : int or str, or iterable of them
-            Indices, or labels if the scaling was learned from a table.
+            Indices, or str labels if the scaling was learned from a table. An int is always an index, even if
+            the table's labels are numbers.
 
         Raises
         ------
         TypeError, ValueError
-            No columns, an unknown label, or no index in range.
+            No columns, an unknown label, a label of several columns, or an index out of range.
         """
         given = (columns,) if isinstance(columns, (str, int, np.integer)) else columns
         at = [self._index(column) for column in given]
@@ -197,7 +201,7 @@ class Standardize:
 
     def _index(self, column: Label) -> int:
         if not isinstance(column, str):
-            return integer(column, "columns", -len(self.mean), len(self.mean) - 1)
+            return integer(column, "each index in columns", -len(self.mean), len(self.mean) - 1)
         if self.columns is None:
             raise ValueError(
                 f"columns must be indices, as the scaling has no column labels; got {column!r}. "
@@ -207,6 +211,10 @@ class Standardize:
             raise ValueError(
                 f"columns must be among {list(self.columns)!s:.200}; got {column!r}. "
                 "Fix: pass labels or indices."
+            )
+        if self.columns.count(column) > 1:
+            raise ValueError(
+                f"columns must name one column each; got {column!r}, the label of several. Fix: pass indices."
             )
         return self.columns.index(column)
 

@@ -519,7 +519,8 @@ class Trainer:
             metric.total, metric.count = self._ranks.total(metric.total, metric.count)
         if count == 0:
             raise ValueError(
-                "data must hold a row that counts, to average over; got none. Fix: check mask and lengths."
+                "data must hold at least one row that counts; got none. Fix: pass at least one batch, and "
+                "check its mask and lengths."
             )
         return {"loss": total / count} | {metric.name: metric.value for metric in metrics}
 

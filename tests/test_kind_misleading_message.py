@@ -1,0 +1,142 @@
+"""Kind of fault: a message that names another cause than the real one, or the raw error of a library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bptt
+from bptt.cli import main
+from bptt.data import Batches, Standardize, Windows, split
+
+SERIES = np.sin(np.arange(60) / 5)
+TWO = Standardize([1.0, 2.0], [1.0, 1.0], columns=[10, "a"])
+
+
+def trainer() -> bptt.Trainer:
+    model = bptt.Sequential(bptt.LSTM(1, 2), bptt.Linear(2, 1))
+    return bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(1e-3), progress=False)
+
+
+CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "a class as layer": (
+        lambda: bptt.Sequential(bptt.LSTM(1, 2), bptt.Last),  # type: ignore[arg-type]
+        TypeError,
+        "got the class Last at 1. Fix: pass an object, Last(...).",
+    ),
+    "an infinite number": (
+        lambda: bptt.Adam(1e-3, lr_factors={"*": np.inf}),
+        ValueError,
+        "lr_factors['*'] must be a finite number >= 0; got inf. Fix: pass a number in this range.",
+    ),
+    "an index for an int label": (
+        lambda: TWO.take([10]),
+        ValueError,
+        "each index in columns must be an int >= -2 and <= 1; got 10.",
+    ),
+    "a label of two columns": (
+        lambda: Standardize([1.0, 2.0], [1.0, 1.0], columns=["a", "a"]).take(["a"]),
+        ValueError,
+        "columns must name one column each; got 'a', the label of several.",
+    ),
+    "NaN in one column": (
+        lambda: Standardize.of(np.array([[1.0, 2.0], [3.0, np.nan]])),
+        ValueError,
+        "column 1 has none",
+    ),
+    "no model": (lambda: bptt.Adam(1e-3, lr_factors={"*": 0}).frozen(3), TypeError, "model must be a layer"),  # type: ignore[arg-type]
+    "Auto for auto": (
+        lambda: bptt.ClipNorm("Auto"),  # type: ignore[arg-type]
+        TypeError,
+        "max_norm must be a number > 0 or \"auto\"; got 'Auto'.",
+    ),
+    "no path to load": (lambda: bptt.load(None), TypeError, "path must be a str or os.PathLike; got None."),  # type: ignore[arg-type]
+    "no path to save": (
+        lambda: bptt.save(3, bptt.Linear(1, 1)),  # type: ignore[arg-type]
+        TypeError,
+        "path must be a str or os.PathLike; got 3.",
+    ),
+    "many series to split": (
+        lambda: split([SERIES] * 20),
+        TypeError,
+        "series must be one series; got a list of arrays. Fix: split each",
+    ),
+    "series of other lengths to split": (
+        lambda: split([SERIES, SERIES[:9]]),  # type: ignore[list-item]
+        TypeError,
+        "series must be one series; got a list of arrays.",
+    ),
+    "many series in windows": (
+        lambda: Windows([SERIES] * 20, steps=5, batch_size=4),
+        TypeError,
+        "series must be one series; got a list of arrays.",
+    ),
+    "no batches": (
+        lambda: trainer().fit(Batches(lambda epoch, rng: []), epochs=1),
+        ValueError,
+        "got none in epoch 0. Fix: pass at least one batch.",
+    ),
+    "no batches to measure": (lambda: trainer().measure([]), ValueError, "Fix: pass at least one batch"),
+    "braces in a path": (
+        lambda: bptt.Checkpoint("run-{date}.safetensors"),
+        ValueError,
+        "Fix: write {{ and }} for braces that belong to the name.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message_names_the_cause(name: str) -> None:
+    call, error, message = CASES[name]
+    with pytest.raises(error, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize("bad", ["1.0,2.0,3.0", "1.0"])
+def test_one_line_of_another_width_is_no_preamble(
+    bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{i / 7},{i % 5}" for i in range(60)]
+    for top in ([], ["made by a logger"]):
+        path = tmp_path / "log.csv"
+        path.write_text("\n".join([*top, "a,b", *rows[:30], bad, *rows[30:]]) + "\n")
+        assert main(["train", "csv", str(path), "--target", "a"]) == 1
+        message = capsys.readouterr().err
+        assert "lines above the table" not in message
+        assert "Fix: correct that line" in message
+    path.write_text("\n".join(["made by a logger", "a,b", *rows]) + "\n")
+    assert main(["train", "csv", str(path), "--target", "a"]) == 1
+    assert "got 1 other lines above the table" in capsys.readouterr().err
+
+
+def test_a_window_longer_than_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("a,b\n" + "".join(f"{i / 7},{i % 5}\n" for i in range(60)))
+    assert main(["train", "csv", str(path), "--target", "a", "--window", "500"]) == 1
+    assert "must have more rows for --window 500 and three parts; got 60" in capsys.readouterr().err
+
+
+def test_forecaster_names_what_it_got() -> None:
+    pytest.importorskip("sklearn")
+    from bptt.estimators import Forecaster
+
+    forecaster = Forecaster(horizon=3, window=10, epochs=1, hidden_size=2)
+    for X in ({"a": SERIES}, (one for one in (SERIES, SERIES)), None):
+        with pytest.raises(TypeError, match="X must be a series or a list of series; got"):
+            forecaster.fit(X)
+    with pytest.raises(ValueError, match="series 1 of X must hold at least 13 steps"):
+        forecaster.fit([SERIES, SERIES[:5]])
+
+
+def test_dates_that_come_twice_are_not_to_be_sorted() -> None:
+    pandas = pytest.importorskip("pandas")
+    dates = list(pandas.date_range("2020", periods=30))
+    with pytest.raises(ValueError, match="Fix: pass a list of series: dates that come more than once"):
+        split(pandas.DataFrame({"load": SERIES}, index=dates * 2))
+    with pytest.raises(ValueError, match=r"Fix: series.sort_index\(\)"):
+        split(pandas.DataFrame({"load": SERIES[:30]}, index=dates[::-1]))
