@@ -202,6 +202,17 @@ def noisy_validation() -> Case:
     return case
 
 
+class NoisyProperty(Noisy):
+    """Its generator cannot be replaced."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._own = rng
+
+    @property
+    def rng(self) -> np.random.Generator:  # type: ignore[override]
+        return self._own
+
+
 def noisy(make: Callable[[np.random.Generator], Any], *, shared: bool = False, **options: Any) -> Case:
     """With `shared`, dropout draws from the generator of the data."""
     rng = np.random.default_rng(12)
@@ -221,6 +232,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "noisy data that save their state": lambda: noisy(NoisyWithState),
     "noisy data whose state alone has their generator": lambda: noisy(lambda rng: NoisyByAnotherName(12)),
     "noisy validation data": noisy_validation,
+    "noisy data whose generator is read-only": lambda: noisy(NoisyProperty),
     "noisy data, truncated": lambda: noisy(Noisy, truncate=4),
     "noisy data, grouped": lambda: noisy(Noisy, truncate=(3, 6), accumulate=3),
     "noisy data, one generator with dropout": lambda: noisy(Noisy, shared=True),

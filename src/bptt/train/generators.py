@@ -100,7 +100,7 @@ class Generators:
             try:
                 cast("Any", owner).rng = rng
             except AttributeError:  # a property without a setter
-                own.bit_generator.state = rng.bit_generator.state
+                self._all[own].state = rng.bit_generator.state
         return Generators(self._model, *self._owners[-_DATA:])
 
 
