@@ -29,10 +29,7 @@ build() {
   cp "$folder"/build/_core*.so "$folder/site/bptt/"
 }
 
-# short FOLDER TEST...: run test files, by the names between `test_` and `.py`, over the package in FOLDER/site.
+# short FOLDER FILE...: run test files over the package in FOLDER/site.
 short() {
-  local folder=$1 files=()
-  shift
-  files=("${@/#/tests/test_}")
-  PYTHONPATH=$folder/site python -m pytest -q -p no:cacheprovider "${files[@]/%/.py}"
+  PYTHONPATH=$1/site python -m pytest -q -p no:cacheprovider "${@:2}"
 }
