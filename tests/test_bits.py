@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
+from tests.grids import pairwise
 
 import bptt
 
@@ -31,13 +32,12 @@ def test_any_number_of_threads(cell, dtype, isa, shape):
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("ways", [{}, {"steps": 7}, {"clip_state": 1e-3, "keep_errors": True}], ids=str)
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"dropout": 0.25}, {"recurrent_dropout": 0.25}, {"layer_norm": True}, {"bias": False}],
-    ids=str,
+@pairwise(
+    ("cell", CELLS.keys()),
+    ("dtype", DTYPES),
+    ("options", [{}, {"dropout": 0.25}, {"recurrent_dropout": 0.25}, {"layer_norm": True}, {"bias": False}]),
+    ("ways", [{}, {"steps": 7}, {"clip_state": 1e-3, "keep_errors": True}]),
 )
-@pytest.mark.parametrize(("cell", "dtype"), [(cell, dtype) for cell in CELLS for dtype in DTYPES])
 def test_halves_of_a_batch(cell, dtype, options, ways):
     """Of many rows, each half is kept and summed apart: forward, back, in what a tape shows."""
     T, B, H = 37, 45, 33

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import BACKENDS, CELLS, ISAS, build, state
+from tests.cells import BACKENDS, CELLS, DTYPES, ISAS, build, state
+from tests.grids import pairwise
 from tests.test_options import numbers, single_variants
 
 import bptt
@@ -16,7 +17,6 @@ LENGTHS = np.random.default_rng(1).integers(0, T + 1, B)
 LENGTHS[:3] = 0, T, 1
 RAGGED = {"whole": None, "ragged": LENGTHS, "early": LENGTHS // 2}
 every_cell = pytest.mark.parametrize("cell", CELLS)
-every_isa = pytest.mark.parametrize("isa", ISAS)
 
 
 def leaves(value):
@@ -43,10 +43,7 @@ def assert_same_bits(found, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("lengths", RAGGED.values(), ids=RAGGED)
-@every_cell
+@pairwise(("cell", CELLS.keys()), ("lengths", RAGGED), ("dtype", DTYPES), ("isa", ISAS))
 def test_the_bits_of_the_plain_pass(cell, lengths, dtype, isa):
     bptt.use_isa(isa)
     layer = build(cell, I, H, num_layers=2, dropout=0.3, dtype=dtype)

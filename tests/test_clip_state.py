@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import CELLS, ISAS, build
-from tests.test_options import B, I, T, every_variant, numbers, setting, single_variants, start_of
+from tests.cells import CELLS, DTYPES, ISAS, build
+from tests.grids import pairwise
+from tests.test_options import SINGLE, B, I, T, every_variant, numbers, setting, start_of
 from tests.test_options import build as build_variant
 
 import bptt
@@ -17,6 +18,8 @@ CLIPS = {
     "both": (StateClip(0.4, 0.8), StateClip(0.4, 0.8)),
 }
 """What is passed, and what it means."""
+
+PASSED = {name: clip for name, (clip, _) in CLIPS.items()}
 
 every_clip = pytest.mark.parametrize(("clip", "bounds"), CLIPS.values(), ids=CLIPS)
 every_cell = pytest.mark.parametrize("cell", CELLS)
@@ -30,10 +33,8 @@ def within(rows, bounds):
     return np.where(norms > bounds.norm, rows * (bounds.norm / norms), rows)
 
 
-@every_clip
-@single_variants
-@every_isa
-def test_agreement_with_the_reference(kind, options, isa, clip, bounds):
+@pairwise(("kind, options", SINGLE), ("isa", ISAS), ("clip", PASSED))
+def test_agreement_with_the_reference(kind, options, isa, clip):
     bptt.use_isa(isa)
     layer = build_variant(kind, options, num_layers=2, bidirectional=True)
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), clip_state=clip, **setting("ragged_reset"))
@@ -46,12 +47,8 @@ def test_agreement_of_pairs_of_options(kind, options):
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), clip_state=clip, **setting("ragged_reset"))
 
 
-@every_clip
-@every_isa
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("H", [1, 8, 33])
-@every_cell
-def test_agreement_of_plain_cells(cell, H, dtype, isa, clip, bounds):
+@pairwise(("cell", CELLS.keys()), ("H", [1, 8, 33]), ("dtype", DTYPES), ("isa", ISAS), ("clip", PASSED))
+def test_agreement_of_plain_cells(cell, H, dtype, isa, clip):
     bptt.use_isa(isa)
     layer = build(cell, I, H, num_layers=2, dtype=dtype)
     bptt.crosscheck(layer, numbers(20, 3, I), clip_state=clip)

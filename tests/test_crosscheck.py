@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import CASES, CELLS, DTYPES, ISAS, OPTIONS, build
+from tests.grids import pairwise
 
 import bptt
 from bptt.testing import CheckError
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pairwise(("case", CASES), ("dtype", DTYPES), ("isa", ISAS))
 def test_native_agrees_with_reference(case, dtype, isa):
     bptt.use_isa(isa)
     bptt.crosscheck(case.build(dtype), case.x(), case.state())
@@ -26,11 +25,9 @@ def test_native_agrees_with_reference_under_options(cell, option, dtype):
     bptt.crosscheck(layer, _normal(4, 3, 5))
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("steps", [0, 1, 3, 5, 9])
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(
+    ("cell", CELLS.keys()), ("layers", [1, 2]), ("steps", [0, 1, 3, 5, 9]), ("dtype", DTYPES), ("isa", ISAS)
+)
 def test_truncated_backpropagation_agrees_with_reference(cell, layers, steps, dtype, isa):
     bptt.use_isa(isa)
     bptt.crosscheck(build(cell, 5, 9, dtype=dtype, num_layers=layers), _normal(5, 3, 5), steps=steps)

@@ -9,7 +9,8 @@ import pickle
 
 import numpy as np
 import pytest
-from tests.cells import BACKENDS, ISAS, VARIANTS, variants
+from tests.cells import BACKENDS, DTYPES, ISAS, VARIANTS, variants
+from tests.grids import pairwise
 
 import bptt
 
@@ -17,17 +18,10 @@ T, B, I, H = 7, 5, 4, 9
 LENGTHS = np.array([3, 7, 0, 6, 1])
 SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
 
-every_variant = pytest.mark.parametrize(
-    ("kind", "options"), [pytest.param(kind, own, id=f"{kind}-{name}") for kind, name, own in variants()]
-)
-single_variants = pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        pytest.param(kind, own, id=f"{kind}-{name}")
-        for kind, each in VARIANTS.items()
-        for name, own in each.items()
-    ],
-)
+EVERY = {f"{kind}-{name}": (kind, own) for kind, name, own in variants()}
+SINGLE = {f"{kind}-{name}": (kind, own) for kind, each in VARIANTS.items() for name, own in each.items()}
+every_variant = pytest.mark.parametrize(("kind", "options"), EVERY.values(), ids=EVERY)
+single_variants = pytest.mark.parametrize(("kind", "options"), SINGLE.values(), ids=SINGLE)
 
 
 def numbers(*shape, seed=3):
@@ -79,18 +73,14 @@ def assert_same(found, expected, names=None):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@every_variant
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("where", SETTINGS)
+@pairwise(("kind, options", EVERY), ("isa", ISAS), ("where", SETTINGS.keys()))
 def test_gradients(kind, options, isa, where):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=where != "whole")
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
 
 
-@every_variant
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pairwise(("kind, options", EVERY), ("dtype", DTYPES), ("isa", ISAS))
 def test_agreement_with_the_reference(kind, options, dtype, isa):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
+from tests.grids import pairwise
 
 import bptt
 from bptt import _core
@@ -116,11 +117,7 @@ def test_gradients_agree_with_differences(cell, D, name, module):
     bptt.gradcheck(layer, numbers(T, B, I, dtype="float64"), start, lengths=LENGTHS[name], entries=12)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("H", [1, 16, 33])
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(("cell", CELLS.keys()), ("D", [1, 2]), ("H", [1, 16, 33]), ("isa", ISAS), ("dtype", DTYPES))
 def test_crosscheck(cell, D, H, isa, dtype):
     bptt.use_isa(isa)
     layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype=dtype, dropout=0.4)

@@ -1,0 +1,46 @@
+"""Large grids of options: the suite runs every pair of values, `nox -s full` every combination."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+
+
+def pairwise(*axes: tuple[str, Iterable[Any]]) -> pytest.MarkDecorator:
+    """
+    Parametrize a test over all combinations of the axes' values.
+
+    An axis has the names of its arguments and its values. Values may be a mapping from ids. If an axis has
+    several names, each value is a tuple. Combinations that add no pair of values are marked "grid".
+    """
+    choices = [
+        list(values.items()) if isinstance(values, Mapping) else [(str(value), value) for value in values]
+        for _, values in axes
+    ]
+    combinations = list(itertools.product(*(range(len(values)) for values in choices)))
+    chosen = cover_pairs(combinations)
+    cases = []
+    for combination in combinations:
+        picked = [values[place] for values, place in zip(choices, combination, strict=True)]
+        parts = [
+            value if "," in name else (value,) for (name, _), (_, value) in zip(axes, picked, strict=True)
+        ]
+        marks = () if combination in chosen else pytest.mark.grid
+        cases.append(pytest.param(*itertools.chain(*parts), id="-".join(id for id, _ in picked), marks=marks))
+    return pytest.mark.parametrize(", ".join(name for name, _ in axes), cases)
+
+
+def cover_pairs(combinations: list[tuple[int, ...]]) -> set[tuple[int, ...]]:
+    """Few of the combinations, which hold every pair of values that all of them hold."""
+    pairs = {each: set(itertools.combinations(enumerate(each), 2)) for each in combinations}
+    missing = set().union(*pairs.values())
+    chosen = set()
+    for least in range(max(map(len, pairs.values()), default=0), 0, -1):  # the most useful combinations first
+        for each, own in pairs.items():
+            if len(own & missing) >= least:
+                chosen.add(each)
+                missing -= own
+    return chosen
