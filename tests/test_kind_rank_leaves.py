@@ -75,7 +75,7 @@ def test_the_job_ends_with_more_ranks() -> None:
 
 def test_ranks_that_leave_together_end_well() -> None:
     done = leave("return", "none")
-    assert (done.code, done.out.split()) == (0, ["done", "done"])
+    assert (done.code, done.out.count("done")) == (0, 2)  # the launcher may join two ranks' lines
     assert "ends the job" not in done.err
 
 
