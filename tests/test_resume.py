@@ -843,7 +843,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
     "fewer batches": (
         Case,
         lambda: iter([batch(0)]),
-        "data must give more than 2 batches, where the saved run stood; got 1. Fix: pass the data of the saved run",
+        "data must give more than 2 batches, where the saved run stood; got 1. Fix: pass the data",
     ),
     "a list instead of data with a generator": (
         lambda: noisy(Noisy),
@@ -912,7 +912,7 @@ def test_validation_data_with_fewer_batches(tmp_path: Path) -> None:
     count = len(case.validation)
     case.validation = bptt.data.Windows(SERIES[:20], 6, 8, shuffle=True, seed=5)
     left = len(case.validation)
-    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass the data of the saved run"
+    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass the data"
     with pytest.raises(ValueError, match=words):
         case.fit(case.resume(tmp_path / "run"))
 
