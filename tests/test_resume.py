@@ -912,7 +912,7 @@ def test_validation_data_with_fewer_batches(tmp_path: Path) -> None:
     count = len(case.validation)
     case.validation = bptt.data.Windows(SERIES[:20], 6, 8, shuffle=True, seed=5)
     left = len(case.validation)
-    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass the data"
+    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass"
     with pytest.raises(ValueError, match=words):
         case.fit(case.resume(tmp_path / "run"))
 
