@@ -167,7 +167,7 @@ def test_embedding_takes_integers_of_any_shape(shape):
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dropout_masks_are_those_of_their_key(p, dtype):
-    layer = bptt.Dropout(p, dtype=dtype, seed=5)
+    layer = bptt.Dropout(p, dtype=dtype, seed=np.random.default_rng(5))
     x = normal(100, 70).astype(dtype)
     key = int(np.random.default_rng(5).integers(0, 2**64, dtype=np.uint64))
     mask = dropout_mask(x.shape, p, key)
