@@ -26,10 +26,8 @@ struct Net {
   std::vector<double> parameters, x, dy, h0, c0;
 
   Net(Cell cell, Index layers, bool bidirectional)
-      : net(cell, 3, 5, layers, bidirectional, true),
-        parameters(noise(net.parameter_count, 1)),
-        x(noise(kTime * kBatch * net.input, 2)),
-        dy(noise(kTime * kBatch * net.width(), 3)),
+      : net(cell, 3, 5, layers, bidirectional, true), parameters(noise(net.parameter_count, 1)),
+        x(noise(kTime * kBatch * net.input, 2)), dy(noise(kTime * kBatch * net.width(), 3)),
         h0(noise(net.layers * net.directions * kBatch * net.output, 4)),
         c0(noise(net.layers * net.directions * kBatch * net.hidden, 5)) {}
 

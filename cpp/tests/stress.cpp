@@ -119,7 +119,8 @@ int main(int count, char** arguments) {
         std::atomic<int> wrong{0};
         for (int i = 0; i < 2; ++i) {
           callers.emplace_back([&] {
-            for (int repeat = 0; repeat < (quick ? 1 : 3); ++repeat) wrong += run(net, rows, size.dropout) == expected ? 0 : 1;
+            for (int repeat = 0; repeat < (quick ? 1 : 3); ++repeat)
+              wrong += run(net, rows, size.dropout) == expected ? 0 : 1;
           });
         }
         for (std::thread& caller : callers) caller.join();
