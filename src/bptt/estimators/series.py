@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
 from bptt.arrays import as_real
@@ -43,7 +44,8 @@ def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], 
     """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `read_sequences`."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     check_plain(X, "X")
-    if X is None or isinstance(X, (Mapping, Iterator)):
+    # A sparse dictionary of keys is a dict; scikit-learn refuses it below, as every sparse array.
+    if X is None or (isinstance(X, (Mapping, Iterator)) and not issparse(X)):
         raise TypeError(
             f"X must be a series or a list of series; got {type(X).__name__}. Fix: pass list(X), or "
             "list(X.values()) for a dict."
