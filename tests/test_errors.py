@@ -96,7 +96,22 @@ ARGUMENTS = [
         "too many layers", lambda: gru(num_layers=10**12), ValueError, ("num_layers", "<= 10000", str(10**12))
     ),
     Wrong("product overflows", lambda: bptt.LSTM(HUGE, HUGE), ValueError, ("sizes", "address space")),
-    Wrong("sizes beyond 64 bits", lambda: bptt.LSTM(2**70, 1), ValueError, ("sizes", "address space")),
+    Wrong("size beyond 64 bits", lambda: bptt.LSTM(2**70, 1), ValueError, ("input_size", f"<= {2**63 - 1}")),
+    Wrong(
+        "stride beyond 64 bits",
+        lambda: bptt.data.Windows(np.zeros(9), 2, 1, stride=2**70),
+        ValueError,
+        ("stride", f"<= {2**63 - 1}"),
+    ),
+    Wrong("need_dx", lambda: backward(gru(), X, need_dx="no"), TypeError, ("need_dx", "True or False")),
+    Wrong("need_dx array", lambda: backward(linear(), X, need_dx=X), TypeError, ("need_dx", "True or False")),
+    Wrong("keep_errors", lambda: backward(model(), X, keep_errors=1), TypeError, ("keep_errors", "True or")),
+    Wrong(
+        "uneven ids",
+        lambda: bptt.data.Vocabulary("ab").decode([[0], [0, 1]]),
+        ValueError,
+        ("ids", "rectangular"),
+    ),
     Wrong("linear overflows", lambda: bptt.Linear(HUGE, HUGE), ValueError, ("sizes", "address space")),
     Wrong("embedding overflows", lambda: bptt.Embedding(HUGE, HUGE), ValueError, ("sizes", "address space")),
     Wrong("dropout one", lambda: gru(dropout=1.0), ValueError, ("dropout", "< 1", "1.0")),
@@ -332,6 +347,17 @@ def test_a_refused_backward_adds_nothing():
     with pytest.raises(ValueError, match="dstate"):
         layer.backward(tape, np.ones((4, 2, 5)), np.ones((1, 2, 4)))
     assert not layer.flat_gradients.any()
+
+
+@pytest.mark.parametrize(
+    "options", [{"clip_state": -1.0}, {"steps": -1}, {"need_dx": "no"}, {"keep_errors": 1}], ids=str
+)
+def test_a_model_checks_options_before_it_adds_gradients(options):
+    both = model()
+    *_, tape = both.forward(X)
+    with pytest.raises((TypeError, ValueError), match=next(iter(options))):
+        both.backward(tape, np.ones((4, 2, 2)), **options)
+    assert not both.flat_gradients.any()
 
 
 def test_a_refused_layer_stays_out_of_the_model():

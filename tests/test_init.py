@@ -272,9 +272,15 @@ def test_an_initialiser_of_ones_own() -> None:
     assert np.array_equal(layer.parameters["weight_ih_l0"], plain.parameters["weight_ih_l0"])
 
 
+def test_a_gain_may_be_a_large_int() -> None:
+    """Checked numbers are kept as floats: NumPy's functions refuse Python's large ints."""
+    whole, real = (bptt.RNN(2, 3, init=bptt.init.orthogonal(gain), seed=0) for gain in (10**25, 1e25))
+    assert np.array_equal(whole.flat_parameters, real.flat_parameters)
+
+
 def test_initialisers_are_values() -> None:
     assert bptt.init.sparse() == bptt.init.sparse(15, 1.1)
-    assert repr(bptt.init.chrono(500)) == "chrono(longest=500)"
+    assert repr(bptt.init.chrono(500)) == "chrono(longest=500.0)"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "no warm-up": (lambda: WarmUp(0, 1.0), ValueError, "steps must"),
     "then text": (lambda: WarmUp(3, "cosine"), TypeError, "then must"),  # type: ignore[arg-type]
     "then negative": (lambda: WarmUp(3, -1.0), ValueError, "then must"),
+    "then without a step": (lambda: WarmUp(3, lambda: 1.0), TypeError, "then must be a number or a schedule"),  # type: ignore[arg-type,misc]
+    "then returns text": (lambda: WarmUp(3, lambda n: "fast")(9), TypeError, r"then\(6\) must be a number"),  # type: ignore[arg-type,return-value]
+    "steps beyond float": (lambda: Cosine(1, 10**400), ValueError, "steps must be an int <="),
     "patience": (lambda: Plateau(1, patience=-1), ValueError, "patience must"),
     "min_delta": (lambda: Plateau(1, min_delta=-1.0), ValueError, "min_delta must"),
     "min_lr": (lambda: Plateau(1, min_lr=-1.0), ValueError, "min_lr must"),

@@ -61,8 +61,13 @@ def integer(value: object, name: str, minimum: int, maximum: int | None = None) 
 
 
 def size(value: object, name: str, maximum: int | None = None) -> int:
-    """An int >= 1."""
-    return integer(value, name, 1, maximum)
+    """An int >= 1 that NumPy's indices can hold."""
+    number = integer(value, name, 1, maximum)
+    if number > sys.maxsize:
+        raise ValueError(
+            f"{name} must be an int <= {sys.maxsize}; got {short(number)}. Fix: pass a smaller number."
+        )
+    return number
 
 
 def real(value: object, name: str, low: float, high: float = math.inf, *, above: bool = False) -> float:

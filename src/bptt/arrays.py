@@ -124,9 +124,11 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
-def as_ids(value: object, name: str) -> npt.NDArray[np.int64]:
+def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.int64]:
     """
     Read `value` as a C-contiguous int64 array of any shape. Floats are refused even when whole.
+
+    With `empty`, an empty list counts as one of integers, though NumPy makes floats of it.
 
     Raises
     ------
@@ -136,6 +138,8 @@ def as_ids(value: object, name: str) -> npt.NDArray[np.int64]:
         Nested sequences that are not rectangular, or a value above 2**63 - 1.
     """
     array = _as_array(value, name)
+    if empty and array.size == 0:
+        array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         came = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         if array.dtype.kind in "bf":

@@ -146,7 +146,7 @@ class orthogonal(_Blocks):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        real(self.gain, "gain", 0.0, above=True)
+        store(self, gain=real(self.gain, "gain", 0.0, above=True))
 
     def _recurrent(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
         return self._plain(rows, columns, rng)
@@ -187,8 +187,7 @@ class identity(_Blocks):
     input_std: float = 0.001
 
     def __post_init__(self) -> None:
-        finite(self.scale, "scale")
-        real(self.input_std, "input_std", 0.0)
+        store(self, scale=finite(self.scale, "scale"), input_std=real(self.input_std, "input_std", 0.0))
 
     def check(self, layer: Module) -> None:
         _need_time(layer, "identity", "sets recurrent weights")
@@ -233,7 +232,7 @@ class sparse(_Blocks):
 
     def __post_init__(self) -> None:
         store(self, connections=size(self.connections, "connections"))
-        real(self.spectral_radius, "spectral_radius", 0.0, above=True)
+        store(self, spectral_radius=real(self.spectral_radius, "spectral_radius", 0.0, above=True))
 
     def check(self, layer: Module) -> None:
         _need_time(layer, "sparse", "sets recurrent weights")
@@ -283,7 +282,7 @@ class chrono(Initialiser):
     longest: float = 100.0
 
     def __post_init__(self) -> None:
-        real(self.longest, "longest", 2.0)
+        store(self, longest=real(self.longest, "longest", 2.0))
 
     def check(self, layer: Module) -> None:
         _need_time(layer, "chrono", "sets biases of gates")

@@ -300,7 +300,8 @@ class Recurrent(Module):
         dh, dc = self._canonical_state(dstate, "dstate", B, layout, own.ragged)
         if steps is not None:
             steps = min(integer(steps, "steps", 0), T)
-        clip, keep_errors = read_clip_state(clip_state), flag(keep_errors, "keep_errors")
+        clip = read_clip_state(clip_state)
+        need_dx, keep_errors = flag(need_dx, "need_dx"), flag(keep_errors, "keep_errors")
         if isinstance(own.core, Checkpointed):
             dx, dh0, dc0 = own.core.backward(dy, dh, dc, steps, need_dx, clip, keep_errors)
         else:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, generators
+from bptt.arguments import Seed, flag, generators, integer
 from bptt.arrays import Floats, aligned_zeros
-from bptt.layers.clip_state import ClipsState
+from bptt.layers.clip_state import ClipsState, read_clip_state
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
@@ -220,9 +220,15 @@ class Sequential(Module):
             A tape of another model; wrong shapes.
         """
         own = check_tape(tape, self, SequentialTape)
+        # Checked before the last layer adds its gradients.
+        need_dx = flag(need_dx, "need_dx")
+        clip = read_clip_state(clip_state)
+        keep_errors = flag(keep_errors, "keep_errors")
+        if steps is not None:
+            steps = integer(steps, "steps", 0)
         dstates = self._per_layer(dstate, "dstate")
         returned: list[Any] = [None] * len(self.layers)
-        back: dict[str, Any] = {"clip_state": clip_state, "steps": steps, "keep_errors": keep_errors}
+        back: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
         for index in reversed(range(len(self.layers))):
             with self._naming(index):
                 layer = self.layers[index]

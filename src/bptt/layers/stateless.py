@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bptt.arguments import flag
 from bptt.arrays import Floats, as_floats, frozen
 from bptt.layers.module import Module, Table
 from bptt.layers.tape import LayerTape, Tape, check_tape
@@ -59,6 +60,7 @@ class Stateless(Module):
         """
         own = check_tape(tape, self, LayerTape)
         self._check_state(dstate, "dstate")
+        need_dx = flag(need_dx, "need_dx")
         if dy is None:
             dy = np.zeros(own.y_shape, self.dtype)
         return self._backward(own, as_floats(dy, "dy", self.dtype, own.y_shape), need_dx), None

@@ -27,6 +27,23 @@ Rate: TypeAlias = float | Callable[[int], float]
 Update: TypeAlias = "partial[None]"
 
 
+def as_rate(value: object, name: str) -> Rate:
+    """A number >= 0, or something that can be called with the number of updates."""
+    if not callable(value):
+        return real(value, name, 0.0)
+    if not takes(value, 1):
+        raise TypeError(
+            f"{name} must be a number or a schedule(step); got {short(value)}, which cannot be called with "
+            f"one number. Fix: {name}=lambda step: 0.1 / (1 + step), or one of bptt.schedules."
+        )
+    return value
+
+
+def rate_at(rate: Rate, step: int, name: str) -> float:
+    """The rate after `step` updates."""
+    return real(rate(step), f"{name}({step})", 0.0) if callable(rate) else rate
+
+
 class Optimizer(ABC):
     """One optimiser serves one model: its state vectors are laid out like the model's parameters.
 
@@ -70,16 +87,11 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """The rate of the next update. Setting it takes a number or a schedule."""
-        return real(self._lr(self.steps), f"lr({self.steps})", 0.0) if callable(self._lr) else self._lr
+        return rate_at(self._lr, self.steps, "lr")
 
     @lr.setter
     def lr(self, value: Rate) -> None:
-        if callable(value) and not takes(value, 1):
-            raise TypeError(
-                f"lr must be a number or a schedule(step); got {short(value)}, which cannot be called with "
-                "one number. Fix: lr=lambda step: 0.1 / (1 + step), or one of bptt.schedules."
-            )
-        self._lr = value if callable(value) else real(value, "lr", 0.0)
+        self._lr = as_rate(value, "lr")
 
     @property
     def lr_factors(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptt.arguments import flag, integer, real, size, store
 from bptt.train.callbacks import Callback
-from bptt.train.optim import Rate
+from bptt.train.optim import Rate, as_rate, rate_at
 from bptt.train.watching import check_watched, watched
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Constant(Schedule):
     lr: float
 
     def __post_init__(self) -> None:
-        real(self.lr, "lr", 0.0)
+        store(self, lr=real(self.lr, "lr", 0.0))
 
     def _rate(self, step: int) -> float:
         return self.lr
@@ -110,7 +110,7 @@ class Step(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        real(self.lr, "lr", 0.0)
+        store(self, lr=real(self.lr, "lr", 0.0))
         store(self, every=size(self.every, "every"))
         _factor(self.factor)
 
@@ -150,10 +150,9 @@ class Cosine(Schedule):
     restart: bool = False
 
     def __post_init__(self) -> None:
-        real(self.lr, "lr", 0.0)
+        store(self, lr=real(self.lr, "lr", 0.0))
         store(self, steps=size(self.steps, "steps"))
-        real(self.final, "final", 0.0, 1.0)
-        flag(self.restart, "restart")
+        store(self, final=real(self.final, "final", 0.0, 1.0), restart=flag(self.restart, "restart"))
 
     def _rate(self, step: int) -> float:
         done = step % self.steps if self.restart else min(step, self.steps)
@@ -186,13 +185,12 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         store(self, steps=size(self.steps, "steps"))
-        if not callable(self.then):
-            real(self.then, "then", 0.0)
+        store(self, then=as_rate(self.then, "then"))
 
     def _rate(self, step: int) -> float:
         share = min(1.0, (step + 1) / (self.steps + 1))
         after = max(0, step - self.steps)
-        return share * (self.then(after) if callable(self.then) else self.then)
+        return share * rate_at(self.then, after, "then")
 
     def state_dict(self) -> dict[str, Any]:
         """That of `then`."""

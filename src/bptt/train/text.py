@@ -101,7 +101,7 @@ class Vocabulary:
         TypeError, ValueError
             `ids` holds other things than integers, or an id outside 0 ... len - 1.
         """
-        flat = as_ids(ids, "ids").reshape(-1) if np.size(ids) else np.zeros(0, np.int64)
+        flat = as_ids(ids, "ids", empty=True).reshape(-1)
         outside = flat[(flat < 0) | (flat >= len(self))]
         if len(outside):
             raise ValueError(
