@@ -35,6 +35,25 @@ def refused(fit: Trainer, message: str, **options: Any) -> None:
     assert fit.optimizer.steps == seen
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: bptt.EarlyStopping(metric=RMSE()), TypeError, "metric must be the name .* metric='rmse'"),
+        (lambda: bptt.EarlyStopping(metric=""), ValueError, "metric must be the name of a metric; got ''"),
+        (lambda: Plateau(0.1, metric=RMSE), TypeError, "metric must be the name of a metric"),
+        (lambda: bptt.Checkpoint("best", best=""), ValueError, "best must be the name of a metric; got ''"),
+        (lambda: bptt.Checkpoint("best", best=None), TypeError, "best must be True or False"),  # type: ignore[arg-type]
+    ],
+)
+def test_the_name_of_a_metric_is_checked_at_once(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_empty_validation_data() -> None:
+    refused(trainer(model()), "validation must give batches; got none", validation=[])
+
+
 @pytest.mark.parametrize("name", WATCHERS)
 def test_no_validation_data(name: str, folder: Path) -> None:
     fit = trainer(model(), metrics=[Accuracy()], callbacks=[WATCHERS[name]()])

@@ -204,7 +204,7 @@ def test_one_step() -> None:
     flow = bptt.gradient_flow(bptt.LSTM(4, 5), X[:1])
     assert np.isnan(flow.rate).all()
     assert flow.horizon.tolist() == [1]
-    assert flow.verdict == ("healthy",)
+    assert flow.verdict == ("no flow",)
     assert "1 step:" in str(flow)
     assert "none goes back through time. Remedy: more steps" in " ".join(str(flow).split())
 

@@ -774,7 +774,7 @@ OTHER_SETTINGS: dict[str, tuple[Callable[[], tuple[Any, Any, dict[str, Any]]], s
         lambda: (bptt.MeanSquaredError(), bptt.SGD(0.5), {}),
         "loss was CrossEntropy, now MeanSquaredError",
     ),
-    "no clip": (lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"clip": None}), "clip was ClipNorm, now Guard"),
+    "no clip": (lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"clip": None}), "clip was ClipNorm, now None"),
     "another clip": (
         lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"clip": bptt.ClipNorm(3.0)}),
         "clip.max_norm was 5.0, now 3.0",

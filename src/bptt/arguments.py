@@ -25,6 +25,11 @@ def short(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def quantity(count: int, noun: str) -> str:
+    """A count and its noun: 1 step, 2 steps."""
+    return f"{count} {noun if count == 1 else noun + 's'}"
+
+
 def store(frozen: object, **checked: Any) -> None:
     """Put checked values into a frozen dataclass: NumPy's small integers would overflow later."""
     for name, value in checked.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bptt
+from bptt.arguments import quantity
 from bptt.train.callbacks import Update
 
 
@@ -58,14 +59,14 @@ class Fitted:
     def summary(self) -> str:
         """Return one line for people."""
         figures = self.figures()
-        return f"{figures['epochs']} epochs, {self.pace()}; {figures['parameters']:,} parameters"
+        return f"{quantity(figures['epochs'], 'epoch')}, {self.pace()}; {figures['parameters']:,} parameters"
 
     def pace(self) -> str:
         """Return how many updates were made, and the time of those that this process made."""
         total = len(self.history["loss"])
         if self.updates == total:
-            return f"{total} updates in {self.seconds:.1f} s"
-        return f"{total} updates, the last {self.updates} of them in {self.seconds:.1f} s"
+            return f"{quantity(total, 'update')} in {self.seconds:.1f} s"
+        return f"{quantity(total, 'update')}, the last {self.updates} of them in {self.seconds:.1f} s"
 
     def advice(self, longer: str, otherwise: Sequence[str] = ()) -> str:
         """Return what to try when the model is not good enough.
@@ -81,7 +82,7 @@ class Fitted:
             return f"Try {', or '.join((*otherwise, longer))}."
         done = len(self.history["loss"])
         more = ", or ".join((*otherwise, "a lower --learning-rate", "a larger --patience"))
-        return f"--patience stopped training after {done} of {self.planned} updates. Try {more}."
+        return f"--patience stopped training after {done} of {quantity(self.planned, 'update')}. Try {more}."
 
 
 class Meter(bptt.Callback):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import quantity
 from bptt.cli.options import CommandError, note
 
 Numbers = npt.NDArray[np.float64]
@@ -40,7 +41,9 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
             raise CommandError(
                 f"{path} must have rows without empty cells for --fill drop; got none. Fix: choose --columns."
             )
-        note(f"{path}: dropped {np.count_nonzero(~kept)} rows with empty cells; empty cells: {columns:.300}.")
+        note(
+            f"{path}: dropped {quantity(np.count_nonzero(~kept), 'row')} with empty cells; empty cells: {columns:.300}."
+        )
         whole: Numbers = values[kept]
         return whole
     filled: Numbers = values.copy()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import bptt
+from bptt.arguments import quantity
 from bptt.cli.options import CELLS, COUNT, CommandError, number
 from bptt.train.checkpoint import Saved, read_checkpoint
 
@@ -53,7 +54,7 @@ def add_bidirectional(group: argparse._ArgumentGroup) -> None:
 
 def describe(options: argparse.Namespace) -> str:
     """Such as "LSTM, 2 layers of 128"."""
-    layers = "1 layer" if options.layers == 1 else f"{options.layers} layers"
+    layers = quantity(options.layers, "layer")
     ways = ", both ways" if options.bidirectional else ""
     return f"{options.cell.upper()}, {layers} of {options.hidden}{ways}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import quantity
 from bptt.cli import cells
 from bptt.cli.csvformat import TIME_OFF
 from bptt.cli.options import CommandError, note
@@ -123,7 +124,7 @@ def _report_steps(path: Path, times: Times, found: npt.NDArray[np.intp], lines: 
     if len(equal) and times.in_seconds:
         first, second = (lines[found[equal[0] + k]] for k in (0, 1))
         note(
-            f"{path}: column {times.column:.60} has {len(equal)} rows with the time of the row before them,"
+            f"{path}: column {times.column:.60} has {quantity(len(equal), 'row')} with the time of the row before them,"
             f" the first in lines {first} and {second}. Are there several series in the file?"
         )
     positive = steps[steps > 0]

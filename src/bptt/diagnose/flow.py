@@ -99,13 +99,10 @@ class GradientFlow:
         - "exploding": dh_norm rises above 1e3 times its value where the error arrives, or overflows.
         - "vanishing": dh_norm falls below 1e-3 of that value, or no error arrives.
         - "healthy": dh_norm stays between both limits.
-        - "no flow": of several steps, the error arrives at the first one that this direction reads, so no
-          step back is left.
+        - "no flow": the error arrives at the first step that this direction reads, so no step back is left.
         - "not finite": NaN comes before any of them.
         """
-        found = tuple(map(curves.verdict, self.ways))
-        one_step = self.dh_norm.shape[1] == 1
-        return tuple("healthy" if one_step and verdict == "no flow" else verdict for verdict in found)
+        return tuple(map(curves.verdict, self.ways))
 
     @cached_property
     def carried(self) -> tuple[bool, ...]:

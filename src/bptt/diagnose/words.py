@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bptt.arguments import quantity
 from bptt.diagnose import remedies
 from bptt.diagnose.curves import arrived
 
@@ -21,7 +22,7 @@ def cells(flow: GradientFlow) -> tuple[list[str], list[list[str]]]:
     head = ["layer", "cell", "growth/step", "dL/dh at the end", "horizon", "verdict"]
     lines = []
     for k, row in enumerate(flow.rows):
-        reached = _steps(int(flow.horizon[k]))
+        reached = quantity(int(flow.horizon[k]), "step")
         if flow.horizon[k] == flow.dh_norm.shape[1]:  # without an error, and for NaN, there is no horizon
             reached = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
         rate = "-" if math.isnan(flow.rate[k]) else f"{flow.rate[k]:.4g}"
@@ -42,7 +43,7 @@ def table(flow: GradientFlow) -> str:
         for line in (head, *lines)
     ]
     T = flow.dh_norm.shape[1]
-    return "\n".join([f"An error on its way back through {_steps(T)}:", *shown])
+    return "\n".join([f"An error on its way back through {quantity(T, 'step')}:", *shown])
 
 
 def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
@@ -69,7 +70,7 @@ def _finding(flow: GradientFlow, k: int) -> tuple[str, str] | None:
     if verdict == "exploding":
         finding = "the gradient explodes, a thousandfold after {} back"
         return finding, remedies.joined(remedies.against_explosion(flow, k))
-    if len(way) == 1 and way.any():
+    if verdict == "no flow":
         finding = "the error arrives at the first step it reads, so none goes back through time"
         return finding, remedies.joined(remedies.against_no_flow(flow, k))
     if verdict == "healthy":
@@ -88,11 +89,7 @@ def _finding(flow: GradientFlow, k: int) -> tuple[str, str] | None:
 
 def _range(numbers: Iterable[int]) -> str:
     each = sorted(numbers)
-    return _steps(each[0]) if each[0] == each[-1] else f"{each[0]} to {_steps(each[-1])}"
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
+    return quantity(each[0], "step") if each[0] == each[-1] else f"{each[0]} to {quantity(each[-1], 'step')}"
 
 
 def _all_of(flow: GradientFlow, group: list[int]) -> str:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bptt.arguments import flag, real, short, size
 from bptt.train import files
-from bptt.train.watching import check_watched, watched
+from bptt.train.watching import check_watched, metric_name, watched
 
 if TYPE_CHECKING:
     from bptt.arrays import Floats
@@ -160,7 +160,7 @@ class Checkpoint(Callback):
         self.every = size(every, "every")
         self.updates = None if updates is None else size(updates, "updates")
         self.keep = None if keep is None else size(keep, "keep")
-        self.best = best if isinstance(best, str) else flag(best, "best")
+        self.best = (metric_name(best, "best") or False) if isinstance(best, str) else flag(best, "best")
         if self.best is not False and (self.every != 1 or updates is not None):
             raise ValueError(
                 "best saves after validations, by what they find; got every or updates beside it. Fix: leave "
@@ -288,7 +288,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 3, *, min_delta: float = 0.0, metric: str | None = None) -> None:
-        self.metric = metric
+        self.metric = metric_name(metric)
         self.patience = size(patience, "patience")
         self.min_delta = real(min_delta, "min_delta", 0.0)
         self.best = math.inf

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import quantity
 from bptt.train.callbacks import Update
 
 if TYPE_CHECKING:
@@ -152,4 +153,4 @@ class History(Mapping[str, npt.NDArray[Any]]):
         validations = self._columns["validation_loss"]
         last = f", last loss {loss[-1]:.4g}" if loss else ""
         valid = f", last validation loss {validations[-1]:.4g}" if validations else ""
-        return f"History({updates} updates{last}{valid})"
+        return f"History({quantity(updates, 'update')}{last}{valid})"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import float_dtype, integer
+from bptt.arguments import float_dtype, integer, quantity
 from bptt.arrays import as_real, to_floats
 from bptt.train.tables import Label, check_columns, common_labels, named, read_real, width_error
 
@@ -223,7 +223,7 @@ class Standardize:
         return read_real(values, name)
 
     def __repr__(self) -> str:
-        return f"Standardize({len(self.mean)} columns)"
+        return f"Standardize({quantity(len(self.mean), 'column')})"
 
 
 def scaled(x: Numbers, mean: Numbers, scale: Numbers, name: str, dtype: np.dtype[Any] = FLOAT32) -> Numbers:

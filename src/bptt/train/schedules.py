@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bptt.arguments import flag, integer, real, size, store
 from bptt.train.callbacks import Callback
 from bptt.train.optim import Rate, as_rate, rate_at
-from bptt.train.watching import check_watched, watched
+from bptt.train.watching import check_watched, metric_name, watched
 
 if TYPE_CHECKING:
     from bptt.train.trainer import Trainer
@@ -255,7 +255,7 @@ class Plateau(Schedule, Callback):
         min_lr: float = 0.0,
         metric: str | None = None,
     ) -> None:
-        self.metric = metric
+        self.metric = metric_name(metric)
         self.lr = real(lr, "lr", 0.0)
         self.factor = _factor(factor)
         self.patience = integer(patience, "patience", 0)

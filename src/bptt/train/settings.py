@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bptt.train.clip import ClipNorm
+from bptt.train.clip import ClipNorm, Guard
 from bptt.train.optim import Optimizer
 
 
@@ -44,7 +44,7 @@ def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] =
     was, now = words
     if isinstance(saved, Mapping) and isinstance(given, Mapping):
         if saved.get("kind") != given.get("kind"):
-            kinds = [str(one.get("kind", "a mapping"))[:60] for one in (saved, given)]
+            kinds = [_kind(one) for one in (saved, given)]
             return [f"{name} {was} {kinds[0]}, {now} {kinds[1]}"]
         found: list[str] = []
         for key in (*saved, *(key for key in given if key not in saved)):
@@ -58,4 +58,9 @@ def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] =
 
 
 def _short(value: Any) -> str:
-    return f"{value['kind'] if isinstance(value, Mapping) and 'kind' in value else value!s:.60}"
+    return _kind(value) if isinstance(value, Mapping) and "kind" in value else f"{value!s:.60}"
+
+
+def _kind(described: Mapping[str, Any]) -> str:
+    kind = str(described.get("kind", "a mapping"))[:60]
+    return "None" if kind == Guard.__name__ else kind  # Trainer(clip=None) keeps a Guard

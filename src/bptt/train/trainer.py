@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
@@ -260,6 +261,10 @@ class Trainer:
                 "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
             )
         self._ranks.begin(self.model, self.optimizer, self.clip, self._setup(epochs, data, validation))
+        if validation is not None and self._ranks.holds(batch_count(validation) == 0):
+            raise ValueError(
+                "validation must give batches; got none. Fix: pass at least one batch, or validation=None."
+            )
         if self._resumed:
             feed.resume(self.run)
         else:
@@ -269,7 +274,7 @@ class Trainer:
         self._fitting = threading.get_ident()
         try:
             while self.run.epoch < epochs and not (self.stopping and not self.run.inside):
-                epoch = self.run.epoch
+                epoch, began, made = self.run.epoch, not self.run.inside, self.run.updates
                 for watcher in watchers:
                     watcher.epoch_begin(self, epoch, epochs, batch_count(data))
                 for group in () if self.stopping else feed.groups(self.run):
@@ -277,6 +282,8 @@ class Trainer:
                     if self.stopping:
                         break
                 self._ranks.end_epoch(self.model)
+                if began and self.run.updates == made and not self.stopping:
+                    _warn_of_nothing(epoch)
                 found = None if validation is None else self.measure(validation)
                 self._close_epoch(feed, found)
                 for watcher in watchers:
@@ -665,6 +672,15 @@ def _check(value: object, name: str, kind: type, example: str) -> None:
     raise TypeError(
         f"{name} must be a bptt {kind.__name__}; got {short(value)} of type {type(value).__name__}. "
         f"Fix: pass {example}."
+    )
+
+
+def _warn_of_nothing(epoch: int) -> None:
+    warnings.warn(
+        f"data of epoch {epoch} have no row that counts, so there was no update. "
+        "Fix: check mask and lengths.",
+        UserWarning,
+        stacklevel=4,  # the line that calls fit
     )
 
 

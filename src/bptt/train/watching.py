@@ -5,9 +5,27 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from bptt.arguments import short
+
 if TYPE_CHECKING:
     from bptt.train.metrics import Metric
     from bptt.train.trainer import Trainer
+
+
+def metric_name(value: object, argument: str = "metric") -> str | None:
+    """Check what is to name a metric.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Neither None nor a name.
+    """
+    if value is None or (isinstance(value, str) and value):
+        return value
+    name = getattr(value, "name", None)
+    fix = f"{argument}={name if isinstance(name, str) else 'accuracy'!r}"
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"{argument} must be the name of a metric; got {short(value)}. Fix: {fix}.")
 
 
 def check_watched(
