@@ -41,9 +41,8 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
             raise CommandError(
                 f"{path} must have rows without empty cells for --fill drop; got none. Fix: choose --columns."
             )
-        note(
-            f"{path}: dropped {quantity(np.count_nonzero(~kept), 'row')} with empty cells; empty cells: {columns:.300}."
-        )
+        dropped = quantity(int(np.count_nonzero(~kept)), "row")
+        note(f"{path}: dropped {dropped} with empty cells; empty cells: {columns:.300}.")
         whole: Numbers = values[kept]
         return whole
     filled: Numbers = values.copy()

@@ -124,8 +124,8 @@ def _report_steps(path: Path, times: Times, found: npt.NDArray[np.intp], lines: 
     if len(equal) and times.in_seconds:
         first, second = (lines[found[equal[0] + k]] for k in (0, 1))
         note(
-            f"{path}: column {times.column:.60} has {quantity(len(equal), 'row')} with the time of the row before them,"
-            f" the first in lines {first} and {second}. Are there several series in the file?"
+            f"{path}: column {times.column:.60} has {quantity(len(equal), 'row')} with the time of the row"
+            f" before, the first in lines {first} and {second}. Are there several series in the file?"
         )
     positive = steps[steps > 0]
     if not len(positive):
