@@ -31,7 +31,8 @@ class ErrorSquares {
  private:
   static constexpr bool kLeaves = sizeof(T) == sizeof(double);
 
-  __attribute__((noinline)) static double scaled_norm(const Vec<T>* kept, const Vec<T>* end, T factor) {
+  // `kept` is not const: GCC takes a call with a pointer to const for a read of the whole room, and warns of it.
+  __attribute__((noinline)) static double scaled_norm(Vec<T>* kept, const Vec<T>* end, T factor) {
     SquareSum squares;
     for (; kept != end; ++kept) squares.add(*kept * factor);
     const double total = squares.total();

@@ -102,7 +102,7 @@ def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Float
             position = tuple(int(i) for i in np.argwhere(overflown)[0])
             raise ValueError(
                 f"{name} must hold values that {dtype} can hold (up to {np.finfo(dtype).max:.4g}); got "
-                f"{array[position]} at {position}. "
+                f"{array[position]}{f' at {position}' if position else ''}. "
                 f"Fix: rescale {name}, or use a wider dtype."
             )
     return converted

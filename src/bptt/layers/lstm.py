@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bptt.arguments import Seed, choice, finite, flag, integer, real, size
+from bptt.arrays import to_floats
 from bptt.layers.activations import Activation, read_activations, shown
 from bptt.layers.initialisers import Initialiser
 from bptt.layers.module import Init
@@ -197,10 +200,11 @@ class LSTM(Recurrent):
     def _draw(self, initialiser: Initialiser) -> None:
         super()._draw(initialiser)
         if self.forget_bias is not None:
+            bias = to_floats(np.array(self.forget_bias), "forget_bias", self.dtype)
             forget = slice(self.hidden_size, 2 * self.hidden_size)
             for name, view in self.parameters.items():
                 if name.startswith("bias_ih"):
-                    view[forget] = self.forget_bias
+                    view[forget] = bias
                 elif name.startswith("bias_hh"):
                     view[forget] = 0.0
 
