@@ -37,8 +37,8 @@ RATE = 125
 AHEAD = 12
 """Steps ahead that are predicted, all at once."""
 SHOWN = (2, 4, 8, 12)
+"""Steps ahead that the table shows."""
 HALF = "16 to 96 ms ahead, the error of the LSTM is less than half of that of ridge regression."
-"""Of the table."""
 WINDOW = 125
 """Steps that ridge regression sees, and that errors go back."""
 PARTS = (0.65, 0.15)
