@@ -90,6 +90,14 @@ def test_huge_gradients_keep_their_direction(dtype: str, size: float, limit: flo
     np.testing.assert_allclose(net.flat_gradients, expected, rtol=4 * close, atol=np.finfo(dtype).tiny)
 
 
+@pytest.mark.parametrize(("dtype", "size", "limit"), [("float32", 1e30, 1e-10), ("float64", 1e300, 1e-12)])
+def test_a_subnormal_factor_keeps_the_direction(dtype: str, size: float, limit: float) -> None:
+    gradients = np.array([3.0, 4.0], dtype) * np.dtype(dtype).type(size)
+    bptt.clip_by_norm(gradients, limit)
+    close = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(gradients, np.array([0.6, 0.8]) * limit, rtol=close)
+
+
 def test_zero_and_empty_gradients() -> None:
     assert bptt.clip_by_norm(np.zeros(5), 1.0) == 0.0
     assert bptt.clip_by_norm({}, 1.0) == 0.0
@@ -249,6 +257,11 @@ def test_auto_takes_the_lowest_tenth_of_the_last_thousand():
     for norm in norms:
         clip(np.array([norm]))
     assert clip.max_norm == pytest.approx(np.quantile(norms[-1000:], 0.1), rel=1e-12)
+
+
+def test_a_window_must_fit_into_a_checkpoint():
+    with pytest.raises(ValueError, match="window must be an int >= 1 and <= 100000"):
+        bptt.ClipNorm("auto", window=100_001)
 
 
 def test_auto_leaves_the_first_gradient_and_equal_ones_alone():

@@ -108,6 +108,10 @@ CASES = {
     "rows that don't divide": Case(lambda: [symbols(seed, rows) for seed, rows in enumerate((5, 4, 1))]),
     "masks and resets": Case(masked),
     "ragged": Case(ragged),
+    "rows of unequal length, truncated": Case(
+        lambda: [(*symbols(seed, 6), [12, 3, 5, 2, 4, 1]) for seed in range(2)],
+        options=lambda: {"truncate": 4},
+    ),
     "one target a row": Case(
         by_row,
         lambda: bptt.Sequential(

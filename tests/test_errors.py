@@ -104,6 +104,7 @@ ARGUMENTS = [
         ("stride", f"<= {2**63 - 1}"),
     ),
     Wrong("forget_bias overflows", lambda: lstm(forget_bias=1e300), ValueError, ("forget_bias", "float32")),
+    Wrong("size beyond printing", lambda: bptt.RNN(10**5000, 3), ValueError, ("input_size", "16610 bits")),
     Wrong("need_dx", lambda: backward(gru(), X, need_dx="no"), TypeError, ("need_dx", "True or False")),
     Wrong("need_dx array", lambda: backward(linear(), X, need_dx=X), TypeError, ("need_dx", "True or False")),
     Wrong("keep_errors", lambda: backward(model(), X, keep_errors=1), TypeError, ("keep_errors", "True or")),

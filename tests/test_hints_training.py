@@ -68,6 +68,37 @@ def test_names_of_other_libraries(name: str, value: Any, fix: str) -> None:
     assert str(error.value).endswith(f"Fix: pass {fix}.")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "not_said"),
+    [
+        ("loss", "adam", "Adam"),
+        ("optimizer", "mse", "MeanSquaredError"),
+        ("clip", True, "True)."),
+        ("clip", 0, "ClipNorm(0)"),
+        ("clip", -1.0, "ClipNorm(-1.0)"),
+    ],
+)
+def test_no_hint_names_what_would_be_refused(name: str, value: Any, not_said: str) -> None:
+    arguments: dict[str, Any] = {"loss": bptt.CrossEntropy(), "optimizer": bptt.SGD(0.1), name: value}
+    with pytest.raises(TypeError, match=f"^{name} must be a bptt") as caught:
+        bptt.Trainer(model(), **arguments)
+    assert not_said not in str(caught.value).partition("Fix:")[2]
+
+
+def test_epochs_may_be_an_integer_of_numpy() -> None:
+    fit = trainer(model())
+    fit.fit([batch()], np.int64(2))  # type: ignore[arg-type]
+    assert fit.epochs_done == 2
+
+
+def test_data_that_say_time_first_say_per_step_too() -> None:
+    class Data(list[Any]):
+        time_first = True
+
+    with pytest.raises(TypeError, match="data with time_first must have per_step"):
+        trainer(model(batch_first=True)).fit(Data([batch()]))
+
+
 def test_an_unbatched_sequence_for_a_classifier() -> None:
     net = bptt.Sequential(bptt.LSTM(2, 4, seed=1), bptt.Last(), bptt.Linear(4, 3, seed=2))
     fit = Trainer(net, bptt.CrossEntropy(), bptt.SGD(0.1), progress=False)

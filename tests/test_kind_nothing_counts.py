@@ -221,3 +221,14 @@ def test_a_regularizer_alone_makes_no_update() -> None:
     with says_so():
         trainer.fit([{"x": x, "target": target, "mask": np.zeros((5, 2), bool)}])
     np.testing.assert_array_equal(net.flat_parameters, before)
+
+
+@pytest.mark.parametrize("steps", [4, 10])
+def test_padding_asks_for_no_window(steps: int) -> None:
+    """A target without a time axis needs one window: the longest row decides, not the padding."""
+    net = classifier()
+    x = np.zeros((steps, 2), int)
+    made(net=net, truncate=4).fit([(x, np.zeros(2, int), np.array([3, 2]))])
+    expected = classifier()
+    made(net=expected).fit([(x[:4], np.zeros(2, int), np.array([3, 2]))])
+    np.testing.assert_array_equal(net.flat_parameters, expected.flat_parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import subprocess
 import sys
 from typing import Any
@@ -27,6 +28,8 @@ def test_sys_exit_is_left_alone_without_a_launcher() -> None:
 @pytest.mark.parametrize("status", [None, 0, 3, "text", True])
 def test_sys_exit_raises_as_it_did(status: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "exit", sys.exit)
+    for name in {"exit", "quit"} & set(vars(builtins)):
+        monkeypatch.setattr(builtins, name, getattr(builtins, name))
     leaving.notice_exits()
     noticed = sys.exit
     leaving.notice_exits()
@@ -38,7 +41,10 @@ def test_sys_exit_raises_as_it_did(status: Any, monkeypatch: pytest.MonkeyPatch)
     assert leaving._status is None  # it was caught: the process does not end
 
 
-@pytest.mark.parametrize(("way", "code"), [("sys.exit(3)", 3), ("sys.exit('text')", 1), ("sys.exit()", 0)])
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [("sys.exit(3)", 3), ("exit(3)", 3), ("quit(3)", 3), ("sys.exit('text')", 1), ("sys.exit()", 0)],
+)
 def test_the_exit_code_stays_under_a_launcher(way: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PMI_SIZE", "2")
     script = (

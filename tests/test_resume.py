@@ -779,6 +779,10 @@ OTHER_SETTINGS: dict[str, tuple[Callable[[], tuple[Any, Any, dict[str, Any]]], s
         lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"clip": bptt.ClipNorm(3.0)}),
         "clip.max_norm was 5.0, now 3.0",
     ),
+    "another window": (
+        lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"clip": bptt.ClipNorm(5.0, window=2)}),
+        "clip.window was 1000, now 2",
+    ),
     "truncate": (
         lambda: (bptt.CrossEntropy(), bptt.SGD(0.5), {"truncate": (4, 8)}),
         "truncate was 5, now [4, 8]",
@@ -802,6 +806,50 @@ def test_other_settings_are_named(name: str, tmp_path: Path) -> None:
         )
     assert message in str(caught.value)
     assert optimizer.state_dict() == before
+
+
+def test_a_refused_resume_leaves_callbacks_as_they_were(tmp_path: Path) -> None:
+    """A run of the same `Checkpoint` afterwards removes nothing that an earlier run has written."""
+
+    def checkpoint() -> bptt.Checkpoint:
+        return bptt.Checkpoint(tmp_path / "k-{step}", keep=2)
+
+    trainer(model(), callbacks=[checkpoint()]).fit([batch()], 2)
+    again = checkpoint()
+    with pytest.raises(ValueError, match="must be resumed with the settings"):
+        Trainer.resume(
+            tmp_path / "k-2",
+            bptt.CrossEntropy(),
+            bptt.SGD(lambda step: 0.1),
+            progress=False,
+            callbacks=[again],
+        )
+    trainer(model(), callbacks=[again]).fit([batch()] * 5, 2)
+    assert sorted(path.name for path in tmp_path.glob("k-*")) == ["k-1", "k-10", "k-2", "k-5"]
+
+
+def test_refused_data_keep_their_order(tmp_path: Path) -> None:
+    case = windows()
+    stopped(tmp_path / "run", case)
+    data = bptt.data.Windows(SERIES[:40], 6, 16, shuffle=True, seed=4)
+    rng, state = data.rng, data.rng.bit_generator.state
+    again = Trainer.resume(tmp_path / "run", bptt.MeanSquaredError(), bptt.Adam(1e-2), progress=False)
+    with pytest.raises(ValueError, match="data must give"):
+        again.fit(data, 3, case.validation)
+    assert len(data) != len(case.data)
+    assert data.rng is rng
+    assert rng.bit_generator.state == state
+
+
+def test_a_tuple_that_begins_with_an_array_can_be_saved(tmp_path: Path) -> None:
+    class Keeps(Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {"pair": (np.array([1.0, 2.0]), 3)}
+
+    trainer(model(), callbacks=[Keeps()]).save(tmp_path / "run")
+    saved = read_checkpoint(tmp_path / "run").training
+    assert saved is not None
+    np.testing.assert_array_equal(saved["callbacks"][0][1]["pair"][0], [1.0, 2.0])
 
 
 def test_another_schedule_is_noticed_by_its_rate(tmp_path: Path) -> None:

@@ -45,6 +45,74 @@ def test_stop_ends_the_run_after_the_update() -> None:
         assert watch.seen[-2:] == [("end", 0), "fit end"]
 
 
+class Breaks(Callback):
+    """Raises in one of its methods."""
+
+    def __init__(self, where: str, error: type[BaseException]) -> None:
+        def fail(*details: Any) -> None:
+            raise error("planted")
+
+        setattr(self, where, fail)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("where", ["update", "settled", "validation", "epoch_end", "fit_end"])
+def test_an_exception_in_one_callback_hides_nothing_from_the_next(
+    where: str, error: type[BaseException]
+) -> None:
+    watch = Watch()
+    fit = trainer(model(), callbacks=[Breaks(where, error), watch])
+    with pytest.raises(error, match="planted"):
+        fit.fit([batch()], validation=[batch()])
+    last = {"update": "update", "settled": "update", "validation": "validation", "epoch_end": "end"}
+    seen = [entry[0] if isinstance(entry, tuple) else entry for entry in watch.seen]
+    assert seen[-1] == "fit end"
+    assert last.get(where, "end") in seen
+
+
+def test_a_schedule_hears_of_a_validation_that_a_callback_interrupts(tmp_path: Path) -> None:
+    def run(*callbacks: Callback) -> Trainer:
+        rate = bptt.schedules.Plateau(0.1, patience=0, min_delta=10.0)
+        return Trainer(model(), bptt.CrossEntropy(), bptt.SGD(rate), progress=False, callbacks=callbacks)
+
+    whole, part = run(), run(Breaks("validation", KeyboardInterrupt))
+    whole.fit([batch()], 4, [batch()])
+    with pytest.raises(KeyboardInterrupt):
+        part.fit([batch()], 4, [batch()])
+    part.save(tmp_path / "run")
+    rate = bptt.schedules.Plateau(0.1, patience=0, min_delta=10.0)
+    again = Trainer.resume(tmp_path / "run", bptt.CrossEntropy(), bptt.SGD(rate), progress=False)
+    again.fit([batch()], 4, [batch()])
+    np.testing.assert_array_equal(again.history["lr"], whole.history["lr"])
+    np.testing.assert_array_equal(again.model.flat_parameters, whole.model.flat_parameters)
+
+
+@pytest.mark.parametrize("make", [bptt.Checkpoint, bptt.CSVLog])
+def test_a_refused_run_leaves_the_history_of_the_last(make: Any, tmp_path: Path) -> None:
+    fit = trainer(model())
+    fit.fit([batch()])
+    fit.callbacks = (make(tmp_path / "absent" / "file"),)
+    with pytest.raises(FileNotFoundError):
+        fit.fit([batch()])
+    assert len(fit.history["loss"]) == 1
+
+
+def test_a_log_goes_on_after_a_run_that_was_saved_at_its_end(tmp_path: Path) -> None:
+    fit = trainer(model(), callbacks=[bptt.CSVLog(tmp_path / "log.csv")])
+    fit.fit([batch()], 2)
+    fit.save(tmp_path / "run")
+    again = Trainer.resume(
+        tmp_path / "run",
+        bptt.CrossEntropy(),
+        bptt.SGD(0.5),
+        progress=False,
+        callbacks=[bptt.CSVLog(tmp_path / "log.csv")],
+    )
+    again.fit([batch()], 3)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+
+
 def test_checkpoint_callback(tmp_path: Path) -> None:
     class EpochsSaved(Callback):
         def __init__(self) -> None:

@@ -21,6 +21,8 @@ def short(value: object, limit: int = 60) -> str:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return f"an array of shape {shape}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an int of {value.bit_length()} bits"  # Python refuses to print very large ones
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
@@ -123,14 +125,16 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
             "Fix: pass a string."
         )
     if value not in options:
-        raise ValueError(f"{name} must be {expected}; got {value!r}. Fix: pass one of these names.")
+        raise ValueError(f"{name} must be {expected}; got {short(value)}. Fix: pass one of these names.")
     return value
 
 
 def precision(value: object) -> str:
     """How products are computed. "high" and "medium" are names that this version does not build yet."""
     if value in ("high", "medium"):
-        raise ValueError(f'precision={value!r} is not built yet. Fix: pass precision="highest", the default.')
+        raise ValueError(
+            f'precision={short(value)} is not built yet. Fix: pass precision="highest", the default.'
+        )
     return choice(value, "precision", ("highest",))
 
 

@@ -230,17 +230,16 @@ def _complaint_of_columns(value: object, name: str) -> tuple[str, str] | None:
         return None
     frame = hasattr(dtypes, "items")
     columns = list(dtypes.items()) if frame else [(getattr(value, "name", None), dtypes)]
-    kinds = {label: getattr(dtype, "kind", "O") for label, dtype in columns}
-    labels = [label for label, kind in kinds.items() if kind not in "biuf"]
-    if not labels:
+    others = [(label, dtype) for label, dtype in columns if getattr(dtype, "kind", "O") not in "biuf"]
+    if not others:
         nullable = dict.fromkeys(str(dtype) for _, dtype in columns if not isinstance(dtype, np.dtype))
         return (
             f"of nullable dtype {', '.join(nullable)}",
             f"{name}.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask what is missing",
         )
-    shown = ", ".join(f"{label!r} ({dict(columns)[label]})" for label in labels[:5])
-    come = f"with the column{'s' if len(labels) > 1 else ''} {shown}" if frame else f"of dtype {dtypes}"
-    if kinds[labels[0]] in "Mm":
+    shown = ", ".join(f"{label!r} ({dtype})" for label, dtype in others[:5])
+    come = f"with the column{'s' if len(others) > 1 else ''} {shown}" if frame else f"of dtype {dtypes}"
+    if getattr(others[0][1], "kind", "O") in "Mm":
         return come, "drop times, or convert them, for instance (t - t.iloc[0]).dt.total_seconds()"
     return come, "drop what is not a number, or encode it, for instance pandas.get_dummies"
 

@@ -1,12 +1,15 @@
 """How a process leaves an MPI job: if it leaves before the others are done with it, the whole job ends.
 
 MPI waits for every process, so a rank that is gone would leave the others waiting for ever. `import bptt`
-installs a function that runs when the interpreter ends, before mpi4py finalizes MPI.
+installs a function that runs when the interpreter ends, before mpi4py finalizes MPI. An error ends the job at
+any time. A rank that leaves without an error is only noticed once it has a communicator of bptt, which the
+first `Shard` or `Trainer` makes.
 """
 
 from __future__ import annotations
 
 import atexit
+import builtins
 import os
 import sys
 import time
@@ -66,12 +69,12 @@ class Meeting:
 
     @property
     def is_left_by_all(self) -> bool:
-        """Whether no rank is known to have come to go on, at the last meeting."""
+        """Whether no rank is known to have come to continue, at the last meeting."""
         return not self._heard[1]
 
 
 def notice_exits() -> None:
-    """From here on, a call of `sys.exit` that ends this process is noticed, with its status."""
+    """From here on, notice a call of `sys.exit`, `exit` or `quit` that ends this process, and its status."""
     if getattr(sys.exit, "is_noticed", False):
         return
 
@@ -80,6 +83,8 @@ def notice_exits() -> None:
 
     exit.is_noticed = True  # type: ignore[attr-defined]
     sys.exit = exit
+    for name in {"exit", "quit"} & set(vars(builtins)):  # absent under python -S
+        setattr(builtins, name, exit)
 
 
 def tell(comm: Any, what: str) -> None:

@@ -161,12 +161,15 @@ class Layout:
     def _batched(self, x: npt.NDArray[Any]) -> bool:
         return len(self._lead(x)) == 2
 
-    def windows(self, batch: Batch, steps: int | None, back: int | None = None) -> Iterator[Window]:
+    def windows(
+        self, batch: Batch, steps: int | None, back: int | None = None, *, padding: bool = False
+    ) -> Iterator[Window]:
         """Cut a batch into windows of `steps` time steps. The last may be shorter. None: the whole batch.
 
-        Windows after the end of every row are left out. With `back` above `steps`, a window reads from `back`
-        steps before its end, or from slightly earlier: from the end of an earlier window, where a state is
-        known.
+        Windows after the end of every row are left out, unless `padding` asks for them: ranks whose longest
+        rows differ must still have equally many windows. With `back` above `steps`, a window reads from
+        `back` steps before its end, or from slightly earlier: from the end of an earlier window, where a
+        state is known.
 
         Raises
         ------
@@ -178,17 +181,22 @@ class Layout:
         lengths, longest = batch.lengths, T
         if lengths is not None and self._batched(batch.x):
             lengths = read_lengths(lengths, T, batch.x.shape[1 - axis])
-            longest = int(np.max(lengths, initial=1))
-        if steps is None or steps >= T:
+            longest = T if padding else int(np.max(lengths, initial=1))
+        over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
+        without = [
+            (name, array)
+            for name, array in over_time.items()
+            if array is not None and (array.ndim <= axis or array.shape[axis] != T)
+        ]
+        if steps is None or steps >= (longest if without else T):
             yield Window(batch, batch, 0, T, 0, 1.0)
             return
-        over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
-        for name, array in over_time.items():
-            if array is not None and (array.ndim <= axis or array.shape[axis] != T):
-                raise ValueError(
-                    f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
-                    f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
-                )
+        if without:
+            name, array = without[0]
+            raise ValueError(
+                f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
+                f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
+            )
 
         def part(begin: int, end: int) -> Batch:
             cut = (slice(None),) * axis + (slice(begin, end),)
@@ -239,7 +247,7 @@ def batch_count(data: Any) -> int | None:
 def is_restorable(data: Any) -> bool:
     """Whether a resumed run sees the batches of a run that never stopped, as far as one can tell.
 
-    So it is for lists, for data that save their state, and for the classes of `bptt.data`.
+    True for lists, for data that save their state, and for the classes of `bptt.data`.
     """
     says = getattr(data, "restorable", None)
     if says is not None:

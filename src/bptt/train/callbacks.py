@@ -166,7 +166,7 @@ class Checkpoint(Callback):
                 "best saves after validations, by what they find; got every or updates beside it. Fix: leave "
                 "them out, or make two Checkpoints."
             )
-        self._lowest, self._improved, self._resumed = math.inf, False, False
+        self._lowest, self._improved = math.inf, False
         self.extra = dict(extra or {})
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each, the last one last
@@ -187,14 +187,14 @@ class Checkpoint(Callback):
         if self.best is not False:
             metric = self.best if isinstance(self.best, str) else None
             check_watched(f"Checkpoint(best={self.best!r})", trainer, metric, validation, "best")
+        if trainer.rank == 0:
+            files.check(self._file(0, 0))  # now, not after an epoch's work
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         self._last_epoch = epochs - 1
-        if trainer.rank == 0:
-            files.check(Path(os.path.realpath(self._file(0, 0))))  # now, not after an epoch's work
-        if epoch == 0 and not self._resumed:
+        if epoch == 0 and len(trainer.history["loss"]) == 0:  # a new run, not a resumed one
             self._lowest, self._written = math.inf, []
-        self._improved, self._resumed = False, False
+        self._improved = False
 
     def settled(self, trainer: Trainer) -> None:
         if self.updates is not None and trainer.optimizer.steps % self.updates == 0:
@@ -223,7 +223,7 @@ class Checkpoint(Callback):
         return {"path": os.fspath(self.path), "written": written, "lowest": self._lowest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._lowest, self._resumed = float(state["lowest"]), True
+        self._lowest = float(state["lowest"])
         # Numbers, not names: nothing but this path's own files is ever removed.
         if state["path"] == os.fspath(self.path):
             self._written = [[int(step), int(epochs)] for step, epochs in state["written"]]
@@ -341,6 +341,12 @@ class CSVLog(Callback):
         self.path = path
         self._file: IO[str] | None = None
         self._size: int | None = None  # of the file that a resumed run goes on with
+        self._closed_at: int | None = None  # size of the file that the last run left
+
+    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        """Check that the file can be created."""
+        if not os.path.exists(self.path):
+            files.check(Path(self.path))
 
     def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         if self._file is not None:
@@ -362,12 +368,13 @@ class CSVLog(Callback):
 
     def fit_end(self, trainer: Trainer) -> None:
         if self._file is not None:
+            self._closed_at = self.state_dict()["size"]
             self._file.close()
             self._file = None
 
     def state_dict(self) -> dict[str, Any]:
         if self._file is None:
-            return {}
+            return {} if self._closed_at is None else {"size": self._closed_at}
         self._file.flush()
         return {"size": os.fstat(self._file.fileno()).st_size}
 

@@ -6,7 +6,6 @@ By norm, and the policy "shrink": Pascanu, Mikolov and Bengio 2013, arXiv:1211.5
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from bptt.arrays import Floats
 from bptt.layers.clip_state import StateClip
 from bptt.layers.module import Module
 from bptt.train.gradients import Gradients, Norm, named, refuse_nonfinite, vectors_of
+from bptt.train.schema import LIST_LIMIT
 
 SHRINK = 0.02
 """Pascanu's guard: this share of the recurrent weights takes the place of a gradient that is not finite."""
@@ -271,7 +271,8 @@ class ClipNorm(Guard):
             raise TypeError(f'max_norm must be a number > 0 or "auto"; got {short(max_norm)}. Fix: pass 1.0.')
         self.max_norm = math.inf if self.auto else real(max_norm, "max_norm", 0.0, above=True)
         self.quantile = real(quantile, "quantile", 0.0, 1.0, above=True)
-        self._norms: deque[float] = deque(maxlen=size(window, "window", sys.maxsize))
+        self.window = size(window, "window", LIST_LIMIT)
+        self._norms: deque[float] = deque(maxlen=self.window)
         super().__init__(nonfinite)
 
     def state_clip(self) -> StateClip:

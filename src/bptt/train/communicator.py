@@ -88,7 +88,7 @@ _keyval: int | None = None
 
 
 def watched(comm: Comm) -> Comm:
-    """A communicator of mpi4py with several ranks as a `Watched`, always the same; any other as it is."""
+    """Return one `Watched` for each mpi4py communicator of several ranks, others unchanged."""
     global _keyval
     mpi: Any = sys.modules.get("mpi4py.MPI")
     if mpi is None or comm.size == 1 or not isinstance(comm, mpi.Intracomm):

@@ -35,6 +35,8 @@ class Feed:
         (k1, k2): length of a window, and how far back its errors go.
     accumulate : int
         Windows per update.
+    padding : bool
+        Whether windows that only hold padding are kept.
 
     Attributes
     ----------
@@ -56,10 +58,12 @@ class Feed:
         *,
         truncate: tuple[int | None, int | None],
         accumulate: int,
+        padding: bool,
     ) -> None:
         self.carries = carries_state(data, layout)
         self.generators = Generators(model, data, validation)
         self._layout, self._truncate, self._accumulate = layout, truncate, accumulate
+        self._padding = padding
         self._data, self._validation = data, validation
         self._batch: tuple[int, Batch | None] = (-1, None)
 
@@ -75,7 +79,7 @@ class Feed:
         Raises
         ------
         ValueError
-            Data other than those of the run. Nothing was changed then.
+            Data other than those of the run.
         """
         check_data(self._data, run.data, "data")
         check_data(self._validation, run.validation, "validation")
@@ -113,7 +117,7 @@ class Feed:
             if index < run.batches:
                 continue
             self._batch = (index, batch)
-            for window in self._layout.windows(batch, *self._truncate):
+            for window in self._layout.windows(batch, *self._truncate, padding=self._padding):
                 if index == run.batches and window.stop <= run.step:
                     continue
                 group.append(window if before is None else replace(window, generators_before=before))
@@ -146,7 +150,7 @@ class Feed:
             yield batch, before
 
     def checksum(self, run: Run) -> int | None:
-        """Of the batch that the run's last update read; None where that batch is gone."""
+        """Return the checksum of the batch that the run's last update read; None where that batch is gone."""
         index, batch = self._batch
         return run.checksum if batch is None or index != run.last else checksum(batch)
 
@@ -161,6 +165,11 @@ def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> I
     """
     check_iterable(data, "data")
     swap = layout.batch_first and getattr(data, "time_first", False)
+    if swap and not hasattr(data, "per_step"):
+        raise TypeError(
+            f"data with time_first must have per_step, which says whether targets have a time axis; got "
+            f"{type(data).__name__} without it. Fix: per_step = True, or False."
+        )
     for item in data:
         batch = read_batch(item, need_target=need_target)
         yield layout.with_batch_first(batch, per_step=data.per_step) if swap else batch  # type: ignore[attr-defined]
@@ -181,7 +190,7 @@ def carries_state(data: Iterable[Any], layout: Layout) -> bool:
 
 
 def data_state(data: object) -> dict[str, Any] | None:
-    """What tells data from other data, and where their random order stands.
+    """What identifies the data, and where their random order stands.
 
     That is their `state_dict()`, or the state of their generator `rng`.
     """
@@ -200,33 +209,44 @@ def data_state(data: object) -> dict[str, Any] | None:
 def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
     """Raise ValueError where the data cannot be those that a run was begun with."""
     if saved is None:
-        return  # there were none: now they may be, or not
+        return  # the saved run had none, so any data are allowed
     came = "none" if data is None else type(data).__name__
     if data is None or (saved["state"] is not None and came != saved["kind"]):
         raise ValueError(
             f"{name} must be what the run was begun with, {saved['kind']}; got {came}. {_FIX_DATA}"
         )
+    if saved["state"] is None:
+        _check_count(data, saved, name)
 
 
 def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
-    """Put the order of data that `check_data` let through back to where it was.
+    """Restore the order of data that `check_data` has accepted.
 
     Raises
     ------
     ValueError
-        Another number of batches than the run was begun with.
+        The data cannot take over the saved state, or then have another number of batches than the run was
+        begun with. They keep their own state.
     """
     if saved is None:
         return
     if saved["state"] is not None:
+        before = data.state_dict()
         try:
             data.load_state_dict(saved["state"])
+            _check_count(data, saved, name)
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
             raise ValueError(
                 f"{name} cannot take over the saved state ({error!s:.200}). {_FIX_DATA}"
             ) from error
+        except ValueError:
+            data.load_state_dict(before)
+            raise
     elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
         load_generator(data.rng, saved["rng"])
+
+
+def _check_count(data: object, saved: Mapping[str, Any], name: str) -> None:
     count = batch_count(data)
     if count is not None and saved["batches"] not in (None, count):
         raise ValueError(

@@ -19,6 +19,10 @@ Value = TypeVar("Value")
 Gradients: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Module
 
 
+_SMALLEST = {4: 2.0**-126, 8: 2.0**-1022}
+"""The smallest normal number, by the size of a dtype."""
+
+
 class NonFiniteError(FloatingPointError):
     """A gradient holds NaN or an infinity; gradients and parameters are as they were.
 
@@ -61,11 +65,17 @@ class Norm:
         """Scale the vectors whose common norm this is down to `max_norm`; False if they are within it."""
         if self.value <= max_norm:
             return False
-        # By the unit in two steps: its reciprocal may be subnormal, and the core counts that as zero.
+        # In two steps where a factor may be subnormal, for the core counts such a factor as zero.
         root = 1.0 / math.sqrt(self.unit)
-        factors = (max_norm / self.relative,) if self.unit == 1.0 else (root, root, max_norm / self.relative)
+        factor = max_norm / self.relative
         for vector in vectors:
-            for factor in factors:
+            if self.unit != 1.0:
+                _core.scale(vector, root)
+                _core.scale(vector, root)
+            if factor < _SMALLEST[vector.dtype.itemsize]:
+                _core.scale(vector, math.sqrt(max_norm) / math.sqrt(self.relative))
+                _core.scale(vector, math.sqrt(max_norm) / math.sqrt(self.relative))
+            else:
                 _core.scale(vector, factor)
         return True
 

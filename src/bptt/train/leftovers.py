@@ -1,4 +1,4 @@
-"""New files that a process was killed over: `files.replace` writes them, and the next save removes them."""
+"""New files left by a killed process: `files.replace` writes them, and the next save removes them."""
 
 from __future__ import annotations
 

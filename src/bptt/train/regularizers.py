@@ -45,7 +45,8 @@ class PascanuRegularizer:
     Attributes
     ----------
     omega : float
-        Of the last update, without the weight, summed over layers and directions; NaN before.
+        Of the last backward pass, without the weight, summed over layers and directions; NaN before. An
+        update has several passes with `accumulate` or a pair for `truncate`.
 
     Raises
     ------

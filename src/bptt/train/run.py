@@ -70,7 +70,7 @@ class Run:
         if window.share >= 1.0:
             batches, step, states = self.batches + 1, 0, {0: state if carries else None}
         else:
-            # Earlier states stay as they were when they were reached: later windows read on from them.
+            # Keep earlier states unchanged, because later windows start from them.
             earlier = {at: old for at, old in self.states.items() if at >= window.start}
             batches, step, states = self.batches, window.stop, earlier | {window.stop: state}
         return replace(

@@ -16,6 +16,8 @@ Check: TypeAlias = Callable[[Any, str], Any]
 
 COUNT_LIMIT = 2**53
 """Largest count: a float64 holds every smaller one exactly."""
+LIST_LIMIT = 100_000
+"""Entries of a list of ranks, generators, callbacks, layers, or norms that a clip remembers."""
 AXES_LIMIT = 32
 EMPTY_AXIS_LIMIT = 2**16
 """Size of the other axes of an array with an axis of size 0."""

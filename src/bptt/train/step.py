@@ -115,9 +115,8 @@ class Step:
             where = arose or _place(cast("Tape", tape), window)
             text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"
             raise self.ranks.told_alike(NonFiniteError(text, error.parameter)) from None
-        if not math.isfinite(
-            clipped.norm
-        ):  # a state that is not finite would spoil every window that follows
+        # A state that is not finite would spoil every window that follows.
+        if not math.isfinite(clipped.norm):
             fit = {step: self.ranks.holds(finite(state)) for step, state in at.states.items()}
             at = replace(at, states={step: at.states[step] if fit[step] else None for step in fit})
         update = Update(
@@ -139,7 +138,7 @@ class Step:
         return Pending(update, clipped.update, reached)
 
     def _base(self, group: list[Window], first: Window, y: Floats) -> int:
-        """What each pass divides the gradient of its sum over rows by: the rows of the group that count."""
+        """Return the number of rows in the group that count: each pass divides its gradient by it."""
         per_step = self.layout.per_step(first.read, y)
         rows = sum(self.layout.count(window.own, per_step=per_step) for window in group)
         return max(1, self.ranks.count(rows) if self.shared_base else rows)

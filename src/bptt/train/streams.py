@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -134,8 +133,8 @@ class Batches:
     Parameters
     ----------
     make : callable
-        Called as `make(epoch, rng)` at the start of every pass, or without arguments if it takes none. It
-        returns a new iterator of batches, as `Trainer.fit` takes them. A generator function does, or a
+        Called at the start of every pass: as `make()` if it needs no arguments, else as `make(epoch, rng)`.
+        It returns a new iterator of batches, as `Trainer.fit` takes them. A generator function does, or a
         function that returns a list. `epoch` counts the passes from 0; `rng` is a numpy.random.Generator.
     carries_state : bool
         Each batch continues the rows of the batch before, so that the Trainer carries the state over.
@@ -184,7 +183,7 @@ class Batches:
                 f"{used}. Fix: pass the function without calling it, Batches(read), not Batches(read())."
             )
         self.carries_state = flag(carries_state, "carries_state")
-        self.length = None if length is None else size(length, "length", sys.maxsize)
+        self.length = None if length is None else size(length, "length")
         self.rng = generator(seed)
         self.epoch = 0
         self._make = make

@@ -36,13 +36,13 @@ class Vocabulary:
     Raises
     ------
     TypeError, ValueError
-        `symbols` is not a str, has fewer than two characters, or has one of them twice.
+        `symbols` is neither str nor bytes, has fewer than two characters, or has one of them twice.
     """
 
     def __init__(self, symbols: str | bytes) -> None:
         if not isinstance(symbols, (str, bytes)):
             raise TypeError(
-                f'symbols must be a str; got {type(symbols).__name__}. Fix: pass "".join(symbols).'
+                f'symbols must be str or bytes; got {type(symbols).__name__}. Fix: pass "".join(symbols).'
             )
         self._codes = _codes(symbols)
         self.symbols = _text(self._codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
 import warnings
@@ -192,7 +193,7 @@ class Trainer:
 
     @property
     def run(self) -> Run:
-        """Where training stands: after the last update that changed the weights and was counted, whole.
+        """Where training stands: after the last complete update.
 
         The optimizer changes weights and its step count in one call, which no signal divides. The count says
         whether the update that was under way has been made.
@@ -251,7 +252,13 @@ class Trainer:
             check_iterable(validation, "validation", passes=epochs)
         watchers = self._watchers()
         feed = Feed(
-            self.model, self._layout, data, validation, truncate=self._windows, accumulate=self.accumulate
+            self.model,
+            self._layout,
+            data,
+            validation,
+            truncate=self._windows,
+            accumulate=self.accumulate,
+            padding=self._ranks.size > 1,
         )
         for watcher in watchers:
             watcher.fit_begin(self, epochs, validation is not None)
@@ -286,21 +293,17 @@ class Trainer:
                     _warn_of_nothing(epoch)
                 found = None if validation is None else self.measure(validation)
                 self._close_epoch(feed, found)
-                for watcher in watchers:
-                    if found is not None:
-                        watcher.validation(self, epoch, found["loss"])
-                for watcher in watchers:
-                    watcher.epoch_end(self, epoch)
+                if found is not None:
+                    _tell(watchers, "validation", self, epoch, found["loss"])
+                _tell(watchers, "epoch_end", self, epoch)
         except KeyboardInterrupt:
             with interrupts_ignored():
                 self.model.zero_grad()
-                for watcher in watchers:
-                    watcher.interrupted(self)
+                _tell(watchers, "interrupted", self)
             raise
         finally:
-            for watcher in watchers:
-                watcher.fit_end(self)
             self._fitting = None
+            _tell(watchers, "fit_end", self)
         return self.history
 
     def _begin(self, run: Run) -> None:
@@ -321,10 +324,8 @@ class Trainer:
         self._run = pending.run
         self._resumed = False
         if pending.update is not None:
-            for watcher in watchers:
-                watcher.update(self, pending.update)
-            for watcher in watchers:
-                watcher.settled(self)
+            _tell(watchers, "update", self, pending.update)
+            _tell(watchers, "settled", self)
 
     def _close_epoch(self, feed: Feed, found: dict[str, float] | None) -> None:
         """Go on to the next epoch, with what the validation found."""
@@ -643,36 +644,53 @@ def _read_truncate(value: object) -> int | tuple[int, int] | None:
 
 
 _BY_NAME = {
-    "mse": "MeanSquaredError()",
-    "mean_squared_error": "MeanSquaredError()",
-    "cross_entropy": "CrossEntropy()",
-    "crossentropy": "CrossEntropy()",
-    "categorical_crossentropy": "CrossEntropy()",
-    "sparse_categorical_crossentropy": "CrossEntropy()",
-    "bce": "BinaryCrossEntropy()",
-    "binary_cross_entropy": "BinaryCrossEntropy()",
-    "binary_crossentropy": "BinaryCrossEntropy()",
-    "sgd": "SGD(0.01)",
-    "rmsprop": "RMSProp(1e-3)",
-    "adam": "Adam(1e-3)",
-    "adamw": "AdamW(1e-3)",
+    "loss": {
+        "mse": "MeanSquaredError()",
+        "mean_squared_error": "MeanSquaredError()",
+        "cross_entropy": "CrossEntropy()",
+        "crossentropy": "CrossEntropy()",
+        "categorical_crossentropy": "CrossEntropy()",
+        "sparse_categorical_crossentropy": "CrossEntropy()",
+        "bce": "BinaryCrossEntropy()",
+        "binary_cross_entropy": "BinaryCrossEntropy()",
+        "binary_crossentropy": "BinaryCrossEntropy()",
+    },
+    "optimizer": {
+        "sgd": "SGD(0.01)",
+        "rmsprop": "RMSProp(1e-3)",
+        "adam": "Adam(1e-3)",
+        "adamw": "AdamW(1e-3)",
+    },
 }
-"""What people mean by the names that other libraries have for losses and optimizers."""
+"""The classes that other libraries call by these names, for each argument of `Trainer`."""
 
 
 def _check(value: object, name: str, kind: type, example: str) -> None:
     if isinstance(value, kind):
         return
+    known = _BY_NAME.get(name, {})
     if isinstance(value, str):
-        example = f"bptt.{_BY_NAME[value.lower()]}" if value.lower() in _BY_NAME else example
+        example = f"bptt.{known[value.lower()]}" if value.lower() in known else example
     elif isinstance(value, type) and issubclass(value, kind):
         example = f"an object, {value.__name__}(...)"
-    elif name == "clip" and isinstance(value, (int, float)):
+    elif name == "clip" and isinstance(value, (int, float)) and 0 < value < math.inf and value is not True:
         example = f"bptt.ClipNorm({value})"
     raise TypeError(
         f"{name} must be a bptt {kind.__name__}; got {short(value)} of type {type(value).__name__}. "
         f"Fix: pass {example}."
     )
+
+
+def _tell(watchers: Iterable[Callback], event: str, *details: Any) -> None:
+    """Call a method of every callback, even if one raises, so that all know of the same updates."""
+    raised: BaseException | None = None
+    for watcher in watchers:
+        try:
+            getattr(watcher, event)(*details)
+        except BaseException as error:
+            raised = raised or error
+    if raised is not None:
+        raise raised
 
 
 def _warn_of_nothing(epoch: int) -> None:
@@ -686,7 +704,7 @@ def _warn_of_nothing(epoch: int) -> None:
 
 def _refuse_arrays(data: object, epochs: object) -> None:
     """Raise TypeError for fit(x, target), as other libraries have it."""
-    if hasattr(epochs, "__array__") or isinstance(epochs, (list, tuple)):
+    if getattr(epochs, "ndim", 0) or isinstance(epochs, (list, tuple)):
         raise TypeError(
             f"epochs must be an int; got {type(epochs).__name__}, perhaps the target. Fix: pass batches, "
             "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "

@@ -16,6 +16,7 @@ from bptt.train.callbacks import Update
 from bptt.train.generator_state import KINDS, check_generator_state, check_twister_tuple
 from bptt.train.schema import (
     COUNT_LIMIT,
+    LIST_LIMIT,
     Check,
     boolean,
     items,
@@ -31,8 +32,6 @@ from bptt.train.schema import (
 
 DEPTH_LIMIT = 32
 """Levels of lists and mappings inside each other."""
-LIST_LIMIT = 100_000
-"""Entries of a list of ranks, generators, callbacks or layers."""
 
 _PER_UPDATE = frozenset(entry.name for entry in fields(Update))
 _COLUMNS = ("loss", "grad_norm", "clipped", "lr", "epoch", "validation_loss", "validation_step")
@@ -129,7 +128,7 @@ def free(value: Any, name: str, depth: int = 0) -> Any:
         if isinstance(kind, str) and kind in KINDS:  # the user's own kinds check their states themselves
             return check_generator_state(value, name)
         return {key: free(entry, f"{name}[{key!r:.40}]"[:200], depth + 1) for key, entry in value.items()}
-    if isinstance(value, tuple) and value[:1] == ("MT19937",):
+    if isinstance(value, tuple) and value and isinstance(value[0], str) and value[0] == "MT19937":
         return check_twister_tuple(value, name)
     if isinstance(value, (list, tuple)):
         return type(value)(
@@ -154,13 +153,10 @@ def _plain(value: Any, name: str) -> Any:
         entry = waiting.pop()
         if isinstance(entry, np.ndarray):
             raise wrong(name, "a mapping without arrays", value)
-        waiting += (
-            entry.values()
-            if isinstance(entry, Mapping)
-            else entry
-            if isinstance(entry, (list, tuple))
-            else ()
-        )
+        if isinstance(entry, Mapping):
+            waiting += entry.values()
+        elif isinstance(entry, (list, tuple)):
+            waiting += entry
     return found
 
 
