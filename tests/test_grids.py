@@ -1,11 +1,11 @@
-"""The tests' own grids: every pair of values is among the combinations that the suite runs."""
+"""The tests' own grids: which combinations of values the suite runs."""
 
 from __future__ import annotations
 
 import itertools
 
 import pytest
-from tests.grids import cover_pairs, pairwise
+from tests.grids import cover_pairs, in_turn, pairwise
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (8, 3, 2, 3, 3), (40, 2, 3), (1, 1, 1)], ids=str)
@@ -27,3 +27,10 @@ def test_arguments_ids_and_marks() -> None:
     assert cases[0].values == (1, 2, 5, 7)
     assert cases[0].id == "first-5-7"
     assert sum(not case.marks for case in cases) == 4
+
+
+def test_the_first_axis_once_and_the_others_in_turn() -> None:
+    mark = in_turn(("a", range(7)), ("b", [1, 2]), ("c", [3, 4, 5])).mark
+    run = [case.values for case in mark.args[1] if not case.marks]
+    assert [a for a, _, _ in run] == list(range(7))
+    assert {(b, c) for _, b, c in run} == set(itertools.product([1, 2], [3, 4, 5]))

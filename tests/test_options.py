@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, DTYPES, ISAS, VARIANTS, variants
-from tests.grids import pairwise
+from tests.grids import in_turn
 
 import bptt
 
@@ -73,14 +73,14 @@ def assert_same(found, expected, names=None):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@pairwise(("kind, options", EVERY), ("isa", ISAS), ("where", SETTINGS.keys()))
+@in_turn(("kind, options", EVERY), ("isa", ISAS), ("where", SETTINGS.keys()))
 def test_gradients(kind, options, isa, where):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=where != "whole")
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
 
 
-@pairwise(("kind, options", EVERY), ("dtype", DTYPES), ("isa", ISAS))
+@in_turn(("kind, options", EVERY), ("dtype", DTYPES), ("isa", ISAS))
 def test_agreement_with_the_reference(kind, options, dtype, isa):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
@@ -90,7 +90,7 @@ def test_agreement_with_the_reference(kind, options, dtype, isa):
 @every_variant
 def test_gradients_of_the_reference(kind, options):
     layer = build(kind, options, "reference", bidirectional=True)
-    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=2, **setting("ragged_reset"))
+    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting("ragged_reset"))
 
 
 @single_variants

@@ -105,16 +105,18 @@ def test_agrees_with_the_reference(cell, D, name):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
 
 
-@pytest.mark.parametrize("module", [bptt, bptt.reference])
-@pytest.mark.parametrize("name", ["mixed", "short"])
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(
+    ("cell", CELLS.keys()),
+    ("D", [1, 2]),
+    ("name", ["mixed", "short"]),
+    ("module", {"native": bptt, "reference": bptt.reference}),
+)
 def test_gradients_agree_with_differences(cell, D, name, module):
     layer = build(cell, I, 7, num_layers=L, bidirectional=D == 2, dtype="float64")
     if module is bptt.reference:
         layer = bptt.reference.like(layer)
     start = state(cell, (L * D, B, 7))
-    bptt.gradcheck(layer, numbers(T, B, I, dtype="float64"), start, lengths=LENGTHS[name], entries=12)
+    bptt.gradcheck(layer, numbers(T, B, I, dtype="float64"), start, lengths=LENGTHS[name], entries=5)
 
 
 @pairwise(("cell", CELLS.keys()), ("D", [1, 2]), ("H", [1, 16, 33]), ("isa", ISAS), ("dtype", DTYPES))

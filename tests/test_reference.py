@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, CASES, CELLS, OPTIONS, build, state
+from tests.grids import cover_pairs
 
 import bptt
 from bptt.reference import stack
 
-SMALL = [case for case in CASES if case.H in (1, 2, 7, 17) and case.I <= 17]
+SMALL = {
+    (case.cell, (case.layers, case.directions), case.H): case
+    for case in CASES
+    if case.H in (1, 2, 7, 17) and case.I <= 17
+}
 EXACT = 1e-13
 """Two routes to one number of order one, each a few hundred float64 operations long: 2.2e-16 times those."""
 
 
-@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize("case", [SMALL[key] for key in SMALL if key in cover_pairs(list(SMALL))], ids=str)
 def test_gradients_agree_with_differences(case):
     layer = case.build("float64", "reference")
     report = bptt.gradcheck(layer, case.x(), case.state(), entries=None if case.H < 3 else 6)

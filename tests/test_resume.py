@@ -828,19 +828,6 @@ def test_a_refused_resume_leaves_callbacks_as_they_were(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("k-*")) == ["k-1", "k-10", "k-2", "k-5"]
 
 
-def test_refused_data_keep_their_order(tmp_path: Path) -> None:
-    case = windows()
-    stopped(tmp_path / "run", case)
-    data = bptt.data.Windows(SERIES[:40], 6, 16, shuffle=True, seed=4)
-    rng, state = data.rng, data.rng.bit_generator.state
-    again = Trainer.resume(tmp_path / "run", bptt.MeanSquaredError(), bptt.Adam(1e-2), progress=False)
-    with pytest.raises(ValueError, match="data must give"):
-        again.fit(data, 3, case.validation)
-    assert len(data) != len(case.data)
-    assert data.rng is rng
-    assert rng.bit_generator.state == state
-
-
 def test_a_tuple_that_begins_with_an_array_can_be_saved(tmp_path: Path) -> None:
     class Keeps(Callback):
         def state_dict(self) -> dict[str, Any]:

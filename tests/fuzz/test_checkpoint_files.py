@@ -16,7 +16,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -301,7 +300,7 @@ def attempt(file: File, path: Path) -> None:
 
 def main(count: str, seed: int) -> int:
     """Try the cases and print those that fail. Return how many did."""
-    failures, slowest = 0, (0.0, "")
+    failures = 0
     with tempfile.TemporaryDirectory() as name:
         files = corpus(Path(name))
         for file in files:  # what is not changed must work
@@ -315,7 +314,7 @@ def main(count: str, seed: int) -> int:
             print(what, flush=True)  # the last line names the case that crashes
             path = Path(name) / f"{number}"
             path.write_bytes(mutants.make(place, change))
-            before, started = tracemalloc.get_traced_memory()[0], time.perf_counter()
+            before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             faulthandler.dump_traceback_later(PATIENCE, exit=True)
             try:
@@ -326,9 +325,7 @@ def main(count: str, seed: int) -> int:
                 failures += 1
                 print(f"FAILED {what}\n{traceback.format_exc(limit=-4)}", file=sys.stderr)
             faulthandler.cancel_dump_traceback_later()
-            slowest = max(slowest, (time.perf_counter() - started, what))
             path.unlink()
-    print(f"slowest: {slowest[0]:.3f} s, {slowest[1]}")
     return failures
 
 

@@ -226,12 +226,11 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
     ------
     ValueError
         The data cannot take over the saved state, or then have another number of batches than the run was
-        begun with. They keep their own state.
+        begun with.
     """
     if saved is None:
         return
     if saved["state"] is not None:
-        before = data.state_dict()
         try:
             data.load_state_dict(saved["state"])
             _check_count(data, saved, name)
@@ -239,9 +238,6 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
             raise ValueError(
                 f"{name} cannot take over the saved state ({error!s:.200}). {_FIX_DATA}"
             ) from error
-        except ValueError:
-            data.load_state_dict(before)
-            raise
     elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
         load_generator(data.rng, saved["rng"])
 
