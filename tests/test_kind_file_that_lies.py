@@ -81,6 +81,26 @@ def test_a_layer_s_generator_out_of_range(runs: dict[str, File], tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_without_the_generator_that_it_had(kind: str, runs: dict[str, File], tmp_path: Path) -> None:
+    """The layer keeps a generator of its own, and the run goes on."""
+    file = runs[kind]
+    about = json.loads(split(file.content)[0]["__metadata__"]["bptt"])
+    shared = about["training"]["mapping"]["generators"]["mapping"]["shared"]
+    for owner, index in enumerate(shared):
+        if index is None or shared.count(index) == 1:
+            continue
+
+        def change(about: Any, owner: int = owner) -> None:
+            about["training"]["mapping"]["generators"]["mapping"]["shared"][owner] = None
+
+        path = tmp_path / "run"
+        path.write_bytes(forge(file.content, change))
+        assert file.resume is not None
+        assert file.data is not None
+        file.resume(path).fit(file.data(), 2, file.data())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_generator_goes_on_from_its_state(kind: str) -> None:
     from bptt.train.generator_state import generator_from_state
 

@@ -113,7 +113,7 @@ class Feed:
         for index, (batch, before) in enumerate(self._draw(run)):
             if index == run.last:
                 _check_same(batch, index, run)
-                self.generators.set_layers(run.generators.states)
+                self.generators.set_layers(run.generators)
             if index < run.batches:
                 continue
             self._batch = (index, batch)
@@ -142,7 +142,7 @@ class Feed:
         for index in itertools.count():
             # Dropout masks were drawn between the batches before, too.
             if index == run.last and run.generators_before is not None:
-                self.generators.set_layers(run.generators_before.states)
+                self.generators.set_layers(run.generators_before)
             before = self.generators.get() if self.generators.shared_with_data else None
             batch = next(batches, None)
             if batch is None:

@@ -79,10 +79,11 @@ class Generators:
         data = self._shared[-_DATA]
         return data is not None and data in self._shared[:-_DATA]
 
-    def set_layers(self, states: Sequence[Any]) -> None:
+    def set_layers(self, saved: GeneratorStates) -> None:
         """Set the generators that layers draw from. Generators of data alone keep their states."""
-        for index in set(self._shared[:-_DATA]) - {None}:
-            self._all[cast("int", index)].state = states[cast("int", index)]
+        layers = zip(self._shared[:-_DATA], saved.shared, strict=False)
+        for own, index in {pair for pair in layers if None not in pair}:
+            self._all[cast("int", own)].state = saved.states[cast("int", index)]
 
     def replace(self, saved: GeneratorStates) -> Generators:
         """Give layers and data new generators in the saved states, shared as they were shared.
