@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.cells import CELLS, build, state
+from tests.cells import CELLS, build
 
 import bptt
+from bptt.layers.recurrent import Recurrent
 
 T, B, I, H = 5, 3, 4, 6
 RNG = np.random.default_rng(0)
@@ -126,37 +129,101 @@ def test_several_tapes_each_keep_their_own_weights():
         np.testing.assert_array_equal(found, layer.flat_gradients)
 
 
-@pytest.mark.parametrize("checkpoint", [None, 2])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_arguments_may_be_overwritten_after_forward(cell, dtype, checkpoint):
-    options = {"dtype": dtype, "recurrent_dropout": 0.3, "zoneout": 0.2}
+LAYOUTS: dict[str, tuple[tuple[int, ...], bool]] = {
+    "time first": ((T, B), False),
+    "batch first": ((B, T), True),
+    "one row, time first": ((T, 1), False),
+    "one row, batch first": ((1, T), True),
+    "one step": ((1, B), False),
+    "unbatched": ((T,), False),
+}
+"""The shape of x without its last axis, and `batch_first`."""
 
-    def run(overwrite: bool) -> dict[str, Any]:
-        layer = build(cell, I, H, **options)
-        x = X.astype(dtype)
-        initial = state(cell, (1, B, H))
-        parts = [part.astype(dtype) for part in (initial if isinstance(initial, tuple) else (initial,))]
-        lengths, reset = np.array([5, 2, 4]), np.arange(T * B).reshape(T, B) % 4 == 0
-        masks = {
-            name: np.array(mask) for name, mask in build(cell, I, H, **options).forward(x)[2].masks.items()
-        }
-        y, _, tape = layer.forward(
-            x,
-            tuple(parts) if len(parts) == 2 else parts[0],
-            lengths=lengths,
-            reset=reset,
-            masks=masks,
-            checkpoint=checkpoint,
-        )
-        dy = np.cos(np.arange(y.size, dtype=dtype).reshape(y.shape))
-        if overwrite:
-            for array in (x, *parts, lengths, reset, *masks.values()):
-                array[...] = 1
-        dx, dstate = layer.backward(tape, dy)
-        return {"flat": layer.flat_gradients, "dx": dx, "dstate": dstate}
+STOCHASTIC = {"recurrent_dropout": 0.3, "zoneout": 0.2}
+LAYERS: dict[str, Callable[..., bptt.Module]] = {
+    **{cell: partial(build, cell, I, H, **STOCHASTIC) for cell in CELLS},
+    **{
+        f"{cell} reference": partial(build, cell, I, H, "reference", **STOCHASTIC) for cell in ("lstm", "gru")
+    },
+    "float64 stack": partial(build, "lstm", I, H, num_layers=2, layer_norm=True, dtype="float64"),
+    "Linear": lambda batch_first, **options: bptt.Linear(I, H, seed=0, **options),
+    "Embedding": lambda batch_first, **options: bptt.Embedding(9, H, seed=0, **options),
+    "Dropout": lambda batch_first, **options: bptt.Dropout(0.3, seed=0, **options),
+    "Last": bptt.Last,
+    "Ends": bptt.Ends,
+    "Sequential": lambda **options: bptt.Sequential(
+        bptt.LSTM(I, H, seed=0, **options), bptt.GRU(H, H, seed=1, **options), bptt.Last(**options)
+    ),
+}
 
-    np.testing.assert_equal(run(overwrite=True), run(overwrite=False))
+
+def arrays_for(
+    layer: bptt.Module, leading: tuple[int, ...], batch_first: bool, ragged: bool
+) -> dict[str, Any]:
+    """Every argument of the layer's `forward` that may hold arrays, each as the layer would store it."""
+    rng = np.random.default_rng(3)
+    rows = {1: (), 2: leading[:1] if batch_first else leading[1:]}[len(leading)]
+    steps = leading[-1] if batch_first else leading[0]
+
+    def recurrent_state(part: bptt.Module) -> Any:
+        if not isinstance(part, Recurrent):
+            return None
+        runs = part.num_layers * part.num_directions
+        h, c = (rng.standard_normal((runs, *rows, H)).astype(part.dtype) for _ in range(2))
+        return (h, c) if part.has_cell_state else h
+
+    x: Any = rng.standard_normal((*leading, I)).astype(layer.dtype)
+    if isinstance(layer, bptt.Embedding):
+        x = rng.integers(2, 9, leading)
+    values = {
+        "x": x,
+        "state": tuple(map(recurrent_state, layer))
+        if isinstance(layer, bptt.Sequential)
+        else recurrent_state(layer),
+        "lengths": rng.integers(min(2, steps), steps + 1, rows) if rows and ragged else None,
+        "reset": rng.random(leading) < 0.3,
+    }
+    names = list(inspect.signature(layer.forward).parameters)
+    if "masks" in names:
+        masks = copy.deepcopy(layer).forward(x)[2].masks  # type: ignore[attr-defined]
+        values["masks"] = {name: np.array(mask) for name, mask in masks.items()}
+    return {name: values[name] for name in names if name != "checkpoint"}
+
+
+def leaves(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        yield value
+    elif value is not None:
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from leaves(part)
+
+
+def pass_options(name: str, layout: str) -> Iterator[tuple[bool, dict[str, int]]]:
+    """Ragged or not, and the options of `forward` that hold no array."""
+    names = inspect.signature(LAYERS[name](batch_first=False).forward).parameters
+    for ragged in (False, True) if "lengths" in names and layout != "unbatched" else (False,):
+        yield ragged, {}
+        if "checkpoint" in names:
+            yield ragged, {"checkpoint": 2}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_array_argument_may_be_overwritten_after_forward(name, layout):
+    leading, batch_first = LAYOUTS[layout]
+    for ragged, options in pass_options(name, layout):
+        results = []
+        for overwrite in (False, True):
+            layer = LAYERS[name](batch_first=batch_first)
+            arrays = arrays_for(layer, leading, batch_first, ragged)
+            y, _, tape = layer.forward(**arrays, **options)
+            dy = np.cos(np.arange(y.size, dtype=y.dtype).reshape(y.shape))
+            if overwrite:
+                for array in leaves(arrays):
+                    array[...] = 1
+            dx, dstate = layer.backward(tape, dy)
+            results.append({"flat": layer.flat_gradients, "dx": dx, "dstate": dstate})
+        np.testing.assert_equal(*results, err_msg=f"ragged={ragged}, {options}")
 
 
 def test_ids_and_dropout_probability_may_change_after_forward():

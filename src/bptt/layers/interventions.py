@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arrays import Floats, as_floats, as_real, check_shape
+from bptt.arrays import Floats, as_floats, as_real, check_shape, frozen
 from bptt.layers.layout import Layout
 from bptt.layers.ragged import Ragged
 
@@ -22,7 +22,7 @@ NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | None) -> Flags:
     """
-    Resets as the core reads them: bytes, laid out as x is.
+    Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | N
     check_shape(array, "reset", layout.sequence_shape(T, B, 1)[:-1])
     flags = layout.sequence_in(array[..., np.newaxis]).view(np.uint8)
     packed = flags if ragged is None else ragged.gather(flags)
-    return np.ascontiguousarray(packed[..., 0])
+    return frozen(np.ascontiguousarray(packed[..., 0]))
 
 
 @dataclass(frozen=True)

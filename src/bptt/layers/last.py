@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag
-from bptt.arrays import Floats, as_real, to_floats
+from bptt.arrays import Floats, as_real, frozen, to_floats
 from bptt.layers.ragged import Counts, read_lengths
 from bptt.layers.stateless import Stateless
 from bptt.layers.tape import LayerTape
@@ -74,7 +74,8 @@ class Last(Stateless):
         counts = self._read(lengths, array)
         y = self._take(array, counts)
         y.flags.writeable = False
-        return y, None, LayerTape(self, counts, array.shape, y.shape)
+        saved = None if counts is None else frozen(counts)
+        return y, None, LayerTape(self, saved, array.shape, y.shape)
 
     def _infer(self, x: Floats) -> Floats:
         return self._take(x, None)
