@@ -58,7 +58,9 @@ def by_numpy(step, parameters, x, start, k, warmup=10):
 def test_nan_is_no_exponent():
     x = np.zeros((T, 1, I))
     x[3] = np.nan
-    with pytest.raises(ValueError, match=r"finite; got NaN .*Fix: ask bptt.first_nonfinite"):
+    with pytest.raises(
+        ValueError, match=r"finite; got NaN or infinity in a state.*Fix: ask bptt.first_nonfinite"
+    ):
         bptt.lyapunov_spectrum(bptt.GRU(I, H, seed=0), x)
 
 
@@ -149,6 +151,61 @@ def test_fewer_than_all_exponents_are_the_largest():
     np.testing.assert_allclose(bptt.lyapunov_spectrum(layer, x), [0, 0, 0, -np.inf], atol=1e-12)
     for k in (1, 2, 3):
         np.testing.assert_allclose(bptt.lyapunov_spectrum(layer, x, k), np.zeros(k), atol=1e-12)
+
+
+def explosive(weights):
+    """A linear network: its Jacobian is the matrix of weights."""
+    layer = bptt.RNN(len(weights), len(weights), nonlinearity="relu", bias=False, dtype="float64", seed=0)
+    layer.parameters["weight_ih_l0"][...] = np.eye(len(weights))
+    layer.parameters["weight_hh_l0"][...] = weights
+    return layer
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("exponent", [-900, -600, -300, 0, 300, 600])
+def test_a_factor_of_the_jacobian_adds_its_logarithm(exponent, k):
+    """Squares of the weights leave float64; the exponents do not."""
+    weights = np.diag([1.0, 2.0, 3.0])
+    x = np.zeros((3, 1, 3))
+    x[:2] = 2.0**-1000  # the state grows up to 2 ** 200, and never stops being positive
+    plain = bptt.lyapunov_spectrum(explosive(weights), np.ones((3, 1, 3)), k)
+    found = bptt.lyapunov_spectrum(explosive(2.0**exponent * weights), x if exponent > 0 else x + 1, k)
+    np.testing.assert_allclose(found, plain + exponent * np.log(2.0), rtol=1e-12)
+
+
+def test_an_exploding_layer_has_a_large_exponent():
+    layer = explosive(1e200 * np.diag([1.0, 2.0, 3.0]))
+    found = bptt.lyapunov_spectrum(layer, np.full((3, 1, 3), 1e-300))
+    assert found[0] == pytest.approx(np.log(3e200), abs=0.2)
+    assert found.sum() == pytest.approx(3 * np.log(1e200) + np.log(6), rel=1e-12)
+
+
+def all_weights(layer, value):
+    layer.flat_parameters[:] = value
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            all_weights(bptt.RNN(2, 3, nonlinearity="relu", dtype="float64"), 1e200),
+            "got NaN or infinity in a state",
+        ),
+        (
+            all_weights(bptt.LSTM(2, 3, activations=("affine", "affine", "tanh"), dtype="float64"), 1e150),
+            "got NaN or infinity in a state",  # c overflows, and h does not
+        ),
+        (
+            all_weights(bptt.RNN(2, 3, 3, nonlinearity="relu", bias=False, dtype="float64"), 1e150),
+            "got NaN or infinity in a product",  # of three layers
+        ),
+    ],
+)
+def test_what_is_not_finite_is_no_exponent(layer, message):
+    x = np.ones((5, 1, 2)) if "a state" in message else np.full((1, 1, 2), 1e-300)
+    with pytest.raises(ValueError, match=message):
+        bptt.lyapunov_spectrum(layer, x)
 
 
 def saturated_at(*units):

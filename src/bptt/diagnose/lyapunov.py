@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bptt.arguments import integer, size
 from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.tangents import Step, linearised
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent import Recurrent, canonical_input, expected_tape
+from bptt.reference.common import error_norm, error_norms, power_of_two
 from bptt.reference.copies import rebuild
 
 Vector = npt.NDArray[np.float64]
@@ -73,7 +74,8 @@ def lyapunov_spectrum(
     TypeError
         `layer` is not a recurrent layer. Arguments of the wrong kind.
     ValueError
-        A bidirectional layer. `k`, `skip` or `warmup` out of range. An input that the layer refuses. NaN.
+        A bidirectional layer. `k`, `skip` or `warmup` out of range. An input that the layer refuses. States
+        that are NaN or infinite, or Jacobians that overflow.
 
     References
     ----------
@@ -93,7 +95,8 @@ def lyapunov_spectrum(
     count = layer.num_layers * (layer.output_size + (layer.hidden_size if layer.has_cell_state else 0))
     k = count if k is None else size(k, "k", count)
     twin: Any = rebuild(layer, np.dtype(np.float64))
-    inputs, h0, c0, _, _, _, (T, B) = twin._canonical(x, state, None, None)
+    inputs, h0, c0 = canonical_input(twin, x, state)
+    T, B, _ = inputs.shape
     skip, seed = integer(skip, "skip", 0), integer(seed, "seed", 0)
     if skip >= T or B == 0:
         raise ValueError(
@@ -107,12 +110,12 @@ def lyapunov_spectrum(
     for b in range(B):
         x_row, h_row, c_row = (_row(part, b) for part in (inputs, h0, c0))
         trajectory = Trajectory(twin, x_row, h_row, c_row)
-        growth = interruptible(partial(_growth, trajectory, frame, warmup))
-        if any(np.isnan(part).any() for part in (*trajectory.h, growth)):
+        if not all(np.isfinite(part).all() for part in (*trajectory.h, *trajectory.c)):
             raise ValueError(
-                "x, state and weights must keep the layer's states finite; got NaN among its Jacobians. "
+                "x, state and weights must keep the layer's states finite; got NaN or infinity in a state. "
                 "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
             )
+        growth = interruptible(partial(_growth, trajectory, frame, warmup))
         total += np.sort(growth[skip:].mean(axis=0))[::-1]
     exponents: Vector = total / B
     return exponents
@@ -120,7 +123,7 @@ def lyapunov_spectrum(
 
 def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callable[[], bool]) -> Vector:
     """(T, k): logarithm of the growth of each direction at each step of one row; -inf once it is lost."""
-    with np.errstate(all="ignore"):  # log 0 is a lost direction; NaN is the caller's to find
+    with np.errstate(all="ignore"):  # `Frame` looks for NaN and infinity
         moving = Frame(frame)
         moving.pass_through(trajectory, warmup, stopped)
         return moving.pass_through(trajectory, len(trajectory.x), stopped)
@@ -139,8 +142,8 @@ class Trajectory:
         (T, ...) per layer, as `RecurrentTape.gates` has them.
     """
 
-    def __init__(self, layer: Any, x: Vector, h0: Vector | None, c0: Vector | None) -> None:
-        *_, tape = layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)
+    def __init__(self, layer: Recurrent, x: Vector, h0: Vector | None, c0: Vector | None) -> None:
+        tape = expected_tape(layer, x, h0, c0)
         self.layer, self.x, self.starts = layer, x[:, 0], (h0, c0)
         layers = range(layer.num_layers)
         self.h, self.gates = ([view(index, 0)[:, 0] for index in layers] for view in (tape.h, tape.gates))
@@ -189,7 +192,7 @@ class Frame:
 
     def pass_through(self, trajectory: Trajectory, steps: int, stopped: Callable[[], bool]) -> Vector:
         """Move the frame by the first steps of a trajectory; return the log of its growth, (steps, k)."""
-        growth = np.zeros((steps, self.count))
+        growth = np.full((steps, self.count), -np.inf)
         for begin in range(0, steps, CHUNK):
             end = min(begin + CHUNK, steps)
             chunk = Chunk(trajectory, slice(begin, end))
@@ -197,16 +200,26 @@ class Frame:
                 if stopped() or self.alive.size == 0:
                     break
                 self._move(chunk, t - begin, growth[t])
-        return np.log(growth)
+        return growth
 
     def _move(self, chunk: Chunk, t: int, growth: Vector) -> None:
         pushed = chunk.push(t, self.directions)
-        directions, lengths = _orthonormal(pushed)
-        if lengths.min() <= chunk.suspicious:
-            kept, directions, lengths = _independent(pushed, chunk.rounding(t, self.directions))
-            self.alive = self.alive[kept]
-        self.directions = directions
-        growth[self.alive] = lengths
+        if chunk.moderate:
+            directions, lengths = _orthonormal(pushed)
+            if lengths.min() > chunk.suspicious:
+                self.directions = directions
+                growth[self.alive] = np.log(lengths)
+                return
+        units = power_of_two(np.abs(pushed).max(axis=0))
+        rounding = chunk.rounding(t, self.directions, units)
+        if not (np.isfinite(pushed).all() and np.isfinite(rounding).all()):
+            raise ValueError(
+                "weights must give Jacobians that float64 can hold; got NaN or infinity in a product of "
+                "weights and slopes. Fix: make the weights smaller, or check that they were loaded correctly."
+            )
+        kept, self.directions, lengths = _independent(pushed / units, rounding)
+        self.alive = self.alive[kept]
+        growth[self.alive] = np.log(lengths) + np.log(units[kept])
 
 
 class Chunk:
@@ -220,18 +233,22 @@ class Chunk:
         count = int(parts[-1].stop)
         self.unit = 4.0 * (count + 4) * float(np.finfo(np.float64).eps)
         bounds = [step.map(lambda values: np.abs(values).max(axis=0, keepdims=True)) for step in self.steps]
-        largest = float(np.linalg.norm(self._push(bounds, 0, np.ones((count, 1)))))
+        with np.errstate(over="ignore"):
+            largest = error_norm(self._push(bounds, 0, np.ones((count, 1))))
         self.suspicious = self.unit * largest
         """No direction that is longer than this after a step can be lost in rounding."""
+        self.moderate = 2.0**-400 < largest < 2.0**400
+        """Squares of lengths above `suspicious` neither overflow nor underflow."""
 
     def push(self, t: int, directions: Vector) -> Vector:
         """The Jacobian of step t times directions (S, k)."""
         return self._push(self.steps, t, directions)
 
-    def rounding(self, t: int, directions: Vector) -> Vector:
-        """(k,): bounds of the rounding errors in the lengths of `push(t, directions)`."""
-        bounds: Vector = self.unit * np.linalg.norm(self._push(self._absolute, t, np.abs(directions)), axis=0)
-        return bounds
+    def rounding(self, t: int, directions: Vector, units: Vector) -> Vector:
+        """(k,): bounds of the rounding errors in the lengths of `push(t, directions)` / `units`."""
+        shrink = 2.0**-64  # so that the sums of absolute terms do not overflow where `push` does not
+        bounds = self._push(self._absolute, t, shrink * np.abs(directions)) / (shrink * units)
+        return self.unit * error_norms(bounds, 0)
 
     @cached_property
     def _absolute(self) -> list[Step]:
@@ -249,7 +266,7 @@ class Chunk:
 
 
 def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
-    """Q, and the absolute diagonal of R."""
+    """Q, and the absolute diagonal of R. The squares of the entries must not overflow."""
     if columns.shape[1] == 1:  # LAPACK takes several times as long for one column
         length: Vector = np.sqrt(columns.T @ columns)
         return columns / length, length[0]

@@ -561,6 +561,19 @@ class Recurrent(Module):
         return probability(value[0], "zoneout[0]"), probability(value[1], "zoneout[1]")
 
 
+def canonical_input(
+    layer: Recurrent, x: npt.ArrayLike, state: Any = None
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
+    canonical, h0, c0, *_ = layer._canonical(x, state, None, None)
+    return canonical, h0, c0
+
+
+def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:
+    """The tape of a pass over what `canonical_input` returns, where zoneout takes its expectation."""
+    return layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)[3]
+
+
 def _user_state(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:
     if ragged is not None:
         h, c = ragged.state_out(h), None if c is None else ragged.state_out(c)

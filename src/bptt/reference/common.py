@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -129,13 +128,33 @@ def bias(weights: Weights, name: str) -> Array | float:
     return weights.get(name, 0.0)
 
 
+def power_of_two(values: Array) -> Array:
+    """Return powers of two near the absolute values; 1 for zero and for what is not finite.
+
+    Divide by them, without a rounding error, before anything squares the values.
+    """
+    usual = np.where(np.isfinite(values) & (values != 0), values, 0.5)  # 0.5 has the exponent 0
+    powers: Array = np.ldexp(1.0, np.clip(np.frexp(usual)[1], -1000, 1000))
+    return powers
+
+
+def error_norms(errors: Array, axis: int) -> Array:
+    """Return 2-norms along an axis, also where squares overflow or underflow.
+
+    The norm of finite errors is finite: it is the largest float64 where the true norm is above that.
+    """
+    largest = np.abs(errors).max(axis=axis, initial=0.0, keepdims=True)
+    unit = power_of_two(largest)
+    scaled = np.linalg.norm(errors / unit, axis=axis)
+    with np.errstate(over="ignore"):
+        norms = scaled * unit.squeeze(axis)
+    capped: Array = np.where(np.isfinite(scaled), np.minimum(norms, np.finfo(np.float64).max), norms)
+    return capped
+
+
 def error_norm(error: Array) -> float:
-    """Return the 2-norm of all entries, also where their squares overflow or underflow."""
-    largest = float(np.abs(error).max(initial=0.0))
-    if largest == 0 or not np.isfinite(largest):
-        return float(np.linalg.norm(error))
-    unit = math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000))
-    return unit * float(np.linalg.norm(error / unit))
+    """Return the 2-norm of all entries, as `error_norms` does."""
+    return float(error_norms(error.ravel(), 0))
 
 
 def last_step(steps: int | None, T: int) -> int:
