@@ -9,6 +9,7 @@ import pytest
 from tests.cells import CELLS
 
 import bptt
+from bptt.diagnose import curves
 from bptt.layers.tape import RecurrentTape
 
 T, B, I, H = 7, 3, 2, 5
@@ -54,10 +55,13 @@ def test_norms_of_scaled_errors_are_scaled_norms(cell: str, name: str, backend: 
             np.testing.assert_allclose(np.ldexp(scaled, -exponent), one, rtol=1e-12)
 
 
-def test_units_of_a_sum_may_differ() -> None:
+@pytest.mark.parametrize("lengths", [None, [1] * 6])
+@pytest.mark.parametrize("backend", [bptt, bptt.reference])
+def test_units_of_a_sum_may_differ(backend: Any, lengths: list[int] | None) -> None:
     """Rows of one batch, and units of one row, from the smallest to the largest."""
-    layer = bptt.RNN(1, 1, dtype="float64", seed=0)
-    y, _, tape = layer.forward(np.ones((1, 6, 1)))
+    layer = backend.RNN(1, 1, bias=False, dtype="float64", seed=0)
+    layer.flat_parameters[:] = 0
+    y, _, tape = layer.forward(np.zeros((1, 6, 1)), lengths=lengths)
     for sizes in (
         [1e-300, 1e300, 1, 1e-160, 1e160, 0],
         [1e-300, 1e-200, 0, 0, 0, 0],
@@ -71,12 +75,16 @@ def test_units_of_a_sum_may_differ() -> None:
         largest = np.finfo(np.float64).max
         expected = min(float(np.hypot.reduce(np.array(sizes, np.longdouble))), largest)
         assert float(tape.dh_norm[0, 0]) == pytest.approx(expected, rel=1e-15)
-    layer.backward(tape, np.array([np.inf, 1, 0, 0, 0, 0.0]).reshape(y.shape))
-    assert tape.dh_norm is not None
-    assert np.isinf(tape.dh_norm).all()
-    layer.backward(tape, np.array([np.nan, 1e200, 0, 0, 0, 0.0]).reshape(y.shape))
-    assert tape.dh_norm is not None
-    assert np.isnan(tape.dh_norm).all()
+    for first, second in ((np.inf, 1.0), (np.nan, 1e200)):
+        with np.errstate(invalid="ignore"):  # the reference multiplies infinity by zero
+            layer.backward(tape, np.array([first, second, 0, 0, 0, 0]).reshape(y.shape))
+        np.testing.assert_array_equal(tape.dh_norm, [[first]])
+
+
+def test_a_mean_growth_may_lie_above_the_largest_number() -> None:
+    for way in ([5e-324, 1.0], [5e-324, 1.0, 0.0], [1e-320, 1e300]):
+        assert np.isinf(curves.growth(np.array(way), 1e-300)) or way[-1] == 0
+    assert curves.growth(np.array([1e-150, 1.0, 1e150]), 1e-300) == pytest.approx(1e150)
 
 
 def test_huge_errors_are_finite() -> None:

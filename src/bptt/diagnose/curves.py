@@ -28,10 +28,12 @@ def arrived(way: Norms) -> Norms:
     return way[first(way != 0, 0) :]
 
 
+@np.errstate(over="ignore")
 def growth(way: Norms, floor: float) -> float:
     """Return the geometric mean of the growth per step back.
 
-    0 for an error that is cut off on the way. NaN where the curve has no second step.
+    0 for an error that is cut off on the way. NaN where the curve has no second step. Infinity where the mean
+    is above the largest float64.
 
     Parameters
     ----------
@@ -41,9 +43,9 @@ def growth(way: Norms, floor: float) -> float:
     """
     if len(way) < 2 or np.isnan(way[0]):
         return float("nan")
-    told = first(~np.isfinite(way), len(way))
-    zero = first(way[:told] == 0, told)
-    if zero < told and (zero == 0 or _next(way[:zero]) > floor):
+    finite = first(~np.isfinite(way), len(way))  # how many norms are finite
+    zero = first(way[:finite] == 0, finite)
+    if zero < finite and (zero == 0 or _next(way[:zero]) > floor):
         return 0.0
     if zero < 2:
         return float("inf") if np.isinf(way[:2]).any() else float("nan")

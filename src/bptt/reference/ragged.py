@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.layers.clip_state import StateClip
-from bptt.reference.common import Array, Gradients, State
+from bptt.reference.common import Array, Gradients, State, error_norms
 from bptt.reference.interventions import Interventions
 from bptt.reference.stack import Cell, Layers, StackTape
 from bptt.reference.stack import backward as whole_backward
@@ -129,7 +129,7 @@ def backward(
         found.append(gradients)
         padded = ((0, 0), (0, T - len(place)))
         norms.append([np.pad(norm, padded) for norm in tape.rows[row].norms or ()])
-    tape.norms = tuple(np.hypot.reduce(kind, axis=0) for kind in zip(*norms, strict=True))
+    tape.norms = tuple(error_norms(np.stack(kind), 0) for kind in zip(*norms, strict=True))
     dstate0 = tuple(np.concatenate([s[kind] for s in states], axis=1) for kind in range(len(dstate)))
     assert dx is not None
     return (
