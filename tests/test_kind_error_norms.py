@@ -70,7 +70,8 @@ def test_units_of_a_sum_may_differ(backend: Any, lengths: list[int] | None) -> N
         [1.7e308] * 6,
         [0] * 6,
     ):
-        layer.backward(tape, np.array(sizes).reshape(y.shape))
+        with np.errstate(over="ignore"):  # the reference sums up gradients of biases, which there are not
+            layer.backward(tape, np.array(sizes).reshape(y.shape))
         assert tape.dh_norm is not None
         largest = np.finfo(np.float64).max
         expected = min(float(np.hypot.reduce(np.array(sizes, np.longdouble))), largest)

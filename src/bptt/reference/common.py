@@ -145,8 +145,8 @@ def error_norms(errors: Array, axis: int) -> Array:
     """
     largest = np.abs(errors).max(axis=axis, initial=0.0, keepdims=True)
     unit = power_of_two(largest)
-    scaled = np.linalg.norm(errors / unit, axis=axis)
     with np.errstate(over="ignore"):
+        scaled = np.linalg.norm(errors / unit, axis=axis)
         norms = scaled * unit.squeeze(axis)
     capped: Array = np.where(np.isfinite(scaled), np.minimum(norms, np.finfo(np.float64).max), norms)
     return capped
