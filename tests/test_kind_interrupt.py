@@ -151,9 +151,22 @@ def test_a_long_step_of_a_stream_lets_other_threads_run():
     assert reached > end
 
 
-def test_a_stream_refuses_two_steps_at_once():
+SECOND_CALLS: dict[str, Callable[[Any], object]] = {
+    "step": lambda stream: stream.step(),
+    "run": lambda stream: stream.run(zeros(1, 64, 256)),
+    "reset": lambda stream: stream.reset(),
+    "reading the state": lambda stream: stream.state,
+    "writing the state": lambda stream: setattr(stream, "state", (zeros(1, 64, 256), zeros(1, 64, 256))),
+}
+
+
+@pytest.mark.parametrize("second", SECOND_CALLS)
+def test_a_stream_refuses_two_calls_at_once(second):
+    """The second call comes while the first steps without the GIL, and may not touch the state."""
     stream = bptt.LSTM(256, 256, seed=0).stream(64)
-    x = zeros(100, 64, 256)
+    x = zeros(100, 64, 256) + np.float32(0.5)
+    expected = stream.run(x)
+    stream.reset()
     errors = set()
 
     def attempt(call: Call) -> None:
@@ -165,11 +178,14 @@ def test_a_stream_refuses_two_steps_at_once():
     for _ in range(50):  # a busy machine may run one thread after the other
         worker = threading.Thread(target=attempt, args=(partial(stream.run, x),))
         worker.start()
-        while worker.is_alive():
-            attempt(stream.step)
+        while worker.is_alive() and not errors:
+            attempt(partial(SECOND_CALLS[second], stream))
         worker.join()
         if errors:
             break
-    assert errors == {"stream: another call is stepping it. Let one finish first"}
+    assert len(errors) == 1
+    assert errors.pop().startswith(
+        "stream must serve one call at a time; got a call while another one runs. Fix: "
+    )
     stream.reset()
-    assert np.isfinite(stream.run(x[:2])).all()
+    np.testing.assert_array_equal(stream.run(x), expected)

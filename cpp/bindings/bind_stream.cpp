@@ -11,12 +11,14 @@ namespace {
 
 constexpr double kWorthTheGil = 1e6;  // floating-point operations of a step: some 20 microseconds of one core
 
-// Held while a call steps: two at once would mix their states.
+// Held while a call reads or writes the state: a second call at the same time would mix the states of two steps.
 class Stepping {
  public:
   explicit Stepping(std::atomic_flag& busy) : busy_(busy) {
     if (busy_.test_and_set(std::memory_order_acquire)) {
-      throw std::runtime_error("stream: another call is stepping it. Let one finish first");
+      throw std::runtime_error(
+          "stream must serve one call at a time; got a call while another one runs. Fix: wait for the other call, or "
+          "give each thread its own layer.stream().");
     }
   }
   ~Stepping() { busy_.clear(std::memory_order_release); }
@@ -31,15 +33,12 @@ template <class T>
 class BoundStream final : public AnyStream {
  public:
   BoundStream(const Recurrent& net, const T* parameters, Index batch)
-      : net_(net), stream_(net_, parameters, batch), in_({batch, net.input}), out_({batch, net.output}) {
+      : net_(net), stream_(net_, parameters, batch), in_({batch, net.input}), out_({batch, net.output}),
+        h_shape_{net.layers, batch, net.output}, c_shape_{net.layers, batch, net.hidden} {
     input = in_.array;
     output = out_.array;
     std::fill_n(in_.data(), batch * net.input, T{0});
     std::fill_n(out_.data(), batch * net.output, T{0});
-    h = array_over(stream_.h().block(), stream_.h().data(), {net.layers, batch, net.output});
-    if (stream_.c().data()) {
-      c = array_over(stream_.c().block(), stream_.c().data(), {net.layers, batch, net.hidden});
-    }
   }
 
   // A small step keeps the GIL, which costs more to give up and take back than the step.
@@ -69,11 +68,42 @@ class BoundStream final : public AnyStream {
     return y.array;
   }
 
+  py::tuple state() override {
+    const Stepping stepping(busy_);
+    const py::object c = has_cell_state() ? py::object(copy_of(stream_.c(), c_shape_)) : py::none();
+    return py::make_tuple(copy_of(stream_.h(), h_shape_), c);
+  }
+
+  void set_state(const py::array& h, const std::optional<py::array>& c) override {
+    const T* h_from = data_of<T>("h", h, h_shape_);
+    if (c.has_value() != has_cell_state()) throw std::invalid_argument("c: expected with a cell state only");
+    const T* c_from = optional_data_of<T>("c", c, c_shape_);
+    const Stepping stepping(busy_);
+    std::copy_n(h_from, stream_.h().size(), stream_.h().data());
+    if (c_from) std::copy_n(c_from, stream_.c().size(), stream_.c().data());
+  }
+
+  void reset() override {
+    const Stepping stepping(busy_);
+    std::fill_n(stream_.h().data(), stream_.h().size(), T{0});
+    if (has_cell_state()) std::fill_n(stream_.c().data(), stream_.c().size(), T{0});
+  }
+
  private:
+  bool has_cell_state() const { return net_.traits.has_cell_state; }
+
+  static py::array copy_of(const Buffer<T>& part, const Shape& shape) {
+    const NewArray<T> copy(shape);
+    std::copy_n(part.data(), part.size(), copy.data());
+    return copy.array;
+  }
+
   const Recurrent net_;
   Stream<T> stream_;
   NewArray<T> in_;
   NewArray<T> out_;
+  const Shape h_shape_;
+  const Shape c_shape_;
   std::atomic_flag busy_;
 };
 
@@ -90,10 +120,11 @@ void bind_stream(py::module_& m) {
   py::class_<AnyStream>(m, "Stream")
       .def("step", &AnyStream::step)
       .def("run", &AnyStream::run, py::arg("x"))
+      .def("state", &AnyStream::state)
+      .def("set_state", &AnyStream::set_state, py::arg("h"), py::arg("c"))
+      .def("reset", &AnyStream::reset)
       .def_readonly("input", &AnyStream::input)
-      .def_readonly("output", &AnyStream::output)
-      .def_readonly("h", &AnyStream::h)
-      .def_readonly("c", &AnyStream::c);
+      .def_readonly("output", &AnyStream::output);
 }
 
 }  // namespace bptt::bindings

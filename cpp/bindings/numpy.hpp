@@ -137,7 +137,9 @@ class Adding {
   explicit Adding(const void* gradients) : gradients_(gradients) {
     const std::lock_guard lock(mutex());
     if (!busy().insert(gradients).second) {
-      throw std::runtime_error("backward: another call is adding to these gradients. Let one finish first");
+      throw std::runtime_error(
+          "backward must add to one layer's gradients from one thread at a time; got a call while another call is "
+          "adding to these gradients. Fix: wait for the other call, or give each thread its own layer.");
     }
   }
   ~Adding() {
@@ -205,8 +207,8 @@ void compute(F f) {
   }
 }
 
-// Calls f(begin, end) for one piece of 0..count after the other, each of about `kPiece` elements where one of count has
-// `each`, and asks between them whether to go on.
+// Cuts 0..count into pieces and calls f(begin, end) for each piece in order. One item of 0..count has `each` elements;
+// a piece has about `kPiece` elements. Polls for an interrupt after each piece, and stops there if one has come.
 inline constexpr Index kPiece = 1 << 22;
 template <class F>
 void in_pieces(Index count, Index each, Interrupt& interrupt, F f) {

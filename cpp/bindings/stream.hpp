@@ -13,10 +13,13 @@ class AnyStream {
   virtual void step() = 0;                        // input -> output
   virtual py::array run(const py::array& x) = 0;  // (T, B, I) -> (T, B, H)
 
+  // Copies of h (L, B, P) and c (L, B, H), with None for c where the cell has none.
+  virtual py::tuple state() = 0;
+  virtual void set_state(const py::array& h, const std::optional<py::array>& c) = 0;
+  virtual void reset() = 0;  // to zeros
+
   py::array input;   // (B, I)
   py::array output;  // (B, H)
-  py::array h;       // (L, B, H), the state itself
-  py::object c = py::none();
 };
 
 std::unique_ptr<AnyStream> make_stream(const Recurrent& net, const py::array& parameters, Index batch);

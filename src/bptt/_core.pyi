@@ -136,11 +136,10 @@ class Stream:
     @property
     def output(self) -> Floats:
         """(B, H)."""
-    @property
-    def h(self) -> Floats:
-        """(L, B, H)."""
-    @property
-    def c(self) -> Floats | None: ...
+    def state(self) -> tuple[Floats, Floats | None]:
+        """Copies of h (L, B, P) and c (L, B, H)."""
+    def set_state(self, h: Floats, c: Floats | None) -> None: ...
+    def reset(self) -> None: ...
     def step(self) -> None:
         """input -> output."""
     def run(self, x: Floats) -> Floats:

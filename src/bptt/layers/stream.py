@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StreamCore(Protocol):
-    """What a backend's `_stream` gives; the arrays are its own memory."""
+    """What a backend's `_stream` gives; `input` and `output` are its own memory."""
 
     @property
     def input(self) -> Floats:
@@ -24,13 +24,14 @@ class StreamCore(Protocol):
     def output(self) -> Floats:
         """(B, P), as wide as h: H without a projection."""
 
-    @property
-    def h(self) -> Floats:
-        """(L, B, P)."""
+    def state(self) -> tuple[Floats, Floats | None]:
+        """Copies of h (L, B, P) and c (L, B, H) or None."""
 
-    @property
-    def c(self) -> Floats | None:
-        """(L, B, H) or None."""
+    def set_state(self, h: Floats, c: Floats | None) -> None:
+        """Write both parts, which have the shapes that `state` returns."""
+
+    def reset(self) -> None:
+        """Fill the state with zeros."""
 
     def step(self) -> None:
         """From input to output."""
@@ -53,6 +54,9 @@ class Stream:
     output : ndarray
         (B, H): what the last step gave. Overwritten by the next.
 
+    A stream serves one thread at a time. While a call steps, every other call that steps, or that reads or
+    writes the state, raises RuntimeError and changes nothing.
+
     Raises
     ------
     ValueError
@@ -65,6 +69,7 @@ class Stream:
         self._layer = repr(layer)
         self._core = core
         self._step = core.step
+        self._shapes = [None if part is None else part.shape for part in core.state()]
 
     def step(self, x: npt.ArrayLike | None = None, out: Floats | None = None) -> Floats:
         """
@@ -149,29 +154,28 @@ class Stream:
 
     @property
     def state(self) -> State:
-        """After the last step, copied: (L, B, H), for LSTM a pair (h, c). Setting it takes the same."""
-        h: Floats = self._core.h.copy()
-        return h if self._core.c is None else (h, self._core.c.copy())
+        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c). It can be set, too."""
+        h, c = self._core.state()
+        return h if c is None else (h, c)
 
     @state.setter
     def state(self, value: Any) -> None:
-        h, c = self._core.h, self._core.c
-        if c is None:
-            h[...] = as_floats(value, "state", h.dtype, h.shape)
+        h_shape, c_shape = self._shapes
+        dtype = self.input.dtype
+        if c_shape is None:
+            self._core.set_state(as_floats(value, "state", dtype, h_shape), None)
             return
         if not isinstance(value, (tuple, list)) or len(value) != 2:
             raise TypeError(
                 f"state must be a pair (h, c); got {type(value).__name__}. Fix: pass a tuple of two arrays."
             )
-        new_h = as_floats(value[0], "state[0]", h.dtype, h.shape)
-        new_c = as_floats(value[1], "state[1]", c.dtype, c.shape)
-        h[...], c[...] = new_h, new_c
+        h = as_floats(value[0], "state[0]", dtype, h_shape)
+        c = as_floats(value[1], "state[1]", dtype, c_shape)
+        self._core.set_state(h, c)
 
     def reset(self) -> None:
         """Start again from a state of zeros."""
-        self._core.h[...] = 0
-        if self._core.c is not None:
-            self._core.c[...] = 0
+        self._core.reset()
 
     def _check_out(self, out: Floats, squeezed: bool) -> None:
         shape = self.output.shape[1:] if squeezed else self.output.shape

@@ -40,18 +40,27 @@ class StepByStep:
         self.layer = layer
         self.input = np.zeros((batch_size, layer.input_size), layer.dtype)
         self.output = np.zeros((batch_size, layer.output_size), layer.dtype)
-        h, *c = (part.astype(layer.dtype) for part in layer._state(None, None, batch_size))
-        self.h: Floats = h
-        self.c: Floats | None = c[0] if c else None
+        self.batch_size = batch_size
+        self.h: Floats
+        self.c: Floats | None
+        self.reset()
 
     def step(self) -> None:
         self.output[...] = self.run(self.input[np.newaxis])[0]
 
     def run(self, x: Floats) -> Floats:
-        y, self.h[...], c = self.layer._infer(x, self.h, self.c, None, 0, None)
-        if self.c is not None and c is not None:
-            self.c[...] = c
+        y, self.h, self.c = self.layer._infer(x, self.h, self.c, None, 0, None)
         return y
+
+    def state(self) -> tuple[Floats, Floats | None]:
+        return self.h.copy(), None if self.c is None else self.c.copy()
+
+    def set_state(self, h: Floats, c: Floats | None) -> None:
+        self.h, self.c = h.copy(), None if c is None else c.copy()
+
+    def reset(self) -> None:
+        h, *c = (part.astype(self.layer.dtype) for part in self.layer._state(None, None, self.batch_size))
+        self.set_state(h, c[0] if c else None)
 
 
 class Snapshot:
