@@ -206,3 +206,23 @@ def test_streams_and_frozen_layers_agree_with_the_call(one, other):
     assert np.isfinite(expected).all()
     np.testing.assert_array_equal(layer.stream().run(x), expected)
     np.testing.assert_array_equal(layer.freeze()(x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sizes"),
+    [
+        ("float32", (1.0, 1e30, 2.0**125, 2.0**127)),
+        ("float64", (1.0, 1e100, 1e150, 1e160, 1e300, 2.0**1023)),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 16, 100])
+def test_directions_of_long_errors(size, dtype, sizes):
+    """An error over its norm is a unit vector, also where 1 / norm is subnormal or the squares overflow."""
+    direction = np.random.default_rng(0).uniform(-1, 1, (1, size))
+    direction[0, 0] = 1
+    expected = direction / np.linalg.norm(direction)
+    slopes = np.full((1, size), 0.5, dtype)
+    for scale in sizes:
+        units, count = _core.unit_errors((direction * scale).astype(dtype), slopes, 1e-20)
+        assert count == 1
+        np.testing.assert_allclose(units, 0.5 * expected, rtol=1e-6, err_msg=str(scale))

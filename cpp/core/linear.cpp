@@ -14,15 +14,16 @@ namespace bptt {
 namespace {
 
 constexpr double kWorthATeam = 4e6;  // floating-point operations
-constexpr double kPollFlops = 4e8;         // between two looks at whether to stop: a few milliseconds of one core
-constexpr Index kPollElements = 1 << 24;   // the same of memory that is read once
+constexpr double kPollFlops = 4e8;         // between two polls for an interrupt: a few milliseconds of one core
+constexpr Index kPollElements = 1 << 24;   // elements between two polls, where memory is read once
 constexpr Index kRows = 1024;              // a block of transposed_product in depth
 constexpr Index kFewestRows = 96;          // below, packed weights are read too often
 constexpr Index kOutputs = 512;            // of a transposed product: a block of its left operand fits in cache
 constexpr Index kFewestColumns = 64;
 
-// How much of a whole to do between two looks, where one of it costs `each`. No cut changes a bit of a result: only
-// sums over rows have an order, and those are cut where their blocks end.
+// The number of items to process between two polls for an interrupt. One item costs `each`, and one stretch of work may
+// cost `budget`. Cutting the work changes no bit of the result: only sums over rows depend on an order, and these are
+// cut at the ends of their blocks.
 Index piece(double each, double budget, Index fewest, Index most) {
   const double wanted = budget / std::max(1.0, each);
   return wanted < static_cast<double>(most) ? std::max(fewest, static_cast<Index>(wanted)) : most;

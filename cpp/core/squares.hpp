@@ -3,16 +3,11 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 
+#include "kernels/square_range.hpp"
 #include "kernels/table.hpp"
 
 namespace bptt {
-
-// Finite errors may have a norm just above the largest float64. This one says that they are finite.
-inline double finite_if(bool finite, double norm) {
-  return finite && std::isinf(norm) ? std::numeric_limits<double>::max() : norm;
-}
 
 class ErrorNorm {
  public:
@@ -30,7 +25,7 @@ class ErrorNorm {
   }
 
  private:
-  static double both(double a, double b) { return finite_if(std::isfinite(a) && std::isfinite(b), std::hypot(a, b)); }
+  static double both(double a, double b) { return capped_norm(std::isfinite(a) && std::isfinite(b), std::hypot(a, b)); }
 
   double sum_ = 0;
   double beyond_ = 0;
@@ -40,15 +35,14 @@ class ErrorNorm {
 template <class T>
 double squares_of(const Kernels<T>& k, Index n, const T* x) {
   const double sum = k.sum_of_squares(n, x);
-  const bool large = sum > 0x1p900, small = sum < 0x1p-900;
-  if (sizeof(T) < sizeof(double) || !(large || small)) return sum;
-  const double unit = large ? 0x1p600 : 0x1p-600;
+  const double factor = factor_before_squaring(sum);
+  if (sizeof(T) < sizeof(double) || factor == 1) return sum;
   double scaled = 0;
   for (Index i = 0; i < n; ++i) {
-    const double element = static_cast<double>(x[i]) / unit;
+    const double element = static_cast<double>(x[i]) * factor;
     scaled += element * element;
   }
-  return -finite_if(std::isfinite(scaled), std::sqrt(scaled) * unit);
+  return -capped_norm(std::isfinite(scaled), std::sqrt(scaled) / factor);
 }
 
 }  // namespace bptt

@@ -76,15 +76,16 @@ void normalise(const Normalise<T>& a) {
     for (Index n = whole; n < a.columns; ++n) rest += (x[n] - mean) * (x[n] - mean);
     const T variance = (sum_of_lanes<T>(squares) + rest) * share;
     T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
-    if (a.scale) a.scale[row * a.scale_row] = scale;
+    T kept_scale = scale;
     if (variance - variance != 0) {  // the variance is infinite or NaN
       const WideMoments moments = wide_moments(x, a.columns, epsilon);
       for (Index n = 0; n < a.columns; ++n) hat[n] = static_cast<T>((x[n] - moments.mean) * moments.scale);
-      if (a.scale) a.scale[row * a.scale_row] = static_cast<T>(moments.scale);
+      kept_scale = static_cast<T>(moments.scale);
       x = hat;
       mean = 0;
       scale = 1;
     }
+    if (a.scale) a.scale[row * a.scale_row] = kept_scale;
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) {
       const Vec<T> h = (load_first<T>(x + n, lanes) - mean) * scale;
       Vec<T> y = h * load_first<T>(a.gain + n, lanes);
@@ -117,8 +118,8 @@ __attribute__((noinline, cold)) void normalise_back_wide(const NormaliseBack<T>&
 template <class T>
 void normalise_back(const NormaliseBack<T>& a) {
   const T share = T{1} / static_cast<T>(a.columns);
-  constexpr T largest = static_cast<T>(sizeof(T) == 4 ? 3.4e38 : 1.79e308);
-  const T limit = largest / static_cast<T>(8 * a.columns);  // |hat| <= sqrt(columns): no term comes near the largest
+  // |hat| <= sqrt(columns): no term comes near the largest
+  const T limit = Limits<T>::largest / static_cast<T>(8 * a.columns);
   for (Index row = 0; row < a.rows; ++row) {
     const T* dy = a.dy + row * a.dy_row;
     const T* hat = a.hat + row * a.hat_row;

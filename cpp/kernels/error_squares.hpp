@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/math.hpp"
+#include "kernels/square_range.hpp"
 #include "kernels/tile.hpp"
 
 namespace bptt::BPTT_ISA {
@@ -22,8 +23,8 @@ class ErrorSquares {
   BPTT_INLINE double total() const {
     const double sum = sum_.total();
     if constexpr (kLeaves) {
-      if (sum > 0x1p900) return -scaled_norm(room_, end_, 0x1p-600);
-      if (sum < 0x1p-900) return -scaled_norm(room_, end_, 0x1p600);
+      const T factor = factor_before_squaring(sum);
+      if (factor != 1) return -scaled_norm(room_, end_, factor);
     }
     return sum;
   }
@@ -31,17 +32,16 @@ class ErrorSquares {
  private:
   static constexpr bool kLeaves = sizeof(T) == sizeof(double);
 
-  // `kept` is not const: GCC takes a call with a pointer to const for a read of the whole room, and warns of it.
-  __attribute__((noinline)) static double scaled_norm(Vec<T>* kept, const Vec<T>* end, T factor) {
+  // The pointers are not to const. GCC takes a pointer to const for a read of the whole room, and warns of it.
+  __attribute__((noinline)) static double scaled_norm(Vec<T>* kept, Vec<T>* end, T factor) {
     SquareSum squares;
     for (; kept != end; ++kept) squares.add(*kept * factor);
     const double total = squares.total();
-    const double norm = __builtin_sqrt(total) / factor;
-    return norm > __DBL_MAX__ && total <= __DBL_MAX__ ? __DBL_MAX__ : norm;  // finite errors have a finite norm
+    return capped_norm(total <= __DBL_MAX__, __builtin_sqrt(total) / factor);
   }
 
   SquareSum sum_;
-  const Vec<T>* room_;
+  Vec<T>* room_;
   Vec<T>* end_;
 };
 

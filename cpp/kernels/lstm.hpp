@@ -106,7 +106,8 @@ struct Lstm {
     return bounded_slope<T>(s.lstm->candidate, s.lstm->gate_clip, y);
   }
 
-  // dc c slope. A large cell state takes dc c past the range of T where the slope of a closed gate brings it back.
+  // dc * c * slope. With a large cell state, dc * c may overflow although the slope of a closed gate would bring the
+  // whole product back into the range of T. Then c * slope comes first.
   static BPTT_INLINE Vec<T> steep_product(Vec<T> dc, Vec<T> c, Vec<T> slope) {
     const Vec<T> product = dc * c;
     return select<T>(product - product == 0, product * slope, dc * (c * slope));

@@ -9,9 +9,9 @@
 //   sigmoid    |x| <= 87 / 708              2
 //   tanh       all x                        2
 //
-// Above its range sigmoid gives 1. Below, it gives 0 while subnormal numbers are flushed, as they are in every
-// kernel: a closed gate must not let 1e38 through. NaN stays NaN. The claims
-// are tested in tests/test_activations.py on every instruction set.
+// Above its range, sigmoid gives 1. Below its range, it gives 0 while subnormal numbers are flushed, as they are in
+// every kernel: a closed gate must not let 1e38 through. NaN stays NaN. tests/test_activations.py tests these claims on
+// every instruction set.
 #pragma once
 
 #include "kernels/vec.hpp"

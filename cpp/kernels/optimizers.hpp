@@ -15,12 +15,10 @@ struct WiderThan;
 template <>
 struct WiderThan<float> {
   using type = double;
-  static constexpr float largest = __FLT_MAX__, smallest = __FLT_MIN__;
 };
 template <>
 struct WiderThan<double> {
   using type = long double;
-  static constexpr double largest = __DBL_MAX__, smallest = __DBL_MIN__;
 };
 template <class T>
 using Wider = typename WiderThan<T>::type;
@@ -44,7 +42,7 @@ BPTT_INLINE Wider<T> read_square(T stored) {
 // x as T. A finite x beyond T's range becomes the largest finite value of its sign.
 template <class T>
 BPTT_INLINE T saturate(Wider<T> x) {
-  constexpr T largest = WiderThan<T>::largest;
+  constexpr T largest = Limits<T>::largest;
   const bool finite = x - x == 0;
   if (finite && x > largest) return largest;
   if (finite && x < -largest) return -largest;
@@ -53,7 +51,7 @@ BPTT_INLINE T saturate(Wider<T> x) {
 
 template <class T>
 BPTT_INLINE T store_square(Wider<T> square) {
-  const bool fits = square == 0 || (square >= WiderThan<T>::smallest && square <= WiderThan<T>::largest);
+  const bool fits = square == 0 || (square >= Limits<T>::smallest && square <= Limits<T>::largest);
   return fits ? static_cast<T>(square) : -saturate<T>(square_root(square));
 }
 
@@ -145,10 +143,10 @@ __attribute__((noinline)) void update_wide(Index n, const Rule& rule, const T* g
 template <template <class> class Rule, class T, class Options>
 BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T* g, T* p, T* moment, T* square) {
   using Narrow = Rule<T>;
-  constexpr T largest = WiderThan<T>::largest;
-  // A square that is flushed to zero has a root below 1e-18, even when Adam's first step has corrected its bias. Only
-  // such a small epsilon lets that be seen.
-  const T least = epsilon < 1e-10 ? WiderThan<T>::smallest : T{0};
+  constexpr T largest = Limits<T>::largest;
+  // A square below 1.2e-38 is flushed to zero. Its root is below 4e-18 even in Adam's first step, where the correction
+  // of the bias divides the square by 0.001. Only a very small epsilon makes the difference visible.
+  const T least = epsilon < 1e-10 ? Limits<T>::smallest : T{0};
   const Narrow narrow(options);
   const Rule<Wider<T>> wide(options);
   for_each_vector<T>(n, [&](Index i, auto lanes) {

@@ -58,6 +58,18 @@ struct VectorOf<double> {
 
 template <class T>
 using Vec = typename VectorOf<T>::type;
+
+// The largest number of T, and the smallest that is not subnormal.
+template <class T>
+struct Limits;
+template <>
+struct Limits<float> {
+  static constexpr float largest = __FLT_MAX__, smallest = __FLT_MIN__;
+};
+template <>
+struct Limits<double> {
+  static constexpr double largest = __DBL_MAX__, smallest = __DBL_MIN__;
+};
 template <class T>
 using Bits = typename VectorOf<T>::mask;  // comparison results, and the integer view of a Vec
 

@@ -1,9 +1,19 @@
-#include "core/error_norms.hpp"
+#include "core/norm_regularizer.hpp"
 
 #include <cmath>
 
+#include "kernels/square_range.hpp"
+
 namespace bptt {
 namespace {
+
+// Of a row whose squares sum up to `square`: multiply the row by this power of two first. Without that, 1 / norm of a
+// long row is a subnormal number of T, which the kernels' floating-point mode flushes to zero.
+template <class T>
+T factor_before_dividing(double square) {
+  if (sizeof(T) < sizeof(double)) return square > 0x1p200 ? T{0x1p-64} : T{1};
+  return square > 1 ? static_cast<T>(factor_before_squaring(square)) : T{1};
+}
 
 // In float64: squares of float32 numbers neither overflow nor vanish. Several chains of sums run side by side.
 template <class T>
@@ -29,11 +39,17 @@ template <class T>
 Index unit_errors(Index rows, Index size, double least, const T* errors, const T* slopes, T* scaled) {
   Index count = 0;
   for (Index row = 0; row < rows; ++row, errors += size, slopes += size) {
-    const double square = squared_norm(size, errors);
+    double square = squared_norm(size, errors);
     if (!(square >= least)) continue;  // nor does NaN count
-    const T factor = static_cast<T>(1 / std::sqrt(square));
     T* out = scaled + count++ * size;
-    for (Index i = 0; i < size; ++i) out[i] = errors[i] * factor * slopes[i];
+    const T* from = errors;
+    if (const T shrink = factor_before_dividing<T>(square); shrink != 1) {
+      for (Index i = 0; i < size; ++i) out[i] = errors[i] * shrink;
+      square = squared_norm(size, out);
+      from = out;
+    }
+    const T factor = static_cast<T>(1 / std::sqrt(square));
+    for (Index i = 0; i < size; ++i) out[i] = from[i] * factor * slopes[i];
   }
   return count;
 }
