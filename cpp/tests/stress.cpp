@@ -7,9 +7,9 @@
 #include <thread>
 
 #include "core/pack.hpp"
-#include "core/recurrent.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
+#include "tests/passes.hpp"
 
 namespace {
 
@@ -20,15 +20,6 @@ struct Result {
   bool operator==(const Result&) const = default;
 };
 
-std::vector<float> noise(Index count, unsigned seed) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) {
-    seed = seed * 1664525u + 1013904223u;
-    v = static_cast<float>(static_cast<int>(seed >> 8) - (1 << 23)) * 0x1p-25f;
-  }
-  return values;
-}
-
 // Every step has the whole batch, or they get fewer to a third.
 Rows rows_of(Index time, Index batch, bool ragged) {
   if (!ragged) return {time, batch};
@@ -38,32 +29,18 @@ Rows rows_of(Index time, Index batch, bool ragged) {
 }
 
 Result run(const Recurrent& net, const Rows& rows, double dropout) {
-  const Index time = rows.time(), batch = rows.batch();
-  const Index states = net.layers * net.directions * batch * net.hidden;
-  const Index width = net.directions * net.hidden;
-  const auto parameters = noise(net.parameter_count, 1);
-  const auto x = noise(rows.total() * net.input, 2);
-  const auto dy = noise(rows.total() * width, 3);
-  const auto h0 = noise(states, 4), c0 = noise(states, 5);
-  std::vector<float> h(static_cast<std::size_t>(states)), c(h), dh0(h), dc0(h);
-  std::vector<double> norms(static_cast<std::size_t>(net.layers * net.directions * time)), cell_norms(norms);
+  const Index time = rows.time(), batch = rows.batch(), width = net.width();
+  tests::Passes<float> passes(net, rows);
   Tape<float> tape(net, rows);
   tape.dropout = dropout;
   Interrupt interrupt;
-  ForwardArgs<float> f{};
-  f.parameters = parameters.data();
-  f.x = x.data();
-  f.h0 = h0.data();
-  f.c0 = net.traits.has_cell_state ? c0.data() : nullptr;
-  f.h = h.data();
-  f.c = net.traits.has_cell_state ? c.data() : nullptr;
-  f.rows = rows;
+  ForwardArgs<float> f = passes.forward_args();
   forward(net, f, tape, interrupt);
 
   Result result;
-  const float* y = tape.layers.back().h.data() + batch * width;
+  const float* y = passes.output(tape);
   result.y.assign(y, y + rows.total() * width);
-  const PackedNetwork<float> packed(net, parameters.data());
+  const PackedNetwork<float> packed(net, passes.parameters.data());
   for (std::vector<float>* out : {&result.inferred, &result.frozen}) {
     out->resize(static_cast<std::size_t>((rows.slots()) * width));
     f.y = out->data();
@@ -73,18 +50,8 @@ Result run(const Recurrent& net, const Rows& rows, double dropout) {
     f.packed = &packed;
   }
   result.gradients.resize(static_cast<std::size_t>(net.parameter_count));
-  result.dx.resize(x.size());
-  BackwardArgs<float> b{};
-  b.parameters = parameters.data();
-  b.gradients = result.gradients.data();
-  b.dy = dy.data();
-  b.dx = result.dx.data();
-  b.dh0 = dh0.data();
-  b.dc0 = net.traits.has_cell_state ? dc0.data() : nullptr;
-  b.dh_norm = norms.data();
-  b.dc_norm = net.traits.has_cell_state ? cell_norms.data() : nullptr;
-  b.steps = time;
-  backward(net, b, tape, interrupt);
+  result.dx.resize(passes.x.size());
+  backward(net, passes.backward_args(result.gradients.data(), result.dx.data()), tape, interrupt);
   for (Index t = 0; t < time; ++t) {  // what is room only means nothing
     std::fill(result.dx.begin() + (rows.base(t) + rows.active(t)) * net.input,
               result.dx.begin() + rows.base(t + 1) * net.input, 0.0f);
