@@ -52,9 +52,8 @@ def crosscheck(
     move relatively by `tolerance` times a draw from N(0, 1). Whatever is below the dtype's smallest normal
     number divided by eps passes: so far down, underflow takes digits, and a kink at zero has no sides.
 
-    Layers without time have no reference: what `Linear`, `Embedding`, `Dropout` and `Last` compute is
-    compared with the same native layer in float64. An error that both precisions share is `gradcheck`'s to
-    find.
+    `Linear`, `Embedding`, `Dropout` and `Last` have no reference. Their results are compared with those of
+    the same native layer in float64. Use `gradcheck` to find an error that both precisions share.
 
     Parameters
     ----------
@@ -135,9 +134,10 @@ def crosscheck(
 
 
 class Move:
-    """Moves numbers by draws from N(0, 1): all of them relatively, those between gates by `floor` too.
+    """Move numbers by `size` times a draw from N(0, 1), relative to each number.
 
-    Gates that underflow to zero on one side only then lie on both sides of a kink at zero.
+    `between` adds `floor` times another draw. A gate may underflow to zero on one side only. The added draws
+    then put the gate on both sides of a kink at zero.
     """
 
     def __init__(self, size: float, floor: float, seed: tuple[int, int]) -> None:
@@ -150,7 +150,7 @@ class Move:
         return data.astype(np.float64) * (1.0 + self.size * self.rng.standard_normal(data.shape))
 
     def between(self, data: Tensor) -> Tensor:
-        """As calling it, for what a tape keeps between its gates."""
+        """Move the arrays that a tape keeps between its gates."""
         if self.size == 0.0:
             return data
         return self(data) + self.floor * self.rng.standard_normal(data.shape)
@@ -180,8 +180,8 @@ def _run(
         layer.zero_grad()
         dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **back)
         found = leaves(y, "y") | leaves(last, "state") | named_gradients(layer, dx, dstate)
-        for told in ("dh_norm", "dc_norm", "dh"):
-            found |= leaves(getattr(tape, told, None), told)
+        for name in ("dh_norm", "dc_norm", "dh"):
+            found |= leaves(getattr(tape, name, None), name)
         return {name: np.array(tensor, np.float64) for name, tensor in found.items()}
 
 

@@ -150,8 +150,9 @@ class Entry:
     def __init__(self, loss: Loss, place: Tensor, j: int, eps: float) -> None:
         self.loss, self.place, self.j = loss, place, j
         self.v = float(place.flat[j])
-        # A step of a few spacings at least: v + step is not v.
-        self.step = max(eps * max(1.0, abs(self.v)), 8.0 * float(np.spacing(abs(self.v))))
+        # A few spacings at least: v + step is not v. A loss divided by the step must not overflow either.
+        self.least = max(8.0 * float(np.spacing(abs(self.v))), 1e-290)
+        self.step = max(eps * max(1.0, abs(self.v)), self.least)
 
     def at(self, value: float) -> float:
         """L with `value` in place of v."""
@@ -180,7 +181,7 @@ class Entry:
         """The derivative from the step whose error is smallest, and a bound of its error."""
         found = (float("nan"), 0.0)
         for power in range(-3, 4):
-            step = self.step * 10.0**power
+            step = max(self.step * 10.0**power, 2.0 * self.least)  # the narrow step is half of that
             wide, narrow = difference(step), difference(step / 2)
             # The error of second order in the step cancels. Four times: what a one-sided difference adds up.
             derivative = (4.0 * narrow - wide) / 3.0
@@ -190,9 +191,13 @@ class Entry:
         return found
 
     def closest(self, gradient: float, rtol: float) -> tuple[float, float]:
-        """What a gradient that misses the central difference is compared with, and a bound of its error.
+        """Compare a gradient that misses the central difference more carefully.
 
-        The derivative to both sides; or, where the gradient misses that too, the closest one to one side.
+        Returns
+        -------
+        derivative, error : float
+            The two-sided derivative and a bound of its error. If the gradient misses that derivative too, the
+            derivative that is closest to the gradient: two-sided, or to one side.
         """
         both = self.best(self.central)
         if abs(gradient - both[0]) <= rtol * abs(both[0]) + both[1]:
