@@ -32,6 +32,17 @@ CELLS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
+class Given(bptt.MeanSquaredError):
+    """A loss with this error."""
+
+    def __init__(self, error: Any) -> None:
+        super().__init__()
+        self.error = error
+
+    def __call__(self, y: Any, target: Any, mask: Any = None) -> tuple[float, Any]:
+        return 1.0, self.error
+
+
 def pairwise(factors: dict[str, tuple[Any, ...]], seed: int = 0) -> list[dict[str, Any]]:
     """Return a few combinations in which every pair of values of two factors occurs."""
     rng = np.random.default_rng(seed)
@@ -139,6 +150,30 @@ def test_padding_changes_nothing(setup: dict[str, Any]) -> None:
         )
     if setup["end"] == "Last" and setup["bidirectional"] and setup["num_layers"] == 1:
         assert all(flow.verdict[1] == "no flow" for pair in pairs for flow in pair)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_error_on_shorter_rows_alone_is_not_blamed_on_the_layer(name: str) -> None:
+    """Of a model that returns one vector per row, only the longest rows can be measured."""
+    kind, options = CELLS[name]
+    model = bptt.Sequential(kind(I, H, seed=0, **options), bptt.Last())
+    x = RNG.random((9, 3, I))
+    y, _, _ = model.forward(x, lengths=[4, 9, 9])
+    for error, lengths in itertools.product(np.eye(3), ([4, 9, 9], [9, 9, 9], [4, 0, 9])):
+        dy = np.outer(error, np.ones(y.shape[1]))
+        before = dy.copy()
+        if lengths[int(np.argmax(error))] == 9:
+            flow = bptt.gradient_flow(model, x, dy=dy, lengths=lengths)
+            assert np.isfinite(flow.rate).all()
+            assert flow.dh_norm[:, -1].all()
+        else:
+            with pytest.raises(
+                ValueError, match=r"dy must have an error on the longest rows.*first on row \d.*Fix: measure"
+            ):
+                bptt.gradient_flow(model, x, dy=dy, lengths=lengths)
+            with pytest.raises(ValueError, match="loss must have an error on the longest rows"):
+                bptt.gradient_flow(model, x, loss=Given(before), target=y, lengths=lengths)
+        np.testing.assert_array_equal(dy, before)
 
 
 def test_masks_of_zoneout_do_not_make_padding_visible() -> None:

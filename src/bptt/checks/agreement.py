@@ -45,12 +45,16 @@ def crosscheck(
 
         tolerance = 4 * ceil(log2(K * N)) * eps         (twice that in a gradient)
 
-    times the largest absolute entry of the tensor, with K the widest axis of a parameter, N the number of
-    rows (time steps times batch) and eps that of the layer's dtype. Where that is small because larger terms
-    cancel, or where the kink of a ReLU is near, it may be off by the reference's own response to its data
-    (twice that in a gradient): how far the tensor moves when parameters, input, state, tape and errors each
-    move relatively by `tolerance` times a draw from N(0, 1). Whatever is below the dtype's smallest normal
-    number divided by eps passes: so far down, underflow takes digits, and a kink at zero has no sides.
+    times the largest absolute entry of the tensor. K is the widest axis of a parameter, N is the number of
+    rows (time steps times batch), and eps is that of the layer's dtype.
+
+    This bound is too small where larger terms cancel, or near the kink of a ReLU. An entry may then be off by
+    the reference's own response to its data (twice that in a gradient). The response is how far the tensor
+    moves when parameters, input, state, tape and errors each move relatively by `tolerance` times a draw from
+    N(0, 1).
+
+    Entries below the dtype's smallest normal number divided by eps always pass. There, underflow costs
+    digits, and rounding errors decide on which side of a kink at zero a number lies.
 
     `Linear`, `Embedding`, `Dropout` and `Last` have no reference. Their results are compared with those of
     the same native layer in float64. Use `gradcheck` to find an error that both precisions share.

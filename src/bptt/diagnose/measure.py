@@ -49,8 +49,8 @@ def gradient_flow(
         In place of `dy`: the error that training sees, 0 past the end of a row. If every step has an error,
         the norm at a step is the norm of all later errors together, and shows the fate of no single one.
     lengths, reset : array-like, optional
-        As the layer takes them. Only the longest rows get the error of norm 1, and any error without a time
-        axis: errors of shorter rows would arrive in between.
+        As the layer takes them. The error of norm 1 goes to the longest rows alone. If y has no time axis,
+        errors of shorter rows in `dy` or `loss` are left out. They would start at an earlier step.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def gradient_flow(
         `layer` is no layer, `loss` is no loss, or an array does not hold real numbers.
     ValueError
         The model has no recurrent layer, x has no steps or no rows, both `dy` and `loss` are given, or shapes
-        do not fit.
+        do not fit. y has no time axis, and `dy` or `loss` has errors on shorter rows alone.
 
     References
     ----------
@@ -81,11 +81,9 @@ def gradient_flow(
             dy = loss(y, target, rows_that_count(layer, x, lengths, y))[1]
         if dy is None:
             return flow_of_last_step(layer, tape, y)
-        if lengths is not None and not per_step(tape, y.shape):
-            dy = np.array(dy)
-            if dy.shape == y.shape:  # the layer refuses other shapes
-                dy[np.setdiff1d(np.arange(len(dy)), rows)] = 0
-        layer.backward(tape, dy, need_dx=False)
+        if lengths is not None and not per_step(tape, y.shape) and np.shape(dy) == y.shape:
+            dy = _of_longest_rows(np.asarray(dy), rows, "dy" if loss is None else "loss")
+        layer.backward(tape, dy, need_dx=False)  # which refuses other shapes
         return flow_on(tape, y.shape)
 
 
@@ -182,6 +180,26 @@ def _longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
             "Fix: pass a batch with something in it."
         )
     return steps, rows
+
+
+def _of_longest_rows(dy: Floats, rows: npt.NDArray[np.int64], argument: str) -> Floats:
+    """Return a copy of an error without a time axis, where other rows than these have no error.
+
+    Raises
+    ------
+    ValueError
+        All the error is on other rows.
+    """
+    kept = np.zeros_like(dy)
+    kept[rows] = dy[rows]
+    if dy.any() and not kept.any():
+        row = int(np.flatnonzero(dy.reshape(len(dy), -1).any(axis=1))[0])
+        raise ValueError(
+            f"{argument} must have an error on the longest rows, for only these are measured where y has no "
+            f"time axis; got errors on shorter rows alone, the first on row {row}. "
+            "Fix: measure rows of one length at a time."
+        )
+    return kept
 
 
 def check_recurrent(layer: Module) -> None:
