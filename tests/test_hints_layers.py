@@ -9,6 +9,7 @@ import pytest
 
 import bptt
 from bptt.arrays import as_real
+from bptt.layers.tape import LayerTape
 
 X = np.ones((5, 4, 2), np.float32)
 STATE = tuple(np.ones((2, 1, 4, 3), np.float32))
@@ -108,6 +109,54 @@ def test_the_state_of_a_layer_is_not_that_of_a_model(state):
         "LSTM. Fix: pass what the model returned, or ((h, c), None)."
     )
     model(X, (state, None))
+
+
+class Total(bptt.Module):
+    """A user's own layer: the sum of all steps so far, whose state is an array, or a dict of arrays."""
+
+    def __init__(self, named: bool = False) -> None:
+        super().__init__("float32", None)
+        self.named = named
+        self._allocate("default")
+
+    def _table(self):
+        return []
+
+    def config(self):
+        return {"named": self.named}
+
+    def __call__(self, x, state=None):
+        total = (
+            np.zeros(x.shape[1:], np.float32) if state is None else state["total"] if self.named else state
+        )
+        y = total + np.cumsum(x, axis=0)
+        return y, {"total": y[-1]} if self.named else y[-1]
+
+    def forward(self, x, state=None):
+        y, last = self(x, state)
+        return y, last, LayerTape(self, None, x.shape, y.shape)
+
+    def backward(self, tape, dy=None, dstate=None, *, need_dx=True):
+        return np.cumsum(dy[::-1], axis=0)[::-1], dstate
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_layer_of_the_users_may_have_a_state_of_any_kind(named):
+    """What the model returned can be passed back, and the halves give what the whole gives."""
+    model = bptt.Sequential(
+        bptt.GRU(2, 3, seed=0), Total(named), bptt.Sequential(Total(named), bptt.LSTM(3, 3, seed=1))
+    )
+    whole, _ = model(X)
+    first, state = model(X[:2])
+    second, _ = model(X[2:], state)
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=1e-6, atol=1e-6)
+    y, forward_state, tape = model.forward(X[2:], state)
+    np.testing.assert_array_equal(y, second)
+    dx, dstate = model.backward(tape, np.ones_like(y), forward_state)
+    assert dx.shape == X[2:].shape
+    assert type(dstate[1]) is type(state[1])
+    text = message(lambda: model(X, X), TypeError)
+    assert "such as (h, state, (state, (h, c)));" in text
 
 
 def test_the_pattern_of_a_state_follows_the_layers():

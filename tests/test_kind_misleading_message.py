@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,39 @@ def trainer() -> bptt.Trainer:
     return bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(1e-3), progress=False)
 
 
+def nested_and_trained() -> bptt.Sequential:
+    model = bptt.Sequential(bptt.Linear(2, 2), bptt.GRU(2, 2))
+    model.parameters["1.weight_hh_l0"][:] = 1
+    return model
+
+
 CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a class as layer": (
         lambda: bptt.Sequential(bptt.LSTM(1, 2), bptt.Last),  # type: ignore[arg-type]
         TypeError,
         "got the class Last at 1. Fix: pass an object, Last(...).",
+    ),
+    "a class that is no initialiser": (
+        lambda: bptt.RNN(2, 3, init=int),  # type: ignore[arg-type]
+        TypeError,
+        "or a callable(name, shape, rng); got <class 'int'>. Fix: pass init=\"default\".",
+    ),
+    "an initialiser's class": (
+        lambda: bptt.RNN(2, 3, init=bptt.init.sparse),  # type: ignore[arg-type]
+        TypeError,
+        "init must be an initialiser; got the class sparse. Fix: call it, init=sparse().",
+    ),
+    "a trained layer in a nested model": (
+        lambda: bptt.Sequential(bptt.Linear(1, 2), bptt.Dropout(0.1), nested_and_trained(), seed=0),
+        ValueError,
+        "got GRU at model[2][1] with parameters that were trained, loaded or copied.",
+    ),
+    "a copy in a model": (
+        lambda: bptt.Sequential(bptt.Linear(1, 2), copy.copy(bptt.GRU(2, 2))).initialise(
+            np.random.default_rng(0)
+        ),
+        ValueError,
+        "layers must be newly built to be initialised; got a copy, GRU at model[1]. Fix: build a new model.",
     ),
     "an infinite number": (
         lambda: bptt.Adam(1e-3, lr_factors={"*": np.inf}),

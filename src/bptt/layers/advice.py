@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_silent: ContextVar[bool] = ContextVar("copies and files repeat what their author was told", default=False)
+_silent: ContextVar[bool] = ContextVar("advice is off while layers are rebuilt", default=False)
 
 
 def advise(message: str) -> None:

@@ -340,12 +340,12 @@ def read_init(init: Any) -> Initialiser:
         return init
     if isinstance(init, str) and init in NAMES:
         return NAMES[init]()
-    if isinstance(init, type):
+    if isinstance(init, type) and issubclass(init, Initialiser):
         raise TypeError(
             f"init must be an initialiser; got the class {init.__name__}. "
             f"Fix: call it, init={init.__name__}()."
         )
-    if callable(init) and takes(init, 3):
+    if callable(init) and not isinstance(init, type) and takes(init, 3):
         return _Function(init)
     raise (ValueError if isinstance(init, str) else TypeError)(
         f"init must be {', '.join(map(repr, NAMES))}, one of bptt.init or a callable(name, shape, rng); "

@@ -10,13 +10,13 @@ from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
-from bptt.layers.module import Module
+from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
 
 
 def check_layers(layers: tuple[object, ...]) -> None:
     """
-    Refuse what cannot be the layers of one model, in any order.
+    Refuse layers that cannot form one model in any order.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def check_layers(layers: tuple[object, ...]) -> None:
                 f"layers must be different objects; got the same {layer.kind} twice, at {index} again. "
                 "Fix: build a second layer."
             )
-        if layer._model is not None and layer._model() is not None:
+        if model_of(layer) is not None:
             raise ValueError(
                 f"layers must belong to no other model; got one that does, {layer.kind} at {index}. "
                 "Fix: pass copy.deepcopy(layer), or drop the other model."
@@ -55,13 +55,13 @@ def check_layers(layers: tuple[object, ...]) -> None:
 
 def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     """
-    Refuse an order of layers that cannot be meant, and warn of one that is hardly ever meant.
+    Refuse an order of layers that cannot work, and warn of an order that is almost always a mistake.
 
     Parameters
     ----------
     groups : iterable of sequence of Module
-        Layers in the order in which they run: a group of one for a layer, and a group of all its layers for
-        a nested model, which has warned already of what happens inside.
+        Layers in the order in which they run. A layer on its own is a group of one. A nested model is a group
+        of all its layers: the model has already warned of mistakes inside the group.
 
     Raises
     ------

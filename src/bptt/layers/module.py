@@ -307,3 +307,13 @@ class Module(ABC):
             f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name].default
         ]
         return f"{self.kind}({', '.join(shown)})"
+
+
+def model_of(module: Module) -> Module | None:
+    """The living Sequential whose vectors hold the module's parameters, or None."""
+    return None if module._model is None else module._model()
+
+
+def set_model(module: Module, model: Module) -> None:
+    """Remember that the model's vectors hold the module's parameters."""
+    module._model = weakref.ref(model)

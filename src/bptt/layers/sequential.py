@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,9 +21,10 @@ from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
-from bptt.layers.module import Module, Table
+from bptt.layers.module import Module, Table, set_model
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
+from bptt.layers.stateless import Stateless
 from bptt.layers.tape import SequentialTape, Tape, check_tape
 
 if TYPE_CHECKING:
@@ -77,13 +77,22 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module, seed: Seed = None) -> None:
         check_layers(layers)
-        groups = [list(iter_layers(layer)) for layer in layers]
-        check_joins(groups)
+        check_joins([list(iter_layers(layer)) for layer in layers])
         own: np.random.Generator | None = None
         if seed is not None:
-            parts = [part for group in groups for part in group]
-            own, *streams = generators(seed, 1 + len(parts))
-            _initialise(parts, streams)
+            placed = [
+                part for index, layer in enumerate(layers) for part in _placed(layer, f"model[{index}]")
+            ]
+            for place, part in placed:
+                if not part.is_initial:
+                    raise ValueError(
+                        f"seed draws the parameters of new layers; got {part.kind} at {place} with "
+                        "parameters that were trained, loaded or copied. Fix: leave seed out, or build the layer in the "
+                        "call: Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
+                    )
+            own, *streams = generators(seed, 1 + len(placed))
+            for (_, part), stream in zip(placed, streams, strict=True):
+                part.initialise(stream)
         # Layers without parameters take what the others have.
         typed = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
         super().__init__(typed[0], own)
@@ -96,6 +105,33 @@ class Sequential(Module):
             flat_parameters[start:stop] = layer.flat_parameters
             start = stop
         self._bind(flat_parameters, aligned_zeros(count, self.dtype))
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether every layer still has the parameters that its constructor drew."""
+        return all(layer.is_initial for layer in self.layers)
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """
+        Draw new initial parameters for every layer, each from a random stream of its own.
+
+        The parameters are those of a new model with `seed=rng`.
+
+        Raises
+        ------
+        ValueError
+            A layer is a copy. Then no layer changes.
+        """
+        placed = list(_placed(self, "model"))
+        for place, part in placed:
+            if part.initialiser is None:
+                raise ValueError(
+                    f"layers must be newly built to be initialised; got a copy, {part.kind} at {place}. "
+                    "Fix: build a new model."
+                )
+        self.rng, *streams = generators(rng, 1 + len(placed))
+        for (_, part), stream in zip(placed, streams, strict=True):
+            part.initialise(stream)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -282,7 +318,7 @@ class Sequential(Module):
         for layer in self.layers:
             stop = start + layer.parameter_count
             layer._bind(flat_parameters[start:stop], flat_gradients[start:stop])
-            layer._model = weakref.ref(self)
+            set_model(layer, self)
             start = stop
 
     def _per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
@@ -296,7 +332,7 @@ class Sequential(Module):
             raise ValueError(f"{expected}; got {len(state)} for {len(self.layers)} layers. {fix}")
         for index, (layer, entry) in enumerate(zip(self.layers, state, strict=True)):
             bare = entry is not None and not isinstance(entry, (tuple, list))
-            if bare and not (isinstance(layer, Recurrent) and not layer.has_cell_state):
+            if bare and _has_no_bare_state(layer):
                 got = f"{type(entry).__name__} for layer {index}, {layer.kind}"
                 raise TypeError(f"{expected}; got {got}. {fix}")
         return tuple(state)
@@ -310,6 +346,8 @@ class Sequential(Module):
             else ("(h, c)" if layer.has_cell_state else "h")
             if isinstance(layer, Recurrent)
             else "None"
+            if isinstance(layer, Stateless)
+            else "state"  # of a layer of the user's
             for layer in self.layers
         )
         return f"({', '.join(parts)}{',' if len(self.layers) == 1 else ''})"
@@ -329,24 +367,24 @@ class Sequential(Module):
 
 def iter_layers(module: Module) -> Iterator[Module]:
     """The layers of a model in the order in which they run, those of nested models included."""
+    for _, layer in _placed(module, "model"):
+        yield layer
+
+
+def _placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
+    """The layers as `iter_layers` has them, each with its place, such as "model[2][0]"."""
     if isinstance(module, Sequential):
-        for layer in module.layers:
-            yield from iter_layers(layer)
+        for index, layer in enumerate(module.layers):
+            yield from _placed(layer, f"{place}[{index}]")
     else:
-        yield module
+        yield place, module
 
 
-def _initialise(layers: Sequence[Module], streams: Sequence[np.random.Generator]) -> None:
-    """Draw the parameters of new layers again, each from a stream of its own."""
-    for index, layer in enumerate(layers):
-        if not layer.is_initial:
-            raise ValueError(
-                f"seed draws the parameters of new layers; got {layer.kind} at {index} with parameters that "
-                "were trained, loaded or copied. Fix: leave seed out, or build the layer in the call: "
-                "Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
-            )
-    for layer, stream in zip(layers, streams, strict=True):
-        layer.initialise(stream)
+def _has_no_bare_state(layer: Module) -> bool:
+    """Whether the layer's state is None or a tuple. A layer of the user's may have a state of any kind."""
+    if isinstance(layer, Recurrent):
+        return layer.has_cell_state
+    return isinstance(layer, (Stateless, Sequential))
 
 
 def _taken(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
