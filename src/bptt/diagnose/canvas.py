@@ -86,8 +86,8 @@ def whole(*axes: Axis) -> None:
 def plain(name: str) -> str:
     """Escape a name given by the user, so that matplotlib draws it letter by letter.
 
-    Dollar signs would start a formula. A legend leaves out labels that begin with an underscore, so that an
-    invisible space is put before the underscore.
+    A dollar sign would start a formula, so a backslash goes in front of it. A legend leaves out labels that
+    begin with an underscore, so an invisible space goes in front of that.
     """
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOWEST, HIGHEST = 1e-16, 1e16
-"""What lies beyond is cut off, so that the limits can be told apart."""
+"""Norms outside this range are cut off, so that the two limits can be seen as two lines."""
 FEW = 2
 """Up to this number of rows, dL/dc is drawn next to dL/dh."""
 LISTED = 6
@@ -162,11 +162,10 @@ def _lines(flows: Mapping[str, GradientFlow]) -> Iterator[tuple[str, Norms, bool
 
 
 def _shown(way: Norms) -> Norms:
-    """Divide norms by the first one that is not 0.
+    """Divide the norms by the first norm that is not 0.
 
-    The line leaves the axes where the error is gone or infinite.
-
-    Norms before it are NaN, which is not drawn. So are all, if none is above 0 or the first is not finite.
+    Earlier norms become NaN, which matplotlib does not draw. All norms become NaN if every norm is 0, or if
+    the first norm that is not 0 is not finite. The line leaves the axes where the error is 0 or infinite.
     """
     shown: Norms = np.full(len(way), np.nan)
     come = arrived(way)

@@ -1,4 +1,4 @@
-"""A forecast drawn: the end of each series, and what is told to come after it."""
+"""A picture of a forecast: the end of each series, and its predicted next steps."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOK_BACK = 5
-"""How much of the past is drawn: so many times what is told, or 100 steps."""
+"""The past that is drawn is so many times as long as the forecast, but at least 100 steps."""
 
 
 def plot_forecast(
     past: npt.NDArray[Any],
-    told: npt.NDArray[Any],
+    forecast: npt.NDArray[Any],
     names: Sequence[str],
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
-    """One panel a column: its last values, and the forecast.
+    """Draw one panel per column: its last known values, and the forecast.
 
     Parameters
     ----------
     past : ndarray (N, K)
-    told : ndarray (H, K)
-        What follows.
+        Known values.
+    forecast : ndarray (H, K)
+        Predicted values of the next H steps.
     names : sequence of str
-        Of the K columns.
+        Names of the K columns.
     path : str or os.PathLike, optional
         Write the picture there, as its ending says: .png or .svg.
 
@@ -43,10 +44,10 @@ def plot_forecast(
     TypeError, ValueError, OSError
         A path with another ending; a file that cannot be written.
     """
-    shown = drawable(past[-max(LOOK_BACK * len(told), 100) :])
-    ahead = drawable(np.concatenate((shown[-1:], told)))
-    ahead[:, ~np.isfinite(told).any(0)] = np.nan
-    first = len(told) - len(ahead) + 1  # 0, the last known step, if there is one
+    shown = drawable(past[-max(LOOK_BACK * len(forecast), 100) :])
+    ahead = drawable(np.concatenate((shown[-1:], forecast)))
+    ahead[:, ~np.isfinite(forecast).any(0)] = np.nan
+    first = len(forecast) - len(ahead) + 1  # 0, the last known step, if there is one
     with drawing(7.2, 1.2 + 2.0 * len(names)) as figure:
         panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
@@ -68,7 +69,7 @@ def plot_forecast(
             axes.tick_params(labelsize=9)
             tidy(axes)
         # Also the steps without a finite value: a gap is where it is, not left out.
-        panels[0].set_xlim(0.5 - len(shown), len(told) + 0.5)
+        panels[0].set_xlim(0.5 - len(shown), len(forecast) + 0.5)
         handles, labels = drawn(*panels)
         if labels:
             panels[0].legend(

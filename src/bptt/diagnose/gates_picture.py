@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import integer
-from bptt.diagnose.canvas import PALE, RED, SHADES, drawing, whole, write
+from bptt.diagnose.canvas import PALE, RED, SHADES, drawable, drawing, whole, write
 from bptt.diagnose.gates import step_values
 from bptt.diagnose.rows import rows_on
 from bptt.layers.tape import RecurrentTape, Tape
@@ -80,7 +80,7 @@ def plot_gates(
     sequence = integer(sequence, "sequence", 0, B - 1)
     length = _length(part, sequence)
     values = {
-        name: np.asarray(value[:, sequence].T, np.float64)
+        name: drawable(np.asarray(value[:, sequence].T, np.float64))
         for name, value in step_values(part, which.index).items()
         if name != "recurrent part of n"
     }

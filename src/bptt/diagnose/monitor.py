@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bptt.train.trainer import Trainer
 
 COLUMNS = 256
-"""Steps back at which norms are kept, of longer sequences: enough for a picture."""
+"""Maximum number of steps back whose norms a record keeps: enough for a picture."""
 
 
 class GradientWarning(UserWarning):
@@ -55,7 +55,7 @@ class GradientMonitor(Callback):
         first batch of the update.
     records : int
         Maximum number of records. When it is exceeded, the monitor drops every second record and from then on
-        makes half as many. Of more than 256 steps back, 256 are kept.
+        makes half as many. A record keeps the norms at 256 steps back at most, evenly spaced.
     patience : int
         Number of records in a row that must vanish before the warning. An explosion warns at once.
     warn : bool

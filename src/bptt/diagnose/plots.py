@@ -198,8 +198,11 @@ def draw_gradient_norm(
             )
     log_ticks(axes.yaxis)
     if not np.isfinite(norms).any():
-        nothing = "every gradient norm is 0" if not grad_norm.any() else "no gradient norm is finite"
-        if np.isfinite(grad_norm).any() and grad_norm.any():
+        if not grad_norm.any():
+            nothing = "every gradient norm is 0"
+        elif not np.isfinite(grad_norm).any():
+            nothing = "no gradient norm is finite"
+        else:
             nothing = "no gradient norm is finite and above 0"
         note(axes, nothing, axes.yaxis if clip_norm is None else None)
 

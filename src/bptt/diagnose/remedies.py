@@ -1,6 +1,6 @@
-"""What helps against each finding: alternatives in words, with arguments that can be copied.
+"""Remedies for each finding, in words, with arguments that can be copied.
 
-The constructor or the Trainer that an alternative names accepts it, and it is not in use already.
+The constructor or the Trainer that a remedy names accepts the arguments. No remedy is already in use.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def against_explosion(flow: GradientFlow, k: int) -> list[str]:
         found.append("clip_state=1.0 in the Trainer")
     forward_only = not any(other.stack.bidirectional for other in flow.rows)
     if forward_only and flow.per_step and "truncate" not in flow.in_use:
-        turns = [flow.turn(k) for k, verdict in enumerate(flow.verdict) if verdict == "exploding"]
+        turns = [flow.turn(row) for row, verdict in enumerate(flow.verdict) if verdict == "exploding"]
         found.append(f"truncate={max(min(turns), 1)} in the Trainer")
     stack = flow.rows[k].stack
     init = stack.initialiser

@@ -49,6 +49,7 @@ class Norm(Linear):
 
     scale: Array
     minus: Array
+    """-1 as a coefficient: `map(np.abs)` must make it 1 to bound the terms of the sum."""
     n: Array
     minus_n: Array
 
@@ -291,10 +292,10 @@ def _recurrent(weights: Weights, h: Array, cuts: tuple[int, ...] = ()) -> Produc
     return Product.of(weights["weight_hh"], h, weights.get("weight_norm_hh"), cuts)
 
 
-def _values(weights: Weights, side: str, v: Array, cuts: tuple[int, ...] = ()) -> Array:
+def _values(weights: Weights, side: str, v: Array) -> Array:
     """N(M v) + b of every step: one side, "ih" or "hh", of the pre-activations."""
     product = v @ weights[f"weight_{side}"].T
-    return norm.forward(product, weights.get(f"weight_norm_{side}"), cuts) + bias(weights, f"bias_{side}")
+    return norm.forward(product, weights.get(f"weight_norm_{side}")) + bias(weights, f"bias_{side}")
 
 
 def _weighted(gates: tuple[Array, ...], t: int, da: Array) -> Array:

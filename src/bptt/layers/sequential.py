@@ -87,8 +87,8 @@ class Sequential(Module):
                 if not part.is_initial:
                     raise ValueError(
                         f"seed draws the parameters of new layers; got {part.kind} at {place} with "
-                        "parameters that were trained, loaded or copied. Fix: leave seed out, or build the layer in the "
-                        "call: Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
+                        "parameters that were trained, loaded or copied. Fix: leave seed out, or build the "
+                        "layer in the call: Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
                     )
             own, *streams = generators(seed, 1 + len(placed))
             for (_, part), stream in zip(placed, streams, strict=True):
