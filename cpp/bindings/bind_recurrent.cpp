@@ -344,8 +344,8 @@ class BoundRecurrent {
       array.attr("setflags")(py::arg("write") = false);
       return array;
     };
-    bound.set_told(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none(),
-                   errors ? read_only(errors->array) : py::none());
+    bound.set_results(read_only(dh_norm.array), dc_norm ? read_only(dc_norm->array) : py::none(),
+                      errors ? read_only(errors->array) : py::none());
     return py::make_tuple(dx ? py::object(dx->array) : py::none(), dh0.array,
                           dc0 ? py::object(dc0->array) : py::none());
   }

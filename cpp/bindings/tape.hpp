@@ -49,8 +49,9 @@ class BoundTape {
     return other;
   }
 
-  // What the last backward pass told: without the GIL somebody may read while another pass ends.
-  void set_told(py::object dh_norm, py::object dc_norm, py::object errors) {
+  // The results of the last backward pass. The lock is for a Python without the GIL, where one thread may read them
+  // while another thread's pass ends.
+  void set_results(py::object dh_norm, py::object dc_norm, py::object errors) {
     const std::lock_guard guard(lock_);
     std::swap(dh_norm_, dh_norm);
     std::swap(dc_norm_, dc_norm);

@@ -175,7 +175,7 @@ class Team {
   struct Worker {
     std::atomic<int> thread{0};  // the system's number of it; 0: not known yet
 #if defined(__linux__)
-    cpu_set_t cores{};  // where it was last told to run
+    cpu_set_t cores{};  // where it was last bound to run
 #endif
   };
   std::deque<Worker> workers_;  // a worker keeps the address of its own

@@ -47,15 +47,15 @@ class Stream:
 
     The shortest way through a step is the bound buffers: fill `input`, call `step()`, read `output`.
 
+    A stream of the compiled core serves one thread at a time. While a call steps, every other call that
+    steps, or that reads or writes the state, raises RuntimeError and leaves the state as it is.
+
     Attributes
     ----------
     input : ndarray
         (B, I), of the layer's dtype: what the next `step()` reads.
     output : ndarray
         (B, H): what the last step gave. Overwritten by the next.
-
-    A stream serves one thread at a time. While a call steps, every other call that steps, or that reads or
-    writes the state, raises RuntimeError and changes nothing.
 
     Raises
     ------
