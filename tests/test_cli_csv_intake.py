@@ -288,6 +288,7 @@ def test_cells_that_are_no_finite_numbers(folder: Path, cell: str) -> None:
         ("+12,345.5e2", ".", ",", 1234550),
         ("1\u202f234,5", ",", "space", 1234.5),
         ("1'234", ".", "'", 1234),
+        ("1\u2019234", ".", "'", 1234),
         ("1_000", ".", "_", 1000),
         ("12", ",", ".", 12),
         (",5", ",", None, 0.5),
@@ -323,6 +324,9 @@ def test_a_mark_far_down_the_file(folder: Path) -> None:
 
 def comma(value: float) -> str:
     return f"{value:.3f}".replace(".", ",")
+
+
+SPACES = " \u00a0\u2007\u2009\u202f"
 
 
 def foreign(kind: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
@@ -373,6 +377,34 @@ def foreign(kind: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
             ("line 2, column a", "--thousands ''\"'\"'' for apostrophes between thousands"),
             ("--thousands", "'"),
         ),
+        **{
+            f"U+{ord(space):04X} between thousands": (
+                "day,a\n"
+                + "".join(f"{day},{n.replace(',', space)}\n" for day, n in zip(DAYS, counts, strict=True)),
+                ("line 2, column a, has '1", "--thousands space for spaces between thousands."),
+                ("--thousands", "space"),
+            )
+            for space in SPACES
+        },
+        "one column of decimal commas": (
+            "a\n" + "".join(f"{comma(value)[:-1]}\n" for value in temperature),
+            (
+                "got one column with ',' in its cells and numbers such as '2",
+                "--delimiter ';' --decimal , for decimal commas.",
+            ),
+            ("--delimiter", ";", "--decimal", ","),
+        ),
+        "many comments": (
+            "# x\n" * 120 + "day;a;b\n" + table.replace(",", ";"),
+            ("got 120 comment lines with '#' and ';' between cells", "--comment '#' --delimiter ';'"),
+            ("--comment", "#", "--delimiter", ";"),
+        ),
+        "only comments": ("# x\n" * 60, ("got 60 comment lines with '#'", "--comment '#'"), ()),
+        "a line above": (
+            "Weather\nday,a,b\n" + table,
+            ("got 1 other line above the table", "begin the file with the line of names"),
+            (),
+        ),
         "comments": (
             "# made by hand\n# in 2021\nday,a,b\n" + table,
             ("got 2 comment lines with '#'.", "pass --comment '#'."),
@@ -420,6 +452,8 @@ def foreign(kind: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
             "no header",
             "no header, only numbers",
         ),
+        *(f"U+{ord(space):04X} between thousands" for space in SPACES),
+        *("one column of decimal commas", "many comments", "only comments", "a line above"),
         *("lines above", "gzip", "zip", "utf-16", "latin-1"),
     ],
 )

@@ -13,7 +13,7 @@ from bptt.cli.csvformat import Format
 Kind = Literal["number", "time", "missing", "text"]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
-_SPACES = r"[ \u00a0\u2009\u202f]"
+_ALTERNATIVES = {"space": "[ \u00a0\u2007\u2009\u202f]", "'": "['\u2019]"}
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -58,17 +58,18 @@ def _marked_number(text: str, form: Format, pattern: re.Pattern[str]) -> float:
     if not pattern.fullmatch(text):
         raise ValueError(text)
     if form.thousands is not None:
-        text = re.sub(_mark(form.thousands), "", text)
+        text = re.sub(mark_pattern(form.thousands), "", text)
     return float(text.replace(form.decimal, "."))
 
 
-def _mark(thousands: str) -> str:
-    return _SPACES if thousands == "space" else re.escape(thousands)
+def mark_pattern(thousands: str) -> str:
+    """Return a regular expression for a mark of `Format.thousands`; "space" is any space inside a line."""
+    return _ALTERNATIVES.get(thousands, re.escape(thousands))
 
 
 @functools.cache
 def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
-    whole = r"\d+" if thousands is None else rf"(?:[1-9]\d{{0,2}}(?:{_mark(thousands)}\d{{3}})+|\d+)"
+    whole = r"\d+" if thousands is None else rf"(?:[1-9]\d{{0,2}}(?:{mark_pattern(thousands)}\d{{3}})+|\d+)"
     point = re.escape(decimal)
     return re.compile(rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 

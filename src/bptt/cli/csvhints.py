@@ -6,9 +6,9 @@ import csv
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 
+from bptt.arguments import quantity
 from bptt.cli import cells as cell
 from bptt.cli.csvformat import Format
 
@@ -16,7 +16,7 @@ SAMPLE = 50  # lines looked at
 _COMMENTS = ("#", "%", "//", "!")
 _DELIMITERS = (",", ";", "\t", "|", " ")
 _MARKS = {",": "comma", ".": "point", "'": "apostrophe", "_": "underscore", "space": "space"}
-_MARKED = re.compile(r"[+-]?\d[\d.,'_ \u00a0\u2009\u202f]*", re.ASCII)
+_MARKED = re.compile(rf"[+-]?\d(?:[\d.,]|{'|'.join(map(cell.mark_pattern, _MARKS))})*", re.ASCII)
 Hint = tuple[str, str]
 """What was found, and the options that read it."""
 
@@ -30,11 +30,11 @@ def of_file(path: Path, form: Format) -> str | None:
     if hints:
         found = " and ".join(found for found, _ in hints)
         return f"{path} must be {_expected(form)}; got {found}. Fix: pass {options(hints)}."
-    above = _lines_above(_sample(path, form), form)
+    above = _lines_above(_sample(path, form)[1], form)
     if above:
         return (
-            f"{path} must begin with the names of its columns; got {above} other lines above the table."
-            " Fix: delete them."
+            f"{path} must begin with the names of its columns; got {quantity(above, 'other line')} above the"
+            " table. Fix: begin the file with the line of names."
         )
     return None
 
@@ -46,19 +46,22 @@ def options(hints: Iterable[Hint]) -> str:
 
 def find(path: Path, form: Format) -> list[Hint]:
     """Compare the first lines of a file with the format: comment lines, delimiter, marks in numbers."""
-    lines = _sample(path, form)
+    comments, lines = _sample(path, form)
     hints: list[Hint] = []
-    comments = [] if form.comment else _leading_comments(lines)
     if comments:
-        mark = next(mark for mark in _COMMENTS if lines[0].startswith(mark))
-        count = len(comments)
-        found = f"{count} comment line{'s'[: count > 1]} with {mark!r}"
+        mark = next(mark for mark in _COMMENTS if comments[0].startswith(mark))
+        found = f"{quantity(len(comments), 'comment line')} with {mark!r}"
         hints.append((found, f"--comment {shlex.quote(mark)}"))
-        lines = lines[count:]
     delimiter, rows = _best_delimiter(lines, form)
     if delimiter != form.delimiter:
         shown = "tab" if delimiter == "\t" else delimiter
         hints.append((f"{delimiter!r} between cells", f"--delimiter {shlex.quote(shown)}"))
+    elif not rows and _is_one_column(lines, form):
+        unused = next(mark for mark in _DELIMITERS if mark != form.delimiter)
+        rows = [[line] for line in lines]
+        hints.append(
+            (f"one column with {form.delimiter!r} in its cells", f"--delimiter {shlex.quote(unused)}")
+        )
     marks = of_cells((one for row in rows[1:] for one in row), form)
     return [*hints, marks] if marks else hints
 
@@ -74,7 +77,7 @@ def of_cells(texts: Iterable[str], form: Format) -> Hint | None:
     for decimal in (form.decimal, other):
         for mark in (None, *_MARKS):
             marks = Format(decimal=decimal, thousands=mark)
-            used = mark is None or any((" " if mark == "space" else mark) in text for text in unread)
+            used = mark is None or any(re.search(cell.mark_pattern(mark), text) for text in unread)
             if mark != decimal and used and all(_reads(text, marks) for text in unread):
                 readings.setdefault(mark, decimal)
     if not readings:
@@ -106,23 +109,28 @@ def _expected(form: Format) -> str:
     return f"CSV with {shown} between cells and decimal {_MARKS[form.decimal]}s"
 
 
-def _sample(path: Path, form: Format) -> list[str]:
+def _sample(path: Path, form: Format) -> tuple[list[str], list[str]]:
+    """Return the comment lines that a file begins with, and the first lines below them."""
+    comments: list[str] = []
+    sample: list[str] = []
+    mark: str | None = None
     try:
         with path.open(newline="", encoding=form.encoding) as file:
-            lines = [line for line in islice(file, SAMPLE) if line.strip()]
+            for number, line in enumerate(file):
+                line = line.removeprefix("\ufeff") if number == 0 else line
+                if not line.strip() or (form.comment and line.startswith(form.comment)):
+                    continue
+                if not form.comment and not sample:
+                    mark = mark or next((mark for mark in _COMMENTS if line.startswith(mark)), None)
+                    if mark and line.startswith(mark):
+                        comments.append(line)
+                        continue
+                sample.append(line)
+                if len(sample) == SAMPLE:
+                    break
     except (OSError, UnicodeError):
-        return []
-    if lines:
-        lines[0] = lines[0].removeprefix("\ufeff")
-    return [line for line in lines if not (form.comment and line.startswith(form.comment))]
-
-
-def _leading_comments(lines: Sequence[str]) -> list[str]:
-    mark = next((mark for mark in _COMMENTS if lines and lines[0].startswith(mark)), None)
-    if mark is None:
-        return []
-    count = next((i for i, line in enumerate(lines) if not line.startswith(mark)), 0)
-    return list(lines[:count])
+        return [], []
+    return comments, sample
 
 
 def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[str]]]:
@@ -138,6 +146,14 @@ def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[
         if rows and len(rows[0]) > 1 and (not found or _numbers(rows) > most):
             best, found, most = delimiter, rows, _numbers(rows)
     return best, found
+
+
+def _is_one_column(lines: Sequence[str], form: Format) -> bool:
+    """Whether all lines below the first are numbers, and some have the delimiter for a mark."""
+    below = [line.strip() for line in lines[1:] if not cell.is_missing(line)]
+    marked = [text for text in below if form.delimiter in text]
+    plain = all(_reads(text, form) for text in below if form.delimiter not in text)
+    return plain and of_cells(marked, form) is not None
 
 
 def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
