@@ -76,7 +76,7 @@ def test_seed_decides(bptt_command: CommandLine, table: Path) -> None:
 
 def test_columns_without_numbers_are_left_out(bptt_command: CommandLine, table: Path) -> None:
     result = bptt_command("train", "csv", table, *SMALL)
-    assert "columns not used as features: day (no numbers)" in result.err
+    assert "columns not used as features: day (no numbers: line 2 has 'day 0')" in result.err
     assert all(word in result.out for word in ("persistence", "temperature", "wind", "LSTM, 1 layer of 4"))
 
 
@@ -168,7 +168,10 @@ BAD = {
     "two of a name": ("a,wind,wind\n" + ROWS, ("two columns", "'wind'")),
     "too short": (HEAD + "1,2,3\n" * 30, ("30 rows", "validation part has 9", "12")),
     "hardly any": (HEAD + "1,2,3\n", ("got 1.", "three parts")),
-    "no numbers at all": ("a,b\n" + "x,y\n" * 100, ("no column of numbers", "a (no numbers), b")),
+    "no numbers at all": (
+        "a,b\n" + "x,y\n" * 100,
+        ("no column of numbers", "a (no numbers: line 2 has 'x'), b"),
+    ),
 }
 
 
@@ -204,7 +207,7 @@ def test_a_file_that_may_be_cut_is_remarked_on(bptt_command: CommandLine, folder
     Path("cut.csv").write_text(HEAD + ROWS + "100,1,3", encoding="utf-8")
     result = bptt_command("train", "csv", "cut.csv", *SMALL)
     assert result.code == 0
-    assert "is the file whole?" in result.err
+    assert "does not end with a line break" in result.err
 
 
 def test_gradflow_reads_the_models_own_columns(bptt_command: CommandLine, table: Path) -> None:

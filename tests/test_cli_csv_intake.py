@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ def features(path: str, form: Format | None = None, named: Sequence[str] = ()) -
 # Order of time
 
 
+MIDDLES = (np.datetime64("1958-01") + np.arange(120)).astype("M8[D]") + 14
+YEARS = MIDDLES.astype("M8[Y]")
 TIMES = {
     "ISO dates": ("date", DAYS),
     "ISO times": ("t", [f"{day}T{i % 24:02}:30:00Z" for i, day in enumerate(DAYS)]),
@@ -47,8 +51,17 @@ TIMES = {
     "month names": ("t", [f'"Jan {1 + i % 28}, {1900 + i // 28}"' for i in range(120)]),
     "months": ("t", [f"{2000 + i // 12}-{1 + i % 12:02}" for i in range(120)]),
     "quarters": ("t", [f"{2000 + i // 4}Q{1 + i % 4}" for i in range(120)]),
+    "short month names": ("t", [f"{1 + i % 28}-Feb-{i // 28:02}" for i in range(120)]),
+    "zone of hours": ("t", [f"{day} 00:00:00+00" for day in DAYS]),
     "half days": ("t", [f"{DAYS[i // 2]} 12:05 {'AP'[i % 2]}M" for i in range(120)]),
     "dates as digits": ("t", [day.replace("-", "") for day in DAYS]),
+    "hours as digits": ("t", [f"{DAYS[i // 24].replace('-', '')}{i % 24:02}" for i in range(120)]),
+    "minutes as digits": ("t", [f"{DAYS[i // 9].replace('-', '')}23{i % 9:02}" for i in range(120)]),
+    "seconds as digits": ("t", [f"{day.replace('-', '')}235959" for day in DAYS]),
+    "irregular Unix times": ("timestamp", [1_500_000_000 + i * i for i in range(120)]),
+    "irregular Unix times in ms": ("event_time", [1_500_000_000_000 + 7 * i * i for i in range(120)]),
+    "rounded years": ("t", [f"{1958 + (i + 0.5) / 12:.4f}" for i in range(120)]),
+    "coarsely rounded years": ("t", [f"{1958 + (i + 0.5) / 12:.2f}" for i in range(120)]),
     "months as digits": ("t", [f"{2000 + i // 12}{1 + i % 12:02}" for i in range(120)]),
     "row numbers": ("", range(120)),
     "years": ("YEAR", range(1880, 2000)),
@@ -56,12 +69,40 @@ TIMES = {
 }
 
 
-@pytest.mark.parametrize("how", ["in order", "newest first", "shuffled"])
-@pytest.mark.parametrize("kind", TIMES)
+IN_ORDER = {  # or newest first
+    "one row lost": ("n", [i + (i > 70) for i in range(120)]),
+    "weekdays": ("n", [7 * (i // 5) + i % 5 for i in range(120)]),
+    "Unix times with one row lost": ("t", [1.5e9 + 300 * (i + (i > 70)) for i in range(120)]),
+    "irregular Unix times, first column": ("x", [1_500_000_000 + i * i for i in range(120)]),
+    "two-digit years": ("t", [f"{day[8:]}/{day[5:7]}/{day[2:4]}" for day in DAYS]),
+    "two-digit years first": ("t", [day[2:] for day in DAYS]),
+    "decimal years of days": (
+        "t",
+        [
+            f"{year:.4f}"
+            for year in 1970 + YEARS.astype(int) + (MIDDLES - YEARS.astype("M8[D]")).astype(int) / 365
+        ],
+    ),
+    "irregular seconds": ("Time (s)", [f"{0.01 * i + 0.004 * (i % 3):.3f}" for i in range(120)]),
+    "irregular serial dates": ("date", [40_000 + i * i for i in range(120)]),
+    "irregular index": ("Unnamed: 0", [i * i for i in range(120)]),
+    "irregular index without a name": ("", [i * i for i in range(120)]),
+    "clock": ("t", [f"{i // 60 + 22}:{i % 60:02}" for i in range(120)]),
+    "clock over days": ("t", [f"{i % 24:02}:00" for i in range(120)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *product(TIMES, ["in order", "newest first", "shuffled"]),
+        *product(IN_ORDER, ["in order", "newest first"]),
+    ],
+)
 def test_rows_are_read_in_order_of_time(
     folder: Path, capsys: pytest.CaptureFixture[str], kind: str, how: str
 ) -> None:
-    name, times = TIMES[kind]
+    name, times = (TIMES | IN_ORDER)[kind]
     order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
         how, np.random.default_rng(0).permutation(120).tolist()
     )
@@ -106,6 +147,14 @@ def test_forecast_and_evaluate_read_in_order_of_time(bptt_command: CommandLine, 
         ("September 2021", "month name", "2021-09-01T00:00"),
         ("Sept 2021", "month name", "2021-09-01T00:00"),
         ("Sep 5, 2021", "month name first", "2021-09-05T00:00"),
+        ("2021-03-01 00:30+05", "year first", "2021-02-28T19:30"),
+        ("2021-03", "year and month", "2021-03-01T00:00"),
+        ("1900.1", "year and month", None),
+        ("1900.1", "year first", None),
+        ("28.2.69", "day first", "1969-02-28T00:00"),
+        ("2/28/68 24:00", "month first", "2068-02-29T00:00"),
+        ("21-02-28", "short year first", "2021-02-28T00:00"),
+        ("28-Feb-99", "day and month name", "1999-02-28T00:00"),
         ("2021-Q4", "quarter", "2021-10-01T00:00"),
         ("2021-02-30", "year first", None),
         ("2021-02-28T25:00", "year first", None),
@@ -127,8 +176,12 @@ def test_times_by_hand(cell: str, layout: str, iso: str | None) -> None:
 def test_day_and_month_that_cannot_be_told_apart(folder: Path) -> None:
     dates = [f"0{1 + i % 9}/0{1 + i // 9 % 9}/2021" for i in range(60)]
     write("a.csv", "date,v", [dates, VALUES[:60, 0].tolist()], order=np.random.default_rng(0).permutation(60))
-    with pytest.raises(CommandError, match=r"day or the month.*--time off"):
+    with pytest.raises(CommandError, match=r"day, month and year.*--time off"):
         features("a.csv")
+    short = [day[2:] for day in DAYS[:60]]
+    write("c.csv", "date,v", [short, VALUES[:60, 0].tolist()], order=np.random.default_rng(0).permutation(60))
+    with pytest.raises(CommandError, match=r"day, month and year.*--time off"):
+        features("c.csv")
     write("b.csv", "date,v", [dates, VALUES[:60, 0].tolist()])  # in order, if the day comes first
     np.testing.assert_array_equal(features("b.csv").values[:, 0], VALUES[:60, 0])
 
@@ -149,10 +202,57 @@ def test_gaps_in_time_are_reported(folder: Path, capsys: pytest.CaptureFixture[s
     assert len(features("a.csv").values) == 110
     said = capsys.readouterr().err
     assert "1 of 109 steps are longer than the usual 1 day" in said
+    assert "add the missing rows if rows are lost." in said
     assert "between lines 41 and 42, the longest 11 times" in said
     write("months.csv", "date,v", [TIMES["months"][1], VALUES[:, 0].tolist()])
     features("months.csv")
     assert "gaps" not in capsys.readouterr().err
+
+
+def test_steps_below_the_usual_one_are_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    minutes = [60 * i - 59 * (i == 41) for i in range(120)]
+    times = [f"2021-01-{1 + m // 1440:02} {m // 60 % 24:02}:{m % 60:02}" for m in minutes]
+    write("a.csv", "date,v", [times, VALUES[:, 0].tolist()])
+    features("a.csv")
+    said = capsys.readouterr().err
+    assert "1 of 119 steps are longer than the usual 1 hour" in said
+    assert "1 of 119 steps are shorter than the usual 1 hour, the first between lines 42 and 43" in said
+    write("b.csv", "date,v", [[*times[:40], times[41], "2021-01-02 16:10"], VALUES[:42, 0].tolist()])
+    features("b.csv")
+    assert "column date has uneven steps: 1 of 41 steps are shorter" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["in order", "newest first", "shuffled"])
+def test_a_date_and_a_time_of_day_in_two_columns(
+    folder: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    columns = [
+        [DAYS[i // 24] for i in range(120)],
+        [f"{i % 24:02}:00" for i in range(120)],
+        VALUES[:, 0].tolist(),
+    ]
+    order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
+        how, np.random.default_rng(0).permutation(120).tolist()
+    )
+    write("a.csv", "Date,Time,x", columns, order=list(order))
+    for form in (Format(), Format(time="Date")):
+        table = features("a.csv", form)
+        np.testing.assert_array_equal(table.values[:, 0], VALUES[:, 0])
+        said = capsys.readouterr().err
+        assert "Date (time), Time (time)" in said
+        assert "several series" not in said
+        assert "steps" not in said
+
+
+def test_times_of_day_that_do_not_show_an_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clocks = [f"{hour:02}:30" for hour in np.random.default_rng(0).permutation(np.arange(120) % 24)]
+    write("a.csv", "t,v", [clocks, VALUES[:, 0].tolist()])
+    np.testing.assert_array_equal(features("a.csv").values[:, 0], VALUES[:, 0])
+    said = capsys.readouterr().err
+    assert "no time column was found" in said
+    assert re.search(r"t \(no numbers: line 2 has '\d\d:30'\)", said)
+    with pytest.raises(CommandError, match="times in order of time in column t"):
+        features("a.csv", Format(time="t"))
 
 
 def test_time_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,11 +304,66 @@ def test_ordinary_columns_are_no_index(folder: Path) -> None:
         "price": 1000.0 + rng.integers(0, 900, 120),
         "steps": np.arange(120) // 2,
         "trend": np.arange(120) + 1e-3 * rng.random(120),
+        "meter": np.round(np.cumsum(rng.normal(0.4, 0.1, 120)), 1),
+        "rising price": np.round(1800 + np.cumsum(rng.normal(0.5, 0.1, 120)), 2),
+        "count": np.cumsum(1 + rng.poisson(1.0, 120)),
+        "date": rng.normal(0, 1, 120),
+        "station_id": np.arange(120) // 60,
+        "time to failure": 1000.0 - np.cumsum(1 + rng.poisson(1.0, 120)),
     }
     write("a.csv", ",".join(columns), [column.tolist() for column in columns.values()])
     table = features("a.csv")
     assert table.names == list(columns)
     np.testing.assert_array_equal(table.values, np.stack(list(columns.values()), axis=1))
+
+
+def test_time_columns_that_are_named_as_features_order_the_rows(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    years, line = list(range(1880, 2000)), list(range(120, 0, -1))
+    write("a.csv", "year,v", [years, VALUES[:, 0].tolist()], order=range(119, -1, -1))
+    table = tables.read(Path("a.csv"), ["year", "v"], Format())
+    np.testing.assert_array_equal(table.values[:, 0], years)
+    assert "column year has the newest row first; the rows were reversed" in capsys.readouterr().err
+    write("b.csv", "line,v", [line, VALUES[:, 0].tolist()])  # may be a value as well as an index
+    table = tables.read(Path("b.csv"), ["line", "v"], Format())
+    np.testing.assert_array_equal(table.values[:, 0], line)
+    assert "no time column was found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("largest", [1.7e308, 5e-324, 1e-310])
+def test_the_whole_range_of_numbers_is_read_without_a_warning(folder: Path, largest: float) -> None:
+    rng = np.random.default_rng(0)
+    signs = np.where(rng.random(120) < 0.5, -1.0, 1.0)
+    for form in (Format(), Format(time="b")):
+        write("a.csv", "a,b", [(largest * signs).tolist(), [largest * (i % 2) for i in range(120)]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            if form.time is None:
+                features("a.csv", form)
+            else:
+                with pytest.raises(CommandError, match="have the same time"):
+                    features("a.csv", form)
+
+
+# The kind of a column
+
+
+def test_the_first_cell_does_not_decide_what_a_column_holds(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("a.csv", "a,b", [["M", *VALUES[1:, 0].tolist()], VALUES[:, 1].tolist()])
+    with pytest.raises(CommandError, match=r"line 2, column a, has 'M'. Fix: correct the cell, or leave the"):
+        features("a.csv")
+    write("b.csv", "date,v", [["", *DAYS[1:]], VALUES[:, 0].tolist()], order=range(119, -1, -1))
+    write("c.csv", "date,v", [["", *DAYS[:0:-1]], VALUES[:, 0].tolist()])
+    for name, line in (("b.csv", 121), ("c.csv", 2)):
+        with pytest.raises(CommandError, match=f"times in column date; line {line} is empty.*--time"):
+            features(name)
+    stations = ["", *(["7", "B4", "C1"] * 40)[1:]]
+    write("d.csv", "station,v", [stations, VALUES[:, 0].tolist()])
+    assert features("d.csv").names == ["v"]
+    assert "station (no numbers: line 3 has 'B4')" in capsys.readouterr().err
 
 
 # Cells
@@ -268,7 +423,7 @@ def test_fill_that_cannot_be(folder: Path) -> None:
 def test_a_column_without_any_number_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.csv").write_text("a,b,\n1,,\n5,,\n2,x,\n")  # every line ends with the delimiter
     assert features("a.csv").names == ["a"]
-    assert "b (no numbers), column3 (no numbers)" in capsys.readouterr().err
+    assert "b (no numbers: line 4 has 'x'), column3 (no numbers)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cell", ["1_000", "0x10", "1 2", "1,000.5", "inf", "1e999", "--1", "1e", "½"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Literal
 
 from bptt.cli.csvformat import Format
 
-Kind = Literal["number", "time", "missing", "text"]
+Kind = Literal["number", "date", "clock", "missing", "text"]
+"""What a cell holds: "clock" is a time of day without a date."""
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
 _ALTERNATIVES = {"space": "[ \u00a0\u2007\u2009\u202f]", "'": "['\u2019]"}
@@ -24,8 +25,19 @@ def kind(cell: str, form: Format) -> Kind:
     try:
         number(cell, form)
     except ValueError:
-        return "time" if next(layouts(cell), None) else "text"
+        if next(layouts(cell), None):
+            return "date"
+        return "clock" if is_clock(cell) else "text"
     return "number"
+
+
+def is_clock(cell: str) -> bool:
+    """Whether a cell holds a time of day without a date."""
+    try:
+        clock(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def is_missing(cell: str) -> bool:
@@ -74,21 +86,26 @@ def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
     return re.compile(rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
-_CLOCK = (
-    r"(?:[T ] ?(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
-    r"(?: ?(?P<half>[AaPp]\.?[Mm]\.?))?(?: ?(?P<zone>Z|UTC|[+-]\d\d:?\d\d))?)?"
+_HOURS = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:[.,]\d+)?))?"
+    r"(?: ?(?P<half>[AaPp]\.?[Mm]\.?))?(?: ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?))?"
 )
+_CLOCK = re.compile(_HOURS, re.ASCII)
 _LAYOUTS = {
-    name: re.compile(pattern + _CLOCK, re.ASCII)
+    name: re.compile(rf"{pattern}(?:[T ] ?{_HOURS})?", re.ASCII)
     for name, pattern in {
-        "year first": r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?:(?P=mark)(?P<day>\d\d?))?",
-        "day first": r"(?P<day>\d\d?)(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<year>\d{4})",
-        "month first": r"(?P<month>\d\d?)(?P<mark>[-/])(?P<day>\d\d?)(?P=mark)(?P<year>\d{4})",
+        "year first": r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
+        "year and month": r"(?P<year>\d{4})[-/](?P<month>\d\d?)",
+        "day first": r"(?P<day>\d\d?)(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<year>\d{4}|\d\d)",
+        "month first": r"(?P<month>\d\d?)(?P<mark>[-/])(?P<day>\d\d?)(?P=mark)(?P<year>\d{4}|\d\d)",
+        "short year first": r"(?P<year>\d\d)(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
         "month name first": r"(?P<word>[A-Za-z]{3,9})\.? (?P<day>\d\d?),? (?P<year>\d{4})",
         "month name": r"(?:(?P<day>\d\d?)[- ])?(?P<word>[A-Za-z]{3,9})[- ](?P<year>\d{4})",
+        "day and month name": r"(?P<day>\d\d?)[- ](?P<word>[A-Za-z]{3,9})[- ](?P<year>\d\d)",
         "quarter": r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])",
     }.items()
 }
+_FIRST_SHORT_YEAR = 1969  # as in POSIX: 69 to 99 are of the 20th century
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -123,7 +140,28 @@ def seconds(cell: str, layout: str) -> float:
         month = next((i for i, name in enumerate(_MONTHS, 1) if name.startswith(word)), 0)
     elif part.get("quarter"):
         month = 3 * int(part["quarter"]) - 2
-    day = date(int(part["year"]), month, int(part.get("day") or 1)).toordinal() - _EPOCH
+    year = int(part["year"])
+    if len(part["year"]) == 2:
+        year = _FIRST_SHORT_YEAR + (year - _FIRST_SHORT_YEAR) % 100
+    day = date(year, month, int(part.get("day") or 1)).toordinal() - _EPOCH
+    return 86400.0 * day + _seconds_of_day(part, cell)
+
+
+def clock(cell: str) -> float:
+    """Return the time of day in a cell that holds no date, in seconds.
+
+    Raises
+    ------
+    ValueError
+        The cell holds no time of day.
+    """
+    match = _CLOCK.fullmatch(cell.strip())
+    if match is None:
+        raise ValueError(cell)
+    return _seconds_of_day(match.groupdict(), cell)
+
+
+def _seconds_of_day(part: Mapping[str, str | None], cell: str) -> float:
     hour, minute = int(part["hour"] or 0), int(part["minute"] or 0)
     second = float((part["second"] or "0").replace(",", "."))
     if part["half"]:
@@ -136,5 +174,5 @@ def seconds(cell: str, layout: str) -> float:
     if zone and zone[0] in "+-":
         sign = 1 if zone[0] == "+" else -1
         hour -= sign * int(zone[1:3])
-        minute -= sign * int(zone[-2:])
-    return 86400.0 * day + 3600 * hour + 60 * minute + second
+        minute -= sign * int(zone[3:].lstrip(":") or 0)
+    return 3600.0 * hour + 60 * minute + second

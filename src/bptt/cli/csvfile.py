@@ -123,4 +123,4 @@ def warn_if_cut(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read() not in (b"\n", b"\r", b"\0"):  # \0: the last byte of UTF-16
-            note(f"{path}: its last line has no end; is the file whole?")
+            note(f"{path}: the last line does not end with a line break; the file may be cut off.")

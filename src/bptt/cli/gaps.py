@@ -28,8 +28,8 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
     Raises
     ------
     CommandError
-        A column has no number; every row has an empty cell and would be dropped; a column has no number to
-        begin with, and `how` is "forward".
+        A column has no number; every row has an empty cell and would be dropped; the first cell of a column
+        is empty, and `how` is "forward".
     """
     empty = np.isnan(values)
     if not empty.any():
@@ -39,7 +39,8 @@ def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers
         kept = ~empty.any(axis=1)
         if not kept.any():
             raise CommandError(
-                f"{path} must have rows without empty cells for --fill drop; got none. Fix: choose --columns."
+                f"{path} must have rows without empty cells for --fill drop; got none."
+                " Fix: pass --fill linear."
             )
         dropped = quantity(int(np.count_nonzero(~kept)), "row")
         note(f"{path}: dropped {dropped} with empty cells; empty cells: {columns:.300}.")

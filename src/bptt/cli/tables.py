@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from array import array
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from bptt.cli import cells, csvfile, csvhints, gaps, timeorder
-from bptt.cli.csvfile import Line
+from bptt.cli import cells, columns, csvfile, csvhints, gaps, timecolumn, timeorder
+from bptt.cli.columns import Columns, Head, Numbers
 from bptt.cli.csvformat import TIME_OFF, Format
 from bptt.cli.options import CommandError, note
-
-Numbers = npt.NDArray[np.float64]
+from bptt.cli.timecolumn import Times
 
 
 @dataclass(frozen=True)
@@ -55,9 +47,24 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
         The file cannot be read; a column is missing, is there twice or holds something else than finite
         numbers; the order of time cannot be told.
     """
-    raw = _Raw(path, form, names)
-    raw.check(names)
-    return raw.table(names)
+    raw = _read(columns.read_head(path, form), names)
+    _check(raw, names, "correct the cell")
+    return _table(raw, names)
+
+
+def read_all(path: Path, form: Format) -> Table:
+    """Read all columns; the first line may hold names or numbers.
+
+    Raises
+    ------
+    CommandError
+        As `read`.
+    """
+    if form.header is None:
+        first = next(csvfile.lines(path, form), (0, [""]))[1]
+        if all(cells.kind(cell, form) in ("number", "missing") for cell in first):
+            form = replace(form, header=False)
+    return read(path, columns.read_head(path, form).names, form)
 
 
 def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
@@ -76,188 +83,166 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
     CommandError
         As `read`; no column is left.
     """
-    raw = _Raw(path, form, named)
-    left_out = raw.left_out(named)
-    names = [name for name in raw.header if name not in left_out]
+    raw = _read(columns.read_head(path, form), named)
+    left_out = _left_out(raw, named)
+    names = [name for name in raw.columns.head.names if name not in left_out]
+    shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
     if not names:
-        hint = csvhints.of_file(path, form)
-        shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
-        fix = "name columns in --columns"
         raise CommandError(
-            hint or f"{path} has no column of numbers to learn from; got {shown:.300}. Fix: {fix}."
+            csvhints.of_file(path, form)
+            or f"{path} has no column of numbers to learn from; got {shown:.400}. Fix: name columns in"
+            " --columns."
         )
-    raw.check(names)
-    if raw.times is None and form.time is None:
-        note(f"{path}: no time column was found; the first row is taken as the oldest.")
+    _check(raw, names, "correct the cell, or leave the column out with --columns")
     if left_out:
-        shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
-        note(f"{path}: columns not used as features: {shown:.300}. Name columns in --columns to use them.")
-    return raw.table(names)
+        note(f"{path}: columns not used as features: {shown:.400}. Name columns in --columns to use them.")
+    return _table(raw, names)
 
 
+@dataclass(frozen=True)
 class _Raw:
-    """All numbers of a file, with NaN where a cell holds none."""
+    """All numbers of a file, the time of its rows, and the columns that only count rows or tell the time."""
 
-    def __init__(self, path: Path, form: Format, named: Collection[str]) -> None:
-        self.path, self.form = path, form
-        rows = csvfile.lines(path, form)
-        top = list(islice(rows, 2))
-        if not top:
-            raise CommandError(f"{path} is empty; its first line must name the columns")
-        if form.header is False:
-            self.header = [f"column{i}" for i, _ in enumerate(top[0][1], 1)]
-        else:
-            self.header = [cell.strip() or f"column{i}" for i, cell in enumerate(top.pop(0)[1], 1)]
-            _check_header(path, form, self.header, top)
-        if not top:
-            raise CommandError(f"{path} holds no numbers below the names of its columns")
-        self._count = Counter(self.header)
-        for name in named if form.time in (None, TIME_OFF) else (*named, str(form.time)):
-            self._check_name(name)
-        csvfile.warn_if_cut(path)
-        kinds = [cells.kind(cell, form) for cell in top[0][1]]
-        numeric = [
-            name
-            for name, one, cell in zip(self.header, kinds, top[0][1], strict=True)
-            if name in named or one in ("number", "missing") or csvhints.of_cells([cell], form)
-        ]
-        self._place = {name: i for i, name in enumerate(dict.fromkeys(numeric))}
-        self._time_name = self._find_time(kinds, named)
-        self._read(chain(top, rows))
-        self.times = self._times(named)
-
-    def _check_name(self, name: str) -> None:
-        if self._count[name] != 1:
-            wrong = "two columns" if self._count[name] else "no column"
-            raise CommandError(
-                csvhints.of_file(self.path, self.form)
-                or f"{self.path} has {wrong} named {name!r:.60}; it has {', '.join(self.header):.300}"
-            )
-
-    def _find_time(self, kinds: Sequence[cells.Kind], named: Collection[str]) -> str | None:
-        """The column of dates."""
-        if self.form.time is not None:
-            return None if self.form.time == TIME_OFF else self.form.time
-        dates = (name for name, one in zip(self.header, kinds, strict=True) if one == "time")
-        return next((name for name in dates if name not in named), None)
-
-    def _read(self, rows: Iterator[Line]) -> None:
-        form, values = self.form, array("d")
-        self.lines, self._time_cells = array("q"), list[str]()
-        self._bad: dict[str, tuple[int, str]] = {}
-        first = {name: i for i, name in reversed(list(enumerate(self.header)))}
-        at = [first[name] for name in self._place]
-        time_at = None if self._time_name is None else first[self._time_name]
-        for line, texts in rows:
-            self.lines.append(line)
-            try:
-                row = cells.numbers([texts[i] for i in at], form)
-            except ValueError:
-                row = [math.nan]
-            if not all(map(math.isfinite, row)):
-                row = [self._number(line, name, texts[i]) for name, i in zip(self._place, at, strict=True)]
-            values.extend(row)
-            if time_at is not None:
-                self._time_cells.append(texts[time_at])
-        self.values = np.frombuffer(values).reshape(len(self.lines), len(at))
-
-    def _number(self, line: int, name: str, text: str) -> float:
-        """The number in a cell, or NaN; the first bad cell of each column is kept for the message."""
-        try:
-            value = cells.number(text, self.form)
-        except ValueError:
-            value = math.nan
-        if math.isfinite(value):
-            return value
-        if not (cells.is_missing(text) and self.form.fill) or name == self._time_name:
-            self._bad.setdefault(name, (line, text))
-        return math.nan
-
-    def column(self, name: str) -> Numbers:
-        """Values of one column, (N,)."""
-        return self.values[:, self._place[name]]
-
-    def _times(self, named: Collection[str]) -> timeorder.Times | None:
-        name = self._time_name
-        if name is not None and name in self._place:
-            self.check([name])
-            return self.counting(name) or timeorder.Times(name, self.column(name), in_seconds=False)
-        if name is not None:
-            return timeorder.of_cells(self.path, name, self._time_cells, self.lines)
-        if self.form.time == TIME_OFF:
-            return None
-        counting = {name: self.counting(name) for name in self._place if name not in named}
-        found = [times for times in counting.values() if times is not None]
-        # Dates first, then columns without equal numbers: a year may be that of several rows.
-        found.sort(key=lambda times: (not times.in_seconds, len(np.unique(times.values)) < len(times.values)))
-        return found[0] if found else None
-
-    def counting(self, name: str) -> timeorder.Times | None:
-        """Times, if the column only counts rows or tells the time."""
-        if self._count[name] > 1:
-            return None
-        return timeorder.of_numbers(name, self.column(name))
-
-    def left_out(self, named: Collection[str]) -> dict[str, str]:
-        """Columns that are no features, and why."""
-        found: dict[str, str] = {}
-        for name in self.header:
-            if name in named:
-                continue
-            if self.times is not None and name == self.times.column:
-                found[name] = "time"
-            elif name not in self._place or self._without_numbers(name):
-                found[name] = "no numbers"
-            elif self.counting(name):
-                found[name] = "index"
-        return found
-
-    def _without_numbers(self, name: str) -> bool:
-        """Whether the column holds no number at all, not even one that is written with other marks."""
-        if not np.isnan(self.column(name)).all():
-            return False
-        return name not in self._bad or not csvhints.of_cells([self._bad[name][1]], self.form)
-
-    def check(self, names: Sequence[str]) -> None:
-        """Raise CommandError for the first cell of these columns that holds no finite number."""
-        for name in names:
-            self._check_name(name)
-        bad = [name for name in names if name in self._bad]
-        if not bad:
-            return
-        name = min(bad, key=lambda one: (self._bad[one][0], self._place[one]))
-        line, text = self._bad[name]
-        where = f"{self.path} must hold finite numbers; line {line}, column {name:.60},"
-        if cells.is_missing(text):
-            came = f"has {text.strip()!r}" if text.strip() else "is empty"
-            raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")
-        fix = "correct the cell, or leave the column out with --columns"
-        marks = csvhints.of_cells([text], self.form)
-        if marks:
-            hints = csvhints.find(self.path, self.form) or [marks]  # the first lines together say more
-            fix = f"pass {csvhints.options(hints)}"
-        raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
-
-    def table(self, names: Sequence[str]) -> Table:
-        """These columns, in order of time and without gaps."""
-        values = self.values[:, [self._place[name] for name in names]]
-        if self.times is not None:
-            values = values[timeorder.order(self.path, self.times, self.lines)]
-        if self.form.fill is not None:
-            values = gaps.fill(self.path, values, names, self.form.fill)
-        return Table(self.path, list(names), values)
+    columns: Columns
+    times: Times | None
+    counting: Collection[str]
 
 
-def _check_header(path: Path, form: Format, header: Sequence[str], below: Sequence[Line]) -> None:
-    """Refuse a first line that holds what the line below it holds, numbers or times among it."""
-    if form.header:
-        return
-    first = [cells.kind(cell, form) for cell in header]
-    data = [one in ("number", "time") for one in first]
-    second = [cells.kind(cell, form) for cell in below[0][1]] if below else []
-    alike = [a == b or (yes and b == "missing") for a, b, yes in zip(first, second, data, strict=False)]
-    if set(first) == {"number"} or (any(data) and alike and all(alike)):
-        raise CommandError(
-            f"{path} must name its columns in the first line; got {', '.join(header)!r:.60}. Fix: pass"
-            " --no-header, or --header if these are the names."
+def _read(head: Head, named: Collection[str]) -> _Raw:
+    """Read the numbers of a file, those in the columns `named` in any case, and find the time of its rows."""
+    form = head.form
+    given = None if form.time in (None, TIME_OFF) else form.time
+    for name in named if given is None else (*named, given):
+        head.check(name)
+    csvfile.warn_if_cut(head.path)
+    numeric = [name for name in head.names if name in named or head.kinds[name] in ("number", "missing")]
+    clocks = [name for name, kind in head.kinds.items() if kind == "clock"][:1]
+    dates = [name for name, kind in head.kinds.items() if kind == "date"][:1]
+    if given is not None:
+        dates = [] if given in numeric else [given]
+    found = columns.read(head, numeric, () if form.time == TIME_OFF else {*dates, *clocks})
+    counting = {name: times for name in found.place if (times := _counting(found, name)) is not None}
+    if form.time == TIME_OFF:
+        times = None
+    elif dates:
+        times = _dated(found, dates[0], clocks)
+    elif given is not None:
+        _check_cells(found, [given], [given], "correct the cell")
+        times = counting.get(given) or Times((given,), found.column(given), in_seconds=False)
+    else:
+        times = _find(found, counting, named) or (
+            timecolumn.of_clock(clocks[0], found.texts[clocks[0]]) if clocks else None
         )
+    return _Raw(found, times, counting)
+
+
+def _dated(found: Columns, name: str, clocks: Sequence[str]) -> Times:
+    """The times in a column of text, with those in the column of times of day if the dates repeat."""
+    if found.head.kinds[name] == "clock":
+        times = timecolumn.of_clock(name, found.texts[name])
+        if times is None:
+            raise CommandError(
+                f"{found.head.path} must hold times in order of time in column {name:.60}, the day too."
+                f" Fix: pass --time with another column, or --time {TIME_OFF}."
+            )
+        return times
+    times = timecolumn.of_dates(found.head.path, name, found.texts[name], found.lines)
+    for clock in clocks:
+        times = timecolumn.with_clock(times, clock, found.texts[clock]) or times
+    return times
+
+
+def _counting(found: Columns, name: str) -> Times | None:
+    """The times in a column of numbers, if it only counts rows or tells the time."""
+    head = found.head
+    if head.names.count(name) > 1:
+        return None
+    first = name == head.names[0]
+    times = timecolumn.of_numbers(name, found.column(name), first=first)
+    if times is None and first and name == "column1" and head.form.header is not False:
+        times = timecolumn.of_numbers("index", found.column(name), first=first)  # pandas names no index
+        return None if times is None else replace(times, columns=(name,))
+    return times
+
+
+def _find(found: Columns, counting: dict[str, Times], named: Collection[str]) -> Times | None:
+    """The column of numbers that tells the time best.
+
+    A column that is `named` as a feature must hold dates, or have the name of a time: others may only look
+    like an index, such as a straight line.
+    """
+    able = [
+        times
+        for name, times in counting.items()
+        if name not in named or times.in_seconds or timecolumn.says_time(name)
+    ]
+    # Dates first, then columns without equal numbers: a year may be that of several rows.
+    return min(able, key=lambda times: (not times.in_seconds, not times.distinct), default=None)
+
+
+def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
+    """Columns that are no features, and why."""
+    reasons: dict[str, str] = {}
+    for name in raw.columns.head.names:
+        if name in named:
+            continue
+        if raw.times is not None and name in raw.times.columns:
+            reasons[name] = "time"
+        elif name not in raw.columns.place or _without_numbers(raw.columns, name):
+            line, text = raw.columns.not_numbers.get(name, (0, ""))
+            reasons[name] = f"no numbers: line {line} has {text.strip()!r:.30}" if line else "no numbers"
+        elif name in raw.counting:
+            reasons[name] = "index"
+    return reasons
+
+
+def _without_numbers(found: Columns, name: str) -> bool:
+    """Whether the column holds no number at all, not even one that is written with other marks."""
+    if found.head.names.count(name) > 1 or (found.column(name) == found.column(name)).any():
+        return False
+    bad = found.not_numbers.get(name)
+    return bad is None or not csvhints.of_cells([bad[1]], found.head.form)
+
+
+def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:
+    """Raise CommandError for a name that is not there once, or the first cell that holds no finite number."""
+    for name in names:
+        raw.columns.head.check(name)
+    whole = () if raw.times is None else raw.times.columns
+    _check_cells(raw.columns, names, names if raw.columns.head.form.fill is None else whole, fix)
+
+
+def _check_cells(found: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
+    """Raise CommandError for the first cell that holds no finite number; only `whole` may not be empty."""
+    bad = [(cell, found.place[name], name) for name, cell in found.not_numbers.items() if name in names]
+    bad += [
+        (cell, found.place[name], name)
+        for name, cell in found.empty.items()
+        if name in names and name in whole
+    ]
+    if not bad:
+        return
+    (line, text), _, name = min(bad, key=lambda one: (one[0][0], one[1]))
+    path, form = found.head.path, found.head.form
+    where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
+    if cells.is_missing(text):
+        came = f"has {text.strip()!r}" if text.strip() else "is empty"
+        raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")
+    marks = csvhints.of_cells([text], form)
+    if marks:
+        hints = csvhints.find(path, form) or [marks]  # the first lines together say more
+        fix = f"pass {csvhints.options(hints)}"
+    raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
+
+
+def _table(raw: _Raw, names: Sequence[str]) -> Table:
+    """These columns, in order of time and without gaps."""
+    path, form = raw.columns.head.path, raw.columns.head.form
+    values = raw.columns.values[:, [raw.columns.place[name] for name in names]]
+    if raw.times is not None:
+        values = values[timeorder.order(path, raw.times, raw.columns.lines)]
+    elif form.time is None:
+        note(f"{path}: no time column was found; the first row is taken as the oldest.")
+    if form.fill is not None:
+        values = gaps.fill(path, values, names, form.fill)
+    return Table(path, list(names), values)
