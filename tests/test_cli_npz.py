@@ -88,12 +88,12 @@ def test_padding_is_never_looked_at(bptt_command: CommandLine, folder: Path) -> 
 
 
 def test_baselines_by_hand(folder: Path) -> None:
-    data = sequencemodel.Data([np.zeros((2, 1))] * 4, np.array([5, 9, 9, 9]))
+    data = sequencemodel.Data([np.zeros((2, 1))] * 4, np.array([5, 9, 9, 9]), (4, 2, 1))
     task = sequencemodel.Task.of(data, np.array([5, 9]))
     model = bptt.Sequential(bptt.RNN(1, 2, seed=0), bptt.Last(), bptt.Linear(2, 2, seed=0))
-    other = sequencemodel.Data(data.x, np.array([5, 5, 5, 9]))
+    other = sequencemodel.Data(data.x, np.array([5, 5, 5, 9]), data.shape)
     assert task.judge(model, other)["y"]["most frequent class"] == {"accuracy": 0.25}
-    numbers = sequencemodel.Data(data.x, np.array([[1.0], [2.0], [3.0], [6.0]]))
+    numbers = sequencemodel.Data(data.x, np.array([[1.0], [2.0], [3.0], [6.0]]), data.shape)
     mean = sequencemodel.Task.of(numbers, np.unique(numbers.y))
     model = bptt.Sequential(bptt.RNN(1, 2, seed=0), bptt.Last(), bptt.Linear(2, 1, seed=0))
     found = mean.judge(model, numbers)["y"]["mean"]

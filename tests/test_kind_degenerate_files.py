@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def test_joined_steps_are_still_read(folder: Path) -> None:
             (40, 2, 30),
             "at most 2 time steps of 30 features each. If its axes are (N, features, time), save x.swapaxes",
         ),
-        ((40, 1, 5), "at most 1 time steps of 5 features"),
+        ((40, 1, 5), "at most 1 time step of 5 features"),
         ((40, 1, 1), "nothing to recur over"),
         ((40, 1), "nothing to recur over"),
         ((40, 5, 2), None),
@@ -168,5 +169,36 @@ def test_axes_that_look_swapped(
 
 
 def test_lengths_all_1_are_remarked_on(bptt_command: CommandLine, folder: Path) -> None:
-    np.savez("a.npz", x=X[:, :, 0], y=Y, lengths=ONES)
-    assert "only the first step of each sequence is read" in bptt_command("train", "npz", "a.npz", *SMALL).err
+    for x, advised in ((X[:, :, 0], True), (X, False)):
+        np.savez("a.npz", x=x, y=Y, lengths=ONES)
+        said = bptt_command("train", "npz", "a.npz", *SMALL).err
+        assert "only the first of the 5 steps of each sequence is read" in said
+        assert ("save x[:, None]" in said) is advised
+
+
+JOINED = {"x": RNG.standard_normal((60, 5)), "y": Y, "lengths": np.repeat([1, 2], 20)}
+ADVICE: dict[str, tuple[Arrays, Arrays]] = {  # what is trained on, what is judged
+    "swapped": ({"x": X.swapaxes(1, 2), "y": Y}, {"x": X.swapaxes(1, 2), "y": Y}),
+    "swapped for the model": ({"x": X, "y": Y}, {"x": X.swapaxes(1, 2), "y": Y}),
+    "joined": (JOINED, JOINED),
+    "two axes for the model": ({"x": X[:, :1].swapaxes(1, 2).repeat(2, 2), "y": Y}, {"x": X[:, 0], "y": Y}),
+    "features on two axes": ({"x": X.swapaxes(1, 2)[:, :1], "y": Y}, {"x": X[:, :, 0], "y": Y}),
+    "all lengths 1": ({"x": X, "y": Y, "lengths": ONES}, {"x": X[:, :, 0], "y": Y, "lengths": ONES}),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_advice_on_arrays_can_be_followed(bptt_command: CommandLine, folder: Path, name: str) -> None:
+    """What a message advises to save runs on the x of the file, and gives three axes."""
+    for file, arrays in zip(("a.npz", "b.npz"), ADVICE[name], strict=True):
+        np.savez(file, **arrays)
+    said = [(bptt_command("train", "npz", "a.npz", *SMALL).err, ADVICE[name][0])]
+    said.append((bptt_command("evaluate", "a.safetensors", "b.npz").err, ADVICE[name][1]))
+    for text, arrays in said:
+        for advice in re.findall(r"save (x.*)\.\n", text):
+            assert eval(advice, {"x": arrays["x"]}).ndim == 3
+        assert not re.search(r"\b1 time steps", text)
+    advised = {"swapped for the model": "x.swapaxes(1, 2)", "joined": "", "swapped": ""}.get(
+        name, "x[:, None]"
+    )
+    assert re.findall(r"save (x.*)\.\n", said[1][0]) == [advised] * bool(advised)

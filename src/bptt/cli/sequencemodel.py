@@ -26,10 +26,14 @@ AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Data:
-    """Sequences x, each (T_i, F), and a target for each: classes (N,) of integers, or numbers (N, K)."""
+    """Sequences x, each (T_i, F), and a target for each: classes (N,) of integers, or numbers (N, K).
+
+    `shape` is that of the array x in the file.
+    """
 
     x: list[Numbers]
     y: Numbers
+    shape: tuple[int, ...]
 
     @property
     def classified(self) -> bool:
@@ -38,7 +42,7 @@ class Data:
 
     def take(self, rows: npt.NDArray[np.int64]) -> Data:
         """Some of them."""
-        return Data([self.x[row] for row in rows], self.y[rows])
+        return Data([self.x[row] for row in rows], self.y[rows], self.shape)
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ class Task:
         """Raise CommandError where data are not of the kind that the model was trained on."""
         features = len(self.scaling.mean)
         if data.x[0].shape[1] != features:
-            swapped = {len(x) for x in data.x} == {features}
-            fix = " Fix: save x.swapaxes(1, 2)." if swapped else ""
+            fix = ""
+            if {len(x) for x in data.x} == {features}:
+                fix = f" Fix: save {'x.swapaxes(1, 2)' if len(data.shape) == 3 else 'x[:, None]'}."
             raise CommandError(
                 f"{path}: x has {data.x[0].shape[1]} values a step; the model reads {features}.{fix}"
             )
@@ -193,7 +198,7 @@ def read(path: Path) -> Data:
         raise CommandError(
             f"{path}: y must have a row for each of the {len(x)} sequences of x; it has shape {y.shape}"
         )
-    return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64))
+    return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64), arrays["x"].shape)
 
 
 def _check_finite(path: Path, name: str, array: Numbers, at: tuple[int, ...]) -> None:
@@ -212,7 +217,7 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
         return list(x if x.ndim == 3 else x[:, :, None])
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
         raise CommandError(f"{path}: lengths must be integers (N,), each at least 1")
-    # Lengths that are all 1 describe padded sequences, too: those are (N, T), and what is padded is not read.
+    # If all lengths are 1, x is padded sequences (N, T).
     if x.ndim == 2 and lengths.sum() == len(x) != len(lengths):
         return np.split(x, np.cumsum(lengths)[:-1])
     if len(lengths) != len(x) or lengths.max() > x.shape[1]:
@@ -222,8 +227,9 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
         )
     padded = x if x.ndim == 3 else x[:, :, None]
     if lengths.max() == 1 < padded.shape[1]:
+        advice = " If x is (N, features), one step per sequence, save x[:, None]." if x.ndim == 2 else ""
         note(
-            f"{path}: all lengths are 1, so only the first step of each sequence is read. If x is"
-            " (N, features), one step per sequence, save x[:, None]."
+            f"{path}: all lengths are 1, so only the first of the {padded.shape[1]} steps of each sequence is"
+            f" read.{advice}"
         )
     return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import bptt
+from bptt.arguments import quantity
 from bptt.cli import fitting, judging, networks, ranks, sequencemodel
 from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     if task.classes is not None and len(task.classes) < 2:
         raise CommandError(f"{options.file}: y must hold two classes or more; all are {task.classes[0]}")
     lengths = {len(x) for x in data.x}
-    _warn_of_axes(options.file, max(lengths), data.x[0].shape[1])
+    _warn_of_axes(options.file, data.shape, max(lengths))
     if options.truncate is not None and len(lengths) > 1:
         raise CommandError("--truncate needs sequences of one length; leave it out")
     batches = task.batches(training, options.batch, shuffle=True, seed=rng)
@@ -102,12 +103,12 @@ def run(options: argparse.Namespace) -> None:
     print(f"model    {path}   (on other data: bptt evaluate {path} DATA.npz)")
 
 
-def _warn_of_axes(path: Path, steps: int, features: int) -> None:
-    """Print a note where the axes of x look swapped."""
-    if features > steps:
+def _warn_of_axes(path: Path, shape: tuple[int, ...], longest: int) -> None:
+    """Print a note where the axes of x, (N, T, F), look swapped, or all sequences have one step."""
+    if len(shape) == 3 and shape[2] > shape[1]:
         note(
-            f"{path}: x has at most {steps} time steps of {features} features each. If its axes are"
-            " (N, features, time), save x.swapaxes(1, 2)."
+            f"{path}: x has at most {quantity(shape[1], 'time step')} of {shape[2]} features each. If its"
+            " axes are (N, features, time), save x.swapaxes(1, 2)."
         )
-    elif steps == 1:
+    elif longest == 1:
         note(f"{path}: every sequence of x has one time step, so there is nothing to recur over.")
