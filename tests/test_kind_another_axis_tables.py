@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,40 @@ def test_rows_must_be_in_order_of_time(read: Callable[[Any], object]) -> None:
         with pytest.raises(ValueError, match=r"rows in order of time.*Fix: .*sort_index\(\)"):
             read(other)
         read(other.reset_index(drop=True))
+
+
+DAYS = [date(2020, 1, 1) + timedelta(i) for i in range(50)]
+INDICES: dict[str, Any] = {
+    "datetimes": pandas.date_range("2020", periods=50),
+    "datetimes with a zone": pandas.date_range("2020", periods=50, tz="UTC"),
+    "periods": pandas.period_range("2020", periods=50, freq="D"),
+    "durations": pandas.timedelta_range(0, periods=50, freq="h"),
+    "dates": pandas.Index(DAYS),
+    "dates as objects": pandas.Index(DAYS, dtype=object),
+    "datetimes as objects": pandas.Index(pandas.date_range("2020", periods=50), dtype=object),
+    "periods as objects": pandas.Index(pandas.period_range("2020", periods=50, freq="D"), dtype=object),
+    "dates as text": pandas.Index([day.isoformat() for day in DAYS]),
+}
+
+
+@pytest.mark.parametrize("kind", INDICES)
+def test_every_index_of_times_must_be_in_order(kind: str) -> None:
+    dated = TABLE.set_index(INDICES[kind])
+    for read in (split, lambda x: Horizons(x["a"], 4, 2, 8)):
+        read(dated)
+        for other in (dated[::-1], dated.sample(frac=1, random_state=0)):
+            with pytest.raises(ValueError, match=r"rows in order of time.*Fix: .*sort_index\(\)"):
+                read(other)
+            read(other.sort_index())
+        with pytest.raises(ValueError, match="Fix: pass a list of series"):
+            read(pandas.concat([dated, dated]))
+
+
+@pytest.mark.parametrize(
+    "labels", [range(50, 0, -1), [f"row {i}" for i in range(50)], ["2020"] * 25 + ["x"] * 25]
+)
+def test_other_labels_need_no_order(labels: Any) -> None:
+    split(TABLE.set_index(pandas.Index(labels)))
 
 
 def test_the_parts_of_a_panel_are_series() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from bptt.arrays import as_real
 
 Label: TypeAlias = "str | int"
+
+_ISO_DATE = re.compile(r"\d{4}-\d\d(-\d\d|$)")
 
 
 def is_list_of_arrays(values: Any) -> bool:
@@ -83,8 +86,8 @@ def refuse_list(values: Any, name: str, fix: str) -> None:
 def check_one_series(value: Any, name: str) -> None:
     """Raise ValueError for a table that is not one series in order of time.
 
-    An index with several levels that vary means many series below each other. Dates in the index must not
-    decrease.
+    An index with several levels that vary means many series below each other. Dates, periods and durations
+    in the index must not decrease.
     """
     index: Any = getattr(value, "index", None)
     if not hasattr(index, "nlevels"):
@@ -99,7 +102,7 @@ def check_one_series(value: Any, name: str) -> None:
             f"vary, {list(levels)}. Fix: pass [part for _, part in {name}.groupby(level="
             f"{next(iter(levels))!r})] if that level names the series."
         )
-    if any(_kind(level) == "M" and not level.is_monotonic_increasing for level in levels.values()):
+    if any(not level.is_monotonic_increasing and _tells_time(level) for level in levels.values()):
         fix = f"{name}.sort_index()"
         if not index.is_unique:  # sorting would mix the series
             fix = (
@@ -196,6 +199,14 @@ def _numbered(labels: Sequence[Label]) -> bool:
 
 def _kind(value: Any) -> str:
     return str(getattr(getattr(value, "dtype", None), "kind", " "))
+
+
+def _tells_time(level: Any) -> bool:
+    """Whether an index holds dates, periods or durations, as objects or ISO 8601 text too."""
+    inferred = getattr(level, "inferred_type", "")
+    if inferred == "string":
+        return all(_ISO_DATE.match(str(text)) for text in level)
+    return _kind(level) in ("m", "M") or inferred in ("date", "datetime", "period", "timedelta")
 
 
 def _is_mixed(value: Any) -> bool:
