@@ -8,6 +8,7 @@ import pytest
 from tests.commandline import CommandLine, fails, weather, write_csv
 
 import bptt
+from bptt.cli import config, parser
 
 
 @pytest.fixture
@@ -41,6 +42,52 @@ def test_file_is_as_the_command_line(bptt_command: CommandLine, table: Path) -> 
         del figures["seconds"]
     assert by_file == by_hand
     assert by_file["target"] == ["wind"]
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("header = false", "--no-header"),
+        ("header = true", "--header"),
+        ("no-header = true", "--no-header"),
+        ("no_header = false", "--header"),
+        ("json = false", None),
+        ("no-standardize = false", None),
+        ("no-standardize = true", "--no-standardize"),
+    ],
+)
+def test_switches(folder: Path, line: str, option: str | None) -> None:
+    """A switch that is false is the opposite switch, or the default."""
+    Path("c.toml").write_text(line)
+    command = parser().parse_args(["train", "csv", "a.csv", "--config", "c.toml"]).command
+    by_hand = ["train", "csv", "a.csv"] + [option] * (option is not None)
+    merged = config.merged(["train", "csv", "a.csv"], command, Path("c.toml"))
+    assert merged == [*by_hand[:2], *by_hand[3:], "a.csv"]
+
+
+@pytest.mark.parametrize("kind", ["text", "csv", "npz"])
+def test_no_switch_is_ignored(folder: Path, kind: str) -> None:
+    """Of every switch, true and false mean what the command line can say."""
+    arguments = ["train", kind, "a", "--config", "c.toml"]
+    command = parser().parse_args(arguments).command
+    switches = [one for one in command._actions if one.nargs == 0 and one.dest != "help"]
+    assert switches
+    for switch in switches:
+        for value in (True, False):
+            Path("c.toml").write_text(f"{switch.option_strings[-1][2:]} = {str(value).lower()}\n")
+            options = parser().parse_args(config.merged(arguments, command, Path("c.toml")))
+            assert getattr(options, switch.dest) == (switch.const if value else not switch.const)
+
+
+@pytest.mark.parametrize("first", ["a,b", "1,2"])
+def test_a_file_without_a_header(bptt_command: CommandLine, folder: Path, first: str) -> None:
+    Path("a.csv").write_text(f"{first}\n" + "".join(f"{a},{b}\n" for a, b in weather().tolist()))
+    Path("c.toml").write_text("header = false\n")
+    result = bptt_command("train", "csv", "a.csv", "--config", "c.toml", "--epochs", 1, "--hidden", 2)
+    if first == "1,2":
+        assert "161 rows" in result.err
+    else:
+        fails(result, "line 1, column column1, has 'a'")
 
 
 def test_command_line_wins(bptt_command: CommandLine, table: Path) -> None:

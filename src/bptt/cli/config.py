@@ -62,11 +62,15 @@ def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Pat
 def _argument(
     command: argparse.ArgumentParser, path: Path, name: str, action: argparse.Action, value: Any
 ) -> list[str]:
-    """One key as an argument: none for a switch that is off."""
+    """One key as an argument: a switch that is false is the opposite switch, or none."""
     if action.nargs == 0:
         if not isinstance(value, bool):
             command.error(f"{path}: {name} must be true or false, got {value!r}")
-        return [f"--{name}"] if value else []
+        wanted = action.const if value else not action.const
+        if action.default == wanted:
+            return []
+        switches = (one for one in command._actions if one.dest == action.dest and one.const == wanted)
+        return [next(switches).option_strings[-1]]
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         value = joined(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
