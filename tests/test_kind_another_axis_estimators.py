@@ -105,6 +105,20 @@ def test_channels_before_time(make: Callable[[], Any], X: Any, fix: str) -> None
     fit(model, transposed)
 
 
+@pytest.mark.parametrize("make", [classifier, regressor, forecaster])
+def test_channels_before_time_at_predict(make: Callable[[], Any]) -> None:
+    X = RNG.random((ROWS, 20, 3))
+    model = fit(make(), X)
+    with pytest.raises(ValueError, match=r"3 values a step.* got 20. Fix: .*X.transpose\(0, 2, 1\)"):
+        model.predict(X.transpose(0, 2, 1))
+    with pytest.raises(ValueError, match=r"got 20. Fix: .*\[x.T for x in X\]"):
+        model.predict([x.T for x in X])
+    with pytest.raises(ValueError, match=r"got 20. Fix: give the same columns in the same order\."):
+        model.predict(RNG.random((ROWS, 5, 20)))
+    with pytest.raises(ValueError, match=r"got 20. Fix: give the same columns in the same order\."):
+        model.predict([RNG.random((3 + i, 20)) for i in range(ROWS)])
+
+
 def test_one_series_with_channels_before_time() -> None:
     with pytest.warns(UserWarning, match=r"12 steps with 20 values a step.* pass X.T"):
         forecaster().fit(RNG.random((12, 20)))

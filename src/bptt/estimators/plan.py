@@ -16,7 +16,7 @@ PATHS = 200
 PATHS_IN_TAIL = 4
 """Number of these futures that are expected beyond each bound of an interval."""
 LARGEST_DRAWN_COVERAGE = 0.999
-"""Beyond this coverage, an interval would need more drawn futures than anybody waits for."""
+"""Beyond this coverage, an interval needs too many drawn futures."""
 
 
 @dataclass(frozen=True)

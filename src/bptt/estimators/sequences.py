@@ -124,6 +124,7 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
     otherwise X must agree with them.
     """
     check_plain(X, "X")
+    found: Dense | Uneven
     fix, table = "X.transpose(0, 2, 1)", False
     if is_list_of_sequences(X):
         found = one_length(read_list(X))
@@ -139,7 +140,8 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
             warn_if_transposed(found.x.shape[1], found.channels, fix, stacklevel=6)
     elif not estimator._table:
         check_labels(estimator, X)
-    check_channels(estimator, found.channels)
+    lengths = {found.x.shape[1]} if isinstance(found, Dense) else {len(row) for row in found.rows}
+    check_channels(estimator, found.channels, lengths, fix)
     return found
 
 
@@ -189,7 +191,7 @@ def read_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
     return rows
 
 
-def one_length(rows: list[Numbers]) -> Sequences:
+def one_length(rows: list[Numbers]) -> Dense | Uneven:
     """The cheaper kind, where it fits."""
     return Dense(np.stack(rows)) if len({len(row) for row in rows}) == 1 else Uneven(rows)
 
@@ -205,12 +207,22 @@ def check_finite(array: Numbers, name: str) -> Numbers:
     return array
 
 
-def check_channels(estimator: Any, channels: int) -> None:
-    """Raise ValueError unless there are as many values a step as in training."""
+def check_channels(estimator: Any, channels: int, lengths: set[int], transpose: str) -> None:
+    """Raise ValueError unless there are as many values a step as in training.
+
+    Parameters
+    ----------
+    lengths : set of int
+        Lengths of the sequences: if all equal the channels of training, the axes are likely swapped.
+    transpose : str
+        The expression that swaps the axes.
+    """
     if channels != estimator.n_channels_:
+        swapped = channels > 1 and lengths == {estimator.n_channels_}
+        fix = f"pass {transpose}" if swapped else "give the same columns in the same order"
         raise ValueError(
             f"X must have {estimator.n_channels_} values a step, as {type(estimator).__name__} was fitted "
-            f"with; got {channels}. Fix: give the same columns in the same order."
+            f"with; got {channels}. Fix: {fix}."
         )
 
 
@@ -250,7 +262,7 @@ def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
     return scaling.mean, scaling.scale
 
 
-def _read_array(estimator: Any, X: Any, reset: bool) -> tuple[Sequences, bool]:
+def _read_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
     """The sequences, and whether they came as a table (n, T)."""
     ndim = rank(X)
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}

@@ -84,7 +84,7 @@ def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], 
         warn_if_transposed(max(map(len, series)), channels, fix, stacklevel=4)
     else:
         check_labels(estimator, X)
-    check_channels(estimator, channels)
+    check_channels(estimator, channels, set(map(len, series)), fix)
     return series, form
 
 
