@@ -653,6 +653,32 @@ def test_names_that_are_numbers(folder: Path) -> None:
     assert features("b.csv").names == ["0", "1"]
 
 
+@pytest.mark.parametrize("command", ["evaluate", "forecast", "gradflow"])
+@pytest.mark.parametrize(
+    ("cells_", "options", "fix"),
+    [
+        (["x"], (), "Fix: correct the cell."),
+        ([""], (), "Fix: fill the cell, or pass --fill linear."),
+        (["1\u202f234"], (), "Fix: pass --thousands space for spaces between thousands."),
+        ([""] * 120, ("--fill", "drop"), "Fix: pass --fill linear."),
+    ],
+)
+def test_commands_for_a_model_advise_only_their_own_options(
+    bptt_command: CommandLine,
+    folder: Path,
+    command: str,
+    cells_: list[str],
+    options: tuple[str, ...],
+    fix: str,
+) -> None:
+    a, b = VALUES.T.tolist()
+    write("a.csv", "a,b", [a, b])
+    assert bptt_command("train", "csv", "a.csv", *SMALL).code == 0
+    write("b.csv", "a,b", [cells_ + a[len(cells_) :], b])
+    data = ("--data", "b.csv") if command == "gradflow" else ("b.csv",)
+    fails(bptt_command(command, "a.safetensors", *data, *options), "b.csv", fix)
+
+
 def test_the_same_mark_twice(bptt_command: CommandLine, folder: Path) -> None:
     write("a.csv", "a", [VALUES[:, 0].tolist()])
     options = ("--decimal", ",", "--thousands", ",")

@@ -71,6 +71,43 @@ def test_data(bptt_command: CommandLine, folder: Path, name: str) -> None:
     assert "rows x steps: 2 x 7" in fewer.out
 
 
+FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "semicolons": ("a;b;c\n" + "1,5;2;3\n4;5,5;6\n" * 30, ("--delimiter", ";", "--decimal", ",")),
+    "an empty cell": ("a,b,c\n1,2,3\n4,,6\n" + "7,8,9.5\n1,0,5\n" * 30, ("--fill", "linear")),
+    "comments": ("# x\n" + "1,2,3\n4,8,6\n" * 30, ("--comment", "#")),
+    "thousands": ('a,b,c\n"1,000",2,3\n' + '"4,000",5,7\n5,1,1\n' * 30, ("--thousands", ",")),
+    "bytes": ("größe,b,c\n1,2,3\n" + "4,8,6\n9,1,7\n" * 30, ("--encoding", "latin-1")),
+}
+
+
+@pytest.mark.parametrize("forecasting", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_options_that_errors_name_are_there(
+    bptt_command: CommandLine, folder: Path, name: str, forecasting: bool
+) -> None:
+    text, options = FORMATS[name]
+    Path("a.csv").write_bytes(text.encode("latin-1"))
+    model = "numbers.safetensors"
+    if forecasting:
+        options = (*options, "--header") if name == "comments" else options
+        assert bptt_command("train", "csv", "a.csv", *options, "--window", 4, "--epochs", 1).code == 0
+        model = "a.safetensors"
+    refused = bptt_command("gradflow", model, "--data", "a.csv")
+    assert refused.code == 1
+    assert options[0] in refused.err
+    result = bptt_command("gradflow", model, "--data", "a.csv", *options)
+    assert result.code == 0, result.err
+
+
+def test_dates_order_the_rows_of_a_csv_file(bptt_command: CommandLine, folder: Path) -> None:
+    lines = [f"2021-01-{1 + i:02},{a},{b},{c}\n" for i, (a, b, c) in enumerate(RNG.random((28, 3)).tolist())]
+    figures = []
+    for rows in (lines, lines[::-1]):
+        Path("a.csv").write_text("date,a,b,c\n" + "".join(rows))
+        figures.append(bptt_command("gradflow", "numbers.safetensors", "--data", "a.csv", "--json").figures)
+    assert figures[0] == figures[1]
+
+
 @pytest.mark.parametrize("model", ["numbers", "text"])
 def test_random_input_comes_from_the_seed(bptt_command: CommandLine, folder: Path, model: str) -> None:
     def norms(seed: int) -> Any:

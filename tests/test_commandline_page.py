@@ -19,10 +19,9 @@ def _blocks(language: str) -> list[str]:
 
 
 def test_options_are_there(bptt_command: CommandLine) -> None:
-    helps = "".join(
-        bptt_command(*command, "--help").out
-        for command in (["train", "text"], ["train", "csv"], ["train", "npz"], ["evaluate"], ["forecast"])
-    )
+    kinds = (["train", "text"], ["train", "csv"], ["train", "npz"])
+    commands = (*kinds, ["evaluate"], ["forecast"], ["gradflow"])
+    helps = "".join(bptt_command(*command, "--help").out for command in commands)
     for option in set(re.findall(r"--[a-z][a-z-]+", PAGE)):
         assert re.search(rf"{option}\b", helps), option
 

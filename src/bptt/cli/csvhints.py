@@ -149,7 +149,9 @@ def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[
 
 
 def _is_one_column(lines: Sequence[str], form: Format) -> bool:
-    """Whether all lines below the first are numbers, and some have the delimiter for a mark."""
+    """Whether every line below a name is one number, and some have the delimiter as a mark."""
+    if not lines or form.delimiter in lines[0]:
+        return False
     below = [line.strip() for line in lines[1:] if not cell.is_missing(line)]
     marked = [text for text in below if form.delimiter in text]
     plain = all(_reads(text, form) for text in below if form.delimiter not in text)

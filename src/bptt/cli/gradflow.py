@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.cli import networks, series, seriesmodel
+from bptt.cli import csvformat, networks, series, seriesmodel
+from bptt.cli.csvformat import Format
 from bptt.cli.options import COUNT, CommandError, add_common, check_output, note, print_json
 from bptt.diagnose import canvas, report
 from bptt.diagnose.flow import GradientFlow
@@ -34,6 +35,7 @@ def add(commands: Any) -> None:
         " csv'; else numbers, .npy, .npz or .csv, a row per step (default: random input)"
     )
     command.add_argument("--data", type=Path, metavar="FILE", help=data)
+    csvformat.add_options(command)
     command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="steps to go back")
     rows = "sequences side by side, cut from all over the data"
     command.add_argument("--rows", type=COUNT, metavar="N", default=ROWS, help=rows)
@@ -63,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
         x = series.random_input(model, options.steps, options.rows, options.seed)
         about = "random input"
     else:
-        x = series.read(options.data, model, vocabulary, options.steps, options.rows, task)
+        form = Format.of(options)
+        x = series.read(options.data, model, vocabulary, options.steps, options.rows, task, form)
         about = str(options.data)
     about += f", rows x steps: {x.shape[1]} x {len(x)}"
     x = series.laid_out(model, x)

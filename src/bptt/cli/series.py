@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import cells, csvfile, npz, seriesmodel, tables
+from bptt.cli import npz, seriesmodel, tables
 from bptt.cli.csvformat import Format
 from bptt.cli.options import CommandError
 from bptt.data import Vocabulary
@@ -38,13 +38,14 @@ def read(
     symbols: str | None,
     steps: int,
     rows: int,
-    task: seriesmodel.Task | None = None,
+    task: seriesmodel.Task | None,
+    form: Format,
 ) -> Array:
     """As much of a file as is wanted, (T, B) of symbols or (T, B, I) of numbers.
 
     A series is cut into `rows` pieces of `steps` steps, spread evenly over it; a shorter one comes whole. An
-    array (T, B, I) keeps its own rows. Of a CSV file, a forecasting model's `task` says which columns it
-    reads, and their scale.
+    array (T, B, I) keeps its own rows. A CSV file is read as `form` says. A forecasting model's `task` says
+    which of its columns the model reads, and their scale.
 
     Raises
     ------
@@ -57,14 +58,16 @@ def read(
                 f"{path} cannot be turned into what the model reads, symbols: it was saved without a"
                 " vocabulary; leave --data out, for random ones"
             )
-        if path.suffix.lower() in _NUMBERS:
+        suffix = path.suffix.lower()
+        if suffix == ".csv" or suffix in _ARRAYS:
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")
-            if task is not None and path.suffix.lower() == ".csv":
-                table = tables.read(path, task.columns, Format())
-                values = task.inputs(table.values)
+            if suffix != ".csv":
+                values = _ARRAYS[suffix](path)
+            elif task is None:
+                values = tables.read_all(path, form).values
             else:
-                values = _NUMBERS[path.suffix.lower()](path)
+                values = task.inputs(tables.read(path, task.columns, form).values)
             if values.shape[-1] != _width(model):
                 raise CommandError(
                     f"{path} has {values.shape[-1]} numbers a step (shape {values.shape}), but the model"
@@ -116,26 +119,7 @@ def _npz(path: Path) -> Array:
     return _checked(path, arrays[name], f" {name}")
 
 
-def _csv(path: Path) -> Array:
-    form = Format()
-    rows = list(csvfile.lines(path, form))
-    if rows and not all(cells.kind(cell, form) in ("number", "missing") for cell in rows[0][1]):
-        rows = rows[1:]  # the columns' names
-    if not rows:
-        raise CommandError(f"{path} holds no numbers")
-    return np.array([[_number(path, line, cell, form) for cell in row] for line, row in rows])
-
-
-def _number(path: Path, line: int, cell: str, form: Format) -> float:
-    try:
-        return cells.number(cell, form)
-    except ValueError:
-        raise CommandError(
-            f"{path} must hold numbers; line {line} has {cell.strip()!r:.40}. Fix: correct the cell."
-        ) from None
-
-
-_NUMBERS = {".npy": _npy, ".npz": _npz, ".csv": _csv}
+_ARRAYS = {".npy": _npy, ".npz": _npz}
 
 
 def _checked(path: Path, values: Any, name: str) -> Array:

@@ -53,7 +53,7 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
 
 
 def read_all(path: Path, form: Format) -> Table:
-    """Read all columns; the first line may hold names or numbers.
+    """Read all columns but those of dates and times of day; the first line may hold names or numbers.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def read_all(path: Path, form: Format) -> Table:
         first = next(csvfile.lines(path, form), (0, [""]))[1]
         if all(cells.kind(cell, form) in ("number", "missing") for cell in first):
             form = replace(form, header=False)
-    return read(path, columns.read_head(path, form).names, form)
+    head = columns.read_head(path, form)
+    return read(path, [name for name in head.names if head.kinds[name] not in ("date", "clock")], form)
 
 
 def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
