@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -222,24 +222,35 @@ def test_steps_below_the_usual_one_are_reported(folder: Path, capsys: pytest.Cap
     assert "column date has uneven steps: 1 of 41 steps are shorter" in capsys.readouterr().err
 
 
+CLOCKS: dict[str, Callable[[int], object]] = {
+    "Time": lambda i: f"{i:02}:00",
+    "Hour": lambda i: i,
+    "hr": lambda i: i + 1,
+    "time (UTC)": lambda i: 100 * i,
+}
+
+
 @pytest.mark.parametrize("how", ["in order", "newest first", "shuffled"])
+@pytest.mark.parametrize("digits", [False, True])
+@pytest.mark.parametrize("name", CLOCKS)
 def test_a_date_and_a_time_of_day_in_two_columns(
-    folder: Path, capsys: pytest.CaptureFixture[str], how: str
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, digits: bool, how: str
 ) -> None:
     columns = [
-        [DAYS[i // 24] for i in range(120)],
-        [f"{i % 24:02}:00" for i in range(120)],
+        [DAYS[i // 24].replace("-", "" if digits else "-") for i in range(120)],
+        [CLOCKS[name](i % 24) for i in range(120)],
         VALUES[:, 0].tolist(),
     ]
     order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
         how, np.random.default_rng(0).permutation(120).tolist()
     )
-    write("a.csv", "Date,Time,x", columns, order=list(order))
+    write("a.csv", f"Date,{name},x", columns, order=list(order))
     for form in (Format(), Format(time="Date")):
         table = features("a.csv", form)
-        np.testing.assert_array_equal(table.values[:, 0], VALUES[:, 0])
+        np.testing.assert_array_equal(table.values[:, -1], VALUES[:, 0])
         said = capsys.readouterr().err
-        assert "Date (time), Time (time)" in said
+        assert "Date (time)" in said
+        assert table.names == (["x"] if name == "Time" else [name, "x"])
         assert "several series" not in said
         assert "steps" not in said
 

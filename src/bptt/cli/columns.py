@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -147,6 +147,32 @@ def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
             kept.append(row[first[name]])
     table = np.frombuffer(values).reshape(len(lines), len(at))
     return Columns(head, lines, place, table, texts, empty, not_numbers)
+
+
+def check_cells(found: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
+    """Raise CommandError for the first cell of the columns `names` that holds no finite number.
+
+    Empty cells are refused in the columns `whole` only. `fix` says what helps if the cell holds text.
+    """
+    bad = [(cell, found.place[name], name) for name, cell in found.not_numbers.items() if name in names]
+    bad += [
+        (cell, found.place[name], name)
+        for name, cell in found.empty.items()
+        if name in names and name in whole
+    ]
+    if not bad:
+        return
+    (line, text), _, name = min(bad, key=lambda one: (one[0][0], one[1]))
+    path, form = found.head.path, found.head.form
+    where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
+    if cells.is_missing(text):
+        came = f"has {text.strip()!r}" if text.strip() else "is empty"
+        raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")
+    marks = csvhints.of_cells([text], form)
+    if marks:
+        hints = csvhints.find(path, form) or [marks]  # the first lines together say more
+        fix = f"pass {csvhints.options(hints)}"
+    raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
 
 
 def _kind(text: str, form: Format) -> cells.Kind:

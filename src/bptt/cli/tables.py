@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bptt.cli import cells, columns, csvfile, csvhints, gaps, timecolumn, timeorder
+from bptt.cli import cells, columns, csvfile, csvhints, gaps, rowtimes, timeorder
 from bptt.cli.columns import Columns, Head, Numbers
 from bptt.cli.csvformat import TIME_OFF, Format
 from bptt.cli.options import CommandError, note
@@ -108,77 +108,21 @@ class _Raw:
     times: Times | None
     counting: Collection[str]
 
+    def is_hour(self, name: str) -> bool:
+        """Whether a column of numbers tells only the time of day: it may be a feature, too."""
+        return self.times is not None and name in self.times.columns[1:] and name in self.columns.place
+
 
 def _read(head: Head, named: Collection[str]) -> _Raw:
     """Read the numbers of a file, those in the columns `named` in any case, and find the time of its rows."""
-    form = head.form
-    given = None if form.time in (None, TIME_OFF) else form.time
-    for name in named if given is None else (*named, given):
+    given = head.form.time
+    for name in named if given in (None, TIME_OFF) else (*named, given):
         head.check(name)
     csvfile.warn_if_cut(head.path)
     numeric = [name for name in head.names if name in named or head.kinds[name] in ("number", "missing")]
-    clocks = [name for name, kind in head.kinds.items() if kind == "clock"][:1]
-    dates = [name for name, kind in head.kinds.items() if kind == "date"][:1]
-    if given is not None:
-        dates = [] if given in numeric else [given]
-    found = columns.read(head, numeric, () if form.time == TIME_OFF else {*dates, *clocks})
-    counting = {name: times for name in found.place if (times := _counting(found, name)) is not None}
-    if form.time == TIME_OFF:
-        times = None
-    elif dates:
-        times = _dated(found, dates[0], clocks)
-    elif given is not None:
-        _check_cells(found, [given], [given], "correct the cell")
-        times = counting.get(given) or Times((given,), found.column(given), in_seconds=False)
-    else:
-        times = _find(found, counting, named) or (
-            timecolumn.of_clock(clocks[0], found.texts[clocks[0]]) if clocks else None
-        )
-    return _Raw(found, times, counting)
-
-
-def _dated(found: Columns, name: str, clocks: Sequence[str]) -> Times:
-    """The times in a column of text, with those in the column of times of day if the dates repeat."""
-    if found.head.kinds[name] == "clock":
-        times = timecolumn.of_clock(name, found.texts[name])
-        if times is None:
-            raise CommandError(
-                f"{found.head.path} must hold times in order of time in column {name:.60}, the day too."
-                f" Fix: pass --time with another column, or --time {TIME_OFF}."
-            )
-        return times
-    times = timecolumn.of_dates(found.head.path, name, found.texts[name], found.lines)
-    for clock in clocks:
-        times = timecolumn.with_clock(times, clock, found.texts[clock]) or times
-    return times
-
-
-def _counting(found: Columns, name: str) -> Times | None:
-    """The times in a column of numbers, if it only counts rows or tells the time."""
-    head = found.head
-    if head.names.count(name) > 1:
-        return None
-    first = name == head.names[0]
-    times = timecolumn.of_numbers(name, found.column(name), first=first)
-    if times is None and first and name == "column1" and head.form.header is not False:
-        times = timecolumn.of_numbers("index", found.column(name), first=first)  # pandas names no index
-        return None if times is None else replace(times, columns=(name,))
-    return times
-
-
-def _find(found: Columns, counting: dict[str, Times], named: Collection[str]) -> Times | None:
-    """The column of numbers that tells the time best.
-
-    A column that is `named` as a feature must hold dates, or have the name of a time: others may only look
-    like an index, such as a straight line.
-    """
-    able = [
-        times
-        for name, times in counting.items()
-        if name not in named or times.in_seconds or timecolumn.says_time(name)
-    ]
-    # Dates first, then columns without equal numbers: a year may be that of several rows.
-    return min(able, key=lambda times: (not times.in_seconds, not times.distinct), default=None)
+    found = columns.read(head, numeric, rowtimes.of_text(head, numeric))
+    counting = rowtimes.counting(found)
+    return _Raw(found, rowtimes.find(found, counting, named), counting)
 
 
 def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
@@ -187,7 +131,7 @@ def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
     for name in raw.columns.head.names:
         if name in named:
             continue
-        if raw.times is not None and name in raw.times.columns:
+        if raw.times is not None and name in raw.times.columns and not raw.is_hour(name):
             reasons[name] = "time"
         elif name not in raw.columns.place or _without_numbers(raw.columns, name):
             line, text = raw.columns.not_numbers.get(name, (0, ""))
@@ -210,30 +154,7 @@ def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:
     for name in names:
         raw.columns.head.check(name)
     whole = () if raw.times is None else raw.times.columns
-    _check_cells(raw.columns, names, names if raw.columns.head.form.fill is None else whole, fix)
-
-
-def _check_cells(found: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
-    """Raise CommandError for the first cell that holds no finite number; only `whole` may not be empty."""
-    bad = [(cell, found.place[name], name) for name, cell in found.not_numbers.items() if name in names]
-    bad += [
-        (cell, found.place[name], name)
-        for name, cell in found.empty.items()
-        if name in names and name in whole
-    ]
-    if not bad:
-        return
-    (line, text), _, name = min(bad, key=lambda one: (one[0][0], one[1]))
-    path, form = found.head.path, found.head.form
-    where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
-    if cells.is_missing(text):
-        came = f"has {text.strip()!r}" if text.strip() else "is empty"
-        raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")
-    marks = csvhints.of_cells([text], form)
-    if marks:
-        hints = csvhints.find(path, form) or [marks]  # the first lines together say more
-        fix = f"pass {csvhints.options(hints)}"
-    raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
+    columns.check_cells(raw.columns, names, names if raw.columns.head.form.fill is None else whole, fix)
 
 
 def _table(raw: _Raw, names: Sequence[str]) -> Table:

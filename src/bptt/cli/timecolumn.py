@@ -20,6 +20,7 @@ DAY = 86400.0
 _YEARS = frozenset({"year", "years", "yr", "jahr"})
 _TIMES = frozenset({"time", "timestamp", "date", "datetime", "epoch", "unix", "unixtime", "ts"}) | _YEARS
 _INDICES = frozenset({"id", "index", "idx", "row", "unnamed"})
+_HOURS = frozenset({"time", "hour", "hours", "hr"})
 _UNITS = frozenset(
     {*("s", "ms", "us", "ns", "sec", "secs", "seconds", "min", "minutes", "h", "hours"), "d", "days", "utc"}
 )
@@ -93,15 +94,31 @@ def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
     return Times((column,), min(ordered or readings, key=_unevenness), in_seconds=True)
 
 
-def with_clock(times: Times, column: str, texts: Sequence[str]) -> Times | None:
-    """Add the time of day in another column to dates that do not tell it.
+def need_clock(times: Times) -> bool:
+    """Whether times are dates that repeat, so that another column may tell the time of day."""
+    return times.in_seconds and not (times.values % DAY).any() and not times.distinct
 
-    None: the dates differ from each other or hold a time of day, or a cell holds no time of day.
-    """
-    if (times.values % DAY).any() or times.distinct:
+
+def with_clock(times: Times, column: str, clock: Numbers) -> Times:
+    """Add the times of day in another column to dates."""
+    return Times((*times.columns, column), times.values + clock, in_seconds=True)
+
+
+def clock_of_cells(texts: Sequence[str]) -> Numbers | None:
+    """Return the times of day in cells, in seconds; None if a cell holds none."""
+    try:
+        return np.array([cells.clock(text) for text in texts])
+    except ValueError:
         return None
-    hours = _clock(texts)
-    return None if hours is None else Times((*times.columns, column), times.values + hours, in_seconds=True)
+
+
+def clock_of_numbers(column: str, values: Numbers) -> Numbers | None:
+    """Return the times of day in a column named "hour" or "time" of hours or HHMM, in seconds; else None."""
+    if _word(column) not in _HOURS or not (values == np.rint(values)).all() or values.min() < 0:
+        return None
+    hour, minute = (values, np.zeros_like(values)) if values.max() <= 24 else np.divmod(values, 100)
+    seconds: Numbers = 3600 * hour + 60 * minute
+    return seconds if hour.max() <= 24 and minute.max() < 60 else None
 
 
 def of_clock(column: str, texts: Sequence[str]) -> Times | None:
@@ -109,7 +126,7 @@ def of_clock(column: str, texts: Sequence[str]) -> Times | None:
 
     None: a cell holds no time of day, or the steps do not show whether the oldest row comes first.
     """
-    hours = _clock(texts)
+    hours = clock_of_cells(texts)
     if hours is None:
         return None
     steps = np.sign(np.diff(hours))
@@ -240,13 +257,6 @@ def _digits(values: Numbers) -> Numbers | None:
         seconds += 3600 * hour + 60 * minute + second
         return seconds
     return None
-
-
-def _clock(texts: Sequence[str]) -> Numbers | None:
-    try:
-        return np.array([cells.clock(text) for text in texts])
-    except ValueError:
-        return None
 
 
 def _unevenness(values: Numbers) -> float:
