@@ -140,7 +140,7 @@ def test_one_line_of_another_width_is_no_preamble(
         assert "Fix: correct that line" in message
     path.write_text("\n".join(["made by a logger", "a,b", *rows]) + "\n")
     assert main(["train", "csv", str(path), "--target", "a"]) == 1
-    assert "got 1 other lines above the table" in capsys.readouterr().err
+    assert "got 1 other line above the table" in capsys.readouterr().err
 
 
 def test_a_window_longer_than_the_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
