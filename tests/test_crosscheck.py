@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import CASES, CELLS, DTYPES, ISAS, OPTIONS, build
-from tests.grids import pairwise
+from tests.grids import in_turn, pairwise
 
 import bptt
 from bptt.testing import CheckError
 
 
-@pairwise(("case", CASES), ("dtype", DTYPES), ("isa", ISAS))
+@in_turn(("case", CASES), ("dtype", DTYPES), ("isa", ISAS))
 def test_native_agrees_with_reference(case, dtype, isa):
     bptt.use_isa(isa)
     bptt.crosscheck(case.build(dtype), case.x(), case.state())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import CASES, CELLS, ISAS, OPTIONS, build, state
+from tests.grids import in_turn
 
 import bptt
 from bptt.testing import CheckError
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@in_turn(("case", CASES), ("isa", ISAS))
 def test_native_gradients(case, isa):
     bptt.use_isa(isa)
     bptt.gradcheck(case.build("float64"), case.x(), case.state(), entries=4)

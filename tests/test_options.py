@@ -20,7 +20,14 @@ SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
 
 EVERY = {f"{kind}-{name}": (kind, own) for kind, name, own in variants()}
 SINGLE = {f"{kind}-{name}": (kind, own) for kind, each in VARIANTS.items() for name, own in each.items()}
-every_variant = pytest.mark.parametrize(("kind", "options"), EVERY.values(), ids=EVERY)
+every_variant = pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param(*value, id=name, marks=() if name in SINGLE else pytest.mark.grid)
+        for name, value in EVERY.items()
+    ],
+)
+"""Pairs of options only in the full grid: `test_agreement_with_the_reference` runs every pair anyway."""
 single_variants = pytest.mark.parametrize(("kind", "options"), SINGLE.values(), ids=SINGLE)
 
 
