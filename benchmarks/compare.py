@@ -1,6 +1,6 @@
 """Times this package beside every installed peer; `--help` says how, `bptt.bench` how it is done."""
 
-from bptt.bench.command import main
+from bptt.cli.compare import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

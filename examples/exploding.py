@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.diagnose import canvas
+from bptt.diagnose.pictures import canvas
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -153,7 +153,7 @@ def draw(runs: list[Run], flow: bptt.diagnose.GradientFlow, path: Path) -> bool:
     """Where errors grow, and what that does to loss and gradient; False without matplotlib."""
     if not canvas.available():
         return False
-    from bptt.diagnose.flow_picture import draw_flows
+    from bptt.diagnose.pictures.flow import draw_flows
 
     with canvas.drawing(12.0, 4.0) as figure:
         back, loss, norm = figure.subplots(1, 3)

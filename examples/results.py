@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import bptt
 from bptt.cli.options import COUNT, CommandError, Parser, check_output
-from bptt.diagnose import canvas
+from bptt.diagnose.pictures import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

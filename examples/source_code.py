@@ -25,10 +25,10 @@ from ngrams import KneserNey
 
 import bptt
 from bptt.cli.corpus import modules
-from bptt.cli.ngram import bigram_loss
+from bptt.cli.models.ngram import bigram_loss
 from bptt.cli.training import Pieces
 from bptt.data import TextStream, Vocabulary
-from bptt.diagnose import canvas
+from bptt.diagnose.pictures import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import results
 
 import bptt
-from bptt.diagnose import canvas
+from bptt.diagnose.pictures import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.diagnose import GradientFlow, canvas
+from bptt.diagnose import GradientFlow
+from bptt.diagnose.pictures import canvas
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -122,8 +123,8 @@ def draw(flows: dict[str, GradientFlow], losses: dict[str, Array], path: Path) -
     """How far errors reach before training, beside what training makes of it; False without matplotlib."""
     if not canvas.available():
         return False
-    from bptt.diagnose.flow_picture import draw_flows
-    from bptt.diagnose.plots import smoothed
+    from bptt.diagnose.pictures.flow import draw_flows
+    from bptt.diagnose.pictures.plots import smoothed
 
     with canvas.drawing(10.0, 4.4) as figure:
         back, loss = figure.subplots(1, 2)

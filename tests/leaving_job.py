@@ -11,8 +11,8 @@ from typing import Any
 from mpi4py import MPI
 
 import bptt
+from bptt.callbacks import Callback, TrainerView
 from bptt.data import Shard
-from bptt.train import Callback
 
 COMM = MPI.COMM_WORLD
 STAGE, WAY = sys.argv[2], sys.argv[1]
@@ -54,7 +54,7 @@ def at(stage: str) -> None:
 
 
 class AtUpdate(Callback):
-    def update(self, trainer: bptt.Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         if len(trainer.history["loss"]) == 2:
             at("callback")
 

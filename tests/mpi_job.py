@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import bptt
+from bptt.callbacks import Callback, TrainerView
 from bptt.data import Shard, TextStream
-from bptt.train import Callback, Trainer
+from bptt.train import Trainer
 
 STEPS = 50
 TEXT = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 8 * 20 * STEPS + 1))
@@ -42,7 +43,7 @@ class AtUpdate(Callback):
     def __init__(self, update: int, act: Any) -> None:
         self.at, self.act = update, act
 
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         if trainer.rank == 1 and len(trainer.history["loss"]) == self.at:
             self.act()
 

@@ -12,7 +12,10 @@ import pytest
 from tests.training import SYMBOLS, B, batch, trainer
 
 import bptt
-from bptt.train import Callback, Loss, Optimizer, Trainer
+from bptt.callbacks import Callback, TrainerView
+from bptt.losses import Loss
+from bptt.optim import Optimizer
+from bptt.train import Trainer
 
 EPSILON = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 ROWS = 12 * 9  # in the longest sum of these gradients
@@ -147,7 +150,7 @@ def test_what_is_left_of_an_epoch_makes_an_update() -> None:
         def __init__(self) -> None:
             self.updates: list[Any] = []
 
-        def update(self, trainer: Trainer, update: Any) -> None:
+        def update(self, trainer: TrainerView, update: Any) -> None:
             self.updates.append((update.epoch, update.batches, update.tokens))
 
     seen, data = Seen(), [batch(seed) for seed in range(5)]
@@ -203,7 +206,7 @@ def test_a_resumed_run_has_the_same_bits(truncate: Any, tmp_path: Path) -> None:
         def __init__(self, left: int) -> None:
             self.left = left
 
-        def backward(self, trainer: Trainer, tape: Any, dy: Any) -> None:
+        def backward(self, trainer: TrainerView, tape: Any, dy: Any) -> None:
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt

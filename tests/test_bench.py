@@ -12,7 +12,7 @@ import pytest
 from tests.commandline import CommandLine
 
 import bptt
-from bptt.bench import command, goals, lines, machine, measure, memory, session, table
+from bptt.bench import goals, lines, machine, measure, memory, session, table
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
 from bptt.bench.measure import Row
@@ -32,6 +32,7 @@ from bptt.bench.shapes import (
     cases,
 )
 from bptt.cli import bench as cli_bench
+from bptt.cli import compare
 
 SMALL = Shape("small", 3, 2, 4, 5, layers=2, bidirectional=True)
 STREAM = Shape("stream", 1, 1, 4, 5, modes=("streaming",))
@@ -331,7 +332,7 @@ def test_lines_have_one_heading_per_group() -> None:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every grid is one tiny shape, and nobody else takes part."""
     shapes = (replace(SMALL, modes=("inference", "memory")),)
-    for module in (command, cli_bench):
+    for module in (compare, cli_bench):
         monkeypatch.setattr(module, "QUICK", shapes)
         monkeypatch.setattr(module, "GRID", shapes)
     monkeypatch.setattr(cli_bench, "DEFAULT", ())
@@ -352,7 +353,7 @@ USAGE = {
 @pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE)
 def test_usage_errors(arguments: list[str], tiny: None, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        command.main(arguments)
+        compare.main(arguments)
     assert stop.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     # Peers that are not installed have a line each, of their own.
@@ -360,7 +361,7 @@ def test_usage_errors(arguments: list[str], tiny: None, capsys: pytest.CaptureFi
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--quick", "--cells", "gru", "--modes", "streaming", "--list"]) == 0
+    assert compare.main(["--quick", "--cells", "gru", "--modes", "streaming", "--list"]) == 0
     assert capsys.readouterr().out == f"gru  streaming {QUICK[0]}\n"
 
 
@@ -368,7 +369,7 @@ def test_compare(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     files = {kind: tmp_path / f"out.{kind}" for kind in ("json", "markdown")}
     options = [f"--{kind}={path}" for kind, path in files.items()]
     run = ["--quick", "--cells=lstm", "--peers=", "--seconds=0.01", "--modes=inference,memory"]
-    assert command.main([*run, *options]) == 0
+    assert compare.main([*run, *options]) == 0
     printed = capsys.readouterr()
     assert str(SMALL) in printed.out
     written = json.loads(files["json"].read_text())

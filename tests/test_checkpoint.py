@@ -19,7 +19,7 @@ import pytest
 import safetensors.numpy
 
 import bptt
-from bptt.train import CheckpointError, read_checkpoint
+from bptt.files import CheckpointError, read_checkpoint
 
 MODELS: dict[str, Callable[[], bptt.Module]] = {
     "everything": lambda: bptt.Sequential(
@@ -182,7 +182,7 @@ def nested(depth: int) -> bytes:
 
 def whole(about: Any, tensors: dict[str, np.ndarray] = TENSORS) -> bytes:
     """A well-formed file, its sum included."""
-    from bptt.train.checkpoint import _digest
+    from bptt.files.checkpoint import _digest
 
     text = about if isinstance(about, str) else json.dumps(about)
     return safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})

@@ -9,7 +9,7 @@ import pytest
 from tests.commandline import CommandLine, fails, weather, write_csv
 
 import bptt
-from bptt.train import read_checkpoint
+from bptt.files import read_checkpoint
 
 SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)
 

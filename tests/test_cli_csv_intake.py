@@ -15,8 +15,8 @@ import pytest
 from tests.commandline import CommandLine, fails, weather
 
 import bptt
-from bptt.cli import cells, tables
-from bptt.cli.csvformat import Format
+from bptt.cli.csv import cells, tables
+from bptt.cli.csv.format import Format
 from bptt.cli.options import CommandError
 
 SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)

@@ -45,7 +45,7 @@ def test_series(bptt_command: CommandLine, models: Path) -> None:
     def figures(*options: object) -> dict[str, object]:
         return bptt_command("evaluate", "weather.safetensors", "weather.csv", "--json", *options).figures
 
-    trained = bptt.train.read_checkpoint("weather.safetensors").extra["figures"]
+    trained = bptt.files.read_checkpoint("weather.safetensors").extra["figures"]
     assert figures("--part", "test")["errors"] == trained["test"]
     assert figures()["windows"] == 160 - 6 - 2 + 1
     assert figures("--part", "training")["windows"] == 128 - 6 - 2 + 1
@@ -73,7 +73,7 @@ def test_sequences(bptt_command: CommandLine, models: Path) -> None:
     x = np.load("signs.npz")
     model = bptt.load("signs.safetensors")
     scaling = bptt.data.Standardize(
-        **bptt.train.read_checkpoint("signs.safetensors").extra["sequences"]["scaling"]
+        **bptt.files.read_checkpoint("signs.safetensors").extra["sequences"]["scaling"]
     )
     told = model(scaling.apply(x["x"]).swapaxes(0, 1))[0].argmax(axis=1)
     assert signs["figures"]["y"]["model"]["accuracy"] == pytest.approx(np.mean(told == x["y"]))

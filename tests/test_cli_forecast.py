@@ -10,8 +10,8 @@ import pytest
 from tests.commandline import CommandLine, fails, weather, write_csv
 
 import bptt
-from bptt.cli import seriesmodel
-from bptt.diagnose import canvas
+from bptt.cli.models import series as seriesmodel
+from bptt.diagnose.pictures import canvas
 
 SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +29,7 @@ def models(bptt_command: CommandLine, folder: Path) -> Path:
 
 def test_by_hand(bptt_command: CommandLine, models: Path) -> None:
     figures = bptt_command("forecast", "one", "weather.csv", "--json").figures
-    saved = bptt.train.read_checkpoint("one")
+    saved = bptt.files.read_checkpoint("one")
     scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
     y = saved.model(scaling.apply(weather()[-6:])[:, None])[0][0]
     told = y.astype(np.float64) * scaling.scale[0] + scaling.mean[0]
@@ -129,7 +129,7 @@ def test_failures(
 def test_a_description_that_does_not_fit(
     bptt_command: CommandLine, models: Path, change: dict[str, object]
 ) -> None:
-    saved = bptt.train.read_checkpoint("one")
+    saved = bptt.files.read_checkpoint("one")
     bptt.save("bad", saved.model, extra={"series": {**saved.extra["series"], **change}})
     fails(bptt_command("forecast", "bad", "weather.csv"), "no forecasting model")
 

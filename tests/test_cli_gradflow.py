@@ -12,7 +12,7 @@ import pytest
 from tests.commandline import CommandLine, Result
 
 import bptt
-from bptt.diagnose import canvas
+from bptt.diagnose.pictures import canvas
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plot'")
 PNG = b"\x89PNG\r\n\x1a\n"

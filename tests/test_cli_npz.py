@@ -13,9 +13,9 @@ import pytest
 from tests.commandline import CommandLine, fails
 
 import bptt
-from bptt.cli import sequencemodel
+from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.options import CommandError
-from bptt.train import read_checkpoint
+from bptt.files import read_checkpoint
 
 RNG = np.random.default_rng(0)
 SMALL = ("--hidden", 8, "--epochs", 2)

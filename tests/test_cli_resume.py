@@ -92,7 +92,7 @@ def test_killed_between_updates(bptt_command: CommandLine, folder: Path, text_fi
     assert bptt_command(*command).code == 0
     parameters = _parameters()
     files: list[bytes] = []
-    write = bptt.train.files.replace
+    write = bptt.files.atomic.replace
 
     def kept(path: Path, content: bytes, verify: Callable[[Path], object]) -> None:
         if path.name == "run.safetensors":
@@ -100,7 +100,7 @@ def test_killed_between_updates(bptt_command: CommandLine, folder: Path, text_fi
         write(path, content, verify)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bptt.train.files, "replace", kept)
+        patch.setattr(bptt.files.atomic, "replace", kept)
         assert bptt_command(*command, *RUN, "--checkpoint-every", 1).code == 0
     for content in files[1::5]:
         Path("run.safetensors").write_bytes(content)

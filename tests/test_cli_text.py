@@ -10,9 +10,10 @@ import pytest
 from tests.commandline import CommandLine, fails
 
 import bptt
-from bptt.cli import corpus, ngram
+from bptt.cli import corpus
+from bptt.cli.models import ngram
 from bptt.cli.options import CELLS
-from bptt.diagnose import plots
+from bptt.diagnose.pictures import plots
 
 SMALL = ("--hidden", 8, "--embedding", 4, "--truncate", 8, "--batch", 4)
 PNG = b"\x89PNG\r\n\x1a\n"

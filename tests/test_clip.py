@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.train import ClipNorm, ClipValue, Guard, NonFiniteError
+from bptt.optim import ClipNorm, ClipValue, Guard, NonFiniteError
 
 DTYPES = ("float32", "float64")
 

@@ -9,8 +9,8 @@ import pytest
 
 import bptt
 from bptt import ClipGroups, ClipNorm, ClipValue
-from bptt.layers.clip_state import StateClip, read_clip_state
-from bptt.train import Guard, NonFiniteError
+from bptt.layers.passes.clip_state import StateClip, read_clip_state
+from bptt.optim import Guard, NonFiniteError
 
 DTYPES = ("float32", "float64")
 BAD = (np.nan, np.inf, -np.inf)

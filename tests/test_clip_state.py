@@ -10,7 +10,7 @@ from tests.test_options import SINGLE, B, I, T, every_variant, numbers, setting,
 from tests.test_options import build as build_variant
 
 import bptt
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 
 CLIPS = {
     "value": (0.3, StateClip(value=0.3)),

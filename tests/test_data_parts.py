@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import bptt
+from bptt.callbacks import TrainerView
 from bptt.data import Horizons, Standardize, split
 
 RNG = np.random.default_rng(0)
@@ -84,7 +85,7 @@ def test_a_constant_column_keeps_its_scale() -> None:
 def test_standardize_survives_a_file(tmp_path: Path) -> None:
     scaling = Standardize.of(RNG.random((30, 2)) * 1e-7)
     bptt.save(tmp_path / "m", bptt.Linear(2, 1), extra={"scaling": scaling.to_dict()})
-    again = Standardize(**bptt.train.read_checkpoint(tmp_path / "m").extra["scaling"])
+    again = Standardize(**bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
     np.testing.assert_array_equal(again.mean, scaling.mean)
     np.testing.assert_array_equal(again.scale, scaling.scale)
     assert json.dumps(scaling.to_dict())
@@ -174,7 +175,7 @@ def test_keep_best_restores_the_best_epoch() -> None:
     seen: list[npt.NDArray[np.float32]] = []
 
     class Look(bptt.Callback):
-        def validation(self, trainer: bptt.Trainer, epoch: int, loss: float) -> None:
+        def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
             seen.append(trainer.model.flat_parameters.copy())
 
     best = bptt.KeepBest()

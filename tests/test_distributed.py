@@ -16,13 +16,17 @@ from tests.ranks import Aborted, ThreadComm, World, returned, run
 
 import bptt
 from bptt import runtime
+from bptt.callbacks import Callback, TrainerView
 from bptt.cli.options import CommandError
 from bptt.cli.ranks import find_comm
 from bptt.data import Shard
-from bptt.train import Callback, Guard, NonFiniteError, RankError, Trainer, read_checkpoint
-from bptt.train.checkpoint import write
+from bptt.files import read_checkpoint
+from bptt.files.checkpoint import write
+from bptt.optim import Guard, NonFiniteError
+from bptt.ranks import RankError
+from bptt.ranks.processes import share_cores
+from bptt.train import Trainer
 from bptt.train.generators import Generators
-from bptt.train.processes import share_cores
 
 SYMBOLS = 5
 TEXT = "".join(np.random.default_rng(1).choice(list("abcde"), 400))
@@ -217,7 +221,7 @@ def test_tokens_and_batches_of_all_ranks() -> None:
     class Tokens(Callback):
         seen = 0
 
-        def update(self, trainer: Trainer, update: Any) -> None:
+        def update(self, trainer: TrainerView, update: Any) -> None:
             self.seen += update.tokens
 
     def job(comm: Any) -> int:
@@ -341,7 +345,7 @@ def test_fewer_batches_on_one_rank(fewer: int) -> None:
 
 def test_stopped_on_one_rank_alone() -> None:
     class Stop(Callback):
-        def update(self, trainer: Trainer, update: Any) -> None:
+        def update(self, trainer: TrainerView, update: Any) -> None:
             if trainer.rank == 1:
                 trainer.stop()
 
@@ -395,7 +399,7 @@ def test_ranks_with_other_instruction_sets(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_weights_that_drift_apart_are_noticed() -> None:
     class Tamper(Callback):
-        def update(self, trainer: Trainer, update: Any) -> None:
+        def update(self, trainer: TrainerView, update: Any) -> None:
             if trainer.rank == 2:
                 trainer.model.flat_parameters[0] += 1e-12
 
@@ -407,14 +411,14 @@ def test_weights_that_drift_apart_are_noticed() -> None:
 
 
 def test_weights_are_compared_inside_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bptt.train.distributed.COMPARE_EVERY", 2)
+    monkeypatch.setattr("bptt.ranks.ranks.COMPARE_EVERY", 2)
     test_weights = test_weights_that_drift_apart_are_noticed
     with pytest.raises(AssertionError, match="after 2 updates"):
         test_weights()
 
 
 class Fails(Callback):
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         if trainer.rank == 1:
             raise LookupError("the disk is on fire")
 
@@ -422,7 +426,7 @@ class Fails(Callback):
 class FailsToJudge(Callback):
     """In what `fit` calls, not in `fit` itself."""
 
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         if trainer.rank == 1:
             trainer.evaluate([(np.zeros((2, 2), int), np.full((2, 2), SYMBOLS))])
 
@@ -433,7 +437,7 @@ class Ended(Callback):
     def __init__(self) -> None:
         self.aborted: list[bool] = []
 
-    def fit_end(self, trainer: Trainer) -> None:
+    def fit_end(self, trainer: TrainerView) -> None:
         if trainer.rank == 1:
             self.aborted.append(trainer._ranks._comm.world.aborted)  # type: ignore[attr-defined]
 
@@ -459,7 +463,7 @@ def test_an_exception_on_one_rank_ends_the_job(
 
 def test_ctrl_c_saves_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     class Interrupt(Callback):
-        def update(self, trainer: Trainer, update: Any) -> None:
+        def update(self, trainer: TrainerView, update: Any) -> None:
             raise KeyboardInterrupt
 
     def job(comm: Any) -> None:
@@ -547,7 +551,7 @@ class Stopped(Callback):
     def __init__(self, update: int, path: Path) -> None:
         self.at, self.path = update, path
 
-    def settled(self, trainer: Trainer) -> None:
+    def settled(self, trainer: TrainerView) -> None:
         if len(trainer.history["loss"]) == self.at:
             trainer.save(self.path)
             raise trainer._ranks._agree(KeyboardInterrupt())

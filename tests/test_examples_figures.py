@@ -167,7 +167,7 @@ def test_no_picture_without_matplotlib(
     example: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = example("results")
-    monkeypatch.setattr("bptt.diagnose.canvas.available", lambda: False)
+    monkeypatch.setattr("bptt.diagnose.pictures.canvas.available", lambda: False)
     options = results.read_options("name", "what it is", [], seeds=1)
     results.deliver(options, results.Table(["a"]), lambda figure: None, (1.0, 1.0), [])
     assert "pip install 'bptt[plot]'" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def test_exploding_leaves_picture_and_figures(
     assert Path("exploding.png").is_file()
     figures = json.loads(Path("exploding.json").read_text(encoding="utf-8"))
     assert [len(run["loss"]) for run in figures["runs"].values()] == [20, 20, 20]
-    monkeypatch.setattr("bptt.diagnose.canvas.available", lambda: False)
+    monkeypatch.setattr("bptt.diagnose.pictures.canvas.available", lambda: False)
     Path("exploding.png").unlink()
     exploding.main(["--batches", "2"])
     assert "pip install 'bptt[plot]'" in capsys.readouterr().out

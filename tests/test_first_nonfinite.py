@@ -13,7 +13,7 @@ import bptt
 from bptt.diagnose import NonFinite
 from bptt.diagnose.gates import gate_names, step_values
 from bptt.diagnose.nonfinite import origin
-from bptt.layers.tape import RecurrentTape
+from bptt.layers.passes.tape import RecurrentTape
 
 T, B = 9, 3
 X = np.random.default_rng(0).standard_normal((T, B, 4))

@@ -11,9 +11,10 @@ import pytest
 from tests.training import batch, model, trainer
 
 import bptt
+from bptt.callbacks import Callback, TrainerView
 from bptt.metrics import RMSE, Accuracy
 from bptt.schedules import Plateau, WarmUp
-from bptt.train import Callback, Trainer
+from bptt.train import Trainer
 
 WATCHERS: dict[str, Callable[[], Callback]] = {
     "KeepBest": bptt.KeepBest,
@@ -93,7 +94,7 @@ def test_what_follows_no_validation_needs_none(folder: Path) -> None:
 
 def test_fit_begin_is_told_of_the_run() -> None:
     class Seen(Callback):
-        def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+        def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
             seen.append((trainer, epochs, validation))
 
     seen: list[Any] = []
@@ -136,7 +137,7 @@ class Weights(Callback):
     def __init__(self, seen: list[np.ndarray]) -> None:
         self._seen = seen
 
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         self._seen.append(trainer.model.flat_parameters.copy())
 
 
@@ -155,7 +156,7 @@ def test_keep_leaves_the_files_of_an_earlier_fit(folder: Path) -> None:
 @pytest.mark.parametrize("stopped", [2, 5])
 def test_keep_counts_the_files_of_the_run_it_resumes(stopped: int, folder: Path) -> None:
     class Stop(Callback):
-        def settled(self, trainer: Trainer) -> None:
+        def settled(self, trainer: TrainerView) -> None:
             if trainer.optimizer.steps == stopped:
                 raise KeyboardInterrupt
 

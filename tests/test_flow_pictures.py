@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.diagnose import canvas, plot_flows, plot_gates, plot_singular_values, report
+from bptt.diagnose import plot_flows, plot_gates, plot_singular_values
 from bptt.diagnose.flow import GradientFlow
-from bptt.diagnose.heatmap import plot_records
+from bptt.diagnose.pictures import canvas, report
+from bptt.diagnose.pictures.heatmap import plot_records
 from bptt.diagnose.rows import Row
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plot'")

@@ -9,7 +9,7 @@ import pytest
 
 import bptt
 from bptt.arrays import as_real
-from bptt.layers.tape import LayerTape
+from bptt.layers.passes.tape import LayerTape
 
 X = np.ones((5, 4, 2), np.float32)
 STATE = tuple(np.ones((2, 1, 4, 3), np.float32))

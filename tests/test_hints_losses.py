@@ -11,7 +11,7 @@ import pytest
 
 import bptt
 from bptt.metrics import RMSE, Accuracy, BinaryAccuracy
-from bptt.train import ClipGroups, ClipNorm, ClipValue, Guard, NonFiniteError
+from bptt.optim import ClipGroups, ClipNorm, ClipValue, Guard, NonFiniteError
 
 T, B, C = 7, 5, 4
 Y = np.random.default_rng(0).standard_normal((T, B, C)).astype(np.float32)

@@ -13,7 +13,8 @@ import pytest
 from tests.training import batch, model
 
 import bptt
-from bptt.train import History, Trainer, Update
+from bptt.optim import Update
+from bptt.train import History, Trainer
 
 drawn = pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs the extra 'plot'")
 PNG = b"\x89PNG\r\n\x1a\n"

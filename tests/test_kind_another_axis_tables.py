@@ -56,7 +56,7 @@ def test_the_order_that_was_learned_is_accepted() -> None:
 
 def test_columns_survive_a_file(tmp_path: Path) -> None:
     bptt.save(tmp_path / "m", bptt.Linear(2, 1), extra={"scaling": scaling().to_dict()})
-    again = Standardize(**bptt.train.read_checkpoint(tmp_path / "m").extra["scaling"])
+    again = Standardize(**bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
     assert again.columns == ("a", "b")
     with pytest.raises(ValueError, match="in this order"):
         again.apply(TABLE[["b", "a"]])

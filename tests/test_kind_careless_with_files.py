@@ -232,7 +232,7 @@ def test_ctrl_c_anywhere_leaves_no_file_open(path: Path) -> None:
 
 DIES = """
 import os, sys, bptt
-from bptt.train import files
+from bptt.files import atomic as files
 files.os.replace = lambda old, new: os._exit(1)
 bptt.save(sys.argv[1], bptt.Linear(1, 2))
 """
@@ -247,7 +247,7 @@ def test_leftovers_of_dead_processes_are_removed(path: Path) -> None:
 
 def test_files_of_others_stay(path: Path) -> None:
     """Of a process that is alive, of another machine, and whatever does not have such a name."""
-    from bptt.train import leftovers
+    from bptt.files import leftovers
 
     alive = path.with_name(leftovers.name(TOKEN))
     kept = [alive, *(path.with_name(name) for name in (f".bptt-{'a' * 12}-1-{TOKEN}.tmp", ".bptt-notes.tmp"))]
@@ -273,7 +273,7 @@ def test_old_files_of_other_machines_are_removed(name: str, path: Path) -> None:
 def test_a_machine_that_is_not_known_removes_by_age_alone(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bptt.train import leftovers
+    from bptt.files import leftovers
 
     monkeypatch.setattr(leftovers, "_machine", lambda: "")
     left = path.with_name(leftovers.name(TOKEN))

@@ -14,7 +14,7 @@ import pytest
 from tests.commandline import CommandLine, Result, fails
 
 import bptt
-from bptt.cli import sequencemodel
+from bptt.cli.models import sequences as sequencemodel
 
 Arrays = dict[str, npt.NDArray[Any]]
 RNG = np.random.default_rng(0)

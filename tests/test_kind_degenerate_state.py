@@ -13,8 +13,10 @@ import pytest
 from tests.training import batch, model
 
 import bptt
+from bptt.callbacks import Callback
 from bptt.metrics import Accuracy
-from bptt.train import Callback, ClipGroups, ClipNorm, Trainer
+from bptt.optim import ClipGroups, ClipNorm
+from bptt.train import Trainer
 
 DEGENERATE: dict[str, list[float]] = {
     "nothing": [],

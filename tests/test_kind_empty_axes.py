@@ -158,7 +158,7 @@ def public_losses() -> list[type]:
     return [
         value
         for value in (getattr(bptt, name) for name in bptt.__all__)
-        if inspect.isclass(value) and value.__module__ == "bptt.train.losses"
+        if inspect.isclass(value) and value.__module__ == "bptt.losses.loss"
     ]
 
 

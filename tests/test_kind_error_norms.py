@@ -10,7 +10,7 @@ from tests.cells import CELLS
 
 import bptt
 from bptt.diagnose import curves
-from bptt.layers.tape import RecurrentTape
+from bptt.layers.passes.tape import RecurrentTape
 
 T, B, I, H = 7, 3, 2, 5
 X = np.random.default_rng(0).standard_normal((T, B, I))

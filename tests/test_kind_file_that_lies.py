@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 from tests.fuzz.test_checkpoint_files import File, signed, split, stream_run, windows_run
 
-from bptt.train import CheckpointError, read_checkpoint
+from bptt.files import CheckpointError, read_checkpoint
 
 KINDS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
@@ -102,7 +102,7 @@ def test_a_layer_without_the_generator_that_it_had(kind: str, runs: dict[str, Fi
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_generator_goes_on_from_its_state(kind: str) -> None:
-    from bptt.train.generator_state import generator_from_state
+    from bptt.files.generator_state import generator_from_state
 
     rng = np.random.Generator(getattr(np.random, kind)(3))
     rng.integers(0, 100, 5, np.uint8)  # leaves half a word
@@ -112,7 +112,7 @@ def test_a_generator_goes_on_from_its_state(kind: str) -> None:
 
 @pytest.mark.parametrize("state", [None, {}, {"bit_generator": "os"}, {"bit_generator": ["PCG64"]}, []])
 def test_the_state_of_no_generator(state: Any) -> None:
-    from bptt.train.generator_state import generator_from_state
+    from bptt.files.generator_state import generator_from_state
 
     with pytest.raises(ValueError, match="rng of layers and data must be one of PCG64, PCG64DXSM, MT19937"):
         generator_from_state(state)
@@ -121,7 +121,7 @@ def test_the_state_of_no_generator(state: Any) -> None:
 @pytest.mark.parametrize("legacy", [True, False])
 def test_the_state_of_a_random_state_in_a_state_dict(legacy: bool) -> None:
     """The user's own data may keep the older kind of generator."""
-    from bptt.train.validate_training import free
+    from bptt.files.validate_training import free
 
     state: Any = np.random.RandomState(1).get_state(legacy=legacy)
     assert repr(free(state, "state")) == repr(state)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.train import SGD, Adam, AdamW, Optimizer, RMSProp
+from bptt.optim import SGD, Adam, AdamW, Optimizer, RMSProp
 
 VALUES = [sign * value for value in (0.0, 1e-38, 1e-20, 1.0, 1e19, 3e38) for sign in (1, -1)]
 SEQUENCES = np.array(list(itertools.product(VALUES, VALUES, [0.0, 1.0, -3e38]))).T

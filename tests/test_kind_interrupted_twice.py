@@ -21,6 +21,7 @@ import pytest
 from tests.training import batch, model
 
 import bptt
+from bptt.callbacks import TrainerView
 from bptt.train import Trainer
 
 EPOCHS = 2
@@ -46,10 +47,10 @@ class Keep(bptt.Callback):
     def __init__(self) -> None:
         self.weights: list[bytes] = []
 
-    def fit_begin(self, trainer: Trainer, epochs: int, validation: bool) -> None:
+    def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
         self.weights.append(trainer.model.flat_parameters.tobytes())
 
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         self.weights.append(trainer.model.flat_parameters.tobytes())
 
 
@@ -155,13 +156,13 @@ def test_by_real_signals(signals: int, expected: list[bytes]) -> None:
 class Resaved(bptt.Checkpoint):
     """Gets another Ctrl-C, a real signal, just before it saves the interrupted run."""
 
-    def interrupted(self, trainer: Trainer) -> None:
+    def interrupted(self, trainer: TrainerView) -> None:
         signal.raise_signal(signal.SIGINT)
         super().interrupted(trainer)
 
 
 class InterruptsItself(bptt.Callback):
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
@@ -192,7 +193,7 @@ def test_ctrl_c_in_another_thread_than_the_main_one(tmp_path: Path) -> None:
 
 
 class Interrupting(bptt.Callback):
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         raise KeyboardInterrupt
 
 
@@ -212,7 +213,7 @@ class Interrupted(bptt.SGD):
 class Again(bptt.Callback):
     """Raises KeyboardInterrupt while the first one is being handled."""
 
-    def interrupted(self, trainer: Trainer) -> None:
+    def interrupted(self, trainer: TrainerView) -> None:
         raise KeyboardInterrupt
 
 

@@ -15,7 +15,8 @@ from tests.ranks import returned, run
 from tests.training import SYMBOLS, B, T, Watch, batch, model
 
 import bptt
-from bptt.train import Callback, Trainer
+from bptt.callbacks import Callback, TrainerView
+from bptt.train import Trainer
 
 X, TARGET = batch()
 NOTHING = np.zeros((T, B), bool)
@@ -32,13 +33,13 @@ class Count(Callback):
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def backward(self, trainer: Trainer, tape: Any, dy: Any) -> None:
+    def backward(self, trainer: TrainerView, tape: Any, dy: Any) -> None:
         self.calls.append("backward")
 
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         self.calls.append("update")
 
-    def settled(self, trainer: Trainer) -> None:
+    def settled(self, trainer: TrainerView) -> None:
         self.calls.append("settled")
 
 
@@ -191,7 +192,7 @@ def test_a_run_that_stops_after_a_batch_without_rows_resumes_exactly(tmp_path: P
     """The dropout masks that this batch drew stay drawn."""
 
     class Interrupt(Callback):
-        def backward(self, trainer: Trainer, tape: Any, dy: Any) -> None:
+        def backward(self, trainer: TrainerView, tape: Any, dy: Any) -> None:
             if len(trainer.history["loss"]) == 1:
                 raise KeyboardInterrupt
 

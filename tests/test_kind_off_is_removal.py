@@ -11,19 +11,9 @@ from tests.training import SYMBOLS, B, T, batch, model
 
 import bptt
 from bptt import schedules
-from bptt.train import (
-    SGD,
-    Adam,
-    AdamW,
-    Callback,
-    ClipGroups,
-    ClipNorm,
-    ClipValue,
-    Guard,
-    Optimizer,
-    RMSProp,
-    Trainer,
-)
+from bptt.callbacks import Callback
+from bptt.optim import SGD, Adam, AdamW, ClipGroups, ClipNorm, ClipValue, Guard, Optimizer, RMSProp
+from bptt.train import Trainer
 
 LARGE = 1e30
 """Larger than every norm, entry, step or count here."""

@@ -14,9 +14,9 @@ import pytest
 from tests.commandline import CommandLine, Result, fails, weather, write_csv
 
 import bptt
-from bptt.cli import fitting
+from bptt.cli.models import fitting
 from bptt.data import Standardize, TextStream, split
-from bptt.train import read_checkpoint
+from bptt.files import read_checkpoint
 
 SECONDS = 4.0
 TEXT = ("--hidden", 8, "--embedding", 4, "--truncate", 8, "--batch", 4, "--log", "log.csv")

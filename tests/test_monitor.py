@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.diagnose import GradientWarning
-from bptt.diagnose.monitor import COLUMNS
+from bptt.callbacks import GradientWarning
+from bptt.callbacks.monitor import COLUMNS
 
 T, B = 30, 4
 RNG = np.random.default_rng(0)

@@ -12,8 +12,8 @@ import pytest
 from tests.test_monitor import LAST, STEPWISE, B, T, X, fit, heard, identity, net
 
 import bptt
-from bptt.diagnose import GradientWarning
-from bptt.train import Callback, CheckpointError
+from bptt.callbacks import Callback, GradientWarning, TrainerView
+from bptt.files import CheckpointError
 
 
 def trainer(model: bptt.Module, *callbacks: Callback, **options: Any) -> bptt.Trainer:
@@ -54,7 +54,7 @@ def test_resumed_run_has_the_records_of_an_unbroken_one(stop: int, tmp_path: Pat
     data = [(np.abs(X[: 12 + 5 * k]), LAST) for k in range(4)]
 
     class Save(Callback):
-        def settled(self, trainer: bptt.Trainer) -> None:
+        def settled(self, trainer: TrainerView) -> None:
             if trainer.optimizer.steps == stop:
                 trainer.save(tmp_path / "run.safetensors")
 
@@ -157,7 +157,7 @@ def test_later_callbacks_see_the_errors_of_training(name: str) -> None:
     seen: list[Any] = []
 
     class Look(Callback):
-        def backward(self, trainer: bptt.Trainer, tape: Any, dy: Any) -> None:
+        def backward(self, trainer: TrainerView, tape: Any, dy: Any) -> None:
             (part, _) = tape.tapes
             errors = () if part.dh is None else part.dh
             seen.append([part.dh_norm.copy(), *(error.copy() for error in errors)])

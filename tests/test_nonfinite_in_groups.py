@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.train import NonFiniteError, Trainer
+from bptt.optim import NonFiniteError
+from bptt.train import Trainer
 
 RNG = np.random.default_rng(0)
 

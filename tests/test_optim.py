@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.train import Optimizer
+from bptt.optim import Optimizer
 
 STEPS = 6
 SIZES = (1, 2, 7, 15, 16, 17, 33, 1000)

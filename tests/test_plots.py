@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from bptt.diagnose import plots
+from bptt.diagnose.pictures import plots
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plot'")
 PNG = b"\x89PNG\r\n\x1a\n"

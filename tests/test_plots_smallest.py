@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.diagnose import canvas, plot_flows, plot_gates, plot_singular_values, plots
+from bptt.diagnose import plot_flows, plot_gates, plot_singular_values
 from bptt.diagnose.flow import GradientFlow
-from bptt.diagnose.forecast_picture import plot_forecast
-from bptt.diagnose.heatmap import plot_records
-from bptt.diagnose.history_picture import plot_history
+from bptt.diagnose.pictures import canvas, plots
+from bptt.diagnose.pictures.forecast import plot_forecast
+from bptt.diagnose.pictures.heatmap import plot_records
+from bptt.diagnose.pictures.history import plot_history
 from bptt.diagnose.rows import Row
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plot'")

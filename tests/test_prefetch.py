@@ -14,8 +14,9 @@ from tests.training import T, batch, model, trainer
 from tests.waiting import PATIENCE, wait_until
 
 import bptt
+from bptt.callbacks import Callback, TrainerView
 from bptt.data import Prefetch, TextStream, Windows
-from bptt.train import Callback, Trainer
+from bptt.train import Trainer
 
 
 def readers() -> int:
@@ -126,7 +127,7 @@ def test_training_is_the_same() -> None:
 @pytest.mark.parametrize("stop", [1, 4, 11])
 def test_a_resumed_run_has_the_same_bits(stop: int, tmp_path: Path) -> None:
     class Stop(Callback):
-        def settled(self, trainer: Trainer) -> None:
+        def settled(self, trainer: TrainerView) -> None:
             if trainer.optimizer.steps == stop:
                 raise KeyboardInterrupt
 

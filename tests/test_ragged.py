@@ -7,8 +7,8 @@ from tests.grids import pairwise
 
 import bptt
 from bptt import _core
-from bptt.layers.ragged import Ragged
-from bptt.train.callbacks import Callback
+from bptt.callbacks.callback import Callback
+from bptt.layers.passes.ragged import Ragged
 
 T, B, I, H, L = 9, 6, 5, 17, 2
 LENGTHS = {

@@ -11,7 +11,8 @@ import pytest
 from tests.training import batch, model
 
 import bptt
-from bptt.train import SGD, Adam, AdamW, Optimizer, RMSProp, Trainer
+from bptt.optim import SGD, Adam, AdamW, Optimizer, RMSProp
+from bptt.train import Trainer
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,

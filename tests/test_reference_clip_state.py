@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tests.cells import CELLS, build, state
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.backend import Call, Errors
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import stack
+from bptt.reference.backend import NumPy
 from bptt.reference.clip import limited
 
 EXACT = 1e-13
@@ -47,8 +49,9 @@ def errors_like(values, seed=11):
 def backward(layer, tape, dy, dstate, clip, steps=None, keep_errors=True):
     """The backend's pass, in its own layout: dx, dstate, and the gradients of the parameters."""
     layer.zero_grad()
-    dstate = [*dstate, None][:2]
-    dx, *states = layer._backward(tape.core, dy, *dstate, steps, True, clip, keep_errors, None)
+    dh, dc = [*dstate, None][:2]
+    errors = Errors(dy, dh, dc, steps, True, clip or StateClip(), keep_errors)
+    dx, *states = NumPy(layer).backward(tape.core, errors)
     gradients = {name: value.copy() for name, value in layer.gradients.items()}
     return dx, tuple(part for part in states if part is not None), gradients
 
@@ -584,12 +587,12 @@ def test_dropout_in_pieces_is_that_of_the_whole(cell, cuts):
     x, key = numbers(T, B, I), 12345
 
     def forward(piece, states, first):
-        return layer._forward(piece, *states, key, None, 0, None, None, None, None, first)
+        return NumPy(layer).forward(Call(piece, *states, dropout_key=key, first_row=first))
 
-    y, *last, tape = forward(x, (None, None), 0)
+    (y, *last), tape = forward(x, (None, None), 0)
     ys, masks, states, first = [], [], (None, None), 0
     for piece in np.split(x, cuts):
-        y_piece, *states, own_tape = forward(piece, states, first)
+        (y_piece, *states), own_tape = forward(piece, states, first)
         ys.append(y_piece)
         masks.append(own_tape.masks)
         first += len(piece) * B
@@ -605,13 +608,14 @@ def test_dropout_in_pieces_is_that_of_the_whole(cell, cuts):
 def test_rows_before_count_the_whole_width_of_a_mask():
     layer = build("gru", I, H, "reference", num_layers=2, dropout=0.4, bidirectional=True)
     x, key, first = numbers(T, B, I), 12345, 7
-    *_, tape = layer._forward(x, None, None, key, None, 0, None, None, None, None, first)
+    _, tape = NumPy(layer).forward(Call(x, dropout_key=key, first_row=first))
     (mask,) = tape.masks
     longer = stack.dropout_mask((first + T * B, 2 * H), 0.4, key)
     np.testing.assert_array_equal(mask.reshape(-1, 2 * H), longer[first:])
 
     active = np.array([3, 2, 2, 1])  # packed with room for 3, 3, 2, 2 rows
     packed = numbers(10, I)
-    *_, tape = layer._forward(packed, None, None, key, active, 3, None, None, None, None, first)
+    call = Call(packed, active=active, batch=3, dropout_key=key, first_row=first)
+    _, tape = NumPy(layer).forward(call)
     for place, row in zip(tape.places, tape.rows, strict=True):
         np.testing.assert_array_equal(row.masks[0][:, 0], longer[first:][place])

@@ -7,7 +7,7 @@ import pytest
 from tests.test_options import numbers
 
 import bptt
-from bptt.train.regularizers import omega
+from bptt.optim.regularizers import omega
 
 T, B, I, H = 9, 4, 3, 6
 
@@ -64,7 +64,7 @@ def test_blocks_of_rows_add_up(monkeypatch, relu):
     value, gradient = omega(dh, h, weights, relu)
     slope = (h > 0).astype(float) if relu else 1 - h**2
     assert value == pytest.approx(by_definition(dh, slope, weights), rel=1e-12)
-    monkeypatch.setattr("bptt.train.regularizers.BLOCK", 5 * weights[0].nbytes)
+    monkeypatch.setattr("bptt.optim.regularizers.BLOCK", 5 * weights[0].nbytes)
     in_blocks = omega(dh, h, weights, relu)
     assert in_blocks[0] == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(in_blocks[1], gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())

@@ -23,9 +23,12 @@ from tests.training import SYMBOLS, batch, model, trainer
 from tests.waiting import PATIENCE
 
 import bptt
-from bptt.train import Callback, CheckpointError, Guard, Trainer, read_checkpoint
-from bptt.train.batches import Batch
-from bptt.train.checkpoint import _digest
+from bptt.callbacks import Callback, TrainerView
+from bptt.data.batches import Batch
+from bptt.files import CheckpointError, read_checkpoint
+from bptt.files.checkpoint import _digest
+from bptt.optim import Guard
+from bptt.train import Trainer
 from bptt.train.feed import checksum
 
 TEXT = "".join(np.random.default_rng(1).choice(list("abcde"), 200))
@@ -283,10 +286,10 @@ class SaveEach(Callback):
         self.files.append(self.folder / str(len(self.files)))
         trainer.save(self.files[-1])
 
-    def settled(self, trainer: Trainer) -> None:
+    def settled(self, trainer: TrainerView) -> None:
         self.save(trainer)
 
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         self.save(trainer)
 
 
@@ -362,7 +365,7 @@ class Stop(Callback):
     def __init__(self, update: int, path: Path) -> None:
         self.update_, self.path = update, path
 
-    def settled(self, trainer: Trainer) -> None:
+    def settled(self, trainer: TrainerView) -> None:
         if len(trainer.history["loss"]) == self.update_:
             trainer.save(self.path, extra={"note": "stopped"})
             raise RuntimeError("stopped")
@@ -513,7 +516,7 @@ class InterruptLater(Callback):
         self.reached.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
-    def settled(self, trainer: Trainer) -> None:
+    def settled(self, trainer: TrainerView) -> None:
         if trainer.run.updates == self.updates:
             self.reached.set()
 
@@ -849,7 +852,7 @@ def test_another_schedule_is_noticed_by_its_rate(tmp_path: Path) -> None:
 
 def test_a_rate_that_was_set_while_training(tmp_path: Path) -> None:
     class Lower(Callback):
-        def settled(self, trainer: Trainer) -> None:
+        def settled(self, trainer: TrainerView) -> None:
             trainer.optimizer.lr = 0.9 * trainer.optimizer.lr
 
     def lowered() -> Case:

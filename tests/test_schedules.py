@@ -14,8 +14,9 @@ import pytest
 from tests.training import batch, model
 
 import bptt
+from bptt.callbacks import Callback, TrainerView
 from bptt.schedules import Constant, Cosine, Plateau, Schedule, Step, WarmUp
-from bptt.train import Callback, Trainer
+from bptt.train import Trainer
 
 EPS = float(np.finfo(np.float64).eps)
 STEPS = np.arange(60)
@@ -207,7 +208,7 @@ def test_plateau_goes_on_from_its_state(warm: bool, heard: int) -> None:
 
 def test_plateau_of_a_resumed_run(tmp_path: Path) -> None:
     class Save(Callback):
-        def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+        def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
             if epoch == 2:
                 trainer.save(tmp_path / "run")
 

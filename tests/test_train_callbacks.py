@@ -15,7 +15,9 @@ import pytest
 from tests.training import Watch, batch, model, trainer
 
 import bptt
-from bptt.train import Callback, Trainer, read_checkpoint
+from bptt.callbacks import Callback, TrainerView
+from bptt.files import read_checkpoint
+from bptt.train import Trainer
 
 
 def test_callbacks_are_called_in_order() -> None:
@@ -118,7 +120,7 @@ def test_checkpoint_callback(tmp_path: Path) -> None:
         def __init__(self) -> None:
             self.seen: list[int] = []
 
-        def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+        def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
             self.seen.append(
                 read_checkpoint(tmp_path / "m").extra["epochs"] if (tmp_path / "m").exists() else 0
             )

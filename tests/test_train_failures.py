@@ -15,7 +15,8 @@ from tests.training import B, T, Watch, batch, by_hand, model, numbers, trainer
 from tests.waiting import wait_until
 
 import bptt
-from bptt.train import Guard, NonFiniteError, Trainer
+from bptt.optim import Guard, NonFiniteError
+from bptt.train import Trainer
 
 
 def interrupt(trainer: Trainer) -> None:

@@ -13,8 +13,9 @@ import pytest
 from tests.training import batch, model, trainer
 
 import bptt
+from bptt.callbacks import Callback
 from bptt.metrics import MAE, RMSE, Accuracy, BitsPerCharacter, Metric
-from bptt.train import Callback, Trainer
+from bptt.train import Trainer
 
 
 class Scripted(Trainer):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.train import Callback, Trainer
+from bptt.callbacks import Callback, TrainerView
+from bptt.train import Trainer
 
 T, B, SYMBOLS = 12, 3, 5
 CELLS: dict[str, Callable[..., bptt.Module]] = {"rnn": bptt.RNN, "lstm": bptt.LSTM, "gru": bptt.GRU}
@@ -56,18 +57,18 @@ class Watch(Callback):
         self.seen: list[Any] = []
         self._at_update = at_update
 
-    def epoch_begin(self, trainer: Trainer, epoch: int, epochs: int, batches: int | None) -> None:
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
         self.seen.append(("begin", epoch, epochs, batches))
 
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         self.seen.append(("update", update.epoch, round(update.batches, 3), update.tokens))
         self._at_update(trainer)
 
-    def validation(self, trainer: Trainer, epoch: int, loss: float) -> None:
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
         self.seen.append(("validation", epoch))
 
-    def epoch_end(self, trainer: Trainer, epoch: int) -> None:
+    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         self.seen.append(("end", epoch))
 
-    def fit_end(self, trainer: Trainer) -> None:
+    def fit_end(self, trainer: TrainerView) -> None:
         self.seen.append("fit end")

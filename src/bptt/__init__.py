@@ -25,42 +25,46 @@ from bptt.runtime import (
 _leaving.install()
 
 if TYPE_CHECKING:
-    from bptt import data, diagnose, estimators, init, metrics, reference, schedules, testing, train
+    from bptt import (
+        callbacks,
+        data,
+        diagnose,
+        estimators,
+        files,
+        init,
+        losses,
+        metrics,
+        optim,
+        ranks,
+        reference,
+        schedules,
+        testing,
+        train,
+    )
+    from bptt.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, KeepBest, TensorBoard
     from bptt.diagnose import (
-        GradientMonitor,
         first_nonfinite,
         gradient_flow,
         lyapunov_spectrum,
         spectral_radius,
     )
-    from bptt.testing import crosscheck, gradcheck
-    from bptt.train import (
+    from bptt.files import CheckpointError, load, save
+    from bptt.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+    from bptt.optim import (
         SGD,
         Adam,
         AdamW,
-        BinaryCrossEntropy,
-        Callback,
-        Checkpoint,
-        CheckpointError,
         ClipGroups,
         ClipNorm,
         ClipValue,
-        CrossEntropy,
-        CSVLog,
-        EarlyStopping,
-        History,
-        KeepBest,
-        MeanSquaredError,
         NonFiniteError,
         PascanuRegularizer,
         RMSProp,
-        TensorBoard,
-        Trainer,
         clip_by_norm,
         clip_by_value,
-        load,
-        save,
     )
+    from bptt.testing import crosscheck, gradcheck
+    from bptt.train import History, Trainer
 
 __all__ = [
     "GRU",
@@ -99,12 +103,14 @@ __all__ = [
     "__version__",
     "available_isas",
     "build_config",
+    "callbacks",
     "clip_by_norm",
     "clip_by_value",
     "crosscheck",
     "data",
     "diagnose",
     "estimators",
+    "files",
     "first_nonfinite",
     "get_num_threads",
     "gradcheck",
@@ -112,8 +118,11 @@ __all__ = [
     "init",
     "isa",
     "load",
+    "losses",
     "lyapunov_spectrum",
     "metrics",
+    "optim",
+    "ranks",
     "reference",
     "save",
     "schedules",
@@ -126,24 +135,50 @@ __all__ = [
 
 # Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
 _SUBMODULES = (
+    "callbacks",
     "data",
     "diagnose",
     "estimators",
+    "files",
     "init",
+    "losses",
     "metrics",
+    "optim",
+    "ranks",
     "reference",
     "schedules",
     "testing",
     "train",
 )
 _TESTING = ("crosscheck", "gradcheck")
-_DIAGNOSE = ("GradientMonitor", "first_nonfinite", "gradient_flow", "lyapunov_spectrum", "spectral_radius")
-_TRAIN = tuple(sorted({*__all__} - {*globals(), *_SUBMODULES, *_TESTING, *_DIAGNOSE}))
-_HOMES = (
-    dict.fromkeys(_TESTING, "bptt.testing")
-    | dict.fromkeys(_DIAGNOSE, "bptt.diagnose")
-    | dict.fromkeys(_TRAIN, "bptt.train")
-)
+_DIAGNOSE = ("first_nonfinite", "gradient_flow", "lyapunov_spectrum", "spectral_radius")
+_HOMES = {
+    **dict.fromkeys(_TESTING, "bptt.testing"),
+    **dict.fromkeys(_DIAGNOSE, "bptt.diagnose"),
+    **dict.fromkeys(
+        ("CSVLog", "Callback", "Checkpoint", "EarlyStopping", "GradientMonitor", "KeepBest", "TensorBoard"),
+        "bptt.callbacks",
+    ),
+    **dict.fromkeys(("CheckpointError", "load", "save"), "bptt.files"),
+    **dict.fromkeys(("BinaryCrossEntropy", "CrossEntropy", "MeanSquaredError"), "bptt.losses"),
+    **dict.fromkeys(
+        (
+            "SGD",
+            "Adam",
+            "AdamW",
+            "ClipGroups",
+            "ClipNorm",
+            "ClipValue",
+            "NonFiniteError",
+            "PascanuRegularizer",
+            "RMSProp",
+            "clip_by_norm",
+            "clip_by_value",
+        ),
+        "bptt.optim",
+    ),
+    **dict.fromkeys(("History", "Trainer"), "bptt.train"),
+}
 
 
 def __getattr__(name: str) -> Any:

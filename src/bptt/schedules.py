@@ -4,6 +4,7 @@ Learning-rate schedules, for the `lr` of an optimiser: `bptt.Adam(bptt.schedules
 Any callable from the number of updates made to a rate will do there; these can be printed and pickled, too.
 """
 
-from bptt.train.schedules import Constant, Cosine, Plateau, Schedule, Step, WarmUp
+from bptt.callbacks.plateau import Plateau
+from bptt.optim.schedules import Constant, Cosine, Schedule, Step, WarmUp
 
 __all__ = ["Constant", "Cosine", "Plateau", "Schedule", "Step", "WarmUp"]

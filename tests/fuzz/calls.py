@@ -11,7 +11,7 @@ import numpy as np
 from tests.fuzz.draw import Draw
 
 import bptt
-from bptt.train import Guard
+from bptt.optim import Guard
 
 CELLS = {"RNN": bptt.RNN, "LSTM": bptt.LSTM, "GRU": bptt.GRU, "MGU": bptt.MGU}
 Target = Callable[[Draw, str], object]

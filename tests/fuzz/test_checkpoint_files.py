@@ -27,7 +27,10 @@ import numpy as np
 import safetensors.numpy
 
 import bptt
-from bptt.train import CheckpointError, NonFiniteError, Trainer, read_checkpoint
+from bptt.callbacks import TrainerView
+from bptt.files import CheckpointError, read_checkpoint
+from bptt.optim import NonFiniteError
+from bptt.train import Trainer
 
 CASES = os.environ.get("BPTT_FUZZ_CASES", "150")
 SEED = int(os.environ.get("BPTT_FUZZ_SEED", "1"))
@@ -112,7 +115,7 @@ class _SaveAt(bptt.Callback):
     def __init__(self, path: Path, update: int) -> None:
         self.path, self.at = path, update
 
-    def update(self, trainer: Trainer, update: Any) -> None:
+    def update(self, trainer: TrainerView, update: Any) -> None:
         if len(trainer.history["loss"]) == self.at:
             trainer.callbacks = trainer.callbacks[:-1]  # the file is to be resumed without this one
             trainer.save(self.path)
@@ -204,7 +207,7 @@ def joined(header: dict[str, Any], rest: bytes) -> bytes:
 
 def signed(about: Any, tensors: dict[str, Any]) -> bytes:
     """A file with a right sum: whoever forges a checkpoint computes one."""
-    from bptt.train.checkpoint import _digest
+    from bptt.files.checkpoint import _digest
 
     words = dumps(about)
     return safetensors.numpy.save(tensors, {"bptt": words, "sha256": _digest(words, tensors)})

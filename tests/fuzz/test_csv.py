@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bptt.cli import tables
-from bptt.cli.csvformat import FILLS, Format
+from bptt.cli.csv import tables
+from bptt.cli.csv.format import FILLS, Format
 from bptt.cli.options import CommandError
 
 CASES = int(os.environ.get("BPTT_FUZZ_CASES", "150"))

@@ -13,11 +13,11 @@ from bptt.arrays import as_real, to_floats
 from bptt.checks.nested import State, each, leaves
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
-from bptt.layers.clip_state import ClipsState
 from bptt.layers.module import Module
+from bptt.layers.passes.clip_state import ClipsState
+from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
-from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
 from bptt.reference.ragged import RaggedTape
 from bptt.reference.stack import StackTape
 

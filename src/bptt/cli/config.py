@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bptt.cli.options import joined
+from bptt.cli.options import Parser, joined
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +17,7 @@ else:
     import tomli as tomllib
 
 
-def add_option(command: argparse.ArgumentParser) -> None:
+def add_option(command: Parser) -> None:
     """--config, for a command that `merged` may be asked for."""
     command.add_argument(
         "--config",
@@ -28,7 +28,7 @@ def add_option(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=command)
 
 
-def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Path) -> list[str]:
+def merged(arguments: Sequence[str], command: Parser, path: Path) -> list[str]:
     """The command line with the file's options put before its own, so that its own come last and win.
 
     A key that is not understood, or a value that its option would refuse, ends the program as any usage error
@@ -40,9 +40,9 @@ def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Pat
         command.error(f"cannot read {path}: {error.strerror}")
     except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are kinds of it
         command.error(f"{path} is not TOML: {error}")
-    actions = {  # argparse has no public list of them
+    actions = {
         action.option_strings[-1].removeprefix("--"): action
-        for action in command._actions
+        for action in command.actions
         if action.option_strings and action.dest not in ("help", "config")
     }
     given = {argument.split("=")[0] for argument in arguments}
@@ -53,15 +53,13 @@ def merged(arguments: Sequence[str], command: argparse.ArgumentParser, path: Pat
         if name not in actions:
             nearest = difflib.get_close_matches(name, actions, n=1, cutoff=0.0)[0]
             command.error(f"{path} has the unknown key {key!r}; the nearest option is {nearest!r}")
-        if not given.isdisjoint(_rivals(command, actions[name])):
+        if not given.isdisjoint(command.rivals(actions[name])):
             continue
         options += _argument(command, path, name, actions[name], value)
     return [*arguments[:words], *options, *arguments[words:]]
 
 
-def _argument(
-    command: argparse.ArgumentParser, path: Path, name: str, action: argparse.Action, value: Any
-) -> list[str]:
+def _argument(command: Parser, path: Path, name: str, action: argparse.Action, value: Any) -> list[str]:
     """One key as an argument: a switch that is false is the opposite switch, or none."""
     if action.nargs == 0:
         if not isinstance(value, bool):
@@ -69,7 +67,7 @@ def _argument(
         wanted = action.const if value else not action.const
         if action.default == wanted:
             return []
-        switches = (one for one in command._actions if one.dest == action.dest and one.const == wanted)
+        switches = (one for one in command.actions if one.dest == action.dest and one.const == wanted)
         return [next(switches).option_strings[-1]]
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         value = joined(value)
@@ -82,15 +80,3 @@ def _argument(
     if action.choices is not None and read not in action.choices:
         command.error(f"{path}: {name}: expected one of {', '.join(action.choices)}, got {value!r}")
     return [f"--{name}={value}"]
-
-
-def _rivals(command: argparse.ArgumentParser, action: argparse.Action) -> set[str]:
-    """Options that cannot be given together with this one."""
-    return {
-        option
-        for group in command._mutually_exclusive_groups
-        if action in group._group_actions
-        for other in group._group_actions
-        if other is not action
-        for option in other.option_strings
-    }

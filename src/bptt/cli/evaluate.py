@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import bptt
-from bptt.cli import csvformat, judging, networks, sequencemodel, seriesmodel, textmodel, train_csv
-from bptt.cli.csvformat import Format
+from bptt.cli import train_csv
+from bptt.cli.csv import format as csvformat
+from bptt.cli.csv.format import Format
+from bptt.cli.models import judging, networks
+from bptt.cli.models import sequences as sequencemodel
+from bptt.cli.models import series as seriesmodel
+from bptt.cli.models import text as textmodel
 from bptt.cli.options import CommandError, add_common, print_json
 from bptt.data import TextStream, Vocabulary
 from bptt.metrics import Accuracy, BitsPerCharacter, Perplexity

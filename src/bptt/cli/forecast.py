@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.cli import csvformat, seriesmodel, tables
-from bptt.cli.csvformat import Format
+from bptt.cli.csv import format as csvformat
+from bptt.cli.csv import tables
+from bptt.cli.csv.format import Format
+from bptt.cli.models import series as seriesmodel
 from bptt.cli.options import COUNT, CommandError, add_common, check_outputs, print_json
-from bptt.diagnose import canvas
-from bptt.train import files
+from bptt.diagnose.pictures import canvas
+from bptt.files import atomic as files
 
 
 def add(commands: Any) -> None:
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         raise CommandError(f"{options.file}: {error}") from None
     text = _text(task.target, told)
     if options.plot is not None:
-        from bptt.diagnose.forecast_picture import plot_forecast
+        from bptt.diagnose.pictures.forecast import plot_forecast
 
         plot_forecast(table.values[:, task.targets], told, task.target, options.plot)
     if options.out is not None:

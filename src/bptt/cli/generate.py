@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.cli import textmodel
+from bptt.cli.models import text as textmodel
 from bptt.cli.options import COUNT, POSITIVE, CommandError, add_common, print_json
 from bptt.cli.results import TEMPERATURE, first_prompt
 

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 import bptt
-from bptt.cli import csvformat, networks, series, seriesmodel
-from bptt.cli.csvformat import Format
+from bptt.cli import series
+from bptt.cli.csv import format as csvformat
+from bptt.cli.csv.format import Format
+from bptt.cli.models import networks
+from bptt.cli.models import series as seriesmodel
 from bptt.cli.options import COUNT, CommandError, add_common, check_output, note, print_json
-from bptt.diagnose import canvas, report
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.nonfinite import NonFinite
+from bptt.diagnose.pictures import canvas, report
+from bptt.files import atomic as files
 from bptt.layers.sequential import iter_layers
-from bptt.train import files
 
 STEPS, ROWS = 200, 16
 

@@ -49,6 +49,22 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **keywords)
 
+    @property
+    def actions(self) -> list[argparse.Action]:
+        """All options and arguments, of which argparse has no public list."""
+        return self._actions
+
+    def rivals(self, action: argparse.Action) -> set[str]:
+        """The options that cannot be given together with this one."""
+        return {
+            option
+            for group in self._mutually_exclusive_groups
+            if action in group._group_actions
+            for other in group._group_actions
+            if other is not action
+            for option in other.option_strings
+        }
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see '{self.prog} --help')\n")
 

@@ -12,8 +12,8 @@ from importlib import import_module
 
 from bptt.cli.options import CommandError
 from bptt.leaving import abort, is_launched, processes_started
-from bptt.train.communicator import Comm
-from bptt.train.processes import read_comm
+from bptt.ranks.communicator import Comm
+from bptt.ranks.processes import read_comm
 
 
 def find_comm() -> Comm | None:

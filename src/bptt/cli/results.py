@@ -9,21 +9,20 @@ from pathlib import Path
 import numpy as np
 
 import bptt
-from bptt.cli import fitting, textmodel
-from bptt.cli.options import COUNT, check_outputs, note, print_json
+from bptt.cli.models import fitting
+from bptt.cli.models import text as textmodel
+from bptt.cli.options import COUNT, Parser, check_outputs, note, print_json
 from bptt.cli.training import Run
 from bptt.data import TextStream, Vocabulary
-from bptt.diagnose import plots
 from bptt.diagnose.flow import GradientFlow
-from bptt.train import files
+from bptt.diagnose.pictures import plots
+from bptt.files import atomic as files
 
 LOOK_BACK = 200  # steps over which the picture follows the gradient
 TEMPERATURE = 0.7  # of the sample: a little surer than the model's own distribution
 
 
-def add_options(
-    command: argparse.ArgumentParser, *, model: str | None, plot: str | None, sample: int | None
-) -> None:
+def add_options(command: Parser, *, model: str | None, plot: str | None, sample: int | None) -> None:
     """Where results go; the arguments are the defaults, None for 'derived' (model) or 'only if asked for'."""
     group = command.add_argument_group("results")
     derived = (

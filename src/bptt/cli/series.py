@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import npz, seriesmodel, tables
-from bptt.cli.csvformat import Format
+from bptt.cli import npz
+from bptt.cli.csv import tables
+from bptt.cli.csv.format import Format
+from bptt.cli.models import series as seriesmodel
 from bptt.cli.options import CommandError
 from bptt.data import Vocabulary
 from bptt.diagnose.rows import rows_of

@@ -11,8 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import csvformat, fitting, judging, networks, ranks, seriesmodel, tables
-from bptt.cli.csvformat import Format
+from bptt.cli import ranks
+from bptt.cli.csv import format as csvformat
+from bptt.cli.csv import tables
+from bptt.cli.csv.format import Format
+from bptt.cli.models import fitting, judging, networks
+from bptt.cli.models import series as seriesmodel
 from bptt.cli.options import (
     COUNT,
     SHARE,

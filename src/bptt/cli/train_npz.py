@@ -10,7 +10,9 @@ import numpy as np
 
 import bptt
 from bptt.arguments import quantity
-from bptt.cli import fitting, judging, networks, ranks, sequencemodel
+from bptt.cli import ranks
+from bptt.cli.models import fitting, judging, networks
+from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
 

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
-from bptt.cli import fitting, networks, textmodel
-from bptt.cli.fitted import Fitted
-from bptt.cli.ngram import bigram_loss, unigram_loss
-from bptt.cli.options import COUNT, CommandError
+from bptt.cli.models import fitting, networks
+from bptt.cli.models import text as textmodel
+from bptt.cli.models.fitted import Fitted
+from bptt.cli.models.ngram import bigram_loss, unigram_loss
+from bptt.cli.options import COUNT, CommandError, Parser
 from bptt.data import TextStream
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -24,7 +25,7 @@ Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 ROUNDS = 10  # validations in a run whose length is given in steps
 
 
-def add_options(command: argparse.ArgumentParser, *, steps: int | None) -> None:
+def add_options(command: Parser, *, steps: int | None) -> None:
     """Model and training; `steps` is the default length, None for one pass over the text."""
     model = networks.add_options(command, cell="lstm", layers=2, hidden=128)
     model.add_argument(

@@ -1,6 +1,6 @@
 """Looking at a training run and at the gradient inside it.
 
-`bptt.gradient_flow`, `first_nonfinite`, `spectral_radius` and `GradientMonitor` measure and say what they
+`bptt.gradient_flow`, `first_nonfinite` and `spectral_radius` measure and say what they
 found in words; what draws needs matplotlib (`pip install 'bptt[plot]'`) and loads it when it is called.
 """
 
@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bptt.diagnose.flow import GradientFlow
-    from bptt.diagnose.flow_picture import plot_flows
-    from bptt.diagnose.gates_picture import plot_gates
     from bptt.diagnose.lyapunov import lyapunov_spectrum
     from bptt.diagnose.measure import gradient_flow
-    from bptt.diagnose.monitor import GradientMonitor, GradientWarning
     from bptt.diagnose.nonfinite import NonFinite
+    from bptt.diagnose.pictures.flow import plot_flows
+    from bptt.diagnose.pictures.gates import plot_gates
     from bptt.diagnose.spectrum import plot_singular_values, spectral_radius
     from bptt.diagnose.trace import first_nonfinite
 
 __all__ = [
     "GradientFlow",
-    "GradientMonitor",
-    "GradientWarning",
     "NonFinite",
     "first_nonfinite",
     "gradient_flow",
@@ -34,16 +31,14 @@ __all__ = [
     "spectral_radius",
 ]
 
-# At first use: the Trainer imports one of the modules here, and some of these import the Trainer's.
+# At first use: `Step` needs one of these modules only.
 _HOMES = {
     "GradientFlow": "flow",
-    "GradientMonitor": "monitor",
-    "GradientWarning": "monitor",
     "NonFinite": "nonfinite",
     "first_nonfinite": "trace",
     "gradient_flow": "measure",
-    "plot_flows": "flow_picture",
-    "plot_gates": "gates_picture",
+    "plot_flows": "pictures.flow",
+    "plot_gates": "pictures.gates",
     "plot_singular_values": "spectrum",
     "lyapunov_spectrum": "lyapunov",
     "spectral_radius": "spectrum",

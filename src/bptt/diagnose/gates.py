@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt.layers.passes.tape import RecurrentTape
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.tape import RecurrentTape
 
 Values = npt.NDArray[Any]
 

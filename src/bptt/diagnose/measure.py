@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats, as_ids, as_real
 from bptt.checks.training_step import check_layer, kind_of, options_of, untouched
-from bptt.diagnose.flow import GradientFlow, Norms
+from bptt.data.batches import Batch, Layout
+from bptt.diagnose.curves import Norms
+from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
 from bptt.layers.module import Module
-from bptt.layers.tape import Tape
-from bptt.train.batches import Batch, Layout
-from bptt.train.losses import Loss
+from bptt.layers.passes.tape import Tape
+from bptt.losses.loss import Loss
 
 
 def gradient_flow(

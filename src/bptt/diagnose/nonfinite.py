@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bptt.diagnose.gates import step_values
 from bptt.diagnose.rows import Row, rows_on
-from bptt.layers.tape import RecurrentTape, Tape
+from bptt.layers.passes.tape import RecurrentTape, Tape
 
 Values = npt.NDArray[Any]
 

@@ -12,12 +12,12 @@ from bptt.diagnose.gates import cell_of
 from bptt.init import chrono, identity, orthogonal, sparse
 
 if TYPE_CHECKING:
-    from bptt.diagnose.flow import GradientFlow
+    from bptt.diagnose.flow_norms import FlowNorms
 
 CALMER = sparse(spectral_radius=0.95)
 
 
-def against_explosion(flow: GradientFlow, k: int) -> list[str]:
+def against_explosion(flow: FlowNorms, k: int) -> list[str]:
     """Clipping, truncation and weights that stretch the state less."""
     found = []
     if "clip" not in flow.in_use:
@@ -40,7 +40,7 @@ def against_explosion(flow: GradientFlow, k: int) -> list[str]:
     return found
 
 
-def against_vanishing(flow: GradientFlow, k: int) -> list[str]:
+def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
     """Cells, biases and weights that let errors reach further than now."""
     stack = flow.rows[k].stack
     cell, init = cell_of(stack), stack.initialiser
@@ -80,7 +80,7 @@ def against_vanishing(flow: GradientFlow, k: int) -> list[str]:
     return found
 
 
-def against_a_cut(flow: GradientFlow, k: int) -> list[str]:
+def against_a_cut(flow: FlowNorms, k: int) -> list[str]:
     """An error that becomes exactly 0 on its way."""
     found = ["none where that is a reset"]
     if getattr(flow.rows[k].stack, "nonlinearity", "") == "relu":
@@ -91,7 +91,7 @@ def against_a_cut(flow: GradientFlow, k: int) -> list[str]:
     return found
 
 
-def against_no_flow(flow: GradientFlow, k: int) -> list[str]:
+def against_no_flow(flow: FlowNorms, k: int) -> list[str]:
     """An error that arrives at the first step that the direction reads."""
     if flow.dh_norm.shape[1] == 1:
         return ["more steps"]

@@ -7,9 +7,9 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 from bptt.layers.module import Module
+from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
-from bptt.layers.tape import RecurrentTape, SequentialTape, Tape
 
 
 @dataclass(frozen=True)

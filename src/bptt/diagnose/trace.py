@@ -15,13 +15,13 @@ from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
 from bptt.diagnose.rows import inside, rows_of, rows_on
 from bptt.layers.embedding import Embedding
-from bptt.layers.layout import Layout
 from bptt.layers.module import Module
-from bptt.layers.ragged import read_lengths
+from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.ragged import read_lengths
+from bptt.layers.passes.tape import SequentialTape, Tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
-from bptt.layers.tape import SequentialTape, Tape
-from bptt.train.losses import Loss
+from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]
 Result = TypeVar("Result")
@@ -137,8 +137,8 @@ class _Pass:
     def forward(self, layer: Module, x: Any, state: Any, place: str) -> Step[tuple[Any, Tape]]:
         if isinstance(layer, Sequential):
             tapes = []
-            for index, own in enumerate(layer._per_layer(state, "state")):
-                with layer._naming(index):
+            for index, own in enumerate(layer.per_layer(state, "state")):
+                with layer.naming(index):
                     x, tape = yield from self.forward(layer.layers[index], x, own, inside(place, index))
                 tapes.append(tape)
             return x, SequentialTape(layer, tuple(tapes))

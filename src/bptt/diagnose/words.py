@@ -14,10 +14,10 @@ from bptt.diagnose.curves import arrived
 
 if TYPE_CHECKING:
     from bptt.diagnose.curves import Norms
-    from bptt.diagnose.flow import GradientFlow
+    from bptt.diagnose.flow_norms import FlowNorms
 
 
-def cells(flow: GradientFlow) -> tuple[list[str], list[list[str]]]:
+def cells(flow: FlowNorms) -> tuple[list[str], list[list[str]]]:
     """Return the head and the lines of the table as text."""
     head = ["layer", "cell", "growth/step", "dL/dh at the end", "horizon", "verdict"]
     lines = []
@@ -34,7 +34,7 @@ def cells(flow: GradientFlow) -> tuple[list[str], list[list[str]]]:
     return head, lines
 
 
-def table(flow: GradientFlow) -> str:
+def table(flow: FlowNorms) -> str:
     """Fixed width: for each row its rate, what is left of the error at the end of the way, the verdict."""
     head, lines = cells(flow)
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
@@ -46,7 +46,7 @@ def table(flow: GradientFlow) -> str:
     return "\n".join([f"An error on its way back through {quantity(T, 'step')}:", *shown])
 
 
-def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
+def advice(flow: FlowNorms, rows: Iterable[int] | None = None) -> list[str]:
     """Return what the verdicts of these rows (None: all) mean and what helps, in sentences.
 
     Rows with the same finding and the same remedy share a sentence.
@@ -62,7 +62,7 @@ def advice(flow: GradientFlow, rows: Iterable[int] | None = None) -> list[str]:
     ]
 
 
-def _finding(flow: GradientFlow, k: int) -> tuple[str, str] | None:
+def _finding(flow: FlowNorms, k: int) -> tuple[str, str] | None:
     """Return the finding of row k, with {} for the steps, and its remedy; None for a healthy row."""
     way, verdict = flow.ways[k], flow.verdict[k]
     if verdict == "not finite":
@@ -92,7 +92,7 @@ def _range(numbers: Iterable[int]) -> str:
     return quantity(each[0], "step") if each[0] == each[-1] else f"{each[0]} to {quantity(each[-1], 'step')}"
 
 
-def _all_of(flow: GradientFlow, group: list[int]) -> str:
+def _all_of(flow: FlowNorms, group: list[int]) -> str:
     return "All layers" if len(group) == len(flow.rows) > 1 else "; ".join(flow.names[k] for k in group)
 
 

@@ -11,10 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from bptt.arguments import choice, flag, real, size
+from bptt.callbacks import EarlyStopping, KeepBest
 from bptt.estimators.sequences import Sequences
 from bptt.estimators.threads import share_cores
 from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Ends, Last, Linear, Module, Sequential
-from bptt.train import Adam, ClipNorm, EarlyStopping, KeepBest, Loss, Trainer
+from bptt.losses import Loss
+from bptt.optim import Adam, ClipNorm
+from bptt.train import Trainer
 
 CELLS: dict[str, Callable[..., Module]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "mgu": MGU}
 PREDICTED_AT_ONCE = 512
@@ -24,7 +27,7 @@ PREDICTED_AT_ONCE = 512
 class SequenceEstimator(BaseEstimator):
     """Parameters, network and training; subclasses say what is learned."""
 
-    _table: bool
+    fitted_on_table_: bool
     _rng: np.random.Generator
     n_features_in_: int
     n_channels_: int

@@ -10,9 +10,9 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from bptt.data.tables import check_unmasked
 from bptt.estimators.supervised import SupervisedEstimator
-from bptt.train import CrossEntropy, Loss
-from bptt.train.tables import check_unmasked
+from bptt.losses import CrossEntropy, Loss
 
 if TYPE_CHECKING:
     from typing_extensions import Self

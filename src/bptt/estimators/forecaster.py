@@ -12,12 +12,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from bptt.arguments import choice, real, size
+from bptt.data.horizons import Horizons
+from bptt.data.scaling import scaled
 from bptt.estimators.futures import ForecastingNetwork
 from bptt.estimators.plan import LARGEST_DRAWN_COVERAGE, Plan
 from bptt.estimators.sequences import fit_scale
 from bptt.estimators.series import Form, check_steps, read_series, refuse_targets
-from bptt.train.horizons import Horizons
-from bptt.train.scaling import scaled
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -11,7 +11,7 @@ from bptt.estimators.base import SequenceEstimator
 from bptt.estimators.plan import Plan, draw
 from bptt.estimators.quantile import QuantileLoss
 from bptt.estimators.sequences import Dense
-from bptt.train import Loss, MeanSquaredError
+from bptt.losses import Loss, MeanSquaredError
 
 
 class ForecastingNetwork(SequenceEstimator):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import real
 from bptt.arrays import Floats, as_floats
-from bptt.train.losses import Loss, Mask
+from bptt.losses.loss import Loss, Mask
 
 
 class QuantileLoss(Loss):

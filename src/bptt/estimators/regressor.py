@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
+from bptt.data.scaling import scaled
+from bptt.data.tables import check_plain
 from bptt.estimators.sequences import check_finite, fit_scale
 from bptt.estimators.supervised import SupervisedEstimator
-from bptt.train import Loss, MeanSquaredError
-from bptt.train.scaling import scaled
-from bptt.train.tables import check_plain
+from bptt.losses import Loss, MeanSquaredError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

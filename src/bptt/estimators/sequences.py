@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_array, validate_data
 
-from bptt.train.data import Ragged
-from bptt.train.horizons import Rows
-from bptt.train.scaling import Standardize, scaled
-from bptt.train.tables import (
+from bptt.data.horizons import Rows
+from bptt.data.ragged import Ragged
+from bptt.data.scaling import Standardize, scaled
+from bptt.data.tables import (
     check_columns,
     check_one_series,
     check_plain,
@@ -133,12 +133,12 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
         found, table = _read_array(estimator, X, reset)
     if reset:
         estimator.n_channels_ = found.channels
-        estimator._table = table
+        estimator.fitted_on_table_ = table
         if not table:
             set_features(estimator, X, found.channels)
         if isinstance(found, Dense):
             warn_if_transposed(found.x.shape[1], found.channels, fix, stacklevel=6)
-    elif not estimator._table:
+    elif not estimator.fitted_on_table_:
         check_labels(estimator, X)
     lengths = {found.x.shape[1]} if isinstance(found, Dense) else {len(row) for row in found.rows}
     check_channels(estimator, found.channels, lengths, fix)
@@ -278,7 +278,7 @@ def _read_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
                 f"X must have at least one step and one value a step; got shape {array.shape}. "
                 "Fix: T >= 1, F >= 1."
             )
-    elif reset or estimator._table:
+    elif reset or estimator.fitted_on_table_:
         array = validate_data(estimator, X, reset=reset, **options)[:, :, None]
     else:
         array = check_array(X, estimator=estimator, input_name="X", **options)[:, :, None]

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
 
 from bptt.arrays import as_real
+from bptt.data.tables import check_one_series, check_plain, is_list_of_arrays
 from bptt.estimators.sequences import (
     FLOATS,
     Numbers,
@@ -23,7 +24,6 @@ from bptt.estimators.sequences import (
     set_features,
     warn_if_transposed,
 )
-from bptt.train.tables import check_one_series, check_plain, is_list_of_arrays
 
 
 @dataclass(frozen=True)

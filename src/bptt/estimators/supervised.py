@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from bptt.estimators.base import SequenceEstimator
 from bptt.estimators.sequences import Sequences, fit_scale, read_sequences
-from bptt.train import Loss
+from bptt.losses import Loss
 
 
 class SupervisedEstimator(SequenceEstimator):

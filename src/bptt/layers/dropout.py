@@ -9,8 +9,8 @@ import numpy as np
 from bptt import _core
 from bptt.arguments import Seed, probability
 from bptt.arrays import Floats, as_floats
+from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
-from bptt.layers.tape import LayerTape
 
 
 class Dropout(Stateless):

@@ -12,8 +12,8 @@ from bptt.arguments import Seed
 from bptt.arguments import size as check_size
 from bptt.arrays import Floats, as_ids
 from bptt.layers.module import Init, Table
+from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
-from bptt.layers.tape import LayerTape
 
 
 class Embedding(Stateless):
@@ -58,7 +58,7 @@ class Embedding(Stateless):
     def _table(self) -> Table:
         return [("weight", (self.n, self.size))]
 
-    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return self.rng.standard_normal(shape)
 
     def _convert(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:

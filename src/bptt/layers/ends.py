@@ -8,8 +8,8 @@ import numpy as np
 
 from bptt.arrays import Floats
 from bptt.layers.last import Last
-from bptt.layers.ragged import Counts
-from bptt.layers.tape import LayerTape
+from bptt.layers.passes.ragged import Counts
+from bptt.layers.passes.tape import LayerTape
 
 
 class Ends(Last):

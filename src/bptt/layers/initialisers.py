@@ -15,21 +15,28 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import finite, real, short, size, store, takes
 
-if TYPE_CHECKING:
-    from bptt.layers.module import Module
-
 Matrix: TypeAlias = npt.NDArray[np.float64]
 Draw: TypeAlias = "Callable[[str, tuple[int, ...], np.random.Generator], npt.ArrayLike]"
 Init: TypeAlias = (
     "Literal['default', 'orthogonal', 'identity', 'chrono', 'glorot', 'sparse'] | Initialiser | Draw"
 )
+
+
+class Drawable(Protocol):
+    """What initialisers read of a layer."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def memory_gates(self) -> tuple[tuple[int, int], ...]: ...
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]: ...
 
 
 class Initialiser:
@@ -39,11 +46,11 @@ class Initialiser:
     One of your own goes into `init` as those of `bptt.init` do.
     """
 
-    def check(self, layer: Module) -> None:
+    def check(self, layer: Drawable) -> None:
         """Raise ValueError where the layer has no use for it. Called once, before anything is drawn."""
 
     def draw(
-        self, layer: Module, name: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> npt.ArrayLike:
         """
         The initial values of one parameter.
@@ -63,14 +70,14 @@ class Initialiser:
         array-like
             Of that shape, real numbers; the layer converts them to its dtype.
         """
-        return layer._default_init(name, shape)
+        return layer.default_init(name, shape)
 
 
 class _Blocks(Initialiser, ABC):
     """Weights gate by gate; biases 0."""
 
     def draw(
-        self, layer: Module, name: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> npt.ArrayLike:
         role = _role(name)
         if role in ("bias", "bias_ih", "bias_hh"):
@@ -189,7 +196,7 @@ class identity(_Blocks):
     def __post_init__(self) -> None:
         store(self, scale=finite(self.scale, "scale"), input_std=real(self.input_std, "input_std", 0.0))
 
-    def check(self, layer: Module) -> None:
+    def check(self, layer: Drawable) -> None:
         _need_time(layer, "identity", "sets recurrent weights")
 
     def _input(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
@@ -234,7 +241,7 @@ class sparse(_Blocks):
         store(self, connections=size(self.connections, "connections"))
         store(self, spectral_radius=real(self.spectral_radius, "spectral_radius", 0.0, above=True))
 
-    def check(self, layer: Module) -> None:
+    def check(self, layer: Drawable) -> None:
         _need_time(layer, "sparse", "sets recurrent weights")
         width = getattr(layer, "proj_size", 0)
         if width:
@@ -284,7 +291,7 @@ class chrono(Initialiser):
     def __post_init__(self) -> None:
         store(self, longest=real(self.longest, "longest", 2.0))
 
-    def check(self, layer: Module) -> None:
+    def check(self, layer: Drawable) -> None:
         _need_time(layer, "chrono", "sets biases of gates")
         if not layer.memory_gates:
             raise ValueError(
@@ -297,7 +304,7 @@ class chrono(Initialiser):
             )
 
     def draw(
-        self, layer: Module, name: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> npt.ArrayLike:
         values = np.array(super().draw(layer, name, shape, rng))
         role = _role(name)
@@ -318,7 +325,7 @@ class _Function(Initialiser):
         self.function = function
 
     def draw(
-        self, layer: Module, name: str, shape: tuple[int, ...], rng: np.random.Generator
+        self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> npt.ArrayLike:
         return self.function(name, shape, rng)
 
@@ -358,7 +365,7 @@ def _role(name: str) -> str:
     return name.partition("_l")[0]
 
 
-def _need_time(layer: Module, name: str, does: str) -> None:
+def _need_time(layer: Drawable, name: str, does: str) -> None:
     if not hasattr(layer, "hidden_size"):
         raise ValueError(
             f'init="{name}" {does}; got {layer.kind}, which has none. Fix: init="glorot" or "orthogonal".'

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, frozen, to_floats
-from bptt.layers.ragged import Counts, read_lengths
+from bptt.layers.passes.ragged import Counts, read_lengths
+from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
-from bptt.layers.tape import LayerTape
 
 
 class Last(Stateless):

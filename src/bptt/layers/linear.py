@@ -11,8 +11,8 @@ from bptt import _core
 from bptt.arguments import Seed, flag, size
 from bptt.arrays import Floats, as_real, frozen, to_floats
 from bptt.layers.module import Init, Table
+from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
-from bptt.layers.tape import LayerTape
 
 
 class Linear(Stateless):
@@ -69,7 +69,7 @@ class Linear(Stateless):
         weight = ("weight", (self.out_features, self.in_features))
         return [weight, ("bias", (self.out_features,))] if self.bias else [weight]
 
-    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         bound = 1.0 / math.sqrt(self.in_features)
         return self.rng.uniform(-bound, bound, shape)
 

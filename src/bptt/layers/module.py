@@ -20,7 +20,7 @@ from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
 from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, read_init
-from bptt.layers.tape import Tape
+from bptt.layers.passes.tape import Tape
 from bptt.layers.tensors import IncompatibleKeys, Tensors, check_state_dict, write_flat
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Module(ABC):
     def _table(self) -> Table:
         """Names and shapes of the parameters, in the order in which they lie in the flat vector."""
 
-    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """A draw of one tensor's initial values. Layers with parameters define it."""
         raise NotImplementedError(f"{self.kind} has no parameters to initialise, got {name!r} {shape}")
 
@@ -212,14 +212,14 @@ class Module(ABC):
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)
         spend(count, self.dtype)
-        self._bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
+        self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         rng = self.rng
         if self._seed is not None:  # layers with one seed must not draw the same numbers
             sizes = table[0][1] if table else ()
             rng = generator(self._seed, int.from_bytes(self.kind.encode(), "little"), *sizes)
         self._start(rng, initialiser)
 
-    def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
+    def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Seat the views on these two vectors, whose values stay as they are."""
         self.dtype = flat_parameters.dtype
         table = self._table()
@@ -299,7 +299,7 @@ class Module(ABC):
         for values in flat:
             vectors.append(aligned_zeros(values.size, values.dtype))
             vectors[-1][...] = values
-        self._bind(*vectors)
+        self.bind(*vectors)
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeAlias
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +15,17 @@ from bptt.arguments import precision as check_precision
 from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.advice import advise
 from bptt.layers.budget import check_count
-from bptt.layers.checkpointed import Call, Checkpointed, read_checkpoint
-from bptt.layers.clip_state import ClipsState, StateClip, read_clip_state
-from bptt.layers.frozen import Frozen, FrozenCore
-from bptt.layers.interventions import Drawn, Flags, packed, read_masks, read_reset
-from bptt.layers.layout import Layout
 from bptt.layers.module import Init, Module, Table
-from bptt.layers.ragged import Counts, Ragged, read_lengths
-from bptt.layers.stream import Stream, StreamCore
-from bptt.layers.tape import CoreTape, RecurrentTape, Tape, check_tape
-
-State: TypeAlias = Floats | tuple[Floats, Floats]
-Infer: TypeAlias = Callable[
-    [Floats, Floats | None, Floats | None, Counts | None, int, Flags | None],
-    tuple[Floats, Floats, Floats | None],
-]
+from bptt.layers.passes.backend import Backend, Call, CoreTape, Errors, Infers
+from bptt.layers.passes.backend import State as State
+from bptt.layers.passes.call_arguments import over_time, read_call, read_state, state_out
+from bptt.layers.passes.checkpointed import Checkpointed, read_checkpoint
+from bptt.layers.passes.clip_state import ClipsState, StateClip, read_clip_state
+from bptt.layers.passes.frozen import Frozen
+from bptt.layers.passes.interventions import Drawn, packed, read_masks
+from bptt.layers.passes.native import Native
+from bptt.layers.passes.stream import Stream
+from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 
 MAX_LAYERS = 10_000
 """Far above any use; keeps a slip or a hostile file from asking for tables without end."""
@@ -39,10 +35,7 @@ class Recurrent(Module):
     """
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
-    A backend is six methods: `_infer`, `_forward` and `_backward`, which get checked C-contiguous arrays of
-    the layer's dtype, time first, `_chunk_steps`, `_freeze` and `_stream`. Those here call the compiled core.
-    Rows of unequal length come and go as `Ragged` lays them out, (rows over time, N), with `active` and
-    `batch` to tell them.
+    A `Backend` computes: here the compiled core.
 
     Every cell takes layer norm, recurrent dropout and zoneout; what `own` names is one cell's alone, as the
     core calls it.
@@ -151,20 +144,20 @@ class Recurrent(Module):
         ValueError
             Wrong rank or size; a finite value too large for the layer's dtype; lengths out of range.
         """
-        return self._through(self._infer, x, state, lengths, reset)
+        return self._through(self._backend(), x, state, lengths, reset)
 
     def _through(
         self,
-        infer: Infer,
+        backend: Infers,
         x: npt.ArrayLike,
         state: Any,
         lengths: npt.ArrayLike | None,
         reset: npt.ArrayLike | None,
     ) -> tuple[Floats, State]:
-        """A backend's inference, or a snapshot's, with the user's layouts around it."""
-        canonical, h0, c0, flags, layout, ragged, _ = self._canonical(x, state, lengths, reset)
-        y, h, c = infer(canonical, h0, c0, *_rows(ragged), flags)
-        return layout.sequence_out(_over_time(y, ragged)), _user_state(h, c, layout, ragged)
+        """Inference by a backend, with the user's layouts around it."""
+        call, layout, ragged, _ = read_call(self, x, state, lengths, reset)
+        y, h, c = backend.infer(call)
+        return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
 
     def forward(
         self,
@@ -207,7 +200,7 @@ class Recurrent(Module):
         TypeError, ValueError
             As calling the layer.
         """
-        canonical, h0, c0, flags, layout, ragged, (T, B) = self._canonical(x, state, lengths, reset)
+        call, layout, ragged, (T, B) = read_call(self, x, state, lengths, reset)
         shapes = {}
         if self._drawn.anything:
             directions = self.num_layers * self.num_directions
@@ -220,20 +213,22 @@ class Recurrent(Module):
         if masks is None:
             masks = self._drawn.draw(shapes, self.rng, self.dtype)
         drawn = packed(masks, ragged) if masks else (None, None, None)
-        call = Call(canonical, h0, c0, key, *_rows(ragged), flags, *drawn)
+        recurrent_mask, keep_h, keep_c = drawn
+        call = call._replace(dropout_key=key, recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
         core_tape: CoreTape
         if checkpoint is None:
-            y, h, c, core_tape = self._forward(*call)
+            (y, h, c), core_tape = self._backend().forward(call)
         else:
             self._refuse_reverse("checkpoint", "the whole tape, checkpoint=None")
-            core_tape = Checkpointed(self, call, read_checkpoint(checkpoint, T))
-            y, h, c = core_tape.forward()
-        y = _over_time(y, ragged)
+            call = call._replace(parameters=self.flat_parameters)
+            core_tape = Checkpointed(self, self._backend(), call, read_checkpoint(checkpoint, T))
+            y, h, c = core_tape.forward(drawn=bool(masks) or (self.dropout > 0 and self.num_layers > 1))
+        y = over_time(y, ragged)
         y.flags.writeable = False
         for mask in masks.values():
             mask.flags.writeable = False
         tape = RecurrentTape(self, core_tape, layout, ragged, masks)
-        return layout.sequence_out(y), _user_state(h, c, layout, ragged), tape
+        return layout.sequence_out(y), state_out(h, c, layout, ragged), tape
 
     def backward(
         self,
@@ -297,17 +292,18 @@ class Recurrent(Module):
             dy = to_floats(layout.sequence_in(array), "dy", self.dtype)
             if own.ragged:
                 dy = own.ragged.gather(dy)
-        dh, dc = self._canonical_state(dstate, "dstate", B, layout, own.ragged)
+        dh, dc = read_state(self, dstate, "dstate", B, layout, own.ragged)
         if steps is not None:
             steps = min(integer(steps, "steps", 0), T)
-        clip = read_clip_state(clip_state)
+        clip = read_clip_state(clip_state) or StateClip()
         need_dx, keep_errors = flag(need_dx, "need_dx"), flag(keep_errors, "keep_errors")
+        errors = Errors(dy, dh, dc, steps, need_dx, clip, keep_errors)
         if isinstance(own.core, Checkpointed):
-            dx, dh0, dc0 = own.core.backward(dy, dh, dc, steps, need_dx, clip, keep_errors)
+            dx, dh0, dc0 = own.core.backward(errors)
         else:
-            dx, dh0, dc0 = self._backward(own.core, dy, dh, dc, steps, need_dx, clip, keep_errors)
-        state = _user_state(dh0, dc0, layout, own.ragged)
-        return None if dx is None else layout.sequence_out(_over_time(dx, own.ragged)), state
+            dx, dh0, dc0 = self._backend().backward(own.core, errors)
+        state = state_out(dh0, dc0, layout, own.ragged)
+        return None if dx is None else layout.sequence_out(over_time(dx, own.ragged)), state
 
     def stream(self, batch_size: int = 1) -> Stream:
         """
@@ -324,7 +320,7 @@ class Recurrent(Module):
             Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
         """
         self._refuse_reverse("stream", "call the layer with it all")
-        return Stream(self, self._stream(size(batch_size, "batch_size", 2**31 - 1)))
+        return Stream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
 
     def _refuse_reverse(self, what: str, instead: str) -> None:
         if self.bidirectional:
@@ -342,7 +338,7 @@ class Recurrent(Module):
         Frozen
             Called like the layer, it gives the same bits, sooner. Training the layer on does not change it.
         """
-        return Frozen(self, self._freeze())
+        return Frozen(partial(self._through, self._backend().freeze()), repr(self))
 
     def config(self) -> dict[str, Any]:
         return {
@@ -360,88 +356,16 @@ class Recurrent(Module):
             "dtype": self.dtype.name,
         }
 
-    # The native backend
-
-    def _infer(
-        self,
-        x: Floats,
-        h0: Floats | None,
-        c0: Floats | None,
-        active: Counts | None,
-        batch: int,
-        reset: Flags | None,
-    ) -> tuple[Floats, Floats, Floats | None]:
-        return self._stack.infer(self.flat_parameters, x, h0, c0, active, batch, reset)
-
-    def _forward(
-        self,
-        x: Floats,
-        h0: Floats | None,
-        c0: Floats | None,
-        dropout_key: int,
-        active: Counts | None,
-        batch: int,
-        reset: Flags | None,
-        recurrent_mask: Floats | None,
-        keep_h: Floats | None,
-        keep_c: Floats | None,
-        first_row: int = 0,
-        parameters: Floats | None = None,
-    ) -> tuple[Floats, Floats, Floats | None, CoreTape]:
-        return self._stack.forward(
-            self.flat_parameters if parameters is None else parameters,
-            x,
-            h0,
-            c0,
-            self.dropout,
-            dropout_key,
-            active,
-            batch,
-            reset,
-            recurrent_mask,
-            keep_h,
-            keep_c,
-            first_row,
-        )
-
-    def _backward(
-        self,
-        core_tape: Any,
-        dy: Floats | None,
-        dh: Floats | None,
-        dc: Floats | None,
-        steps: int | None,
-        need_dx: bool,
-        clip: StateClip | None = None,
-        keep_errors: bool = False,
-        chunk: int | None = None,
-    ) -> tuple[Floats | None, Floats, Floats | None]:
-        clip = clip or StateClip()
-        return self._stack.backward(
-            self.flat_gradients,
-            core_tape,
-            dy,
-            dh,
-            dc,
-            steps,
-            need_dx,
-            clip.value,
-            clip.norm,
-            keep_errors,
-            chunk or 0,
-        )
-
-    def _chunk_steps(self, batch: int) -> int:
-        """Steps whose sums `_backward` takes together, for a whole batch of so many rows."""
-        return self._stack.chunk_steps(batch)
-
-    def _freeze(self) -> FrozenCore:
-        return self._stack.freeze(self.flat_parameters)
-
-    def _stream(self, batch_size: int) -> StreamCore:
-        return self._stack.stream(self.flat_parameters, batch_size)
+    def _backend(self) -> Backend:
+        """What computes this layer, with its vectors as they are now."""
+        return Native(self._stack, self.flat_parameters, self.flat_gradients, self.dropout)
 
     # Parameters
+
+    @property
+    def table(self) -> Table:
+        """Names and shapes of the parameters, in the order in which they lie in the flat vector."""
+        return self._stack.parameters
 
     def _table(self) -> Table:
         self._stack = _core.Recurrent(
@@ -456,7 +380,7 @@ class Recurrent(Module):
         )
         return self._stack.parameters
 
-    def _default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """PyTorch's: every tensor uniform in +-1/sqrt(hidden_size); layer norm does nothing at first."""
         if name.startswith("weight_norm"):
             return np.ones(shape)
@@ -469,84 +393,6 @@ class Recurrent(Module):
         state = super().__getstate__()
         del state["_stack"]  # holds sizes only, and is made again with the table
         return state
-
-    # Arguments
-
-    def _canonical(
-        self, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None
-    ) -> tuple[Floats, Floats | None, Floats | None, Flags | None, Layout, Ragged | None, tuple[int, int]]:
-        """x (T, B, I), h0 and c0 or None, resets, the layout that they came in, ragged rows, and (T, B)."""
-        array = as_real(x, "x")
-        if array.ndim not in (2, 3) or array.shape[-1] != self.input_size:
-            batched = "(B, T, I)" if self.batch_first else "(T, B, I)"
-            fix = f"pass 2 or 3 axes, the last of them {self.input_size} wide"
-            if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
-                fix = (
-                    f"put an Embedding first if x holds ids: Sequential(Embedding(n, {self.input_size}), "
-                    f"{self.kind}({self.input_size}, {self.hidden_size})); else {fix}"
-                )
-            raise ValueError(
-                f"x must have shape {batched}, or (T, I) unbatched, with I = input_size = {self.input_size}; "
-                f"got {array.shape} of {array.dtype}. Fix: {fix}."
-            )
-        layout = Layout(self.batch_first, unbatched=array.ndim == 2)
-        array = layout.sequence_in(array)
-        T, B, _ = array.shape
-        ragged = None
-        if lengths is None:
-            canonical = to_floats(array, "x", self.dtype)
-        else:
-            if layout.unbatched:
-                raise ValueError(
-                    f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
-                )
-            counts = read_lengths(lengths, T, B)
-            ragged = Ragged(counts, T) if B else None  # without rows, no row is shorter than another
-            canonical = to_floats(ragged.gather(array) if ragged else array, "x", self.dtype)
-        h0, c0 = self._canonical_state(state, "state", B, layout, ragged)
-        flags = None if reset is None else read_reset(reset, layout, T, B, ragged)
-        return canonical, h0, c0, flags, layout, ragged, (T, B)
-
-    def _canonical_state(
-        self, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
-    ) -> tuple[Floats | None, Floats | None]:
-        h, c = self._read_state(state, name, B, layout)
-        return (h, c) if ragged is None else (ragged.state_in(h), ragged.state_in(c))
-
-    def _read_state(
-        self, state: Any, name: str, B: int, layout: Layout
-    ) -> tuple[Floats | None, Floats | None]:
-        if state is None:
-            return None, None
-        shapes = [
-            layout.state_shape(self.num_layers * self.num_directions, B, width)
-            for width in (self.output_size, self.hidden_size)
-        ]
-        if not self.has_cell_state:
-            return self._state_part(state, name, shapes[0], layout), None
-        # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
-        if not isinstance(state, (tuple, list)):
-            raise TypeError(
-                f"{name} must be a pair (h, c); got {type(state).__name__}. Fix: pass a tuple of two arrays."
-            )
-        if len(state) != 2:
-            raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
-        h, c = (
-            None if part is None else self._state_part(part, f"{name}[{index}]", shapes[index], layout)
-            for index, part in enumerate(state)
-        )
-        return h, c
-
-    def _state_part(self, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
-        """h or c in canonical order."""
-        array = as_real(part, name)
-        if array.ndim == len(shape) == 3 and array.shape[::2] == shape[::2] and array.shape[1] != shape[1]:
-            raise ValueError(
-                f"{name} must have the batch size of x, B = {shape[1]}, in its shape (L*D, B, H) = {shape}; "
-                f"got {array.shape}, B = {array.shape[1]}. Fix: pass {name} of the same rows as x, or None."
-            )
-        check_shape(array, name, shape)
-        return layout.state_in(to_floats(array, name, self.dtype))
 
     def _read_zoneout(self, value: Any) -> tuple[float, float]:
         if not self.has_cell_state:
@@ -565,24 +411,10 @@ def canonical_input(
     layer: Recurrent, x: npt.ArrayLike, state: Any = None
 ) -> tuple[Floats, Floats | None, Floats | None]:
     """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
-    canonical, h0, c0, *_ = layer._canonical(x, state, None, None)
-    return canonical, h0, c0
+    call, *_ = read_call(layer, x, state, None, None)
+    return call.x, call.h0, call.c0
 
 
 def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:
     """The tape of a pass over what `canonical_input` returns, where zoneout takes its expectation."""
-    return layer._forward(x, h0, c0, 0, None, 0, None, None, None, None)[3]
-
-
-def _user_state(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:
-    if ragged is not None:
-        h, c = ragged.state_out(h), None if c is None else ragged.state_out(c)
-    return layout.state_out(h) if c is None else (layout.state_out(h), layout.state_out(c))
-
-
-def _over_time(array: Floats, ragged: Ragged | None) -> Floats:
-    return array if ragged is None else ragged.scatter(array)
-
-
-def _rows(ragged: Ragged | None) -> tuple[Counts | None, int]:
-    return (None, 0) if ragged is None else (ragged.active, ragged.shape[1])
+    return layer._backend().forward(Call(x, h0, c0))[1]

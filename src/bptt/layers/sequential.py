@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generators, integer
 from bptt.arrays import Floats, aligned_zeros
-from bptt.layers.clip_state import ClipsState, read_clip_state
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
@@ -22,10 +21,11 @@ from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module, Table, set_model
+from bptt.layers.passes.clip_state import ClipsState, read_clip_state
+from bptt.layers.passes.tape import SequentialTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
 from bptt.layers.stateless import Stateless
-from bptt.layers.tape import SequentialTape, Tape, check_tape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -104,7 +104,7 @@ class Sequential(Module):
             stop = start + layer.parameter_count
             flat_parameters[start:stop] = layer.flat_parameters
             start = stop
-        self._bind(flat_parameters, aligned_zeros(count, self.dtype))
+        self.bind(flat_parameters, aligned_zeros(count, self.dtype))
 
     @property
     def is_initial(self) -> bool:
@@ -175,9 +175,9 @@ class Sequential(Module):
         options = self._options(lengths, reset)
         states = []
         for index, (layer, layer_state) in enumerate(
-            zip(self.layers, self._per_layer(state, "state"), strict=True)
+            zip(self.layers, self.per_layer(state, "state"), strict=True)
         ):
-            with self._naming(index):
+            with self.naming(index):
                 x, layer_state = layer(x, layer_state, **_taken(layer, options))
             states.append(layer_state)
         return x, tuple(states)
@@ -199,9 +199,9 @@ class Sequential(Module):
         options = self._options(lengths, reset)
         states, tapes = [], []
         for index, (layer, layer_state) in enumerate(
-            zip(self.layers, self._per_layer(state, "state"), strict=True)
+            zip(self.layers, self.per_layer(state, "state"), strict=True)
         ):
-            with self._naming(index):
+            with self.naming(index):
                 own = _taken(layer, options)
                 if checkpoint is not None and isinstance(layer, (Recurrent, Sequential)):
                     own["checkpoint"] = checkpoint
@@ -262,11 +262,11 @@ class Sequential(Module):
         keep_errors = flag(keep_errors, "keep_errors")
         if steps is not None:
             steps = integer(steps, "steps", 0)
-        dstates = self._per_layer(dstate, "dstate")
+        dstates = self.per_layer(dstate, "dstate")
         returned: list[Any] = [None] * len(self.layers)
         back: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
         for index in reversed(range(len(self.layers))):
-            with self._naming(index):
+            with self.naming(index):
                 layer = self.layers[index]
                 dy, returned[index] = layer.backward(
                     own.tapes[index],
@@ -312,16 +312,16 @@ class Sequential(Module):
             for name, view in layer.parameters.items()
         ]
 
-    def _bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
-        super()._bind(flat_parameters, flat_gradients)
+    def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
+        super().bind(flat_parameters, flat_gradients)
         start = 0
         for layer in self.layers:
             stop = start + layer.parameter_count
-            layer._bind(flat_parameters[start:stop], flat_gradients[start:stop])
+            layer.bind(flat_parameters[start:stop], flat_gradients[start:stop])
             set_model(layer, self)
             start = stop
 
-    def _per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
+    def per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
         if state is None:
             return (None,) * len(self.layers)
         expected = f"{name} must be a tuple with one entry per layer, such as {self._state_pattern}"
@@ -353,7 +353,7 @@ class Sequential(Module):
         return f"({', '.join(parts)}{',' if len(self.layers) == 1 else ''})"
 
     @contextmanager
-    def _naming(self, index: int) -> Iterator[None]:
+    def naming(self, index: int) -> Iterator[None]:
         """Say which layer complains: they all call their input x."""
         try:
             yield

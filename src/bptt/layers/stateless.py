@@ -10,7 +10,7 @@ import numpy as np
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_floats, frozen
 from bptt.layers.module import Module, Table
-from bptt.layers.tape import LayerTape, Tape, check_tape
+from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
 
 class Stateless(Module):

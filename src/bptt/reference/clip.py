@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference.common import Array
 
 

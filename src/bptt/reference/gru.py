@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import norm
 from bptt.reference.clip import limited
 from bptt.reference.common import (

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import norm
 from bptt.reference.activations import Function, clipped, inside
 from bptt.reference.clip import limited

@@ -1,7 +1,7 @@
 """Rows of unequal length: each is run by itself, which is what a ragged batch must amount to.
 
-Arrays over time come packed, as `bptt.layers.ragged.Ragged` and cpp/core/rows.hpp have them: rows longest
-first, and at step t room for the rows of the step before.
+Arrays over time come packed, as `bptt.layers.passes.ragged.Ragged` and cpp/core/rows.hpp have them: rows
+longest first, and at step t room for the rows of the step before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference.common import Array, Gradients, State, error_norms
 from bptt.reference.interventions import Interventions
 from bptt.reference.stack import Cell, Layers, StackTape

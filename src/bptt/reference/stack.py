@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from bptt.layers.clip_state import StateClip
+from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import gru, gru_reset_before, mgu, rnn
 from bptt.reference.common import Array, Gradients, Run, State, Tape, Weights
 from bptt.reference.interventions import Interventions, in_time

@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from bptt.data.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
+from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
-from bptt.train.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
-from bptt.train.generators import Generators, GeneratorStates, load_generator
+from bptt.train.generators import Generators, GeneratorStates
 from bptt.train.run import Run
-
-_FIX_DATA = "Fix: pass the data of the saved run, or begin a new run with the model of bptt.load(path)."
 
 
 class Feed:
@@ -67,6 +66,11 @@ class Feed:
         self._data, self._validation = data, validation
         self._batch: tuple[int, Batch | None] = (-1, None)
 
+    @property
+    def batches(self) -> int | None:
+        """How many batches the data say that they give; None where they do not say."""
+        return batch_count(self._data)
+
     def state(self) -> dict[str, Any]:
         """Where the order of the data stands when an epoch begins, for `Run`."""
         return {"data": data_state(self._data), "validation": data_state(self._validation)}
@@ -94,7 +98,7 @@ class Feed:
                 "they draw random numbers, the resumed run sees other batches. Fix: bptt.data.Batches(make) "
                 "with def make(epoch, rng), or give them state_dict and load_state_dict.",
                 UserWarning,
-                stacklevel=4,  # the line that calls Trainer.fit
+                stacklevel=3,  # the line that calls Trainer.fit
             )
 
     def groups(self, run: Run) -> Iterator[list[Window]]:
@@ -133,7 +137,7 @@ class Feed:
                 f"data must give batches; got none in epoch {run.epoch}. Fix: {fix}."
                 if index < 0
                 else f"data must give more than {run.last} batches, where the saved run stood; got "
-                f"{index + 1}. {_FIX_DATA}"
+                f"{index + 1}. {FIX_DATA}"
             )
 
     def _draw(self, run: Run) -> Iterator[tuple[Batch, GeneratorStates | None]]:
@@ -187,68 +191,6 @@ def carries_state(data: Iterable[Any], layout: Layout) -> bool:
     if carries:
         layout.refuse_bidirectional("data that carries state")
     return carries
-
-
-def data_state(data: object) -> dict[str, Any] | None:
-    """What identifies the data, and where their random order stands.
-
-    That is their `state_dict()`, or the state of their generator `rng`.
-    """
-    if data is None:
-        return None
-    own, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
-    draws = isinstance(rng, np.random.Generator) and not callable(own)
-    return {
-        "kind": type(data).__name__,
-        "batches": batch_count(data),
-        "state": own() if callable(own) else None,
-        "rng": cast("Any", rng).bit_generator.state if draws else None,
-    }
-
-
-def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
-    """Raise ValueError where the data cannot be those that a run was begun with."""
-    if saved is None:
-        return  # the saved run had none, so any data are allowed
-    came = "none" if data is None else type(data).__name__
-    if data is None or (saved["state"] is not None and came != saved["kind"]):
-        raise ValueError(
-            f"{name} must be what the run was begun with, {saved['kind']}; got {came}. {_FIX_DATA}"
-        )
-    if saved["state"] is None:
-        _check_count(data, saved, name)
-
-
-def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
-    """Restore the order of data that `check_data` has accepted.
-
-    Raises
-    ------
-    ValueError
-        The data cannot take over the saved state, or then have another number of batches than the run was
-        begun with.
-    """
-    if saved is None:
-        return
-    if saved["state"] is not None:
-        try:
-            data.load_state_dict(saved["state"])
-            _check_count(data, saved, name)
-        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
-            raise ValueError(
-                f"{name} cannot take over the saved state ({error!s:.200}). {_FIX_DATA}"
-            ) from error
-    elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
-        load_generator(data.rng, saved["rng"])
-
-
-def _check_count(data: object, saved: Mapping[str, Any], name: str) -> None:
-    count = batch_count(data)
-    if count is not None and saved["batches"] not in (None, count):
-        raise ValueError(
-            f"{name} must give {saved['batches']} batches, as when the run was begun; got {count}. "
-            f"{_FIX_DATA}"
-        )
 
 
 def checksum(batch: Batch) -> int:

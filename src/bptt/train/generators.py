@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from bptt.files.generator_state import generator_from_state
 from bptt.layers import Module
 from bptt.layers.sequential import iter_layers
-from bptt.train.generator_state import generator_from_state
 
 _DATA = 2
 """The last two owners of generators are the training data and the validation data."""
@@ -115,20 +115,3 @@ def _descendant(state: Mapping[str, Any], number: int) -> Any:
     parent = generator_from_state(state)
     key = parent.integers(0, 2**63, 4).tolist()
     return type(parent.bit_generator)(np.random.SeedSequence([*key, number])).state
-
-
-def load_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Set a generator of data to a saved state.
-
-    Raises
-    ------
-    ValueError
-        The state of another kind of generator.
-    """
-    kind, came = type(rng.bit_generator).__name__, state["bit_generator"]
-    if came != kind:
-        raise ValueError(
-            f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
-            f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
-        )
-    rng.bit_generator.state = state

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import quantity
-from bptt.train.callbacks import Update
+from bptt.optim.update import Update
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,7 +144,7 @@ class History(Mapping[str, npt.NDArray[Any]]):
         TypeError, ValueError, OSError
             No update to draw; a path with another ending; a file that cannot be written.
         """
-        from bptt.diagnose.history_picture import plot_history
+        from bptt.diagnose.pictures.history import plot_history
 
         return plot_history(self, path)
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
 
-from bptt.train.callbacks import Callback
-from bptt.train.checkpoint import CheckpointError, Saved
-from bptt.train.clip import Guard
-from bptt.train.distributed import Ranks
+from bptt.callbacks.callback import Callback
+from bptt.data.shard import deal
+from bptt.files.checkpoint import CheckpointError, Saved
+from bptt.files.settings import differences
+from bptt.optim.clip import Guard
+from bptt.optim.optimizers import Optimizer
+from bptt.ranks.ranks import Ranks
 from bptt.train.generators import Generators, GeneratorStates, check_generators
 from bptt.train.history import History
-from bptt.train.optim import Optimizer
 from bptt.train.run import Run
-from bptt.train.settings import differences
-from bptt.train.shard import deal
 
 _COUNTS = ("epoch", "batches", "step", "updates", "validations")
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

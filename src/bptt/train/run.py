@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bptt.train.batches import Window
+from bptt.data.batches import Window
 from bptt.train.generators import GeneratorStates
 
 

@@ -12,18 +12,18 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arrays import Floats
+from bptt.data.batches import Layout, Window
 from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module
-from bptt.layers.tape import Tape
-from bptt.train.batches import Layout, Window
-from bptt.train.callbacks import Update
-from bptt.train.clip import Guard
-from bptt.train.distributed import Ranks
+from bptt.layers.passes.tape import Tape
+from bptt.losses.loss import Loss
+from bptt.optim.clip import Guard
+from bptt.optim.gradients import NonFiniteError
+from bptt.optim.optimizers import Optimizer
+from bptt.optim.regularizers import PascanuRegularizer
+from bptt.optim.update import Update
+from bptt.ranks.ranks import Ranks
 from bptt.train.generators import Generators
-from bptt.train.gradients import NonFiniteError
-from bptt.train.losses import Loss
-from bptt.train.optim import Optimizer
-from bptt.train.regularizers import PascanuRegularizer
 from bptt.train.run import Run
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import bptt
 from bptt.bench.problem import LEARNING_RATE, Array, Call, Layer, ModelProblem, Problem, layer, model
-from bptt.train.losses import Loss
+from bptt.losses.loss import Loss
 
 
 def inference(problem: Problem, threads: int) -> Call:

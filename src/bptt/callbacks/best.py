@@ -1,0 +1,67 @@
+"""The parameters of the best epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.callbacks.watching import check_watched, watched
+
+if TYPE_CHECKING:
+    from bptt.layers import Module
+
+
+class KeepBest(Callback):
+    """Keep the parameters of the lowest validation loss of one `fit`; `restore` puts them into a model.
+
+    Attributes
+    ----------
+    loss : float
+        The lowest validation loss of the last or current `fit`; infinity before the first.
+
+    Raises
+    ------
+    ValueError
+        From `fit`: no validation data.
+    """
+
+    def __init__(self) -> None:
+        self.loss = math.inf
+        self._parameters: npt.NDArray[Any] | None = None
+
+    def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
+        """Check that there is a validation."""
+        check_watched("KeepBest", trainer, None, validation)
+
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+        if epoch == 0:
+            self.loss, self._parameters = math.inf, None
+
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+        found = watched(trainer, None, loss)
+        if found < self.loss:
+            self.loss = found
+            self._parameters = trainer.model.flat_parameters.copy()
+
+    def restore(self, model: Module) -> None:
+        """Write these parameters into the model; before the first finite validation loss, do nothing.
+
+        Raises
+        ------
+        ValueError
+            Another model than the one that was trained.
+        """
+        if self._parameters is not None:
+            model.flat_parameters = self._parameters
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss, "parameters": self._parameters}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        loss, parameters = float(state["loss"]), state["parameters"]
+        self.loss, self._parameters = loss, None if parameters is None else np.asarray(parameters)

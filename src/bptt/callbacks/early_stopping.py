@@ -1,0 +1,66 @@
+"""Ending a run that no longer gets better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bptt.arguments import real, size
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.callbacks.watching import check_watched, metric_name, watched
+
+
+class EarlyStopping(Callback):
+    """Ends a run whose validation loss, or metric, no longer gets better.
+
+    Parameters
+    ----------
+    patience : int
+        End the run at the `patience`-th validation in a row that does not improve on the best.
+    min_delta : float
+        An improvement is one by more than this on the last improvement.
+    metric : str, optional
+        Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
+
+    Attributes
+    ----------
+    best : float
+        The last improvement's loss, or metric, with its sign turned where higher is better; infinity before.
+
+    Raises
+    ------
+    ValueError
+        In a `fit` without validation data, or whose trainer does not have the metric.
+    """
+
+    def __init__(self, patience: int = 3, *, min_delta: float = 0.0, metric: str | None = None) -> None:
+        self.metric = metric_name(metric)
+        self.patience = size(patience, "patience")
+        self.min_delta = real(min_delta, "min_delta", 0.0)
+        self.best = math.inf
+        self._waited: int | None = None
+
+    def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
+        """Check that there is a validation, and the metric."""
+        check_watched("EarlyStopping", trainer, self.metric, validation)
+
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+        if epoch == 0:
+            self.best, self._waited = math.inf, None
+
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+        found = watched(trainer, self.metric, loss)
+        improved = found < self.best - self.min_delta
+        self._waited = 0 if improved or self._waited is None else self._waited + 1
+        if improved:
+            self.best = found
+        if self._waited >= self.patience:
+            trainer.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        best, waited = float(state["best"]), state["waited"]
+        self.best, self._waited = best, None if waited is None else int(waited)

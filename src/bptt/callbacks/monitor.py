@@ -1,0 +1,248 @@
+"""Watch the gradient during training: how far back errors reach, update after update."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import flag, integer, size
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.diagnose.curves import Norms
+from bptt.diagnose.flow import GradientFlow
+from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows, per_step
+from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
+from bptt.diagnose.words import advice
+from bptt.optim.clip import Guard
+from bptt.optim.update import Update
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bptt.arrays import Floats
+    from bptt.layers.module import Module
+    from bptt.layers.passes.tape import Tape
+
+COLUMNS = 256
+"""Maximum number of steps back whose norms a record keeps: enough for a picture."""
+
+
+class GradientWarning(UserWarning):
+    """A gradient vanishes or explodes on its way back through time."""
+
+
+class GradientMonitor(Callback):
+    """Records, during training, how far back the error of the last step reaches.
+
+    Warns once, as a `GradientWarning`, when the error explodes or keeps vanishing: in which layer, and what
+    helps. `plot` draws the records.
+
+    If errors arrive at the last step only, as after `Last`, the monitor records the norms of training itself.
+    If every step has an error, these norms would hide how far a single error goes. Then the monitor sends an
+    error of norm 1 at the last step back too, which costs a second backward pass for each record. The
+    gradient of training and the norms on its tape stay as they are.
+
+    A resumed run goes on with the records, counts and warnings of the saved one.
+
+    Parameters
+    ----------
+    every : int
+        Record every `every`-th update, beginning with the first. With `accumulate`, the record is of the
+        first batch of the update.
+    records : int
+        Maximum number of records. When it is exceeded, the monitor drops every second record and from then on
+        makes half as many. A record keeps the norms at 256 steps back at most, evenly spaced.
+    patience : int
+        Number of records in a row that must vanish before the warning. An explosion warns at once.
+    warn : bool
+        False: no warnings.
+
+    Attributes
+    ----------
+    flow : GradientFlow or None
+        The last record of this process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arguments out of range. In `fit`, a model without a recurrent layer, or another model than before.
+    """
+
+    def __init__(self, every: int = 10, *, records: int = 512, patience: int = 3, warn: bool = True) -> None:
+        self.every = size(every, "every")
+        self.limit = integer(records, "records", 2)
+        self.patience = size(patience, "patience")
+        self.warn = flag(warn, "warn")
+        self.flow: GradientFlow | None = None
+        self._stride = 1
+        self._made = 0
+        self._names: tuple[str, ...] = ()
+        self._updates: list[int] = []
+        self._ways: list[list[Norms]] = []
+        self._vanished: dict[int, int] = {}
+        self._said: set[tuple[int, str]] = set()
+
+    @property
+    def updates(self) -> npt.NDArray[np.int64]:
+        """(N,): numbers of the recorded updates, from 0 for the first update of the run."""
+        return np.array(self._updates, np.int64)
+
+    @property
+    def steps_back(self) -> npt.NDArray[np.int64]:
+        """(K,): steps back from where the error arrives, at which norms are kept."""
+        kept = max((len(way) for ways in self._ways for way in ways), default=0)
+        return np.arange(kept, dtype=np.int64) * self._stride
+
+    @property
+    def dh_norm(self) -> Norms:
+        """(N, R, K): ||dL/dh|| of every record and row, at `steps_back`; NaN where a batch is shorter."""
+        rows = len(self._ways[0]) if self._ways else 0
+        norms = np.full((len(self._ways), rows, len(self.steps_back)), np.nan)
+        for record, ways in zip(norms, self._ways, strict=True):
+            for row, way in zip(record, ways, strict=True):
+                row[: len(way)] = way
+        return norms
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the norms over updates and steps back, one heat map per row.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            Write the picture there, as its ending says: .png or .svg.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError, OSError
+            Nothing recorded yet; a path with another ending; a file that cannot be written.
+        """
+        from bptt.diagnose.pictures.heatmap import plot_records
+
+        if not self._updates:
+            raise ValueError("GradientMonitor must have watched an update; got none. Fix: fit first.")
+        return plot_records(self.updates, self.steps_back, self.dh_norm, self._names, path)
+
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+        check_recurrent(trainer.model)
+        names = tuple(row.name for row in rows_of(trainer.model))
+        if self._names not in ((), names):
+            raise ValueError(
+                f"callbacks must hold a GradientMonitor of this model alone; got one with records of"
+                f" {', '.join(self._names)}. Fix: make a new one for each model."
+            )
+        self._names = names
+        # A monitor that a resumed run is the first to have did not see the updates before.
+        self._made = max(self._made, len(trainer.history["loss"]))
+
+    def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
+        if self._made % self.every or self._made in self._updates[-1:]:
+            return
+        steps, rows = longest_rows(tape)
+        if steps == 0 or len(rows) == 0:
+            return  # a batch of padding has no error to follow
+        flow = replace(_flow(trainer.model, tape, dy), in_use=_in_use(trainer))
+        self.flow = flow
+        self._record(flow)
+        if self.warn:
+            self._say(flow)
+
+    def update(self, trainer: TrainerView, update: Update) -> None:
+        self._made += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        ways = [way for record in self._ways for way in record]
+        return {
+            "made": self._made,
+            "every": self.every,
+            "stride": self._stride,
+            "names": list(self._names),
+            "updates": list(self._updates),
+            "lengths": [len(way) for way in ways],
+            "norms": np.concatenate([np.zeros(0), *ways]),
+            "vanished": [[k, count] for k, count in self._vanished.items()],
+            "said": [[k, verdict] for k, verdict in self._said],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        made = integer(state["made"], "made", 0)
+        every, stride = size(state["every"], "every"), size(state["stride"], "stride")
+        names = tuple(map(str, state["names"]))
+        updates = [integer(update, "updates", 0, made) for update in state["updates"]]
+        lengths = [size(length, "lengths") for length in state["lengths"]]
+        norms = np.array(state["norms"], np.float64)
+        fits = len(lengths) == len(updates) * len(names) and norms.shape == (sum(lengths),)
+        if not fits or (updates and not names):
+            raise ValueError("the records of a GradientMonitor do not fit together")
+        ends = np.cumsum(lengths)
+        ways = [norms[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+        pairs = [(integer(k, "row", 0), integer(count, "count", 0)) for k, count in state["vanished"]]
+        said = {(integer(k, "said", 0), str(verdict)) for k, verdict in state["said"]}
+        self._made, self.every, self._stride = made, every, stride
+        self._names, self._updates, self._vanished, self._said = names, updates, dict(pairs), said
+        self._ways = [ways[start : start + len(names)] for start in range(0, len(ways), len(names) or 1)]
+
+    def _record(self, flow: GradientFlow) -> None:
+        longest = max(len(way) for way in flow.ways)
+        while -(-longest // self._stride) > COLUMNS:
+            self._stride *= 2
+            self._ways = [[way[::2].copy() for way in ways] for ways in self._ways]
+        self._updates.append(self._made)
+        self._ways.append([way[:: self._stride].copy() for way in flow.ways])
+        if len(self._updates) > self.limit:
+            del self._updates[1::2], self._ways[1::2]
+            self.every *= 2
+
+    def _say(self, flow: GradientFlow) -> None:
+        found = set()
+        for k, verdict in enumerate(flow.verdict):
+            vanished = verdict == "vanishing" and not flow.carried[k]
+            self._vanished[k] = self._vanished.get(k, 0) + 1 if vanished else 0
+            if verdict in ("exploding", "not finite") or self._vanished[k] >= self.patience:
+                found.add((k, verdict))
+        if found - self._said:
+            rows = sorted(k for k, _ in found - self._said)
+            # Other layers may follow, or the same layer again: a warning for each would be noise.
+            self._said |= {(k, verdict) for _, verdict in found for k in range(len(flow.rows))}
+            text = " ".join(advice(flow, rows))
+            warnings.warn(f"At update {self._made}: {text}", GradientWarning, stacklevel=2)
+
+
+def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
+    """Measure how the error of the last step fares; the gradients and the tape stay as they are."""
+    own = flow_on(tape, dy.shape)
+    if _from_last_step(tape, dy) or not np.isfinite(own.dh_norm).all():
+        return own
+    gradients = model.flat_gradients.copy()
+    try:
+        return flow_of_last_step(model, twin(tape), dy)
+    finally:
+        model.flat_gradients[:] = gradients
+
+
+def _from_last_step(tape: Tape, dy: Floats) -> bool:
+    """Return whether all errors of training arrive where `gradient_flow` would put its own."""
+    (_, first), *_ = recurrent_tapes(tape)
+    if first.ragged is not None or not dy.any():
+        return False
+    if not per_step(tape, dy.shape):
+        return True
+    both = any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
+    return not both and not first.layout.sequence_in(dy)[:-1].any()
+
+
+def _in_use(trainer: TrainerView) -> frozenset[str]:
+    """Return which arguments that remedies name the trainer has already."""
+    given = {
+        "clip": type(trainer.clip) is not Guard,
+        "clip_state": trainer.clip_state is not None,
+        "truncate": trainer.truncate is not None,
+        "regularizer": trainer.regularizer is not None,
+    }
+    return frozenset(name for name, used in given.items() if used)

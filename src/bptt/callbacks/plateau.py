@@ -1,0 +1,118 @@
+"""A learning rate that falls when the validation loss no longer does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bptt.arguments import integer, real
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.callbacks.watching import check_watched, metric_name, watched
+from bptt.optim.schedules import Schedule, factor_below_one
+
+
+class Plateau(Schedule, Callback):
+    """Lower the rate when the validation loss, or a metric, no longer improves::
+
+        trainer = bptt.Trainer(model, loss, bptt.Adam(bptt.schedules.Plateau(1e-3)))
+
+    A Trainer passes each validation to the schedule of its optimizer. In your own training loop, call
+    `validation`. The state is saved with a run, and kept from one `fit` to the next, as the optimizer's state
+    is. With EarlyStopping, give EarlyStopping a patience at least 2 larger, or the rate is never lowered.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    factor : float
+        In (0, 1): what the rate is multiplied by.
+    patience : int
+        How many validations in a row may fail to improve on the best. The next failure lowers the rate and
+        restarts the count, as in PyTorch. A loss that is not finite is a failure.
+    min_delta : float
+        An improvement is a fall by more than this below the last improvement.
+    min_lr : float
+        Lower than this it does not go; at most `lr`.
+    metric : str, optional
+        Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
+
+    Attributes
+    ----------
+    cuts : int
+        How many times it was lowered: the rate is max(lr factor^cuts, min_lr).
+    best : float
+        The last improvement's validation loss, or metric, with its sign turned where higher is better;
+        infinity before the first.
+    waited : int
+        Failures since the last improvement or cut.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range. From `fit`: no validation data, or no metric of
+        that name.
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        *,
+        factor: float = 0.1,
+        patience: int = 2,
+        min_delta: float = 0.0,
+        min_lr: float = 0.0,
+        metric: str | None = None,
+    ) -> None:
+        self.metric = metric_name(metric)
+        self.lr = real(lr, "lr", 0.0)
+        self.factor = factor_below_one(factor)
+        self.patience = integer(patience, "patience", 0)
+        self.min_delta = real(min_delta, "min_delta", 0.0)
+        self.min_lr = real(min_lr, "min_lr", 0.0)
+        if self.min_lr > self.lr:
+            raise ValueError(
+                f"min_lr must be at most lr, {self.lr:g}; got {self.min_lr:g}. Fix: pass a lower min_lr."
+            )
+        self.cuts, self.best, self.waited = 0, math.inf, 0
+
+    def _rate(self, step: int) -> float:
+        return max(self.lr * self.factor**self.cuts, self.min_lr)
+
+    def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
+        """Check that there is a validation, and the metric."""
+        check_watched("Plateau", trainer, self.metric, validation)
+
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+        """Lower the rate if this is one failure more than `patience`."""
+        found = watched(trainer, self.metric, loss)
+        if found < self.best - self.min_delta:
+            self.best, self.waited = float(found), 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.cuts, self.waited = self.cuts + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """`cuts`, `best` (None before the first) and `waited`."""
+        return {
+            "cuts": self.cuts,
+            "best": None if self.best == math.inf else self.best,
+            "waited": self.waited,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; raises as `Schedule.load_state_dict`."""
+        super().load_state_dict(state)
+        best = state["best"]
+        found = (
+            integer(state["cuts"], "state['cuts']", 0),
+            math.inf if best is None else real(best, "state['best']", -math.inf),
+            integer(state["waited"], "state['waited']", 0),
+        )
+        self.cuts, self.best, self.waited = found
+
+    def __repr__(self) -> str:
+        names = ("factor", "patience", "min_delta", "min_lr", "metric")
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Plateau(lr={self.lr!r}, {options})"

@@ -1,0 +1,103 @@
+"""The progress bar of a training run."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.optim.update import Update
+
+
+class ProgressBar(Callback):
+    """One bar per epoch on standard error: loss (smoothed), gradient norm before clipping, share of
+    clipped steps, tokens/s.
+
+    Where standard error is no terminal, a line every ten seconds and one at the end of the epoch.
+    """
+
+    every_rank = False
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+        self._updates = self._clipped = self._tokens = 0
+        self._loss = 0.0
+        self._begin = time.perf_counter()
+        terminal = sys.stderr.isatty()
+        # Some terminals say that they have no columns: tqdm would show nothing.
+        wide = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        kind, bar = (tqdm, "|{bar}|") if terminal else (_Lines, "")
+        self._bar = kind(
+            total=batches,
+            desc=f"epoch {epoch + 1}/{epochs}",
+            bar_format=f"{{desc}} {{percentage:3.0f}}%{bar} {{elapsed}}<{{remaining}}{{postfix}}",
+            dynamic_ncols=wide,
+            ncols=80 if terminal and not wide else None,
+            mininterval=0.1 if terminal else 10.0,
+            file=sys.stderr,
+        )
+
+    def update(self, trainer: TrainerView, update: Update) -> None:
+        if self._bar is None:
+            return
+        self._updates += 1
+        self._clipped += update.clipped
+        self._tokens += update.tokens
+        if math.isfinite(update.loss):
+            # A plain mean over the first 50 updates, then an exponential one of about that length.
+            self._loss += (update.loss - self._loss) / min(self._updates, 50)
+        rate = self._tokens / max(time.perf_counter() - self._begin, 1e-9)
+        share = self._clipped / self._updates
+        self._bar.set_postfix_str(
+            f"loss {self._loss:.4f} |g| {update.grad_norm:.3g} clipped {share:.0%} {_short(rate)} tokens/s",
+            refresh=False,
+        )
+        self._bar.update(update.batches - self._bar.n)
+
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+        if self._bar is not None:
+            found = {"validation": loss}
+            for name, value in trainer.history.validation().items():
+                if name != "validation_loss":
+                    found[name.removeprefix("validation_")] = value
+            shown = " ".join(f"{name} {value:.4f}" for name, value in found.items())
+            self._bar.set_postfix_str(f"{shown} {self._bar.postfix}", refresh=False)
+
+    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
+        self.fit_end(trainer)
+
+    def fit_end(self, trainer: TrainerView) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class _Lines(tqdm):  # type: ignore[type-arg]
+    """A bar that writes lines instead of overwriting one: for logs."""
+
+    @staticmethod
+    def status_printer(file: Any) -> Callable[[str], None]:
+        begun = False
+
+        def write(status: str) -> None:
+            nonlocal begun
+            file.write(f"\n{status}" if begun else status)  # the last line end is the closing bar's
+            file.flush()
+            begun = True
+
+        return write
+
+
+def _short(number: float) -> str:
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}"

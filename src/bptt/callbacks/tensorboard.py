@@ -1,0 +1,91 @@
+"""Training watched in TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from bptt.arguments import size
+from bptt.callbacks.callback import Callback, TrainerView
+from bptt.optim.update import Update
+
+_PER_UPDATE = ("loss", "grad_norm", "lr", "clipped")
+
+
+class TensorBoard(Callback):
+    """Writes event files for TensorBoard, through tensorboardX: `pip install 'bptt[tensorboard]'`.
+
+    Per update: train/loss, train/grad_norm (before clipping), train/lr and train/clipped (1 or 0). Per
+    validation: validation/loss and a curve for each of the trainer's metrics. The horizontal axis counts the
+    optimiser's updates, so a resumed run goes on with the curves of the one before it, in the same folder.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Made if need be; one for each run.
+    every : int
+        Write every so-manieth update: a long run makes millions.
+
+    Raises
+    ------
+    ImportError
+        Without tensorboardX.
+    TypeError, ValueError
+        `every` is not a positive int.
+    OSError
+        From `fit`, before the first epoch: the folder cannot be written.
+    """
+
+    every_rank = False
+
+    def __init__(self, folder: str | os.PathLike[str], *, every: int = 1) -> None:
+        self.folder = os.fspath(folder)
+        self.every = size(every, "every")
+        self._writer: Any = None
+        self._resumed = False
+        self._seen = 0
+        _writer()
+
+    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+        if self._writer is None:
+            os.makedirs(self.folder, exist_ok=True)
+            # What the run before wrote after its last checkpoint is made again.
+            purge = trainer.optimizer.steps + 1 if self._resumed else None
+            # Names have whole seconds in them: two runs in one would share a file.
+            suffix = f".{trainer.optimizer.steps}"
+            self._writer = _writer()(self.folder, purge_step=purge, filename_suffix=suffix)
+            self._resumed = False
+
+    def update(self, trainer: TrainerView, update: Update) -> None:
+        self._seen += 1
+        if self._seen % self.every == 0:
+            self._write(trainer, "train", {name: getattr(update, name) for name in _PER_UPDATE})
+
+    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+        found = trainer.history.validation()
+        self._write(trainer, "validation", {name.removeprefix("validation_"): found[name] for name in found})
+        self._writer.flush()
+
+    def fit_end(self, trainer: TrainerView) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._resumed = state["folder"] == self.folder
+
+    def _write(self, trainer: TrainerView, group: str, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", float(value), trainer.optimizer.steps)
+
+
+def _writer() -> Any:
+    try:
+        return import_module("tensorboardX").SummaryWriter
+    except ImportError:
+        raise ImportError("TensorBoard needs tensorboardX: pip install 'bptt[tensorboard]'") from None

@@ -1,0 +1,174 @@
+"""CSV files: numbers by the names of their columns, in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bptt.cli.csv import cells, columns, gaps
+from bptt.cli.csv import file as csvfile
+from bptt.cli.csv import hints as csvhints
+from bptt.cli.csv import row_times as rowtimes
+from bptt.cli.csv import time_order as timeorder
+from bptt.cli.csv.columns import Columns, Head, Numbers
+from bptt.cli.csv.format import TIME_OFF, Format
+from bptt.cli.csv.time_column import Times
+from bptt.cli.options import CommandError, note
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a file: values (N, F), float64, all finite, the oldest row first."""
+
+    path: Path
+    names: list[str]
+    values: Numbers
+
+
+def paths(path: Path) -> list[Path]:
+    """Return the file itself, or the .csv files in a folder, in order of name.
+
+    Raises
+    ------
+    CommandError
+        The folder has no .csv file.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file())
+    if not found:
+        raise CommandError(f"{path} is a folder without a .csv file; give one that has some, or a file")
+    return found
+
+
+def read(path: Path, names: Sequence[str], form: Format) -> Table:
+    """Read the columns of these names, in this order.
+
+    Raises
+    ------
+    CommandError
+        The file cannot be read; a column is missing, is there twice or holds something else than finite
+        numbers; the order of time cannot be told.
+    """
+    raw = _read(columns.read_head(path, form), names)
+    _check(raw, names, "correct the cell")
+    return _table(raw, names)
+
+
+def read_all(path: Path, form: Format) -> Table:
+    """Read all columns but those of dates and times of day; the first line may hold names or numbers.
+
+    Raises
+    ------
+    CommandError
+        As `read`.
+    """
+    if form.header is None:
+        first = next(csvfile.lines(path, form), (0, [""]))[1]
+        if all(cells.kind(cell, form) in ("number", "missing") for cell in first):
+            form = replace(form, header=False)
+    head = columns.read_head(path, form)
+    return read(path, [name for name in head.names if head.kinds[name] not in ("date", "clock")], form)
+
+
+def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
+    """Read the columns of numbers, in the file's order.
+
+    Columns that only count rows or tell the time are left out. A note names each column that
+    is left out, and the reason.
+
+    Parameters
+    ----------
+    named : sequence of str
+        Columns that are read in any case.
+
+    Raises
+    ------
+    CommandError
+        As `read`; no column is left.
+    """
+    raw = _read(columns.read_head(path, form), named)
+    left_out = _left_out(raw, named)
+    names = [name for name in raw.columns.head.names if name not in left_out]
+    shown = ", ".join(f"{name:.60} ({why})" for name, why in left_out.items())
+    if not names:
+        raise CommandError(
+            csvhints.of_file(path, form)
+            or f"{path} has no column of numbers to learn from; got {shown:.400}. Fix: name columns in"
+            " --columns."
+        )
+    _check(raw, names, "correct the cell, or leave the column out with --columns")
+    if left_out:
+        note(f"{path}: columns not used as features: {shown:.400}. Name columns in --columns to use them.")
+    return _table(raw, names)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """All numbers of a file, the time of its rows, and the columns that only count rows or tell the time."""
+
+    columns: Columns
+    times: Times | None
+    counting: Collection[str]
+
+    def is_hour(self, name: str) -> bool:
+        """Whether a column of numbers tells only the time of day: it may be a feature, too."""
+        return self.times is not None and name in self.times.columns[1:] and name in self.columns.place
+
+
+def _read(head: Head, named: Collection[str]) -> _Raw:
+    """Read the numbers of a file, those in the columns `named` in any case, and find the time of its rows."""
+    given = head.form.time
+    for name in named if given in (None, TIME_OFF) else (*named, given):
+        head.check(name)
+    csvfile.warn_if_cut(head.path)
+    numeric = [name for name in head.names if name in named or head.kinds[name] in ("number", "missing")]
+    found = columns.read(head, numeric, rowtimes.of_text(head, numeric))
+    counting = rowtimes.counting(found)
+    return _Raw(found, rowtimes.find(found, counting, named), counting)
+
+
+def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
+    """Columns that are no features, and why."""
+    reasons: dict[str, str] = {}
+    for name in raw.columns.head.names:
+        if name in named:
+            continue
+        if raw.times is not None and name in raw.times.columns and not raw.is_hour(name):
+            reasons[name] = "time"
+        elif name not in raw.columns.place or _without_numbers(raw.columns, name):
+            line, text = raw.columns.not_numbers.get(name, (0, ""))
+            reasons[name] = f"no numbers: line {line} has {text.strip()!r:.30}" if line else "no numbers"
+        elif name in raw.counting:
+            reasons[name] = "index"
+    return reasons
+
+
+def _without_numbers(found: Columns, name: str) -> bool:
+    """Whether the column holds no number at all, not even one that is written with other marks."""
+    if found.head.names.count(name) > 1 or (found.column(name) == found.column(name)).any():
+        return False
+    bad = found.not_numbers.get(name)
+    return bad is None or not csvhints.of_cells([bad[1]], found.head.form)
+
+
+def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:
+    """Raise CommandError for a name that is not there once, or the first cell that holds no finite number."""
+    for name in names:
+        raw.columns.head.check(name)
+    whole = () if raw.times is None else raw.times.columns
+    columns.check_cells(raw.columns, names, names if raw.columns.head.form.fill is None else whole, fix)
+
+
+def _table(raw: _Raw, names: Sequence[str]) -> Table:
+    """These columns, in order of time and without gaps."""
+    path, form = raw.columns.head.path, raw.columns.head.form
+    values = raw.columns.values[:, [raw.columns.place[name] for name in names]]
+    if raw.times is not None:
+        values = values[timeorder.order(path, raw.times, raw.columns.lines)]
+    elif form.time is None:
+        note(f"{path}: no time column was found; the first row is taken as the oldest.")
+    if form.fill is not None:
+        values = gaps.fill(path, values, names, form.fill)
+    return Table(path, list(names), values)

@@ -1,0 +1,1 @@
+"""What the command trains: networks for texts, series and sequences, and how they are judged."""

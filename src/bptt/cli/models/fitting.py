@@ -1,0 +1,278 @@
+"""How every `bptt train` trains: the Trainer's options, checkpoints, and going on from one."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt
+from bptt import schedules
+from bptt.callbacks import KeepBest
+from bptt.cli import config
+from bptt.cli.csv.format import Format
+from bptt.cli.models.fitted import Fitted, Meter
+from bptt.cli.options import COUNT, POSITIVE, CommandError, Parser, number
+from bptt.data import Shard
+from bptt.files.checkpoint import read_checkpoint
+from bptt.files.settings import differences
+from bptt.losses import Loss
+from bptt.optim import Guard, Optimizer
+
+FINAL_RATE = 0.05  # of the cosine: what is left of the learning rate at the end
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adam": bptt.Adam,
+    "adamw": bptt.AdamW,
+    "rmsprop": bptt.RMSProp,
+    "sgd": bptt.SGD,
+}
+NONFINITE = ("raise", "skip", "zero", "shrink")
+SCHEDULES = ("constant", "cosine", "step", "plateau")
+_FREE = frozenset(
+    {
+        *("config", "json", "threads", "help", "file", "model", "plot", "sample", "log", "tensorboard"),
+        *("checkpoint", "checkpoint_every", "resume", "epochs", "recompute"),
+        *Format.__dataclass_fields__,  # the checksum of the data covers how they were read
+    }
+)
+"""What may change when a run is resumed: all else decides its bits."""
+
+
+def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> argparse._ArgumentGroup:
+    """The Trainer's options, with these defaults; the group "training", for more of them."""
+    group = command.add_argument_group("training")
+    group.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="what makes the updates")
+    group.add_argument(
+        "--learning-rate", type=POSITIVE, metavar="X", default=rate, help="the optimizer's, at the start"
+    )
+    falls = "how it changes: cosine and step fall over the run, plateau when the validation loss stalls"
+    group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=falls)
+    group.add_argument("--warm-up", type=COUNT, metavar="N", help="updates in which it rises to its start")
+    share = number(float, minimum=0, below=1)
+    group.add_argument("--momentum", type=share, metavar="X", help="of sgd and rmsprop")
+    decay = number(float, minimum=0)
+    group.add_argument("--weight-decay", type=decay, metavar="X", help="the optimizer's")
+    limit = "limit of the gradient's 2-norm: a number, auto (a running quantile), or off"
+    group.add_argument("--clip", type=_limit, metavar="X", default=clip, help=limit)
+    lost = "what a gradient that is not finite does: end the run, skip the update, have its bad entries count"
+    lost += " as 0, or shrink the recurrent weights"
+    group.add_argument("--nonfinite", choices=NONFINITE, default="raise", help=lost)
+    inside = "limit of every entry of the errors inside the recursion, at each step"
+    group.add_argument("--clip-state", type=POSITIVE, metavar="X", help=inside)
+    sparse = "keep every N-th state and compute the rest again (auto: choose N): less memory, the same bits"
+    group.add_argument("--recompute", type=_every, metavar="N", help=sparse)
+    regular = "strength of Pascanu's regularizer, for the cells rnn and rnn-relu"
+    group.add_argument("--pascanu", type=POSITIVE, metavar="X", help=regular)
+    more = "batches, one after the other, that make one update"
+    group.add_argument("--accumulate", type=COUNT, metavar="N", default=1, help=more)
+    stop = "validations without improvement until it stops; the best epoch's model is kept; 0: never"
+    whole = number(int, minimum=0, below=2**31)
+    group.add_argument("--patience", type=whole, metavar="N", default=patience, help=stop)
+    group.add_argument("--log", type=Path, metavar="FILE", help="a line per update, as CSV")
+    watch = "a folder of event files for TensorBoard, one for each run"
+    group.add_argument("--tensorboard", type=Path, metavar="FOLDER", help=watch)
+
+    runs = command.add_argument_group("long runs")
+    config.add_option(command)
+    command.set_defaults(comm=None)
+    kept = "keep the run in this file, from which --resume goes on: after every epoch, and on Ctrl-C"
+    runs.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
+    runs.add_argument("--checkpoint-every", type=COUNT, metavar="N", help="after every N updates as well")
+    again = "go on with the run in --checkpoint, to the bits of one that never stopped"
+    runs.add_argument("--resume", action="store_true", help=again)
+    return group
+
+
+def add_model_file(command: Parser) -> None:
+    """--model, for `model_file`."""
+    derived = "the model's file (default: the data's name, with .safetensors, in this folder)"
+    command.add_argument("--model", type=Path, metavar="PATH", help=derived)
+
+
+def model_file(options: argparse.Namespace) -> Path:
+    """Where the model goes."""
+    return options.model or Path(options.file.resolve().stem + ".safetensors")
+
+
+def fit(
+    options: argparse.Namespace,
+    model: bptt.Module,
+    loss: Loss,
+    data: Any,
+    validation: Iterable[Any],
+    *,
+    epochs: int,
+    updates: int | None = None,
+    about: Mapping[str, Any],
+    source: str,
+    truncate: tuple[int, int] | None = None,
+) -> Fitted:
+    """Train, or go on with the run in the checkpoint.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_options`.
+    model : Module
+        Freshly built; a resumed run has its own.
+    epochs : int
+        Of the whole run.
+    updates : int, optional
+        Of the whole run, which schedules fall over. None: all epochs have the length of the data.
+    about : mapping of JSON values
+        What the model's file says beside the model: checkpoints say it too, and serve as one.
+    source : str
+        `digest` of the data: another one cannot be gone on with.
+
+    Raises
+    ------
+    CommandError
+        No run to go on with, or one begun with other options or data.
+    NonFiniteError
+        The gradient became NaN or infinite (see bptt.ClipNorm).
+    """
+    settings = _settings(options, source)
+    updates = updates or epochs * -(-len(data) // options.accumulate)
+    optimizer, best, meter = _optimizer(options, updates), KeepBest(), Meter()
+    callbacks: list[bptt.Callback] = [meter]
+    if options.patience:
+        callbacks += [best, bptt.EarlyStopping(options.patience)]
+    if options.log is not None:
+        callbacks.append(bptt.CSVLog(options.log))
+    if options.tensorboard is not None:
+        callbacks.append(bptt.TensorBoard(options.tensorboard))
+    if options.checkpoint is not None:
+        path = str(options.checkpoint).replace("{", "{{").replace("}", "}}")
+        extra = {**about, "options": settings}
+        callbacks.append(bptt.Checkpoint(path, updates=options.checkpoint_every, extra=extra))
+    keywords: dict[str, Any] = {
+        "clip": (
+            Guard(options.nonfinite)
+            if options.clip is None
+            else bptt.ClipNorm(options.clip, options.nonfinite)
+        ),
+        "clip_state": options.clip_state,
+        "truncate": truncate,
+        "regularizer": None if options.pascanu is None else bptt.PascanuRegularizer(options.pascanu),
+        "accumulate": options.accumulate,
+        "checkpoint": options.recompute,
+        "callbacks": callbacks,
+        "comm": options.comm,
+    }
+    if options.resume:
+        _check_resumable(options.checkpoint, settings)
+        trainer = bptt.Trainer.resume(options.checkpoint, loss, optimizer, **keywords)
+    else:
+        trainer = bptt.Trainer(model, loss, optimizer, **keywords)
+    start = time.perf_counter()
+    history = trainer.fit(
+        Shard(data, options.comm), epochs=epochs, validation=Shard(validation, options.comm)
+    )
+    seconds = time.perf_counter() - start
+    if options.patience:
+        best.restore(trainer.model)
+    return Fitted(
+        model=trainer.model,
+        history=history,
+        seconds=seconds,
+        tokens=meter.tokens,
+        updates=meter.updates,
+        planned=updates,
+        stopped=bool(options.patience) and (trainer.stopping or trainer.epochs_done < epochs),
+        validation_loss=best.loss if options.patience else float(history["validation_loss"][-1]),
+    )
+
+
+def check_run(options: argparse.Namespace) -> None:
+    """Before any work: raise CommandError where the run could not be saved, or one would be lost."""
+    if options.checkpoint is None:
+        if options.resume or options.checkpoint_every:
+            what = "--resume" if options.resume else "--checkpoint-every"
+            raise CommandError(f"{what} needs --checkpoint FILE, the file that the run is kept in")
+        return
+    there = options.checkpoint.exists()
+    if options.resume and not there:
+        raise CommandError(
+            f"there is no {options.checkpoint} to go on with; leave --resume out to begin a run"
+        )
+    if there and not options.resume:
+        raise CommandError(
+            f"{options.checkpoint} is there already; go on with it by --resume, or remove it to begin anew"
+        )
+
+
+def digest(*arrays: npt.NDArray[Any]) -> str:
+    """A short text that differs where the data do."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()[:16]
+
+
+def _settings(options: argparse.Namespace, source: str) -> dict[str, Any]:
+    """What decides the bits, as JSON values."""
+    falls = options.schedule in ("cosine", "step")  # over the whole run: it cannot become a longer one
+    free = _FREE - {"epochs"} if falls else _FREE
+    names = [action.dest for action in options.command.actions if action.dest not in free]
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    settings: dict[str, Any] = json.loads(json.dumps({**given, "the data's checksum": source}))
+    return settings
+
+
+def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        saved = read_checkpoint(path).extra.get("options")
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    if not isinstance(saved, dict):
+        raise CommandError(
+            f"{path} holds no run of 'bptt train'; --checkpoint must name one to go on with it"
+        )
+    found = differences(saved, settings)
+    if found:
+        raise CommandError(
+            f"{path} must be resumed with the options and data that it was begun with: {'; '.join(found)}"
+        )
+
+
+def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
+    """With its schedule, over so many updates."""
+    falling = max(1, updates - (options.warm_up or 0))
+    lr = options.learning_rate
+    rate: schedules.Schedule = schedules.Constant(lr)
+    if options.schedule == "cosine":
+        rate = schedules.Cosine(lr, falling, FINAL_RATE)
+    elif options.schedule == "step":  # a tenth of it after each third of the run, rounded up: three stairs
+        rate = schedules.Step(lr, -(-falling // 3))
+    elif options.schedule == "plateau":
+        rate = schedules.Plateau(lr)
+    if options.warm_up:
+        rate = schedules.WarmUp(options.warm_up, rate)
+    keywords: dict[str, Any] = {}
+    if options.weight_decay is not None:
+        keywords["weight_decay"] = options.weight_decay
+    if options.momentum is not None:
+        if options.optimizer not in ("sgd", "rmsprop"):
+            raise CommandError(f"--momentum goes with sgd and rmsprop; --optimizer is {options.optimizer}")
+        keywords["momentum"] = options.momentum
+    make: Any = OPTIMIZERS[options.optimizer]
+    optimizer: Optimizer = make(rate, **keywords)
+    return optimizer
+
+
+def _limit(text: str) -> float | Literal["auto"] | None:
+    if text in ("auto", "off"):
+        return "auto" if text == "auto" else None
+    return POSITIVE(text)
+
+
+def _every(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else int(COUNT(text))

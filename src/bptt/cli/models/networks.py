@@ -1,0 +1,73 @@
+"""Recurrent networks as options describe them, and files of models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import bptt
+from bptt.arguments import quantity
+from bptt.cli.options import CELLS, COUNT, CommandError, Parser, number
+from bptt.files.checkpoint import Saved, read_checkpoint
+
+
+def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argparse._ArgumentGroup:
+    """The network's options, with these defaults; their group, for more of them."""
+    group = command.add_argument_group("model")
+    group.add_argument("--cell", choices=list(CELLS), default=cell, help="kind of recurrent layer")
+    group.add_argument("--layers", type=COUNT, metavar="N", default=layers, help="recurrent layers")
+    group.add_argument("--hidden", type=COUNT, metavar="N", default=hidden, help="hidden units per layer")
+    share = number(float, minimum=0, below=1)
+    group.add_argument("--dropout", type=share, metavar="P", default=0.0, help="dropout after each layer")
+    command.set_defaults(bidirectional=False)
+    return group
+
+
+def recurrent(options: argparse.Namespace, inputs: int, rng: np.random.Generator) -> list[bptt.Module]:
+    """Recurrent layers of `inputs` numbers a step, with what drops their outputs out."""
+    kind, special = CELLS[options.cell]
+    between = options.dropout if options.layers > 1 else 0.0
+    ways = options.bidirectional
+    layers: list[bptt.Module] = [
+        kind(inputs, options.hidden, options.layers, dropout=between, bidirectional=ways, seed=rng, **special)
+    ]
+    return [*layers, bptt.Dropout(options.dropout, seed=rng)] if options.dropout else layers
+
+
+def many_to_one(options: argparse.Namespace, inputs: int, outputs: int) -> bptt.Sequential:
+    """Of a sequence (T, B, inputs) what follows from its end, or from both its ends, (B, outputs)."""
+    rng = np.random.default_rng(options.seed)
+    layers, *drop = recurrent(options, inputs, rng)
+    end, width = (bptt.Ends(), 2 * options.hidden) if options.bidirectional else (bptt.Last(), options.hidden)
+    return bptt.Sequential(layers, end, *drop, bptt.Linear(width, outputs, seed=rng))
+
+
+def add_bidirectional(group: argparse._ArgumentGroup) -> None:
+    """--bidirectional, for networks that read whole sequences."""
+    both = "read backwards, too"
+    group.add_argument("--bidirectional", action="store_true", help=both)
+
+
+def describe(options: argparse.Namespace) -> str:
+    """Such as "LSTM, 2 layers of 128"."""
+    layers = quantity(options.layers, "layer")
+    ways = ", both ways" if options.bidirectional else ""
+    return f"{options.cell.upper()}, {layers} of {options.hidden}{ways}"
+
+
+def read(path: Path) -> Saved:
+    """A model's file.
+
+    Raises
+    ------
+    CommandError
+        It cannot be read.
+    CheckpointError
+        See bptt.load.
+    """
+    try:
+        return read_checkpoint(path)
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}; give a file of bptt.save") from None

@@ -1,0 +1,235 @@
+"""Models of whole sequences: what they are read from, their classes or scales, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt
+from bptt.cli import npz
+from bptt.cli.models.judging import Figures, measure
+from bptt.cli.options import CommandError, note
+from bptt.data import Ragged, Standardize
+from bptt.files.checkpoint import Saved
+from bptt.losses import CrossEntropy, Loss, MeanSquaredError
+from bptt.metrics import MAE, RMSE, Accuracy, Metric
+
+Numbers = npt.NDArray[Any]
+AT_ONCE = 512
+"""Rows of a batch of predictions: each row has the same bits in a batch of any size."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Sequences x, each (T_i, F), and a target for each: classes (N,) of integers, or numbers (N, K).
+
+    `shape` is that of the array x in the file.
+    """
+
+    x: list[Numbers]
+    y: Numbers
+    shape: tuple[int, ...]
+
+    @property
+    def classified(self) -> bool:
+        """Whether the targets are classes."""
+        return self.y.ndim == 1
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Data:
+        """Some of them."""
+        return Data([self.x[row] for row in rows], self.y[rows], self.shape)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is told: one of `classes`, or numbers of the scale `target_scaling`.
+
+    `naive` is what there is to say without looking at a sequence: the index of the most frequent class, or
+    the mean.
+    """
+
+    scaling: Standardize
+    classes: list[int] | None
+    target_scaling: Standardize | None
+    naive: int | list[float]
+
+    @classmethod
+    def of(cls, training: Data, classes: Numbers) -> Task:
+        """What is learned of the training part; `classes` are those of all parts."""
+        scaling = Standardize.of(training.x)
+        if training.classified:
+            counts = [int(np.count_nonzero(training.y == one)) for one in classes]
+            return cls(scaling, classes.tolist(), None, int(np.argmax(counts)))
+        own = Standardize.of(training.y)
+        return cls(scaling, None, own, own.mean.tolist())
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network tells."""
+        return len(self.classes) if self.classes is not None else len(self._numbers.mean)
+
+    @property
+    def loss(self) -> Loss:
+        """What it is trained by."""
+        return MeanSquaredError() if self.classes is None else CrossEntropy()
+
+    @property
+    def metrics(self) -> tuple[type[Metric], ...]:
+        """What it is judged by, the first of them first."""
+        return (RMSE, MAE) if self.classes is None else (Accuracy,)
+
+    @property
+    def _numbers(self) -> Standardize:
+        if self.target_scaling is None:
+            raise ValueError("numbers need a scale")
+        return self.target_scaling
+
+    def batches(self, data: Data, batch_size: int, **order: Any) -> Ragged:
+        """For the Trainer, in scaled units; `order` as Ragged has it."""
+        targets = self._numbers.apply(data.y) if self.classes is None else self._indices(data.y)
+        return Ragged([self.scaling.apply(x) for x in data.x], list(targets), batch_size, **order)
+
+    def check(self, data: Data, path: Path) -> None:
+        """Raise CommandError where data are not of the kind that the model was trained on."""
+        features = len(self.scaling.mean)
+        if data.x[0].shape[1] != features:
+            fix = ""
+            if {len(x) for x in data.x} == {features}:
+                fix = f" Fix: save {'x.swapaxes(1, 2)' if len(data.shape) == 3 else 'x[:, None]'}."
+            raise CommandError(
+                f"{path}: x has {data.x[0].shape[1]} values a step; the model reads {features}.{fix}"
+            )
+        if data.classified != (self.classes is not None):
+            want = "numbers" if self.classes is None else "classes, integers"
+            raise CommandError(f"{path}: y must hold {want}, as in training; it is of {data.y.dtype}")
+        if self.classes is None and data.y.shape[1] != self.outputs:
+            raise CommandError(f"{path}: y has {data.y.shape[1]} columns; the model tells {self.outputs}")
+        unknown = [] if self.classes is None else sorted({*data.y.tolist()} - {*self.classes})
+        if unknown:
+            raise CommandError(f"{path}: y holds the class {unknown[0]}, which the model was not trained on")
+
+    def judge(self, model: bptt.Module, data: Data) -> Figures:
+        """How good the model is on data that `check` let through, and what tells without it."""
+
+        def batches() -> Iterator[tuple[dict[str, Numbers], Numbers]]:
+            for x, target, lengths in self.batches(data, AT_ONCE, seed=0):
+                y: Numbers = model(x, lengths=lengths)[0]  # type: ignore[call-arg]
+                if self.classes is None:
+                    mean = np.broadcast_to(np.asarray(self.naive), y.shape)
+                    yield {"model": self._numbers.undo(y), "mean": mean}, self._numbers.undo(target)
+                else:
+                    most = np.arange(len(self.classes)) == self.naive
+                    yield {"model": y, "most frequent class": np.tile(most * 1.0, (len(y), 1))}, target
+
+        several = self.classes is None and self.outputs > 1
+        columns = [f"y[{k}]" for k in range(self.outputs)] if several else ["y"]
+        return measure(batches(), columns, self.metrics)
+
+    def _indices(self, y: Numbers) -> npt.NDArray[np.int64]:
+        return np.searchsorted(np.asarray(self.classes), y)
+
+    def about(self) -> dict[str, Any]:
+        """For a model's file, as JSON values."""
+        own = self.target_scaling
+        return {
+            "sequences": {
+                "scaling": self.scaling.to_dict(),
+                "classes": self.classes,
+                "target_scaling": None if own is None else own.to_dict(),
+                "naive": self.naive,
+            }
+        }
+
+
+def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
+    """The model and its task, if it is one of sequences."""
+    about, model = saved.extra.get("sequences"), saved.model
+    if not isinstance(about, dict):
+        return None
+    try:
+        own = about["target_scaling"]
+        task = Task(
+            **{
+                **about,
+                "scaling": Standardize(**about["scaling"]),
+                "target_scaling": None if own is None else Standardize(**own),
+            }
+        )
+        outputs = model(np.zeros((1, 1, len(task.scaling.mean))))[0]
+        fits = outputs.shape == (1, task.outputs)
+    except (LookupError, TypeError, ValueError):
+        return None
+    return (model, task) if fits else None
+
+
+def read(path: Path) -> Data:
+    """The arrays x and y of an .npz file, and lengths where there are some.
+
+    Raises
+    ------
+    CommandError
+        As `npz.read`; arrays missing, of other kinds or shapes than described, or not finite.
+    """
+    arrays = npz.read(path)
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise CommandError(
+                f"{path} must hold the arrays x and y; it has {', '.join(arrays)[:80] or 'nothing'}"
+            )
+    for name, array in arrays.items():
+        if name in ("x", "y", "lengths") and array.dtype.kind not in "biuf":
+            raise CommandError(f"{path}: {name} must be an array of numbers; it is of {array.dtype}")
+    x, y = _sequences(path, arrays["x"], arrays.get("lengths")), arrays["y"]
+    for n, sequence in enumerate(x):
+        _check_finite(path, "x", sequence, (n,))
+    _check_finite(path, "y", y, ())
+    if y.dtype.kind == "f" and y.ndim == 1:
+        y = y[:, None]
+    if y.ndim != (2 if y.dtype.kind == "f" else 1):
+        raise CommandError(
+            f"{path}: y must be integers (N,), classes, or floats (N,) or (N, K); it is {y.dtype} {y.shape}"
+        )
+    if len(x) != len(y) or 0 in y.shape:
+        raise CommandError(
+            f"{path}: y must have a row for each of the {len(x)} sequences of x; it has shape {y.shape}"
+        )
+    return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64), arrays["x"].shape)
+
+
+def _check_finite(path: Path, name: str, array: Numbers, at: tuple[int, ...]) -> None:
+    """Raise CommandError for the first entry that is not finite; `at` is the place of the array in x or y."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        first = tuple(bad[0].tolist())
+        raise CommandError(f"{path}: {name} must be finite; it has {array[first]} at {(*at, *first)}")
+
+
+def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]:
+    """Sequences (T_i, F) of x padded behind, (N, T) or (N, T, F), or of all their steps, (sum of T_i, F)."""
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        raise CommandError(f"{path}: x must be (N, T) or (N, T, F), none of them 0; it is {x.shape}")
+    if lengths is None:
+        return list(x if x.ndim == 3 else x[:, :, None])
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
+        raise CommandError(f"{path}: lengths must be integers (N,), each at least 1")
+    # If all lengths are 1, x is padded sequences (N, T).
+    if x.ndim == 2 and lengths.sum() == len(x) != len(lengths):
+        return np.split(x, np.cumsum(lengths)[:-1])
+    if len(lengths) != len(x) or lengths.max() > x.shape[1]:
+        raise CommandError(
+            f"{path}: lengths must have an entry for each sequence of x {x.shape}, none above {x.shape[1]};"
+            f" it has {len(lengths)}, up to {lengths.max()}, {lengths.sum()} steps in all"
+        )
+    padded = x if x.ndim == 3 else x[:, :, None]
+    if lengths.max() == 1 < padded.shape[1]:
+        advice = " If x is (N, features), one step per sequence, save x[:, None]." if x.ndim == 2 else ""
+        note(
+            f"{path}: all lengths are 1, so only the first of the {padded.shape[1]} steps of each sequence is"
+            f" read.{advice}"
+        )
+    return [row[:length] for row, length in zip(padded, lengths.tolist(), strict=True)]

@@ -1,0 +1,186 @@
+"""Forecasting models: a network, the columns that it reads and tells, and their scale, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt
+from bptt.arguments import size
+from bptt.cli.models import networks
+from bptt.cli.models.judging import Figures, measure
+from bptt.cli.options import CommandError
+from bptt.data import Horizons, Standardize
+from bptt.files.checkpoint import Saved
+from bptt.metrics import MAE, RMSE
+
+Numbers = npt.NDArray[Any]
+AT_ONCE = 512
+"""Rows of a batch of forecasts: each row has the same bits in a batch of any size."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is told from what: the next `horizon` values of `target` from the last `window` of `columns`.
+
+    `shares` are those of the validation and the test part, `season` that of the seasonal baseline. Series are
+    (N, F), their columns those of `names`; `scaling` is that of each.
+    """
+
+    columns: list[str]
+    target: list[str]
+    window: int
+    horizon: int
+    scaling: Standardize
+    shares: tuple[float, float]
+    season: int | None
+
+    @property
+    def names(self) -> list[str]:
+        """The columns of a file that are read: the inputs, then targets that are none."""
+        return names(self.columns, self.target)
+
+    @property
+    def targets(self) -> list[int]:
+        """Where the targets are among `names`."""
+        return [self.names.index(name) for name in self.target]
+
+    def inputs(self, values: Numbers) -> Numbers:
+        """What the model reads of values (..., F) in their own units: scaled, (..., len(columns))."""
+        own = range(len(self.columns))
+        return self.scaling.take(own).apply(values[..., own])
+
+    def windows(self, series: Sequence[Numbers], batch_size: int, **order: Any) -> Horizons:
+        """Batches for the Trainer, in scaled units; `order` as Horizons has it."""
+        own = self.scaling.take(self.targets)
+        told = [own.apply(part[:, self.targets]) for part in series]
+        inputs = [self.inputs(part) for part in series]
+        return Horizons(inputs, self.window, self.horizon, batch_size, target=told, **order)
+
+    def about(self) -> dict[str, Any]:
+        """For a model's file, as JSON values."""
+        return {
+            "series": {
+                "columns": self.columns,
+                "target": self.target,
+                "window": self.window,
+                "horizon": self.horizon,
+                "scaling": self.scaling.to_dict(),
+                "shares": list(self.shares),
+                "season": self.season,
+            }
+        }
+
+
+def names(columns: Sequence[str], target: Sequence[str]) -> list[str]:
+    """What has to be read: the columns, and targets that are not among them."""
+    return [*columns, *(name for name in target if name not in columns)]
+
+
+def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
+    """The model and its task, if it is a forecasting model."""
+    about, model = saved.extra.get("series"), saved.model
+    if not isinstance(about, dict):
+        return None
+    try:
+        task = Task(**{**about, "scaling": Standardize(**about["scaling"]), "shares": tuple(about["shares"])})
+        size(task.window, "window")
+        outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # any number of steps will do
+        fits = outputs.shape == (1, size(task.horizon, "horizon") * len(task.target))
+        fits &= len(task.scaling.mean) == len(task.names)
+    except (LookupError, TypeError, ValueError):
+        return None
+    return (model, task) if fits else None
+
+
+def load(path: Path) -> tuple[bptt.Module, Task]:
+    """A model that `bptt train csv` wrote.
+
+    Raises
+    ------
+    CommandError
+        The file is missing, or holds a model of another kind.
+    CheckpointError
+        See bptt.load.
+    """
+    found = of(networks.read(path))
+    if found is None:
+        raise CommandError(f"{path} holds no forecasting model; make one with 'bptt train csv FILE'")
+    return found
+
+
+def predict(model: bptt.Module, task: Task, windows: Numbers) -> npt.NDArray[np.float64]:
+    """What follows windows (window, B, F) in the data's own units, (B, horizon, K), in these units too.
+
+    Columns that are not read need not be there.
+    """
+    y = model(task.inputs(windows))[0].reshape(-1, task.horizon, len(task.target))
+    return task.scaling.take(task.targets).undo(y)
+
+
+def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt.NDArray[np.float64]:
+    """The next `steps` values (steps, K) of a series (N, F): beyond the horizon from its own forecasts.
+
+    Columns that are not read need not be there.
+
+    Raises
+    ------
+    CommandError
+        A series shorter than the window; more steps than the horizon where the targets are not all that the
+        model reads.
+    """
+    if len(values) < task.window:
+        raise CommandError(
+            f"the series must have at least the model's window of {task.window} rows; it has {len(values)}"
+        )
+    unknown = [name for name in task.columns if name not in task.target]
+    if steps > task.horizon and unknown:
+        raise CommandError(
+            f"--steps must be at most the model's horizon, {task.horizon}, got {steps}: further on it would"
+            f" have to read {unknown[0]}, which it does not forecast; train with a larger --horizon, or with"
+            " all columns in --target"
+        )
+    told: list[npt.NDArray[np.float64]] = []
+    while sum(map(len, told)) < steps:
+        told.append(predict(model, task, values[-task.window :, None])[0])
+        if not unknown:
+            read = told[-1][:, [task.target.index(name) for name in task.columns]]
+            values = np.concatenate((values[-task.window :, : len(task.columns)], read))
+    return np.concatenate(told)[:steps]
+
+
+def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float64]]) -> tuple[Figures, int]:
+    """The errors of the forecasts from every window of the series, and how many windows there are.
+
+    Persistence says that all stays as it was last, the seasonal naive forecast that it comes as it came a
+    season before.
+
+    Parameters
+    ----------
+    series : sequence of ndarray (N, F)
+        In the data's own units, of at least window + horizon steps.
+    """
+    told = [part[:, task.targets] for part in series]
+    pairs = Horizons(series, task.window, task.horizon, AT_ONCE, target=told)
+
+    def batches() -> Iterator[tuple[dict[str, Numbers], Numbers]]:
+        for x, target in pairs:
+            truth = target.reshape(len(target), task.horizon, -1)
+            yield {"model": predict(model, task, x), **_naive(task, x)}, truth
+
+    return measure(batches(), task.target, (RMSE, MAE)), pairs.count
+
+
+def _naive(task: Task, x: Numbers) -> dict[str, Numbers]:
+    """Forecasts (B, horizon, K) of windows (window, B, F), without a model."""
+    known = x[..., task.targets]
+    found = {"persistence": np.repeat(known[-1][:, None], task.horizon, axis=1)}
+    if task.season is not None:
+        before = known[len(known) - task.season :][np.arange(task.horizon) % task.season]
+        found["seasonal naive"] = before.swapaxes(0, 1)
+    return found

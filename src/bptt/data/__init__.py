@@ -1,0 +1,33 @@
+"""What makes batches, parts of a series, and its scaling.
+
+Every class that makes batches can be iterated once per epoch and yields `(x, target)` or
+`(x, target, lengths)`. Time is the first axis. The attribute `time_first = True` says so, and `per_step`
+whether the target has a time axis, too: the Trainer swaps the axes for models with `batch_first=True`. The
+attribute `carries_state = True` says that batch n + 1 continues the rows of batch n, so that the Trainer
+carries the state over.
+"""
+
+from bptt.data.horizons import Horizons
+from bptt.data.prefetch import Prefetch
+from bptt.data.ragged import Ragged
+from bptt.data.scaling import Standardize
+from bptt.data.shard import Shard
+from bptt.data.splits import Split, split
+from bptt.data.streams import Batches, Stream
+from bptt.data.text import TextStream, Vocabulary
+from bptt.data.windows import Windows
+
+__all__ = [
+    "Batches",
+    "Horizons",
+    "Prefetch",
+    "Ragged",
+    "Shard",
+    "Split",
+    "Standardize",
+    "Stream",
+    "TextStream",
+    "Vocabulary",
+    "Windows",
+    "split",
+]

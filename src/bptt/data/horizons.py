@@ -1,0 +1,171 @@
+"""Windows over one or many series, each with the steps that follow it as its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import Seed, flag, generator, size
+from bptt.data.shuffled import Shuffled
+from bptt.data.tables import check_one_series, common_labels, named, read_real, width_error
+
+Numbers = npt.NDArray[Any]
+
+
+class Rows(Shuffled):
+    """Batches `(x, target)`, x (T, B, F), of arrays x (n, T, F) and targets (n, ...), views perhaps: they are
+    copied one batch at a time. With `shuffle`, in a new order every pass; with `at`, of these rows alone."""
+
+    per_step = False
+
+    def __init__(
+        self,
+        x: Numbers,
+        targets: Numbers,
+        batch_size: int,
+        *,
+        at: npt.NDArray[np.int64] | None = None,
+        shuffle: bool = False,
+        seed: Seed = None,
+    ) -> None:
+        self._x = x
+        self._targets = targets
+        self._at = np.arange(len(x)) if at is None else at
+        self.batch_size = size(batch_size, "batch_size")
+        self.shuffle = flag(shuffle, "shuffle")
+        self.rng = generator(seed)
+
+    @property
+    def count(self) -> int:
+        """How many rows a pass has."""
+        return len(self._at)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
+        order = self._at[self.rng.permutation(self.count)] if self.shuffle else self._at
+        for start in range(0, self.count, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
+
+
+class Horizons(Rows):
+    """Cut series into windows; the target of a window is the `horizon` steps that follow.
+
+    A batch is `(x, target)`: x (window, B, F) and target (B, horizon * K), the K values of the first step
+    first. `Standardize.undo(y, columns=...)` reads outputs in this order. Windows are copied one batch at a
+    time. No window reaches from one series into the next.
+
+    Parameters
+    ----------
+    series : array-like or table (N,) or (N, F), or list of them
+        Real numbers. A list of sequences (N_i,) is a list of series, even if all have the same length.
+    window, horizon, batch_size : int
+        Input length in steps; forecast length in steps; batch size.
+    target : as series, optional
+        Values to forecast, (N,) or (N, K), one row for each step of `series`. Default: the series itself.
+    shuffle : bool
+        Whether to draw a new order of the windows in every pass.
+    seed : int, numpy.random.Generator or None
+        Random seed of the shuffling.
+
+    Attributes
+    ----------
+    count : int
+        Number of windows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `series` or `target` holds other things than real numbers, another number of axes, series of
+        different widths, tables with different columns, several series below each other in one table (an
+        index with several levels), or rows whose dates are not in order. A series is shorter than window +
+        horizon. `target` has other lengths. A setting is out of range.
+    """
+
+    def __init__(
+        self,
+        series: npt.ArrayLike | Sequence[npt.ArrayLike],
+        window: int,
+        horizon: int,
+        batch_size: int,
+        *,
+        target: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+        shuffle: bool = False,
+        seed: Seed = None,
+    ) -> None:
+        self.window, self.horizon = size(window, "window"), size(horizon, "horizon")
+        parts = _parts(series, "series")
+        told = parts if target is None else _parts(target, "target")
+        lengths = [len(part) for part in parts]
+        if [len(part) for part in told] != lengths:
+            raise ValueError(
+                f"target must have as many steps as the series, {lengths!s:.80}; got "
+                f"{[len(part) for part in told]!s:.80}. Fix: one row for each of its steps."
+            )
+        need = self.window + self.horizon
+        for i, length in enumerate(lengths):
+            if length < need:
+                raise ValueError(
+                    f"series[{i}] must have at least {need} steps, a window of {self.window} and "
+                    f"{self.horizon} ahead; got {length}. Fix: a smaller window, or a longer series."
+                )
+        ends = np.cumsum(lengths)
+        starts = [np.arange(end - n, end - need + 1) for end, n in zip(ends.tolist(), lengths, strict=True)]
+        x = _views(_joined(parts), self.window)
+        y = _views(_joined(told)[self.window :], self.horizon)
+        super().__init__(x, y, batch_size, at=np.concatenate(starts), shuffle=shuffle, seed=seed)
+
+    def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
+        for x, target in super().__iter__():
+            yield x, target.reshape(len(target), -1)
+
+    def inputs(self) -> Numbers:
+        """All windows in order of time, (n, window, F): a view where there is one series."""
+        return self._in_order(self._x)
+
+    def targets(self) -> Numbers:
+        """What follows each, (n, horizon, K), likewise."""
+        return self._in_order(self._targets)
+
+    def _in_order(self, views: Numbers) -> Numbers:
+        return views[: self.count] if self.count == self._at[-1] + 1 else views[self._at]
+
+
+def _joined(parts: list[Numbers]) -> Numbers:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _views(values: Numbers, steps: int) -> Numbers:
+    """(n, steps, F): at i, the steps from i on."""
+    views: Numbers = np.lib.stride_tricks.sliding_window_view(values, steps, axis=0).swapaxes(1, 2)
+    return views
+
+
+def _parts(series: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> list[Numbers]:
+    """Read one or many series, each as (N, F)."""
+    given = named(series, name)
+    common_labels(given)
+    parts: list[Numbers] = []
+    for label, value in given:
+        check_one_series(value, label)
+        part = read_real(value, label)
+        if part.ndim not in (1, 2):
+            raise ValueError(
+                f"{label} must have shape (N,) or (N, F); got {part.shape}. Fix: one row a step."
+            )
+        if 0 in part.shape:
+            raise ValueError(
+                f"{label} must hold at least one step and one value a step; got shape {part.shape}. "
+                "Fix: leave empty series out."
+            )
+        if part.ndim == 1:
+            part = part[:, None]
+        if parts and part.shape[1] != parts[0].shape[1]:
+            raise width_error(label, given[0][0], part.shape, parts[0].shape, name)
+        parts.append(part)
+    return parts

@@ -1,0 +1,90 @@
+"""Where the random order of data stands: saved with a run, checked and restored when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from bptt.data.batches import batch_count
+
+FIX_DATA = "Fix: pass the data of the saved run, or begin a new run with the model of bptt.load(path)."
+
+
+def data_state(data: object) -> dict[str, Any] | None:
+    """What identifies the data, and where their random order stands.
+
+    That is their `state_dict()`, or the state of their generator `rng`.
+    """
+    if data is None:
+        return None
+    own, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
+    draws = isinstance(rng, np.random.Generator) and not callable(own)
+    return {
+        "kind": type(data).__name__,
+        "batches": batch_count(data),
+        "state": own() if callable(own) else None,
+        "rng": cast("Any", rng).bit_generator.state if draws else None,
+    }
+
+
+def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
+    """Raise ValueError where the data cannot be those that a run was begun with."""
+    if saved is None:
+        return  # the saved run had none, so any data are allowed
+    came = "none" if data is None else type(data).__name__
+    if data is None or (saved["state"] is not None and came != saved["kind"]):
+        raise ValueError(
+            f"{name} must be what the run was begun with, {saved['kind']}; got {came}. {FIX_DATA}"
+        )
+    if saved["state"] is None:
+        _check_count(data, saved, name)
+
+
+def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
+    """Restore the order of data that `check_data` has accepted.
+
+    Raises
+    ------
+    ValueError
+        The data cannot take over the saved state, or then have another number of batches than the run was
+        begun with.
+    """
+    if saved is None:
+        return
+    if saved["state"] is not None:
+        try:
+            data.load_state_dict(saved["state"])
+            _check_count(data, saved, name)
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{name} cannot take over the saved state ({error!s:.200}). {FIX_DATA}"
+            ) from error
+    elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
+        load_generator(data.rng, saved["rng"])
+
+
+def _check_count(data: object, saved: Mapping[str, Any], name: str) -> None:
+    count = batch_count(data)
+    if count is not None and saved["batches"] not in (None, count):
+        raise ValueError(
+            f"{name} must give {saved['batches']} batches, as when the run was begun; got {count}. {FIX_DATA}"
+        )
+
+
+def load_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Set a generator of data to a saved state.
+
+    Raises
+    ------
+    ValueError
+        The state of another kind of generator.
+    """
+    kind, came = type(rng.bit_generator).__name__, state["bit_generator"]
+    if came != kind:
+        raise ValueError(
+            f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
+            f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
+        )
+    rng.bit_generator.state = state

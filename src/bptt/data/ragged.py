@@ -1,0 +1,140 @@
+"""Sequences of unequal length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import Seed, flag, generator, size
+from bptt.data.shuffled import Shuffled
+from bptt.data.tables import read_real, width_error
+
+
+class Ragged(Shuffled):
+    """Batches of sequences of unequal length, those of a batch of about the same.
+
+    A batch is `(x, target, lengths)`: x (T, B, F), padded with zeros to the longest of the batch; target
+    (B, ...), or with `per_step` (T, B, ...), padded likewise; lengths (B,). The last batch may have fewer
+    rows.
+
+    Parameters
+    ----------
+    sequences : sequence of array-like
+        Each (T_i, F) with the same F, or (T_i,): integers are ids, and x is (T, B) as `Embedding` reads it;
+        other numbers are F = 1.
+    targets : sequence of array-like
+        One per sequence: of one shape, or with `per_step` of T_i entries.
+    batch_size : int
+        B.
+    per_step : bool
+        One target per step instead of one per sequence.
+    shuffle : bool
+        A new order in every pass: sequences are drawn into pools of `pool` batches, sorted by length there,
+        and the batches come in random order. Otherwise all are sorted, the shortest first.
+    pool : int
+        Batches of a pool. More: less padding; fewer: batches that differ more from pass to pass.
+    seed : int, numpy.random.Generator or None
+        Of the shuffling.
+
+    Raises
+    ------
+    TypeError
+        Sequences or targets that are not arrays of real numbers; a setting of the wrong kind.
+    ValueError
+        None at all; of another rank or width than the first; not one target for each, or, with `per_step`,
+        for each step; a setting out of range.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequence[npt.ArrayLike],
+        targets: Sequence[npt.ArrayLike],
+        batch_size: int,
+        *,
+        per_step: bool = False,
+        shuffle: bool = False,
+        pool: int = 32,
+        seed: Seed = None,
+    ) -> None:
+        self.batch_size = size(batch_size, "batch_size")
+        self.per_step = flag(per_step, "per_step")
+        self.shuffle = flag(shuffle, "shuffle")
+        self.pool = size(pool, "pool")
+        self.rng = generator(seed)
+        self._x = _alike(sequences, "sequences", skip=1)
+        self._targets = _alike(targets, "targets", skip=int(self.per_step))
+        if self._x[0].ndim not in (1, 2):
+            raise ValueError(
+                f"sequences[0] must have shape (T, F) or (T,); got {self._x[0].shape}. Fix: one row a step."
+            )
+        if self._x[0].ndim == 1 and any(x.dtype.kind not in "iu" for x in self._x):
+            self._x = [x[:, None] for x in self._x]
+        if len(self._x) != len(self._targets):
+            raise ValueError(
+                f"targets must hold one entry for each of the {len(self._x)} sequences; got "
+                f"{len(self._targets)}. Fix: pass them in the same order."
+            )
+        self.lengths = np.array([len(x) for x in self._x], np.int64)
+        if self.per_step:
+            for i, (x, target) in enumerate(zip(self._x, self._targets, strict=True)):
+                if len(target) != len(x):
+                    raise ValueError(
+                        f"targets[{i}] must have {len(x)} entries, one for each step of sequences[{i}]; got "
+                        f"{len(target)}. Fix: per_step=False for one target per sequence."
+                    )
+
+    def __len__(self) -> int:
+        return -(-len(self._x) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        batches = list(self._batches())
+        if self.shuffle:
+            batches = [batches[i] for i in self.rng.permutation(len(batches))]
+        for rows in batches:
+            targets = [self._targets[row] for row in rows]
+            target = _padded(targets) if self.per_step else np.stack(targets)
+            yield _padded([self._x[row] for row in rows]), target, self.lengths[rows]
+
+    def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
+        count = len(self._x)
+        order = self.rng.permutation(count) if self.shuffle else np.arange(count)
+        pooled = self.pool * self.batch_size if self.shuffle else count
+        for first in range(0, count, pooled):
+            rows = order[first : first + pooled]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size]
+
+
+def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.NDArray[Any]]:
+    """Arrays that agree in all axes but the first `skip`."""
+    if not np.iterable(values) or isinstance(values, (str, bytes, Mapping)):
+        raise TypeError(
+            f"{name} must be a list of arrays; got {type(values).__name__}. Fix: pass one array per sequence."
+        )
+    arrays = [read_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
+    if not arrays:
+        raise ValueError(f"{name} must hold at least one array; got none. Fix: pass a list of arrays.")
+    first = arrays[0]
+    for i, array in enumerate(arrays):
+        if skip == 1 and array.ndim == first.ndim == 2 and array.shape[1] != first.shape[1]:
+            raise width_error(f"{name}[{i}]", f"{name}[0]", array.shape, first.shape, name)
+        if array.ndim != first.ndim or array.ndim < skip or array.shape[skip:] != first.shape[skip:]:
+            raise ValueError(
+                f"{name}[{i}] must have the axes of {name}[0], {first.shape}"
+                f"{', but for the first' * skip}; got {array.shape}. Fix: give all the same width."
+            )
+    return arrays
+
+
+def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """(T, B, ...) of arrays (T_i, ...), zeros behind."""
+    T = max(len(array) for array in arrays)
+    shape = (T, len(arrays), *arrays[0].shape[1:])
+    padded = np.zeros(shape, np.result_type(*arrays))
+    for row, array in enumerate(arrays):
+        padded[: len(array), row] = array
+    return padded

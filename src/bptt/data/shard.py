@@ -1,0 +1,173 @@
+"""Which rank has which rows: of n ranks, rank r has rows r, r + n, r + 2n, ... of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import fields
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import flag
+from bptt.data.batches import Batch, check_iterable, is_restorable, read_batch
+from bptt.data.order import check_data, data_state, load_data
+from bptt.ranks.communicator import Comm
+from bptt.ranks.processes import read_comm
+
+Array = npt.NDArray[Any]
+
+
+class Shard:
+    """This rank's rows of batches that every rank reads alike.
+
+    ::
+
+        from mpi4py import MPI
+
+        data = bptt.data.Shard(bptt.data.Windows(series, 50, 64, shuffle=True), MPI.COMM_WORLD)
+        bptt.Trainer(model, loss, optimizer, comm=MPI.COMM_WORLD).fit(data)
+
+    Rank r of n has rows r, r + n, r + 2n, ... of each batch, in a stream the same ones all along; of a batch
+    with fewer rows than there are ranks the last ranks have none. So all have equally many batches, and
+    together the rows that one process would have.
+
+    Parameters
+    ----------
+    data : iterable of batches
+        As for `Trainer.fit`, the same on every rank. Its random order, if its `state_dict` holds one, is made
+        that of the first rank.
+    comm : mpi4py.MPI.Comm or None
+        None: all rows, as of one rank alone. It is to be called on all ranks.
+    batch_first : bool
+        Batches are (B, T, ...), as for layers with `batch_first`. Objects of `bptt.data` give (T, B, ...),
+        whatever the model reads: leave it out for them.
+
+    Raises
+    ------
+    TypeError
+        Data that are no iterable of batches; no communicator. While it is iterated: no batch.
+    ValueError
+        While it is iterated: a sequence without a batch axis; a target, mask, ... without one entry for each
+        row.
+    """
+
+    def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:
+        world = read_comm(comm)
+        check_iterable(data, "data")
+        self.data = data
+        self.batch_first = flag(batch_first, "batch_first")
+        if self.batch_first and self.time_first:
+            raise ValueError(
+                f"batch_first must be False for {type(data).__name__}, which gives (T, B, ...); got True. "
+                "Fix: leave it out; the Trainer swaps the axes for the model."
+            )
+        self.rank, self.size = world.rank, world.size
+        if self.size > 1:
+            self.load_state_dict(world.bcast(self.state_dict()))
+
+    @property
+    def carries_state(self) -> bool:
+        return bool(getattr(self.data, "carries_state", False))
+
+    @property
+    def restorable(self) -> bool:
+        """Whether the data can be put back to where a run stopped."""
+        return is_restorable(self.data)
+
+    @property
+    def time_first(self) -> bool:
+        """Whether the data say that they give (T, B, ...) for models of either order."""
+        return bool(getattr(self.data, "time_first", False))
+
+    @property
+    def per_step(self) -> bool:
+        """Whether such data have a target for every time step."""
+        return bool(cast("Any", self.data).per_step)
+
+    @property
+    def rng(self) -> Any:
+        """The data's own generator, if they have one."""
+        return cast("Any", self.data).rng
+
+    @rng.setter
+    def rng(self, generator: Any) -> None:
+        cast("Any", self.data).rng = generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """The data's own, and what they are."""
+        return {"data": data_state(self.data)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            That of other data.
+        """
+        check_data(self.data, state["data"], "data")
+        load_data(self.data, state["data"], "data")
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self.data))
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        for item in self.data:
+            yield self._part(read_batch(item, need_target=False))
+
+    def _part(self, batch: Batch) -> dict[str, Array]:
+        x = batch.x
+        axis = 0 if self.batch_first else 1
+        if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind not in "iu"):  # steps of integers are ids
+            raise ValueError(
+                f"x must have a batch axis, (T, B, ...), for ranks to share its rows; got shape {x.shape}. "
+                "Fix: put sequences side by side, or give every rank sequences of its own without Shard."
+            )
+        part: dict[str, Array] = {}
+        for name in (entry.name for entry in fields(batch)):
+            array = getattr(batch, name)
+            if array is None:
+                continue
+            at = axis if name != "lengths" and _has_steps(array, x) else 0
+            if array.ndim <= at or array.shape[at] != x.shape[axis]:
+                raise ValueError(
+                    f"{name} must have {x.shape[axis]} rows on axis {at}, like x {x.shape}; got shape "
+                    f"{array.shape}. Fix: Shard(..., batch_first=True) if the batch is the first axis of x."
+                )
+            part[name] = array[(slice(None),) * at + (slice(self.rank, None, self.size),)]
+        return part
+
+
+def _has_steps(array: Array, x: Array) -> bool:
+    """Whether it has the axes of time and batch that x has; of two axes alone, classes and masks have."""
+    return array.shape[:2] == x.shape[:2] and (array.ndim > 2 or array.dtype.kind in "iub")
+
+
+def deal(states: Sequence[Any], rank: int, size: int) -> Any:
+    """The state of one rank's rows.
+
+    Parameters
+    ----------
+    states : sequence of states
+        By rank, of ranks that were of another number: arrays (layers, B, H), in tuples; None alike for all.
+    rank, size : int
+        Of the ranks that are to have them.
+
+    Raises
+    ------
+    ValueError
+        Rows that were not shared out as `Shard` does.
+    """
+    first = states[0]
+    if first is None:
+        return None
+    if isinstance(first, tuple):
+        return tuple(deal(parts, rank, size) for parts in zip(*states, strict=True))
+    rows = [state.shape[1] for state in states]
+    whole = np.empty((first.shape[0], sum(rows), *first.shape[2:]), first.dtype)
+    for owner, state in enumerate(states):
+        if whole[:, owner :: len(states)].shape != state.shape:
+            raise ValueError(f"rows {rows} of {len(states)} ranks cannot be dealt to {size}")
+        whole[:, owner :: len(states)] = state
+    return np.ascontiguousarray(whole[:, rank::size])

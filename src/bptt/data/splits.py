@@ -1,0 +1,73 @@
+"""A series in parts, one after the other in time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from bptt.arguments import integer, real
+from bptt.data.tables import check_one_series, read_real, refuse_list
+
+
+class Split(NamedTuple):
+    """Training, validation and test part of a series, in order of time: views."""
+
+    training: npt.NDArray[Any]
+    validation: npt.NDArray[Any]
+    test: npt.NDArray[Any]
+
+
+def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, context: int = 0) -> Split:
+    """Split a series by time into training, validation and test part, without shuffling.
+
+    A model that has seen later steps cannot be judged by earlier ones.
+
+    Parameters
+    ----------
+    series : array-like (N, ...)
+        Real numbers, one row a step. The parts of an array or a memory map are views.
+    validation, test : float
+        Shares of the steps, in [0, 1). The part of a share of 0 is empty.
+    context : int
+        Number of earlier steps that the validation and the test part begin with. With `context=window`, the
+        first window of a part is followed by the first step that belongs to this part.
+
+    Returns
+    -------
+    Split
+        `(training, validation, test)`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `series` does not hold real numbers, is a list of arrays, is a table of several series (an index
+        with several levels) or of dates in another order, or is too short for a step of each part. A share
+        is out of range. `context` is larger than the number of steps before a part.
+    """
+    refuse_list(series, "series", "split each, [split(one) for one in series]")
+    check_one_series(series, "series")
+    array = read_real(series, "series")
+    shares = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]
+    context = integer(context, "context", 0)
+    N = len(array) if array.ndim else 0
+    sizes = [round(N * share) for share in shares]
+    first = N - sum(sizes)
+    if first < 1 or any(share and not size for share, size in zip(shares, sizes, strict=True)):
+        raise ValueError(
+            f"series must have a step for each part; got {N} steps, of which {first} would be for training, "
+            f"{sizes[0]} for validation, {sizes[1]} for the test. Fix: smaller shares, or a longer series."
+        )
+    second = first + sizes[0]
+
+    def later(name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        if start == stop:
+            return array[start:stop]
+        if start < context:
+            raise ValueError(
+                f"context must be at most {start}, the steps before the {name} part; got {context}. "
+                "Fix: a smaller window, smaller shares, or a longer series."
+            )
+        return array[start - context : stop]
+
+    return Split(array[:first], later("validation", first, second), later("test", second, N))

@@ -1,0 +1,93 @@
+"""Windows over a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import Seed, flag, generator, size
+from bptt.data.shuffled import Shuffled
+from bptt.data.tables import check_one_series, read_real, refuse_list
+
+
+class Windows(Shuffled):
+    """Windows of `steps` steps over a series, the target lying `horizon` steps ahead.
+
+    A batch is `(x, target)`: x (T, B, F) in the series' dtype; target (T, B, F), at every step the value
+    `horizon` steps later, or with `last=True` (B, F), the value `horizon` steps after the window's last
+    step. The last batch may have fewer rows. One batch at a time is copied, nothing more.
+
+    Parameters
+    ----------
+    series : array-like (N,) or (N, F)
+        Real numbers.
+    steps, batch_size : int
+        T and B.
+    horizon : int
+        How far ahead the target lies.
+    stride : int
+        Steps between the starts of two windows.
+    last : bool
+        One target per window instead of one per step.
+    shuffle : bool
+        A new order of the windows in every pass.
+    seed : int, numpy.random.Generator or None
+        Of the shuffling.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not real numbers; a list of arrays; not (N,) or (N, F); fewer than steps + horizon values; a setting
+        out of range.
+    """
+
+    def __init__(
+        self,
+        series: npt.ArrayLike,
+        steps: int,
+        batch_size: int,
+        *,
+        horizon: int = 1,
+        stride: int = 1,
+        last: bool = False,
+        shuffle: bool = False,
+        seed: Seed = None,
+    ) -> None:
+        refuse_list(series, "series", "use Horizons, which takes many series")
+        check_one_series(series, "series")
+        array = read_real(series, "series")
+        if array.ndim not in (1, 2):
+            raise ValueError(
+                f"series must have shape (N,) or (N, F); got {array.shape}. Fix: one row a step, one column "
+                "per value."
+            )
+        self.steps = size(steps, "steps")
+        self.batch_size = size(batch_size, "batch_size")
+        self.horizon = size(horizon, "horizon")
+        self.stride = size(stride, "stride")
+        self.last = flag(last, "last")
+        self.per_step = not self.last
+        self.shuffle = flag(shuffle, "shuffle")
+        self.rng = generator(seed)
+        count = len(array) - self.steps - self.horizon + 1
+        if count < 1:
+            raise ValueError(
+                f"series must hold at least steps + horizon = {self.steps + self.horizon} values; got "
+                f"{len(array)}. Fix: take fewer steps, or a longer series."
+            )
+        self._series = array.reshape(len(array), -1)
+        self._starts = np.arange(0, count, self.stride)
+
+    def __len__(self) -> int:
+        return -(-len(self._starts) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+        starts = self.rng.permutation(self._starts) if self.shuffle else self._starts
+        steps = np.arange(self.steps)[:, None]
+        for first in range(0, len(starts), self.batch_size):
+            at = starts[first : first + self.batch_size]
+            ahead = at + self.steps - 1 if self.last else steps + at
+            yield self._series[steps + at], self._series[ahead + self.horizon]

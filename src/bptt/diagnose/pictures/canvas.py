@@ -1,0 +1,228 @@
+"""What all pictures share: figures without pyplot, styles that survive a black-and-white printer, files.
+
+Needs matplotlib (`pip install 'bptt[plot]'`). No window system, no global state: whatever style is in force,
+a picture is dark on an opaque white ground, so that it can be read in a dark notebook too (see picture.py).
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Vector = npt.NDArray[np.float64]
+
+DARK, BLUE, RED, PALE = "#1a1a1a", "#1f5fa8", "#c0392b", "#b8c4d2"
+COLOURS = (DARK, BLUE, "#8e44ad", "#4f8020")
+"""Of lines. Red is not among them: it is that of limits."""
+STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+SHADES = "cividis"
+"""A colour map whose greys rise with its values."""
+
+LARGEST = 1e100
+"""Larger values are drawn at this height: matplotlib's margins and ticks must not overflow."""
+
+FORMATS = ("png", "svg")
+
+
+def available() -> bool:
+    """Whether matplotlib can be imported."""
+    try:
+        import matplotlib.figure  # noqa: F401  (the import is the question)
+    except ImportError:
+        return False
+    return True
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[Figure]:
+    """A figure of so many inches, to be filled inside, in matplotlib's own style whatever the user's is.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib, saying how to install it.
+    """
+    if not available():
+        raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'")
+    from bptt.diagnose.pictures.picture import Picture, own_style
+
+    with own_style():
+        yield Picture(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def tidy(axes: Axes) -> None:
+    """Keep the left and bottom spines, place whole numbers below, and draw a pale grid behind everything."""
+    whole(axes.xaxis)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#e6e6e6", linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def whole(*axes: Axis) -> None:
+    """Place ticks at whole numbers only: half a step, update or unit does not exist."""
+    from bptt.diagnose.pictures.picture import WholeLocator
+
+    for axis in axes:
+        axis.set_major_locator(WholeLocator())
+
+
+def plain(name: str) -> str:
+    """Escape a name given by the user, so that matplotlib draws it letter by letter.
+
+    A dollar sign would start a formula, so a backslash goes in front of it. A legend leaves out labels that
+    begin with an underscore, so an invisible space goes in front of that.
+    """
+    return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def drawable(values: Vector) -> Vector:
+    """Replace values that are not finite by NaN, and limit the others to what matplotlib can scale."""
+    return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
+
+
+def lone(values: Vector) -> npt.NDArray[np.intp]:
+    """Positions of finite values without a finite neighbour: a line does not show such values."""
+    finite = np.pad(np.isfinite(values), 1)
+    return np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])
+
+
+def line(axes: Axes, x: npt.ArrayLike, y: Vector, **options: Any) -> None:
+    """Draw a line, with a dot at every point that has no neighbour to be joined to."""
+    alone = lone(y)
+    dots = {"marker": "o", "markersize": 3, "markevery": alone.tolist()} if alone.size else {}
+    axes.plot(x, y, **dots, **options)
+
+
+def step_limits(axes: Axes, last: int) -> None:
+    """Show steps 0 to `last` from edge to edge; a single step lies in the middle."""
+    axes.set_xlim(*((0, last) if last > 0 else (-0.5, 0.5)))
+
+
+def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
+    """Write into an empty panel why it is empty; `axis` loses its ticks, which would measure nothing."""
+    ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 3}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, fontsize=9, color=DARK, bbox=ground, wrap=True, **place)
+    if axis is not None:
+        from matplotlib.ticker import NullLocator
+
+        axis.set_major_locator(NullLocator())
+        axis.set_minor_locator(NullLocator())
+
+
+def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
+    """Handles and labels for a legend: one entry per label, and no entry for a line without a point."""
+    found: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            if _has_points(handle):
+                found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def _has_points(handle: Artist) -> bool:
+    from matplotlib.lines import Line2D
+
+    if not isinstance(handle, Line2D):
+        return True
+    return bool(np.isfinite(np.asarray(handle.get_xydata(), np.float64)).all(-1).any())
+
+
+def room_below(labels: Sequence[str]) -> float:
+    """Inches that `legend_below` takes."""
+    return 0.1 + 0.17 * math.ceil(len(labels) / _columns(labels))
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Put the legend of these axes at the foot of the figure: inside, the legend would hide lines."""
+    handles, labels = drawn(axes)
+    if not labels:
+        return
+    size = 8 if max(map(len, labels)) <= 48 else 7
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=_columns(labels), fontsize=size, frameon=False
+    )
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Return 1 for a few labels or long ones, and 2 for many short ones."""
+    return 2 if len(labels) > 4 and max(map(len, labels)) <= 42 else 1
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """ "png" or "svg", as the path's ending says.
+
+    Raises
+    ------
+    TypeError
+        No path at all.
+    ValueError
+        Another ending.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path must be a str or a Path; got {type(path).__name__}. Fix: name a file, 'x.png'."
+        )
+    ending = Path(path).suffix
+    if ending.lower().lstrip(".") not in FORMATS or not ending:
+        raise ValueError(f"path must end in .png or .svg; got {os.fspath(path)!r}. Fix: name the picture so.")
+    return ending.lower().lstrip(".")
+
+
+def write(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    """Put the picture into a file, whole or not at all, if a path is given; the figure itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is no path; one that ends neither in .png nor in .svg.
+    OSError
+        The file cannot be written there.
+    """
+    if path is not None:
+        from bptt.files import atomic as files
+
+        kind = picture_format(path)
+        files.replace(Path(path), png(figure) if kind == "png" else svg(figure), verify=lambda _: None)
+    return figure
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """The figure as the bytes of a PNG file, for one write at the end."""
+    from bptt.diagnose.pictures.picture import png_bytes
+
+    return png_bytes(figure, dpi)
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as the bytes of an SVG file; the same for the same figure."""
+    from bptt.diagnose.pictures.picture import svg_bytes
+
+    return svg_bytes(figure)
+
+
+def inline(figure: Figure, what: str) -> str:
+    """The figure as an HTML element that needs no other file; `what` it shows, for those who cannot see."""
+    image = b64encode(png(figure)).decode("ascii")
+    return f'<img style="max-width:100%" alt="{html.escape(what)}" src="data:image/png;base64,{image}">'
+
+
+def positive(values: Vector) -> Vector:
+    """NaN, which is left out, for what has no place on a log axis: zeros and infinities."""
+    return np.where((values > 0) & np.isfinite(values), values, np.nan)

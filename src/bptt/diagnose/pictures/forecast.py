@@ -1,0 +1,86 @@
+"""A picture of a forecast: the end of each series, and its predicted next steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.diagnose.pictures.canvas import DARK, RED, drawable, drawing, drawn, line, note, plain, tidy, write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOOK_BACK = 5
+"""The past that is drawn is so many times as long as the forecast, but at least 100 steps."""
+
+
+def plot_forecast(
+    past: npt.NDArray[Any],
+    forecast: npt.NDArray[Any],
+    names: Sequence[str],
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """Draw one panel per column: its last known values, and the forecast.
+
+    Parameters
+    ----------
+    past : ndarray (N, K)
+        Known values.
+    forecast : ndarray (H, K)
+        Predicted values of the next H steps.
+    names : sequence of str
+        Names of the K columns.
+    path : str or os.PathLike, optional
+        Write the picture there, as its ending says: .png or .svg.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    TypeError, ValueError, OSError
+        A path with another ending; a file that cannot be written.
+    """
+    shown = drawable(past[-max(LOOK_BACK * len(forecast), 100) :])
+    ahead = drawable(np.concatenate((shown[-1:], forecast)))
+    ahead[:, ~np.isfinite(forecast).any(0)] = np.nan
+    first = len(forecast) - len(ahead) + 1  # 0, the last known step, if there is one
+    with drawing(7.2, 1.2 + 2.0 * len(names)) as figure:
+        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
+            line(axes, np.arange(1 - len(shown), 1), shown[:, k], color=DARK, linewidth=1.2, label="so far")
+            axes.plot(
+                np.arange(first, first + len(ahead)),
+                ahead[:, k],
+                color=RED,
+                linestyle="--",
+                marker="o",
+                markersize=3,
+                markevery=slice(1 - first, None),
+                linewidth=1.2,
+                label="forecast",
+            )
+            if not (np.isfinite(shown[:, k]).any() or np.isfinite(ahead[:, k]).any()):
+                note(axes, "no value is finite", axes.yaxis)
+            axes.set_title(plain(name), loc="left", fontsize=10)
+            axes.tick_params(labelsize=9)
+            tidy(axes)
+        # Also the steps without a finite value: a gap is where it is, not left out.
+        panels[0].set_xlim(0.5 - len(shown), len(forecast) + 0.5)
+        handles, labels = drawn(*panels)
+        if labels:
+            panels[0].legend(
+                handles,
+                labels,
+                loc="lower right",
+                bbox_to_anchor=(1, 1),
+                ncols=2,
+                fontsize=8,
+                frameon=False,
+                borderpad=0,
+            )
+        panels[-1].set_xlabel("steps from the last known", fontsize=9)
+    return write(figure, path)

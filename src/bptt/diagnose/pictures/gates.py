@@ -1,0 +1,145 @@
+"""Gates and states over time, as a picture."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import integer
+from bptt.diagnose.gates import step_values
+from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole, write
+from bptt.diagnose.rows import rows_on
+from bptt.layers.passes.tape import RecurrentTape, Tape
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+_LONG = {
+    "gate i": "input gate i",
+    "gate f": "forget gate f",
+    "gate o": "output gate o",
+    "gate g": "candidate g",
+    "gate r": "reset gate r",
+    "gate z": "update gate z",
+    "gate n": "candidate n",
+    "c": "cell state c",
+    "h": "hidden state h",
+}
+
+
+def plot_gates(
+    tape: Tape, row: int = 0, *, sequence: int = 0, path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """Draw every gate, cell and hidden state of one sequence: units upwards, steps to the right.
+
+    Steps past the end of a ragged row are hatched: the layer did not run there. Red marks values that are not
+    finite.
+
+    Parameters
+    ----------
+    tape : Tape
+        From `forward` of a recurrent layer, or of a model with one.
+    row : int
+        Which layer and direction: `layer * directions + direction`, counted on over the recurrent layers of
+        a model, as the rows of `bptt.gradient_flow` are.
+    sequence : int
+        Which row of the batch.
+    path : str or os.PathLike, optional
+        Write the picture there, as its ending says: .png or .svg.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    TypeError, ValueError, OSError
+        Not a tape, or one without a recurrent layer, a step or a row; a row or a sequence that is not there;
+        a path with another ending; a file that cannot be written.
+    """
+    rows = rows_on(tape) if isinstance(tape, Tape) else []
+    if not rows:
+        came = f"a {tape!r:.80}" if isinstance(tape, Tape) else type(tape).__name__
+        raise (ValueError if isinstance(tape, Tape) else TypeError)(
+            f"tape must come from forward of a recurrent layer; got {came}. "
+            "Fix: y, state, tape = layer.forward(x)."
+        )
+    which, part = rows[integer(row, "row", 0, len(rows) - 1)]
+    T, B = part.core.shape
+    if T == 0 or B == 0:
+        raise ValueError(
+            f"tape must hold a step and a row; got {T} steps of {B} rows. "
+            "Fix: pass a batch with something in it."
+        )
+    sequence = integer(sequence, "sequence", 0, B - 1)
+    length = _length(part, sequence)
+    values = {
+        name: drawable(np.asarray(value[:, sequence].T, np.float64))
+        for name, value in step_values(part, which.index).items()
+        if name != "recurrent part of n"
+    }
+    # c before h, gates in the layer's own order, whatever the order of computing.
+    order = [*(name for name in values if name not in "ch"), *(name for name in "ch" if name in values)]
+    with drawing(7.2, 0.8 + 1.25 * len(order)) as figure:
+        panels = figure.subplots(len(order), 1, squeeze=False, sharex=True)[:, 0]
+        shades = _colours()
+        for axes, name in zip(panels, order, strict=True):
+            shown = values[name]
+            low, high = _range(name, shown[:, :length])
+            image = axes.imshow(
+                shown,
+                aspect="auto",
+                origin="lower",
+                interpolation="nearest",
+                cmap=shades,
+                vmin=low,
+                vmax=high,
+                extent=(-0.5, T - 0.5, -0.5, len(shown) - 0.5),
+            )
+            if length < T:
+                past = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
+                axes.axvspan(length - 0.5, T - 0.5, **past)
+            figure.colorbar(image, ax=axes, aspect=8, pad=0.01).ax.tick_params(labelsize=8)
+            axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
+            axes.set_ylabel("unit", fontsize=8)
+            axes.tick_params(labelsize=8)
+            whole(axes.xaxis, axes.yaxis)
+        panels[-1].set_xlabel("step", fontsize=9)
+        title = [f"{which.stack.kind}, {which.name}, sequence {sequence}"]
+        if length < T:
+            title.append(f"hatched: past its end, after {length} of {T} steps")
+        if not all(np.isfinite(value[:, :length]).all() for value in values.values()):
+            title.append("red: not finite")
+        figure.suptitle("; ".join(title), fontsize=10, wrap=True)
+    return write(figure, path)
+
+
+def _length(tape: RecurrentTape, sequence: int) -> int:
+    """Number of steps that the layer made in this row of the batch."""
+    ragged = tape.ragged
+    if ragged is None:
+        return tape.core.shape[0]
+    place = int(np.flatnonzero(ragged.order == sequence)[0])
+    return int(np.count_nonzero(ragged.active > place))
+
+
+def _colours() -> Colormap:
+    """Return the usual shades, with red for values that are not finite."""
+    from matplotlib import colormaps
+
+    return colormaps[SHADES].with_extremes(bad=RED)
+
+
+def _range(name: str, values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Choose what the shades span: a gate's range, or equally far to both sides of 0."""
+    finite = values[np.isfinite(values)]
+    most = float(np.abs(finite).max(initial=0.0)) or 1.0
+    if name.startswith("gate") and name[-1] not in "gn" and most <= 1.0 and finite.min(initial=0.0) >= 0.0:
+        return 0.0, 1.0
+    return -most, most

@@ -1,0 +1,115 @@
+"""The norm of the error over training and steps back, as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.diagnose.curves import EXPLODED, VANISHED, Norms
+from bptt.diagnose.pictures.canvas import SHADES, drawing, note, positive, whole, write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RANGE = 6
+"""Powers of ten shown either way; what lies beyond has the last shade."""
+
+
+def plot_records(
+    updates: npt.NDArray[np.int64],
+    steps_back: npt.NDArray[np.int64],
+    dh_norm: Norms,
+    names: Sequence[str],
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """One heat map per layer and direction: updates to the right, steps back upwards, norms relative to the
+    one where the error came in. Lines mark where it has vanished and exploded.
+
+    Parameters
+    ----------
+    updates : ndarray (N,)
+        Numbers of the updates recorded.
+    steps_back : ndarray (K,)
+    dh_norm : ndarray (N, R, K)
+    names : sequence of R str
+    path : str or os.PathLike, optional
+        Where to write it, .png or .svg.
+    """
+    rows = len(names)
+    with drawing(7.2, 1.4 + 2.2 * rows) as figure:
+        panels = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
+        for k, axes in enumerate(panels):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                share = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
+            # An error that is gone has no logarithm, yet is the farthest below: not blank as what never was.
+            share = np.where(dh_norm[:, k].T == 0, -np.inf, share)
+            share = np.where(np.isinf(dh_norm[:, k].T), np.inf, share)
+            image = axes.pcolormesh(
+                _edges(updates),
+                _edges(steps_back),
+                np.clip(share, -RANGE, RANGE),
+                cmap=SHADES,
+                vmin=-RANGE,
+                vmax=RANGE,
+                rasterized=True,
+            )
+            _limits(axes, updates, steps_back, share)
+            _note(axes, dh_norm[:, k])
+            axes.set_title(names[k], fontsize=9)
+            axes.tick_params(labelsize=9)
+            axes.set_ylabel("steps back", fontsize=9)
+            whole(axes.xaxis, axes.yaxis)
+        panels[-1].set_xlabel("update", fontsize=9)
+        powers = range(-RANGE, RANGE + 1, 3)
+        bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30, ticks=powers)
+        bar.ax.tick_params(labelsize=9)
+        bar.ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")
+        bar.set_label("norm of $dL/dh_t$\n(last step = 1)", fontsize=9)
+        bar.ax.axhline(np.log10(VANISHED), color="white", linestyle="--")
+        bar.ax.axhline(np.log10(EXPLODED), color="black", linestyle="-")
+        figure.suptitle(
+            "How far back errors reach in training\n"
+            r"dashed: vanished, below $10^{-3}$; solid: exploded, above $10^3$",
+            fontsize=10,
+            wrap=True,
+        )
+    return write(figure, path)
+
+
+def _note(axes: Axes, norms: Norms) -> None:
+    """Say why a panel of norms (N, K) has one shade only, or none."""
+    if np.isnan(norms).all():
+        note(axes, "no norm is a number")
+    elif not np.nan_to_num(norms).any():
+        note(axes, "no error comes in: every norm is 0")
+
+
+def _limits(
+    axes: Axes, updates: npt.NDArray[np.int64], steps_back: npt.NDArray[np.int64], share: Norms
+) -> None:
+    """Lines where the error crosses the limits, where it does."""
+    if min(share.shape) < 2:
+        return
+    # Masked, lest a line run along the end of a shorter batch, where nothing crosses anything.
+    shown = np.ma.masked_invalid(np.clip(share, -RANGE, RANGE))
+    for limit, colour, style in ((VANISHED, "white", "--"), (EXPLODED, "black", "-")):
+        level = np.log10(limit)
+        if shown.min() < level < shown.max():
+            axes.contour(
+                updates, steps_back, shown, levels=[level], colors=colour, linestyles=style, linewidths=1.2
+            )
+
+
+def _edges(centres: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Where one cell ends and the next begins."""
+    if len(centres) < 2:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate(
+        [[1.5 * centres[0] - 0.5 * centres[1]], middle, [1.5 * centres[-1] - 0.5 * centres[-2]]]
+    )

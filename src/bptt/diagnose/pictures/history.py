@@ -1,0 +1,83 @@
+"""A training run drawn: loss, gradient norm and learning rate, one above the other, over updates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.diagnose.pictures.canvas import DARK, Vector, drawable, drawing, drawn, line, note, tidy, write
+from bptt.diagnose.pictures.plots import draw_gradient_norm, draw_loss, log_ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_history(
+    history: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """Draw what a `History` holds; see `History.plot`."""
+    loss, found, norm, rate = (
+        drawable(history[name]) for name in ("loss", "validation_loss", "grad_norm", "lr")
+    )
+    if not loss.size:
+        raise ValueError("history must hold an update to draw; got none. Fix: plot after a fit.")
+    validation = list(zip(history["validation_step"], found, strict=True))
+    with drawing(7.2, 6.6) as figure:
+        above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 2))
+        draw_loss(above, loss, validation, {})
+        _log_if_wide(above, np.concatenate([loss, found]))
+        draw_gradient_norm(middle, norm, clipped=history["clipped"])
+        _draw_rate(below, rate)
+        below.set_xlabel("update", fontsize=9)
+        below.set_xlim(0.5, len(loss) + 0.5)
+        for axes, title in (
+            (above, "Loss"),
+            (middle, "Gradient norm before clipping"),
+            (below, "Learning rate"),
+        ):
+            # Next to the title: inside the axes of a small picture a legend hides lines.
+            axes.set_title(title, loc="left", fontsize=10)
+            handles, labels = drawn(axes)
+            if len(labels) > 1:
+                axes.legend(
+                    handles,
+                    labels,
+                    loc="lower right",
+                    bbox_to_anchor=(1, 1),
+                    ncols=len(labels) if len(labels) < 4 else 2,
+                    fontsize=8,
+                    frameon=False,
+                    borderpad=0,
+                    columnspacing=1.2,
+                    handletextpad=0.4,
+                )
+            axes.tick_params(labelsize=9)
+            tidy(axes)
+    return write(figure, path)
+
+
+def _draw_rate(axes: Axes, rate: Vector) -> None:
+    line(axes, np.arange(1, len(rate) + 1), rate, color=DARK, linewidth=1.5)
+    axes.yaxis.set_major_formatter("{x:g}")
+    if not np.isfinite(rate).any():
+        note(axes, "no learning rate is finite", axes.yaxis)
+    elif not _log_if_wide(axes, rate, 1.5):
+        axes.set_ylim(bottom=min(0.0, float(np.nanmin(rate))))
+
+
+def _log_if_wide(axes: Axes, values: Vector, decades: float = 3) -> bool:
+    """Use a log scale if a linear one would press a quarter of the values to its foot.
+
+    A cosine schedule has fewer values there, and keeps the linear scale.
+    """
+    finite = values[np.isfinite(values)]
+    wide = finite.size > 0 and finite.min() > 0 and np.quantile(finite, 0.25) < finite.max() / 8
+    if wide:
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis, decades)
+    return bool(wide)

@@ -1,0 +1,5 @@
+"""Models and training runs in files: written whole or not at all, checked before use."""
+
+from bptt.files.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
+
+__all__ = ["CheckpointError", "Saved", "load", "read_checkpoint", "save"]

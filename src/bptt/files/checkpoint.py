@@ -1,0 +1,271 @@
+"""A model in one safetensors file, alone or with the training that made it: no pickle, nothing executed,
+nothing half-written.
+
+The tensors carry the parameters' names. The file's metadata hold, under "bptt", a JSON text with the
+format, the version, the model's kind and configuration, the optimiser's kind and step, the caller's own
+values and, from `Trainer.save`, where training stands; under "sha256", a sum over that text and every tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from bptt._version import __version__
+from bptt.arguments import short
+from bptt.files import atomic as files
+from bptt.files.checkpoint_header import (
+    FORMAT,
+    OPTIMIZER,
+    TRAINING,
+    build_model,
+    byte_size,
+    parse_about,
+    read_header,
+)
+from bptt.files.checkpoint_header import CheckpointError as CheckpointError
+from bptt.files.packing import pack, unpack
+from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
+from bptt.files.validate_training import Training, validate_training
+from bptt.layers import Module
+from bptt.optim.optimizers import Optimizer
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    model : Module
+        With the saved parameters.
+    optimizer : dict or None
+        For `Optimizer.load_state_dict`; None if no optimiser was saved.
+    extra : dict
+        The caller's own values.
+    training : Training or None
+        Where the training stands, for `Trainer.resume`, checked by `validate_training`; None if a model was
+        saved alone.
+    """
+
+    model: Module
+    optimizer: dict[str, Any] | None
+    extra: dict[str, Any]
+    training: Training | None = None
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: Module,
+    *,
+    optimizer: Optimizer | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model to one file, whole or not at all.
+
+    The bytes go to a new file beside `path`, are flushed to the disk and read back as `read_checkpoint`
+    does; only then the new file takes the old one's place. Whatever fails, and whenever, `path` holds
+    the old file or the new one.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        By custom ending in `.safetensors`. A symbolic link is followed. The mode of a file that is replaced
+        stays, and its owner where permitted; a new file follows the umask.
+    model : Module
+        Of the kinds that this package defines.
+    optimizer : Optimizer, optional
+        Its state goes into the file too.
+    extra : mapping of str to JSON values, optional
+        Comes back from `read_checkpoint`: a vocabulary, a step, a note. Tuples come back as lists.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a model; not an optimiser; `extra` is not a mapping of JSON values.
+    CheckpointError
+        A model that could not be loaded again: a layer of another package, more than 1000 layers, or more
+        than 250,000 names or 1,000,000 values in `extra`.
+    OSError
+        The file cannot be written.
+    """
+    write(path, model, optimizer, extra, None)
+
+
+def write(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer | None,
+    extra: Mapping[str, Any] | None,
+    training: Mapping[str, Any] | None,
+) -> None:
+    """As `save`, with what `pack` takes beside it."""
+    path = _path(path)
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
+        )
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise TypeError(
+            f"optimizer must be an Optimizer; got {optimizer!r:.60}. Fix: pass the one that made the steps."
+        )
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": {"kind": model.kind, "config": model.config()},
+        "optimizer": None,
+        "extra": _json_values(extra),
+    }
+    # All of them are contiguous: safetensors would write wrong bytes for others (its issue 825).
+    tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
+        tensors |= {OPTIMIZER + name: vector for name, vector in state.items()}
+    if training is not None:
+        own: dict[str, npt.NDArray[Any]] = {}
+        about["training"] = pack(dict(training), own, "training")
+        tensors |= {TRAINING + name: array for name, array in own.items()}
+    text = json.dumps(about)
+    content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
+    try:
+        files.replace(path, content, _read)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} was not written, for it could not be loaded again: it {error}"
+        ) from None
+
+
+def load(path: str | os.PathLike[str]) -> Module:
+    """The model of a checkpoint; raises as `read_checkpoint` does."""
+    return read_checkpoint(path).model
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
+    """Everything that a checkpoint holds.
+
+    Every value is checked before it is used, so the file may come from anybody. The configuration's sizes
+    must be those of the file's tensors before memory is taken for the model. Only the package's own kinds of
+    layers are built.
+
+    Raises
+    ------
+    TypeError
+        `path` is no path.
+    CheckpointError
+        No checkpoint, cut short, changed since it was written, or written by a newer version.
+    OSError
+        The file cannot be read.
+    """
+    path = _path(path)
+    try:
+        return _read(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} {error}") from None
+
+
+def _path(path: object) -> Path:
+    """The path of a checkpoint; TypeError for anything that is no path."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or os.PathLike; got {short(path)}. Fix: pass the file's name.")
+    return Path(path)
+
+
+def _read(path: Path) -> Saved:
+    """As read_checkpoint; the errors' messages lack the subject."""
+    with files.reading(path) as file:
+        prefix, header = read_header(file)
+        metadata = header.pop("__metadata__", None)
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("bptt"), str):
+            raise CheckpointError("is not a checkpoint of bptt: it says nothing about a model")
+        about = parse_about(metadata["bptt"])
+        sizes = {name: byte_size(entry) for name, entry in header.items()}
+        if len(prefix) + sum(sizes.values()) != os.fstat(file.fileno()).st_size:
+            raise CheckpointError("is cut short or has bytes too many; restore it from a copy")
+        model = build_model(about["model"], header)
+        content = prefix + file.read()
+    try:
+        tensors = safetensors.numpy.load(content)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"is not a whole safetensors file: {error!s:.200}") from None
+    if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
+        raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
+    vectors = _taken(tensors, OPTIMIZER)
+    arrays = _taken(tensors, TRAINING)
+    try:
+        model.load_state_dict(tensors)
+    except ValueError as error:
+        raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
+    state = _optimizer_state(about["optimizer"], vectors, model)
+    try:
+        raw = unpack(about.get("training"), arrays)
+        if not (raw is None or isinstance(raw, dict)):
+            raise CheckpointError("is damaged: where its training stands is no mapping")
+        training = None if raw is None else validate_training(raw)
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"is damaged: what it says about its training cannot be used ({error!s:.200})"
+        ) from None
+    return Saved(model, state, about["extra"], training)
+
+
+_OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LIMIT)}
+
+
+def _optimizer_state(
+    about: object, vectors: dict[str, npt.NDArray[Any]], model: Module
+) -> dict[str, Any] | None:
+    """The optimizer's state: its kind and steps, and vectors with an entry for each parameter."""
+    if about is None:
+        if vectors:
+            raise CheckpointError("is damaged: it holds vectors of an optimizer, and no optimizer")
+        return None
+    try:
+        state: dict[str, Any] = record(_OPTIMIZER_STATE)(about, "optimizer")
+    except ValueError as error:
+        raise CheckpointError(f"is damaged: {error!s:.200}") from None
+    for name, vector in vectors.items():
+        if name in state or vector.shape != (model.parameter_count,) or vector.dtype != model.dtype:
+            raise CheckpointError(f"is damaged: the optimizer's {name:.40} does not fit the model")
+    return {**state, **vectors}
+
+
+def _taken(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Copies of the tensors under a prefix, which leave `tensors`; named without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name).copy() for name in names}
+
+
+def _digest(text: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    total = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\n{name} {tensor.dtype.name} {tensor.shape}\n".encode("utf-8", "surrogatepass"))
+        total.update(tensor.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _json_values(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    if extra is None:
+        return {}
+    if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
+        raise TypeError(
+            f"extra must be a mapping of str to JSON values; got {type(extra).__name__} {extra!r:.80}"
+        )
+    try:
+        return json.loads(json.dumps(dict(extra), allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(
+            f"extra must hold JSON values only; {error}. Fix: turn arrays into lists."
+        ) from None

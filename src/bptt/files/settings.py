@@ -1,0 +1,66 @@
+"""What a run was made with, as JSON values, to be compared with what it is to go on with."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bptt.optim.clip import ClipNorm, Guard
+from bptt.optim.optimizers import Optimizer
+
+
+def describe(value: Any) -> Any:
+    """JSON values: numbers and texts as they are, of an object its kind and its constructor's arguments.
+
+    What is no JSON value is described by its type alone, a function by its name.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {str(name): describe(entry) for name, entry in value.items()}
+    if inspect.isroutine(value):
+        return getattr(value, "__name__", type(value).__name__)
+    kind = type(value)
+    try:
+        names = list(inspect.signature(kind).parameters)
+    except (TypeError, ValueError):
+        names = []
+    known = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if isinstance(value, ClipNorm) and value.auto:
+        known["max_norm"] = "auto"
+    if isinstance(value, Optimizer):
+        known["lr"] = value.given_lr
+    return {"kind": kind.__name__, **{name: describe(entry) for name, entry in known.items()}}
+
+
+def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] = ("was", "now")) -> list[str]:
+    """Where two descriptions differ, one short text each, with a word before either value."""
+    was, now = words
+    if isinstance(saved, Mapping) and isinstance(given, Mapping):
+        if saved.get("kind") != given.get("kind"):
+            kinds = [_kind(one) for one in (saved, given)]
+            return [f"{name} {was} {kinds[0]}, {now} {kinds[1]}"]
+        found: list[str] = []
+        for key in (*saved, *(key for key in given if key not in saved)):
+            inner = (f"{name}.{key}" if name else str(key))[:200]
+            if key in saved and key in given:
+                found += differences(saved[key], given[key], inner, words)
+            else:
+                found.append(f"{inner} {was} {_short(saved.get(key))}, {now} {_short(given.get(key))}")
+        return found
+    return [] if saved == given else [f"{name} {was} {_short(saved)}, {now} {_short(given)}"]
+
+
+def _short(value: Any) -> str:
+    return _kind(value) if isinstance(value, Mapping) and "kind" in value else f"{value!s:.60}"
+
+
+def _kind(described: Mapping[str, Any]) -> str:
+    kind = str(described.get("kind", "a mapping"))[:60]
+    return "None" if kind == Guard.__name__ else kind  # Trainer(clip=None) keeps a Guard

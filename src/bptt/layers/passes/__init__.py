@@ -1,0 +1,1 @@
+"""What a recurrent layer's passes take, keep and return, and what computes them."""

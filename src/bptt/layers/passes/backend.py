@@ -1,0 +1,143 @@
+"""What stands between a recurrent layer and the code that computes it.
+
+A layer checks and arranges its arguments. A backend gets C-contiguous arrays of the layer's dtype, time
+first. Rows of unequal length come as `Ragged` lays them out, (rows over time, N), with `active` and `batch`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import Floats
+from bptt.layers.passes.clip_state import StateClip
+from bptt.layers.passes.interventions import Flags
+from bptt.layers.passes.ragged import Counts
+
+State: TypeAlias = Floats | tuple[Floats, Floats]
+"""h, or for LSTM a pair (h, c)."""
+
+
+class Call(NamedTuple):
+    """The arguments of a forward pass."""
+
+    x: Floats
+    h0: Floats | None = None
+    c0: Floats | None = None
+    active: Counts | None = None
+    batch: int = 0
+    reset: Flags | None = None
+    dropout_key: int = 0
+    recurrent_mask: Floats | None = None
+    keep_h: Floats | None = None
+    keep_c: Floats | None = None
+    first_row: int = 0
+    """Rows over time that lie before this call's, where it is a piece of a longer one."""
+    parameters: Floats | None = None
+    """The layer's flat vector, where the call must not see later changes. None: as it is now."""
+
+
+class Passed(NamedTuple):
+    """The results of a forward pass: outputs, and the state after the last step."""
+
+    y: Floats
+    h: Floats
+    c: Floats | None
+
+
+class Errors(NamedTuple):
+    """The arguments of a backward pass: errors of outputs and of the last state, and options."""
+
+    dy: Floats | None
+    dh: Floats | None
+    dc: Floats | None
+    steps: int | None = None
+    need_dx: bool = True
+    clip: StateClip = StateClip()
+    keep_errors: bool = False
+    chunk: int = 0
+    """Steps whose sums are taken together. 0: as for the whole batch."""
+
+
+class Backed(NamedTuple):
+    """The results of a backward pass: errors of the inputs and of the first state."""
+
+    dx: Floats | None
+    dh0: Floats
+    dc0: Floats | None
+
+
+class CoreTape(Protocol):
+    """What a backend's tape shows: the compiled core's and the reference's look the same."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def c(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def gates(self, layer: int, direction: int, /) -> npt.NDArray[Any]: ...
+    def dh(self, layer: int, direction: int, /) -> npt.NDArray[Any] | None: ...
+    @property
+    def dh_norm(self) -> npt.NDArray[np.float64] | None: ...
+    @property
+    def dc_norm(self) -> npt.NDArray[np.float64] | None: ...
+
+
+class Infers(Protocol):
+    """Weights that are packed once, for many calls without a tape."""
+
+    def infer(self, call: Call) -> Passed: ...
+
+
+class StreamCore(Protocol):
+    """A state that is kept inside, and steps from `input` to `output`, which are the backend's memory."""
+
+    @property
+    def input(self) -> Floats:
+        """(B, I)."""
+
+    @property
+    def output(self) -> Floats:
+        """(B, P), as wide as h: H without a projection."""
+
+    def state(self) -> tuple[Floats, Floats | None]:
+        """Copies of h (L, B, P) and c (L, B, H) or None."""
+
+    def set_state(self, h: Floats, c: Floats | None) -> None:
+        """Write both parts, which have the shapes that `state` returns."""
+
+    def reset(self) -> None:
+        """Fill the state with zeros."""
+
+    def step(self) -> None:
+        """From input to output."""
+
+    def run(self, x: Floats) -> Floats:
+        """From (T, B, I) to (T, B, H)."""
+
+
+class Backend(Infers, Protocol):
+    """Computes one stack of recurrent layers. Gradients are added to those of the layer."""
+
+    def forward(self, call: Call) -> tuple[Passed, CoreTape]: ...
+    def backward(self, tape: Any, errors: Errors) -> Backed: ...
+
+    def chunk_steps(self, batch: int) -> int:
+        """Steps whose sums `backward` takes together, for a whole batch of so many rows."""
+
+    def freeze(self) -> Infers: ...
+    def stream(self, batch_size: int) -> StreamCore: ...
+
+
+class Stack(Protocol):
+    """The sizes of a stack of recurrent layers."""
+
+    dtype: np.dtype[Any]
+    num_layers: int
+    num_directions: int
+    hidden_size: int
+    output_size: int
+
+    @property
+    def has_cell_state(self) -> bool: ...

@@ -1,0 +1,139 @@
+"""The arguments of a call of a recurrent layer: checked, arranged for a backend, and put back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy.typing as npt
+
+from bptt.arrays import Floats, as_real, check_shape, to_floats
+from bptt.layers.passes.backend import Call, Stack, State
+from bptt.layers.passes.interventions import read_reset
+from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.ragged import Ragged, read_lengths
+
+
+class Sized(Stack, Protocol):
+    """What this file reads of a layer."""
+
+    input_size: int
+    batch_first: bool
+
+    @property
+    def kind(self) -> str: ...
+
+
+class Arranged(NamedTuple):
+    """A call's arguments for a backend, and the way back.
+
+    Attributes
+    ----------
+    call : Call
+    layout : Layout
+        In which the arguments came.
+    ragged : Ragged or None
+        Rows of unequal length.
+    shape : (T, B)
+    """
+
+    call: Call
+    layout: Layout
+    ragged: Ragged | None
+    shape: tuple[int, int]
+
+
+def read_call(
+    layer: Sized, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None
+) -> Arranged:
+    """Check the arguments of a call and arrange them for a backend.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As calling the layer.
+    """
+    array = as_real(x, "x")
+    if array.ndim not in (2, 3) or array.shape[-1] != layer.input_size:
+        batched = "(B, T, I)" if layer.batch_first else "(T, B, I)"
+        fix = f"pass 2 or 3 axes, the last of them {layer.input_size} wide"
+        if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
+            fix = (
+                f"put an Embedding first if x holds ids: Sequential(Embedding(n, {layer.input_size}), "
+                f"{layer.kind}({layer.input_size}, {layer.hidden_size})); else {fix}"
+            )
+        raise ValueError(
+            f"x must have shape {batched}, or (T, I) unbatched, with I = input_size = {layer.input_size}; "
+            f"got {array.shape} of {array.dtype}. Fix: {fix}."
+        )
+    layout = Layout(layer.batch_first, unbatched=array.ndim == 2)
+    array = layout.sequence_in(array)
+    T, B, _ = array.shape
+    ragged = None
+    if lengths is None:
+        canonical = to_floats(array, "x", layer.dtype)
+    else:
+        if layout.unbatched:
+            raise ValueError(
+                f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
+            )
+        counts = read_lengths(lengths, T, B)
+        ragged = Ragged(counts, T) if B else None  # without rows, no row is shorter than another
+        canonical = to_floats(ragged.gather(array) if ragged else array, "x", layer.dtype)
+    h0, c0 = read_state(layer, state, "state", B, layout, ragged)
+    flags = None if reset is None else read_reset(reset, layout, T, B, ragged)
+    active, batch = (None, 0) if ragged is None else (ragged.active, ragged.shape[1])
+    return Arranged(Call(canonical, h0, c0, active, batch, flags), layout, ragged, (T, B))
+
+
+def read_state(
+    layer: Sized, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
+) -> tuple[Floats | None, Floats | None]:
+    h, c = _read_parts(layer, state, name, B, layout)
+    return (h, c) if ragged is None else (ragged.state_in(h), ragged.state_in(c))
+
+
+def _read_parts(
+    layer: Sized, state: Any, name: str, B: int, layout: Layout
+) -> tuple[Floats | None, Floats | None]:
+    if state is None:
+        return None, None
+    shapes = [
+        layout.state_shape(layer.num_layers * layer.num_directions, B, width)
+        for width in (layer.output_size, layer.hidden_size)
+    ]
+    if not layer.has_cell_state:
+        return _read_part(layer, state, name, shapes[0], layout), None
+    # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
+    if not isinstance(state, (tuple, list)):
+        raise TypeError(
+            f"{name} must be a pair (h, c); got {type(state).__name__}. Fix: pass a tuple of two arrays."
+        )
+    if len(state) != 2:
+        raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
+    h, c = (
+        None if part is None else _read_part(layer, part, f"{name}[{index}]", shapes[index], layout)
+        for index, part in enumerate(state)
+    )
+    return h, c
+
+
+def _read_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
+    """h or c in canonical order."""
+    array = as_real(part, name)
+    if array.ndim == len(shape) == 3 and array.shape[::2] == shape[::2] and array.shape[1] != shape[1]:
+        raise ValueError(
+            f"{name} must have the batch size of x, B = {shape[1]}, in its shape (L*D, B, H) = {shape}; "
+            f"got {array.shape}, B = {array.shape[1]}. Fix: pass {name} of the same rows as x, or None."
+        )
+    check_shape(array, name, shape)
+    return layout.state_in(to_floats(array, name, layer.dtype))
+
+
+def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:
+    if ragged is not None:
+        h, c = ragged.state_out(h), None if c is None else ragged.state_out(c)
+    return layout.state_out(h) if c is None else (layout.state_out(h), layout.state_out(c))
+
+
+def over_time(array: Floats, ragged: Ragged | None) -> Floats:
+    return array if ragged is None else ragged.scatter(array)

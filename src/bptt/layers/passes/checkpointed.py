@@ -1,0 +1,216 @@
+"""Checkpointed backpropagation through time: only some states are kept, and the rest is computed again.
+
+Chen, Xu, Zhang and Guestrin (2016), Training deep nets with sublinear memory cost; Gruslys et al. (2016) for
+recurrent networks. Gradients have the plain pass's bits: pieces end where its sums are cut anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import size
+from bptt.arrays import Floats, contiguous, frozen
+from bptt.layers.passes.backend import Backed, Backend, Call, CoreTape, Errors, Passed, Stack
+
+
+@dataclass(frozen=True)
+class Piece:
+    """
+    Steps `begin` to `end` of a call, which are its rows over time `rows`. Its batch is what the call's ragged
+    layout has room for at `begin`: the first `batch` rows.
+    """
+
+    begin: int
+    end: int
+    batch: int
+    rows: slice
+
+
+def read_checkpoint(value: object, T: int) -> int:
+    """
+    Steps between the states to be kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Neither "auto" nor an int above 0.
+    """
+    if isinstance(value, str) and value == "auto":
+        return max(1, math.isqrt(T))
+    try:
+        return size(value, "checkpoint")
+    except TypeError as error:
+        raise TypeError(str(error).replace("an int >= 1", 'an int >= 1, or "auto"')) from None
+
+
+class Checkpointed:
+    """
+    Takes the place of a backend's tape. What its views show is computed again each time.
+
+    Parameters
+    ----------
+    stack : Stack
+        Reads forward only.
+    backend : Backend
+        Computes it.
+    call : Call
+        With the parameters.
+    every : int
+        Steps between two states that are kept, at least.
+    """
+
+    def __init__(self, stack: Stack, backend: Backend, call: Call, every: int) -> None:
+        self._stack, self._backend = stack, backend
+        x, parameters = (frozen(cast("Floats", array)) for array in (call.x, call.parameters))
+        self._call = call._replace(x=x, parameters=parameters)
+        self._chunk = backend.chunk_steps(self._batch)
+        self._pieces = list(self._cut(-(-every // self._chunk) * self._chunk))
+        self._states: list[tuple[Floats | None, Floats | None]] = []
+        self.dh_norm: npt.NDArray[np.float64] | None = None
+        self.dc_norm: npt.NDArray[np.float64] | None = None
+        self._errors: Floats | None = None
+
+    @property
+    def _batch(self) -> int:
+        return self._call.x.shape[1] if self._call.active is None else self._call.batch
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, B)."""
+        call = self._call
+        return len(call.x if call.active is None else call.active), self._batch
+
+    def _cut(self, steps: int) -> Iterator[Piece]:
+        """Pieces of so many steps, counted from the end."""
+        T, B = self.shape
+        active = self._call.active
+        room = np.full(T + 1, B) if active is None else np.concatenate([[B], active])
+        base = np.concatenate([[0], np.cumsum(room[:T])])
+        for end in range(T % steps or min(steps, T), T + 1, steps):
+            begin = max(0, end - steps)
+            rows = slice(begin, end) if active is None else slice(int(base[begin]), int(base[end]))
+            yield Piece(begin, end, int(room[begin]), rows)
+
+    def _part(self, piece: Piece) -> Call:
+        """The piece's own call, but for its state."""
+        call, rows, batch = self._call, piece.rows, piece.batch
+
+        def over_time(array: Floats | None) -> Floats | None:
+            return None if array is None else contiguous(array[:, rows])
+
+        mask = call.recurrent_mask
+        return call._replace(
+            x=call.x[rows],
+            active=None if call.active is None else call.active[piece.begin : piece.end],
+            batch=0 if call.active is None else batch,
+            reset=None if call.reset is None else call.reset[rows],
+            recurrent_mask=None if mask is None else contiguous(mask[:, :batch]),
+            keep_h=over_time(call.keep_h),
+            keep_c=over_time(call.keep_c),
+            first_row=rows.start * (batch if call.active is None else 1),
+        )
+
+    def forward(self, *, drawn: bool) -> Passed:
+        """Run all of it, and keep the pieces' first states. `drawn`: units are dropped or kept at random."""
+        layer, call = self._stack, self._call
+        snapshot = None if drawn else self._backend.freeze()  # its weights are packed once
+        y = np.empty((*call.x.shape[:-1], layer.num_directions * layer.output_size), layer.dtype)
+        h, c = self._state(call.h0, layer.output_size), None
+        if layer.has_cell_state:
+            c = self._state(call.c0, layer.hidden_size)
+        for piece in self._pieces:
+            h0, c0 = (None if s is None else s[:, : piece.batch].copy() for s in (h, c))
+            self._states.append((h0, c0))
+            part = self._part(piece)._replace(h0=h0, c0=c0)
+            passed = self._backend.forward(part)[0] if snapshot is None else snapshot.infer(part)
+            y[piece.rows], h[:, : piece.batch] = passed.y, passed.h
+            if c is not None:
+                c[:, : piece.batch] = passed.c
+        return Passed(y, h, c)
+
+    def backward(self, errors: Errors) -> Backed:
+        """As a backend's `backward`, piece by piece from the last one."""
+        layer, call = self._stack, self._call
+        T = self.shape[0]
+        first = 0 if errors.steps is None else max(0, T - errors.steps)  # where the errors stop
+        runs = layer.num_layers * layer.num_directions
+        dh = self._state(errors.dh, layer.output_size)
+        dc = self._state(errors.dc, layer.hidden_size) if layer.has_cell_state else None
+        norms = np.zeros((2 if layer.has_cell_state else 1, runs, T))
+        dx = np.zeros_like(call.x) if errors.need_dx else None
+        kept = None
+        if errors.keep_errors:
+            kept = np.zeros((runs, *call.x.shape[:-1], layer.output_size), layer.dtype)
+        for index in reversed(range(len(self._pieces))):
+            piece = self._pieces[index]
+            if piece.end <= first or piece.batch == 0:
+                continue
+            tape = self._again(index)
+            rows = slice(piece.batch)
+            back = self._backend.backward(
+                tape,
+                errors._replace(
+                    dy=None if errors.dy is None else errors.dy[piece.rows],
+                    dh=contiguous(dh[:, rows]),
+                    dc=None if dc is None else contiguous(dc[:, rows]),
+                    steps=min(piece.end - piece.begin, piece.end - first),
+                    chunk=self._chunk,
+                ),
+            )
+            dh[:, rows] = back.dh0
+            if dc is not None:
+                dc[:, rows] = back.dc0
+            if dx is not None:
+                dx[piece.rows] = back.dx
+            for kind, norm in enumerate((tape.dh_norm, tape.dc_norm)[: len(norms)]):
+                norms[kind, :, piece.begin : piece.end] = norm
+            if kept is not None:
+                for run in range(runs):
+                    kept[run, piece.rows] = tape.dh(*divmod(run, layer.num_directions))
+        if first > 0:  # rows that took a step have not got back to their initial state
+            moved = slice(self._batch if call.active is None else int(call.active[0]))
+            for state in (dh, dc):
+                if state is not None:
+                    state[:, moved] = 0
+        for array in (norms, kept):
+            if array is not None:
+                array.flags.writeable = False
+        self.dh_norm, self.dc_norm = norms[0], norms[1] if layer.has_cell_state else None
+        self._errors = kept
+        return Backed(dx, dh, dc)
+
+    def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
+        return self._seen(lambda tape: tape.h(layer, direction))
+
+    def c(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
+        return self._seen(lambda tape: tape.c(layer, direction))
+
+    def gates(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
+        return self._seen(lambda tape: tape.gates(layer, direction))
+
+    def dh(self, layer: int, direction: int, /) -> npt.NDArray[Any] | None:
+        return None if self._errors is None else self._errors[layer * self._stack.num_directions + direction]
+
+    def _state(self, given: Floats | None, width: int) -> Floats:
+        if given is not None:
+            return cast("Floats", given.copy())
+        layer = self._stack
+        shape = (layer.num_layers * layer.num_directions, self._batch, width)
+        return cast("Floats", np.zeros(shape, layer.dtype))
+
+    def _again(self, index: int) -> CoreTape:
+        """The piece's tape."""
+        h0, c0 = self._states[index]
+        return self._backend.forward(self._part(self._pieces[index])._replace(h0=h0, c0=c0))[1]
+
+    def _seen(self, view: Any) -> npt.NDArray[Any]:
+        parts = [view(self._again(index)) for index in range(len(self._pieces))]
+        array: npt.NDArray[Any] = np.concatenate(parts)
+        array.flags.writeable = False
+        return array

@@ -1,0 +1,219 @@
+"""Metrics: sums over all rows of all batches, so that it does not matter how the rows were dealt out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import Floats
+from bptt.losses.loss import CrossEntropy, Mask, read_outputs, row_mask
+from bptt.losses.targets import as_classes, as_numbers, refuse_outside
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Metric(ABC):
+    """`metric.add(y, target, mask)` for every batch, then `metric.value`; `metric.reset()` to begin anew.
+
+    The value is made of one quotient over everything added, `total` by `count`. Both are sums: batches of
+    unequal size, masked rows and windows count by what they hold, and several processes may add theirs up.
+
+    Attributes
+    ----------
+    name : str
+        Such as "bits_per_character".
+    better : "higher" or "lower"
+        Which values are.
+    total : float
+        Sum so far, in float64.
+    count : int
+        Over how many rows, or numbers, it goes.
+    """
+
+    name: ClassVar[str]
+    better: ClassVar[Literal["higher", "lower"]]
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything that was added."""
+        self.total, self.count = 0.0, 0
+
+    def add(self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> None:
+        """Add a batch. One that raises adds nothing.
+
+        Parameters
+        ----------
+        y : array-like (..., C)
+            A model's outputs: (T, B, C) or (B, C).
+        target : array-like
+            As the metric says; never looked at where the mask is False.
+        mask : array-like of bool (...), optional
+            Rows where it is False do not count, whatever they hold.
+
+        Raises
+        ------
+        TypeError
+            `y` or `target` of the wrong kind; `mask` not of bool.
+        ValueError
+            Shapes that do not fit; a class outside 0..C-1 in a row that counts.
+        """
+        outputs = read_outputs(y)
+        rows = outputs.shape[:-1]
+        total, count = self._sums(
+            outputs, target, None if mask is None else row_mask(mask, rows).reshape(rows)
+        )
+        self.total += total
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        """Over all that was added; NaN where a row that counts made it so.
+
+        Raises
+        ------
+        ValueError
+            There was no row that counts.
+        """
+        if self.count == 0:
+            raise ValueError(f"{self.name} needs a row that is not masked; got none. Fix: add a batch first.")
+        return self._finish(self.total / self.count)
+
+    @abstractmethod
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        """What a batch adds to `total` and `count`."""
+
+    def _finish(self, mean: float) -> float:
+        """The value, from the mean."""
+        return mean
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({f'{self.value:.6g} over {self.count}' if self.count else ''})"
+
+
+class Accuracy(Metric):
+    """The share of rows whose largest output is that of the target; of equal ones the first counts.
+
+    Targets are integer classes 0..C-1 of y's shape without its last axis. A row with a NaN in it is wrong.
+    """
+
+    name = "accuracy"
+    better = "higher"
+
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        classes = as_classes(target, y.shape)
+        counted, classes = _counted(y, mask), _counted(classes, mask)
+        refuse_outside(classes, y.shape[-1])
+        if not classes.size:
+            return 0.0, 0
+        right = (counted.argmax(axis=-1) == classes) & ~np.isnan(counted).any(axis=-1)
+        return float(np.count_nonzero(right)), right.size
+
+
+class BinaryAccuracy(Metric):
+    """The share of outputs on their target's side: y > 0, as `BinaryCrossEntropy` reads it, where the target
+    is above 1/2, y <= 0 where it is not.
+
+    Targets are numbers in [0, 1] of y's shape. Each feature counts; a NaN is wrong.
+    """
+
+    name = "binary_accuracy"
+    better = "higher"
+
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        numbers = as_numbers(target, y.shape, np.dtype(np.float64))
+        outputs = np.asarray(_counted(y, mask), np.float64)
+        shares = np.asarray(_counted(numbers, mask), np.float64)
+        outside = ~((shares >= 0) & (shares <= 1))
+        if outside.any():
+            raise ValueError(
+                f"target must hold numbers in [0, 1]; got {shares[outside][0]}. Fix: rescale the target, or "
+                "mask the row."
+            )
+        right = ((outputs > 0) == (shares > 0.5)) & ~np.isnan(outputs)
+        return float(np.count_nonzero(right)), right.size
+
+
+class _LogLikelihood(Metric):
+    """The mean of -log softmax(y)[target], in nats, as `CrossEntropy` has it, and what is made of it."""
+
+    better = "lower"
+    _loss = CrossEntropy()
+
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        rows = math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
+        return rows * self._loss.value(y, target, mask), rows
+
+
+class Perplexity(_LogLikelihood):
+    """exp of the mean cross-entropy: among how many equally likely symbols the model wavers.
+
+    Targets as for `CrossEntropy`. Infinite where float64 ends, above about 1.8e308.
+    """
+
+    name = "perplexity"
+
+    def _finish(self, mean: float) -> float:
+        try:
+            return math.exp(mean)
+        except OverflowError:
+            return math.inf
+
+
+class BitsPerCharacter(_LogLikelihood):
+    """The mean cross-entropy in bits: what a character takes in a text that the model compresses.
+
+    Targets as for `CrossEntropy`.
+    """
+
+    name = "bits_per_character"
+
+    def _finish(self, mean: float) -> float:
+        return mean / math.log(2)
+
+
+class _Error(Metric):
+    """A mean over rows and features of y - target, computed in float64. Targets are numbers of y's shape."""
+
+    better = "lower"
+
+    def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
+        numbers = as_numbers(target, y.shape, np.dtype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors = np.subtract(_counted(y, mask), _counted(numbers, mask), dtype=np.float64)
+            return float(self._size(errors).sum()), errors.size
+
+    @abstractmethod
+    def _size(self, errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Of each error."""
+
+
+class RMSE(_Error):
+    """The root of the mean of (y - target)^2 over rows and features. Targets are numbers of y's shape."""
+
+    name = "rmse"
+
+    def _size(self, errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.square(errors)
+
+    def _finish(self, mean: float) -> float:
+        return math.sqrt(mean)
+
+
+class MAE(_Error):
+    """The mean of |y - target| over rows and features. Targets are numbers of y's shape."""
+
+    name = "mae"
+
+    def _size(self, errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.abs(errors)
+
+
+def _counted(rows: npt.NDArray[Scalar], mask: Mask | None) -> npt.NDArray[Scalar]:
+    """The rows that count."""
+    return rows if mask is None else rows[mask]

@@ -1,0 +1,126 @@
+"""Clipping group by group of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bptt.arrays import Floats
+from bptt.layers.module import Module
+from bptt.optim.clip import LOWER, ClipNorm, Clipped, Guard
+from bptt.optim.gradients import Norm, named, vectors_of
+from bptt.optim.patterns import members
+
+
+class ClipGroups(Guard):
+    """Clip each group of parameters separately, by the norm of that group.
+
+    `Clipped.norm` is still the norm of the whole gradient. `nonfinite` applies to the whole gradient, too.
+
+    Parameters
+    ----------
+    groups : mapping of str to ClipNorm, ClipValue or None
+        Which clip for which names of `model.parameters`: "*weight_hh*", "0.*", "*", as shells match file
+        names, capitals apart from small letters. The first pattern that fits a name takes it; None leaves its
+        group unclipped. ClipNorm("auto") learns from the norms of its group.
+    nonfinite
+        As for Guard. Those of the groups stay at their default.
+
+    Raises
+    ------
+    TypeError
+        Not such a mapping.
+    ValueError
+        An empty one; a clip with its own `nonfinite`; one ClipNorm("auto") for two groups; `nonfinite` as for
+        Guard. From the call, before anything is changed: a parameter that no pattern fits; a pattern that is
+        left without one, "*" excepted.
+    """
+
+    _against_nonfinite = LOWER
+
+    def __init__(self, groups: Mapping[str, Guard | None], nonfinite: str = "raise") -> None:
+        if not isinstance(groups, Mapping):
+            raise TypeError(f"{_GROUPS}; got {type(groups).__name__}. {_FIX_GROUPS}")
+        if not groups:
+            raise ValueError(f"{_GROUPS}; got an empty one. {_FIX_GROUPS}")
+        learning: set[int] = set()
+        for pattern, guard in groups.items():
+            if not isinstance(pattern, str):
+                raise TypeError(f"{_GROUPS}; got the pattern {pattern!r:.60}. {_FIX_GROUPS}")
+            if guard is None:
+                continue
+            if not isinstance(guard, Guard) or isinstance(guard, ClipGroups):
+                raise TypeError(
+                    f"groups[{pattern!r}] must be ClipNorm, ClipValue or None; got {guard!r:.60} of type "
+                    f"{type(guard).__name__}. {_FIX_GROUPS}"
+                )
+            if guard.nonfinite != "raise":
+                raise ValueError(
+                    f"groups[{pattern!r}] must leave nonfinite out, which is decided for the whole gradient; "
+                    f"got {guard.nonfinite!r}. Fix: ClipGroups(..., nonfinite={guard.nonfinite!r})."
+                )
+            if isinstance(guard, ClipNorm) and guard.auto:
+                if id(guard) in learning:
+                    raise ValueError(
+                        f"groups[{pattern!r}] must learn from the norms of its group alone; got a clip that "
+                        'another group has, too. Fix: a ClipNorm("auto") for each.'
+                    )
+                learning.add(id(guard))
+        self.groups = dict(groups)
+        super().__init__(nonfinite)
+
+    def __call__(self, model: Module, frozen: Collection[str] = ()) -> Clipped:
+        """Clip `model.gradients` in place, group by group.
+
+        Parameters
+        ----------
+        model, frozen
+            As for Guard. Patterns are matched against all parameters, frozen ones included.
+
+        Raises
+        ------
+        NonFiniteError
+            With the policy "raise".
+        ValueError
+            A parameter that no pattern fits, or a pattern that is left without a parameter.
+        """
+        self._parts(model, frozen)
+        return super().__call__(model, frozen)
+
+    def state_dict(self) -> dict[str, Any]:
+        learnt = {pattern: guard.state_dict() if guard else {} for pattern, guard in self.groups.items()}
+        return super().state_dict() | {"groups": learnt}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for pattern, guard in self.groups.items():
+            if guard is not None:
+                guard.load_state_dict(state["groups"][pattern])
+        super().load_state_dict(state)
+
+    def _clip_model(
+        self,
+        model: Module,
+        frozen: Collection[str],
+        vectors: list[Floats],
+        norm: Norm,
+        *,
+        learn: bool = True,
+    ) -> bool:
+        changed = [
+            guard.clip_vectors(part, Norm.of(part), learn=learn) for guard, part in self._parts(model, frozen)
+        ]
+        return any(changed)
+
+    def _parts(self, model: Module, frozen: Collection[str]) -> list[tuple[Guard, list[Floats]]]:
+        """The groups that are clipped, and their gradients without the frozen ones."""
+        gradients = named(model)
+        taken = members("groups", tuple(self.groups), tuple(gradients))
+        return [
+            (guard, vectors_of({name: gradients[name] for name in taken[pattern]}, frozen))
+            for pattern, guard in self.groups.items()
+            if guard is not None
+        ]
+
+
+_GROUPS = "groups must be a mapping of patterns of parameter names to ClipNorm, ClipValue or None"
+_FIX_GROUPS = 'Fix: ClipGroups({"*weight_hh*": ClipNorm(1.0), "*": None}), for one.'

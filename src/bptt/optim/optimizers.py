@@ -1,0 +1,397 @@
+"""Optimizers over a model's flat parameter vector: SGD, RMSProp, Adam, AdamW.
+
+Defaults and update rules are PyTorch's, so that a run can be compared step by step. The updates run in
+the core.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bptt import _core
+from bptt.arguments import flag, real, short, takes
+from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.module import Module
+from bptt.optim.rates import frozen_names, read_factors, runs
+
+SMALLEST_EPSILON = 1e-30
+"""Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
+
+Rate: TypeAlias = float | Callable[[int], float]
+Update: TypeAlias = "partial[None]"
+
+
+def as_rate(value: object, name: str) -> Rate:
+    """A number >= 0, or something that can be called with the number of updates."""
+    if not callable(value):
+        return real(value, name, 0.0)
+    if not takes(value, 1):
+        raise TypeError(
+            f"{name} must be a number or a schedule(step); got {short(value)}, which cannot be called with "
+            f"one number. Fix: {name}=lambda step: 0.1 / (1 + step), or one of bptt.schedules."
+        )
+    return value
+
+
+def rate_at(rate: Rate, step: int, name: str) -> float:
+    """The rate after `step` updates."""
+    return real(rate(step), f"{name}({step})", 0.0) if callable(rate) else rate
+
+
+class Optimizer(ABC):
+    """One optimiser serves one model: its state vectors are laid out like the model's parameters.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule: `lr(n)` is the rate of the update that n updates came before.
+    weight_decay : float
+        Factor of the L2 term added to the gradient.
+    lr_factors : mapping of str to float, optional
+        Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
+        parameter names as shells match file names, and the first pattern that fits counts. Parameters without
+        a pattern have factor 1. Factor 0 freezes parameters: neither they nor their state vectors change, and
+        their gradients count neither in the gradient norm nor in clipping.
+    vectors : tuple of str
+        Names of the state vectors.
+
+    Attributes
+    ----------
+    steps : int
+        Updates made so far.
+    given_lr : float or callable
+        The rate that it was made with.
+    """
+
+    def __init__(
+        self,
+        lr: Rate,
+        weight_decay: float,
+        lr_factors: Mapping[str, float] | None,
+        vectors: tuple[str, ...],
+    ) -> None:
+        self.lr = lr
+        self.given_lr = self._lr
+        self.weight_decay = real(weight_decay, "weight_decay", 0.0)
+        self._factors = read_factors(lr_factors)
+        self.steps = 0
+        self._vectors = vectors
+        self._state: dict[str, Floats] = {}
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update. Setting it takes a number or a schedule."""
+        return rate_at(self._lr, self.steps, "lr")
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._lr = as_rate(value, "lr")
+
+    @property
+    def lr_factors(self) -> dict[str, float]:
+        """Of groups of parameters, by pattern."""
+        return dict(self._factors)
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule that `lr` comes from, if it is no number."""
+        return self._lr if callable(self._lr) else None
+
+    def frozen(self, model: Module) -> frozenset[str]:
+        """Return the names of the model's parameters that `step` leaves as they are: those with factor 0.
+
+        Raises
+        ------
+        TypeError
+            `model` is not a model.
+        ValueError
+            A pattern of `lr_factors` fits none of the model's parameters.
+        """
+        if not isinstance(model, Module):
+            raise TypeError(
+                f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
+            )
+        return frozen_names(model, self._factors)
+
+    def step(self, model: Module) -> None:
+        """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.
+
+        Ctrl-C comes before or after: the update is made and counted, or neither.
+
+        Raises
+        ------
+        ValueError
+            The model has another number of parameters, or another dtype, than the one before; a pattern of
+            `lr_factors` that fits none of its parameters.
+        """
+        parameters, gradients = model.flat_parameters, model.flat_gradients
+        groups = runs(model, self._factors)
+        if not self._state:
+            self._state = {name: aligned_zeros(parameters.size, parameters.dtype) for name in self._vectors}
+        for vector in self._state.values():
+            if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
+                raise ValueError(
+                    f"model must be the one this {type(self).__name__} belongs to, of {vector.size} "
+                    f"parameters in {vector.dtype}; got {parameters.size} in {parameters.dtype}. "
+                    "Fix: make one optimizer per model."
+                )
+        lr = self.lr
+        updates = [
+            self._update(
+                parameters[own],
+                gradients[own],
+                {name: vector[own] for name, vector in self._state.items()},
+                lr * factor,
+            )
+            for own, factor in groups
+            if factor != 0
+        ]
+        count = partial(setattr, self, "steps", self.steps + 1)
+        # Signals are looked at between bytecodes: none comes between these calls, all made from C.
+        deque(map(partial.__call__, (*updates, count)), maxlen=0)
+
+    @abstractmethod
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        """One call of the core that changes parameters and state in place, ready to be made."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return `kind`, `steps`, and copies of the state vectors by name (none before the first step).
+
+        A mean of squares that the dtype cannot hold is stored as minus its square root.
+        """
+        vectors = {name: vector.copy() for name, vector in self._state.items()}
+        return {"kind": type(self).__name__, "steps": self.steps, **vectors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+
+        Raises
+        ------
+        TypeError
+            Not a mapping.
+        ValueError
+            The state of another kind of optimiser; a vector missing or unknown; not float vectors of
+            one length.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a mapping; got {type(state).__name__}. Fix: pass what state_dict() returned."
+            )
+        kind, steps = state.get("kind"), state.get("steps")
+        if kind != type(self).__name__:
+            raise ValueError(
+                f"state must be that of a {type(self).__name__}; got that of {kind!r}. Fix: make a {kind}."
+            )
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+            raise ValueError(
+                f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass a whole state_dict."
+            )
+        found = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
+        if set(found) != set(self._vectors) and (found or steps):
+            raise ValueError(
+                f"state must hold the vectors {sorted(self._vectors)}; got {sorted(found)}. "
+                f"Fix: load into a {kind} made with the same options."
+            )
+        forms = {(array.shape, array.dtype) for array in found.values()}
+        if len(forms) > 1 or any(len(shape) != 1 or dtype not in ("f4", "f8") for shape, dtype in forms):
+            raise ValueError(
+                "state must hold float32 or float64 vectors of one length; got "
+                f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. Fix: pass a whole state_dict."
+            )
+        copies: dict[str, Floats] = {}
+        for name, array in found.items():
+            copies[name] = aligned_zeros(array.size, array.dtype)
+            copies[name][...] = array
+        self._state, self.steps = copies, steps
+
+
+class SGD(Optimizer):
+    """v = momentum v + g;  p -= lr v, or with `nesterov` p -= lr (g + momentum v).
+
+    Parameters
+    ----------
+    lr, weight_decay, lr_factors
+        As for Optimizer.
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        Sutskever et al. 2013, in PyTorch's form; needs momentum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range; `nesterov` without momentum.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
+    ) -> None:
+        self.momentum = real(momentum, "momentum", 0.0, 1.0)
+        self.nesterov = flag(nesterov, "nesterov")
+        if self.nesterov and not self.momentum:
+            raise ValueError(
+                "nesterov needs a momentum > 0; got 0. Fix: pass momentum=0.9, or nesterov=False."
+            )
+        super().__init__(lr, weight_decay, lr_factors, ("velocity",) if self.momentum else ())
+
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        velocity = state.get("velocity")
+        return partial(
+            _core.sgd_step,
+            parameters,
+            gradients,
+            velocity,
+            lr,
+            self.momentum,
+            self.nesterov,
+            self.weight_decay,
+        )
+
+
+class RMSProp(Optimizer):
+    """s = decay s + (1 - decay) g^2;  u = g / (sqrt(s) + epsilon);  v = momentum v + u;  p -= lr v.
+
+    Tieleman and Hinton 2012.
+
+    Parameters
+    ----------
+    lr, weight_decay, lr_factors
+        As for Optimizer.
+    decay : float
+        In [0, 1).
+    momentum : float
+        In [0, 1).
+    epsilon : float
+        At least 1e-30; outside the root, as in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    def __init__(
+        self,
+        lr: Rate = 1e-2,
+        *,
+        decay: float = 0.99,
+        momentum: float = 0.0,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
+    ) -> None:
+        self.decay = real(decay, "decay", 0.0, 1.0)
+        self.momentum = real(momentum, "momentum", 0.0, 1.0)
+        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        vectors = ("square", "velocity") if self.momentum else ("square",)
+        super().__init__(lr, weight_decay, lr_factors, vectors)
+
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        square, velocity = state["square"], state.get("velocity")
+        return partial(
+            _core.rmsprop_step,
+            parameters,
+            gradients,
+            square,
+            velocity,
+            lr,
+            self.decay,
+            self.momentum,
+            self.epsilon,
+            self.weight_decay,
+        )
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr m^ / (sqrt(v^) + epsilon), m^ = m / (1
+    - b1^n).
+
+    Kingma and Ba 2015, arXiv:1412.6980.
+
+    Parameters
+    ----------
+    lr, weight_decay, lr_factors
+        As for Optimizer.
+    betas : pair of float
+        (b1, b2), each in [0, 1).
+    epsilon : float
+        At least 1e-30; outside the root.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
+    ) -> None:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be a pair of numbers; got {betas!r}. Fix: pass betas=(0.9, 0.999).")
+        self.betas = (real(betas[0], "betas[0]", 0.0, 1.0), real(betas[1], "betas[1]", 0.0, 1.0))
+        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        super().__init__(lr, weight_decay, lr_factors, ("m", "v"))
+
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> Update:
+        m, v = state["m"], state["v"]
+        return partial(
+            _core.adam_step,
+            parameters,
+            gradients,
+            m,
+            v,
+            lr,
+            *self.betas,
+            self.epsilon,
+            self.weight_decay,
+            self.decoupled,
+            self.steps + 1,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p -= lr weight_decay p, beside Adam's step on the plain gradient.
+
+    Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and errors as for Adam.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 1e-2,
+        lr_factors: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(lr, betas=betas, epsilon=epsilon, weight_decay=weight_decay, lr_factors=lr_factors)

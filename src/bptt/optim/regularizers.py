@@ -1,0 +1,163 @@
+"""Terms beside the loss that keep the gradient alive through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arguments import real
+from bptt.layers import RNN, Module
+from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
+from bptt.layers.sequential import iter_layers
+
+Array = npt.NDArray[Any]
+
+LEAST = 1e-20
+"""Squared norm of an error below which its direction says nothing."""
+
+
+BLOCK = 1 << 16
+"""Bytes of the errors that are taken together: what is made of them stays in the cache."""
+
+
+class PascanuRegularizer:
+    """
+    Asks of the recurrent weights of every `RNN` that errors keep their norm on their way back through time.
+
+    For each layer and direction, with d_t the whole dL/dh_t of one row, f' the slope of the activation there
+    and U the recurrent weights ::
+
+        Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
+
+    Steps with |d_t|^2 < 1e-20 don't count. Only U gets a gradient from it: errors and slopes are taken as
+    constants, as the authors do. Every step counts by what the weights would hand back, also one that follows
+    a reset or the initial state.
+
+    Parameters
+    ----------
+    weight : float
+        Of Omega beside the loss; more than 0. The authors have 4 on the temporal order task.
+
+    Attributes
+    ----------
+    omega : float
+        Of the last backward pass, without the weight, summed over layers and directions; NaN before. An
+        update has several passes with `accumulate` or a pair for `truncate`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `weight` is not a number above 0.
+
+    References
+    ----------
+    Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
+    arXiv:1211.5063, section 3.3. There the norms in Omega's ratio are not squared; they are in the authors'
+    code, and here.
+    """
+
+    def __init__(self, weight: float = 4.0) -> None:
+        self.weight = real(weight, "weight", 0.0, above=True)
+        self.omega = float("nan")
+
+    def check(self, model: Module) -> None:
+        """
+        Raises
+        ------
+        ValueError
+            A model without an RNN, or with one whose step is more than its product: layer norm, recurrent
+            dropout, zoneout.
+        """
+        found = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
+        if not found:
+            raise ValueError(
+                f"regularizer needs an RNN in the model; got {model!r}. Fix: leave it out: gates do in LSTM "
+                "and GRU what it does in an RNN."
+            )
+        for layer in found:
+            if layer.layer_norm or layer.recurrent_dropout or layer.zoneout:
+                raise ValueError(
+                    "regularizer needs RNNs without layer_norm, recurrent_dropout and zoneout; got "
+                    f"{layer!r}. Fix: leave the regularizer or these out."
+                )
+
+    def __call__(self, tape: Tape, share: float = 1.0) -> float:
+        """
+        Add the term's gradient to those of the layers.
+
+        Parameters
+        ----------
+        tape : Tape
+            Of a backward pass with `keep_errors=True`.
+        share : float
+            What its gradient counts for beside those of other passes that are added to the same gradients.
+
+        Returns
+        -------
+        float
+            weight * Omega.
+        """
+        self.omega = 0.0
+        for part in _recurrent(tape):
+            layer = part.owner
+            if not isinstance(layer, RNN):
+                continue
+            if part.dh is None:
+                raise ValueError(
+                    "tape must hold the errors of every step; got one whose backward pass did not keep them. "
+                    "Fix: backward(..., keep_errors=True)."
+                )
+            names = [name for name in layer.gradients if name.startswith("weight_hh")]
+            for name, h, dh in zip(names, part.h, part.dh, strict=True):
+                value, gradient = omega(dh, h, layer.parameters[name], layer.nonlinearity == "relu")
+                layer.gradients[name][...] += self.weight * share * gradient
+                self.omega += value
+        return self.weight * self.omega
+
+
+def omega(dh: Array, h: Array, weights: Array, relu: bool = False) -> tuple[float, Array]:
+    """
+    Omega of one layer and direction, and its gradient.
+
+    Parameters
+    ----------
+    dh, h : ndarray
+        (T, B, H): errors of the states, and the states, whose activation's slope is taken.
+    weights : ndarray
+        (H, H).
+    relu : bool
+        Whether the activation is relu; else it is tanh.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray
+        (H, H): of `weights`, all else taken as constant.
+    """
+    gradient, total, counted = np.zeros_like(weights), 0.0, 0
+    turned = np.ascontiguousarray(weights.T)
+    errors, states = (array.reshape(-1, array.shape[-1]) for array in (dh, h))
+    rows = max(1, BLOCK // turned[0].nbytes)
+    for begin in range(0, len(errors), rows):
+        block = slice(begin, begin + rows)
+        state = np.ascontiguousarray(states[block], weights.dtype)
+        slope = (state > 0).astype(weights.dtype) if relu else 1 - state * state
+        through, count = _core.unit_errors(np.ascontiguousarray(errors[block], weights.dtype), slope, LEAST)
+        through = through[:count]
+        back = _core.linear_forward(through, turned, None)
+        total += _core.weigh_by_excess(back, through)
+        _core.linear_backward(back, weights, through, gradient, None, False)
+        counted += count
+    return (total / counted, gradient / counted) if counted else (0.0, gradient)
+
+
+def _recurrent(tape: Tape) -> Iterator[RecurrentTape]:
+    if isinstance(tape, SequentialTape):
+        for part in tape.tapes:
+            yield from _recurrent(part)
+    elif isinstance(tape, RecurrentTape):
+        yield tape

@@ -1,0 +1,203 @@
+"""Learning-rate schedules: from the number of updates made to the rate of the next one."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bptt.arguments import flag, integer, real, size, store
+from bptt.optim.optimizers import Rate, as_rate, rate_at
+
+
+class Schedule(ABC):
+    """`schedule(n)` is the learning rate of the update that n updates came before, a float.
+
+    One of your own needs `_rate`; any other callable goes into an optimiser's `lr` just as well.
+    """
+
+    def __call__(self, step: int) -> float:
+        """The rate after `step` updates.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `step` is not an int >= 0.
+        """
+        return float(self._rate(integer(step, "step", 0)))
+
+    @abstractmethod
+    def _rate(self, step: int) -> float:
+        """The rate after `step` updates, 0 or more."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training has changed, as JSON values: nothing, but for `Plateau`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+
+        Raises
+        ------
+        TypeError
+            Not a mapping, or a value of another kind.
+        ValueError
+            A value missing, unknown or out of range.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a mapping; got {type(state).__name__}. Fix: pass what state_dict() returned."
+            )
+        if set(state) != set(self.state_dict()):
+            raise ValueError(
+                f"state of {self!r} must hold {sorted(self.state_dict())}; got {sorted(map(str, state))}. "
+                "Fix: load into a schedule made with the same arguments."
+            )
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Always the same rate.
+
+    Parameters
+    ----------
+    lr : float
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        store(self, lr=real(self.lr, "lr", 0.0))
+
+    def _rate(self, step: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """A staircase down: lr factor^k after k times `every` updates.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    every : int
+        Updates on each stair.
+    factor : float
+        In (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        store(self, lr=real(self.lr, "lr", 0.0))
+        store(self, every=size(self.every, "every"))
+        factor_below_one(self.factor)
+
+    def _rate(self, step: int) -> float:
+        return self.lr * float(self.factor) ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a wave down: lr (final + (1 - final) (1 + cos(pi n / steps)) / 2) after n updates.
+
+    Parameters
+    ----------
+    lr : float
+        At the start, at least 0.
+    steps : int
+        Updates until the end of the fall: epochs times batches, for one. From there on the rate stays.
+    final : float
+        What is left then, as a share of `lr`, in [0, 1).
+    restart : bool
+        After every `steps` updates begin again at `lr`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+
+    References
+    ----------
+    Loshchilov and Hutter 2017, SGDR: Stochastic gradient descent with warm restarts, arXiv:1608.03983,
+    equation 5 with cycles of one length.
+    """
+
+    lr: float
+    steps: int
+    final: float = 0.0
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        store(self, lr=real(self.lr, "lr", 0.0))
+        store(self, steps=size(self.steps, "steps"))
+        store(self, final=real(self.final, "final", 0.0, 1.0), restart=flag(self.restart, "restart"))
+
+    def _rate(self, step: int) -> float:
+        done = step % self.steps if self.restart else min(step, self.steps)
+        falling = (1 + math.cos(math.pi * done / self.steps)) / 2
+        return self.lr * (self.final + (1 - self.final) * falling)
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A straight line up to another schedule, which begins where the line ends.
+
+    After n < steps updates the rate is then(0) (n + 1) / (steps + 1), so that the first update moves
+    something; from n = steps on it is then(n - steps).
+
+    Parameters
+    ----------
+    steps : int
+        Updates on the way up.
+    then : float or callable
+        What follows: a rate, or a schedule, `Cosine(...)` or a `Plateau`, for one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or out of its range.
+    """
+
+    steps: int
+    then: Rate
+
+    def __post_init__(self) -> None:
+        store(self, steps=size(self.steps, "steps"))
+        store(self, then=as_rate(self.then, "then"))
+
+    def _rate(self, step: int) -> float:
+        share = min(1.0, (step + 1) / (self.steps + 1))
+        after = max(0, step - self.steps)
+        return share * rate_at(self.then, after, "then")
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of `then`."""
+        return self.then.state_dict() if isinstance(self.then, Schedule) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand it to `then`; raises as `Schedule.load_state_dict`."""
+        super().load_state_dict(state)
+        if isinstance(self.then, Schedule):
+            self.then.load_state_dict(state)
+
+
+def factor_below_one(value: float) -> float:
+    """A factor in (0, 1) that lowers a rate."""
+    return real(value, "factor", 0.0, 1.0, above=True)

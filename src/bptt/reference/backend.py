@@ -1,0 +1,206 @@
+"""The reference as a backend: NumPy, to be read beside the equations.
+
+Whatever the layer's dtype, everything is computed in float64 and rounded once, where it leaves. So a float32
+layer gives the float32 results that an exact machine would.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import numpy as np
+
+from bptt.arrays import Floats, split
+from bptt.layers.module import Table
+from bptt.layers.passes.backend import Backed, Call, Errors, Passed, Stack
+from bptt.reference import ragged, stack
+from bptt.reference.common import Array, State, Weights
+from bptt.reference.interventions import Interventions
+
+NAMES = (
+    *("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "weight_peephole"),
+    *("weight_norm_ih", "weight_norm_hh", "weight_norm_c", "bias_norm_c"),
+)
+
+
+class Described(Stack, Protocol):
+    """A layer whose equations the reference knows."""
+
+    input_size: int
+    dropout: float
+    flat_parameters: Floats
+
+    @property
+    def gradients(self) -> Any: ...
+    @property
+    def zoneout(self) -> float | tuple[float, float]: ...
+    @property
+    def table(self) -> Table: ...
+    def equations(self) -> stack.Cell: ...
+    def chunk_steps(self, batch: int) -> int: ...
+
+
+class StepByStep:
+    """A stream: whole calls of one step."""
+
+    def __init__(self, backend: NumPy, batch_size: int) -> None:
+        self.backend = backend
+        layer = backend.layer
+        self.input = np.zeros((batch_size, layer.input_size), layer.dtype)
+        self.output = np.zeros((batch_size, layer.output_size), layer.dtype)
+        self.batch_size = batch_size
+        self.h: Floats
+        self.c: Floats | None
+        self.reset()
+
+    def step(self) -> None:
+        self.output[...] = self.run(self.input[np.newaxis])[0]
+
+    def run(self, x: Floats) -> Floats:
+        y, self.h, self.c = self.backend.infer(Call(x, self.h, self.c))
+        return y
+
+    def state(self) -> tuple[Floats, Floats | None]:
+        return self.h.copy(), None if self.c is None else self.c.copy()
+
+    def set_state(self, h: Floats, c: Floats | None) -> None:
+        self.h, self.c = h.copy(), None if c is None else c.copy()
+
+    def reset(self) -> None:
+        h, *c = self.backend.rounded_state(None, None, self.batch_size)
+        self.set_state(h, c[0] if c else None)
+
+
+class NumPy:
+    """Computes one stack of recurrent layers.
+
+    Parameters
+    ----------
+    layer : Described
+        Its parameters are read when they are needed; gradients are added to its own.
+    """
+
+    def __init__(self, layer: Described) -> None:
+        self.layer = layer
+
+    def infer(self, call: Call) -> Passed:
+        # what zoneout's masks are on average
+        zoneout = self.layer.zoneout
+        keep_h, keep_c = (np.full(1, p) for p in (zoneout if isinstance(zoneout, tuple) else (zoneout,) * 2))
+        y, state, _ = self._run(call, self._interventions(call, (), None, keep_h, keep_c))
+        return self._rounded(y, state)
+
+    def forward(self, call: Call) -> tuple[Passed, stack.StackTape | ragged.RaggedTape]:
+        layer, x = self.layer, call.x
+        dropout: tuple[Array, ...] = ()
+        if layer.dropout > 0.0:
+            width = layer.num_directions * layer.output_size
+            shape, first = (*x.shape[:-1], width), call.first_row * width
+            keys = (call.dropout_key + k for k in range(layer.num_layers - 1))
+            dropout = tuple(stack.dropout_mask(shape, layer.dropout, key, first) for key in keys)
+        by = self._interventions(call, dropout, call.recurrent_mask, call.keep_h, call.keep_c)
+        y, state, tape = self._run(call, by)
+        passed = self._rounded(y, state)
+        passed.y.flags.writeable = False  # as the native layer's, which is a view into the tape
+        return passed, tape
+
+    def backward(self, tape: stack.StackTape | ragged.RaggedTape, errors: Errors) -> Backed:
+        # `errors.chunk` says how the compiled core groups its sums over time: here they are one
+        layer = self.layer
+        dy_wide = np.zeros(tape.y_shape) if errors.dy is None else errors.dy.astype(np.float64)
+        dstate_in = self._state(errors.dh, errors.dc, tape.shape[1])
+        invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
+        dx, dstate, gradients = invert(
+            layer.equations(),
+            tape,  # type: ignore[arg-type]
+            dy_wide,
+            dstate_in,
+            errors.steps,
+            errors.clip,
+            errors.keep_errors,
+        )
+        for index, directions in enumerate(gradients):
+            for direction, gradient in enumerate(directions):
+                for name, value in gradient.weights.items():
+                    layer.gradients[_full_name(name, index, direction)] += value.astype(layer.dtype)
+        rounded, dh0, dc0 = self._rounded(dx, dstate)
+        return Backed(rounded if errors.need_dx else None, dh0, dc0)
+
+    def chunk_steps(self, batch: int) -> int:
+        # Any number does, for sums over time are one. The core's gives the same pieces.
+        return self.layer.chunk_steps(batch)
+
+    def freeze(self) -> NumPy:
+        return NumPy(copy.deepcopy(self.layer))
+
+    def stream(self, batch_size: int) -> StepByStep:
+        return StepByStep(self.freeze(), batch_size)
+
+    def rounded_state(self, h: Floats | None, c: Floats | None, batch: int) -> list[Floats]:
+        """The state in the layer's dtype, zeros for None."""
+        return [part.astype(self.layer.dtype) for part in self._state(h, c, batch)]
+
+    def _run(self, call: Call, by: Interventions) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
+        cell, weights = self.layer.equations(), self._weights(call.parameters)
+        state = self._state(call.h0, call.c0, by.recurrent.shape[1])
+        wide = call.x.astype(np.float64)
+        if call.active is None:
+            return stack.forward(cell, weights, wide, state, by)
+        return ragged.forward(cell, weights, wide, state, call.active, by)
+
+    def _interventions(
+        self, call: Call, dropout: tuple[Array, ...], recurrent: Any, keep_h: Any, keep_c: Any
+    ) -> Interventions:
+        """With None filled in: no resets, factors of 1, nothing kept."""
+        layer = self.layer
+        runs, over_time = layer.num_layers * layer.num_directions, call.x.shape[:-1]
+        B = call.x.shape[1] if call.active is None else call.batch
+
+        def full(given: Any, otherwise: float, *shape: int) -> Array:
+            values = np.asarray(otherwise if given is None else given, np.float64)
+            return np.broadcast_to(values, (runs, *shape))
+
+        return Interventions(
+            dropout,
+            np.zeros(over_time, np.bool_) if call.reset is None else call.reset.astype(np.bool_),
+            full(recurrent, 1.0, B, layer.output_size),
+            full(keep_h, 0.0, *over_time, layer.output_size),
+            full(keep_c, 0.0, *over_time, layer.hidden_size),
+            zoneout_c=keep_c is not None,
+        )
+
+    def _weights(self, parameters: Floats | None) -> list[list[Weights]]:
+        """Copies in float64, `[layer][direction]`, of these parameters. None: of the layer's own."""
+        layer = self.layer
+        tensors = split(layer.flat_parameters if parameters is None else parameters, layer.table)
+        return [
+            [
+                {
+                    name: tensors[_full_name(name, index, direction)].astype(np.float64)
+                    for name in NAMES
+                    if _full_name(name, index, direction) in tensors
+                }
+                for direction in range(layer.num_directions)
+            ]
+            for index in range(layer.num_layers)
+        ]
+
+    def _state(self, h: Floats | None, c: Floats | None, batch: int) -> State:
+        """The state in float64, zeros for None."""
+        layer = self.layer
+        runs = layer.num_layers * layer.num_directions
+        parts = ((h, layer.output_size), (c, layer.hidden_size))[: 2 if layer.has_cell_state else 1]
+        return tuple(
+            np.zeros((runs, batch, width)) if part is None else part.astype(np.float64)
+            for part, width in parts
+        )
+
+    def _rounded(self, y: Array, state: State) -> Passed:
+        dtype = self.layer.dtype
+        h, *c = (part.astype(dtype) for part in state)
+        return Passed(y.astype(dtype), h, c[0] if c else None)
+
+
+def _full_name(name: str, layer: int, direction: int) -> str:
+    return f"{name}_l{layer}{'_reverse' if direction else ''}"

@@ -1,0 +1,90 @@
+"""What a training run has done so far: where it stands, its history, and whether it is to stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bptt.train.history import History
+from bptt.train.run import Run
+from bptt.train.step import Pending
+
+
+class Record:
+    """The run and the history of a Trainer. Wherever a signal interrupts it, both agree with the weights.
+
+    Parameters
+    ----------
+    steps : callable
+        Returns the optimizer's step count. The optimizer changes weights and count in one call, which no
+        signal divides. So the count says whether the update that was under way has been made.
+
+    Attributes
+    ----------
+    stopping : bool
+        The current epoch is the last.
+    resumed : bool
+        The next `fit` continues a saved run.
+    """
+
+    def __init__(self, steps: Callable[[], int]) -> None:
+        self._steps = steps
+        self._run = self._next = Run()
+        self._history = History()
+        self._thread: int | None = None
+        self.stopping = self.resumed = False
+
+    @property
+    def run(self) -> Run:
+        """Where training stands: after the last complete update."""
+        return self._next if self._steps() == self._next.optimizer_steps else self._run
+
+    @property
+    def history(self) -> History:
+        """Updates and validations of the run, without a row that an interrupt left behind."""
+        # Other threads may look on, but only the one that trains knows which row is being added.
+        if self._thread in (None, threading.get_ident()):
+            run = self.run
+            self._history.cut(run.updates, run.validations)
+        return self._history
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Only this thread may drop rows of the history in here."""
+        self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._thread = None
+
+    def begin(self, run: Run, metrics: Iterable[str]) -> None:
+        """Start a new run, with an empty history."""
+        self.stopping = self.resumed = False
+        self._run = self._next = run
+        self._history = History(metrics)
+
+    def resume(self, run: Run, history: Mapping[str, Any], *, stopping: bool) -> None:
+        """Take over a saved run."""
+        self._run = self._next = run
+        self._history.load(history)
+        self.stopping, self.resumed = stopping, True
+
+    def commit(self, pending: Pending, change: Callable[[], None]) -> None:
+        """Make an update: `change` changes the weights and the optimizer's count."""
+        if pending.update is not None:
+            self.history.add(pending.update)  # counts from the moment at which `run` is the next one
+        self._run, self._next = self.run, pending.run
+        if pending.changes:
+            change()
+        self._run = pending.run
+        self.resumed = False
+
+    def close_epoch(self, reached: Run, validation: Mapping[str, float] | None) -> None:
+        """Go on to the next epoch, with the figures of the validation."""
+        if validation is not None:
+            self.history.add_validation(**validation)
+        self._next = reached
+        self._run = reached
+        self.resumed = False

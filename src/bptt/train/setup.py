@@ -1,0 +1,185 @@
+"""What a Trainer is made with: checks of its arguments, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bptt.arguments import short, size
+from bptt.callbacks.callback import Callback
+from bptt.data.batches import Layout, batch_count
+from bptt.layers import Module, Recurrent
+from bptt.layers.passes.checkpointed import read_checkpoint
+from bptt.layers.passes.clip_state import StateClip
+from bptt.layers.sequential import iter_layers
+from bptt.losses.loss import Loss
+from bptt.losses.metrics import Metric
+from bptt.optim.clip import Guard
+from bptt.optim.optimizers import Optimizer
+from bptt.optim.regularizers import PascanuRegularizer
+from bptt.ranks.ranks import Ranks
+
+
+def check_parts(
+    model: object, loss: object, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
+) -> None:
+    """Raise TypeError for a part of another kind, ValueError for a regularizer that the model cannot use."""
+    _check(model, "model", Module, "a layer, or Sequential(...)")
+    _check(loss, "loss", Loss, "CrossEntropy()")
+    _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
+    if clip is not None:
+        _check(clip, "clip", Guard, "ClipNorm(5.0)")
+    if regularizer is not None:
+        _check(regularizer, "regularizer", PascanuRegularizer, "PascanuRegularizer(4.0)")
+        regularizer.check(model)  # type: ignore[arg-type]
+
+
+def read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Check the metrics and their names."""
+    metrics = _several(value, "metrics", Metric, "[bptt.metrics.Accuracy()]")
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if names.count(name) > 1 or name in ("loss", "step"):
+            raise ValueError(
+                f"metrics must have names of their own beside loss and step; got {', '.join(names)}. "
+                f"Fix: leave one {name} out."
+            )
+    return metrics
+
+
+def read_callbacks(value: Iterable[Callback]) -> tuple[Callback, ...]:
+    """Check the callbacks."""
+    return _several(value, "callbacks", Callback, "[bptt.EarlyStopping()]")
+
+
+def read_truncate(value: object) -> int | tuple[int, int] | None:
+    """Check the length of windows, or the pair (k1, k2)."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)):
+        return size(value, "truncate")
+    if len(value) != 2:
+        raise ValueError(
+            f"truncate must be a number of steps or a pair (k1, k2); got {len(value)} numbers. "
+            "Fix: truncate=(10, 30) updates every 10 steps with errors going back 30."
+        )
+    return size(value[0], "truncate[0]"), size(value[1], "truncate[1]")
+
+
+def pass_options(
+    model: Module,
+    layout: Layout,
+    checkpoint: Any,
+    clip_state: StateClip | None,
+    steps: int | None,
+    regularizer: PascanuRegularizer | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of the model's forward pass and of its backward pass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A `checkpoint` that is not valid, or that the model cannot use; options of a recurrent layer for a
+        model that has none.
+    """
+    forward = {} if checkpoint is None else {"checkpoint": checkpoint}
+    backward = {"clip_state": clip_state, "steps": steps}
+    if forward:
+        read_checkpoint(checkpoint, 1)
+        layout.refuse_bidirectional("checkpoint")
+    if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
+        return forward, backward | {"keep_errors": regularizer is not None}
+    for name, value in (forward | backward).items():
+        if value is not None and name != "steps":
+            raise ValueError(
+                f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave it out."
+            )
+    return {}, {}
+
+
+def check_validation(validation: object, metrics: tuple[Metric, ...]) -> None:
+    """Raise ValueError for metrics that nothing would be measured on."""
+    if metrics and validation is None:
+        raise ValueError(
+            f"validation must be given where the Trainer has metrics ({metrics[0].name}, ...); got "
+            "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
+        )
+
+
+def check_batches(validation: object, ranks: Ranks) -> None:
+    """Raise ValueError for validation data without batches on every rank."""
+    if validation is not None and ranks.holds(batch_count(validation) == 0):
+        raise ValueError(
+            "validation must give batches; got none. Fix: pass at least one batch, or validation=None."
+        )
+
+
+def refuse_arrays(data: object, epochs: object) -> None:
+    """Raise TypeError for fit(x, target), as other libraries have it."""
+    if getattr(epochs, "ndim", 0) or isinstance(epochs, (list, tuple)):
+        raise TypeError(
+            f"epochs must be an int; got {type(epochs).__name__}, perhaps the target. Fix: pass batches, "
+            "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "
+            "batch_first=True."
+        )
+    if hasattr(data, "__array__"):
+        raise TypeError(
+            f"data must be an iterable of batches; got one {type(data).__name__}. Fix: fit([(x, target)]), "
+            "with x (T, B, features), or (B, T, features) for layers with batch_first=True."
+        )
+
+
+def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any, ...]:
+    """The objects of a list, or one object alone."""
+    if isinstance(value, kind):
+        return (value,)
+    if not np.iterable(value) or isinstance(value, (str, bytes, Mapping)):
+        raise TypeError(
+            f"{name} must be a list of bptt {kind.__name__} objects; got {short(value)} of type "
+            f"{type(value).__name__}. Fix: pass {example}."
+        )
+    objects = tuple(value)
+    for entry in objects:
+        _check(entry, name, kind, example)
+    return objects
+
+
+_BY_NAME = {
+    "loss": {
+        "mse": "MeanSquaredError()",
+        "mean_squared_error": "MeanSquaredError()",
+        "cross_entropy": "CrossEntropy()",
+        "crossentropy": "CrossEntropy()",
+        "categorical_crossentropy": "CrossEntropy()",
+        "sparse_categorical_crossentropy": "CrossEntropy()",
+        "bce": "BinaryCrossEntropy()",
+        "binary_cross_entropy": "BinaryCrossEntropy()",
+        "binary_crossentropy": "BinaryCrossEntropy()",
+    },
+    "optimizer": {
+        "sgd": "SGD(0.01)",
+        "rmsprop": "RMSProp(1e-3)",
+        "adam": "Adam(1e-3)",
+        "adamw": "AdamW(1e-3)",
+    },
+}
+"""The classes that other libraries call by these names, for each argument of `Trainer`."""
+
+
+def _check(value: object, name: str, kind: type, example: str) -> None:
+    if isinstance(value, kind):
+        return
+    known = _BY_NAME.get(name, {})
+    if isinstance(value, str):
+        example = f"bptt.{known[value.lower()]}" if value.lower() in known else example
+    elif isinstance(value, type) and issubclass(value, kind):
+        example = f"an object, {value.__name__}(...)"
+    elif name == "clip" and isinstance(value, (int, float)) and 0 < value < math.inf and value is not True:
+        example = f"bptt.ClipNorm({value})"
+    raise TypeError(
+        f"{name} must be a bptt {kind.__name__}; got {short(value)} of type {type(value).__name__}. "
+        f"Fix: pass {example}."
+    )
