@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bptt.arguments import integer, size
 from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.tangents import Step, linearised
-from bptt.layers.recurrent import Recurrent, canonical_input, expected_tape
+from bptt.layers.passes.call_arguments import canonical_input
+from bptt.layers.recurrent import Recurrent, expected_tape
 from bptt.reference.common import error_norm, error_norms, power_of_two
 from bptt.reference.copies import rebuild
 

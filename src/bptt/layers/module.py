@@ -82,6 +82,11 @@ class Module(ABC):
     def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
         """Inference: (y, state). Keeps nothing, drops nothing out. Layers without state hand back None."""
 
+    @property
+    def state_pattern(self) -> str:
+        """How the layer's state looks, for messages."""
+        return "state"
+
     @abstractmethod
     def forward(self, x: Any, state: Any = None) -> tuple[Floats, Any, Tape]:
         """Training: (y, state, tape)."""

@@ -16,13 +16,12 @@ from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.advice import advise
 from bptt.layers.budget import check_count
 from bptt.layers.module import Init, Module, Table
-from bptt.layers.passes.backend import Backend, Call, CoreTape, Errors, Infers
-from bptt.layers.passes.backend import State as State
+from bptt.layers.passes.backend import Backend, Call, CoreTape, Errors, Infers, State
 from bptt.layers.passes.call_arguments import over_time, read_call, read_state, state_out
 from bptt.layers.passes.checkpointed import Checkpointed, read_checkpoint
 from bptt.layers.passes.clip_state import ClipsState, StateClip, read_clip_state
 from bptt.layers.passes.frozen import Frozen
-from bptt.layers.passes.interventions import Drawn, packed, read_masks
+from bptt.layers.passes.interventions import Drawn, packed, read_masks, read_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.passes.stream import Stream
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
@@ -35,10 +34,7 @@ class Recurrent(Module):
     """
     A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
-    A `Backend` computes: here the compiled core.
-
-    Every cell takes layer norm, recurrent dropout and zoneout; what `own` names is one cell's alone, as the
-    core calls it.
+    A `Backend` computes: here the compiled core. `own` holds the options of one cell, by the core's names.
     """
 
     backend: ClassVar[str] = "native"
@@ -83,7 +79,7 @@ class Recurrent(Module):
         self.num_directions = 2 if self.bidirectional else 1
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
-        zoneout_h, zoneout_c = self._read_zoneout(zoneout)
+        zoneout_h, zoneout_c = read_zoneout(zoneout, self.has_cell_state)
         self._drawn = Drawn(self.recurrent_dropout, (zoneout_h, zoneout_c))
         self._own = own | {"layer_norm": self.layer_norm, "zoneout": (zoneout_h, zoneout_c)}
         self.output_size = own.get("projection") or self.hidden_size
@@ -98,6 +94,10 @@ class Recurrent(Module):
         """Probability of keeping the old state; for LSTM a pair, of h and of c."""
         h, c = self._drawn.zoneout
         return (h, c) if self.has_cell_state and h != c else h
+
+    @property
+    def state_pattern(self) -> str:
+        return "(h, c)" if self.has_cell_state else "h"
 
     # The protocol
 
@@ -182,11 +182,11 @@ class Recurrent(Module):
             (L*D, B, H), factors of h where it enters the recurrent product; "zoneout_h" and "zoneout_c"
             (L*D, T, B, H), 1 where the old state stays. Default: drawn from the layer's generator.
         checkpoint : int or "auto", optional
-            Keep only y and every so-manieth step's state, and let `backward` compute the rest again, piece by
-            piece: the gradients have the same bits, the tape has T / checkpoint + checkpoint steps instead of
-            T, and training takes at most about a third longer. Rounded up to a multiple of the steps that
-            `backward` takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep
-            all. Only for layers that read forward.
+            Keep only y and every `checkpoint`-th state, and recompute the others during `backward`. The
+            gradients have the same bits, the tape has T / checkpoint + checkpoint steps instead of T, and
+            training takes at most about a third longer. Rounded up to a multiple of the steps that `backward`
+            takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep all. Only for
+            layers that read forward.
 
         Returns
         -------
@@ -393,26 +393,6 @@ class Recurrent(Module):
         state = super().__getstate__()
         del state["_stack"]  # holds sizes only, and is made again with the table
         return state
-
-    def _read_zoneout(self, value: Any) -> tuple[float, float]:
-        if not self.has_cell_state:
-            return probability(value, "zoneout"), 0.0
-        if not isinstance(value, (tuple, list)):
-            p = probability(value, "zoneout")
-            return p, p
-        if len(value) != 2:
-            raise ValueError(
-                f"zoneout must be a number or a pair (h, c); got {len(value)} entries. Fix: pass two."
-            )
-        return probability(value[0], "zoneout[0]"), probability(value[1], "zoneout[1]")
-
-
-def canonical_input(
-    layer: Recurrent, x: npt.ArrayLike, state: Any = None
-) -> tuple[Floats, Floats | None, Floats | None]:
-    """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
-    call, *_ = read_call(layer, x, state, None, None)
-    return call.x, call.h0, call.c0
 
 
 def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:

@@ -25,7 +25,6 @@ from bptt.layers.passes.clip_state import ClipsState, read_clip_state
 from bptt.layers.passes.tape import SequentialTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
-from bptt.layers.stateless import Stateless
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -324,33 +323,24 @@ class Sequential(Module):
     def per_layer(self, state: Any, name: str) -> tuple[Any, ...]:
         if state is None:
             return (None,) * len(self.layers)
-        expected = f"{name} must be a tuple with one entry per layer, such as {self._state_pattern}"
-        fix = f"Fix: pass what the model returned, or {self._state_pattern}."
+        expected = f"{name} must be a tuple with one entry per layer, such as {self.state_pattern}"
+        fix = f"Fix: pass what the model returned, or {self.state_pattern}."
         if not isinstance(state, (tuple, list)):
             raise TypeError(f"{expected}; got {type(state).__name__}. {fix}")
         if len(state) != len(self.layers):
             raise ValueError(f"{expected}; got {len(state)} for {len(self.layers)} layers. {fix}")
         for index, (layer, entry) in enumerate(zip(self.layers, state, strict=True)):
             bare = entry is not None and not isinstance(entry, (tuple, list))
-            if bare and _has_no_bare_state(layer):
+            if bare and layer.state_pattern not in ("h", "state"):
                 got = f"{type(entry).__name__} for layer {index}, {layer.kind}"
                 raise TypeError(f"{expected}; got {got}. {fix}")
         return tuple(state)
 
     @property
-    def _state_pattern(self) -> str:
+    def state_pattern(self) -> str:
         """How a state of this model looks: "((h, c), None)"."""
-        parts = (
-            layer._state_pattern
-            if isinstance(layer, Sequential)
-            else ("(h, c)" if layer.has_cell_state else "h")
-            if isinstance(layer, Recurrent)
-            else "None"
-            if isinstance(layer, Stateless)
-            else "state"  # of a layer of the user's
-            for layer in self.layers
-        )
-        return f"({', '.join(parts)}{',' if len(self.layers) == 1 else ''})"
+        parts = ", ".join(layer.state_pattern for layer in self.layers)
+        return f"({parts}{',' if len(self.layers) == 1 else ''})"
 
     @contextmanager
     def naming(self, index: int) -> Iterator[None]:
@@ -378,13 +368,6 @@ def _placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
             yield from _placed(layer, f"{place}[{index}]")
     else:
         yield place, module
-
-
-def _has_no_bare_state(layer: Module) -> bool:
-    """Whether the layer's state is None or a tuple. A layer of the user's may have a state of any kind."""
-    if isinstance(layer, Recurrent):
-        return layer.has_cell_state
-    return isinstance(layer, (Stateless, Sequential))
 
 
 def _taken(layer: Module, options: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class Stateless(Module):
             whole = whole.base
         return y, None, LayerTape(self, saved, array.shape, y.shape)
 
+    @property
+    def state_pattern(self) -> str:
+        return "None"
+
     def backward(
         self, tape: Tape, dy: Any = None, dstate: None = None, *, need_dx: bool = True
     ) -> tuple[Floats | None, None]:

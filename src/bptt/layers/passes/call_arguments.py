@@ -137,3 +137,11 @@ def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None
 
 def over_time(array: Floats, ragged: Ragged | None) -> Floats:
     return array if ragged is None else ragged.scatter(array)
+
+
+def canonical_input(
+    layer: Sized, x: npt.ArrayLike, state: Any = None
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
+    call, *_ = read_call(layer, x, state, None, None)
+    return call.x, call.h0, call.c0

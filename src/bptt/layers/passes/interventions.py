@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
+from bptt.arguments import probability
 from bptt.arrays import Floats, as_floats, as_real, check_shape, frozen
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import Ragged
@@ -134,3 +135,23 @@ def _packed_mask(name: str, mask: Floats, ragged: Ragged) -> Floats:
     if name == "recurrent":
         return cast("Floats", np.take(mask, ragged.order, axis=1))
     return cast("Floats", np.stack([ragged.gather(each) for each in mask]))
+
+
+def read_zoneout(value: Any, has_cell_state: bool) -> tuple[float, float]:
+    """The probabilities of h and of c.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Neither a probability nor, for a cell state, a pair of them.
+    """
+    if not has_cell_state:
+        return probability(value, "zoneout"), 0.0
+    if not isinstance(value, (tuple, list)):
+        p = probability(value, "zoneout")
+        return p, p
+    if len(value) != 2:
+        raise ValueError(
+            f"zoneout must be a number or a pair (h, c); got {len(value)} entries. Fix: pass two."
+        )
+    return probability(value[0], "zoneout[0]"), probability(value[1], "zoneout[1]")
