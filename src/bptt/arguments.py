@@ -39,7 +39,7 @@ def store(frozen: object, **checked: Any) -> None:
 
 
 def takes(function: Any, count: int) -> bool:
-    """Whether a callable can be called with so many positional arguments, as far as its signature says."""
+    """Whether a callable accepts this number of positional arguments, according to its signature."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions have none
@@ -161,9 +161,10 @@ def float_dtype(value: object) -> np.dtype[Any]:
 
 def generator(seed: object, *stream: int) -> np.random.Generator:
     """
-    The generator behind a `seed`: itself, one from an int >= 0, or a fresh one from the system (None).
+    Return the generator for a `seed`.
 
-    An int gives independent numbers for every `stream`, a key of ints >= 0.
+    A generator is returned as it is, an int >= 0 makes a seeded generator, and None a fresh one from the
+    system. An int gives independent numbers for every `stream`, a key of ints >= 0.
     """
     if isinstance(seed, np.random.Generator):
         return seed

@@ -1,4 +1,4 @@
-"""From whatever the user holds to the arrays the core reads: checked first, converted at most once."""
+"""Convert the user's data to arrays that the core reads: checked first, converted at most once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def as_real(value: object, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     TypeError
-        Complex, object, string, date, structured or masked arrays, and what is no array at all.
+        `value` is not an array, or is a complex, object, string, date, structured or masked array.
     ValueError
         Nested sequences that are not rectangular.
     """

@@ -1,8 +1,8 @@
 """
 Initialisers with parameters, for a layer's `init`: `bptt.LSTM(8, 16, init=bptt.init.chrono(longest=500))`.
 
-Their names alone, as in `init="chrono"`, stand for those without arguments. A class of your own that derives
-from `Initialiser` goes into `init` likewise.
+A name alone, as in `init="chrono"`, selects the initialiser with its default arguments. `init` also accepts
+your own subclass of `Initialiser`.
 """
 
 from bptt.layers.initialisers import Initialiser, chrono, glorot, identity, orthogonal, sparse

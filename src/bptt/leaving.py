@@ -1,9 +1,9 @@
-"""How a process leaves an MPI job: if it leaves before the others are done with it, the whole job ends.
+"""End the whole MPI job if a process leaves it before the other processes are done.
 
-MPI waits for every process, so a rank that is gone would leave the others waiting for ever. `import bptt`
-installs a function that runs when the interpreter ends, before mpi4py finalizes MPI. An error ends the job at
-any time. A rank that leaves without an error is only noticed once it has a communicator of bptt, which the
-first `Shard` or `Trainer` makes.
+MPI waits for every process, so a rank that is gone would leave the other ranks waiting for ever. `import
+bptt` installs a function that runs when the interpreter ends, before mpi4py finalizes MPI. An error ends the
+job at any time. A rank that leaves without an error is only noticed once it has a communicator of bptt, which
+the first `Shard` or `Trainer` makes.
 """
 
 from __future__ import annotations

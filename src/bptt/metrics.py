@@ -1,4 +1,4 @@
-"""Figures that say how good a model is, summed up over batches: `bptt.metrics.Accuracy()` and others."""
+"""Metrics that measure a model, summed over batches: for example `bptt.metrics.Accuracy()`."""
 
 from bptt.losses.metrics import MAE, RMSE, Accuracy, BinaryAccuracy, BitsPerCharacter, Metric, Perplexity
 

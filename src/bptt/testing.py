@@ -1,4 +1,4 @@
-"""Checks of gradients and of agreement, for users' layers as for ours.
+"""Checks of gradients and of agreement, for your own layers and for the layers of bptt.
 
 `gradcheck` compares `backward` with differences of `forward`; `crosscheck` compares a native layer with the
 NumPy reference. Both return a `Report`, which prints as a table, and raise `CheckError` if an entry misses

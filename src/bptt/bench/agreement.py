@@ -19,10 +19,11 @@ class DisagreementError(Exception):
 
 
 def tolerance(case: Case) -> float:
-    """How far two float32 results may be apart, as a share of the tensor's largest entry.
+    """Return how far two float32 results may differ, as a share of the tensor's largest entry.
 
-    As `bptt.crosscheck`: 4 * ceil(log2(K * N)) * eps for K terms in the longest sum of a step and N rows of
-    time and batch, twice because both sides round; a gradient goes through as many roundings again.
+    `bptt.crosscheck` allows 4 * ceil(log2(K * N)) * eps. This bound is twice that, because both results
+    round. K is the number of terms in the longest sum of a step, and N the number of rows of time and batch.
+    For a gradient, the bound doubles again.
     """
     shape = case.shape
     terms = max(shape.I, shape.directions * shape.H) * case.steps * shape.B

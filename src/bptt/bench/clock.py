@@ -1,4 +1,4 @@
-"""Timing by turns: whatever else the machine does meets all peers alike."""
+"""Timing in turns, so that other load on the machine affects all peers equally."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = 0.05
 
 @dataclass(frozen=True)
 class Timing:
-    """Microseconds: the median and the minimum of so many rounds, and the very first call."""
+    """Microseconds: the median and the minimum of all rounds, and the very first call."""
 
     median: float
     minimum: float

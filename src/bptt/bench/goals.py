@@ -1,4 +1,4 @@
-"""What the rows are meant to reach: ratios to the best peer, shares of the machine's peak."""
+"""Goals of the rows: ratios to the best peer, shares of the machine's peak."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Lines:
 
 
 def misses(found: Row | Memory, isa: str = "") -> str:
-    """The goals that a row misses, to stand behind it."""
+    """Return the goals that a row misses, as text for the end of the row."""
     own = goals.of_row(found, isa) if isinstance(found, Row) else [goals.of_memory(found)]
     return "".join(f"  MISSES {goal}" for goal in own if not goal.met)
 

@@ -80,7 +80,7 @@ def load() -> float | None:
 @contextmanager
 def limited_to(count: int) -> Iterator[None]:
     """
-    Processes started inside may use so many cores: some thread pools take no other limit.
+    Limit the cores of processes started inside, because some thread pools obey no other limit.
 
     Where the system knows no such limit, nothing happens.
     """

@@ -20,21 +20,21 @@ CHECKED = 3
 @dataclass(frozen=True)
 class Row:
     """
-    What came out for one case on so many threads.
+    Result of one case on one number of threads.
 
     Attributes
     ----------
     peak : float
-        What these threads could multiply and add, GFLOP/s.
+        Multiply-add peak of these threads, GFLOP/s.
     times : dict of str to Timing
-        Ours under "bptt", and those of the peers that took part.
+        Our times under "bptt", and the times of the peers that took part.
     left_out, disagreed : dict of str to str
-        Peers that could not take part, or computed something else, and the reason.
+        Peers that could not run, or whose results disagreed, and the reason.
     valid : float
         Share of the steps of all rows that lie before their ends.
     barrier : float
-        Nanoseconds that two threads needed to meet, right after this; 0 with one. A virtual machine may move
-        its cores nearer to each other, and apart.
+        Nanoseconds for a barrier of two threads, measured right after the case; 0 with one thread. A virtual
+        machine may move its cores nearer to each other or further away.
     """
 
     case: Case

@@ -1,4 +1,4 @@
-"""Peak resident memory of a training step, beside what it must keep."""
+"""Peak resident memory of a training step, compared with what the step must keep."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MIB = 2**20
 @dataclass(frozen=True)
 class Memory:
     """
-    Bytes, of a case on so many threads.
+    Memory of one case on one number of threads, in bytes.
 
     Attributes
     ----------
     rise : int
-        By how much the peak of resident memory exceeds what was resident before the first step, when layer,
-        gradients, x and dy were there already.
+        Peak resident memory minus the resident memory before the first step. Layer, gradients, x and dy exist
+        before the first step.
     tape, parameters, result : int
-        What the tape shows, the parameters, and what the step hands out: dx. Of a checkpointed step, whose
-        tape shows nothing without computing it again, y is among what it hands out.
+        Bytes of the tape's views, of the parameters, and of the result dx. The tape of a checkpointed step
+        stores no views, so its `tape` is 0 and its result includes y.
     """
 
     case: Case
@@ -58,12 +58,12 @@ class Memory:
 
 
 def available() -> bool:
-    """Whether the system tells a process how much of it is resident."""
+    """Whether the system reports the resident memory of a process."""
     return STATUS.exists()
 
 
 def measure(case: Case, threads: int) -> Memory:
-    """Take some training steps. In a fresh process: what earlier work left behind would hide the rise."""
+    """Run some training steps, in a fresh process: memory left from earlier work would hide the rise."""
     bptt.set_num_threads(threads)
     shape = case.shape
     rng = np.random.default_rng(0)

@@ -71,7 +71,7 @@ class Findings:
 
 
 def peers_for(wanted: Sequence[str], isa: str = "") -> tuple[tuple[str, ...], dict[str, str]]:
-    """Of these peers the ones that can take part, and for each of the others why not."""
+    """Return the peers that can take part, and for each other peer the reason why it cannot."""
     left_out = {}
     for name in wanted:
         packages = missing(name)

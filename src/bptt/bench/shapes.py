@@ -1,4 +1,4 @@
-"""What is timed: sizes, the cells and modes each is timed with, and how much arithmetic that is."""
+"""Benchmark cases: sizes, the cells and modes of each size, and their amount of arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that times cases on so many threads, and says each row as it has it.
+"""A process that times cases on a number of threads, and sends each row when it is ready.
 
 Started by `session`, with the number of cores already limited: one JSON object on its standard input, one
 per line of its standard output.

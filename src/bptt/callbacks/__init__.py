@@ -1,4 +1,4 @@
-"""What looks at a training run as it goes on: saving, stopping, logging, measuring."""
+"""Callbacks of a training run: saving, stopping, logging, measuring."""
 
 from bptt.callbacks.best import KeepBest
 from bptt.callbacks.callback import Callback, TrainerView

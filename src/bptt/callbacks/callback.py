@@ -1,4 +1,4 @@
-"""What a callback may override, and what it sees of the run."""
+"""The interface of callbacks, and their view of the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bptt.optim.update import Update
 
 
 class Recorded(Protocol):
-    """What callbacks read of `History`."""
+    """The part of `History` that callbacks read."""
 
     def __getitem__(self, name: str) -> npt.NDArray[np.float64]: ...
 
@@ -29,7 +29,7 @@ class Recorded(Protocol):
 
 
 class TrainerView(Protocol):
-    """What callbacks see of a `Trainer`."""
+    """The part of a `Trainer` that callbacks see."""
 
     model: Module
     optimizer: Optimizer
@@ -94,13 +94,13 @@ class Callback:
         """After the validation."""
 
     def interrupted(self, trainer: TrainerView) -> None:
-        """Ctrl-C ends the run; the trainer stands after the last whole update."""
+        """Ctrl-C ends the run; the trainer is at the last whole update."""
 
     def fit_end(self, trainer: TrainerView) -> None:
         """The last call of a run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know of this one: numbers, texts, arrays, lists and mappings of them."""
+        """State that a resumed run needs: numbers, texts, arrays, lists and mappings of them."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

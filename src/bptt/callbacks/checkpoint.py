@@ -16,29 +16,29 @@ from bptt.files import atomic as files
 
 
 class Checkpoint(Callback):
-    """Saves the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
+    """Save the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
 
-    After every so many epochs and at the end of the last, with `updates` also after every so many updates,
-    and on Ctrl-C, unless there are several ranks, after the last whole update. Each file is written whole or
-    not at all: the process may be killed at any moment. The number of epochs done is among the extra values,
-    as `epochs`.
+    Files are written after every `every` epochs, at the end of the last epoch, and with `updates` after every
+    `updates` updates. On Ctrl-C, a file is written after the last whole update, unless there are several
+    ranks. Each file is written whole or not at all, so the process may be killed at any moment. The extra
+    value `epochs` is the number of epochs done.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Overwritten each time. Each time another file with {step} in its name, the optimiser's number of
-        updates, or {epoch}, the epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors". Braces
-        that stand for themselves are doubled.
+        Overwritten each time, unless the name contains {step} or {epoch}. {step} is the optimiser's number of
+        updates, {epoch} the number of epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors".
+        Double any other braces.
     every : int
-        Epochs.
+        Save every `every` epochs.
     updates : int, optional
-        Updates, counted by the optimiser.
+        Save every `updates` updates, counted by the optimiser.
     keep : int, optional
-        How many files of one `fit` to keep, the last ones; needs {step} or {epoch}. None: all. Files of an
-        earlier `fit` are left alone; a resumed run counts the files of the run that it continues.
+        Keep only the last `keep` files of one `fit`; needs {step} or {epoch}. None: keep all. Files of an
+        earlier `fit` are not deleted. A resumed run counts the files of the run that it continues.
     best : bool or str
-        Save only at the ends of epochs whose validation loss is the lowest so far; for the name of one of the
-        trainer's metrics, whose value is the best. Nothing is saved on Ctrl-C then.
+        True: save only at the end of an epoch with the lowest validation loss so far. Name of one of the
+        trainer's metrics: save only when that metric is the best so far. Nothing is saved on Ctrl-C then.
     extra : mapping of str to JSON values, optional
         More extra values: a vocabulary, a note.
 
@@ -50,9 +50,9 @@ class Checkpoint(Callback):
     Raises
     ------
     TypeError, ValueError
-        `every`, `updates` or `keep` is not a positive int; a path with other fields than {step} and {epoch};
-        `keep` for a path without; `best` beside `every` or `updates`. From `fit`: `best` without validation
-        data, or for a metric that the trainer does not have.
+        `every`, `updates` or `keep` is not a positive int. The path has other fields than {step} and {epoch},
+        or lacks these fields and `keep` is given. `best` is given together with `every` or `updates`. From
+        `fit`: `best` without validation data, or for a metric that the trainer does not have.
     OSError
         From `fit`, before the first epoch: the file cannot be written there.
     """

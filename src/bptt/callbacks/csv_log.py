@@ -14,12 +14,12 @@ from bptt.optim.update import Update
 
 
 class CSVLog(Callback):
-    """Writes one line per update, and one per validation with its loss and metrics, to a new CSV file.
+    """Write one line per update, and one per validation with its loss and metrics, to a new CSV file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Begun anew by every `fit`; a resumed one goes on with the file, after the last row that it had when
+        Every `fit` starts a new file. A resumed run continues the file, after the last row that it had when
         the run was saved.
 
     Raises

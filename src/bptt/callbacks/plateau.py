@@ -24,23 +24,23 @@ class Plateau(Schedule, Callback):
     Parameters
     ----------
     lr : float
-        At the start, at least 0.
+        Initial rate, at least 0.
     factor : float
-        In (0, 1): what the rate is multiplied by.
+        Factor of the rate at each cut, in (0, 1).
     patience : int
         How many validations in a row may fail to improve on the best. The next failure lowers the rate and
         restarts the count, as in PyTorch. A loss that is not finite is a failure.
     min_delta : float
-        An improvement is a fall by more than this below the last improvement.
+        A value counts as an improvement if it is lower than the last improvement by more than this.
     min_lr : float
-        Lower than this it does not go; at most `lr`.
+        Lower bound of the rate; at most `lr`.
     metric : str, optional
         Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
 
     Attributes
     ----------
     cuts : int
-        How many times it was lowered: the rate is max(lr factor^cuts, min_lr).
+        Number of times the rate was lowered: the rate is max(lr factor^cuts, min_lr).
     best : float
         The last improvement's validation loss, or metric, with its sign turned where higher is better;
         infinity before the first.

@@ -15,7 +15,7 @@ _PER_UPDATE = ("loss", "grad_norm", "lr", "clipped")
 
 
 class TensorBoard(Callback):
-    """Writes event files for TensorBoard, through tensorboardX: `pip install 'bptt[tensorboard]'`.
+    """Write event files for TensorBoard, through tensorboardX: `pip install 'bptt[tensorboard]'`.
 
     Per update: train/loss, train/grad_norm (before clipping), train/lr and train/clipped (1 or 0). Per
     validation: validation/loss and a curve for each of the trainer's metrics. The horizontal axis counts the
@@ -24,9 +24,9 @@ class TensorBoard(Callback):
     Parameters
     ----------
     folder : str or os.PathLike
-        Made if need be; one for each run.
+        Created if it does not exist; use one folder per run.
     every : int
-        Write every so-manieth update: a long run makes millions.
+        Write every `every`-th update, for runs with millions of updates.
 
     Raises
     ------

@@ -68,15 +68,15 @@ def crosscheck(
     state : optional
         As the layer takes it. None: zeros.
     lengths : array_like of int, optional
-        Of what takes them: valid steps of each row.
+        Valid steps of each row, for layers that take lengths.
     reset : array_like of bool, optional
-        Of what takes them: where rows start again.
+        Where rows start again, for layers that take resets.
     steps : int, optional
-        Of an RNN, LSTM or GRU: passed to `backward`, go back at most so many steps.
+        For an RNN, LSTM or GRU: passed to `backward`, which goes back at most `steps` steps.
     clip_state : float, ClipValue or ClipNorm, optional
         Passed to `backward`: clipping inside the recursion. Then every dL/dh_t is compared, too.
     seed : int
-        Of dL/dy and dL/d(last state), and of the moves.
+        Random seed of dL/dy, dL/d(last state) and the moves.
     raises : bool
         Raise when the check fails; otherwise look at the report's `passed`.
 
@@ -88,7 +88,7 @@ def crosscheck(
     Raises
     ------
     TypeError, ValueError
-        What is no layer; an input or a state that the layer refuses.
+        `layer` is not a layer, or the layer refuses the input or the state.
     CheckError
         If an entry is off by more than its bound, naming tensor, entry and both values.
     """

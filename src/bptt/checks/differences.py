@@ -37,8 +37,8 @@ def gradcheck(
     """Check `layer.backward` against central differences in float64.
 
     The loss L is the sum of all outputs and of the last state, each entry with a weight drawn from N(0, 1).
-    Its derivative by an entry v of the input, the initial state or a parameter is taken to be
-    (L(v + h) - L(v - h)) / 2h, with h = eps * max(1, |v|).
+    Its derivative by an entry v is approximated by (L(v + h) - L(v - h)) / 2h, with h = eps * max(1, |v|).
+    Entries are those of the input, the initial state and the parameters.
 
     A gradient that misses this difference is compared again, with the best of several steps from h / 1000 to
     1000 h. Each step gives an extrapolated difference and an estimate of its error, from the difference at
@@ -78,7 +78,8 @@ def gradcheck(
     Raises
     ------
     TypeError, ValueError
-        What is no layer; an input or a state that the layer refuses; `entries` below 1, `eps` not above 0.
+        `layer` is not a layer. The layer refuses the input or the state. `entries` is below 1, or `eps` not
+        above 0.
     CheckError
         If a gradient is wrong, naming tensor, entry and both values.
     """

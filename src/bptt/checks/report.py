@@ -42,7 +42,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found; `print(report)` shows it as a table.
+    """Result of a check; `print(report)` shows it as a table.
 
     Attributes
     ----------

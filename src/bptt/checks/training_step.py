@@ -1,4 +1,4 @@
-"""What both checks do with a layer: take a training step, name what it gives, and put everything back."""
+"""Shared by both checks: run a training step of a layer, name its results, and restore the layer."""
 
 from __future__ import annotations
 

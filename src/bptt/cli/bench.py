@@ -1,4 +1,4 @@
-"""`bptt bench`: how fast these layers are on this machine, beside whichever peers are installed."""
+"""`bptt bench`: speed of these layers on this machine, compared with the peers that are installed."""
 
 from __future__ import annotations
 

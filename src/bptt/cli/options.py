@@ -1,4 +1,4 @@
-"""What the commands' options share: types that refuse nonsense, groups used by several, checks of paths."""
+"""Shared options of the commands: argument types with checks, groups of options, checks of paths."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def number(
 
 
 def names(text: str) -> list[str]:
-    """An argparse type: names with commas between them; one with a comma of its own stands in quotes."""
+    """Argparse type: names separated by commas. A name that contains a comma must be in quotes."""
     found = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True), [])]
     if not found or not all(found) or len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"expected names, each once, with commas between them, got {text!r}")
@@ -113,7 +113,7 @@ SHARE = number(float, minimum=0, below=1, above=True)
 
 
 def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> None:
-    """What every command has: --json, --seed, --threads, and the function that it runs."""
+    """Add the options of every command, --json, --seed and --threads, and the function that it runs."""
     group = command.add_argument_group("common options")
     group.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     threads = "threads of the compiled core (default: BPTT_NUM_THREADS, or what this process may use)"
@@ -144,14 +144,14 @@ def print_json(figures: dict[str, Any]) -> None:
 
 
 def note(message: str) -> None:
-    """A remark for the person, beside the output rather than in it."""
+    """Print a remark for the user to standard error, not into the output."""
     print(message, file=sys.stderr)
 
 
 def check_output(path: Path) -> None:
-    """Raise CommandError unless a file can be written at `path`; leaves nothing behind.
+    """Raise CommandError unless a file can be written at `path`; leave no file.
 
-    Asked before the work starts, so that a minute of training isn't lost to a mistyped folder.
+    Call this before the work starts, so that a mistyped folder does not cost a minute of training.
     """
     if path.exists() and not path.is_file():  # a new file would take the place of a device, too
         what = "a folder" if path.is_dir() else "no ordinary file"
@@ -170,8 +170,10 @@ def check_output(path: Path) -> None:
 
 
 def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
-    """Raise CommandError unless files can be written at all of these paths (None: not asked for), each has a
-    name of its own, and none of them is read."""
+    """Raise CommandError unless all of these paths can be written, are different, and are not also read.
+
+    A path of None means that the file is not wanted.
+    """
     paths = [path for path in written if path is not None]
     for path in paths:
         check_output(path)

@@ -23,7 +23,7 @@ def find_comm() -> Comm | None:
     Raises
     ------
     CommandError
-        There are several processes, and no mpi4py, or not that of the same MPI.
+        There are several processes, but mpi4py is missing or belongs to another MPI.
     """
     if not is_launched():
         return None

@@ -1,4 +1,4 @@
-"""What `bptt demo` and `bptt train text` leave behind: a model, a picture, figures, a sample."""
+"""Results of `bptt demo` and `bptt train text`: a model, a picture, figures, a sample."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def add_options(command: Parser, *, model: str | None, plot: str | None, sample:
 
 
 def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
-    """Before the work: every file can be written, has a name of its own and is none that is read. Drops an
-    impossible picture."""
+    """Check before the work that all files can be written, are different, and are not also read.
+
+    A picture that cannot be drawn is dropped.
+    """
     fitting.check_run(options)
     check_outputs((options.model, options.plot, options.checkpoint, options.log), read)
     if options.plot is not None and not plots.available():

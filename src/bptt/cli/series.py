@@ -1,4 +1,4 @@
-"""What a saved model can read: numbers or text from a file, or random input in their place."""
+"""Input for a saved model: numbers or text from a file, or random input instead."""
 
 from __future__ import annotations
 

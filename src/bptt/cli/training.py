@@ -76,7 +76,7 @@ class Run:
         }
 
     def table(self) -> str:
-        """The figures for people, ours beside the models to beat."""
+        """Return the figures as text, next to those of the models to beat."""
         names = {"unigram": "unigram model", "bigram": "bigram model", "model": self.name}
         width = max(map(len, names.values()))
         rate = self.fitted.tokens / self.fitted.seconds

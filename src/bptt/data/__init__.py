@@ -1,4 +1,4 @@
-"""What makes batches, parts of a series, and its scaling.
+"""Batches, parts of a series, and scaling.
 
 Every class that makes batches can be iterated once per epoch and yields `(x, target)` or
 `(x, target, lengths)`. Time is the first axis. The attribute `time_first = True` says so, and `per_step`

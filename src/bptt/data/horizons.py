@@ -81,10 +81,10 @@ class Horizons(Rows):
     Raises
     ------
     TypeError, ValueError
-        `series` or `target` holds other things than real numbers, another number of axes, series of
-        different widths, tables with different columns, several series below each other in one table (an
-        index with several levels), or rows whose dates are not in order. A series is shorter than window +
-        horizon. `target` has other lengths. A setting is out of range.
+        `series` or `target` does not hold real numbers, or has another number of axes. Series have different
+        widths, or tables have different columns. One table holds several series (an index with several
+        levels), or its dates are not in order. A series is shorter than window + horizon. `target` has other
+        lengths. A setting is out of range.
     """
 
     def __init__(

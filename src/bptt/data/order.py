@@ -1,4 +1,4 @@
-"""Where the random order of data stands: saved with a run, checked and restored when it is resumed."""
+"""Position in the random order of data: saved with a run, checked and restored on resuming."""
 
 from __future__ import annotations
 

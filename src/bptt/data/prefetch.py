@@ -14,23 +14,23 @@ _END = object()
 
 
 class Prefetch:
-    """Reads batches in a thread of its own while the model works on those before::
+    """Read batches in a background thread while the model works on earlier batches::
 
         trainer.fit(bptt.data.Prefetch(data), epochs=10)
 
-    It helps where batches are waited for: from a slow disk, a network, an archive that is unpacked. Arrays in
-    memory come no sooner, and what is computed in Python takes turns with the rest of the program.
+    Useful when loading is slow (disk, network, decompression); no gain for arrays already in memory. Python
+    code that computes batches shares the interpreter lock with the rest of the program.
 
-    The same batches in the same order as `data` gives; an exception there is raised when its batch is asked
-    for. All other attributes are those of `data`: `rng`, `state_dict`, `carries_state`. For a run that is to
-    be resumed in the middle of an epoch, `data` must not share its generator with a layer.
+    The batches and their order are those of `data`. An exception of `data` is raised when its batch is
+    requested. All other attributes are those of `data`: `rng`, `state_dict`, `carries_state`. To resume a run
+    in the middle of an epoch, `data` must not share its generator with a layer.
 
     Parameters
     ----------
     data : iterable of batches
         As for `Trainer.fit`.
     count : int
-        How many batches to hold at most, besides the one in use.
+        Largest number of batches to hold, besides the batch in use.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from bptt.data.tables import read_real, width_error
 
 
 class Ragged(Shuffled):
-    """Batches of sequences of unequal length, those of a batch of about the same.
+    """Batches of sequences of unequal length, grouped by similar length.
 
     A batch is `(x, target, lengths)`: x (T, B, F), padded with zeros to the longest of the batch; target
     (B, ...), or with `per_step` (T, B, ...), padded likewise; lengths (B,). The last batch may have fewer
@@ -35,17 +35,18 @@ class Ragged(Shuffled):
         A new order in every pass: sequences are drawn into pools of `pool` batches, sorted by length there,
         and the batches come in random order. Otherwise all are sorted, the shortest first.
     pool : int
-        Batches of a pool. More: less padding; fewer: batches that differ more from pass to pass.
+        Number of batches per pool. More batches mean less padding. Fewer mean that batches vary more between
+        passes.
     seed : int, numpy.random.Generator or None
-        Of the shuffling.
+        Random seed of the shuffling.
 
     Raises
     ------
     TypeError
-        Sequences or targets that are not arrays of real numbers; a setting of the wrong kind.
+        Sequences or targets are not arrays of real numbers, or a setting has the wrong type.
     ValueError
-        None at all; of another rank or width than the first; not one target for each, or, with `per_step`,
-        for each step; a setting out of range.
+        There are no sequences. An array has another rank or width than the first. A sequence, or with
+        `per_step` a step, has no target. A setting is out of range.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.ND
 
 
 def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """(T, B, ...) of arrays (T_i, ...), zeros behind."""
+    """Return (T, B, ...) from arrays (T_i, ...), padded with zeros at the end."""
     T = max(len(array) for array in arrays)
     shape = (T, len(arrays), *arrays[0].shape[1:])
     padded = np.zeros(shape, np.result_type(*arrays))

@@ -79,8 +79,8 @@ class Standardize:
         Raises
         ------
         TypeError, ValueError
-            `values` holds other things than real numbers, no step, arrays of different widths, tables with
-            different columns, a number that is not finite, or one too large to be squared.
+            `values` does not hold real numbers, or holds no step. Arrays have different widths, or tables
+            have different columns. A number is not finite, or too large to be squared.
         """
         given = named(values, "values")
         columns = common_labels(given)
@@ -112,8 +112,8 @@ class Standardize:
         Raises
         ------
         TypeError, ValueError
-            `x` does not hold real numbers, has another number of columns, is a table with other columns or
-            another order of columns, or holds a value that `dtype` cannot hold.
+            `x` does not hold real numbers, or has another number of columns. It is a table with other columns
+            or another order of columns. `dtype` cannot hold one of its values.
         """
         array = self._read(x, "x")
         F = len(self.mean)

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 class Shard:
-    """This rank's rows of batches that every rank reads alike.
+    """Select this rank's rows of batches that all ranks read.
 
     ::
 
@@ -28,28 +28,29 @@ class Shard:
         data = bptt.data.Shard(bptt.data.Windows(series, 50, 64, shuffle=True), MPI.COMM_WORLD)
         bptt.Trainer(model, loss, optimizer, comm=MPI.COMM_WORLD).fit(data)
 
-    Rank r of n has rows r, r + n, r + 2n, ... of each batch, in a stream the same ones all along; of a batch
-    with fewer rows than there are ranks the last ranks have none. So all have equally many batches, and
-    together the rows that one process would have.
+    Rank r of n has rows r, r + n, r + 2n, ... of each batch; in a stream these rows never change. If a batch
+    has fewer rows than ranks, the last ranks have none. So all ranks have the same number of batches, and
+    together they have the rows of one process.
 
     Parameters
     ----------
     data : iterable of batches
-        As for `Trainer.fit`, the same on every rank. Its random order, if its `state_dict` holds one, is made
-        that of the first rank.
+        As for `Trainer.fit`, the same on every rank. If its `state_dict` holds a random order, all ranks use
+        the order of the first rank.
     comm : mpi4py.MPI.Comm or None
-        None: all rows, as of one rank alone. It is to be called on all ranks.
+        None: all rows, as with one rank. Construct the `Shard` on all ranks.
     batch_first : bool
         Batches are (B, T, ...), as for layers with `batch_first`. Objects of `bptt.data` give (T, B, ...),
-        whatever the model reads: leave it out for them.
+        for every model: omit `batch_first` for them.
 
     Raises
     ------
     TypeError
-        Data that are no iterable of batches; no communicator. While it is iterated: no batch.
+        `data` is not an iterable of batches, or `comm` is not a communicator. During iteration: an item is
+        not a batch.
     ValueError
-        While it is iterated: a sequence without a batch axis; a target, mask, ... without one entry for each
-        row.
+        During iteration: a sequence has no batch axis, or a target, mask, ... does not have one entry for
+        each row.
     """
 
     def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:

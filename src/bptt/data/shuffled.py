@@ -1,4 +1,4 @@
-"""Batches in an order that is drawn anew for every pass."""
+"""Batches in an order that is drawn again for every pass."""
 
 from __future__ import annotations
 

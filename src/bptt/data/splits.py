@@ -41,9 +41,9 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     Raises
     ------
     TypeError, ValueError
-        `series` does not hold real numbers, is a list of arrays, is a table of several series (an index
-        with several levels) or of dates in another order, or is too short for a step of each part. A share
-        is out of range. `context` is larger than the number of steps before a part.
+        `series` does not hold real numbers, is a list of arrays, or is too short for a step of each part.
+        `series` is a table of several series (an index with several levels), or its dates are not in order.
+        A share is out of range. `context` is larger than the number of steps before a part.
     """
     refuse_list(series, "series", "split each, [split(one) for one in series]")
     check_one_series(series, "series")

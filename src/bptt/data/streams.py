@@ -33,13 +33,12 @@ class Stream:
 
     Row b holds the steps from b*n to (b+1)*n - 1, where n = N // batch_size, or (N - horizon) // batch_size
     without a target. A batch is `(x, target)`, copies of the series' dtype: x (T, B, F), or (T, B) of ids;
-    target (T, B, K), or (T, B) of classes. T = `steps` except in the last, which holds what is left of the
-    rows. The steps beyond the last row, fewer than batch_size, are never given as x.
+    target (T, B, K), or (T, B) of classes. T = `steps` except in the last batch, which holds the rest
+    of the rows. The steps after the last row, fewer than batch_size, are never used as x.
 
-    One batch at a time is read, when it is asked for: of a memory map (`numpy.load(path, mmap_mode="r")`)
-    nothing else is touched. Where k divides `steps`, `Trainer(truncate=k)` trains as on a single batch of all
-    steps. With `truncate=(every, back)` no error goes back beyond its batch's first step: let `steps` be many
-    times `back`.
+    Each batch is read when it is needed. Nothing else of a memory map (`numpy.load(path, mmap_mode="r")`) is
+    read. If k divides `steps`, `Trainer(truncate=k)` trains as on a single batch of all steps. With
+    `truncate=(k1, k2)`, errors stop at the first step of a batch, so let `steps` be many times k2.
 
     Parameters
     ----------
@@ -58,11 +57,11 @@ class Stream:
     Raises
     ------
     TypeError
-        Not real numbers; a setting of the wrong kind.
+        x or the target does not hold real numbers, or a setting has the wrong type.
     ValueError
-        Not (N,) or (N, F); a target for more or fewer steps than x has; fewer than batch_size * steps steps,
-        or, without a target, than batch_size * steps + horizon; a setting out of range; a horizon for a
-        given target. While it is iterated: a slice that has not the shape it should have.
+        x is not (N,) or (N, F). The target has more or fewer steps than x. x has fewer than batch_size *
+        steps steps, or, without a target, fewer than batch_size * steps + horizon. A setting is out of range.
+        Both a target and a horizon are given. During iteration: a slice has the wrong shape.
     """
 
     carries_state = True

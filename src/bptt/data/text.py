@@ -120,14 +120,14 @@ class TextStream:
     """Cut a text into `batch_size` rows that are read side by side; the target is the next character.
 
     Row b holds the symbols from b*n to (b+1)*n - 1, where n = (symbols - 1) // batch_size. A batch is
-    `(x, target)`, both int64 (T, B), T = `steps` except in the last, which holds what is left of the rows.
+    `(x, target)`, both int64 (T, B), T = `steps` except in the last batch, which holds the rest of the rows.
 
     Parameters
     ----------
     path_or_text : str, bytes or os.PathLike
-        A PathLike names a file. A str names a file if such a file exists, and is the text itself otherwise;
-        a str that looks like a file name (a folder or a suffix, no white space) raises FileNotFoundError.
-        bytes are always the text itself, one symbol per byte.
+        A PathLike names a file. A str names a file if that file exists. Otherwise the str is the text itself,
+        unless it looks like a file name (a folder or a suffix, no white space): this raises
+        FileNotFoundError. bytes are always the text itself, one symbol per byte.
     batch_size, steps : int
         B rows, and T steps of one batch.
     vocabulary : Vocabulary, optional

@@ -14,11 +14,11 @@ from bptt.data.tables import check_one_series, read_real, refuse_list
 
 
 class Windows(Shuffled):
-    """Windows of `steps` steps over a series, the target lying `horizon` steps ahead.
+    """Windows of `steps` steps over a series, with a target `horizon` steps ahead.
 
-    A batch is `(x, target)`: x (T, B, F) in the series' dtype; target (T, B, F), at every step the value
-    `horizon` steps later, or with `last=True` (B, F), the value `horizon` steps after the window's last
-    step. The last batch may have fewer rows. One batch at a time is copied, nothing more.
+    A batch is `(x, target)`. x is (T, B, F) in the series' dtype. The target is (T, B, F): for every step the
+    value `horizon` steps later. With `last=True` the target is (B, F): the value `horizon` steps after the
+    last step of the window. The last batch may have fewer rows. Only one batch at a time is copied.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class Windows(Shuffled):
     shuffle : bool
         A new order of the windows in every pass.
     seed : int, numpy.random.Generator or None
-        Of the shuffling.
+        Random seed of the shuffling.
 
     Raises
     ------
     TypeError, ValueError
-        Not real numbers; a list of arrays; not (N,) or (N, F); fewer than steps + horizon values; a setting
-        out of range.
+        The series does not hold real numbers, is a list of arrays, is not (N,) or (N, F), or has fewer than
+        steps + horizon values. A setting is out of range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What one curve of norms says: growth per step, where it vanishes or explodes, and the verdict.
+"""Analysis of one curve of norms: growth per step, where it vanishes or explodes, and the verdict.
 
 A curve, or way, starts where the error arrives. Entry k is the norm k steps back.
 """

@@ -19,7 +19,7 @@ WIDTH = 100
 
 
 class GradientFlow(FlowNorms):
-    """What `bptt.gradient_flow` found. One row per layer and direction: R rows, T steps.
+    """Result of `bptt.gradient_flow`. One row per layer and direction: R rows, T steps.
 
     `print(flow)` shows a table with verdicts and remedies. A notebook also shows the picture. T is the length
     of the longest sequence of the batch: steps of padding are left out.
@@ -56,7 +56,7 @@ class GradientFlow(FlowNorms):
         ImportError
             Without matplotlib.
         TypeError, ValueError, OSError
-            What is no path; one with another ending; a file that cannot be written.
+            `path` is not a path, has another ending, or cannot be written.
         """
         return flow_picture.plot_flows({"": self}, path)
 

@@ -48,7 +48,7 @@ def gradient_flow(
         its rows are measured with an error there.
     loss, target : Loss and array-like, optional
         In place of `dy`: the error that training sees, 0 past the end of a row. If every step has an error,
-        the norm at a step is the norm of all later errors together, and shows the fate of no single one.
+        the norm at a step is the norm of all later errors together. It does not show a single error.
     lengths, reset : array-like, optional
         As the layer takes them. The error of norm 1 goes to the longest rows alone. If y has no time axis,
         errors of shorter rows in `dy` or `loss` are left out. They would start at an earlier step.

@@ -23,9 +23,9 @@ class NonFinite:
     Attributes
     ----------
     tensor : str
-        "x", a parameter ("weight_hh_l0"), "initial h", "initial c", "gate i" and so on for each gate,
-        "recurrent part of n" (GRU and MGU), "c", "h", "y", "target", "loss", "dy", "dL/dh", "dL/dc",
-        "gradient of weight_hh_l0" and so on for each parameter, or "dx".
+        One of "x", "c", "h", "y", "target", "loss", "dy", "dL/dh", "dL/dc", "dx", "initial h", "initial c".
+        Or the name of a parameter ("weight_hh_l0") or of its gradient ("gradient of weight_hh_l0"). Or a gate
+        ("gate i"), or "recurrent part of n" (GRU and MGU).
     layer : int or None
         Number of the layer in its recurrent stack, from 0; None for what belongs to no such layer.
     reverse : bool

@@ -84,7 +84,7 @@ def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
 
 
 def twin(tape: Tape) -> Tape:
-    """Return a tape of the same forward pass with norms and errors of its own, for another backward pass."""
+    """Return a tape of the same forward pass with separate norms and errors, for another backward pass."""
     if isinstance(tape, SequentialTape):
         return replace(tape, tapes=tuple(map(twin, tape.tapes)))
     if isinstance(tape, RecurrentTape):

@@ -175,7 +175,7 @@ def linearised(layer: Any, index: int, x: Array, h: Array, c: Array | None, gate
         In float64.
     index : int
     x : array of shape (T, I)
-        What this layer reads.
+        Input of this layer.
     h, c : arrays of shape (T, P) and (T, H)
         The states that the steps start from; c of an LSTM only.
     gates : array of shape (T, ...)

@@ -41,10 +41,10 @@ def first_nonfinite(
 ) -> NonFinite | None:
     """Make one pass forward and back, and say where the first NaN or infinity arose.
 
-    In the order in which the pass meets them: x; for each layer its parameters, its initial state, and at
-    each step its gates, c and h, then its outputs; target, loss and dy; back through the layers dL/dh and
-    dL/dc of each step, the gradients of the parameters, and dx. Parameters, gradients and random generators
-    are left as they were.
+    The check follows the order of computing. Forward, it checks x, then for each layer the parameters, the
+    initial state, the gates, c and h of each step, and the outputs. Then it checks target, loss and dy.
+    Backward, it checks dL/dh and dL/dc of each step, the gradients of the parameters, and dx. Parameters,
+    gradients and random generators do not change.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def first_nonfinite(
     Raises
     ------
     TypeError, ValueError
-        What is no layer; arguments that do not fit together; what the layer refuses.
+        `layer` is not a layer, arguments do not fit together, or the layer refuses an argument.
     """
     if isinstance(layer, Tape):
         beside = {

@@ -1,4 +1,4 @@
-"""What the estimators share: their network, its training and its outputs."""
+"""Shared code of the estimators: the network, its training and its outputs."""
 
 from __future__ import annotations
 

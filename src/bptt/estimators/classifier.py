@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     """
-    Sequences to classes: a recurrent network, the last step of its outputs, and a softmax over the classes.
+    Classify sequences: a recurrent network, the last step of its outputs, and a softmax over the classes.
 
-    X is (n, T), n series of one value a step, as in a table; (n, T, F); or a list of arrays (T_i, F) or
-    (T_i,), whose lengths may differ. With an int as `random_state`, results are the same bits for any number
-    of threads.
+    X is a table (n, T) of n series with one value per step, or an array (n, T, F). X may also be a list of
+    arrays (T_i, F) or (T_i,) of unequal lengths. With an int as `random_state`, results have the same bits
+    for any number of threads.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter of the wrong kind or out of range; X or y that is none of the above, is empty
+        From `fit`: a parameter has the wrong type or is out of range. X or y is none of the above, is empty,
         or holds NaN or infinities.
     bptt.NonFiniteError
         From `fit`: training diverged.
@@ -104,7 +104,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
 
     def fit(self, X: Any, y: Any) -> Self:
         """
-        Train anew.
+        Train a new network.
 
         Parameters
         ----------

@@ -27,9 +27,9 @@ class Forecaster(ForecastingNetwork):
     """
     Forecast the next `horizon` values of a series from its last `window` values, with intervals.
 
-    A series is (N,), or (N, F) of F values a step: rows are time, so that `TimeSeriesSplit` splits it. Many
-    series are (n, N, F), or a list of arrays (N_i, F) or of sequences (N_i,), whose lengths may be equal or
-    not; one network learns from all. With an int as `random_state`, results are the same bits for any number
+    A series is (N,), or (N, F) with F values per step. Rows are time, so `TimeSeriesSplit` can split a
+    series. Many series are (n, N, F), or a list of arrays (N_i, F) or (N_i,) of equal or unequal lengths. One
+    network learns from all series. With an int as `random_state`, results have the same bits for any number
     of threads.
 
     Parameters
@@ -37,10 +37,11 @@ class Forecaster(ForecastingNetwork):
     horizon : int
         H: how many steps ahead.
     window : int
-        How many steps the network sees; fewer, with a warning, where the longest series is too short for it.
+        How many steps the network sees. If the longest series is too short, the window shrinks, with a
+        warning.
     strategy : {"direct", "recursive"}
-        "direct": one network has all H steps as outputs. "recursive": it has the next step alone, which is
-        appended to the window, for the one after.
+        "direct": the network outputs all H steps. "recursive": the network outputs only the next step. This
+        step is appended to the window to forecast the step after.
     coverage : float or None
         In (0, 1), with "recursive" up to 0.999: share of future values that `predict_interval` should hold.
         The network learns quantiles, and `predict` returns medians. None: the network learns means, by the
@@ -150,7 +151,7 @@ random_state, verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """
-        Train anew.
+        Train a new network.
 
         Parameters
         ----------

@@ -16,8 +16,8 @@ from bptt.losses.loss import Loss, Mask
 class QuantileLoss(Loss):
     """max(q e, (q - 1) e) with e = target - y, mean over rows, features and levels q: the pinball loss.
 
-    The last axis of y holds K features at Q levels each, (..., K*Q), the levels of a feature beside each
-    other; targets are numbers (..., K). At e = 0 the gradient is that of e < 0.
+    The last axis of y holds K features at Q levels each, (..., K*Q), with the levels of a feature next
+    to each other; targets are numbers (..., K). At e = 0 the gradient is that of e < 0.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class QuantileLoss(Loss):
     Raises
     ------
     TypeError, ValueError
-        No levels, or one out of range. When called: a last axis that is no multiple of Q.
+        There are no levels, or a level is out of range. When called: the last axis is not a multiple of Q.
 
     References
     ----------

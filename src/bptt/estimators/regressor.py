@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 class SequenceRegressor(MultiOutputMixin, RegressorMixin, SupervisedEstimator):
     """
-    Sequences to numbers: a recurrent network, the last step of its outputs, and a linear layer.
+    Predict numbers from sequences: a recurrent network, the last step of its outputs, and a linear layer.
 
-    X is (n, T), n series of one value a step, as in a table; (n, T, F); or a list of arrays (T_i, F) or
-    (T_i,), whose lengths may differ. y is (n,) or (n, K). With an int as `random_state`, results are the
-    same bits for any number of threads.
+    X is a table (n, T) of n series with one value per step, or an array (n, T, F). X may also be a list of
+    arrays (T_i, F) or (T_i,) of unequal lengths. y is (n,) or (n, K). With an int as `random_state`, results
+    have the same bits for any number of threads.
 
     Parameters
     ----------
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, early_stopping, \
 validation_fraction, n_iter_no_change, random_state, verbose
-        As for `SequenceClassifier`, but that the loss is the mean squared error of scaled targets, and the
-        part set aside is drawn from all.
+        As for `SequenceClassifier`. But the loss is the mean squared error of scaled targets, and the part
+        set aside is drawn from all sequences.
     standardize : bool
         True: X, by channel, and y, by column, are shifted and scaled to mean 0 and standard deviation 1, as
         the training data were. Predictions are scaled back.
@@ -47,7 +47,7 @@ validation_loss_curve_
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter of the wrong kind or out of range; X or y that is none of the above, is empty
+        From `fit`: a parameter has the wrong type or is out of range. X or y is none of the above, is empty,
         or holds NaN or infinities.
     bptt.NonFiniteError
         From `fit`: training diverged.
@@ -66,7 +66,7 @@ validation_loss_curve_
 
     def fit(self, X: Any, y: Any) -> Self:
         """
-        Train anew.
+        Train a new network.
 
         Parameters
         ----------

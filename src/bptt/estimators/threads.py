@@ -1,4 +1,4 @@
-"""Threads beside scikit-learn's: limits set by threadpoolctl, and those joblib gives its worker processes."""
+"""Respect the thread limits of threadpoolctl, and the limits that joblib sets in its worker processes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""A model in one safetensors file, alone or with the training that made it: no pickle, nothing executed,
-nothing half-written.
+"""Save a model to one safetensors file, alone or with the state of its training.
 
-The tensors carry the parameters' names. The file's metadata hold, under "bptt", a JSON text with the
-format, the version, the model's kind and configuration, the optimiser's kind and step, the caller's own
-values and, from `Trainer.save`, where training stands; under "sha256", a sum over that text and every tensor.
+The file contains no pickle, so loading executes no code. A file is never half-written. The tensors have the
+names of the parameters. The metadata hold a JSON text under "bptt". This text has the format, the version,
+the kind and configuration of the model, the kind and step of the optimiser, and the caller's extra values.
+Files of `Trainer.save` also hold the position in the training. "sha256" is a checksum of that text and all
+tensors.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from bptt.optim.optimizers import Optimizer
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds.
+    """Contents of a checkpoint.
 
     Attributes
     ----------
@@ -73,29 +74,29 @@ def save(
 ) -> None:
     """Write a model to one file, whole or not at all.
 
-    The bytes go to a new file beside `path`, are flushed to the disk and read back as `read_checkpoint`
-    does; only then the new file takes the old one's place. Whatever fails, and whenever, `path` holds
-    the old file or the new one.
+    The bytes go to a new file in the same folder, are flushed to the disk and read back as `read_checkpoint`
+    does. Only then the new file replaces the old file. Whatever fails, and whenever, `path` holds the old
+    file or the new file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        By custom ending in `.safetensors`. A symbolic link is followed. The mode of a file that is replaced
-        stays, and its owner where permitted; a new file follows the umask.
+        Usually ends in `.safetensors`. A symbolic link is followed. A replaced file keeps its mode, and its
+        owner where permitted. A new file follows the umask.
     model : Module
-        Of the kinds that this package defines.
+        A model of layers that this package defines.
     optimizer : Optimizer, optional
         Its state goes into the file too.
     extra : mapping of str to JSON values, optional
-        Comes back from `read_checkpoint`: a vocabulary, a step, a note. Tuples come back as lists.
+        Values that `read_checkpoint` returns: a vocabulary, a step, a note. Tuples become lists.
 
     Raises
     ------
     TypeError, ValueError
-        Not a model; not an optimiser; `extra` is not a mapping of JSON values.
+        `model` is not a model, `optimizer` is not an optimiser, or `extra` is not a mapping of JSON values.
     CheckpointError
-        A model that could not be loaded again: a layer of another package, more than 1000 layers, or more
-        than 250,000 names or 1,000,000 values in `extra`.
+        The file could not be loaded again: the model has a layer of another package or more than 1000 layers.
+        Or `extra` has more than 250,000 names or 1,000,000 values.
     OSError
         The file cannot be written.
     """
@@ -109,7 +110,7 @@ def write(
     extra: Mapping[str, Any] | None,
     training: Mapping[str, Any] | None,
 ) -> None:
-    """As `save`, with what `pack` takes beside it."""
+    """Save as `save` does, with the extra arguments of `pack`."""
     path = _path(path)
     if not isinstance(model, Module):
         raise TypeError(

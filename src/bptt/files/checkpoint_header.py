@@ -1,4 +1,4 @@
-"""What a checkpoint says before its tensors, read with limits: on bytes, values, layers and nesting.
+"""Header of a checkpoint, read with limits on bytes, values, layers and nesting.
 
 The messages lack their subject, the path, which `read_checkpoint` puts in front.
 """

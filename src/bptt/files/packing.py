@@ -1,4 +1,4 @@
-"""Nested values as JSON and tensors, and back: what a checkpoint holds beside parameters."""
+"""Convert nested values to JSON and tensors, and back, for the non-parameter part of a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was made with, as JSON values, to be compared with what it is to go on with."""
+"""Settings of a run as JSON values, to compare them when the run is resumed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def spend(count: int, dtype: np.dtype[Any]) -> None:
 
 
 def check_count(count: int, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError if so many parameters cannot be addressed, or exceed the budget in force."""
+    """Raise ValueError if the number of parameters cannot be addressed, or exceeds the current budget."""
     if count * dtype.itemsize > sys.maxsize:
         raise ValueError(
             f"sizes must give parameters that fit the address space; got {count} of {dtype.itemsize} bytes. "

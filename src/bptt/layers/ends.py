@@ -14,11 +14,11 @@ from bptt.layers.passes.tape import LayerTape
 
 class Ends(Last):
     """
-    What each direction of a bidirectional layer returned after it had read the whole sequence.
+    Return the final output of each direction of a bidirectional layer.
 
-    Of x (T, B, 2*H): the first H outputs of a row's last valid step, and the last H outputs of its first
-    step. A row without a valid step gives zeros, as in `Last`, whose arguments and errors this layer has.
-    An odd number of outputs raises ValueError.
+    From x (T, B, 2*H), take the first H outputs of a row's last valid step, and the last H outputs of its
+    first step. A row without a valid step gives zeros, as in `Last`. Arguments and errors are those of
+    `Last`. An odd number of outputs raises ValueError.
     """
 
     def _convert(self, x: Any) -> Floats:

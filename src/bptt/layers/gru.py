@@ -39,8 +39,8 @@ class GRU(Recurrent):
     reset_after : bool
         False: the reset gate acts before the recurrent product.
     layer_norm : bool
-        True: input and recurrent pre-activations are normalised, r and z together and n by itself, each with
-        a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset, before they are added.
+        True: normalise input and recurrent pre-activations, r and z together and n separately, before they
+        are added. Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
     recurrent_dropout : float
         Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
         only; one mask for the whole sequence.

@@ -1,12 +1,12 @@
 """
-Initial values of parameters: what a layer's `init` may name, and the objects behind the names.
+Initialisers: the names that a layer's `init` accepts, and their classes.
 
-Recurrent and input weights are drawn gate by gate, each block of H rows as a matrix of its own: LSTM i, f, g,
-o (coupled f, g, o), GRU r, z, n, MGU f, n. Whatever the initialiser, the gains of layer norm start at 1, its
-offsets at 0, and peepholes as by default. All draws come from the layer's generator, in the order of its
-parameters.
+Recurrent and input weights are drawn gate by gate. Each block of H rows is a separate matrix: LSTM i, f, g, o
+(coupled f, g, o), GRU r, z, n, MGU f, n. For every initialiser, the gains of layer norm start at 1, its
+offsets start at 0, and peepholes have their default values. All draws come from the layer's generator, in the
+order of its parameters.
 
-The classes have small letters, for they are written like functions: `init=orthogonal(gain=2)`.
+The class names are lower-case, because they are used like functions: `init=orthogonal(gain=2)`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Init: TypeAlias = (
 
 
 class Drawable(Protocol):
-    """What initialisers read of a layer."""
+    """The part of a layer that initialisers read."""
 
     @property
     def kind(self) -> str: ...
@@ -41,7 +41,7 @@ class Drawable(Protocol):
 
 class Initialiser:
     """
-    Draws a layer's initial values. This one draws the default; subclasses change what they care for.
+    Draw a layer's initial values. This class draws the default; subclasses override some draws.
 
     One of your own goes into `init` as those of `bptt.init` do.
     """
@@ -129,14 +129,14 @@ class orthogonal(_Blocks):
     """
     Recurrent weights orthogonal, gate by gate, times a gain; input weights as `glorot`; biases 0.
 
-    For any layer: `weight_hr` and the weights of `Linear` and `Embedding` are drawn as the recurrent ones.
-    Every orthogonal matrix is as likely as any other. One that is not square, as (H, P) with a projection,
-    has orthonormal columns if it is high, and rows if it is wide.
+    For any layer: `weight_hr` and the weights of `Linear` and `Embedding` are drawn like recurrent weights.
+    Every orthogonal matrix has the same probability. A matrix that is not square, as (H, P) with a
+    projection, has orthonormal columns if it is tall, and orthonormal rows if it is wide.
 
     Parameters
     ----------
     gain : float
-        What all singular values are, above 0.
+        Value of all singular values, above 0.
 
     Raises
     ------
@@ -169,9 +169,9 @@ class identity(_Blocks):
     """
     Recurrent weights the identity times a scale, gate by gate; input weights normal and small; biases 0.
 
-    For recurrent layers. An `RNN` with `nonlinearity="relu"` is then the IRNN: its state stays as it is, but
-    for what comes in. With a projection, blocks (H, P) have the scale on their diagonal, and `weight_hr` is
-    as by default.
+    For recurrent layers. An `RNN` with `nonlinearity="relu"` is then the IRNN: without input, its state does
+    not change. With a projection, blocks (H, P) have the scale on their diagonal, and `weight_hr` has its
+    default values.
 
     Parameters
     ----------
@@ -263,23 +263,23 @@ class sparse(_Blocks):
 @dataclass(frozen=True)
 class chrono(Initialiser):
     """
-    Biases of gates such that units remember for 2 to `longest` steps; everything else as by default.
+    Set gate biases such that units remember for 2 to `longest` steps; all else has its default value.
 
-    For layers with gates and biases. With u uniform in [1, longest - 1], the biases of an LSTM's forget gate
-    add up to log(u) and those of its input gate to -log(u); coupled, the forget gate's alone. `forget_bias`,
-    if given, takes the place of the first. Those of a GRU's z, which keeps the old state here, add up to
-    log(u), those of an MGU's f, which replaces it, to -log(u). A gate that keeps sigmoid(log u) of the state
-    forgets in 1 + u steps.
+    For layers with gates and biases. Draw u uniformly from [1, longest - 1]. In an LSTM, the biases of the
+    forget gate add up to log(u), and the biases of the input gate to -log(u). A coupled LSTM has only the
+    former. `forget_bias`, if given, replaces the value of the forget gate. In a GRU, the biases of z, which
+    keeps the old state here, add up to log(u). In an MGU, the biases of f, which replaces the old state, add
+    up to -log(u). A gate that keeps sigmoid(log u) of the state forgets in 1 + u steps.
 
     Parameters
     ----------
     longest : float
-        The longest dependency to expect, in steps, at least 2: for one, the length of the sequences.
+        Longest dependency to expect, in steps, at least 2: for example the length of the sequences.
 
     Raises
     ------
     TypeError, ValueError
-        Not such a number; when a layer is built with it: a layer without gates or without biases.
+        `longest` is not such a number. When a layer is built: the layer has no gates or no biases.
 
     References
     ----------
@@ -342,7 +342,7 @@ NAMES: dict[str, type[Initialiser]] = {
 
 
 def read_init(init: Any) -> Initialiser:
-    """The initialiser behind a layer's `init`."""
+    """Return the initialiser for a layer's `init`."""
     if isinstance(init, Initialiser):
         return init
     if isinstance(init, str) and init in NAMES:

@@ -26,9 +26,9 @@ class LSTM(Recurrent):
         c_t     = f c_{t-1} + i g
         h_t     = o tanh(c_t)
 
-    With `peephole`, i and f also see P_i c_{t-1} and P_f c_{t-1}, and o sees P_o c_t (products by element).
-    `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P, h_t = W_hr (o tanh(c_t)) is P wide:
-    read P for H in the shapes of h, y and their gradients. Its state is a pair (h, c).
+    With `peephole`, i and f also see P_i c_{t-1} and P_f c_{t-1}, and o sees P_o c_t (elementwise products).
+    With `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P, h_t = W_hr (o tanh(c_t)) is P
+    wide: read P for H in the shapes of h, y and their gradients. The state is a pair (h, c).
 
     Parameters
     ----------
@@ -47,28 +47,28 @@ class LSTM(Recurrent):
     peephole : bool
         True: adds `weight_peephole_l{k}` (3, H), rows i, f, o; coupled (2, H), rows f, o.
     coupled : bool
-        True: the input gate is what the forget gate leaves, i = 1 - f; weights have 3H rows.
+        True: the input gate is i = 1 - f, and weights have 3H rows.
     proj_size : int
         P < H: adds `weight_hr_l{k}` (P, H). 0: no projection.
     forget_bias : float, optional
-        What the biases of the forget gate add up to at first, in all layers and directions, whatever `init`
-        is: 1 or more lets gradients through from the start. Default: as `init` draws them.
+        Initial sum of the two biases of the forget gate, in all layers and directions, for every `init`. 1 or
+        more lets gradients through from the start. Default: as `init` draws them.
     cell_clip : float, optional
-        c_t is clipped to +-cell_clip. Its gradient is 0 where it was.
+        c_t is clipped to +-cell_clip. Its gradient is 0 where it was clipped.
     gate_clip : float, optional
-        What goes into the activations of the gates is clipped to +-gate_clip: ONNX's `clip`.
+        The inputs of the gates' activations are clipped to +-gate_clip: ONNX's `clip`.
     clip_mode : {"onnxruntime", "spec"}
-        Whether `gate_clip` leaves c_t on its way into the output's activation alone, as ONNX Runtime does, or
-        clips it too, as ONNX's specification says.
+        "spec": `gate_clip` also clips c_t before the output's activation, as ONNX's specification says.
+        "onnxruntime": it does not, like ONNX Runtime.
     activations : sequence of three
-        Of the gates i, f, o; of the candidate g; of the output, in place of tanh(c_t). Each a name, (name,
-        alpha) or (name, alpha, beta), by ONNX's names and defaults: "sigmoid", "tanh", "relu", "affine",
-        "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between 0 and 1), "elu",
-        "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
+        Activations of the gates i, f, o; of the candidate g; of the output, in place of tanh(c_t). Each is a
+        name, (name, alpha) or (name, alpha, beta), with ONNX's names and defaults: "sigmoid", "tanh", "relu",
+        "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between 0 and
+        1), "elu", "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
     layer_norm : bool
-        True: input and recurrent pre-activations are normalised over the gates together, each with a gain
-        (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset, before they are added; the
-        output is made from c_t normalised likewise (`weight_norm_c_l{k}`, `bias_norm_c_l{k}`).
+        True: normalise input and recurrent pre-activations over all gates together, before they are added.
+        Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset. The output uses
+        c_t normalised in the same way (`weight_norm_c_l{k}`, `bias_norm_c_l{k}`).
     recurrent_dropout : float
         Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
         only; one mask for the whole sequence.

@@ -32,8 +32,8 @@ class MGU(Recurrent):
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     layer_norm : bool
-        True: input and recurrent pre-activations are normalised, f and n each by itself, each with
-        a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset, before they are added.
+        True: normalise input and recurrent pre-activations, f and n separately, before they are added. Each
+        has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
     recurrent_dropout : float
         Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
         only; one mask for the whole sequence.

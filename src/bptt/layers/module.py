@@ -1,4 +1,4 @@
-"""What every layer and model has in common: parameters in one flat vector, and one calling protocol."""
+"""Base class of every layer and model: parameters in one flat vector, and one calling protocol."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Module(ABC):
 
     @abstractmethod
     def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
-        """Inference: (y, state). Keeps nothing, drops nothing out. Layers without state hand back None."""
+        """Run inference, without a tape or dropout: (y, state). Layers without state return None for it."""
 
     @property
     def state_pattern(self) -> str:

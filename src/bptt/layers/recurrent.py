@@ -1,4 +1,4 @@
-"""What RNN, LSTM and GRU share: arguments, layouts and states on the outside, one canonical call inside."""
+"""Base class of RNN, LSTM and GRU: arguments, layouts and states outside, one canonical call inside."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Recurrent(Module):
         y, state
             As above; y is a read-only view into the tape, or with `lengths` or `checkpoint` a read-only copy.
         tape : RecurrentTape
-            What backward needs, open to view.
+            Everything that `backward` needs, with readable views.
 
         Raises
         ------
@@ -253,14 +253,14 @@ class Recurrent(Module):
         dstate : array-like, or for LSTM a pair (dh, dc) of them, optional
             dL/dstate in the layout of the state. Default, and None in a pair: zeros.
         clip_state : float, ClipValue or ClipNorm, optional
-            Bounds dL/dh_t and dL/dc_t at every step inside the recursion, the whole of each: what comes in at
-            step t plus what flows back from step t+1. What is left flows on, and is what `tape.dh_norm` and
-            `tape.dc_norm` tell. A number or ClipValue bounds every entry; ClipNorm the 2-norm of each row of
-            the batch by itself, so that a row's gradients don't depend on the others. The result is no longer
-            the gradient of the loss. Default: nothing is clipped.
+            Clip dL/dh_t and dL/dc_t at every step inside the recursion. The clip sees the whole error: the
+            error from outside at step t plus the error from step t+1. The clipped error flows on. Its norms
+            are `tape.dh_norm` and `tape.dc_norm`. A number or ClipValue bounds every entry. ClipNorm bounds
+            the 2-norm of each row of the batch separately, so a row's gradients do not depend on the other
+            rows. The result is no longer the gradient of the loss. Default: no clipping.
         steps : int, optional
-            Go back at most so many steps from the end; earlier ones get dx = 0 and add nothing. Default: all.
-            Of a ragged batch, from the end of its longest possible row, T.
+            Go back at most `steps` steps from the end. Earlier steps get dx = 0 and add nothing. Default: all
+            steps. In a ragged batch, count from the end of the longest possible row, T.
         need_dx : bool
             False: None is returned for dx, and its product saved.
         keep_errors : bool

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 class Sequential(Module):
     """
-    Each layer reads what the one before it returned.
+    Chain of layers: each layer reads the output of the layer before it.
 
-    The model takes over its layers' parameters into one flat vector of its own; the layers' views are
-    re-seated on it, so training the model trains the layers. Parameter names get the layer's index in front:
+    The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
+    vector, so training the model trains the layers. Parameter names begin with the index of the layer:
     `0.weight_ih_l0`.
 
     Parameters
     ----------
     *layers : Module
-        At least one; all with parameters of one dtype. A layer belongs to one model at a time.
+        At least one layer; all parameters have one dtype. A layer belongs to one model at a time.
     seed : int, numpy.random.Generator or None
         Give every layer, nested ones included, an independent random stream, and draw its initial parameters
         again from this stream. Seeds given to the layers then have no effect. Default: leave the layers as
@@ -55,11 +55,11 @@ class Sequential(Module):
     Raises
     ------
     TypeError
-        Something that is not a layer.
+        An argument is not a layer.
     ValueError
-        No layers, the same layer twice, a layer of another living model, or layers of different dtypes. An
-        order of layers that cannot be meant: see the notes. With `seed`, a layer whose parameters are no
-        longer the initial ones, or that is a copy.
+        There are no layers, the same layer twice, a layer of another living model, or layers of different
+        dtypes. The order of the layers makes no sense: see the notes. With `seed`: a layer is a copy, or its
+        parameters are no longer the initial ones.
 
     Warns
     -----
@@ -112,7 +112,7 @@ class Sequential(Module):
 
     def initialise(self, rng: np.random.Generator) -> None:
         """
-        Draw new initial parameters for every layer, each from a random stream of its own.
+        Draw new initial parameters for every layer, each from a separate random stream.
 
         The parameters are those of a new model with `seed=rng`.
 
@@ -234,7 +234,7 @@ class Sequential(Module):
         clip_state : float, ClipValue or ClipNorm, optional
             In recurrent layers, bounds the error of every step's state: see `LSTM.backward`.
         steps : int, optional
-            In recurrent layers, go back at most so many steps from the end. Default: all.
+            In recurrent layers, go back at most `steps` steps from the end. Default: all.
         need_dx : bool
             False: return None for dx, which saves its computation where the first layer can.
         keep_errors : bool

@@ -1,4 +1,4 @@
-"""What layers without time share: no state, and arrays of any leading shape."""
+"""Base class of layers without time: no state, and arrays of any leading shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
 class Stateless(Module):
     """
-    A layer that treats every step alike. Subclasses define `_convert`, `_infer` and `_backward`.
+    A layer that treats every step in the same way. Subclasses define `_convert`, `_infer` and `_backward`.
 
     The state is None on the way in and on the way out.
     """

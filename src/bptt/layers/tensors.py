@@ -53,7 +53,7 @@ class Tensors(Mapping[str, npt.NDArray[Any]]):
 
 
 def write_flat(flat: npt.NDArray[Any], value: object, name: str) -> None:
-    """Behind `module.flat_parameters = value`: copies into the vector, which the views keep sharing."""
+    """Implement `module.flat_parameters = value`: copy into the vector, which the views keep sharing."""
     if value is not flat:
         flat[...] = as_floats(value, name, flat.dtype, flat.shape)
 

@@ -1,4 +1,4 @@
-"""What training minimizes, and figures that say how good a model is."""
+"""Losses that training minimizes, and metrics that measure a model."""
 
 from bptt.losses.loss import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 

@@ -17,21 +17,22 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Metric(ABC):
-    """`metric.add(y, target, mask)` for every batch, then `metric.value`; `metric.reset()` to begin anew.
+    """`metric.add(y, target, mask)` for every batch, then `metric.value`; `metric.reset()` to start again.
 
-    The value is made of one quotient over everything added, `total` by `count`. Both are sums: batches of
-    unequal size, masked rows and windows count by what they hold, and several processes may add theirs up.
+    The value is computed from one quotient over all batches, `total` / `count`. Both are sums, so batches of
+    unequal size, masked rows and windows count by their number of rows. Several processes may add up their
+    sums.
 
     Attributes
     ----------
     name : str
         Such as "bits_per_character".
     better : "higher" or "lower"
-        Which values are.
+        Which values are better.
     total : float
         Sum so far, in float64.
     count : int
-        Over how many rows, or numbers, it goes.
+        Number of rows, or numbers, in the sum.
     """
 
     name: ClassVar[str]
@@ -166,7 +167,7 @@ class Perplexity(_LogLikelihood):
 
 
 class BitsPerCharacter(_LogLikelihood):
-    """The mean cross-entropy in bits: what a character takes in a text that the model compresses.
+    """The mean cross-entropy in bits: the size of a character in a text that the model compresses.
 
     Targets as for `CrossEntropy`.
     """

@@ -99,15 +99,15 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
 
 
 class Guard:
-    """Measures the gradient and keeps a non-finite one from the weights; clips nothing.
+    """Measure the gradient and keep a non-finite gradient from the weights, without clipping.
 
     Parameters
     ----------
     nonfinite : {"raise", "skip", "zero", "shrink"}
-        What a NaN or an infinity in the gradient does. "raise": NonFiniteError names the parameter,
+        Policy for NaN or infinity in the gradient. "raise": NonFiniteError names the parameter,
         nothing is changed. "skip": no update is made. "zero": the offending entries become 0, the rest
-        is clipped and used. "shrink": 0.02 times the recurrent weights take the place of their
-        gradient, all else gets gradient 0.
+        is clipped and used. "shrink": the gradient of the recurrent weights becomes 0.02 times these
+        weights, and all other gradients become 0.
 
     Attributes
     ----------
@@ -226,20 +226,20 @@ class ClipValue(Guard):
 
 
 class ClipNorm(Guard):
-    """Scales the gradient so that its 2-norm is at most `max_norm`; see clip_by_norm.
+    """Scale the gradient so that its 2-norm is at most `max_norm`; see clip_by_norm.
 
     Parameters
     ----------
     max_norm : float or "auto"
-        More than 0. "auto": a quantile of the norms so far, before clipping, with the present one. Norms that
-        are 0 or not finite are left out.
+        Above 0. "auto": a quantile of all norms before clipping, including the current norm. Norms that are
+        0 or not finite are left out.
     nonfinite
         As for Guard.
     quantile : float
-        Of "auto", in (0, 1): 0.1 clips nine gradients in ten once norms have settled, 0.9 only the largest
+        For "auto", in (0, 1): 0.1 clips nine gradients in ten once norms have settled, 0.9 only the largest
         tenth.
     window : int
-        Of "auto": how many norms are remembered.
+        For "auto": number of norms to remember.
 
     Attributes
     ----------

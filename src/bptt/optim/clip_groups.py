@@ -20,20 +20,20 @@ class ClipGroups(Guard):
     Parameters
     ----------
     groups : mapping of str to ClipNorm, ClipValue or None
-        Which clip for which names of `model.parameters`: "*weight_hh*", "0.*", "*", as shells match file
-        names, capitals apart from small letters. The first pattern that fits a name takes it; None leaves its
-        group unclipped. ClipNorm("auto") learns from the norms of its group.
+        Clip for each pattern of names in `model.parameters`: "*weight_hh*", "0.*", "*". Patterns match as
+        in a shell and are case-sensitive. The first matching pattern decides; None leaves its group
+        unclipped. ClipNorm("auto") learns from the norms of its group.
     nonfinite
         As for Guard. Those of the groups stay at their default.
 
     Raises
     ------
     TypeError
-        Not such a mapping.
+        `groups` is not such a mapping.
     ValueError
-        An empty one; a clip with its own `nonfinite`; one ClipNorm("auto") for two groups; `nonfinite` as for
-        Guard. From the call, before anything is changed: a parameter that no pattern fits; a pattern that is
-        left without one, "*" excepted.
+        `groups` is empty, a clip has its own `nonfinite`, or two groups share one ClipNorm("auto").
+        `nonfinite` as for Guard. From the call, before anything changes: no pattern matches a parameter, or a
+        pattern other than "*" has no parameter.
     """
 
     _against_nonfinite = LOWER

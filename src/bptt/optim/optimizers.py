@@ -321,8 +321,11 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr m^ / (sqrt(v^) + epsilon), m^ = m / (1
-    - b1^n).
+    """Adam: scale each step by running means of the gradient and its square::
+
+        m = b1 m + (1 - b1) g                     m^ = m / (1 - b1^n)
+        v = b2 v + (1 - b2) g^2                   v^ = v / (1 - b2^n)
+        p -= lr m^ / (sqrt(v^) + epsilon)
 
     Kingma and Ba 2015, arXiv:1412.6980.
 
@@ -378,7 +381,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: p -= lr weight_decay p, beside Adam's step on the plain gradient.
+    """Adam with decoupled weight decay: Adam's step on the plain gradient, plus p -= lr weight_decay p.
 
     Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and errors as for Adam.
     """

@@ -1,4 +1,4 @@
-"""Terms beside the loss that keep the gradient alive through time."""
+"""Regularizers: terms in addition to the loss that keep the gradient alive through time."""
 
 from __future__ import annotations
 
@@ -26,38 +26,36 @@ BLOCK = 1 << 16
 
 class PascanuRegularizer:
     """
-    Asks of the recurrent weights of every `RNN` that errors keep their norm on their way back through time.
+    Push the recurrent weights of every `RNN` to keep the norm of errors on their way back through time.
 
-    For each layer and direction, with d_t the whole dL/dh_t of one row, f' the slope of the activation there
-    and U the recurrent weights ::
+    This is the term for each layer and direction. d_t is the whole dL/dh_t of one row, f' is the slope of the
+    activation there, and U are the recurrent weights ::
 
         Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
 
-    Steps with |d_t|^2 < 1e-20 don't count. Only U gets a gradient from it: errors and slopes are taken as
-    constants, as the authors do. Every step counts by what the weights would hand back, also one that follows
-    a reset or the initial state.
+    Steps with |d_t|^2 < 1e-20 don't count. Only U gets a gradient from this term. Errors and slopes are
+    constants, as in the authors' code. Every step counts by the error that the weights would pass back, also
+    a step after a reset or the initial state.
 
     Parameters
     ----------
     weight : float
-        Of Omega beside the loss; more than 0. The authors have 4 on the temporal order task.
+        Factor of Omega, above 0. The authors use 4 on the temporal order task.
 
     Attributes
     ----------
     omega : float
-        Of the last backward pass, without the weight, summed over layers and directions; NaN before. An
-        update has several passes with `accumulate` or a pair for `truncate`.
+        Omega of the last backward pass, without the weight, summed over layers and directions; NaN before the
+        first pass. With `accumulate` or a pair for `truncate`, an update has several passes.
 
     Raises
     ------
     TypeError, ValueError
         `weight` is not a number above 0.
 
-    References
-    ----------
-    Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
-    arXiv:1211.5063, section 3.3. There the norms in Omega's ratio are not squared; they are in the authors'
-    code, and here.
+    References ---------- Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
+    networks, arXiv:1211.5063, section 3.3. The norms in Omega's ratio are not squared in the paper. They are
+    squared in the authors' code, and here.
     """
 
     def __init__(self, weight: float = 4.0) -> None:
@@ -92,9 +90,9 @@ class PascanuRegularizer:
         Parameters
         ----------
         tape : Tape
-            Of a backward pass with `keep_errors=True`.
+            Tape of a backward pass with `keep_errors=True`.
         share : float
-            What its gradient counts for beside those of other passes that are added to the same gradients.
+            Factor of this term's gradient, relative to other passes that are added to the same gradients.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: from the number of updates made to the rate of the next one."""
+"""Learning-rate schedules: functions from the number of updates made to the rate of the next update."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bptt.optim.optimizers import Rate, as_rate, rate_at
 
 
 class Schedule(ABC):
-    """`schedule(n)` is the learning rate of the update that n updates came before, a float.
+    """`schedule(n)` is the learning rate of the update after n updates, a float.
 
-    One of your own needs `_rate`; any other callable goes into an optimiser's `lr` just as well.
+    Your own subclass needs `_rate`. The `lr` of an optimiser also accepts any other callable.
     """
 
     def __call__(self, step: int) -> float:
@@ -157,17 +157,17 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A straight line up to another schedule, which begins where the line ends.
+    """Linear warm-up, followed by another schedule.
 
-    After n < steps updates the rate is then(0) (n + 1) / (steps + 1), so that the first update moves
-    something; from n = steps on it is then(n - steps).
+    After n < steps updates the rate is then(0) (n + 1) / (steps + 1), so the rate of the first update is not
+    0. From n = steps on, the rate is then(n - steps).
 
     Parameters
     ----------
     steps : int
-        Updates on the way up.
+        Number of updates of the warm-up.
     then : float or callable
-        What follows: a rate, or a schedule, `Cosine(...)` or a `Plateau`, for one.
+        Rate or schedule after the warm-up, for example `Cosine(...)` or a `Plateau`.
 
     Raises
     ------

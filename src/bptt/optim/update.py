@@ -14,9 +14,9 @@ class Update:
     epoch : int
         From 0.
     loss : float
-        Of this batch or window.
+        Loss of this batch or window.
     grad_norm : float
-        Of the whole gradient before clipping.
+        2-norm of the whole gradient before clipping.
     clipped : bool
         Clipping changed the gradient.
     lr : float

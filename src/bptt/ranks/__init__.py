@@ -1,4 +1,4 @@
-"""Data-parallel training over MPI: what the ranks of a run do together."""
+"""Data-parallel training over MPI: the collective operations of the ranks."""
 
 from bptt.ranks.ranks import RankError, Ranks
 

@@ -51,7 +51,8 @@ class Watched:
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm
-        Duplicated, so that bptt's messages stay apart from others. All ranks make theirs at the same point.
+        Duplicated, to separate bptt's messages from all other messages. All ranks construct this object at
+        the same point.
     """
 
     def __init__(self, comm: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a rank does to its own process: it takes its share of the cores, and ends the job where it fails."""
+"""Set up the process of a rank: it takes its share of the cores, and ends the job if it fails."""
 
 from __future__ import annotations
 

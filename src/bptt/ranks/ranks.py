@@ -1,7 +1,7 @@
-"""Data-parallel training: what the ranks of a run do together.
+"""Data-parallel training: the collective operations of the ranks of a run.
 
-Every rank has the whole model, and rows of its own. One sum an update makes of their gradients that of all
-rows; whatever follows from it, each decides alike.
+Every rank has the whole model and its own rows. One sum per update turns the gradients of the ranks into the
+gradient over all rows. Every rank then makes the same decisions from it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The recurrent layers in plain NumPy and float64: the oracle of the compiled core, written to be read.
 
-`lstm.py`, `gru.py`, `gru_reset_before.py`, `mgu.py` and `rnn.py` hold one cell each, forward and backward
-through time beside its equations; `activations.py` and `norm.py` what these are made of; `interventions.py`
-what is done to them from outside, and `clip.py` to the errors on their way back; `stack.py` adds layers,
-directions and dropout, `ragged.py` rows of unequal length; `layers.py` gives them the interface of the native
-layers.
+`lstm.py`, `gru.py`, `gru_reset_before.py`, `mgu.py` and `rnn.py` hold one cell each: the equations, and the
+passes forward and backward through time. The cells use `activations.py` and `norm.py`. `interventions.py`
+holds resets and masks, and `clip.py` clips errors on their way back. `stack.py` adds layers, directions and
+dropout. `ragged.py` adds rows of unequal length. `layers.py` adds the interface of the native layers.
 """
 
 from bptt.reference.copies import like

@@ -1,5 +1,6 @@
-"""The activations that an LSTM may be given, in NumPy, by ONNX's names. A function of alpha and beta takes
-them in that order; y is f(a).
+"""Activations for an LSTM, in NumPy, with ONNX's names.
+
+Functions take alpha and beta in that order, if they have them; y is f(a).
 
     name               f(a)                            f'(a)
     sigmoid            1 / (1 + exp(-a))               y (1 - y)
@@ -14,8 +15,8 @@ them in that order; y is f(a).
     softsign           a / (1 + |a|)                   (1 - |y|)^2
     softplus           log(1 + exp(a))                 1 / (1 + exp(-a))
 
-Where a function flattens out, its slope is made from y, as layers do that save y: so that an error of a
-rounding in y shows in the slope as it does there. Where it has a kink, a tells the sides.
+Where a function saturates, its slope is computed from y, as in the layers that save y. A rounding error in y
+then has the same effect on the slope as in those layers. At a kink, a decides the side.
 """
 
 from __future__ import annotations

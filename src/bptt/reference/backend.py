@@ -1,7 +1,7 @@
-"""The reference as a backend: NumPy, to be read beside the equations.
+"""The reference as a backend, in NumPy that follows the equations.
 
-Whatever the layer's dtype, everything is computed in float64 and rounded once, where it leaves. So a float32
-layer gives the float32 results that an exact machine would.
+For every dtype of the layer, the backend computes in float64 and rounds the results once. A float32 layer
+therefore returns the float32 results that an exact machine would return.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clipping inside the recursion: the error of one step's state is bounded, and what is left flows on.
+"""Clipping inside the recursion: the error of one step's state is bounded, and the clipped error flows on.
 
     e' = min(max(e, -value), value)          entry by entry
     e" = e' min(1, norm / |e'|)              row by row
@@ -17,10 +17,10 @@ from bptt.reference.common import Array
 
 
 def limited(error: Array, clip: StateClip | None) -> Array:
-    """The error of one step's state within its bounds; without bounds, as it is.
+    """Clip the error of one step's state to its bounds; without bounds, return it unchanged.
 
-    NaN stays NaN. A row that is within the norm keeps its bits, and so does one that holds a NaN; an infinity
-    that no `value` bounds becomes NaN, and its row's finite entries 0.
+    NaN stays NaN. A row within the norm keeps its bits, and a row with a NaN keeps its bits, too. An infinity
+    that no `value` bounds becomes NaN, and the finite entries of its row become 0.
     """
     if clip is None:
         return error

@@ -1,4 +1,4 @@
-"""What the cells of the reference share: what one run over time gets, keeps and hands back."""
+"""Types that the reference cells share: what one run over time takes, keeps and returns."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Weights: TypeAlias = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Run:
-    """What is done to one run of a cell over time beside its equations, in the order in which it runs.
+    """Resets and masks of one run of a cell over time, in the order in which they apply.
 
     Attributes
     ----------
     reset : array of bool, of shape (T, B, 1)
-        True: the state that step t begins from is zero, whatever the step before left.
+        True: step t starts from a zero state.
     recurrent : array of shape (B, P)
         Recurrent dropout: factors of the old h where U multiplies it, and nowhere else.
     keep_h : array of shape (T, B, P)
         Zoneout: the share of the old h that stays, mostly 0 or 1; 0 without zoneout.
     keep_c : array of shape (T, B, H)
-        The same of c. Only LSTM looks at it.
+        The same for c. Only LSTM uses it.
     zoneout_c : bool
-        Whether c has zoneout, if only by a mask of zeros: says what `Gradients.norms` measures.
+        Whether c has zoneout, even with a mask of zeros. Decides what `Gradients.norms` measures.
     """
 
     reset: npt.NDArray[np.bool_]
@@ -77,7 +77,7 @@ class Tape:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What one layer's backward pass in one direction hands back.
+    """Result of one layer's backward pass in one direction.
 
     Attributes
     ----------
@@ -87,10 +87,11 @@ class Gradients:
     weights : dict
         The gradient of every array in `Weights`.
     norms : tuple of arrays of shape (T,)
-        2-norm over batch and units of the whole dL/dh_t, what comes in at step t and what flows back from
-        step t + 1, and for LSTM of dL/dc_t; both after clipping. 0 where truncation did not reach.
+        2-norm over batch and units of the whole dL/dh_t, and for LSTM of dL/dc_t, both after clipping. The
+        whole error is the error from outside at step t plus the error from step t + 1. 0 for steps that
+        truncation leaves out.
     errors : array of shape (T, B, P)
-        That whole dL/dh_t, after clipping. 0 where truncation did not reach.
+        The whole dL/dh_t, after clipping. 0 for steps that truncation leaves out.
     """
 
     dx: Array

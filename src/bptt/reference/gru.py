@@ -10,7 +10,7 @@ PyTorch and cuDNN; `gru_reset_before.py` has the other one.
     h~_t = (1 - z_t) (.) n_t + z_t (.) h'_t
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
-T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
+T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
 (3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n. Layer norm takes r and z together, n by
 itself. m, k and resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
 """
@@ -105,7 +105,7 @@ def backward(
     dstate : tuple of one array of shape (B, H)
         dL/dh_T from outside.
     steps : int, optional
-        Go back at most so many steps. None: all.
+        Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
     """

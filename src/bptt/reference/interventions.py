@@ -1,4 +1,4 @@
-"""What is done to a stack of layers beside its equations: resets, and the masks of dropout and zoneout."""
+"""What is added to the equations of a stack of layers: resets, and the masks of dropout and zoneout."""
 
 from __future__ import annotations
 

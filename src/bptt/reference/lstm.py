@@ -14,13 +14,13 @@
     c_t  = l_t (.) c'_t + (1 - l_t) (.) c~_t                      l, k: zoneout
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t
 
-T time steps, B rows of a batch, I inputs, H hidden units, P outputs, which are H without a projection; (.) is
-the product by elements. W is `weight_ih` (4H, I), U is `weight_hh` (4H, P), their blocks in the order i, f,
-g, o; N, of all blocks together, is layer norm and gain, or nothing; p is `weight_peephole` (3, H), its rows
-in the order i, f, o, or 0; R is `weight_hr` (P, H). The input and forget gates see c', the output gate c~.
-Coupled, i is 1 - f, and W, U and p have no block i. sigma, phi and psi are the logistic function, tanh and
-tanh unless `Options` has others. m, k, l and resets are the `Run`'s; without them the old state is (h_{t-1},
-c_{t-1}) and the new one (h~_t, c~_t).
+T time steps, B rows of a batch, I inputs, H hidden units, P outputs; P is H without a projection. (.) is the
+elementwise product. W is `weight_ih` (4H, I) and U is `weight_hh` (4H, P), with blocks in the order i, f, g,
+o. N is layer norm and gain, over all blocks together, or nothing. p is `weight_peephole` (3, H), with rows in
+the order i, f, o, or 0. R is `weight_hr` (P, H). The input and forget gates see c', the output gate sees c~.
+In a coupled LSTM, i is 1 - f, and W, U and p have no block i. sigma, phi and psi are the logistic function,
+tanh and tanh, unless `Options` has others. m, k, l and resets come from `Run`. Without them the old state is
+(h_{t-1}, c_{t-1}) and the new state is (h~_t, c~_t).
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are i, f, g, o, or coupled (T, B, 3H) f, g, o; it saves `arguments` of the same
-        shape, theirs before any clipping, `cell` (T, B, H), which is e, and `output` (T, B, H), psi(q),
-        and what `norm.products` names.
+        `gates` (T, B, 4H) are i, f, g, o; for a coupled LSTM (T, B, 3H) f, g, o. The tape also saves
+        `arguments` of the same shape: the gates' inputs before any clipping. It saves `cell` (T, B, H), which
+        is e, `output` (T, B, H), which is psi(q), and what `norm.products` names.
     """
     h0, c0 = state
     sigma, phi, psi = options.sigma, options.phi, options.psi
@@ -157,7 +157,7 @@ def backward(
     dstate : tuple of two arrays of shapes (B, P) and (B, H)
         dL/dh_T and dL/dc_T from outside.
     steps : int, optional
-        Go back at most so many steps. None: all.
+        Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Bounds that each whole dL/dh_t is brought into before anything else is done with it, and each whole
         dL/dc_t where its norm is taken. None: none.

@@ -97,7 +97,7 @@ def backward(
     dstate : tuple of one array of shape (B, H)
         dL/dh_T from outside.
     steps : int, optional
-        Go back at most so many steps. None: all.
+        Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
     relu : bool

@@ -184,7 +184,7 @@ def backward(
     dy : array of shape (T, B, D * P)
     dstate : tuple of arrays of shape (L * D, B, P or H)
     steps : int, optional
-        Every layer goes back at most so many steps from the end of the sequence. None: all.
+        Every layer goes back at most `steps` steps from the end of the sequence. None: all.
     clip : StateClip, optional
         Bounds of every step's error, in every layer and direction. None: none.
     keep_errors : bool
@@ -232,10 +232,10 @@ def backward(
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, key: int, first: int = 0) -> Array:
-    """Mask of 0 and 1 / (1 - p), a function of its key and position alone.
+    """Return a mask of 0 and 1 / (1 - p) that depends only on its key and position.
 
-    Element j (counted in C order, from `first` on) is kept when u >= p, where u in [0, 1) is the top 24 bits
-    of the j-th output of SplitMix64 (Steele, Lea and Flood 2014) started at `key`.
+    Element j, counted in C order from `first` on, is kept if u >= p. u in [0, 1) is the top 24 bits of the
+    j-th output of SplitMix64 (Steele, Lea and Flood 2014) started at `key`.
     """
     j = np.arange(first + 1, first + np.prod(shape, dtype=np.int64) + 1, dtype=np.uint64)
     z = np.uint64(key % 2**64) + j * np.uint64(0x9E3779B97F4A7C15)

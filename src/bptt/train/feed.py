@@ -19,7 +19,7 @@ from bptt.train.run import Run
 
 
 class Feed:
-    """Reads the training data of one `fit`, from wherever a run stands.
+    """Read the training data of one `fit`, from the position of the run.
 
     Parameters
     ----------

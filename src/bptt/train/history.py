@@ -1,4 +1,4 @@
-"""What a training run leaves behind: one number per update and per validation, as arrays."""
+"""History of a training run: one number per update and per validation, as arrays."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _PER_VALIDATION: dict[str, type[np.generic]] = {"validation_loss": np.float64, "
 class History(Mapping[str, npt.NDArray[Any]]):
     """A mapping from names to arrays; `len(history["loss"])` updates were made.
 
-    Per update: `loss` (of that batch or window), `grad_norm` (2-norm of the whole gradient before
-    clipping, not finite where the gradient was not), `clipped` (True where clipping changed the
-    gradient), `lr`, `epoch` (from 0). Per validation: `validation_loss`, `validation_step`, the number of
-    updates made before it, and one column for each metric, such as `validation_accuracy`.
+    Per update: `loss` of that batch or window, `grad_norm`, `clipped`, `lr` and `epoch` (from 0). `grad_norm`
+    is the 2-norm of the whole gradient before clipping; it is not finite if the gradient was not. `clipped`
+    is True where clipping changed the gradient. Per validation: `validation_loss`, `validation_step`, and one
+    column for each metric, such as `validation_accuracy`. `validation_step` is the number of updates made
+    before.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ class History(Mapping[str, npt.NDArray[Any]]):
             self._columns[f"validation_{name}"].append(value)
 
     def columns(self, updates: int, validations: int) -> dict[str, npt.NDArray[np.float64]]:
-        """Every column, as far as so many updates and validations go: what a file holds."""
+        """Return every column up to a number of updates and validations, for a file."""
         return {
             name: np.array(column[: updates if name in _PER_UPDATE else validations])
             for name, column in self._columns.items()

@@ -38,7 +38,7 @@ class Loop:
     validate: Callable[[], Mapping[str, float] | None]
 
     def run(self, epochs: int) -> None:
-        """Train until so many epochs are done, or a callback stops the run."""
+        """Train until `epochs` epochs are done, or a callback stops the run."""
         record, tell = self.record, self.watchers.tell
         try:
             with record.training():

@@ -1,4 +1,4 @@
-"""What a training run has done so far: where it stands, its history, and whether it is to stop."""
+"""Progress of a training run: its position, its history, and whether it should stop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Record:
 
     @property
     def history(self) -> History:
-        """Updates and validations of the run, without a row that an interrupt left behind."""
+        """Updates and validations of the run, without an incomplete row from an interrupt."""
         # Other threads may look on, but only the one that trains knows which row is being added.
         if self._thread in (None, threading.get_ident()):
             run = self.run

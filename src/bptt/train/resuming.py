@@ -1,4 +1,4 @@
-"""What a trainer saves besides its model and optimizer, and how a new trainer takes it over."""
+"""State that a trainer saves besides its model and optimizer, and how a new trainer restores it."""
 
 from __future__ import annotations
 

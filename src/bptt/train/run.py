@@ -1,4 +1,4 @@
-"""Where a training run stands between two updates."""
+"""Position of a training run between two updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Trainer is made with: checks of its arguments, and what follows from them."""
+"""Setup of a Trainer: checks of its arguments, and values that follow from them."""
 
 from __future__ import annotations
 

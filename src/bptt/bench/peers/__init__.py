@@ -62,7 +62,7 @@ def versions(names: list[str]) -> dict[str, str]:
 
 def make(name: str, problem: Problem | ModelProblem, threads: int) -> Call:
     """
-    How a peer, or we ourselves, do a problem on so many threads.
+    Return the call with which a peer, or bptt, computes a problem on a number of threads.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ourselves on one thread: what two threads gain is measured beside it."""
+"""Our layer on one thread: the baseline for the gain of two threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own layer without the option, or without lengths: what a variant costs is measured beside it."""
+"""Our layer without the option, or without lengths: the baseline for the cost of a variant."""
 
 from __future__ import annotations
 

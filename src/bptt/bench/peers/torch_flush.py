@@ -1,4 +1,4 @@
-"""PyTorch told to flush denormal numbers to zero."""
+"""PyTorch, set to flush denormal numbers to zero."""
 
 from __future__ import annotations
 

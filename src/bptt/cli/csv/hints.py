@@ -1,4 +1,4 @@
-"""What is unusual in a CSV file that cannot be read, and the option that reads it."""
+"""Find what is unusual in a CSV file that cannot be read, and the option that reads it."""
 
 from __future__ import annotations
 

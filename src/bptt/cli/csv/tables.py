@@ -48,8 +48,8 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
     Raises
     ------
     CommandError
-        The file cannot be read; a column is missing, is there twice or holds something else than finite
-        numbers; the order of time cannot be told.
+        The file cannot be read. A column is missing, occurs twice, or holds something other than finite
+        numbers. The order of time is unknown.
     """
     raw = _read(columns.read_head(path, form), names)
     _check(raw, names, "correct the cell")

@@ -63,7 +63,7 @@ def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
     Raises
     ------
     CommandError
-        A cell holds no time; day and month cannot be told apart, and neither reading is in order.
+        A cell holds no time. Day and month are ambiguous, and neither reading is in order.
     """
     first = next((text for text in texts if not cells.is_missing(text)), "")
     readings: list[Numbers] = []

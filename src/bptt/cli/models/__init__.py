@@ -1,1 +1,1 @@
-"""What the command trains: networks for texts, series and sequences, and how they are judged."""
+"""Models of the command: networks for texts, series and sequences, and their evaluation."""

@@ -114,7 +114,7 @@ def fit(
     source: str,
     truncate: tuple[int, int] | None = None,
 ) -> Fitted:
-    """Train, or go on with the run in the checkpoint.
+    """Train, or resume the run in the checkpoint.
 
     Parameters
     ----------
@@ -123,18 +123,18 @@ def fit(
     model : Module
         Freshly built; a resumed run has its own.
     epochs : int
-        Of the whole run.
+        Number of epochs of the whole run.
     updates : int, optional
-        Of the whole run, which schedules fall over. None: all epochs have the length of the data.
+        Number of updates of the whole run, for schedules. None: all epochs have the length of the data.
     about : mapping of JSON values
-        What the model's file says beside the model: checkpoints say it too, and serve as one.
+        Extra values of the model file. A checkpoint holds them too, so it can serve as a model file.
     source : str
-        `digest` of the data: another one cannot be gone on with.
+        `digest` of the data: a run cannot be resumed with other data.
 
     Raises
     ------
     CommandError
-        No run to go on with, or one begun with other options or data.
+        There is no run to resume, or it began with other options or data.
     NonFiniteError
         The gradient became NaN or infinite (see bptt.ClipNorm).
     """

@@ -1,4 +1,4 @@
-"""How good predictions are, beside those that need no model: in numbers, and as a table."""
+"""Compare predictions with naive predictions that need no model, in numbers and as a table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def measure(
     columns: Sequence[str],
     metrics: Sequence[type[Metric]],
 ) -> Figures:
-    """Metrics of all batches.
+    """Compute metrics over all batches.
 
     Parameters
     ----------
     batches : iterable of (predictions, truth)
-        Predictions by name, each (..., K) like the truth, K being that of `columns`; or with a single column
-        of classes (B, C), and the truth (B,).
+        Predictions by name, each (..., K) like the truth, where K is the number of `columns`. With a single
+        column of classes, predictions are (B, C) and the truth is (B,).
     """
     sums: dict[str, dict[str, list[Metric]]] = {column: {} for column in columns}
     for predictions, truth in batches:

@@ -1,4 +1,4 @@
-"""Models of whole sequences: what they are read from, their classes or scales, in one file."""
+"""Models of whole sequences: their data, and their classes or scales, in one file."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Task:
-    """What is told: one of `classes`, or numbers of the scale `target_scaling`.
+    """Target of a sequence: one of `classes`, or numbers scaled by `target_scaling`.
 
-    `naive` is what there is to say without looking at a sequence: the index of the most frequent class, or
-    the mean.
+    `naive` is the prediction without looking at a sequence: the index of the most frequent class, or the
+    mean.
     """
 
     scaling: Standardize
@@ -75,12 +75,12 @@ class Task:
 
     @property
     def loss(self) -> Loss:
-        """What it is trained by."""
+        """The training loss."""
         return MeanSquaredError() if self.classes is None else CrossEntropy()
 
     @property
     def metrics(self) -> tuple[type[Metric], ...]:
-        """What it is judged by, the first of them first."""
+        """The evaluation metrics, most important first."""
         return (RMSE, MAE) if self.classes is None else (Accuracy,)
 
     @property
@@ -210,7 +210,10 @@ def _check_finite(path: Path, name: str, array: Numbers, at: tuple[int, ...]) ->
 
 
 def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]:
-    """Sequences (T_i, F) of x padded behind, (N, T) or (N, T, F), or of all their steps, (sum of T_i, F)."""
+    """Split x into sequences (T_i, F).
+
+    x is padded at the end, (N, T) or (N, T, F), or concatenated, (sum of T_i, F).
+    """
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise CommandError(f"{path}: x must be (N, T) or (N, T, F), none of them 0; it is {x.shape}")
     if lengths is None:

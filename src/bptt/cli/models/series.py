@@ -26,10 +26,10 @@ AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Task:
-    """What is told from what: the next `horizon` values of `target` from the last `window` of `columns`.
+    """Forecasting task: the next `horizon` values of `target` from the last `window` rows of `columns`.
 
-    `shares` are those of the validation and the test part, `season` that of the seasonal baseline. Series are
-    (N, F), their columns those of `names`; `scaling` is that of each.
+    `shares` are the shares of the validation and the test part. `season` is the period of the seasonal
+    baseline. Series are (N, F), with the columns `names`; `scaling` is the scaling of each column.
     """
 
     columns: list[str]
@@ -78,7 +78,7 @@ class Task:
 
 
 def names(columns: Sequence[str], target: Sequence[str]) -> list[str]:
-    """What has to be read: the columns, and targets that are not among them."""
+    """The columns to read: the inputs, and targets that are not inputs."""
     return [*columns, *(name for name in target if name not in columns)]
 
 

@@ -27,7 +27,7 @@ def build(options: argparse.Namespace, symbols: int) -> bptt.Sequential:
 
 
 def about(vocabulary: Vocabulary) -> dict[str, Any]:
-    """What a text model's file says beside the model."""
+    """Extra values of a text model's file."""
     return {"vocabulary": vocabulary.symbols}
 
 

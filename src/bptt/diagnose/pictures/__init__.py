@@ -1,1 +1,1 @@
-"""What draws the gradient and a training run. Needs matplotlib, and loads it where something is drawn."""
+"""Pictures of the gradient and of training runs. Needs matplotlib, and loads it only for drawing."""

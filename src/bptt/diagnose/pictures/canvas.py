@@ -1,4 +1,4 @@
-"""What all pictures share: figures without pyplot, styles that survive a black-and-white printer, files.
+"""Shared by all pictures: figures without pyplot, styles that survive a black-and-white printer, files.
 
 Needs matplotlib (`pip install 'bptt[plot]'`). No window system, no global state: whatever style is in force,
 a picture is dark on an opaque white ground, so that it can be read in a dark notebook too (see picture.py).
@@ -67,7 +67,7 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
 
 def tidy(axes: Axes) -> None:
-    """Keep the left and bottom spines, place whole numbers below, and draw a pale grid behind everything."""
+    """Keep the left and bottom spines, place whole numbers below, and draw a pale grid under all curves."""
     whole(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.7)

@@ -60,8 +60,8 @@ def plot_gates(
     ImportError
         Without matplotlib.
     TypeError, ValueError, OSError
-        Not a tape, or one without a recurrent layer, a step or a row; a row or a sequence that is not there;
-        a path with another ending; a file that cannot be written.
+        `tape` is not a tape, or has no recurrent layer, no step or no row. `row` or `sequence` does not
+        exist. `path` has another ending, or cannot be written.
     """
     rows = rows_on(tape) if isinstance(tape, Tape) else []
     if not rows:

@@ -1,1 +1,1 @@
-"""What a recurrent layer's passes take, keep and return, and what computes them."""
+"""Passes of a recurrent layer: what they take, keep and return, and the code that computes them."""

@@ -1,4 +1,4 @@
-"""What stands between a recurrent layer and the code that computes it.
+"""Protocol between a recurrent layer and the code that computes it.
 
 A layer checks and arranges its arguments. A backend gets C-contiguous arrays of the layer's dtype, time
 first. Rows of unequal length come as `Ragged` lays them out, (rows over time, N), with `active` and `batch`.

@@ -11,16 +11,16 @@ from bptt.arguments import real
 
 @dataclass(frozen=True)
 class StateClip:
-    """Bounds of the error of every step's state, dL/dh_t and dL/dc_t, each for itself.
+    """Bounds of the error of every step's state; dL/dh_t and dL/dc_t are clipped separately.
 
-    Both are what comes in at step t plus what flows back from step t + 1. What is left flows on.
+    Each is the error from outside at step t plus the error from step t + 1. The clipped error flows on.
 
     Attributes
     ----------
     value : float
         Entries are brought into [-value, value]. NaN stays.
     norm : float
-        Each row's vector, (P,) or (H,), is scaled down to this 2-norm: rows of a batch don't see each other.
+        Each row's vector, (P,) or (H,), is scaled down to this 2-norm, independently of the other rows.
     """
 
     value: float = math.inf

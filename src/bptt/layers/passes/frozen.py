@@ -13,11 +13,11 @@ from bptt.layers.passes.backend import State
 
 class Frozen:
     """
-    A layer for inference alone. The weights are those of the moment it was made, packed once; calling it
-    gives the bits of `layer(x)`, without the packing, which costs as much as a step or two of many rows, or
-    a dozen of one. Several threads may call it at once.
+    Layer for inference only, with weights that are packed once.
 
-    It holds the weights a second time.
+    It copies the weights of the layer when it is made. A call returns the same bits as `layer(x)`, but does
+    not pack the weights again. Packing costs as much as one or two steps of many rows, or a dozen steps of
+    one row. Several threads may call the layer at once. It needs memory for a second copy of the weights.
     """
 
     def __init__(self, call: Callable[..., tuple[Floats, State]], layer: str) -> None:

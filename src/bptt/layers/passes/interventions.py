@@ -1,4 +1,4 @@
-"""What a caller does to a recursion beside its equations: resets, and the masks of dropout and zoneout."""
+"""What a caller adds to the equations of a recursion: resets, and the masks of dropout and zoneout."""
 
 from __future__ import annotations
 

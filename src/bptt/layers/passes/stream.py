@@ -26,7 +26,7 @@ class Stream:
     input : ndarray
         (B, I), of the layer's dtype: what the next `step()` reads.
     output : ndarray
-        (B, H): what the last step gave. Overwritten by the next.
+        (B, H): output of the last step. The next step overwrites it.
 
     Raises
     ------
@@ -44,14 +44,14 @@ class Stream:
 
     def step(self, x: npt.ArrayLike | None = None, out: Floats | None = None) -> Floats:
         """
-        One time step.
+        Run one time step.
 
         Parameters
         ----------
         x : array-like, optional
-            (B, I), or (I,) for a stream of one row. None: what is in `input`.
+            (B, I), or (I,) for a stream of one row. None: read `input`.
         out : ndarray, optional
-            (B, H), or (H,) beside x of (I,): written and returned.
+            (B, H), or (H,) for x of (I,): written and returned.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class Stream:
         RuntimeError
             Another thread is stepping this stream; then no step is made.
         KeyboardInterrupt
-            Ctrl-C; the stream then stands after the last whole step.
+            Ctrl-C; the stream then continues after the last whole step.
         """
         array = as_real(x, "x")
         B, I = self.input.shape

@@ -1,4 +1,4 @@
-"""What a forward pass keeps for its backward pass."""
+"""The tape: values that a forward pass keeps for its backward pass."""
 
 from __future__ import annotations
 
@@ -51,12 +51,11 @@ class SequentialTape(Tape):
 @dataclass(frozen=True, eq=False, repr=False)
 class RecurrentTape(Tape):
     """
-    Tape of an RNN, LSTM or GRU, open to view.
+    Tape of an RNN, LSTM or GRU, with read-only views of every step.
 
-    The views are read-only and always time first and batched, (T, B, ...), whatever layout the input had (of
-    a ragged batch, where they are 0 past a row's end, and where threads have kept halves of the batch apart,
-    they are copies);
-    entry `layer * directions + direction` belongs to that layer and direction.
+    The views are always time first and batched, (T, B, ...), for every layout of the input. They are copies
+    for a ragged batch, where they are 0 past a row's end. They are also copies if threads kept the halves of
+    the batch separately. Entry `layer * directions + direction` belongs to that layer and direction.
     """
 
     core: CoreTape
@@ -104,7 +103,7 @@ class RecurrentTape(Tape):
         """
         (L*D, T) after a backward pass, else None: the 2-norm over batch and units of the whole dL/dh_t.
 
-        The whole: what comes in at step t plus what flows back from step t+1, after `clip_state`.
+        Norm of the whole error: from outside at step t plus from step t+1, after `clip_state`.
         """
         return self.core.dh_norm
 
