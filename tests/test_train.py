@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -229,3 +231,16 @@ def test_reference_layers_train_alike() -> None:
     close = 12 * T * B * float(np.finfo(np.float64).eps)
     native, plain = run(bptt.LSTM), run(bptt.reference.LSTM)
     np.testing.assert_allclose(native.flat_parameters, plain.flat_parameters, rtol=0, atol=close)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))])
+def test_a_copy_of_a_trainer_is_independent(duplicate: Any) -> None:
+    original = trainer(model())
+    original.fit([batch()])
+    weights = original.model.flat_parameters.copy()
+    other = duplicate(original)
+    other.fit([batch()] * 3)
+    assert (other.run.updates, other.run.optimizer_steps, other.optimizer.steps) == (3, 4, 4)
+    assert len(other.history["loss"]) == 3
+    assert (original.run.updates, original.optimizer.steps) == (1, 1)
+    np.testing.assert_array_equal(original.model.flat_parameters, weights)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
+from bptt.optim.optimizers import Optimizer
 from bptt.train.history import History
 from bptt.train.run import Run
 from bptt.train.step import Pending
+
+
+class Optimizing(Protocol):
+    """What has an optimizer, which may be replaced."""
+
+    optimizer: Optimizer
 
 
 class Record:
@@ -17,9 +24,9 @@ class Record:
 
     Parameters
     ----------
-    steps : callable
-        Returns the optimizer's step count. The optimizer changes weights and count in one call, which no
-        signal divides. So the count says whether the update that was under way has been made.
+    trainer : Optimizing
+        Its optimizer changes weights and step count in one call, which no signal divides. The count says
+        whether the current update has been made.
 
     Attributes
     ----------
@@ -29,8 +36,8 @@ class Record:
         The next `fit` continues a saved run.
     """
 
-    def __init__(self, steps: Callable[[], int]) -> None:
-        self._steps = steps
+    def __init__(self, trainer: Optimizing) -> None:
+        self._trainer = trainer
         self._run = self._next = Run()
         self._history = History()
         self._thread: int | None = None
@@ -39,7 +46,7 @@ class Record:
     @property
     def run(self) -> Run:
         """Where training stands: after the last complete update."""
-        return self._next if self._steps() == self._next.optimizer_steps else self._run
+        return self._next if self._trainer.optimizer.steps == self._next.optimizer_steps else self._run
 
     @property
     def history(self) -> History:

@@ -24,7 +24,7 @@ from bptt.ranks.ranks import Ranks
 
 
 def check_parts(
-    model: object, loss: object, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
+    model: Module, loss: object, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
 ) -> None:
     """Raise TypeError for a part of another kind, ValueError for a regularizer that the model cannot use."""
     _check(model, "model", Module, "a layer, or Sequential(...)")
@@ -34,7 +34,7 @@ def check_parts(
         _check(clip, "clip", Guard, "ClipNorm(5.0)")
     if regularizer is not None:
         _check(regularizer, "regularizer", PascanuRegularizer, "PascanuRegularizer(4.0)")
-        regularizer.check(model)  # type: ignore[arg-type]
+        regularizer.check(model)
 
 
 def read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:

@@ -141,7 +141,7 @@ class Trainer(Evaluator):
         if self.ranks > 1:  # or all would drop the same units
             generators = generators.replace(generators.get().by_rank(self.rank))
         self._feed: Feed | None = None
-        self._record = Record(lambda: self.optimizer.steps)
+        self._record = Record(self)
         self._begin(Run(generators=generators.get()))
 
     @property

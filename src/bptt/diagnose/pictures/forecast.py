@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOK_BACK = 5
-"""The past that is drawn is so many times as long as the forecast, but at least 100 steps."""
+"""Length of the past in the picture, in forecasts; at least 100 steps are drawn."""
 
 
 def plot_forecast(
