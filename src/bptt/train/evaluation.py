@@ -66,6 +66,8 @@ class Evaluator:
     model : Module
     loss : Loss
     metrics : tuple of Metric
+    rank, ranks : int
+        The number of this process, and how many processes there are.
     """
 
     model: Module
@@ -73,6 +75,14 @@ class Evaluator:
     metrics: tuple[Metric, ...]
     _layout: Layout
     _ranks: Ranks
+
+    @property
+    def rank(self) -> int:
+        return self._ranks.rank
+
+    @property
+    def ranks(self) -> int:
+        return self._ranks.size
 
     def evaluate(self, data: Iterable[Any]) -> float:
         """Return the mean loss over all rows that count, of all ranks.

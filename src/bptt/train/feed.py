@@ -15,6 +15,7 @@ from bptt.data.batches import Batch, Layout, Window, batch_count, check_iterable
 from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
 from bptt.train.generators import Generators, GeneratorStates
+from bptt.train.passes import Passes
 from bptt.train.run import Run
 
 
@@ -25,13 +26,13 @@ class Feed:
     ----------
     model : Module
         Its layers' generators are saved with those of the data.
-    layout : Layout
-        Of the model.
+    passes : Passes
+        Axes of the model's data, and the length of a window.
     data : iterable of batches
     validation : iterable of batches or None
-        Never read here: only the place where its random order stands is kept.
-    truncate : pair of int or None
-        (k1, k2): length of a window, and how far back its errors go.
+        Never read here: only the position of its random order is kept.
+    epochs : int
+        How often `data` and `validation` are read.
     accumulate : int
         Windows per update.
     padding : bool
@@ -51,18 +52,21 @@ class Feed:
     def __init__(
         self,
         model: Module,
-        layout: Layout,
+        passes: Passes,
         data: Iterable[Any],
         validation: Iterable[Any] | None,
         *,
-        truncate: tuple[int | None, int | None],
+        epochs: int,
         accumulate: int,
         padding: bool,
     ) -> None:
-        self.carries = carries_state(data, layout)
+        check_iterable(data, "data", passes=epochs)
+        if validation is not None:
+            check_iterable(validation, "validation", passes=epochs)
+        self.carries = carries_state(data, passes.layout)
         self.generators = Generators(model, data, validation)
-        self._layout, self._truncate, self._accumulate = layout, truncate, accumulate
-        self._padding = padding
+        self._layout, self._windows = passes.layout, passes.windows
+        self._accumulate, self._padding = accumulate, padding
         self._data, self._validation = data, validation
         self._batch: tuple[int, Batch | None] = (-1, None)
 
@@ -121,7 +125,7 @@ class Feed:
             if index < run.batches:
                 continue
             self._batch = (index, batch)
-            for window in self._layout.windows(batch, *self._truncate, padding=self._padding):
+            for window in self._layout.windows(batch, *self._windows, padding=self._padding):
                 if index == run.batches and window.stop <= run.step:
                     continue
                 group.append(window if before is None else replace(window, generators_before=before))

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from bptt.arguments import Seed, generator
 from bptt.files.generator_state import generator_from_state
 from bptt.layers import Module
 from bptt.layers.sequential import iter_layers
+from bptt.ranks.ranks import Ranks
 
 _DATA = 2
 """The last two owners of generators are the training data and the validation data."""
@@ -103,6 +105,21 @@ class Generators:
             except AttributeError:  # a property without a setter
                 self._all[own].state = rng.bit_generator.state
         return Generators(self._model, *self._owners[-_DATA:])
+
+
+def first_states(model: Module, seed: Seed, ranks: Ranks) -> GeneratorStates:
+    """Seed the generators of the model's layers unless `seed` is None, and return their states.
+
+    Each of several ranks gets its own generators. Otherwise all ranks would drop the same units.
+    """
+    if seed is not None:
+        shared = generator(seed)
+        for layer in iter_layers(model):
+            layer.rng = shared
+    generators = Generators(model)
+    if ranks.size > 1:
+        generators = generators.replace(generators.get().by_rank(ranks.rank))
+    return generators.get()
 
 
 def check_generators(states: Iterable[Mapping[str, Any]]) -> None:

@@ -72,7 +72,7 @@ class Record:
         self._run = self._next = run
         self._history = History(metrics)
 
-    def resume(self, run: Run, history: Mapping[str, Any], *, stopping: bool) -> None:
+    def resume(self, run: Run, history: Mapping[str, Any], stopping: bool) -> None:
         """Take over a saved run."""
         self._run = self._next = run
         self._history.load(history)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-from bptt.callbacks.callback import Callback
+from bptt.callbacks.callback import Callback, TrainerView
 from bptt.data.shard import deal
-from bptt.files.checkpoint import CheckpointError, Saved
+from bptt.files.checkpoint import CheckpointError, Saved, read_checkpoint
 from bptt.files.settings import differences
-from bptt.optim.clip import Guard
 from bptt.optim.optimizers import Optimizer
 from bptt.ranks.ranks import Ranks
 from bptt.train.generators import Generators, GeneratorStates, check_generators
 from bptt.train.history import History
 from bptt.train.run import Run
+from bptt.train.settings import settings
 
 _COUNTS = ("epoch", "batches", "step", "updates", "validations")
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -39,20 +39,20 @@ class Resumed(NamedTuple):
     stopping: bool
 
 
-def training_state(
-    run: Run,
-    *,
-    ranks: Ranks,
-    checksum: int | None,
-    settings: Mapping[str, Any],
-    optimizer: Optimizer,
-    history: History,
-    stopping: bool,
-    callbacks: Sequence[Callback],
-) -> dict[str, Any]:
+class Resumable(TrainerView, Protocol):
+    """The parts of a `Trainer` that a file holds besides its model."""
+
+    callbacks: tuple[Callback, ...]
+
+    @property
+    def history(self) -> History: ...
+
+
+def training_state(trainer: Resumable, run: Run, ranks: Ranks, checksum: int | None) -> dict[str, Any]:
     """What a file holds of a run. All ranks call this.
 
-    What differs by rank stands in its usual place for the first rank, and under "others" for the others.
+    Each entry that differs by rank holds the value of the first rank; "others" holds those of the other
+    ranks.
 
     Raises
     ------
@@ -60,6 +60,7 @@ def training_state(
         A random generator that is none of NumPy's.
     """
     check_generators(run.generators.states)
+    optimizer = trainer.optimizer
     schedule = getattr(optimizer.schedule, "state_dict", None)
     first, *others = ranks.gather(
         {
@@ -72,7 +73,7 @@ def training_state(
     return {
         **first,
         "others": others,
-        "settings": settings,
+        "settings": settings(trainer),
         "lr": None if optimizer.schedule else optimizer.lr,
         "next_lr": optimizer.lr,
         "schedule": schedule() if callable(schedule) else None,
@@ -80,22 +81,30 @@ def training_state(
         "clip": run.clip,
         "data": run.data,
         "validation": run.validation,
-        "history": history.columns(run.updates, run.validations),
-        "stopping": stopping,
-        "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in callbacks],
+        "history": trainer.history.columns(run.updates, run.validations),
+        "stopping": trainer.stopping,
+        "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in trainer.callbacks],
     }
 
 
-def restore(
-    path: str | os.PathLike[str],
-    saved: Saved,
-    *,
-    ranks: Ranks,
-    settings: Mapping[str, Any],
-    optimizer: Optimizer,
-    clip: Guard,
-    callbacks: Sequence[Callback],
-) -> Resumed:
+def read_training(path: str | os.PathLike[str]) -> Saved:
+    """Read a checkpoint that holds a training run.
+
+    Raises
+    ------
+    CheckpointError
+        As `bptt.load`; a file that holds a model alone.
+    """
+    saved = read_checkpoint(path)
+    if saved.training is None:
+        raise CheckpointError(
+            f"{path} holds a model alone, without the state of a training run. Fix: take a file that "
+            "Trainer.save or bptt.Checkpoint wrote, or begin a new run with bptt.load(path)."
+        )
+    return saved
+
+
+def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, ranks: Ranks) -> Resumed:
     """Give optimizer, clip, callbacks and the generators of the saved model's layers their saved states.
 
     Raises
@@ -119,7 +128,7 @@ def restore(
             validation=training["validation"],
             checksum=own["sum"],
         )
-        found = differences(training["settings"], settings)
+        found = differences(training["settings"], settings(trainer))
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     if found:
@@ -130,16 +139,16 @@ def restore(
     with ExitStack() as undo:
         try:
             Generators(saved.model).replace(run.generators)
-            undo.callback(clip.load_state_dict, clip.state_dict())
-            clip.load_state_dict(run.clip)
-            _restore_optimizer(optimizer, saved, training["lr"], training["schedule"], undo)
-            _restore_callbacks(callbacks, list(training["callbacks"]), undo)
+            undo.callback(trainer.clip.load_state_dict, trainer.clip.state_dict())
+            trainer.clip.load_state_dict(run.clip)
+            _restore_optimizer(trainer.optimizer, saved, training["lr"], training["schedule"], undo)
+            _restore_callbacks(trainer.callbacks, list(training["callbacks"]), undo)
         except _DAMAGE as error:
             raise _damaged(path, error) from None
-        if optimizer.lr != (next_lr := training["next_lr"]):
+        if (lr := trainer.optimizer.lr) != (next_lr := training["next_lr"]):
             raise ValueError(
                 f"{path} must be resumed with the settings that it was saved with: optimizer.lr gives "
-                f"{optimizer.lr:g} for update {optimizer.steps}, and was {next_lr:g}. Fix: pass the same "
+                f"{lr:g} for update {trainer.optimizer.steps}, and was {next_lr:g}. Fix: pass the same "
                 "schedule, or begin a new run with the model of bptt.load(path)."
             )
         undo.pop_all()

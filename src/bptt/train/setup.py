@@ -10,11 +10,8 @@ import numpy as np
 
 from bptt.arguments import short, size
 from bptt.callbacks.callback import Callback
-from bptt.data.batches import Layout, batch_count
-from bptt.layers import Module, Recurrent
-from bptt.layers.passes.checkpointed import read_checkpoint
-from bptt.layers.passes.clip_state import StateClip
-from bptt.layers.sequential import iter_layers
+from bptt.data.batches import batch_count
+from bptt.layers import Module
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Guard
@@ -67,37 +64,6 @@ def read_truncate(value: object) -> int | tuple[int, int] | None:
             "Fix: truncate=(10, 30) updates every 10 steps with errors going back 30."
         )
     return size(value[0], "truncate[0]"), size(value[1], "truncate[1]")
-
-
-def pass_options(
-    model: Module,
-    layout: Layout,
-    checkpoint: Any,
-    clip_state: StateClip | None,
-    steps: int | None,
-    regularizer: PascanuRegularizer | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of the model's forward pass and of its backward pass.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A `checkpoint` that is not valid, or that the model cannot use; options of a recurrent layer for a
-        model that has none.
-    """
-    forward = {} if checkpoint is None else {"checkpoint": checkpoint}
-    backward = {"clip_state": clip_state, "steps": steps}
-    if forward:
-        read_checkpoint(checkpoint, 1)
-        layout.refuse_bidirectional("checkpoint")
-    if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
-        return forward, backward | {"keep_errors": regularizer is not None}
-    for name, value in (forward | backward).items():
-        if value is not None and name != "steps":
-            raise ValueError(
-                f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave it out."
-            )
-    return {}, {}
 
 
 def check_validation(validation: object, metrics: tuple[Metric, ...]) -> None:

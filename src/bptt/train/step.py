@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arrays import Floats
-from bptt.data.batches import Layout, Window
+from bptt.data.batches import Window
 from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module
 from bptt.layers.passes.tape import Tape
@@ -24,6 +24,7 @@ from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
 from bptt.ranks.ranks import Ranks
 from bptt.train.generators import Generators
+from bptt.train.passes import Passes
 from bptt.train.run import Run
 
 
@@ -51,12 +52,8 @@ class Step:
 
     Attributes
     ----------
-    model, loss, optimizer, clip, regularizer, layout, ranks, generators
+    model, loss, optimizer, clip, regularizer, passes, ranks, generators
         Those of the run.
-    forward, backward : dict
-        Options of the model's forward and backward passes.
-    shared_base : bool
-        Errors are clipped inside the recursion, so every pass must scale them by the rows of all ranks.
     carries : bool
         Each batch continues the rows of the batch before.
     watch : callable
@@ -68,12 +65,9 @@ class Step:
     optimizer: Optimizer
     clip: Guard
     regularizer: PascanuRegularizer | None
-    layout: Layout
+    passes: Passes
     ranks: Ranks
     generators: Generators
-    forward: dict[str, Any]
-    backward: dict[str, Any]
-    shared_base: bool
     carries: bool
     watch: Callable[[Tape, Floats], None]
 
@@ -93,7 +87,7 @@ class Step:
         for window in group:
             tape = None  # one tape at a time in memory
             y, state, tape = self.model.forward(
-                window.read.x, at.states[window.start], **window.read.options, **self.forward
+                window.read.x, at.states[window.start], **window.read.options, **self.passes.forward
             )
             if base is None:
                 base = self._base(group, window, y)
@@ -104,7 +98,7 @@ class Step:
                 arose = _place(tape, window, at.batches)
             at = at.after_window(window, state, carries=self.carries)
         mean = value if len(group) == 1 else loss / max(rows, 1)
-        tokens = sum(self.layout.tokens(window.own) for window in group)
+        tokens = sum(self.passes.layout.tokens(window.own) for window in group)
         if self.ranks.size > 1:
             rows, mean, tokens = self.ranks.reduce(self.model, cast("int", base), rows, loss, tokens)
         if rows == 0:
@@ -139,19 +133,19 @@ class Step:
 
     def _base(self, group: list[Window], first: Window, y: Floats) -> int:
         """Return the number of rows in the group that count: each pass divides its gradient by it."""
-        per_step = self.layout.per_step(first.read, y)
-        rows = sum(self.layout.count(window.own, per_step=per_step) for window in group)
-        return max(1, self.ranks.count(rows) if self.shared_base else rows)
+        per_step = self.passes.layout.per_step(first.read, y)
+        rows = sum(self.passes.layout.count(window.own, per_step=per_step) for window in group)
+        return max(1, self.ranks.count(rows) if self.passes.clips_state else rows)
 
     def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
         """Add one window's part of the gradient. Returns its mean loss and the number of rows that count."""
-        own = self.layout.after(y, window)
+        own = self.passes.layout.after(y, window)
         if own.ndim < 2:
             raise ValueError(
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
                 f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
             )
-        mask = self.layout.mask(window.own, own)
+        mask = self.passes.layout.mask(window.own, own)
         value, dy = self.loss(own, cast("Any", window.own.target), mask)
         rows = counted(own, mask)
         if rows == 0:
@@ -161,8 +155,8 @@ class Step:
             dy = dy * dy.dtype.type(weight)
         if window.ahead:
             last, dy = dy, np.zeros_like(y)
-            self.layout.after(dy, window)[...] = last
-        self.model.backward(tape, dy, need_dx=False, **self.backward)
+            self.passes.layout.after(dy, window)[...] = last
+        self.model.backward(tape, dy, need_dx=False, **self.passes.backward)
         if self.regularizer is not None:
             self.regularizer(tape, weight)
         self.watch(tape, dy)

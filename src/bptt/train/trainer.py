@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bptt.arguments import Seed, flag, generator, size
+from bptt.arguments import Seed, flag, size
 from bptt.callbacks.callback import Callback
 from bptt.callbacks.watchers import Watchers
-from bptt.data.batches import Layout, batch_count, check_iterable
-from bptt.files.checkpoint import CheckpointError, read_checkpoint, write
-from bptt.files.settings import describe
+from bptt.files.checkpoint import write
 from bptt.layers import Module
 from bptt.layers.passes.clip_state import ClipsState, read_clip_state
-from bptt.layers.sequential import iter_layers
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Guard
@@ -26,19 +23,18 @@ from bptt.ranks.ranks import Ranks
 from bptt.train import setup
 from bptt.train.evaluation import Evaluator
 from bptt.train.feed import Feed
-from bptt.train.generators import Generators
+from bptt.train.generators import first_states
 from bptt.train.history import History
 from bptt.train.loop import Loop
+from bptt.train.passes import read_passes
 from bptt.train.record import Record
-from bptt.train.resuming import restore, training_state
+from bptt.train.resuming import read_training, restore, training_state
 from bptt.train.run import Run
+from bptt.train.settings import fit_settings
 from bptt.train.step import Step
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_SETTINGS = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
-"""What decides the bits, and the columns of the history; `checkpoint` does not."""
 
 
 class Trainer(Evaluator):
@@ -124,33 +120,13 @@ class Trainer(Evaluator):
         self.regularizer = regularizer
         self.accumulate = size(accumulate, "accumulate")
         self.metrics = setup.read_metrics(metrics)
-        self._layout = Layout(model)
-        self._windows = self.truncate if isinstance(self.truncate, tuple) else (self.truncate, None)
-        self._forward, self._backward = setup.pass_options(
-            model, self._layout, checkpoint, self.clip_state, self._windows[1], regularizer
-        )
+        self._passes = read_passes(model, self.truncate, checkpoint, self.clip_state, regularizer)
+        self._layout = self._passes.layout
         self.callbacks = setup.read_callbacks(callbacks)
         self.progress = flag(progress, "progress")
-        if self.truncate is not None:
-            self._layout.refuse_bidirectional("truncate")
-        if seed is not None:
-            shared = generator(seed)
-            for layer in iter_layers(model):
-                layer.rng = shared
-        generators = Generators(model)
-        if self.ranks > 1:  # or all would drop the same units
-            generators = generators.replace(generators.get().by_rank(self.rank))
         self._feed: Feed | None = None
         self._record = Record(self)
-        self._begin(Run(generators=generators.get()))
-
-    @property
-    def rank(self) -> int:
-        return self._ranks.rank
-
-    @property
-    def ranks(self) -> int:
-        return self._ranks.size
+        self._begin(Run(generators=first_states(model, seed, self._ranks)))
 
     @property
     def run(self) -> Run:
@@ -209,10 +185,20 @@ class Trainer(Evaluator):
             watchers = Watchers(
                 self.callbacks, self.optimizer.schedule, progress=self.progress, rank=self.rank
             )
-            feed = self._open(data, epochs, validation)
+            feed = Feed(
+                self.model,
+                self._passes,
+                data,
+                validation,
+                epochs=epochs,
+                accumulate=self.accumulate,
+                padding=self.ranks > 1,
+            )
             watchers.ask("fit_begin", self, epochs, validation is not None)
             setup.check_validation(validation, self.metrics)
-            self._ranks.begin(self.model, self.optimizer, self.clip, self._plan(epochs, data, validation))
+            start = self.run if self._record.resumed else Run()
+            shared = fit_settings(self, start, epochs, data, validation)
+            self._ranks.begin(self.model, self.optimizer, self.clip, shared)
             setup.check_batches(validation, self._ranks)
             if self._record.resumed:
                 feed.resume(self.run)
@@ -230,20 +216,6 @@ class Trainer(Evaluator):
             ).run(epochs)
             return self.history
 
-    def _open(self, data: Any, epochs: int, validation: Any) -> Feed:
-        check_iterable(data, "data", passes=epochs)
-        if validation is not None:
-            check_iterable(validation, "validation", passes=epochs)
-        return Feed(
-            self.model,
-            self._layout,
-            data,
-            validation,
-            truncate=self._windows,
-            accumulate=self.accumulate,
-            padding=self.ranks > 1,
-        )
-
     def _begin(self, run: Run) -> None:
         """Start a new run, with an empty history."""
         run = replace(run, optimizer_steps=self.optimizer.steps, clip=self.clip.state_dict())
@@ -256,12 +228,9 @@ class Trainer(Evaluator):
             optimizer=self.optimizer,
             clip=self.clip,
             regularizer=self.regularizer,
-            layout=self._layout,
+            passes=self._passes,
             ranks=self._ranks,
             generators=feed.generators,
-            forward=self._forward,
-            backward=self._backward,
-            shared_base=self.clip_state is not None,
             carries=feed.carries,
             watch=lambda tape, dy: watchers.ask("backward", self, tape, dy),
         )
@@ -288,16 +257,8 @@ class Trainer(Evaluator):
         """
         with self._ranks.all_or_none():
             run = self.run
-            state = training_state(
-                run,
-                ranks=self._ranks,
-                checksum=run.checksum if self._feed is None else self._feed.checksum(run),
-                settings=self._settings(),
-                optimizer=self.optimizer,
-                history=self.history,
-                stopping=self.stopping,
-                callbacks=self.callbacks,
-            )
+            checksum = run.checksum if self._feed is None else self._feed.checksum(run)
+            state = training_state(self, run, self._ranks, checksum)
             if self.rank == 0:
                 write(path, self.model, self.optimizer, extra, state)
             self._ranks.wait()
@@ -332,36 +293,7 @@ class Trainer(Evaluator):
             The file cannot be read.
         """
         with Ranks(options.get("comm")).all_or_none():
-            saved = read_checkpoint(path)
-            if saved.training is None:
-                raise CheckpointError(
-                    f"{path} holds a model alone, without the state of a training run. Fix: take a file that "
-                    "Trainer.save or bptt.Checkpoint wrote, or begin a new run with bptt.load(path)."
-                )
+            saved = read_training(path)
             trainer = cls(saved.model, loss, optimizer, **options)
-            run, history, stopping = restore(
-                path,
-                saved,
-                ranks=trainer._ranks,
-                settings=trainer._settings(),
-                optimizer=optimizer,
-                clip=trainer.clip,
-                callbacks=trainer.callbacks,
-            )
-            trainer._record.resume(run, history, stopping=stopping)
+            trainer._record.resume(*restore(path, saved, trainer, trainer._ranks))
             return trainer
-
-    def _settings(self) -> dict[str, Any]:
-        """What must be the same when a run goes on, and on every rank."""
-        return {name: describe(getattr(self, name)) for name in _SETTINGS}
-
-    def _plan(self, epochs: int, data: object, validation: object) -> dict[str, Any]:
-        """What must be the same on every rank when `fit` begins."""
-        run = self.run if self._record.resumed else Run()
-        return {
-            **self._settings(),
-            "epochs": epochs,
-            "batches": batch_count(data),
-            "validation": validation is not None,
-            "position": [run.epoch, run.batches, run.step],
-        }
