@@ -132,7 +132,7 @@ ARGUMENTS = [
     ),
     Wrong("nonlinearity kind", lambda: bptt.RNN(3, 5, nonlinearity=1), TypeError, ("nonlinearity", "int")),
     Wrong("precision high", lambda: gru(precision="high"), ValueError, ("precision", "not built", "highest")),
-    Wrong("precision medium", lambda: gru(precision="medium"), ValueError, ("precision", "not built")),
+    Wrong("precision medium", lambda: gru(precision="medium"), ValueError, ("precision", "medium")),
     Wrong("precision unknown", lambda: gru(precision="low"), ValueError, ("precision", "'highest'", "'low'")),
     Wrong("dtype float16", lambda: gru(dtype="float16"), ValueError, ("dtype", "float32", "float16")),
     Wrong("dtype int", lambda: gru(dtype=np.int64), ValueError, ("dtype", "float32", "int64")),

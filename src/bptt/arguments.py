@@ -129,15 +129,6 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
     return value
 
 
-def precision(value: object) -> str:
-    """How products are computed. "high" and "medium" are names that this version does not build yet."""
-    if value in ("high", "medium"):
-        raise ValueError(
-            f'precision={short(value)} is not built yet. Fix: pass precision="highest", the default.'
-        )
-    return choice(value, "precision", ("highest",))
-
-
 def float_dtype(value: object) -> np.dtype[Any]:
     """float32 or float64, given by name, by NumPy type or as a dtype."""
     expected = 'dtype must be "float32" or "float64"'

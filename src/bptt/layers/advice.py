@@ -21,6 +21,14 @@ def advise(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=level)
 
 
+def advise_other_dropout(p: float) -> None:
+    """Warn that dropout between layers does nothing in one layer."""
+    advise(
+        f"dropout={p:g} does nothing in one layer, because it drops outputs between layers. "
+        f"Fix: num_layers=2 or more, or Dropout({p:g}) after the layer."
+    )
+
+
 @contextmanager
 def unadvised() -> Iterator[None]:
     """Inside, `advise` is silent: for layers that are rebuilt from a file or from another layer."""

@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arguments import Seed, flag, integer, probability, size
-from bptt.arguments import precision as check_precision
-from bptt.arrays import Floats, as_real, check_shape, to_floats
-from bptt.layers.advice import advise
+from bptt.arguments import Seed, choice, flag, probability, size
+from bptt.arrays import Floats
+from bptt.layers.advice import advise_other_dropout
 from bptt.layers.budget import check_count
 from bptt.layers.module import Init, Module, Table
-from bptt.layers.passes.backend import Backend, Call, CoreTape, Errors, Infers, State
-from bptt.layers.passes.call_arguments import over_time, read_call, read_state, state_out
+from bptt.layers.passes import call_arguments
+from bptt.layers.passes.backend import Backend, Call, CoreTape, State
 from bptt.layers.passes.checkpointed import Checkpointed, read_checkpoint
-from bptt.layers.passes.clip_state import ClipsState, StateClip, read_clip_state
+from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.interventions import Drawn, packed, read_masks, read_zoneout
 from bptt.layers.passes.native import Native
@@ -30,9 +29,15 @@ MAX_LAYERS = 10_000
 """Far above any use; keeps a slip or a hostile file from asking for tables without end."""
 
 
+_SETTINGS = (
+    *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
+    *("layer_norm", "recurrent_dropout", "zoneout", "precision"),
+)
+"""Constructor arguments of every recurrent layer, by the attributes that hold them."""
+
+
 class Recurrent(Module):
-    """
-    A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
+    """A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
 
     A `Backend` computes: here the compiled core. `own` holds the options of one cell, by the core's names.
     """
@@ -71,10 +76,7 @@ class Recurrent(Module):
         self.batch_first = flag(batch_first, "batch_first")
         self.dropout = probability(dropout, "dropout")
         if self.dropout and self.num_layers == 1:
-            advise(
-                f"dropout={self.dropout:g} does nothing in one layer, for it drops outputs between layers. "
-                f"Fix: num_layers=2 or more, or Dropout({self.dropout:g}) after the layer."
-            )
+            advise_other_dropout(self.dropout)
         self.bidirectional = flag(bidirectional, "bidirectional")
         self.num_directions = 2 if self.bidirectional else 1
         self.layer_norm = flag(layer_norm, "layer_norm")
@@ -83,8 +85,8 @@ class Recurrent(Module):
         self._drawn = Drawn(self.recurrent_dropout, (zoneout_h, zoneout_c))
         self._own = own | {"layer_norm": self.layer_norm, "zoneout": (zoneout_h, zoneout_c)}
         self.output_size = own.get("projection") or self.hidden_size
-        self.precision = check_precision(precision)
-        # A lower bound, before the core lays out the table: its integers have 64 bits, Python's have no end.
+        self.precision = choice(precision, "precision", ("highest",))
+        # A lower bound, before the core computes sizes with 64-bit integers.
         weights = self.input_size + self.num_layers * self.hidden_size
         check_count(self.num_directions * self.gate_count * self.hidden_size * weights, self.dtype)
         self._allocate(init)
@@ -109,8 +111,7 @@ class Recurrent(Module):
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
-        """
-        Inference: keeps nothing, drops nothing out, and takes zoneout's expectation.
+        """Run inference: keep no tape, drop nothing out, and take the expectation of zoneout.
 
         Parameters
         ----------
@@ -144,20 +145,7 @@ class Recurrent(Module):
         ValueError
             Wrong rank or size; a finite value too large for the layer's dtype; lengths out of range.
         """
-        return self._through(self._backend(), x, state, lengths, reset)
-
-    def _through(
-        self,
-        backend: Infers,
-        x: npt.ArrayLike,
-        state: Any,
-        lengths: npt.ArrayLike | None,
-        reset: npt.ArrayLike | None,
-    ) -> tuple[Floats, State]:
-        """Inference by a backend, with the user's layouts around it."""
-        call, layout, ragged, _ = read_call(self, x, state, lengths, reset)
-        y, h, c = backend.infer(call)
-        return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
+        return call_arguments.infer(self, self._backend(), x, state, lengths, reset)
 
     def forward(
         self,
@@ -169,9 +157,7 @@ class Recurrent(Module):
         masks: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
-        """
-        As calling the layer, with dropout between layers, recurrent dropout and zoneout, and keeping a tape
-        for `backward`.
+        """Run the layer for training: apply dropout and zoneout, and keep a tape for `backward`.
 
         Parameters
         ----------
@@ -200,35 +186,26 @@ class Recurrent(Module):
         TypeError, ValueError
             As calling the layer.
         """
-        call, layout, ragged, (T, B) = read_call(self, x, state, lengths, reset)
-        shapes = {}
-        if self._drawn.anything:
-            directions = self.num_layers * self.num_directions
-            shapes = self._drawn.shapes(directions, T, B, self.output_size, self.hidden_size)
-        if masks is not None:
-            masks = read_masks(masks, shapes, self.dtype)
-        key = 0
-        if self.dropout and self.num_layers > 1:
-            key = int(self.rng.integers(0, 2**64, dtype=np.uint64))
-        if masks is None:
-            masks = self._drawn.draw(shapes, self.rng, self.dtype)
-        drawn = packed(masks, ragged) if masks else (None, None, None)
-        recurrent_mask, keep_h, keep_c = drawn
+        call, layout, ragged, (T, B) = call_arguments.read_call(self, x, state, lengths, reset)
+        shapes = self._drawn.shapes(self, T, B)
+        given = None if masks is None else read_masks(masks, shapes, self.dtype)
+        drops_out = self.dropout > 0 and self.num_layers > 1
+        key = int(self.rng.integers(0, 2**64, dtype=np.uint64)) if drops_out else 0
+        masks = self._drawn.draw(shapes, self.rng, self.dtype) if given is None else given
+        recurrent_mask, keep_h, keep_c = packed(masks, ragged)
         call = call._replace(dropout_key=key, recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
         core_tape: CoreTape
         if checkpoint is None:
             (y, h, c), core_tape = self._backend().forward(call)
         else:
-            self._refuse_reverse("checkpoint", "the whole tape, checkpoint=None")
+            call_arguments.refuse_bidirectional(self, "checkpoint", "the whole tape, checkpoint=None")
             call = call._replace(parameters=self.flat_parameters)
             core_tape = Checkpointed(self, self._backend(), call, read_checkpoint(checkpoint, T))
-            y, h, c = core_tape.forward(drawn=bool(masks) or (self.dropout > 0 and self.num_layers > 1))
-        y = over_time(y, ragged)
+            y, h, c = core_tape.forward(drawn=bool(masks) or drops_out)
+        y = call_arguments.over_time(y, ragged)
         y.flags.writeable = False
-        for mask in masks.values():
-            mask.flags.writeable = False
         tape = RecurrentTape(self, core_tape, layout, ragged, masks)
-        return layout.sequence_out(y), state_out(h, c, layout, ragged), tape
+        return layout.sequence_out(y), call_arguments.state_out(h, c, layout, ragged), tape
 
     def backward(
         self,
@@ -241,8 +218,7 @@ class Recurrent(Module):
         need_dx: bool = True,
         keep_errors: bool = False,
     ) -> tuple[Floats | None, State]:
-        """
-        Backpropagation through time. Adds to `gradients`; dx and dstate are new arrays.
+        """Backpropagate through time. Adds to `gradients`; dx and dstate are new arrays.
 
         Parameters
         ----------
@@ -285,29 +261,20 @@ class Recurrent(Module):
         Werbos (1990), Backpropagation through time: what it does and how to do it.
         """
         own = check_tape(tape, self, RecurrentTape)
-        layout, (T, B) = own.layout, own.core.shape
-        if dy is not None:
-            array = as_real(dy, "dy")
-            check_shape(array, "dy", layout.sequence_shape(T, B, self.num_directions * self.output_size))
-            dy = to_floats(layout.sequence_in(array), "dy", self.dtype)
-            if own.ragged:
-                dy = own.ragged.gather(dy)
-        dh, dc = read_state(self, dstate, "dstate", B, layout, own.ragged)
-        if steps is not None:
-            steps = min(integer(steps, "steps", 0), T)
-        clip = read_clip_state(clip_state) or StateClip()
-        need_dx, keep_errors = flag(need_dx, "need_dx"), flag(keep_errors, "keep_errors")
-        errors = Errors(dy, dh, dc, steps, need_dx, clip, keep_errors)
+        errors = call_arguments.read_errors(
+            self, own, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
+        )
         if isinstance(own.core, Checkpointed):
             dx, dh0, dc0 = own.core.backward(errors)
         else:
             dx, dh0, dc0 = self._backend().backward(own.core, errors)
-        state = state_out(dh0, dc0, layout, own.ragged)
-        return None if dx is None else layout.sequence_out(over_time(dx, own.ragged)), state
+        state = call_arguments.state_out(dh0, dc0, own.layout, own.ragged)
+        return None if dx is None else own.layout.sequence_out(
+            call_arguments.over_time(dx, own.ragged)
+        ), state
 
     def stream(self, batch_size: int = 1) -> Stream:
-        """
-        A stream of single steps: the weights as they are now, packed once, and a state kept inside.
+        """Make a stream of single steps, which keeps its state and a packed copy of the current weights.
 
         Parameters
         ----------
@@ -319,42 +286,21 @@ class Recurrent(Module):
         TypeError, ValueError
             Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
         """
-        self._refuse_reverse("stream", "call the layer with it all")
+        call_arguments.refuse_bidirectional(self, "stream", "call the layer with it all")
         return Stream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
 
-    def _refuse_reverse(self, what: str, instead: str) -> None:
-        if self.bidirectional:
-            raise ValueError(
-                f"{what} needs a layer that reads forward only; got bidirectional=True, whose reverse "
-                f"direction starts at the end. Fix: bidirectional=False, or {instead}."
-            )
-
     def freeze(self) -> Frozen:
-        """
-        A snapshot for inference: the weights as they are now, packed once.
+        """Make a snapshot for inference, with a packed copy of the current weights.
 
         Returns
         -------
         Frozen
-            Called like the layer, it gives the same bits, sooner. Training the layer on does not change it.
+            Call it like the layer: it returns the same bits sooner. Further training does not change it.
         """
-        return Frozen(partial(self._through, self._backend().freeze()), repr(self))
+        return Frozen(partial(call_arguments.infer, self, self._backend().freeze()), repr(self))
 
     def config(self) -> dict[str, Any]:
-        return {
-            "input_size": self.input_size,
-            "hidden_size": self.hidden_size,
-            "num_layers": self.num_layers,
-            "bias": self.bias,
-            "batch_first": self.batch_first,
-            "dropout": self.dropout,
-            "bidirectional": self.bidirectional,
-            "layer_norm": self.layer_norm,
-            "recurrent_dropout": self.recurrent_dropout,
-            "zoneout": self.zoneout,
-            "precision": self.precision,
-            "dtype": self.dtype.name,
-        }
+        return {name: getattr(self, name) for name in _SETTINGS} | {"dtype": self.dtype.name}
 
     def _backend(self) -> Backend:
         """What computes this layer, with its vectors as they are now."""
@@ -364,7 +310,7 @@ class Recurrent(Module):
 
     @property
     def table(self) -> Table:
-        """Names and shapes of the parameters, in the order in which they lie in the flat vector."""
+        """Names and shapes of the parameters, in the order of the flat vector."""
         return self._stack.parameters
 
     def _table(self) -> Table:

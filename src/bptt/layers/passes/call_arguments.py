@@ -6,11 +6,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 
+from bptt.arguments import flag, integer
 from bptt.arrays import Floats, as_real, check_shape, to_floats
-from bptt.layers.passes.backend import Call, Stack, State
+from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
+from bptt.layers.passes.clip_state import ClipsState, StateClip, read_clip_state
 from bptt.layers.passes.interventions import read_reset
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import Ragged, read_lengths
+from bptt.layers.passes.tape import RecurrentTape
 
 
 class Sized(Stack, Protocol):
@@ -127,6 +130,61 @@ def _read_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layou
         )
     check_shape(array, name, shape)
     return layout.state_in(to_floats(array, name, layer.dtype))
+
+
+def read_errors(
+    layer: Sized,
+    tape: RecurrentTape,
+    dy: Any,
+    dstate: Any,
+    clip_state: float | ClipsState | None,
+    steps: int | None,
+    *,
+    need_dx: bool,
+    keep_errors: bool,
+) -> Errors:
+    """Check the arguments of a backward pass and arrange them for a backend.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `layer.backward`.
+    """
+    layout, ragged, (T, B) = tape.layout, tape.ragged, tape.core.shape
+    if dy is not None:
+        array = as_real(dy, "dy")
+        check_shape(array, "dy", layout.sequence_shape(T, B, layer.num_directions * layer.output_size))
+        dy = to_floats(layout.sequence_in(array), "dy", layer.dtype)
+        if ragged:
+            dy = ragged.gather(dy)
+    dh, dc = read_state(layer, dstate, "dstate", B, layout, ragged)
+    if steps is not None:
+        steps = min(integer(steps, "steps", 0), T)
+    clip = read_clip_state(clip_state) or StateClip()
+    return Errors(dy, dh, dc, steps, flag(need_dx, "need_dx"), clip, flag(keep_errors, "keep_errors"))
+
+
+def infer(
+    layer: Sized,
+    backend: Infers,
+    x: npt.ArrayLike,
+    state: Any = None,
+    lengths: npt.ArrayLike | None = None,
+    reset: npt.ArrayLike | None = None,
+) -> tuple[Floats, State]:
+    """Run inference with the arguments of a call, and return its results in the caller's layout."""
+    call, layout, ragged, _ = read_call(layer, x, state, lengths, reset)
+    y, h, c = backend.infer(call)
+    return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
+
+
+def refuse_bidirectional(layer: Sized, what: str, instead: str) -> None:
+    """Raise ValueError for a layer with a reverse direction, which starts at the end of the sequence."""
+    if layer.num_directions == 2:
+        raise ValueError(
+            f"{what} needs a layer that reads forward only; got bidirectional=True, whose reverse "
+            f"direction starts at the end. Fix: bidirectional=False, or {instead}."
+        )
 
 
 def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 
 def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | None) -> Flags:
-    """
-    Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
+    """Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
 
     Raises
     ------
@@ -43,10 +42,18 @@ def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | N
     return frozen(np.ascontiguousarray(packed[..., 0]))
 
 
+class Outline(Protocol):
+    """The sizes of a layer that decide the shapes of its masks."""
+
+    num_layers: int
+    num_directions: int
+    hidden_size: int
+    output_size: int
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """
-    What a layer draws for each training step, or is given.
+    """What a layer draws for each training step, or is given.
 
     Parameters
     ----------
@@ -59,25 +66,23 @@ class Drawn:
     recurrent: float
     zoneout: tuple[float, float]
 
-    @property
-    def anything(self) -> bool:
-        """Whether there is anything to draw."""
-        return bool(self.recurrent or any(self.zoneout))
-
-    def shapes(self, directions: int, T: int, B: int, P: int, H: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the masks that this layer uses; `directions` counts them over all layers."""
-        shapes = {
-            "recurrent": (directions, B, P),
-            "zoneout_h": (directions, T, B, P),
-            "zoneout_c": (directions, T, B, H),
-        }
+    def shapes(self, layer: Outline, T: int, B: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the masks that this layer uses."""
         used = dict(zip(NAMES, (self.recurrent, *self.zoneout), strict=True))
+        if not any(used.values()):
+            return {}
+        directions = layer.num_layers * layer.num_directions
+        shapes = {
+            "recurrent": (directions, B, layer.output_size),
+            "zoneout_h": (directions, T, B, layer.output_size),
+            "zoneout_c": (directions, T, B, layer.hidden_size),
+        }
         return {name: shapes[name] for name in NAMES if used[name]}
 
     def draw(
         self, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator, dtype: np.dtype[Any]
     ) -> Masks:
-        """Masks from the layer's generator."""
+        """Draw masks, which are read-only, from the layer's generator."""
         masks: Masks = {}
         for name, shape in shapes.items():
             key = int(rng.integers(0, 2**64, dtype=np.uint64))
@@ -85,13 +90,14 @@ class Drawn:
                 p, value = 1.0 - self.recurrent, 1.0 / (1.0 - self.recurrent)
             else:
                 p, value = self.zoneout[name == "zoneout_c"], 1.0
-            masks[name] = _core.bernoulli(shape, p, value, key, dtype.name)
+            mask = _core.bernoulli(shape, p, value, key, dtype.name)
+            mask.flags.writeable = False
+            masks[name] = mask
         return masks
 
 
 def read_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]) -> Masks:
-    """
-    The masks that a caller gives, in copies.
+    """The masks that a caller gives, in read-only copies.
 
     Raises
     ------
@@ -119,6 +125,7 @@ def read_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dtyp
                 f"masks[{name!r}] must hold {'numbers in 0..1' if share else 'finite numbers'}; "
                 "got others. Fix: 0 and 1 say which units keep their old value."
             )
+        mask.flags.writeable = False
         masks[name] = mask
     return masks
 
