@@ -131,7 +131,7 @@ ARGUMENTS = [
         "nonlinearity", lambda: bptt.RNN(3, 5, nonlinearity="gelu"), ValueError, ("nonlinearity", "'relu'")
     ),
     Wrong("nonlinearity kind", lambda: bptt.RNN(3, 5, nonlinearity=1), TypeError, ("nonlinearity", "int")),
-    Wrong("precision high", lambda: gru(precision="high"), ValueError, ("precision", "not built", "highest")),
+    Wrong("precision high", lambda: gru(precision="high"), ValueError, ("precision", "'highest'", "high")),
     Wrong("precision medium", lambda: gru(precision="medium"), ValueError, ("precision", "medium")),
     Wrong("precision unknown", lambda: gru(precision="low"), ValueError, ("precision", "'highest'", "'low'")),
     Wrong("dtype float16", lambda: gru(dtype="float16"), ValueError, ("dtype", "float32", "float16")),
