@@ -29,13 +29,9 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and types of the Python side, layout of the C++ side."""
-    session.install(".[lint,plot]", "clang-format==23.1.5")
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    session.run("mypy")
-    tracked = subprocess.run(["git", "ls-files", "cpp"], check=True, capture_output=True, text=True)
-    session.run("clang-format", "--dry-run", "--Werror", *tracked.stdout.split())
+    """Style, types, spelling and workflow files."""
+    session.install(".[lint,plot]")
+    session.run("bash", ".ci/lint", external=True)
 
 
 @nox.session
