@@ -47,7 +47,7 @@ def fails(result: Result, *words: str, code: int = 1) -> None:
     assert last.startswith("bptt")
     assert "Traceback" not in result.err
     for word in words:
-        assert word in last
+        assert word in last, f"{word!r} is not in {last!r}"
 
 
 def weather(rows: int = 160, seed: int = 0) -> npt.NDArray[np.float64]:

@@ -196,7 +196,7 @@ def test_bad_paths(bptt_command: CommandLine, folder: Path, table: Path) -> None
     fails(bptt_command("train", "csv", table, "--target", "rain", *SMALL), "'rain'", "temperature, wind")
     fails(bptt_command("train", "csv", table, "--season", 7, *SMALL), "--season", "--window, 6")
     before = table.read_bytes()
-    fails(bptt_command("train", "csv", table, "--model", table, *SMALL), "weather.csv", "read")
+    fails(bptt_command("train", "csv", table, "--model", table, *SMALL), "weather.csv", "overwritten")
     fails(bptt_command("train", "csv", table, "--log", "x", "--model", "x", *SMALL), "two names")
     fails(bptt_command("train", "csv", table, "--model", "no/x", *SMALL), "there is no folder no")
     assert table.read_bytes() == before

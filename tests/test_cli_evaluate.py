@@ -92,7 +92,7 @@ def test_other_data_than_trained_on(bptt_command: CommandLine, models: Path) -> 
     write_csv(Path("short.csv"), weather(7))
     bad("weather", "short.csv", "7 rows", "needs 8")
     bad("weather", "sums.npz", "sums.npz", "zip archive")
-    bad("sums", "weather.csv", "weather.csv", "no whole .npz")
+    bad("sums", "weather.csv", "weather.csv", "not a complete .npz")
     bad("sums", "signs.npz", "y must hold numbers")
     bad("signs", "sums.npz", "y must hold classes")
     x = np.zeros((5, 4, 2))
@@ -101,7 +101,7 @@ def test_other_data_than_trained_on(bptt_command: CommandLine, models: Path) -> 
     np.savez("wide.npz", x=np.zeros((5, 4, 3)), y=np.zeros(5, int))
     bad("signs", "wide.npz", "3 values a step", "reads 2")
     np.savez("columns.npz", x=x, y=np.zeros((5, 2)))
-    bad("sums", "columns.npz", "2 columns", "tells 1")
+    bad("sums", "columns.npz", "2 columns", "predicts 1")
 
 
 def test_bad_models(bptt_command: CommandLine, models: Path) -> None:

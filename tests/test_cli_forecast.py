@@ -93,7 +93,7 @@ def test_failures(
         fails(bptt_command("forecast", *arguments), *words)
         assert {path: path.read_bytes() for path in models.iterdir() if path.is_file()} == before
 
-    bad("one", "weather.csv", "--steps", 3, words=("--steps", "horizon, 2", "wind"))
+    bad("one", "weather.csv", "--steps", 3, words=("--steps", "horizon of the model, 2", "wind"))
     write_csv(Path("short.csv"), weather(5))
     bad("one", "short.csv", words=("short.csv", "window of 6", "has 5"))
     Path("rain.csv").write_text("rain\n" + "1\n" * 50)
@@ -105,7 +105,7 @@ def test_failures(
     bad("weather.csv", "weather.csv", words=("weather.csv",))
     bptt.save("layer", bptt.Linear(2, 1))
     bad("layer", "weather.csv", words=("no forecasting model", "bptt train csv"))
-    bad("one", "weather.csv", "--out", "weather.csv", words=("weather.csv is read",))
+    bad("one", "weather.csv", "--out", "weather.csv", words=("weather.csv is an input",))
     bad("one", "weather.csv", "--out", "no/o.csv", words=("no folder no",))
     bad("one", "weather.csv", "--plot", "p.gif", words=("p.gif",))
     monkeypatch.setattr(canvas, "available", lambda: False)

@@ -199,7 +199,7 @@ N, S = "numbers.safetensors", "text.safetensors"
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no model": (("none.safetensors",), ("none.safetensors", "No such file")),
     "a text as model": (("abc.txt",), ("abc.txt", "safetensors")),
-    "a folder as model": (("folder.npy",), ("folder.npy", "directory", "give a file of bptt.save")),
+    "a folder as model": (("folder.npy",), ("folder.npy", "directory", "bptt.save")),
     "text without a vocabulary": (
         ("symbols.safetensors", "--data", "abc.txt"),
         ("abc.txt", "without a vocabulary", "leave --data out"),
@@ -209,8 +209,8 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no text": ((S, "--data", "none.txt"), ("none.txt", "No such file")),
     "no array": ((N, "--data", "none2.npy"), ("none2.npy", "No such file")),
     "a folder": ((N, "--data", "folder.npy"), ("folder.npy", "directory")),
-    "no .npy": ((N, "--data", "bytes.npy"), ("bytes.npy", "no whole .npy")),
-    "no .npz": ((N, "--data", "bytes.npz"), ("bytes.npz", "no whole .npz")),
+    "no .npy": ((N, "--data", "bytes.npy"), ("bytes.npy", "not a complete .npy")),
+    "no .npz": ((N, "--data", "bytes.npz"), ("bytes.npz", "not a complete .npz")),
     "pickled objects": ((N, "--data", "objects.npy"), ("objects.npy", "plain numbers")),
     "no steps": ((N, "--data", "none.npy"), ("none.npy", "at least one step")),
     "complex": ((N, "--data", "complex.npy"), ("complex.npy", "complex128")),
@@ -221,19 +221,19 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "ragged CSV": ((N, "--data", "ragged.csv"), ("ragged.csv", "line 2 has 2")),
     "words in a CSV": ((N, "--data", "words.csv"), ("words.csv", "'x'")),
     "a CSV of names": ((N, "--data", "empty.csv"), ("empty.csv", "no numbers")),
-    "text for numbers": ((N, "--data", "abc.txt"), ("abc.txt", "give it numbers")),
-    "numbers for text": ((S, "--data", "series.npy"), ("series.npy", "give a text file")),
+    "text for numbers": ((N, "--data", "abc.txt"), ("abc.txt", "pass a file of numbers")),
+    "numbers for text": ((S, "--data", "series.npy"), ("series.npy", "pass a text file")),
     "binary text": ((S, "--data", "binary.txt"), ("binary.txt", "UTF-8")),
     "another alphabet": ((S, "--data", "other.txt"), ("other.txt", "no character that the model knows")),
     "a picture of no format": ((N, "--out", "x.pdf"), (".png or .svg", "x.pdf")),
     "a picture nowhere": ((N, "--out", "none/x.png"), ("none",)),
     "a report nowhere": ((N, "--html", "none/x.html"), ("none",)),
-    "a report over the model": ((N, "--html", N), (N, "cannot be written")),
+    "a report over the model": ((N, "--html", N), (N, "cannot be overwritten")),
     "a report over the data": (
         (N, "--data", "series.npy", "--html", "series.npy"),
-        ("series.npy", "is read"),
+        ("series.npy", "is an input"),
     ),
-    "two in one": ((N, "--out", "a.png", "--html", "a.png"), ("a.png", "two names")),
+    "two in one": ((N, "--out", "a.png", "--html", "a.png"), ("a.png", "must differ")),
 }
 
 

@@ -107,7 +107,7 @@ def test_truncate(bptt_command: CommandLine, folder: Path) -> None:
     plain = bptt_command("train", "npz", "classes.npz", "--json", *SMALL).figures
     cut = bptt_command("train", "npz", "classes.npz", "--json", "--truncate", 2, *SMALL).figures
     assert plain["validation_loss"] != cut["validation_loss"]
-    fails(bptt_command("train", "npz", "padded.npz", "--truncate", 2, *SMALL), "one length")
+    fails(bptt_command("train", "npz", "padded.npz", "--truncate", 2, *SMALL), "equal length")
 
 
 X, Y = np.zeros((60, 6, 2)), np.arange(60) % 2
@@ -151,7 +151,7 @@ def test_damaged_anywhere(folder: Path, save: Callable[..., None]) -> None:
     content = path.read_bytes()
     for at in range(0, len(content), 3):
         path.write_bytes(content[:at])
-        with pytest.raises(CommandError, match="no whole"):
+        with pytest.raises(CommandError, match="not a complete"):
             sequencemodel.read(path)
         path.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
         with contextlib.suppress(CommandError):  # some bytes are of no account: a date
@@ -162,14 +162,14 @@ def test_bad_files(bptt_command: CommandLine, folder: Path) -> None:
     np.savez("whole.npz", **made("classes"))
     content = Path("whole.npz").read_bytes()
     Path("half.npz").write_bytes(content[: len(content) // 2])
-    fails(bptt_command("train", "npz", "half.npz", *SMALL), "half.npz", "no whole .npz")
+    fails(bptt_command("train", "npz", "half.npz", *SMALL), "half.npz", "not a complete .npz")
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 255
     Path("flipped.npz").write_bytes(flipped)
-    fails(bptt_command("train", "npz", "flipped.npz", *SMALL), "flipped.npz", "no whole .npz")
+    fails(bptt_command("train", "npz", "flipped.npz", *SMALL), "flipped.npz", "not a complete .npz")
     Path("empty.npz").write_bytes(b"")
-    fails(bptt_command("train", "npz", "empty.npz", *SMALL), "empty.npz", "no whole .npz")
+    fails(bptt_command("train", "npz", "empty.npz", *SMALL), "empty.npz", "not a complete .npz")
     np.save("lone.npy", X)
-    fails(bptt_command("train", "npz", "lone.npy", *SMALL), "lone.npy", "no whole .npz")
+    fails(bptt_command("train", "npz", "lone.npy", *SMALL), "lone.npy", "not a complete .npz")
     fails(bptt_command("train", "npz", "missing.npz", *SMALL), "missing.npz", "No such file")
     fails(bptt_command("train", "npz", ".", *SMALL), "directory")

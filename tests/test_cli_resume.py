@@ -78,7 +78,7 @@ def test_same_bits(
         _interrupted_at(patch, at)
         stopped = bptt_command(*command, *RUN)
     assert stopped.code == 130
-    assert stopped.err.splitlines()[-1].startswith("bptt: interrupted; --resume goes on with")
+    assert stopped.err.splitlines()[-1].startswith("bptt: interrupted; --resume continues from")
     assert not Path("model").exists()
     figures = bptt_command(*command, "--json", *RUN, "--resume").figures
     np.testing.assert_array_equal(_parameters(), parameters)
@@ -182,7 +182,7 @@ def test_nothing_is_lost(bptt_command: CommandLine, folder: Path, text_file: Pat
     fails(bptt_command(*command, "--resume"), "no run.safetensors", "leave --resume out")
     assert bptt_command(*command).code == 0
     whole = Path("run.safetensors").read_bytes()
-    fails(bptt_command(*command), "run.safetensors is there already", "--resume")
+    fails(bptt_command(*command), "run.safetensors already exists", "--resume")
     assert Path("run.safetensors").read_bytes() == whole
     fails(bptt_command(*base, "--resume"), "--resume needs --checkpoint")
     fails(bptt_command(*base, "--checkpoint-every", 3), "--checkpoint-every needs --checkpoint")

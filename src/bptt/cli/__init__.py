@@ -21,8 +21,8 @@ def parser() -> Parser:
     """The whole command line."""
     top = Parser(
         prog="bptt",
-        description="Recurrent networks and backpropagation through time on the CPU.",
-        epilog="Each command has its own --help.",
+        description="Train, run and inspect recurrent networks on the CPU.",
+        epilog="'bptt COMMAND --help' lists the options of a command.",
     )
     top.add_argument("--version", action="version", version=f"bptt {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = getattr(options, "checkpoint", None)
         saved = kept is not None and kept.exists()
-        after = f"--resume goes on with what {kept} holds" if saved else "no further file was written"
+        after = f"--resume continues from {kept}" if saved else "no file was written after that"
         print(f"bptt: interrupted; {after}", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -23,7 +23,7 @@ def add_option(command: Parser) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="a TOML file of options, named as here, such as hidden = 64; the command line wins over it",
+        help="TOML file of options with the names below, such as hidden = 64; the command line overrides it",
     )
     command.set_defaults(command=command)
 
@@ -52,7 +52,7 @@ def merged(arguments: Sequence[str], command: Parser, path: Path) -> list[str]:
         name = key.replace("_", "-")
         if name not in actions:
             nearest = difflib.get_close_matches(name, actions, n=1, cutoff=0.0)[0]
-            command.error(f"{path} has the unknown key {key!r}; the nearest option is {nearest!r}")
+            command.error(f"{path} has the unknown key {key!r}. Fix: did you mean {nearest!r}?")
         if not given.isdisjoint(command.rivals(actions[name])):
             continue
         options += _argument(command, path, name, actions[name], value)

@@ -17,10 +17,10 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "demo",
-        help="train on the Python standard library's source, about a minute",
-        description="Train a character-level network by truncated backpropagation through time on the source"
-        " of Python's standard library, found on this machine. Prints how it compares with unigram and bigram"
-        " models on modules it has not seen, and a sample; writes the model and a picture of the training.",
+        help="train on the source of Python's standard library, in about a minute",
+        description="Train a character-level network on the source of Python's standard library on this"
+        " machine, by truncated backpropagation through time. Compare it with unigram and bigram models on"
+        " unseen modules, print a sample, and write the model and a picture of the training.",
     )
     training.add_options(command, steps=STEPS)
     results.add_options(command, model="bptt-demo.safetensors", plot="bptt-demo.png", sample=400)
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         TextStream(part, options.batch, options.truncate, vocabulary=vocabulary) for part in (text, unseen)
     ]
     note(
-        f"Python's standard library: {len(text):,} characters to learn from, {len(unseen):,} of other"
-        f" modules to be judged on, {len(vocabulary)} symbols."
+        f"Python's standard library: {len(text):,} characters for training, {len(unseen):,} of other"
+        f" modules for validation, {len(vocabulary)} symbols."
     )
     results.deliver(options, training.train(options, *streams))

@@ -26,15 +26,15 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "evaluate",
-        help="how good a trained model is on other data",
-        description="Judge a model of 'bptt train' on data like those that it was trained on: a text, a CSV"
-        " file or a folder of them, an .npz file.",
+        help="measure a trained model on other data",
+        description="Measure a model of 'bptt train' on data of the kind that it was trained on: a text, a"
+        " CSV file, a folder of CSV files, or an .npz file.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="a file of 'bptt train'")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model file that 'bptt train' wrote")
     command.add_argument(
-        "data", type=Path, metavar="DATA", help="a text, CSV or .npz file, or a folder of CSV"
+        "data", type=Path, metavar="DATA", help="text, CSV or .npz file, or a folder of CSV files"
     )
-    part = "of CSV data: a part, as training divided them, by time"
+    part = "part of CSV data to use, split by time as in training"
     command.add_argument("--part", choices=PARTS, default="all", help=part)
     csvformat.add_options(command)
     add_common(command, run)
@@ -45,7 +45,9 @@ def run(options: argparse.Namespace) -> None:
     saved = networks.read(options.model)
     text, series, sequences = textmodel.of(saved), seriesmodel.of(saved), sequencemodel.of(saved)
     if series is None and options.part != "all":
-        raise CommandError(f"--part goes with models of 'bptt train csv'; {options.model} is none")
+        raise CommandError(
+            f"--part needs a model of 'bptt train csv'; {options.model} is another kind of model"
+        )
     about = {"model": str(options.model), "data": str(options.data)}
     if text is not None:
         figures, shown = _text(*text, options)
@@ -54,7 +56,9 @@ def run(options: argparse.Namespace) -> None:
     elif sequences is not None:
         figures, shown = _sequences(*sequences, options)
     else:
-        raise CommandError(f"{options.model} says nothing about its data; make models with 'bptt train'")
+        raise CommandError(
+            f"{options.model} does not say what data it needs. Fix: make the model with 'bptt train'."
+        )
     if options.json:
         print_json({**about, **figures})
     else:
@@ -83,7 +87,9 @@ def _text(
             metric.add(y, target)
     figures = {metric.name: metric.value for metric in metrics}
     lines = [f"{count:,} characters", f"{figures['bits_per_character']:.3f} bits per character"]
-    lines.append(f"perplexity {figures['perplexity']:.2f}, {figures['accuracy']:.1%} of them guessed right")
+    lines.append(
+        f"perplexity {figures['perplexity']:.2f}, {figures['accuracy']:.1%} of characters predicted correctly"
+    )
     return {"characters": count, **figures}, "\n".join(lines)
 
 
@@ -96,7 +102,7 @@ def _series(
         for table in tables:
             if len(table.values) < need:
                 raise CommandError(
-                    f"{table.path} has {len(table.values)} rows; the model needs {need}, window and horizon"
+                    f"{table.path} has {len(table.values)} rows; the model needs {need} (window plus horizon)"
                     " together"
                 )
         series = [table.values for table in tables]

@@ -24,17 +24,17 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "forecast",
-        help="the next values of a series, by a trained model",
-        description="Tell the rows that follow the last one of a CSV file, by a model of 'bptt train csv', as"
-        " CSV.",
+        help="forecast the next values of a series with a trained model",
+        description="Forecast the rows after the last row of a CSV file with a model of 'bptt train csv', and"
+        " print them as CSV.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="a file of 'bptt train csv'")
-    command.add_argument("file", type=Path, metavar="FILE", help="a CSV file with the model's columns")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model file that 'bptt train csv' wrote")
+    command.add_argument("file", type=Path, metavar="FILE", help="CSV file with the columns of the model")
     csvformat.add_options(command)
-    steps = "rows to tell (default: the model's horizon)"
+    steps = "rows to forecast (default: the horizon of the model)"
     command.add_argument("--steps", type=COUNT, metavar="N", help=steps)
-    command.add_argument("--out", type=Path, metavar="PATH", help="write the forecast there, as CSV")
-    picture = "draw it after the end of the series: a .png or .svg file"
+    command.add_argument("--out", type=Path, metavar="PATH", help="write the forecast to this CSV file")
+    picture = "draw the series and its forecast: a .png or .svg file"
     command.add_argument("--plot", type=Path, metavar="PATH", help=picture)
     add_common(command, run)
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
             raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
     model, task = seriesmodel.load(options.model)
     if options.file.is_dir():
-        raise CommandError(f"{options.file} is a folder; give one CSV file of it")
+        raise CommandError(f"{options.file} is a folder. Fix: pass one of its CSV files.")
     # A target that is not read may not be known yet, but its past is drawn.
     columns = task.columns if options.plot is None else task.names
     table = tables.read(options.file, columns, Format.of(options))

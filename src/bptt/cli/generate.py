@@ -17,16 +17,16 @@ from bptt.cli.results import TEMPERATURE, first_prompt
 def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
-        "generate", help="text from a trained model", description="Print text that a trained model makes up."
+        "generate",
+        help="print text from a trained model",
+        description="Print text drawn from a trained model.",
     )
     command.add_argument(
-        "model", type=Path, metavar="MODEL", help="a file of 'bptt train text' or 'bptt demo'"
+        "model", type=Path, metavar="MODEL", help="model file that 'bptt train text' or 'bptt demo' wrote"
     )
-    command.add_argument(
-        "--prompt", metavar="TEXT", help="what the text is to continue (default: a new line)"
-    )
+    command.add_argument("--prompt", metavar="TEXT", help="text to continue (default: a new line)")
     command.add_argument("--length", type=COUNT, metavar="N", default=500, help="characters to add")
-    heat = "below 1: surer and duller, above 1: wilder"
+    heat = "below 1: more predictable text; above 1: more varied text"
     command.add_argument("--temperature", type=POSITIVE, metavar="X", default=TEMPERATURE, help=heat)
     add_common(command, run)
 

@@ -28,23 +28,25 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "gradflow",
-        help="show how far back an error reaches in a model: does its gradient vanish or explode?",
-        description="Send an error back through time in a saved model and say, for each layer, whether it"
-        " vanishes or explodes, after how many steps, and what helps; draw it.",
+        help="measure how far back gradients reach in a model: do they vanish or explode?",
+        description="Backpropagate an error through a saved model. Report for each layer whether the"
+        " gradient vanishes or explodes, after how many steps, and what helps. Draw a picture.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="a file of bptt.save, or of 'bptt train'")
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="model file that bptt.save or 'bptt train' wrote"
+    )
     data = (
-        "what the model reads: text for a model of 'bptt train text', the same columns for one of 'bptt train"
-        " csv'; else numbers, .npy, .npz or .csv, a row per step (default: random input)"
+        "input for the model: a text for a model of 'bptt train text', a CSV file for a model of 'bptt train"
+        " csv', otherwise numbers (.npy, .npz or .csv) with one row per step (default: random input)"
     )
     command.add_argument("--data", type=Path, metavar="FILE", help=data)
     csvformat.add_options(command)
-    command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="steps to go back")
-    rows = "sequences side by side, cut from all over the data"
+    command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="time steps to go back")
+    rows = "sequences in the batch, taken from evenly spaced places in the data"
     command.add_argument("--rows", type=COUNT, metavar="N", default=ROWS, help=rows)
-    out = "the picture, .png or .svg (default: the model's name, with -gradflow.png, in this folder)"
+    out = "picture, a .png or .svg file (default: MODEL-gradflow.png in this folder)"
     command.add_argument("--out", type=Path, metavar="PATH", help=out)
-    page = "a report on one page that needs no other file: table, picture, recurrent weights, gates"
+    page = "report in one HTML file: table, picture, recurrent weights, gates"
     command.add_argument("--html", type=Path, metavar="PATH", help=page)
     add_common(command, run)
 
@@ -103,16 +105,18 @@ def _check_outputs(options: argparse.Namespace) -> None:
     taken = [path.resolve() for path in (options.model, options.data) if path is not None]
     for path in paths:
         if path.resolve() in taken:
-            raise CommandError(f"{path} is read, so it cannot be written; give --out and --html other names")
+            raise CommandError(
+                f"{path} is an input and cannot be overwritten. Fix: pass other names to --out and --html."
+            )
     if len({path.resolve() for path in paths}) < len(paths):
-        raise CommandError(f"picture and report cannot both be {options.out}; give two names")
+        raise CommandError(f"--out and --html must differ; got {options.out} for both.")
 
 
 def _load(path: Path) -> tuple[bptt.Module, str | None, seriesmodel.Task | None]:
     """The model, the symbols of a text model, and what a forecasting model reads."""
     saved = networks.read(path)
     if not series.recurrent(saved.model):
-        raise CommandError(f"{path} holds no recurrent layer, so no error goes back through time in it")
+        raise CommandError(f"{path} has no recurrent layer, so no gradient flows back through time")
     symbols, series_model = saved.extra.get("vocabulary"), seriesmodel.of(saved)
     task = None if series_model is None else series_model[1]
     return saved.model, symbols if isinstance(symbols, str) else None, task

@@ -14,7 +14,7 @@ from bptt.cli.options import add_common, print_json
 
 def add(commands: Any) -> None:
     """Register the command."""
-    text = "version, compiler, instruction sets built and chosen and why, threads and which rule set them"
+    text = "print the version, the compiler, the instruction sets and the number of threads"
     command = commands.add_parser("info", help=text, description=text[0].upper() + text[1:] + ".")
     add_common(command, run)
 

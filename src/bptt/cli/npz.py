@@ -42,4 +42,4 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 f"{path}: {name} is an array of objects, which only pickle could read; save plain numbers:"
                 " padded sequences, and their lengths"
             ) from None
-        raise CommandError(f"cannot read {path}: it is no whole .npz file of plain numbers") from None
+        raise CommandError(f"cannot read {path}: it is not a complete .npz file of plain numbers") from None

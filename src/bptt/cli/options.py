@@ -115,11 +115,11 @@ SHARE = number(float, minimum=0, below=1, above=True)
 def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> None:
     """Add the options of every command, --json, --seed and --threads, and the function that it runs."""
     group = command.add_argument_group("common options")
-    group.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    threads = "threads of the compiled core (default: BPTT_NUM_THREADS, or what this process may use)"
+    group.add_argument("--json", action="store_true", help="print the results as one JSON object")
+    threads = "number of threads (default: BPTT_NUM_THREADS, or all cores that this process may use)"
     group.add_argument("--threads", type=THREADS, metavar="N", default=argparse.SUPPRESS, help=threads)
     seed = number(int, minimum=0, below=2**63)
-    group.add_argument("--seed", type=seed, metavar="N", default=0, help="seed of everything random")
+    group.add_argument("--seed", type=seed, metavar="N", default=0, help="random seed")
     command.set_defaults(run=run, prepare=prepare)
 
 
@@ -155,18 +155,18 @@ def check_output(path: Path) -> None:
     """
     if path.exists() and not path.is_file():  # a new file would take the place of a device, too
         what = "a folder" if path.is_dir() else "no ordinary file"
-        raise CommandError(f"cannot write {path}: it is {what}; give a file name")
+        raise CommandError(f"cannot write {path}: it is {what}. Fix: pass a file name.")
     if not path.parent.is_dir():
-        raise CommandError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+        raise CommandError(f"cannot write {path}: there is no folder {path.parent}. Fix: create the folder.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise CommandError(
-            f"cannot write into {path.parent}: {error.strerror}; choose another folder"
+            f"cannot write into {path.parent}: {error.strerror}. Fix: choose another folder."
         ) from None
     if path.exists() and not os.access(path, os.W_OK):
-        raise CommandError(f"cannot write {path}: the file is read-only; choose another name")
+        raise CommandError(f"cannot write {path}: the file is read-only. Fix: choose another name.")
 
 
 def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
@@ -177,8 +177,10 @@ def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> 
     paths = [path for path in written if path is not None]
     for path in paths:
         check_output(path)
-    taken = {path.resolve(): "is read, so it cannot be written; give another name" for path in read}
+    taken = {
+        path.resolve(): "is an input and cannot be overwritten. Fix: pass another name." for path in read
+    }
     for path in paths:
         if path.resolve() in taken:
             raise CommandError(f"{path} {taken[path.resolve()]}")
-        taken[path.resolve()] = "would be written twice; give two names"
+        taken[path.resolve()] = "would be written twice. Fix: pass two names."

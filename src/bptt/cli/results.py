@@ -26,16 +26,26 @@ def add_options(command: Parser, *, model: str | None, plot: str | None, sample:
     """Where results go; the arguments are the defaults, None for 'derived' (model) or 'only if asked for'."""
     group = command.add_argument_group("results")
     derived = (
-        None if model else "the model's file (default: the text's name, with .safetensors, in this folder)"
+        None
+        if model
+        else "write the model to this file (default: the name of the text with .safetensors, in this folder)"
     )
     group.add_argument(
-        "--model", type=Path, metavar="PATH", default=model, help=derived or "the model's file"
+        "--model", type=Path, metavar="PATH", default=model, help=derived or "write the model to this file"
     )
     group.add_argument(
-        "--plot", type=Path, metavar="PATH", default=plot, help="picture of the training, a PNG file"
+        "--plot",
+        type=Path,
+        metavar="PATH",
+        default=plot,
+        help="write a picture of the training to this PNG file",
     )
     group.add_argument(
-        "--sample", type=COUNT, metavar="N", default=sample, help="print so many characters from it"
+        "--sample",
+        type=COUNT,
+        metavar="N",
+        default=sample,
+        help="print N characters that the trained model generates",
     )
 
 
@@ -47,7 +57,7 @@ def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
     fitting.check_run(options)
     check_outputs((options.model, options.plot, options.checkpoint, options.log), read)
     if options.plot is not None and not plots.available():
-        note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
+        note("No picture will be drawn, because matplotlib is missing. Fix: pip install 'bptt[plot]'.")
         options.plot = None
 
 

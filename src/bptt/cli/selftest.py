@@ -34,10 +34,10 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "selftest",
-        help="check gradients on this CPU, under 30 s",
+        help="check gradients and results on this CPU, in under 30 s",
         description="Check every cell with every instruction set of this CPU: gradients against finite"
-        " differences, results in both precisions against the NumPy reference. Shows the worst error as a"
-        " share of what is allowed.",
+        " differences, and float32 and float64 results against the NumPy reference. Print the largest error"
+        " as a percentage of its tolerance.",
     )
     add_common(command, run)
 
@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(f"{len(checks) - failed} of {len(checks)} checks passed in {seconds:.1f} s")
     if failed:
-        raise CommandError(f"{failed} of {len(checks)} checks failed; report it with what 'bptt info' prints")
+        raise CommandError(
+            f"{failed} of {len(checks)} checks failed. Fix: report this with the output of 'bptt info'."
+        )
 
 
 def _checks(seed: int) -> Iterator[tuple[Check, Report]]:

@@ -57,13 +57,15 @@ def read(
     try:
         if isinstance(_first(model), bptt.Embedding) and symbols is None:
             raise CommandError(
-                f"{path} cannot be turned into what the model reads, symbols: it was saved without a"
-                " vocabulary; leave --data out, for random ones"
+                f"{path} cannot be read as symbols, because the model was saved without a vocabulary."
+                " Fix: leave --data out, and random symbols are used."
             )
         suffix = path.suffix.lower()
         if suffix == ".csv" or suffix in _ARRAYS:
             if isinstance(_first(model), bptt.Embedding):
-                raise CommandError(f"{path} holds numbers, but the model reads symbols; give a text file")
+                raise CommandError(
+                    f"{path} holds numbers, but the model reads symbols. Fix: pass a text file."
+                )
             if suffix != ".csv":
                 values = _ARRAYS[suffix](path)
             elif task is None:
@@ -73,7 +75,7 @@ def read(
             if values.shape[-1] != _width(model):
                 raise CommandError(
                     f"{path} has {values.shape[-1]} numbers a step (shape {values.shape}), but the model"
-                    f" reads {_width(model)}; give it columns of that many features"
+                    f" reads {_width(model)}. Fix: pass data with that many features."
                 )
         else:
             values = _symbols(path, model, symbols)
@@ -93,13 +95,15 @@ def laid_out(model: bptt.Module, x: Array) -> Array:
 def _symbols(path: Path, model: bptt.Module, symbols: str | None) -> Array:
     if symbols is None:
         raise CommandError(
-            f"{path} is no .npy, .npz or .csv file, and the model is not one of 'bptt train text', which"
-            " reads text; give it numbers"
+            f"{path} is not a .npy, .npz or .csv file, and only models of 'bptt train text' read text."
+            " Fix: pass a file of numbers."
         )
     text = path.read_text(encoding="utf-8")
     known = "".join(symbol for symbol in text if symbol in symbols)
     if not known:
-        raise CommandError(f"{path} has no character that the model knows; give a text like that of training")
+        raise CommandError(
+            f"{path} has no character that the model knows. Fix: pass a text like the one in training."
+        )
     return Vocabulary(symbols).encode(known)
 
 
@@ -108,7 +112,7 @@ def _npy(path: Path) -> Array:
         with path.open("rb") as file:
             return _checked(path, np.load(file, allow_pickle=False), "")
     except (ValueError, EOFError):  # NumPy's own words would advise to unpickle it
-        raise CommandError(f"cannot read {path}: it is no whole .npy file of plain numbers") from None
+        raise CommandError(f"cannot read {path}: it is not a complete .npy file of plain numbers") from None
 
 
 def _npz(path: Path) -> Array:

@@ -18,13 +18,13 @@ def add(commands: Any) -> None:
     kinds = command.add_subparsers(title="kinds of data", metavar="KIND", required=True)
     text = kinds.add_parser(
         "text",
-        help="a character-level model of a text file",
+        help="train a character-level model on a text file",
         description="Train a character-level network on a text file by truncated backpropagation through"
         " time.",
     )
-    text.add_argument("file", type=Path, metavar="FILE", help="any text")
-    text.add_argument("--encoding", metavar="NAME", default="utf-8", help="of the file")
-    held_out = "share of the text, its end, to be judged on"
+    text.add_argument("file", type=Path, metavar="FILE", help="text file")
+    text.add_argument("--encoding", metavar="NAME", default="utf-8", help="text encoding of the file")
+    held_out = "fraction of the text, at its end, for validation"
     text.add_argument("--validation", type=SHARE, metavar="SHARE", default=0.1, help=held_out)
     training.add_options(text, steps=None)
     results.add_options(text, model=None, plot=None, sample=None)
@@ -41,8 +41,8 @@ def run(options: argparse.Namespace) -> None:
     whole, *parts = _streams(options)
     results.check(options, [options.file])
     note(
-        f"{options.file}: {len(parts[0].ids):,} characters to learn from, {len(parts[1].ids):,} to be judged"
-        f" on, {len(whole.vocabulary)} symbols."
+        f"{options.file}: {len(parts[0].ids):,} characters for training, {len(parts[1].ids):,} for"
+        f" validation, {len(whole.vocabulary)} symbols."
     )
     trained = training.train(options, *parts)
     if ranks.is_first(options):
@@ -60,6 +60,8 @@ def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextS
         whole = TextStream(options.file, options.batch, options.truncate, encoding=options.encoding)
         return whole, *whole.split(options.validation)
     except OSError as error:
-        raise CommandError(f"cannot read {name}: {error.strerror}; give an existing text file") from None
+        raise CommandError(
+            f"cannot read {name}: {error.strerror}. Fix: pass an existing text file."
+        ) from None
     except (ValueError, LookupError) as error:
         raise CommandError(str(error) if name in str(error) else f"{name}: {error}") from None

@@ -39,34 +39,45 @@ def add(kinds: Any) -> None:
     """Register the kind."""
     command = kinds.add_parser(
         "csv",
-        help="forecasts from the columns of a CSV file",
-        description="Train a network that tells the next values of columns of a CSV file from the last values"
-        " of columns of it. The file is split by time: the last part is the test, what is before it the"
-        " validation; scales are learned from the rest. Of a folder, each CSV file is a series of its own.",
+        help="train a forecasting model on the columns of a CSV file",
+        description="Train a network that forecasts the next values of some columns of a CSV file from the"
+        " last values of its columns. The file is split by time into training, validation and test parts, in"
+        " this order. Scaling is computed from the training part. In a folder, each CSV file is one series.",
     )
     command.add_argument(
-        "file", type=Path, metavar="FILE", help="a CSV file with a line of names, or a folder"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="CSV file whose first line names the columns, or a folder of such files",
     )
     csvformat.add_options(command)
     data = command.add_argument_group("data")
-    inputs = "input columns (default: columns of numbers that do not just count rows or tell the time)"
+    inputs = "input columns (default: all columns of numbers, except row numbers and times)"
     data.add_argument("--columns", type=names, metavar="A,B", help=inputs)
     data.add_argument("--target", type=names, metavar="A,B", help="columns to forecast (default: the inputs)")
-    data.add_argument("--window", type=COUNT, metavar="N", default=20, help="rows that it is told from")
-    data.add_argument("--horizon", type=COUNT, metavar="N", default=1, help="rows ahead that are told")
     data.add_argument(
-        "--validation", type=SHARE, metavar="SHARE", default=0.1, help="of the rows, to stop by"
+        "--window", type=COUNT, metavar="N", default=20, help="rows that the model reads to make a forecast"
     )
-    data.add_argument("--test", type=SHARE, metavar="SHARE", default=0.1, help="of the rows, to be judged on")
-    season = "rows of a season, for one more forecast to beat: that it comes as it came a season before"
+    data.add_argument("--horizon", type=COUNT, metavar="N", default=1, help="rows to forecast")
+    data.add_argument(
+        "--validation",
+        type=SHARE,
+        metavar="SHARE",
+        default=0.1,
+        help="fraction of the rows that decide when to stop training",
+    )
+    data.add_argument(
+        "--test", type=SHARE, metavar="SHARE", default=0.1, help="fraction of the rows for the final errors"
+    )
+    season = "rows in a season; adds a baseline that repeats the value of one season before"
     data.add_argument("--season", type=COUNT, metavar="N", help=season)
-    raw = "leave the columns as they are, instead of shifting and scaling them"
+    raw = "do not scale the columns to mean 0 and standard deviation 1"
     data.add_argument("--no-standardize", action="store_true", help=raw)
     networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
-    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows of one update")
-    back = "steps that errors go back, at most (default: the window)"
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows per update")
+    back = "most time steps that errors go back (default: the window)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)
     add_common(command, ranks.on_ranks(run))
@@ -85,7 +96,8 @@ def run(options: argparse.Namespace) -> None:
     check_outputs((path, options.checkpoint, options.log), files)
     if options.season is not None and options.season > options.window:
         raise CommandError(
-            f"--season must be at most --window, {options.window}, to be found in it; got {options.season}"
+            f"--season must be at most --window, {options.window}, because the seasonal forecast takes its"
+            f" values from the window; got {options.season}."
         )
     series, columns, target = _series(options, files)
     shares = (options.validation, options.test)
@@ -96,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
     rows = sum(len(table.values) for table in series)
-    counts = f"{data.count:,} to learn from, {validation.count:,} to stop by"
+    counts = f"{data.count:,} for training, {validation.count:,} for validation"
     note(f"{options.file}: {rows:,} rows; windows: {counts}.")
     fitted = fitting.fit(
         options,
@@ -126,12 +138,12 @@ def run(options: argparse.Namespace) -> None:
         print_json({**figures, "model_file": str(path)})
         return
     print(fitted.summary())
-    print(f"test part: {count:,} forecasts of {options.horizon} rows, never seen in training")
+    print(f"test part: {count:,} forecasts of {options.horizon} rows, not used in training")
     print(judging.table(errors, networks.describe(options)))
     if not figures["beats_baselines"]:
         advice = fitted.advice("more --epochs", ["a longer --window"])
-        print(f"Not better than the forecasts without a model. {advice}")
-    print(f"model    {path}   (what comes next: bptt forecast {path} {files[-1]})")
+        print(f"The model is not better than the naive forecasts. {advice}")
+    print(f"model    {path}   (next: bptt forecast {path} {files[-1]})")
 
 
 def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standardize:
@@ -171,7 +183,7 @@ def divided(
             if len(part) < need:
                 raise CommandError(
                     f"{table.path} has {len(table.values)} rows; its {name} part has {len(part)}, and needs"
-                    f" {need}, --window and --horizon together: take a smaller window, or larger parts"
+                    f" {need}, --window plus --horizon. Fix: pass a smaller --window, or a larger part."
                 )
             all_of.append(part)
     return found

@@ -21,23 +21,23 @@ def add(kinds: Any) -> None:
     """Register the kind."""
     command = kinds.add_parser(
         "npz",
-        help="a class or numbers for each sequence of an .npz file",
-        description="Train a network that tells the target of each sequence. The file holds x, (N, T, F) or"
-        " (N, T); y, integers (N,) for classes, or floats (N,) or (N, K); and, where the sequences are of"
-        " unequal lengths, lengths (N,): x is padded behind, or holds all steps of all sequences one after"
-        " the other, (sum of lengths, F). Sequences are drawn for validation and test.",
+        help="train a classifier or regressor on the sequences of an .npz file",
+        description="Train a network that predicts the target of each sequence. The file holds x (N, T, F) or"
+        " (N, T), and y: integers (N,) for classes, or floats (N,) or (N, K). For sequences of unequal"
+        " length it also holds lengths (N,). Then x is padded at the end, or holds the steps of all sequences"
+        " in one array, (sum of lengths, F). Sequences for validation and test are chosen at random.",
     )
-    command.add_argument("file", type=Path, metavar="FILE", help="an .npz file with the arrays x and y")
+    command.add_argument("file", type=Path, metavar="FILE", help=".npz file with the arrays x and y")
     data = command.add_argument_group("data")
-    stop = "of the sequences, to stop by"
+    stop = "fraction of the sequences that decide when to stop training"
     data.add_argument("--validation", type=SHARE, metavar="SHARE", default=0.1, help=stop)
-    judged = "of the sequences, to be judged on"
+    judged = "fraction of the sequences for the final figures"
     data.add_argument("--test", type=SHARE, metavar="SHARE", default=0.1, help=judged)
     networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
-    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences of one update")
-    back = "steps that errors go back, at most, where all sequences are of one length (default: all)"
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences per update")
+    back = "most time steps that errors go back; only for sequences of equal length (default: all)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)
     add_common(command, ranks.on_ranks(run))
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         rows = split(rng.permutation(len(data.y)), options.validation, options.test)
     except ValueError:
         raise CommandError(
-            f"{options.file} has {len(data.y)} sequences, too few for training, validation and test"
+            f"{options.file} has {len(data.y)} sequences, too few for training, validation and test parts"
         ) from None
     training, validation, test = (data.take(part) for part in rows)
     task = sequencemodel.Task.of(training, np.unique(data.y))
@@ -63,13 +63,13 @@ def run(options: argparse.Namespace) -> None:
     lengths = {len(x) for x in data.x}
     _warn_of_axes(options.file, data.shape, max(lengths))
     if options.truncate is not None and len(lengths) > 1:
-        raise CommandError("--truncate needs sequences of one length; leave it out")
+        raise CommandError("--truncate needs sequences of equal length. Fix: leave it out.")
     batches = task.batches(training, options.batch, shuffle=True, seed=rng)
     what = "numbers" if task.classes is None else f"{len(task.classes)} classes"
     note(
         f"{options.file}: {len(data.y):,} sequences of {min(lengths)} to {max(lengths)} steps, {what};"
-        f" {len(training.y):,} to learn from, {len(validation.y):,} to stop by, {len(test.y):,} to be judged"
-        " on."
+        f" {len(training.y):,} for training, {len(validation.y):,} for validation, {len(test.y):,} for"
+        " the final test."
     )
     fitted = fitting.fit(
         options,
@@ -97,12 +97,12 @@ def run(options: argparse.Namespace) -> None:
         print_json({**figures, "model_file": str(path)})
         return
     print(fitted.summary())
-    print(f"test part: {len(test.y):,} sequences, never seen in training")
+    print(f"test part: {len(test.y):,} sequences, not used in training")
     print(judging.table(found, networks.describe(options)))
     if not figures["beats_baseline"]:
         advice = fitted.advice("more --epochs", ["more --hidden units"])
-        print(f"Not better than a guess that does not look at the sequence. {advice}")
-    print(f"model    {path}   (on other data: bptt evaluate {path} DATA.npz)")
+        print(f"The model is not better than a constant guess. {advice}")
+    print(f"model    {path}   (next: bptt evaluate {path} DATA.npz)")
 
 
 def _warn_of_axes(path: Path, shape: tuple[int, ...], longest: int) -> None:
@@ -113,4 +113,4 @@ def _warn_of_axes(path: Path, shape: tuple[int, ...], longest: int) -> None:
             " axes are (N, features, time), save x.swapaxes(1, 2)."
         )
     elif longest == 1:
-        note(f"{path}: every sequence of x has one time step, so there is nothing to recur over.")
+        note(f"{path}: every sequence of x has one time step, so the model has no earlier steps to use.")

@@ -29,20 +29,16 @@ def add_options(command: Parser, *, steps: int | None) -> None:
     """Model and training; `steps` is the default length, None for one pass over the text."""
     model = networks.add_options(command, cell="lstm", layers=2, hidden=128)
     model.add_argument(
-        "--embedding", type=COUNT, metavar="N", default=64, help="width of a character's vector"
+        "--embedding", type=COUNT, metavar="N", default=64, help="size of the vector of each character"
     )
     training = fitting.add_options(command, rate=8e-3, clip=0.25, patience=0)
     default = f"{steps} updates" if steps else "1 epoch"
     length = training.add_mutually_exclusive_group()
-    length.add_argument(
-        "--steps", type=COUNT, metavar="N", help=f"parameter updates in all (default: {default})"
-    )
-    length.add_argument("--epochs", type=COUNT, metavar="N", help="passes over the text instead")
-    back = "time steps (characters) that errors go back"
+    length.add_argument("--steps", type=COUNT, metavar="N", help=f"number of updates (default: {default})")
+    length.add_argument("--epochs", type=COUNT, metavar="N", help="passes over the text, instead of --steps")
+    back = "time steps (characters) per window; errors go back to the start of the window"
     training.add_argument("--truncate", type=COUNT, metavar="N", default=64, help=back)
-    training.add_argument(
-        "--batch", type=COUNT, metavar="N", default=32, help="rows of text read side by side"
-    )
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="rows of text per batch")
     command.set_defaults(default_steps=steps)
 
 
@@ -86,7 +82,7 @@ class Run:
             lines.append(f"{names[key]:<{width}}  {loss:9.3f}  {loss / math.log(2):9.3f}")
         if self.losses["model"] >= self.losses["bigram"]:
             advice = self.fitted.advice("more --steps or --epochs")
-            lines.append(f"Not yet better than the bigram model. {advice}")
+            lines.append(f"The model is not better than the bigram model yet. {advice}")
         return "\n".join(lines)
 
 

@@ -66,20 +66,22 @@ def add_options(command: Parser) -> None:
     """Add the options of `Format`."""
     group = command.add_argument_group("CSV format")
     group.add_argument(
-        "--delimiter", type=_delimiter, metavar="C", default=",", help="character between cells, or tab"
+        "--delimiter", type=_delimiter, metavar="C", default=",", help="character between cells, or 'tab'"
     )
     group.add_argument("--encoding", metavar="NAME", default="utf-8", help="text encoding of the file")
     group.add_argument("--decimal", choices=(".", ","), default=".", help="decimal mark")
     marks = (",", ".", "'", "_", "space")
-    group.add_argument("--thousands", choices=marks, help="mark between groups of three digits")
+    group.add_argument("--thousands", choices=marks, help="thousands separator")
     group.add_argument("--comment", type=_comment, metavar="TEXT", help="skip lines that begin with TEXT")
-    named = "the first line names the columns, even if it looks like data"
+    named = "the first line names the columns, even if it looks like numbers"
     group.add_argument("--header", action="store_true", default=None, help=named)
-    unnamed = "the file has no line of names: call the columns column1, column2, ..."
+    unnamed = "the file does not name its columns; they are called column1, column2, ..."
     group.add_argument("--no-header", action="store_false", dest="header", default=None, help=unnamed)
-    time = f"sort the rows by this column; {TIME_OFF}: keep their order (default: find the time column)"
+    time = (
+        f"sort the rows by this column, or '{TIME_OFF}' to keep their order (default: find the time column)"
+    )
     group.add_argument("--time", metavar="COLUMN", help=time)
-    fill = "fill empty cells with the last value, a straight line between neighbours, or drop the row"
+    fill = "fill empty cells with the value before (forward) or by interpolation (linear), or drop the row"
     group.add_argument("--fill", choices=FILLS, help=fill)
 
 

@@ -48,51 +48,60 @@ _FREE = frozenset(
 def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> argparse._ArgumentGroup:
     """The Trainer's options, with these defaults; the group "training", for more of them."""
     group = command.add_argument_group("training")
-    group.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="what makes the updates")
+    group.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="optimizer")
     group.add_argument(
-        "--learning-rate", type=POSITIVE, metavar="X", default=rate, help="the optimizer's, at the start"
+        "--learning-rate", type=POSITIVE, metavar="X", default=rate, help="learning rate at the start"
     )
-    falls = "how it changes: cosine and step fall over the run, plateau when the validation loss stalls"
+    falls = (
+        "learning-rate schedule: cosine and step fall over the run, plateau when the validation loss stalls"
+    )
     group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=falls)
-    group.add_argument("--warm-up", type=COUNT, metavar="N", help="updates in which it rises to its start")
+    group.add_argument(
+        "--warm-up",
+        type=COUNT,
+        metavar="N",
+        help="updates in which the learning rate rises to its starting value",
+    )
     share = number(float, minimum=0, below=1)
-    group.add_argument("--momentum", type=share, metavar="X", help="of sgd and rmsprop")
+    group.add_argument("--momentum", type=share, metavar="X", help="momentum, for sgd and rmsprop")
     decay = number(float, minimum=0)
-    group.add_argument("--weight-decay", type=decay, metavar="X", help="the optimizer's")
-    limit = "limit of the gradient's 2-norm: a number, auto (a running quantile), or off"
+    group.add_argument("--weight-decay", type=decay, metavar="X", help="weight decay")
+    limit = "largest norm of the gradient: a number, auto (a running quantile of recent norms), or off"
     group.add_argument("--clip", type=_limit, metavar="X", default=clip, help=limit)
-    lost = "what a gradient that is not finite does: end the run, skip the update, have its bad entries count"
-    lost += " as 0, or shrink the recurrent weights"
+    lost = "what to do when a gradient is not finite: stop the run, skip the update, set the bad entries to"
+    lost += " zero, or shrink the recurrent weights"
     group.add_argument("--nonfinite", choices=NONFINITE, default="raise", help=lost)
-    inside = "limit of every entry of the errors inside the recursion, at each step"
+    inside = "largest entry of the error at each time step, inside the recursion"
     group.add_argument("--clip-state", type=POSITIVE, metavar="X", help=inside)
-    sparse = "keep every N-th state and compute the rest again (auto: choose N): less memory, the same bits"
+    sparse = "keep every N-th state and recompute the others, to save memory (auto: choose N)"
     group.add_argument("--recompute", type=_every, metavar="N", help=sparse)
-    regular = "strength of Pascanu's regularizer, for the cells rnn and rnn-relu"
+    regular = "strength of the Pascanu regularizer, for the cells rnn and rnn-relu"
     group.add_argument("--pascanu", type=POSITIVE, metavar="X", help=regular)
-    more = "batches, one after the other, that make one update"
+    more = "batches per update"
     group.add_argument("--accumulate", type=COUNT, metavar="N", default=1, help=more)
-    stop = "validations without improvement until it stops; the best epoch's model is kept; 0: never"
+    stop = (
+        "stop after N epochs without improvement, and keep the model of the best epoch; 0: never stop early"
+    )
     whole = number(int, minimum=0, below=2**31)
     group.add_argument("--patience", type=whole, metavar="N", default=patience, help=stop)
-    group.add_argument("--log", type=Path, metavar="FILE", help="a line per update, as CSV")
-    watch = "a folder of event files for TensorBoard, one for each run"
+    group.add_argument("--log", type=Path, metavar="FILE", help="write one line per update to this CSV file")
+    watch = "write event files for TensorBoard to this folder"
     group.add_argument("--tensorboard", type=Path, metavar="FOLDER", help=watch)
 
     runs = command.add_argument_group("long runs")
     config.add_option(command)
     command.set_defaults(comm=None)
-    kept = "keep the run in this file, from which --resume goes on: after every epoch, and on Ctrl-C"
+    kept = "save the run to this file after every epoch and on Ctrl-C; --resume continues from it"
     runs.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
-    runs.add_argument("--checkpoint-every", type=COUNT, metavar="N", help="after every N updates as well")
-    again = "go on with the run in --checkpoint, to the bits of one that never stopped"
+    runs.add_argument("--checkpoint-every", type=COUNT, metavar="N", help="also save after every N updates")
+    again = "continue the run in --checkpoint; the result equals that of a run that never stopped"
     runs.add_argument("--resume", action="store_true", help=again)
     return group
 
 
 def add_model_file(command: Parser) -> None:
     """--model, for `model_file`."""
-    derived = "the model's file (default: the data's name, with .safetensors, in this folder)"
+    derived = "write the model to this file (default: the name of the data with .safetensors, in this folder)"
     command.add_argument("--model", type=Path, metavar="PATH", help=derived)
 
 
@@ -195,16 +204,16 @@ def check_run(options: argparse.Namespace) -> None:
     if options.checkpoint is None:
         if options.resume or options.checkpoint_every:
             what = "--resume" if options.resume else "--checkpoint-every"
-            raise CommandError(f"{what} needs --checkpoint FILE, the file that the run is kept in")
+            raise CommandError(f"{what} needs --checkpoint FILE, the file that holds the run")
         return
     there = options.checkpoint.exists()
     if options.resume and not there:
         raise CommandError(
-            f"there is no {options.checkpoint} to go on with; leave --resume out to begin a run"
+            f"--resume needs an existing run; there is no {options.checkpoint}. Fix: leave --resume out."
         )
     if there and not options.resume:
         raise CommandError(
-            f"{options.checkpoint} is there already; go on with it by --resume, or remove it to begin anew"
+            f"{options.checkpoint} already exists. Fix: continue it with --resume, or remove the file."
         )
 
 
@@ -234,13 +243,11 @@ def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
     if not isinstance(saved, dict):
         raise CommandError(
-            f"{path} holds no run of 'bptt train'; --checkpoint must name one to go on with it"
+            f"{path} holds no run of 'bptt train'. Fix: pass the --checkpoint file of such a run."
         )
     found = differences(saved, settings)
     if found:
-        raise CommandError(
-            f"{path} must be resumed with the options and data that it was begun with: {'; '.join(found)}"
-        )
+        raise CommandError(f"{path} must be resumed with the same options and data: {'; '.join(found)}")
 
 
 def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
@@ -261,7 +268,7 @@ def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
         keywords["weight_decay"] = options.weight_decay
     if options.momentum is not None:
         if options.optimizer not in ("sgd", "rmsprop"):
-            raise CommandError(f"--momentum goes with sgd and rmsprop; --optimizer is {options.optimizer}")
+            raise CommandError(f"--momentum needs --optimizer sgd or rmsprop; got {options.optimizer}")
         keywords["momentum"] = options.momentum
     make: Any = OPTIMIZERS[options.optimizer]
     optimizer: Optimizer = make(rate, **keywords)

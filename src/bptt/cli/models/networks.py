@@ -16,11 +16,13 @@ from bptt.files.checkpoint import Saved, read_checkpoint
 def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argparse._ArgumentGroup:
     """The network's options, with these defaults; their group, for more of them."""
     group = command.add_argument_group("model")
-    group.add_argument("--cell", choices=list(CELLS), default=cell, help="kind of recurrent layer")
-    group.add_argument("--layers", type=COUNT, metavar="N", default=layers, help="recurrent layers")
+    group.add_argument("--cell", choices=list(CELLS), default=cell, help="recurrent cell")
+    group.add_argument("--layers", type=COUNT, metavar="N", default=layers, help="number of recurrent layers")
     group.add_argument("--hidden", type=COUNT, metavar="N", default=hidden, help="hidden units per layer")
     share = number(float, minimum=0, below=1)
-    group.add_argument("--dropout", type=share, metavar="P", default=0.0, help="dropout after each layer")
+    group.add_argument(
+        "--dropout", type=share, metavar="P", default=0.0, help="dropout probability after each layer"
+    )
     command.set_defaults(bidirectional=False)
     return group
 
@@ -46,7 +48,7 @@ def many_to_one(options: argparse.Namespace, inputs: int, outputs: int) -> bptt.
 
 def add_bidirectional(group: argparse._ArgumentGroup) -> None:
     """--bidirectional, for networks that read whole sequences."""
-    both = "read backwards, too"
+    both = "read each sequence in both directions"
     group.add_argument("--bidirectional", action="store_true", help=both)
 
 
@@ -70,4 +72,6 @@ def read(path: Path) -> Saved:
     try:
         return read_checkpoint(path)
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}; give a file of bptt.save") from None
+        raise CommandError(
+            f"cannot read {path}: {error.strerror}. Fix: pass a file that bptt.save wrote."
+        ) from None

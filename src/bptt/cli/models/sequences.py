@@ -108,7 +108,7 @@ class Task:
             want = "numbers" if self.classes is None else "classes, integers"
             raise CommandError(f"{path}: y must hold {want}, as in training; it is of {data.y.dtype}")
         if self.classes is None and data.y.shape[1] != self.outputs:
-            raise CommandError(f"{path}: y has {data.y.shape[1]} columns; the model tells {self.outputs}")
+            raise CommandError(f"{path}: y has {data.y.shape[1]} columns; the model predicts {self.outputs}")
         unknown = [] if self.classes is None else sorted({*data.y.tolist()} - {*self.classes})
         if unknown:
             raise CommandError(f"{path}: y holds the class {unknown[0]}, which the model was not trained on")

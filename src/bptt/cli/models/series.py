@@ -110,7 +110,7 @@ def load(path: Path) -> tuple[bptt.Module, Task]:
     """
     found = of(networks.read(path))
     if found is None:
-        raise CommandError(f"{path} holds no forecasting model; make one with 'bptt train csv FILE'")
+        raise CommandError(f"{path} holds no forecasting model. Fix: make one with 'bptt train csv FILE'.")
     return found
 
 
@@ -136,14 +136,14 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
     """
     if len(values) < task.window:
         raise CommandError(
-            f"the series must have at least the model's window of {task.window} rows; it has {len(values)}"
+            f"the series must have at least the window of the model, {task.window} rows; got {len(values)}"
         )
     unknown = [name for name in task.columns if name not in task.target]
     if steps > task.horizon and unknown:
         raise CommandError(
-            f"--steps must be at most the model's horizon, {task.horizon}, got {steps}: further on it would"
-            f" have to read {unknown[0]}, which it does not forecast; train with a larger --horizon, or with"
-            " all columns in --target"
+            f"--steps must be at most the horizon of the model, {task.horizon}; got {steps}. Later steps need"
+            f" {unknown[0]}, which the model does not forecast. Fix: train with a larger --horizon, or with"
+            " all columns in --target."
         )
     told: list[npt.NDArray[np.float64]] = []
     while sum(map(len, told)) < steps:

@@ -49,7 +49,7 @@ def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
     saved = networks.read(path)
     found = of(saved)
     if found is None:
-        raise CommandError(f"{path} holds no text model; make one with 'bptt train text FILE'")
+        raise CommandError(f"{path} holds no text model. Fix: make one with 'bptt train text FILE'.")
     return found
 
 
