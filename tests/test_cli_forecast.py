@@ -95,7 +95,7 @@ def test_failures(
 
     bad("one", "weather.csv", "--steps", 3, words=("--steps", "horizon of the model, 2", "wind"))
     write_csv(Path("short.csv"), weather(5))
-    bad("one", "short.csv", words=("short.csv", "window of 6", "has 5"))
+    bad("one", "short.csv", words=("short.csv", "window of the model, 6", "got 5"))
     Path("rain.csv").write_text("rain\n" + "1\n" * 50)
     bad("one", "rain.csv", words=("'temperature'",))
     Path("nan.csv").write_text("temperature,wind\n" + "1,2\n" * 50 + "nan,2\n")

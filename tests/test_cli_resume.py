@@ -186,7 +186,7 @@ def test_nothing_is_lost(bptt_command: CommandLine, folder: Path, text_file: Pat
     assert Path("run.safetensors").read_bytes() == whole
     fails(bptt_command(*base, "--resume"), "--resume needs --checkpoint")
     fails(bptt_command(*base, "--checkpoint-every", 3), "--checkpoint-every needs --checkpoint")
-    fails(bptt_command(*base, "--checkpoint", "model"), "model", "is there already")
+    fails(bptt_command(*base, "--checkpoint", "model"), "model", "already exists")
     fails(bptt_command(*base, "--checkpoint", "model", "--resume"), "two names")
     fails(bptt_command(*base, "--checkpoint", "none/run"), "no folder none")
 
