@@ -163,7 +163,7 @@ def walking(bytes_moved: float, seconds: float) -> float:
 
 def figure(piece: Piece, compute: float, seconds: float) -> Figure:
     """Time it for `seconds`; `compute` is what the threads reach on registers, GFLOP/s."""
-    found = timing(take_turns({"": piece.run}, seconds)[""], first=0.0, per_call=1)
+    found = timing(take_turns({"": piece.run}, seconds)[""])
     bound = compute if piece.unit == "GFLOP/s" else walking(piece.work, seconds)
     rate = 1e-3 * piece.work / found.median
     return Figure(piece.group, piece.name, found.median, found.minimum, rate, bound, piece.unit)

@@ -12,7 +12,7 @@ import pytest
 from tests.commandline import CommandLine
 
 import bptt
-from bptt.bench import goals, lines, machine, measure, memory, session, table
+from bptt.bench import limits, lines, machine, measure, memory, results, session, summary
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
 from bptt.bench.measure import Row
@@ -28,7 +28,6 @@ from bptt.bench.shapes import (
     VARIANTS,
     Case,
     Shape,
-    case_of,
     cases,
 )
 from bptt.cli import bench as cli_bench
@@ -136,7 +135,7 @@ def test_only_peers_that_agree_are_timed(kind: str, monkeypatch: pytest.MonkeyPa
     assert set(row.left_out) == (set() if kind == "differs" else {"torch"})
     if kind == "differs":
         assert "DISAGREES" in lines.Lines(["torch"])(row)
-        assert any("torch" in text for text in lines.summary(session.Findings(rows=[row])))
+        assert any("torch" in text for text in summary.lines([row]))
 
 
 TIMED = tuple(mode for mode in MODES if mode != "memory")
@@ -158,10 +157,8 @@ def test_variants_stand_beside_the_plain_layer_and_torch(name: str) -> None:
     case = Case("lstm", Shape(name, 4, 3, 5, 80, modes=("variants",), cells=("lstm",)), "variants")
     row = measure.measure(case, ["torch"], 1, 1e-3)
     assert not row.disagreed
-    known = name in goals.VARIANTS_AGAINST_TORCH and not missing("torch")
+    known = name in ("peephole", "projection", "ragged") and not missing("torch")
     assert set(row.times) == {OURS, "plain"} | ({"torch"} if known else set())
-    judged = goals.of_row(row)
-    assert len(judged) == (name in goals.COSTS) + (name == "ragged") + known
     assert (row.valid < 1) == (name == "ragged")
     assert row.best_peer == ("torch" if known else None)
 
@@ -186,16 +183,16 @@ def test_peers_take_turns() -> None:
 
 
 def test_timing_counts_steps() -> None:
-    assert timing([3e-6, 1e-6, 8e-6], 16e-6, 2) == Timing(median=1.5, minimum=0.5, rounds=3, first=8.0)
+    assert timing([3e-6, 1e-6, 8e-6], per_call=2) == Timing(median=1.5, minimum=0.5)
 
 
-# Goals
+# Limits
 
 
 def row(case: Case, threads: int = 1, peak: float = 100.0, **medians: float) -> Row:
-    """A row with these medians, microseconds."""
-    times = {name: Timing(median, 0.9 * median, 20, 2 * median) for name, median in medians.items()}
-    return Row(case, threads, peak, times, {}, {})
+    """A row with these medians in microseconds."""
+    times = {name: Timing(median, 0.9 * median) for name, median in medians.items()}
+    return Row(case, threads, times, limits.limits(case, threads, limits.Speed(peak)))
 
 
 PLAIN = Case("lstm", Shape("", 100, 64, 128, 128), "training")
@@ -203,58 +200,67 @@ US = 1e3 * PLAIN.gflop / 100.0 * 1e3  # at the peak of `row`
 
 
 @pytest.mark.parametrize(
-    ("made", "limits"),
+    ("case", "total", "again"),
     [
-        (row(PLAIN, bptt=2 * US, torch=4 * US), [1.3]),
-        (row(PLAIN, bptt=US, torch=1.5 * US), [1.1]),  # the peer runs at two thirds of the peak
-        (row(replace(PLAIN, mode="inference"), bptt=US, jax=9 * US), [1.1]),
-        (row(replace(PLAIN, mode="iteration"), bptt=US, torch=9 * US), [2.0]),
-        (row(Case("gru", Shape("", 1, 1, 64, 64), "streaming"), bptt=1, jax=2, onnxruntime=9), [8.0]),
-        (row(Case("lstm", Shape("", 1, 1, 1, 32), "streaming"), bptt=1, onnxruntime=9), [8.0, 1.0]),
-        (row(replace(PLAIN, shape=Shape("", 100, 64, 512, 512)), bptt=US), [0.75]),
-        (row(PLAIN, bptt=US), []),
+        (Case("lstm", Shape("", 10, 2, 3, 5), "inference"), 4 * 4 * 5 * (3 + 10 * 5), 4 * 4 * 5 * 5),
+        (Case("gru", Shape("", 10, 2, 3, 5), "training"), 2 * 4 * 3 * 5 * (3 + 10 * 5), 4 * 3 * 5 * 5),
+        (Case("rnn", Shape("", 1, 1, 3, 5), "streaming"), 4 * 5 * (3 + 5), 4 * 5 * (3 + 5)),
+        (Case("rnn", Shape("", 1, 1, 3, 5), "inference"), 4 * 5 * (3 + 5), 4 * 5 * (3 + 5)),
+        # Two directions; the second layer reads both directions.
+        (Case("rnn", SMALL, "inference"), 4 * 2 * 5 * (4 + 10 + 2 * 3 * 5), 4 * 5 * 5),
     ],
 )
-def test_goals_of_a_row(made: Row, limits: list[float]) -> None:
-    assert [goal.limit for goal in goals.of_row(made)] == limits
+def test_bytes_that_a_case_reads(case: Case, total: int, again: int) -> None:
+    assert limits.read_bytes(case) == total
+    assert limits.reread_bytes(case) == again
 
 
-def test_goals_can_be_missed() -> None:
-    (goal,) = goals.of_row(row(PLAIN, bptt=2 * US, torch=2.5 * US))
-    assert not goal.met
-    assert str(goal) == "x torch 1.25 (>= 1.3)"
-    (slow,) = [
-        goal
-        for goal in goals.of_row(row(Case("lstm", Shape("", 1, 1, 1, 32), "streaming"), bptt=1.1))
-        if goal.most
-    ]
-    assert not slow.met
+def test_the_read_rate_is_that_of_the_cache_that_holds_the_weights() -> None:
+    speed = limits.Speed(100.0, {16: 50.0, 32: 80.0, 64: 20.0})
+    assert speed.read_rate(20) == 80.0  # a larger array is read faster than the array of 16 bytes
+    assert speed.read_rate(63) == 80.0
+    assert speed.read_rate(1e6) == 20.0
+    assert limits.Speed(100.0).read_rate(20) == 0.0
 
 
-def test_with_an_instruction_set_forced_a_tie_with_torch_will_do() -> None:
-    (goal,) = goals.of_row(row(PLAIN, bptt=US, torch=US, jax=0.1 * US), isa="avx2")
-    assert goal.met
+def test_the_limit_is_the_longer_time() -> None:
+    case = Case("lstm", Shape("", 100, 1, 128, 128), "inference")
+    fast, slow = limits.Speed(100.0, {1: 1e3}), limits.Speed(100.0, {1: 1.0})
+    for speed, name in ((fast, "compute"), (slow, "memory")):
+        times = limits.limits(case, 2, speed)
+        assert times["compute"] == pytest.approx(1e6 * case.gflop / 200.0)
+        found = Row(case, 2, {OURS: Timing(2 * times[name], 0.0)}, times)
+        assert found.limit == name
+        assert found.share == pytest.approx(0.5)
+    assert 2 * limits.limits(case, 2, slow)["memory"] == pytest.approx(1e-3 * limits.read_bytes(case))
 
 
-def test_means_leave_out_denormal_values() -> None:
+def test_options_have_no_limit() -> None:
+    found = row(replace(PLAIN, mode="variants"), bptt=1.0)
+    assert found.limit is None
+    assert found.share is None
+
+
+def test_the_speed_of_a_thread_is_measured() -> None:
+    assert machine.read_bandwidth(machine.READ_SIZES[0]) > 0
+
+
+def test_means_leave_out_denormal_values_and_options() -> None:
     shape = PLAIN.shape
     rows = [
-        row(PLAIN, bptt=1, torch=2),
-        row(replace(PLAIN, shape=replace(shape, name="b")), bptt=1, torch=8, jax=9),
+        row(PLAIN, bptt=US, torch=2 * US),
+        row(replace(PLAIN, shape=replace(shape, name="b")), bptt=4 * US, torch=32 * US, jax=99 * US),
         row(replace(PLAIN, shape=replace(shape, denormal=True)), bptt=1, torch=1e6),
+        row(replace(PLAIN, mode="variants"), bptt=1, torch=1e6),
+        row(PLAIN, bptt=4 * US),
     ]
-    assert goals.means(rows) == {(1, "training", "lstm"): pytest.approx(4.0)}
-    assert [goal.met for goal in goals.of_means(rows)] == [True]
-
-
-def test_ceilings_are_the_means_at_the_peak() -> None:
-    rows = [
-        row(PLAIN, bptt=1, torch=2),
-        row(replace(PLAIN, shape=replace(PLAIN.shape, name="b")), bptt=1, jax=8),
+    assert summary.mean(rows, summary.best_ratio) == pytest.approx(4.0)
+    assert summary.mean(rows[:2], summary.share) == pytest.approx(0.5)
+    assert summary.mean(rows[2:], summary.torch_ratio) is None
+    assert summary.lines(rows[:2]) == [
+        "lstm training, 1 thread(s): 4.00 times as fast as the best competitor, 50% of the limit"
+        " (geometric means)"
     ]
-    factor = goals.ceilings(rows)[1, "training", "lstm"] / goals.means(rows)[1, "training", "lstm"]
-    assert factor == pytest.approx(1 / rows[0].share("bptt"))  # both rows of ours are as far from the peak
-    assert "at the peak" in lines.summary(session.Findings(rows=rows))[0]
 
 
 def test_one_thread_meets_nobody() -> None:
@@ -270,59 +276,42 @@ def test_two_threads_stand_beside_one_where_the_batch_is_large() -> None:
         joins = case is many and count == 2
         assert set(found.times) == {OURS} | ({"one-thread"} if joins else set())
         assert found.best_peer is None
-        assert [goal.limit for goal in goals.of_row(found)] == [goals.SCALING] * joins
 
 
-# What is said
+# Results
 
 
 def findings() -> session.Findings:
     rows = [
         row(PLAIN, bptt=2 * US, torch=2.5 * US, jax=9 * US),
         row(PLAIN, threads=2, bptt=US, torch=2.5 * US, **{"one-thread": 2 * US}),
+        replace(row(replace(PLAIN, mode="variants"), bptt=2, plain=1), valid=0.5, barrier=80),
     ]
     taken = memory.Memory(PLAIN, 1, rise=9 * 2**20, tape=6 * 2**20, parameters=2**20, result=2**20)
     about = {"processor": "a CPU", "system": "an OS", "isa": "avx2", "peak": 100.0, "load": 0.0}
     return session.Findings(about | {"versions": {"bptt": "1", "torch": "2"}}, rows, [taken])
 
 
-def test_rows_survive_json() -> None:
-    plain = json.loads(json.dumps(findings().plain()))
-    assert [Row.of(values) for values in plain["rows"]] == findings().rows
-    assert [memory.Memory.of(values) for values in plain["memory"]] == findings().memory
-    assert case_of(plain["rows"][0]["case"]) == PLAIN
-
-
-def test_markdown() -> None:
-    text = table.markdown(findings(), command="python benchmarks/compare.py --quick")
-    assert text.startswith("# Speed")
-    assert "Made by `python benchmarks/compare.py --quick`." in text
-    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
-    blocks = [len(cells) for cells in rows]
-    # Heads, rule and row: two peers, one and ourselves on one thread, memory.
-    assert blocks == [9] * 3 + [9] * 3 + [8] * 3
-    assert [cell.strip() for cell in rows[2][5:]] == [
-        "1.25",
-        "50.0",
-        "50%",
-        "x torch 1.25 (>= 1.3) **missed**",
-    ]
-    assert "**missed**" not in "".join(rows[5])
-    assert "a CPU" in text
-    assert "Something else was running" not in text
-    busy = replace(findings(), machine=findings().machine | {"load": 3.0})
-    assert "Something else was running: load 3.0" in table.markdown(busy)
+def test_results_survive_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    results.save(path, findings(), "the command")
+    text = path.read_text(encoding="utf-8")
+    loaded = results.load(path)
+    assert loaded.plain() == findings().plain()
+    assert loaded.rows[0].case == PLAIN
+    assert loaded.rows[0].share == pytest.approx(0.5, rel=1e-4)
+    assert loaded.rows[2].valid == 0.5
+    assert json.loads(text)["command"] == "the command"
+    assert sum('"cell"' in line for line in text.splitlines()) == len(findings().rows) + 1  # one line each
 
 
 def test_lines_have_one_heading_per_group() -> None:
     shown = lines.Lines(["torch", "jax"])
-    first, second = (shown(found) for found in findings().rows)
+    first, second, _ = (shown(found) for found in findings().rows)
     assert "lstm training, 1 thread" in first
     assert "lstm training, 2 thread" in second
-    assert shown(findings().rows[1]).count("\n") == 0
-    assert lines.misses(findings().rows[0]) == "  MISSES x torch 1.25 (>= 1.3)"
-    assert lines.misses(findings().memory[0]) == ""
-    assert "4 of 6 goals met, missed:" in lines.verdicts(findings())[0]
+    assert shown(findings().rows[2]).count("\n") == 0
+    assert first.split()[-3:] == ["1.25", "50%", "compute"]
 
 
 # Running it
@@ -366,18 +355,27 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_compare(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = {kind: tmp_path / f"out.{kind}" for kind in ("json", "markdown")}
-    options = [f"--{kind}={path}" for kind, path in files.items()]
+    path = tmp_path / "out.json"
+    options = [f"--json={path}", "--processor=made up", "--minutes=9"]
     run = ["--quick", "--cells=lstm", "--peers=", "--seconds=0.01", "--modes=inference,memory"]
     assert compare.main([*run, *options]) == 0
     printed = capsys.readouterr()
     assert str(SMALL) in printed.out
-    written = json.loads(files["json"].read_text())
-    (found,) = written["rows"]
-    assert found["times"][OURS]["rounds"] >= MIN_ROUNDS
-    assert found["peak"] > 0
-    assert len(written["memory"]) == memory.available()
-    assert files["markdown"].read_text().count("| lstm |") == 1 + memory.available()
+    written = results.load(path)
+    (found,) = written.rows
+    assert found.share is not None
+    assert found.share > 0
+    assert set(found.limits) == {"compute", "memory"}
+    assert len(written.memory) == memory.available()
+    assert written.machine["processor"] == "made up"
+
+
+def test_compare_stops_in_time(tiny: None, capsys: pytest.CaptureFixture[str]) -> None:
+    run = ["--quick", "--peers=", "--seconds=0.01", "--modes=inference", "--minutes=0.00001"]
+    assert compare.main([*run, "--cells=lstm,gru"]) == 0
+    printed = capsys.readouterr()
+    assert "gru" not in printed.out
+    assert "minutes are over" in printed.err
 
 
 def test_bptt_bench(tiny: None, bptt_command: CommandLine) -> None:
@@ -385,9 +383,9 @@ def test_bptt_bench(tiny: None, bptt_command: CommandLine) -> None:
     printed = bptt_command(*arguments)
     assert printed.code == 0
     assert str(SMALL) in printed.out
-    assert "goal" not in printed.out
+    assert "share of limit" in printed.out
     figures = bptt_command(*arguments, "--json").figures
-    assert figures["rows"][0]["times"][OURS]["median"] > 0
+    assert figures["rows"][0]["times"][OURS][0] > 0
     assert bptt_command("bench", "--mode", "iteration").code == 1
     assert bptt_command("bench", "--threads", str(len(machine.cores()) + 1)).code == 1
 
@@ -413,7 +411,6 @@ def test_memory_counts_what_is_kept_once() -> None:
         found = memory.measure(small(cell, "memory"), 1)
         assert found.tape == 4 * vectors * SMALL.layers * 2 * T * B * H
         assert found.result == 4 * T * B * SMALL.I
-        assert found.allowed > found.tape + found.parameters
 
 
 def test_streaming_counts_one_step() -> None:

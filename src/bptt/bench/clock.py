@@ -24,19 +24,10 @@ LONG = 0.05
 
 @dataclass(frozen=True)
 class Timing:
-    """Microseconds: the median and the minimum of all rounds, and the very first call."""
+    """The median and the minimum of all rounds, in microseconds."""
 
     median: float
     minimum: float
-    rounds: int
-    first: float
-
-
-def stopwatch(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that a call takes, and what it returns."""
-    begin = time.perf_counter()
-    result = run()
-    return time.perf_counter() - begin, result
 
 
 def take_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
@@ -50,7 +41,7 @@ def take_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[st
     times: dict[str, list[float]] = {name: [] for name in runs}
     with _no_collection():
         # The second call: the first may have compiled.
-        estimates = {name: stopwatch(run)[0] for name, run in runs.items()}
+        estimates = {name: _repeated(run, 1) for name, run in runs.items()}
         names = list(runs)
         end = time.perf_counter() + seconds
         for done in range(MAX_ROUNDS):
@@ -63,10 +54,10 @@ def take_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[st
     return times
 
 
-def timing(seconds: list[float], first: float, per_call: int) -> Timing:
-    """Of one peer's rounds; `per_call` is what one call is counted as."""
+def timing(seconds: list[float], per_call: int = 1) -> Timing:
+    """Summarize the rounds of one peer. A call counts as `per_call` steps."""
     scale = 1e6 / per_call
-    return Timing(scale * statistics.median(seconds), scale * min(seconds), len(seconds), scale * first)
+    return Timing(scale * statistics.median(seconds), scale * min(seconds))
 
 
 def wait_until_quiet(limit: float = 0.3, pause: float = 0.012) -> None:

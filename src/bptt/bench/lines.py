@@ -1,14 +1,12 @@
-"""Rows as lines for a terminal, as they come, and what they add up to."""
+"""Rows as lines for a terminal, printed as they are measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bptt.bench import goals
 from bptt.bench.measure import Row
 from bptt.bench.memory import MIB, Memory
 from bptt.bench.peers import OURS
-from bptt.bench.session import Findings
 
 SHAPE, COLUMN = 50, 13
 """Widths."""
@@ -35,20 +33,18 @@ class Lines:
         if isinstance(found, Memory):
             columns = "".join(f"{name:>{COLUMN}}" for name in ("rise", "tape", "parameters", "result"))
             return f"\n{title + 'MiB':<{SHAPE}}{columns}"
-        columns = "".join(f"{name:>{COLUMN}}" for name in (OURS, "(minimum)", *self._peers))
+        columns = "".join(f"{name:>{COLUMN}}" for name in (OURS, *self._peers))
         unit = "us per step" if case.mode == "streaming" else "us"
-        return f"\n{title + unit:<{SHAPE}}{columns}   ratio  GFLOP/s  of peak"
+        return f"\n{title + unit:<{SHAPE}}{columns}   ratio to best  share of limit"
 
     def _row(self, row: Row) -> str:
-        ours = row.times[OURS]
-        text = f"{ours.median:{COLUMN},.2f}{f'({ours.minimum:,.2f})':>{COLUMN}}"
-        for name in self._peers:
+        text = ""
+        for name in (OURS, *self._peers):
             shown = f"{row.times[name].median:,.2f}" if name in row.times else "-"
             text += f"{shown:>{COLUMN}}"
         ratio = "-" if row.best_peer is None else f"{row.ratio(row.best_peer):.2f}"
-        text += f"{ratio:>8}"
-        if row.case.mode != "variants":  # whose arithmetic differs
-            text += f"{row.rate(OURS):9.1f}{row.share(OURS):9.0%}"
+        text += f"{ratio:>16}"
+        text += f"{'-' if row.share is None else f'{row.share:.0%} {row.limit}':>16}"
         for name in row.times:
             if name not in (OURS, *self._peers):
                 text += f"  {name} {row.times[name].median:,.2f}"
@@ -62,44 +58,6 @@ class Lines:
         return text
 
 
-def misses(found: Row | Memory, isa: str = "") -> str:
-    """Return the goals that a row misses, as text for the end of the row."""
-    own = goals.of_row(found, isa) if isinstance(found, Row) else [goals.of_memory(found)]
-    return "".join(f"  MISSES {goal}" for goal in own if not goal.met)
-
-
-def summary(findings: Findings) -> list[str]:
-    """Geometric means, with what they would be at the machine's peak, and peers that disagree."""
-    lines = []
-    ceilings = goals.ceilings(findings.rows)
-    for group, mean in goals.means(findings.rows).items():
-        threads, mode, cell = group
-        ceiling = f"; {ceilings[group]:.2f} at the peak" if mode in ("inference", "training") else ""
-        lines.append(
-            f"{cell} {mode}, {threads} thread(s): {mean:.2f} times the best peer (geometric mean{ceiling})"
-        )
-    for row in findings.rows:
-        for peer, how in row.disagreed.items():
-            lines.append(f"DISAGREES, not timed: {peer}, {_where(row)}: {how}")
-    return lines
-
-
-def verdicts(findings: Findings, isa: str = "") -> list[str]:
-    """How many goals are met, and which are not."""
-    judged = [(_where(row) + ": ", goal) for row in findings.rows for goal in goals.of_row(row, isa)]
-    judged += [(_where(memory) + ": ", goals.of_memory(memory)) for memory in findings.memory]
-    if not isa:
-        judged += [("", goal) for goal in goals.of_means(findings.rows)]
-    if not judged:
-        return []
-    missed = [f"  {where}{goal}" for where, goal in judged if not goal.met]
-    return [f"{len(judged) - len(missed)} of {len(judged)} goals met{', missed:' * bool(missed)}", *missed]
-
-
 def _memory(found: Memory) -> str:
     sizes = (found.rise, found.tape, found.parameters, found.result)
     return "".join(f"{size / MIB:{COLUMN},.1f}" for size in sizes)
-
-
-def _where(row: Row | Memory) -> str:
-    return f"{row.case.cell} {row.case.mode}, {row.case.shape}, {row.threads} thread(s)"

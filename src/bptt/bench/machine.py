@@ -1,4 +1,4 @@
-"""The machine under the benchmark: its name, its cores, and what one thread can multiply and add."""
+"""The machine of the benchmark: its name, its cores, and the speed of one thread."""
 
 from __future__ import annotations
 
@@ -11,17 +11,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import bptt
 from bptt import _core
+from bptt.bench.limits import Speed
 from bptt.bench.peers import versions
 
 TRIES = 5
 
+READ_SIZES = tuple(2**power for power in range(14, 27))
+"""Sizes of the arrays whose read bandwidth is measured, in bytes: from the first cache to main memory."""
+READS = 20
+"""Measurements for each of these sizes. The best counts."""
+
 
 def peak() -> float:
-    """GFLOP/s of one thread: the best of some measurements, for others may be using the core too."""
+    """Return the GFLOP/s of one thread. The best of several tries counts, because other processes disturb."""
     return max(_core.fma_peak() for _ in range(TRIES))
+
+
+def speed() -> Speed:
+    """Measure the speed of one thread."""
+    return Speed(peak(), {size: round(read_bandwidth(size), 1) for size in READ_SIZES})
+
+
+def read_bandwidth(size: int) -> float:
+    """
+    Return the rate at which one thread reads an array again and again, in GB/s.
+
+    NumPy's maximum of an int8 array reads 64 bytes per instruction and does little else. Small arrays are
+    read many times in one call, through a view that repeats the array.
+    """
+    array = np.zeros(size, np.int8)
+    repeats = max(1, READ_SIZES[-1] // 8 // size)
+    view = np.lib.stride_tricks.as_strided(array, (repeats, size), (0, 1), writeable=False)
+    return max(_read_rate(view) for _ in range(READS))
+
+
+def _read_rate(view: npt.NDArray[np.int8]) -> float:
+    begin = time.perf_counter()
+    view.max()
+    return 1e-9 * view.size / (time.perf_counter() - begin)
 
 
 def barrier() -> float:

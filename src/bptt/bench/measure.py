@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bptt.bench import machine
 from bptt.bench.agreement import DisagreementError, check, tolerance
-from bptt.bench.clock import Timing, stopwatch, take_turns, timing
+from bptt.bench.clock import Timing, take_turns, timing
+from bptt.bench.limits import Speed, limits
 from bptt.bench.peers import OTHERWISE, OURS, OWN, NotApplicableError, make
 from bptt.bench.problem import Array, Call, problem
 from bptt.bench.shapes import Case, case_of
@@ -24,10 +25,10 @@ class Row:
 
     Attributes
     ----------
-    peak : float
-        Multiply-add peak of these threads, GFLOP/s.
     times : dict of str to Timing
         Our times under "bptt", and the times of the peers that took part.
+    limits : dict of str to float
+        Shortest possible times in microseconds: "compute" and "memory", as far as they are known.
     left_out, disagreed : dict of str to str
         Peers that could not run, or whose results disagreed, and the reason.
     valid : float
@@ -39,10 +40,10 @@ class Row:
 
     case: Case
     threads: int
-    peak: float
     times: dict[str, Timing]
-    left_out: dict[str, str]
-    disagreed: dict[str, str]
+    limits: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    disagreed: dict[str, str] = field(default_factory=dict)
     valid: float = 1.0
     barrier: float = 0.0
 
@@ -56,38 +57,69 @@ class Row:
         """How many times as fast we are, by medians."""
         return self.times[peer].median / self.times[OURS].median
 
-    def rate(self, name: str) -> float:
-        """GFLOP/s by the median."""
-        return self.case.gflop / (1e-6 * self.times[name].median)
+    @property
+    def limit(self) -> str | None:
+        """The limit with the longest time, "compute" or "memory"."""
+        return max(self.limits, key=lambda name: self.limits[name], default=None)
 
-    def share(self, name: str) -> float:
-        """Of the peak."""
-        return self.rate(name) / self.peak
+    @property
+    def share(self) -> float | None:
+        """Our share of the limit: 1 if no implementation can be faster."""
+        return None if self.limit is None else self.limits[self.limit] / self.times[OURS].median
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """Return JSON values; times are pairs of median and minimum, in microseconds."""
+        best = self.best_peer
+        figures = {
+            "threads": self.threads,
+            "times": {
+                name: [_digits(time.median), _digits(time.minimum)] for name, time in self.times.items()
+            },
+            "limits": {name: _digits(time) for name, time in self.limits.items()},
+            "best": best,
+            "ratio": None if best is None else round(self.ratio(best), 3),
+            "limit": self.limit,
+            "share": None if self.share is None else round(self.share, 3),
+        }
+        more = {
+            "left_out": self.left_out,
+            "disagreed": self.disagreed,
+            "valid": None if self.valid == 1.0 else round(self.valid, 4),
+            "barrier": round(self.barrier),
+        }
+        return self.case.plain() | figures | {name: value for name, value in more.items() if value}
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Row:
-        """Back from JSON values."""
-        times = {name: Timing(**figures) for name, figures in values["times"].items()}
-        return cls(**values | {"case": case_of(values["case"]), "times": times})
+        """Return the row that `plain` described. Times and limits determine the other figures."""
+        times = {name: Timing(*figures) for name, figures in values["times"].items()}
+        known = ("limits", "left_out", "disagreed", "valid", "barrier")
+        more = {name: values[name] for name in known if name in values}
+        return cls(case_of(values), values["threads"], times, **more)
+
+
+def _digits(microseconds: float) -> float:
+    """Round to five significant digits."""
+    return float(f"{microseconds:.5g}")
 
 
 def measure(
-    case: Case, peers: Sequence[str], threads: int, seconds: float, peak: float = 1.0, seed: int = 0
+    case: Case,
+    peers: Sequence[str],
+    threads: int,
+    seconds: float,
+    speed: Speed | None = None,
+    seed: int = 0,
 ) -> Row:
     """Time a case for about `seconds`, and at least three rounds."""
     numbers = problem(case, seed)
     calls = {OURS: make(OURS, numbers, threads)}
-    first, expected = _results(calls[OURS], case)
-    firsts, left_out, disagreed = {OURS: first}, {}, {}
+    expected = _results(calls[OURS], case)
+    left_out, disagreed = {}, {}
     for peer in _invited(peers, case, threads):
         try:
             call = make(peer, numbers, threads)
-            first, found = _results(call, case)
-            for theirs, ours in zip(found, expected, strict=True):
+            for theirs, ours in zip(_results(call, case), expected, strict=True):
                 if peer not in OTHERWISE:
                     check(theirs, ours, tolerance(case))
         except DisagreementError as difference:
@@ -97,21 +129,18 @@ def measure(
         except Exception as error:  # a peer that fails is left out; the others still run
             left_out[peer] = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         else:
-            calls[peer], firsts[peer] = call, first
+            calls[peer] = call
     turns = take_turns({name: call.run for name, call in calls.items()}, seconds)
-    times = {name: timing(turns[name], firsts[name], case.per_call) for name in calls}
+    times = {name: timing(turns[name], case.per_call) for name in calls}
     lengths = getattr(numbers, "lengths", None)
     valid = 1.0 if lengths is None else float(lengths.mean() / case.shape.T)
-    return Row(case, threads, peak, times, left_out, disagreed, valid, machine.barrier())
+    bounds = {} if speed is None else limits(case, threads, speed)
+    return Row(case, threads, times, bounds, left_out, disagreed, valid, machine.barrier())
 
 
-def _results(call: Call, case: Case) -> tuple[float, list[dict[str, Array]]]:
-    """Seconds of the first call, and what it and the other checked ones gave."""
-    first, result = stopwatch(call.run)
-    found = [call.read(result)]
-    if case.mode == "iteration":
-        found += [call.read(call.run()) for _ in range(CHECKED - 1)]
-    return first, found
+def _results(call: Call, case: Case) -> list[dict[str, Array]]:
+    """Return the results of all calls that are checked."""
+    return [call.read(call.run()) for _ in range(CHECKED if case.mode == "iteration" else 1)]
 
 
 def _invited(peers: Sequence[str], case: Case, threads: int) -> list[str]:

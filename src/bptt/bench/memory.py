@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from bptt.bench.shapes import Case, case_of
 STEPS = 3
 """Training steps: what is recycled must be found again, not added."""
 
-ALLOWANCE = 1.2
 STATUS = Path("/proc/self/status")
 MIB = 2**20
+FIGURES = ("threads", "rise", "tape", "parameters", "result")
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,14 @@ class Memory:
     parameters: int
     result: int
 
-    @property
-    def allowed(self) -> float:
-        """Tape and parameters and a fifth, and what is handed out."""
-        return ALLOWANCE * (self.tape + self.parameters) + self.result
-
     def plain(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """Return JSON values."""
+        return self.case.plain() | {name: getattr(self, name) for name in FIGURES}
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Memory:
-        """Back from JSON values."""
-        return cls(**values | {"case": case_of(values["case"])})
+        """Return the memory that `plain` described."""
+        return cls(case_of(values), **{name: values[name] for name in FIGURES})
 
 
 def available() -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from bptt.bench import machine, memory
@@ -55,18 +55,18 @@ class Order:
 
 @dataclass
 class Findings:
-    """What came out: filled by `run` as it comes."""
+    """The results of an order, which `run` fills row by row."""
 
     machine: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return JSON values."""
         return {
             "machine": self.machine,
             "rows": [row.plain() for row in self.rows],
-            "memory": [row.plain() for row in self.memory],
+            "memory": [memory.plain() for memory in self.memory],
         }
 
 
@@ -116,8 +116,7 @@ def _take(message: dict[str, Any], findings: Findings) -> Row | Memory | None:
         weighed = Memory.of(message["memory"])
         findings.memory.append(weighed)
         return weighed
-    peak = max(message["machine"]["peak"], findings.machine.get("peak", 0.0))
-    findings.machine |= message["machine"] | {"peak": peak}
+    findings.machine |= message["machine"]
     return None
 
 
@@ -129,7 +128,7 @@ def _worker(order: Order, threads: int, cases: list[Case]) -> Iterator[dict[str,
             "peers": order.peers,
             "seconds": order.seconds,
             "seed": order.seed,
-            "cases": [asdict(case) for case in cases],
+            "cases": [case.plain() for case in cases],
         }
     )
     command, pipe = [sys.executable, "-m", "bptt.bench.worker"], subprocess.PIPE

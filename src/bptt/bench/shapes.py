@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -57,8 +57,8 @@ class Shape:
     H: int
     layers: int = 1
     bidirectional: bool = False
-    modes: tuple[str, ...] = _BOTH
-    cells: tuple[str, ...] = CELLS
+    modes: tuple[str, ...] = field(default=_BOTH, compare=False)
+    cells: tuple[str, ...] = field(default=CELLS, compare=False)
     denormal: bool = False
     """All values near 1e-39. A measure of robustness: kept out of the means."""
 
@@ -69,6 +69,14 @@ class Shape:
     @property
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, except `modes` and `cells`."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.compare and getattr(self, each.name) != each.default
+        }
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,10 @@ class Case:
     @property
     def gflop(self) -> float:
         """
-        Of the recurrent layers' matrix products, 1e9; while streaming, of one step.
+        Arithmetic of the recurrent layers' matrix products, in 1e9 operations; of one step when streaming.
 
-        Backward has two products for each one of forward, dx and dW. (An iteration may skip the first dx.)
+        The backward pass has two products for each product of the forward pass, dx and dW. (An iteration may
+        skip the first dx.)
         """
         shape = self.shape
         inputs = shape.I + (shape.layers - 1) * shape.directions * shape.H
@@ -112,13 +121,14 @@ class Case:
         forward = 2e-9 * (self.steps / self.per_call) * shape.B * columns * (inputs + shape.layers * shape.H)
         return forward * (3.0 if self.mode in ("training", "iteration") else 1.0)
 
+    def plain(self) -> dict[str, Any]:
+        """Return the case as JSON values."""
+        return {"cell": self.cell, "mode": self.mode, "shape": self.shape.plain()}
+
 
 def case_of(values: dict[str, Any]) -> Case:
-    """A case back from JSON values."""
-    shape: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values["shape"].items()
-    }
-    return Case(values["cell"], Shape(**shape), values["mode"])
+    """Return the case that `Case.plain` described."""
+    return Case(values["cell"], Shape(**values["shape"]), values["mode"])
 
 
 GRID = (

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import bptt
@@ -25,14 +26,17 @@ def work(order: dict[str, Any], say: Say) -> None:
     """Carry out an order: threads, peers, seconds, seed and cases."""
     threads = order["threads"]
     bptt.set_num_threads(threads)
-    peak = machine.peak()
-    say({"machine": machine.describe(order["peers"]) | {"peak": peak}})
-    for values in order["cases"]:
-        case = case_of(values)
+    say({"machine": machine.describe(order["peers"])})
+    cases = [case_of(values) for values in order["cases"]]
+    for case in cases:
         if case.mode == "memory":
             say({"memory": measure_memory(case, threads).plain()})
-        else:
-            row = measure(case, order["peers"], threads, order["seconds"], threads * peak, order["seed"])
+    timed = [case for case in cases if case.mode != "memory"]
+    if timed:
+        speed = machine.speed()  # after the measurements of memory: its arrays are large
+        say({"machine": asdict(speed)})
+        for case in timed:
+            row = measure(case, order["peers"], threads, order["seconds"], speed, order["seed"])
             say({"row": row.plain()})
 
 

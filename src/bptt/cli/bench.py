@@ -1,4 +1,4 @@
-"""`bptt bench`: speed of these layers on this machine, compared with the peers that are installed."""
+"""`bptt bench`: compare the speed of these layers with the libraries that are installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 import bptt
-from bptt.bench import lines, session
+from bptt.bench import lines, session, summary
 from bptt.bench.peers import DEFAULT
 from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, cases
 from bptt.cli.options import POSITIVE, CommandError, add_common, note, print_json
@@ -18,21 +18,24 @@ def add(commands: Any) -> None:
     """Register the command."""
     command = commands.add_parser(
         "bench",
-        help="time the layers on this machine, beside PyTorch, ONNX Runtime and JAX where installed",
-        description="Time one cell over some shapes, from single rows to large batches, beside PyTorch, ONNX"
-        " Runtime and JAX where they are installed: same inputs, weights and threads, results checked first,"
-        " turns taken. About a minute.",
+        help="compare the speed of the layers with PyTorch, ONNX Runtime and JAX, if installed",
+        description="Time one cell with eight shapes, from single rows to large batches, and compare it with"
+        " PyTorch, ONNX Runtime and JAX, if they are installed. All libraries get the same inputs, weights"
+        " and threads. Results are checked before they are timed, and the libraries take turns. This takes"
+        " about a minute. 'ratio to best' is the time of the best competitor over the time of bptt. 'share of"
+        " limit' is the shortest possible time over the time of bptt: the time for all multiply-adds"
+        " (compute) or for reading the weights (memory), whichever is longer.",
     )
     command.add_argument("--cell", choices=CELLS, default="lstm", help="the cell")
     what = "; ".join(f"{mode}: {MODES[mode]}" for mode in OFFERED)
     command.add_argument("--mode", choices=OFFERED, default="training", help=what)
-    seconds = "for the rounds of a shape, of which there are at least three"
+    seconds = "time for the rounds of a shape; there are at least three rounds"
     command.add_argument("--seconds", type=POSITIVE, metavar="X", default=1.0, help=seconds)
     add_common(command, run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Time, and print each shape as it is done."""
+    """Time the shapes, and print each shape when it is done."""
     shapes = GRID if options.mode in ("streaming", "iteration") else QUICK
     chosen = tuple(cases(shapes, [options.cell], [options.mode]))
     if not chosen:
@@ -53,6 +56,6 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print_json(findings.plain())
     else:
-        print("\n".join(["", *lines.summary(findings)]))
+        print("\n".join(["", *summary.lines(findings.rows)]))
     if disagreed:
-        raise CommandError("a peer computes something else; report it with what 'bptt info' prints")
+        raise CommandError("a library computes another result; report this with the output of 'bptt info'")

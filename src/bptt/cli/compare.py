@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bptt.bench import lines, table
+from bptt.bench import lines, results, summary
 from bptt.bench.peers import DEFAULT, PEERS
 from bptt.bench.session import ISA_LIMITS, Findings, Order, WorkerError, peers_for, run
 from bptt.bench.shapes import CELLS, GRID, MODES, QUICK, cases
@@ -19,28 +19,31 @@ from bptt.cli.options import POSITIVE, CommandError, Parser, check_output, numbe
 def parser() -> argparse.ArgumentParser:
     """Its options."""
     top = Parser(
-        description="Times this package beside every installed peer: same inputs, weights and threads,"
-        " results checked first, peers taking turns."
+        description="Compare the speed of this package with the installed libraries. All libraries get the"
+        " same inputs, weights and threads. Results are checked before they are timed, and the libraries take"
+        " turns."
     )
     add = top.add_argument
     add("--quick", action="store_true", help="eight shapes instead of the whole grid")
     for name, every, default in (("cells", CELLS, CELLS), ("modes", MODES, MODES), ("peers", PEERS, DEFAULT)):
         choices = f"comma-separated, of {', '.join(every)}"
         add(f"--{name}", type=_some_of(every), default=",".join(default), metavar="LIST", help=choices)
-    add("--shapes", metavar="TEXT", help="only shapes whose printed form contains it, as in 'B=1 '")
+    add("--shapes", metavar="TEXT", help="only shapes whose printed form contains this text, as in 'B=1 '")
     add("--threads", type=_counts, default="1", metavar="LIST", help="numbers, each timed in its own process")
-    rounds = "for the rounds of a row, of which there are at least three"
+    rounds = "time for the rounds of a row; there are at least three rounds"
     add("--seconds", type=POSITIVE, default=2.0, metavar="X", help=rounds)
-    add("--isa", choices=list(ISA_LIMITS), help="keep everyone to an instruction set")
-    add("--seed", type=number(int, minimum=0, below=2**63), default=0, metavar="N", help="of all numbers")
-    add("--json", type=Path, metavar="FILE", help="write everything measured")
-    add("--markdown", type=Path, metavar="FILE", help="write tables")
-    add("--list", action="store_true", help="print what would be timed, and stop")
+    add("--minutes", type=POSITIVE, metavar="X", help="stop after the row that is timed at this time")
+    add("--isa", choices=list(ISA_LIMITS), help="limit all libraries to an instruction set")
+    seed = number(int, minimum=0, below=2**63)
+    add("--seed", type=seed, default=0, metavar="N", help="seed of all random numbers")
+    add("--processor", metavar="NAME", help="name in the results, if the system hides the processor's name")
+    add("--json", type=Path, metavar="FILE", help="write all results; benchmarks/page.py draws them")
+    add("--list", action="store_true", help="print the rows, and time nothing")
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it. 0; 1 if a peer computes something else or a worker dies; 2 for a usage error."""
+    """Run the command. Return 0; 1 if a result disagrees or a worker dies; 2 for a usage error."""
     command = parser()
     options = command.parse_args(argv)
     shapes = QUICK if options.quick else GRID
@@ -51,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(f"{case.cell:<4} {case.mode:<9} {case.shape}" for case in chosen))
         return 0
     try:
-        for path in filter(None, (options.json, options.markdown)):
-            check_output(path)
+        if options.json:
+            check_output(options.json)
     except CommandError as error:
         command.error(str(error))
     isa = options.isa or ""
@@ -62,21 +65,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = Order(chosen, options.threads, peers, options.seconds, options.seed, isa)
     shown = lines.Lines(peers)
     findings, complete = Findings(), True
+    end = float("inf") if options.minutes is None else time.monotonic() + 60 * options.minutes
     try:
         for found in run(order, findings):
-            print(shown(found) + lines.misses(found, isa), flush=True)
+            print(shown(found), flush=True)
+            if time.monotonic() > end:
+                print(f"{options.minutes:g} minutes are over: the rows so far follow", file=sys.stderr)
+                break
     except ValueError as error:
         command.error(str(error))
     except (WorkerError, KeyboardInterrupt) as stop:
         complete = False
-        print(f"{str(stop) or 'interrupted'}: what follows covers the rows so far", file=sys.stderr)
+        print(f"{str(stop) or 'interrupted'}: the rows so far follow", file=sys.stderr)
     if not (findings.rows or findings.memory):
         return 1
-    print("\n".join(["", *lines.summary(findings), *lines.verdicts(findings, isa)]))
+    print("\n".join(["", *summary.lines(findings.rows)]))
+    if options.processor:
+        findings.machine["processor"] = options.processor
     if options.json:
-        options.json.write_text(json.dumps(findings.plain(), indent=1) + "\n", encoding="utf-8")
-    if options.markdown:
-        options.markdown.write_text(table.markdown(findings, isa, _as_typed(argv)), encoding="utf-8")
+        results.save(options.json, findings, _as_typed(argv))
     return int(not complete or any(row.disagreed for row in findings.rows))
 
 

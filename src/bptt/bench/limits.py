@@ -1,0 +1,82 @@
+"""The limit of a case: the shortest time that the arithmetic, and the reads of its weights, allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bptt.bench.shapes import GATES, Case
+
+FLOAT = 4
+"""Bytes of a float32."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """
+    Speed of one thread.
+
+    Attributes
+    ----------
+    peak : float
+        Multiply-adds on registers, in GFLOP/s.
+    bandwidth : mapping of int to float
+        Rate at which the thread reads an array again and again, in GB/s, by the size of the array in bytes.
+    """
+
+    peak: float
+    bandwidth: Mapping[int, float] = field(default_factory=dict)
+
+    def read_rate(self, size: float) -> float:
+        """
+        Return the rate for an array of `size` bytes, in GB/s; 0 if no bandwidth was measured.
+
+        The rate is that of the next smaller measured array, or of a larger array that is read faster.
+        """
+        start = max((each for each in self.bandwidth if each <= size), default=0)
+        return max((rate for each, rate in self.bandwidth.items() if each >= start), default=0.0)
+
+
+def limits(case: Case, threads: int, speed: Speed) -> dict[str, float]:
+    """
+    Return the shortest times of a case in microseconds: "compute" and, if the bandwidth is known, "memory".
+
+    The result is empty for a case with an option, because its arithmetic differs.
+    """
+    if case.mode == "variants":
+        return {}
+    found = {"compute": 1e6 * case.gflop / (threads * speed.peak)}
+    rate = speed.read_rate(reread_bytes(case) / threads)
+    if rate:
+        found["memory"] = 1e-3 * read_bytes(case) / (threads * rate)
+    return found
+
+
+def reread_bytes(case: Case) -> int:
+    """Return the size of the weights that every time step reads again."""
+    shape = case.shape
+    if case.mode == "streaming":
+        return _parameters(case)
+    return FLOAT * GATES[case.cell] * shape.H * (shape.H if shape.T > 1 else shape.H + shape.I)
+
+
+def read_bytes(case: Case) -> int:
+    """
+    Return the number of bytes of weights that a call (streaming: a step) must read.
+
+    Each time step needs the recurrent weights, because it depends on the step before. One product for all
+    time steps can read the input weights once. Training reads weights in the forward and the backward pass.
+    """
+    shape = case.shape
+    if case.mode == "streaming":
+        return _parameters(case)
+    recurrent = FLOAT * GATES[case.cell] * shape.H**2 * shape.layers * shape.directions
+    passes = 1 if case.mode == "inference" else 2
+    return passes * (_parameters(case) + (shape.T - 1) * recurrent)
+
+
+def _parameters(case: Case) -> int:
+    """Return the size of all weight matrices in bytes."""
+    shape = case.shape
+    inputs = shape.I + (shape.layers - 1) * shape.directions * shape.H
+    return FLOAT * GATES[case.cell] * shape.H * shape.directions * (inputs + shape.layers * shape.H)

@@ -1,0 +1,35 @@
+"""The results of a benchmark as a JSON file with one line per row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bptt.bench.measure import Row
+from bptt.bench.memory import Memory
+from bptt.bench.session import Findings
+
+
+def text(values: dict[str, Any]) -> str:
+    """Return JSON text in which each row and each memory figure has a line."""
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, list):
+            lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in value)
+            parts.append(f'"{name}": [\n{lines}\n]' if value else f'"{name}": []')
+        else:
+            parts.append(f'"{name}": {json.dumps(value)}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def save(path: Path, findings: Findings, command: str) -> None:
+    """Write the results, and the command that measured them."""
+    path.write_text(text({"command": command, **findings.plain()}), encoding="utf-8")
+
+
+def load(path: Path) -> Findings:
+    """Read the results that `save` wrote."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    rows = [Row.of(each) for each in values["rows"]]
+    return Findings(values["machine"], rows, [Memory.of(each) for each in values["memory"]])

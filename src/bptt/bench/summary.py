@@ -1,0 +1,56 @@
+"""Geometric means over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import geometric_mean
+from typing import TypeAlias
+
+from bptt.bench.measure import Row
+
+Figure: TypeAlias = Callable[[Row], float | None]
+"""A figure of a row; None if the row has no such figure."""
+
+
+def best_ratio(row: Row) -> float | None:
+    """Return how many times as fast as the best competitor we are."""
+    return None if row.best_peer is None else row.ratio(row.best_peer)
+
+
+def torch_ratio(row: Row) -> float | None:
+    """Return how many times as fast as PyTorch we are."""
+    return row.ratio("torch") if "torch" in row.times else None
+
+
+def share(row: Row) -> float | None:
+    """Return our share of the row's limit."""
+    return row.share
+
+
+def mean(rows: Iterable[Row], figure: Figure) -> float | None:
+    """Return the geometric mean of a figure, without rows of denormal values and of options."""
+    values = [figure(row) for row in rows if not row.case.shape.denormal and row.case.mode != "variants"]
+    present = [value for value in values if value is not None]
+    return geometric_mean(present) if present else None
+
+
+def lines(rows: Sequence[Row]) -> list[str]:
+    """Return a line with the means of each cell, mode and number of threads, and of peers that disagree."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(f"{row.case.cell} {row.case.mode}, {row.threads} thread(s)", []).append(row)
+    found = []
+    for name, group in groups.items():
+        ratio, part = mean(group, best_ratio), mean(group, share)
+        if ratio is not None:
+            text = "" if part is None else f", {part:.0%} of the limit"
+            found.append(f"{name}: {ratio:.2f} times as fast as the best competitor{text} (geometric means)")
+    for row in rows:
+        for peer, how in row.disagreed.items():
+            found.append(f"DISAGREES, not timed: {peer}, {describe(row)}: {how}")
+    return found
+
+
+def describe(row: Row) -> str:
+    """Return cell, mode, shape and threads of a row in words."""
+    return f"{row.case.cell} {row.case.mode}, {row.case.shape}, {row.threads} thread(s)"
