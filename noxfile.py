@@ -127,6 +127,6 @@ def busy(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time everything beside PyTorch and ONNX Runtime; further arguments, as --quick, go to the script."""
+    """Compare speeds with PyTorch, ONNX Runtime and JAX. Arguments such as --quick go to the script."""
     session.install(".[peers]")
     session.run("python", "benchmarks/compare.py", *session.posargs)

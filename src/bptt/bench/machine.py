@@ -43,7 +43,7 @@ def read_bandwidth(size: int) -> float:
     NumPy's maximum of an int8 array reads 64 bytes per instruction and does little else. Small arrays are
     read many times in one call, through a view that repeats the array.
     """
-    array = np.zeros(size, np.int8)
+    array = np.ones(size, np.int8)  # the pages of unwritten zeros would share one page of memory
     repeats = max(1, READ_SIZES[-1] // 8 // size)
     view = np.lib.stride_tricks.as_strided(array, (repeats, size), (0, 1), writeable=False)
     return max(_read_rate(view) for _ in range(READS))
