@@ -2,8 +2,8 @@
 
 python benchmarks/floors.py NEW.json [--against OLD.json]
 
-Without --against, the results in benchmarks/results of the same processor are used, if there are any. The
-exit code is 1 if a row is below a floor, and each such row has a line.
+Without --against, the results in benchmarks/results of the same processor and instruction set are used, if
+there are any. The exit code is 1 if a row is below a floor, and each such row has a line.
 """
 
 from __future__ import annotations
@@ -52,10 +52,15 @@ def _shares(new: Row, old: Row) -> tuple[float, float] | None:
     return new.limits[limit] / new.times[OURS].median, old.limits[limit] / old.times[OURS].median
 
 
-def stored(processor: str) -> Path | None:
+def processor(findings: Findings) -> str:
+    """Return the processor and the instruction set."""
+    return f"{findings.machine['processor']}, {findings.machine['isa']}"
+
+
+def stored(name: str) -> Path | None:
     """Return the stored results of a processor."""
     paths = sorted(RESULTS.glob("*.json"))
-    return next((path for path in paths if results.load(path).machine["processor"] == processor), None)
+    return next((path for path in paths if processor(results.load(path)) == name), None)
 
 
 def main() -> int:
@@ -64,17 +69,14 @@ def main() -> int:
     parser.add_argument("--against", type=Path, metavar="OLD.json", help="results of the last release")
     options = parser.parse_args()
     new = results.load(options.new)
-    processor = new.machine["processor"]
-    against = options.against or stored(processor)
+    against = options.against or stored(processor(new))
     failures = list(slower_than_competitor(new))
     if against is None:
-        print(f"no stored results of {processor}: only the ratios are checked", file=sys.stderr)
+        print(f"no stored results of {processor(new)}: only the ratios are checked", file=sys.stderr)
     else:
         old = results.load(against)
-        if old.machine["processor"] != processor:
-            parser.error(
-                f"{against} has results of {old.machine['processor']}, and {options.new} of {processor}"
-            )
+        if processor(old) != processor(new):
+            parser.error(f"{against} has results of {processor(old)}, and {options.new} of {processor(new)}")
         failures += slower_than_before(new, old)
     print("\n".join([*failures, f"{len(new.rows)} rows, {len(failures)} below a floor"]))
     return int(bool(failures))

@@ -17,6 +17,7 @@ from bptt.bench.measure import Row
 from bptt.bench.memory import MIB
 from bptt.bench.peers import OURS
 from bptt.bench.session import Findings
+from bptt.bench.shapes import MODES
 from bptt.bench.summary import best_ratio, mean, share, torch_ratio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,12 +35,9 @@ LIBRARIES = {
 }
 """Names of the libraries on the page, in the order of the columns."""
 
-MODES = {
-    "inference": "Inference: a whole sequence, with weights packed once",
-    "training": "Training: forward and backward pass with the gradients of input and parameters",
-    "streaming": "Streaming: one time step per call from Python",
-    "iteration": "A whole training iteration, from the embedding to the optimizer",
-}
+TIMED = ("inference", "training", "streaming", "iteration")
+"""Modes with a ratio and a limit."""
+
 COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red")
 IDLE = 0.5
 """Load above which another process was running."""
@@ -138,7 +136,7 @@ def _summary_table(machines: Sequence[Findings]) -> str:
             for mode in ("inference", "training", "streaming"):
                 rows = _rows(findings, mode, threads)
                 cells.append(f"{_number(mean(rows, best_ratio))} ({_number(mean(rows, torch_ratio))})")
-            rows = [row for mode in MODES for row in _rows(findings, mode, threads)]
+            rows = [row for mode in TIMED for row in _rows(findings, mode, threads)]
             part = [share(row) for row in rows if share(row) is not None]
             shares = f"{_percent(mean(rows, share))}, up to {_percent(max(part))}" if part else ""
             lines.append([findings.machine["processor"], str(threads), *cells, _lowest(rows), shares])
@@ -172,10 +170,11 @@ def _machine(findings: Findings) -> str:
 def _blocks(findings: Findings) -> list[str]:
     """Return the folded tables of one machine."""
     blocks = []
-    for mode, title in MODES.items():
+    for mode in TIMED:
         for threads in _threads(findings):
             if rows := _rows(findings, mode, threads):
-                blocks.append(_folded(f"{title}, {_count(threads)}", _times_table(rows)))
+                title = f"{mode.capitalize()}, {_count(threads)}: {MODES[mode]}"
+                blocks.append(_folded(title, _times_table(rows)))
     options = [row for row in findings.rows if row.case.mode == "variants"]
     if options:
         blocks.append(_folded("The cost of options in training", _options_table(options)))
@@ -345,7 +344,7 @@ def _panel(panel: object, findings: Findings, groups: Sequence[str]) -> None:
 
 
 def is_drawn(row: Row) -> bool:
-    return row.case.mode in MODES and row.best_peer is not None and not row.case.shape.denormal
+    return row.case.mode in TIMED and row.best_peer is not None and not row.case.shape.denormal
 
 
 def _group(row: Row) -> str:

@@ -10,11 +10,11 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 CELLS = tuple(GATES)
 
 MODES = {
-    "inference": "a whole sequence, nothing kept; ours by a frozen layer, as others do in a session",
-    "training": "forward and backward with dx and all parameter gradients, from zero",
-    "streaming": "one step per call, from Python, the state carried",
-    "iteration": "a whole training iteration, from the embedding to the optimiser",
-    "variants": "training with an option; 'plain' is the same layer without it",
+    "inference": "a whole sequence, with weights packed once",
+    "training": "forward and backward pass, with the gradients of the input and all parameters",
+    "streaming": "one time step per call from Python",
+    "iteration": "a whole training iteration, from the embedding to the optimizer",
+    "variants": "training with an option, and without it ('plain')",
     "memory": "peak resident memory of a training step",
 }
 
