@@ -85,10 +85,10 @@ def sentence(machines: Sequence[Findings]) -> str:
     )
     others = _listed([name for name in LIBRARIES.values() if name != "bptt" and name in _versions(machines)])
     return (
-        f"On one core of an {findings.machine['processor']}, training is {best[0]} times as fast as the\n"
-        f"best of {others}. Inference is {best[1]} times as fast, and one time step per call is {best[2]}\n"
-        "times as fast (geometric means). Compared with PyTorch alone,"
-        f" the ratios are {torch[0]}, {torch[1]} and {torch[2]}."
+        f"**Training is {torch[0]} times as fast as in PyTorch**, on one core of an"
+        f" {findings.machine['processor']}\n"
+        f"(geometric mean). Inference is {torch[1]} times as fast, and one time step per call {torch[2]} times.\n"
+        f"Compared with the best of {others}, the ratios are {best[0]}, {best[1]} and {best[2]}."
     )
 
 
