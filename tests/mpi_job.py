@@ -82,7 +82,7 @@ def main(job: str, folder: Path) -> None:
         Shard([] if comm.rank == 0 else 3, comm)  # type: ignore[arg-type]
     elif job == "killed":
         kill = AtUpdate(33, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        trainer(comm, callbacks=[kill, bptt.Checkpoint(run, updates=10)]).fit(data(comm))
+        trainer(comm, callbacks=[kill, bptt.Checkpoint(run, every_updates=10)]).fit(data(comm))
     elif job == "resume":
         loss, optimizer, own = parts()
         made = Trainer.resume(run, loss, optimizer, comm=comm, **own)

@@ -101,7 +101,7 @@ def test_killed_between_updates(bptt_command: CommandLine, folder: Path, text_fi
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bptt.files.atomic, "replace", kept)
-        assert bptt_command(*command, *RUN, "--checkpoint-every", 1).code == 0
+        assert bptt_command(*command, *RUN, "--checkpoint-every-updates", 1).code == 0
     for content in files[1::5]:
         Path("run.safetensors").write_bytes(content)
         assert bptt_command(*command, *RUN, "--resume").code == 0
@@ -185,7 +185,7 @@ def test_nothing_is_lost(bptt_command: CommandLine, folder: Path, text_file: Pat
     fails(bptt_command(*command), "run.safetensors already exists", "--resume")
     assert Path("run.safetensors").read_bytes() == whole
     fails(bptt_command(*base, "--resume"), "--resume needs --checkpoint")
-    fails(bptt_command(*base, "--checkpoint-every", 3), "--checkpoint-every needs --checkpoint")
+    fails(bptt_command(*base, "--checkpoint-every-updates", 3), "--checkpoint-every-updates needs --checkpoint")
     fails(bptt_command(*base, "--checkpoint", "model"), "model", "already exists")
     fails(bptt_command(*base, "--checkpoint", "model", "--resume"), "two names")
     fails(bptt_command(*base, "--checkpoint", "none/run"), "no folder none")

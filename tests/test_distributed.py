@@ -521,7 +521,7 @@ def test_the_first_rank_alone_writes(tmp_path: Path, capsys: pytest.CaptureFixtu
         folder = tmp_path if comm.rank == 0 else other
         callbacks = [
             bptt.CSVLog(folder / "log.csv"),
-            bptt.Checkpoint(folder / "run-{step}", updates=2, keep=2),
+            bptt.Checkpoint(folder / "run-{step}", every_updates=2, keep=2),
         ]
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=callbacks, progress=True), comm)
 

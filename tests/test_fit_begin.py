@@ -161,7 +161,7 @@ def test_keep_counts_the_files_of_the_run_it_resumes(stopped: int, folder: Path)
                 raise KeyboardInterrupt
 
     def callbacks(*more: Callback) -> list[Callback]:
-        return [bptt.Checkpoint("run-{step}", updates=1, keep=2), *more]
+        return [bptt.Checkpoint("run-{step}", every_updates=1, keep=2), *more]
 
     data = [batch(seed) for seed in range(4)]
     with pytest.raises(KeyboardInterrupt):

@@ -203,7 +203,7 @@ def test_zoneout_of_the_cell_state_is_no_dead_cell() -> None:
     assert "none needed" in " ".join(str(flow).split())
     share = flow.c_ways[0][-1] / flow.c_ways[0][1]
     assert f"  {share:.2g}x  " in str(flow)
-    monitor = bptt.GradientMonitor(every=1, patience=1)
+    monitor = bptt.GradientMonitor(every_updates=1, patience=1)
     model = bptt.Sequential(layer, bptt.Linear(H, 2, dtype="float64"))
     trainer = bptt.Trainer(
         model, bptt.MeanSquaredError(), bptt.SGD(1e-12), callbacks=[monitor], progress=False

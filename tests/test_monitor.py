@@ -54,7 +54,7 @@ def heard(call: Callable[[], Any]) -> list[str]:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_records_the_flow_of_the_batch_it_saw(last: bool, bidirectional: bool) -> None:
     model, twin = (net(last=last, bidirectional=bidirectional) for _ in range(2))
-    monitor = bptt.GradientMonitor(every=3, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=3, warn=False)
     fit(model, monitor, [(X, LAST if last else STEPWISE)])
     own = {"loss": bptt.MeanSquaredError(), "target": LAST} if last else {}
     expected = bptt.gradient_flow(twin, X, **own)
@@ -70,7 +70,7 @@ def test_training_is_the_same_with_it(last: bool) -> None:
     batches = [(X * k, LAST if last else STEPWISE) for k in (1, 2, 3, 4)]
     watched, alone = net(last=last), net(last=last)
     trainer = fit(
-        watched, bptt.GradientMonitor(every=2, warn=False), batches, 0.1, truncate=None if last else 7
+        watched, bptt.GradientMonitor(every_updates=2, warn=False), batches, 0.1, truncate=None if last else 7
     )
     plain = bptt.Trainer(
         alone, bptt.MeanSquaredError(), bptt.SGD(0.1), truncate=None if last else 7, progress=False
@@ -81,14 +81,14 @@ def test_training_is_the_same_with_it(last: bool) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    monitor = bptt.GradientMonitor(every=1, records=8, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, records=8, warn=False)
     long = RNG.standard_normal((COLUMNS + 40, 1, 3))
     data = [(X[:, :1], STEPWISE[:, :1])] * 10 + [(long, np.zeros((len(long), 1, 2)))] * 11
     fit(net(), monitor, data)
     assert len(monitor.updates) <= 8
     gaps = np.diff(monitor.updates)
     assert (gaps == gaps[0]).all()
-    assert gaps[0] == monitor.every == 4
+    assert gaps[0] == monitor.every_updates == 4
     assert len(monitor.steps_back) <= COLUMNS
     assert (np.diff(monitor.steps_back) == 2).all()
     assert monitor.dh_norm.shape == (len(monitor.updates), 1, len(monitor.steps_back))
@@ -98,7 +98,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_says_once_that_it_explodes() -> None:
-    monitor = bptt.GradientMonitor(every=1)
+    monitor = bptt.GradientMonitor(every_updates=1)
     texts = heard(lambda: fit(identity(1.5), monitor, [(np.abs(X), LAST)] * 6))
     assert len(texts) == 1
     assert texts[0].startswith(
@@ -108,7 +108,7 @@ def test_says_once_that_it_explodes() -> None:
 
 
 def test_says_once_that_it_keeps_vanishing() -> None:
-    monitor = bptt.GradientMonitor(every=2, patience=3)
+    monitor = bptt.GradientMonitor(every_updates=2, patience=3)
     texts = heard(lambda: fit(identity(0.5), monitor, [(np.abs(X), LAST)] * 20))
     assert len(texts) == 1
     assert texts[0].startswith("At update 4: layer 0 of model[0]: the gradient vanishes")
@@ -122,7 +122,7 @@ def test_vanishing_is_seen_though_every_step_has_an_error() -> None:
     model.backward(tape, np.ones_like(y))
     own = tape.tapes[0].dh_norm
     assert own.min() > 0.1 * own.max()
-    texts = heard(lambda: fit(net(0.4), bptt.GradientMonitor(every=1), [(X, STEPWISE + 1)] * 4))
+    texts = heard(lambda: fit(net(0.4), bptt.GradientMonitor(every_updates=1), [(X, STEPWISE + 1)] * 4))
     assert len(texts) == 1
     assert "vanishes" in texts[0]
 
@@ -135,7 +135,7 @@ def test_says_nothing_of_what_is_healthy_or_when_told_not_to() -> None:
 def test_a_gradient_that_is_not_finite_is_still_traced() -> None:
     x = X.copy()
     x[7, 0, 0] = np.nan
-    monitor = bptt.GradientMonitor(every=1)
+    monitor = bptt.GradientMonitor(every_updates=1)
 
     def run() -> None:
         with pytest.raises(bptt.NonFiniteError, match=r"h of layer 0 of model\[0\] is not finite at step 7"):
@@ -148,17 +148,17 @@ def test_a_gradient_that_is_not_finite_is_still_traced() -> None:
 
 
 def test_ragged_batches_and_streams() -> None:
-    monitor = bptt.GradientMonitor(every=1, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, warn=False)
     fit(net(), monitor, [(X, STEPWISE, [5, 30, 30, 0])])
     assert np.isfinite(monitor.dh_norm).all()
-    monitor = bptt.GradientMonitor(every=1, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, warn=False)
     fit(net(), monitor, [(X, STEPWISE)], truncate=8)
     assert monitor.dh_norm.shape == (4, 1, 8)
     assert np.isfinite(monitor.dh_norm).sum(axis=(1, 2)).tolist() == [8, 8, 8, 6]
 
 
 def test_a_batch_of_padding_alone_is_passed_over() -> None:
-    monitor = bptt.GradientMonitor(every=1, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, warn=False)
     fit(net(), monitor, [(X, STEPWISE, [0] * B), (X, STEPWISE, [T] * B)])
     assert monitor.updates.tolist() == [0]  # no update was made from the padding
 
@@ -170,8 +170,8 @@ def two_models() -> None:
 
 
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
-    "every 0": (lambda: bptt.GradientMonitor(0), ValueError, "every must"),
-    "every a float": (lambda: bptt.GradientMonitor(2.5), TypeError, "every must"),
+    "every_updates 0": (lambda: bptt.GradientMonitor(0), ValueError, "every_updates must"),
+    "every_updates a float": (lambda: bptt.GradientMonitor(2.5), TypeError, "every_updates must"),
     "one record": (lambda: bptt.GradientMonitor(records=1), ValueError, "records must"),
     "patience 0": (lambda: bptt.GradientMonitor(patience=0), ValueError, "patience must"),
     "warn a number": (lambda: bptt.GradientMonitor(warn=1), TypeError, "warn must"),

@@ -23,17 +23,19 @@ def trainer(model: bptt.Module, *callbacks: Callback, **options: Any) -> bptt.Tr
 
 
 def test_accumulated_batches_are_one_update() -> None:
-    monitor = bptt.GradientMonitor(every=2, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=2, warn=False)
     run = fit(net(), monitor, [(X, STEPWISE)] * 24, accumulate=4)
     assert len(run.history["loss"]) == 6
     assert monitor.updates.tolist() == [0, 2, 4]
-    texts = heard(lambda: fit(identity(1.5), bptt.GradientMonitor(every=1), [(X, LAST)] * 8, accumulate=8))
+    texts = heard(
+        lambda: fit(identity(1.5), bptt.GradientMonitor(every_updates=1), [(X, LAST)] * 8, accumulate=8)
+    )
     assert len(texts) == 1
     assert texts[0].startswith("At update 0: ")
 
 
 def test_first_batch_of_an_update_that_is_not_all_padding_is_recorded() -> None:
-    monitor = bptt.GradientMonitor(every=1, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, warn=False)
     empty, whole, short = ((X, STEPWISE, [length] * B) for length in (0, T, 9))
     fit(net(), monitor, [empty, whole, short, whole], accumulate=2)
     assert monitor.updates.tolist() == [0, 1]
@@ -41,7 +43,7 @@ def test_first_batch_of_an_update_that_is_not_all_padding_is_recorded() -> None:
 
 
 def test_counts_go_on_in_a_second_fit() -> None:
-    monitor = bptt.GradientMonitor(every=2, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=2, warn=False)
     run = trainer(net(), monitor)
     for _ in range(2):
         run.fit([(X, STEPWISE)] * 3)
@@ -59,7 +61,7 @@ def test_resumed_run_has_the_records_of_an_unbroken_one(stop: int, tmp_path: Pat
                 trainer.save(tmp_path / "run.safetensors")
 
     def watch() -> bptt.GradientMonitor:
-        return bptt.GradientMonitor(every=1, records=5, patience=7)
+        return bptt.GradientMonitor(every_updates=1, records=5, patience=7)
 
     unbroken, resumed = watch(), watch()
     whole = heard(lambda: trainer(identity(0.5), unbroken, Save()).fit(data, epochs=3))
@@ -82,7 +84,7 @@ def test_resumed_run_has_the_records_of_an_unbroken_one(stop: int, tmp_path: Pat
 def test_a_monitor_that_joins_on_resume_counts_the_updates_before(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     trainer(net(), bptt.Checkpoint(path)).fit([(X, STEPWISE)] * 5)
-    monitor = bptt.GradientMonitor(every=4, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=4, warn=False)
     run = bptt.Trainer.resume(
         path, bptt.MeanSquaredError(), bptt.SGD(1e-12), callbacks=[monitor], progress=False
     )
@@ -91,7 +93,10 @@ def test_a_monitor_that_joins_on_resume_counts_the_updates_before(tmp_path: Path
 
 
 def test_a_resumed_monitor_draws_before_it_records(tmp_path: Path) -> None:
-    monitor, other = bptt.GradientMonitor(every=1, warn=False), bptt.GradientMonitor(every=1, warn=False)
+    monitor, other = (
+        bptt.GradientMonitor(every_updates=1, warn=False),
+        bptt.GradientMonitor(every_updates=1, warn=False),
+    )
     fit(net(), monitor, [(X, STEPWISE)] * 3)
     other.load_state_dict(monitor.state_dict())
     other.plot(tmp_path / "records.svg")
@@ -101,7 +106,7 @@ def test_a_resumed_monitor_draws_before_it_records(tmp_path: Path) -> None:
 
 FORGED: dict[str, Any] = {
     "made": -1,
-    "every": 0,
+    "every_updates": 0,
     "stride": 0,
     "names": [],
     "updates": [7],
@@ -114,7 +119,7 @@ FORGED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", FORGED)
 def test_records_that_do_not_fit_are_refused(name: str) -> None:
-    monitor = bptt.GradientMonitor(every=1, warn=False)
+    monitor = bptt.GradientMonitor(every_updates=1, warn=False)
     fit(net(), monitor, [(X, STEPWISE)] * 3)
     before = copy.deepcopy(monitor.state_dict())
     with pytest.raises((ValueError, TypeError)):
@@ -129,14 +134,14 @@ def test_a_file_with_forged_records_is_damaged(tmp_path: Path) -> None:
 
     Forged.__name__ = "GradientMonitor"
     path = tmp_path / "run.safetensors"
-    forged = Forged(every=1, warn=False)
+    forged = Forged(every_updates=1, warn=False)
     trainer(net(), forged, bptt.Checkpoint(path)).fit([(X, STEPWISE)])
     with pytest.raises(CheckpointError, match="damaged"):
         bptt.Trainer.resume(
             path,
             bptt.MeanSquaredError(),
             bptt.SGD(1e-12),
-            callbacks=[bptt.GradientMonitor(every=1, warn=False)],
+            callbacks=[bptt.GradientMonitor(every_updates=1, warn=False)],
             progress=False,
         )
 
@@ -166,7 +171,7 @@ def test_later_callbacks_see_the_errors_of_training(name: str) -> None:
     own = {key: options.pop(key) for key in ("bidirectional",) if key in options}
     lengths = options.pop("lengths", None)
     batch = (X, STEPWISE + 1) if lengths is None else (X, STEPWISE + 1, lengths)
-    for callbacks in ([Look()], [bptt.GradientMonitor(every=1, warn=False), Look()]):
+    for callbacks in ([Look()], [bptt.GradientMonitor(every_updates=1, warn=False), Look()]):
         model = net(**own)
         bptt.Trainer(
             model, bptt.MeanSquaredError(), bptt.SGD(0.1), callbacks=callbacks, progress=False, **options

@@ -68,10 +68,10 @@ def test_the_first_pattern_that_fits_takes_a_name() -> None:
 
 
 def test_schedules_move_all_groups() -> None:
-    schedule = bptt.schedules.Step(0.5, every=2, factor=0.5)
+    schedule = bptt.schedules.Step(0.5, every_updates=2, factor=0.5)
     found = trained(SGD(schedule, lr_factors={"2.*": 0.5}))
     plain = trained(SGD(schedule))
-    half = trained(SGD(bptt.schedules.Step(0.25, every=2, factor=0.5)))
+    half = trained(SGD(bptt.schedules.Step(0.25, every_updates=2, factor=0.5)))
     for name, array in found.items():
         assert np.array_equal(array, (half if name.startswith("2.") else plain)[name])
 

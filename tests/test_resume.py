@@ -468,7 +468,7 @@ def test_checkpoint_keeps_the_last(tmp_path: Path) -> None:
     (tmp_path / "run-0001.safetensors").write_text("of another run")
     path = tmp_path / "run-{step:04d}.safetensors"
     case = Case()
-    saving = bptt.Checkpoint(path, updates=3, keep=2, extra={"vocabulary": "ab"})
+    saving = bptt.Checkpoint(path, every_updates=3, keep=2, extra={"vocabulary": "ab"})
     case.fit(case.fresh([saving]))
     names = ["run-0001.safetensors", "run-0006.safetensors", "run-0008.safetensors"]
     assert sorted(os.listdir(tmp_path)) == names
@@ -476,7 +476,7 @@ def test_checkpoint_keeps_the_last(tmp_path: Path) -> None:
     assert read_checkpoint(saving.last).extra == {"vocabulary": "ab", "epochs": 2}
     # A resumed run knows which files are its own.
     case = Case(epochs=3)
-    case.fit(case.resume(tmp_path / names[1], [bptt.Checkpoint(path, updates=4, keep=2)]))
+    case.fit(case.resume(tmp_path / names[1], [bptt.Checkpoint(path, every_updates=4, keep=2)]))
     assert sorted(os.listdir(tmp_path)) == [names[0], names[2], "run-0012.safetensors"]
     # One with files of another name leaves them alone.
     case = Case(epochs=4)
@@ -488,7 +488,7 @@ def test_checkpoint_keeps_the_last(tmp_path: Path) -> None:
 BAD_CHECKPOINTS: dict[str, tuple[dict[str, Any], str]] = {
     "keep without a field": ({"path": "run", "keep": 2}, "keep needs a path with {step}"),
     "keep 0": ({"path": "run-{step}", "keep": 0}, "keep must be an int >= 1"),
-    "updates 0": ({"path": "run", "updates": 0}, "updates must be an int >= 1"),
+    "every_updates 0": ({"path": "run", "every_updates": 0}, "every_updates must be an int >= 1"),
     "an unknown field": ({"path": "run-{loss}"}, "got {loss} in 'run-{loss}'"),
     "a field without a name": ({"path": "run-{}"}, "got {} in"),
     "a brace alone": ({"path": "run-{"}, "path may have {step} and {epoch}"),
@@ -536,7 +536,7 @@ def test_ctrl_c_at_any_moment_is_resumed_exactly(tmp_path: Path) -> None:
         path = tmp_path / f"run-{trial}"
         case = long()
         later = InterruptLater(int(rng.integers(1, total)))
-        fit = case.fresh([bptt.Checkpoint(path, every=1000), later])
+        fit = case.fresh([bptt.Checkpoint(path, every_epochs=1000), later])
         with suppress(KeyboardInterrupt):
             case.fit(fit)
             later.sender.join()
@@ -610,8 +610,8 @@ def fresh(callbacks):
 
 def checkpoint(trial):
     if trial % 2:
-        return bptt.Checkpoint(folder / f"{trial}-{{step:06d}}", updates=1, keep=2)
-    return bptt.Checkpoint(folder / f"{trial}-", updates=2)
+        return bptt.Checkpoint(folder / f"{trial}-{{step:06d}}", every_updates=1, keep=2)
+    return bptt.Checkpoint(folder / f"{trial}-", every_updates=2)
 
 def weights(data, trainer):
     trainer.fit(data, epochs=2)

@@ -23,7 +23,7 @@ STEPS = np.arange(60)
 CASES: dict[str, tuple[Schedule, np.ndarray]] = {
     "constant": (Constant(0.3), np.full(60, 0.3)),
     "step": (Step(0.3, 7), 0.3 * 0.1 ** (STEPS // 7)),
-    "step factor": (Step(2, every=1, factor=0.9), 2 * 0.9**STEPS),
+    "step factor": (Step(2, every_updates=1, factor=0.9), 2 * 0.9**STEPS),
     "cosine": (Cosine(0.3, 20), 0.15 * (1 + np.cos(np.pi * np.minimum(STEPS, 20) / 20))),
     "cosine final": (
         Cosine(0.3, 20, final=0.25),
@@ -85,8 +85,8 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "negative rate": (lambda: Step(-1, 3), ValueError, "lr must"),
     "NaN": (lambda: Cosine(math.nan, 3), ValueError, "lr must"),
     "infinite": (lambda: Plateau(math.inf), ValueError, "lr must"),
-    "no updates": (lambda: Step(1, 0), ValueError, "every must"),
-    "half an update": (lambda: Step(1, 2.5), TypeError, "every must"),  # type: ignore[arg-type]
+    "no updates": (lambda: Step(1, 0), ValueError, "every_updates must"),
+    "half an update": (lambda: Step(1, 2.5), TypeError, "every_updates must"),  # type: ignore[arg-type]
     "factor 1": (lambda: Step(1, 2, 1.0), ValueError, "factor must be a number > 0 and < 1"),
     "factor 0": (lambda: Plateau(1, factor=0.0), ValueError, "factor must"),
     "no steps": (lambda: Cosine(1, 0), ValueError, "steps must"),

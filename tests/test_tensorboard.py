@@ -48,7 +48,7 @@ def test_curves(tmp_path: Path) -> None:
 
 
 def test_every_so_often(tmp_path: Path) -> None:
-    fit = trainer(model(), callbacks=[bptt.TensorBoard(tmp_path, every=3)])
+    fit = trainer(model(), callbacks=[bptt.TensorBoard(tmp_path, every_updates=3)])
     fit.fit([batch(seed) for seed in range(7)])
     assert [step for tag, step, _ in scalars(tmp_path) if tag == "train/loss"] == [3, 6]
 
@@ -72,8 +72,8 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="every must"):
-        bptt.TensorBoard(tmp_path, every=0)
+    with pytest.raises(ValueError, match="every_updates must"):
+        bptt.TensorBoard(tmp_path, every_updates=0)
     (tmp_path / "file").write_text("kept")
     fit = trainer(model(), callbacks=[bptt.TensorBoard(tmp_path / "file")])
     before = fit.model.flat_parameters.copy()

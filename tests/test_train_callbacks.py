@@ -126,7 +126,7 @@ def test_checkpoint_callback(tmp_path: Path) -> None:
             )
 
     net, watch = model(), EpochsSaved()
-    fit = trainer(net, callbacks=[bptt.Checkpoint(tmp_path / "m", every=2), watch])
+    fit = trainer(net, callbacks=[bptt.Checkpoint(tmp_path / "m", every_epochs=2), watch])
     fit.fit([batch()], epochs=5)
     assert watch.seen == [0, 2, 2, 4, 5]
     saved = read_checkpoint(tmp_path / "m")

@@ -180,7 +180,11 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"Checkpoint\(best=True\) watches the validation",
     ),
-    "best every other": (lambda: bptt.Checkpoint("best", best=True, every=2), ValueError, "best saves after"),
+    "best every other": (
+        lambda: bptt.Checkpoint("best", best=True, every_epochs=2),
+        ValueError,
+        "best saves after",
+    ),
 }
 
 

@@ -412,8 +412,13 @@ def callbacks(draw: Draw, name: str) -> object:
     number, count = (lambda: draw.choose(0.0, 0.5)), (lambda: draw.size(1, 4))
     options: dict[str, dict[str, Callable[[], Any]]] = {
         "EarlyStopping": {"patience": count, "min_delta": number, "metric": lambda: "accuracy"},
-        "GradientMonitor": {"every": count, "records": lambda: 9, "patience": count, "warn": draw.flag},
-        "Checkpoint": {"every": count, "updates": count, "keep": count, "best": draw.flag},
+        "GradientMonitor": {
+            "every_updates": count,
+            "records": lambda: 9,
+            "patience": count,
+            "warn": draw.flag,
+        },
+        "Checkpoint": {"every_epochs": count, "every_updates": count, "keep": count, "best": draw.flag},
         "KeepBest": {},
         "PascanuRegularizer": {"weight": number},
     }

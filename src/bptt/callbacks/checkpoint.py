@@ -18,10 +18,10 @@ from bptt.files import atomic as files
 class Checkpoint(Callback):
     """Save the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
 
-    Files are written after every `every` epochs, at the end of the last epoch, and with `updates` after every
-    `updates` updates. On Ctrl-C, a file is written after the last whole update, unless there are several
-    ranks. Each file is written whole or not at all, so the process may be killed at any moment. The extra
-    value `epochs` is the number of epochs done.
+    Files are written every `every_epochs` epochs, at the end of the last epoch, and, if given, every
+    `every_updates` updates. On Ctrl-C, a file is written after the last whole update, unless there are
+    several ranks. Each file is written whole or not at all, so the process may be killed at any moment. The
+    extra value `epochs` is the number of epochs done.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ class Checkpoint(Callback):
         Overwritten each time, unless the name contains {step} or {epoch}. {step} is the optimiser's number of
         updates, {epoch} the number of epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors".
         Double any other braces.
-    every : int
-        Save every `every` epochs.
-    updates : int, optional
-        Save every `updates` updates, counted by the optimiser.
+    every_epochs : int
+        Save after this many epochs, again and again.
+    every_updates : int, optional
+        Save after this many updates, too. The optimiser counts the updates.
     keep : int, optional
         Keep only the last `keep` files of one `fit`; needs {step} or {epoch}. None: keep all. Files of an
         earlier `fit` are not deleted. A resumed run counts the files of the run that it continues.
@@ -50,9 +50,10 @@ class Checkpoint(Callback):
     Raises
     ------
     TypeError, ValueError
-        `every`, `updates` or `keep` is not a positive int. The path has other fields than {step} and {epoch},
-        or lacks these fields and `keep` is given. `best` is given together with `every` or `updates`. From
-        `fit`: `best` without validation data, or for a metric that the trainer does not have.
+        `every_epochs`, `every_updates` or `keep` is not a positive int. The path has other fields than {step}
+        and {epoch}, or lacks these fields and `keep` is given. `best` is given together with `every_epochs`
+        or `every_updates`. From `fit`: `best` without validation data, or for a metric that the trainer does
+        not have.
     OSError
         From `fit`, before the first epoch: the file cannot be written there.
     """
@@ -61,21 +62,21 @@ class Checkpoint(Callback):
         self,
         path: str | os.PathLike[str],
         *,
-        every: int = 1,
-        updates: int | None = None,
+        every_epochs: int = 1,
+        every_updates: int | None = None,
         keep: int | None = None,
         best: bool | str = False,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
-        self.every = size(every, "every")
-        self.updates = None if updates is None else size(updates, "updates")
+        self.every_epochs = size(every_epochs, "every_epochs")
+        self.every_updates = None if every_updates is None else size(every_updates, "every_updates")
         self.keep = None if keep is None else size(keep, "keep")
         self.best = (metric_name(best, "best") or False) if isinstance(best, str) else flag(best, "best")
-        if self.best is not False and (self.every != 1 or updates is not None):
+        if self.best is not False and (self.every_epochs != 1 or every_updates is not None):
             raise ValueError(
-                "best saves after validations, by what they find; got every or updates beside it. Fix: leave "
-                "them out, or make two Checkpoints."
+                "best saves after a validation that improves; got every_epochs or every_updates as well. "
+                "Fix: leave them out, or make two Checkpoints."
             )
         self._lowest, self._improved = math.inf, False
         self.extra = dict(extra or {})
@@ -108,7 +109,7 @@ class Checkpoint(Callback):
         self._improved = False
 
     def settled(self, trainer: TrainerView) -> None:
-        if self.updates is not None and trainer.optimizer.steps % self.updates == 0:
+        if self.every_updates is not None and trainer.optimizer.steps % self.every_updates == 0:
             self._save(trainer)
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
@@ -122,7 +123,7 @@ class Checkpoint(Callback):
         if self.best is not False:
             if self._improved:
                 self._save(trainer)
-        elif (epoch + 1) % self.every == 0 or epoch == self._last_epoch or trainer.stopping:
+        elif (epoch + 1) % self.every_epochs == 0 or epoch == self._last_epoch or trainer.stopping:
             self._save(trainer)
 
     def interrupted(self, trainer: TrainerView) -> None:

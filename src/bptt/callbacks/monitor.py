@@ -51,9 +51,9 @@ class GradientMonitor(Callback):
 
     Parameters
     ----------
-    every : int
-        Record every `every`-th update, beginning with the first. With `accumulate`, the record is of the
-        first batch of the update.
+    every_updates : int
+        Record the first update, and then each time after this many updates. With `accumulate`, the record is
+        of the first batch of the update.
     records : int
         Maximum number of records. When it is exceeded, the monitor drops every second record and from then on
         makes half as many. A record keeps the norms at 256 steps back at most, evenly spaced.
@@ -73,8 +73,10 @@ class GradientMonitor(Callback):
         Arguments out of range. In `fit`, a model without a recurrent layer, or another model than before.
     """
 
-    def __init__(self, every: int = 10, *, records: int = 512, patience: int = 3, warn: bool = True) -> None:
-        self.every = size(every, "every")
+    def __init__(
+        self, every_updates: int = 10, *, records: int = 512, patience: int = 3, warn: bool = True
+    ) -> None:
+        self.every_updates = size(every_updates, "every_updates")
         self.limit = integer(records, "records", 2)
         self.patience = size(patience, "patience")
         self.warn = flag(warn, "warn")
@@ -142,7 +144,7 @@ class GradientMonitor(Callback):
         self._made = max(self._made, len(trainer.history["loss"]))
 
     def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
-        if self._made % self.every or self._made in self._updates[-1:]:
+        if self._made % self.every_updates or self._made in self._updates[-1:]:
             return
         steps, rows = longest_rows(tape)
         if steps == 0 or len(rows) == 0:
@@ -160,7 +162,7 @@ class GradientMonitor(Callback):
         ways = [way for record in self._ways for way in record]
         return {
             "made": self._made,
-            "every": self.every,
+            "every_updates": self.every_updates,
             "stride": self._stride,
             "names": list(self._names),
             "updates": list(self._updates),
@@ -172,7 +174,7 @@ class GradientMonitor(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         made = integer(state["made"], "made", 0)
-        every, stride = size(state["every"], "every"), size(state["stride"], "stride")
+        every_updates, stride = size(state["every_updates"], "every_updates"), size(state["stride"], "stride")
         names = tuple(map(str, state["names"]))
         updates = [integer(update, "updates", 0, made) for update in state["updates"]]
         lengths = [size(length, "lengths") for length in state["lengths"]]
@@ -184,7 +186,7 @@ class GradientMonitor(Callback):
         ways = [norms[end - length : end] for end, length in zip(ends, lengths, strict=True)]
         pairs = [(integer(k, "row", 0), integer(count, "count", 0)) for k, count in state["vanished"]]
         said = {(integer(k, "said", 0), str(verdict)) for k, verdict in state["said"]}
-        self._made, self.every, self._stride = made, every, stride
+        self._made, self.every_updates, self._stride = made, every_updates, stride
         self._names, self._updates, self._vanished, self._said = names, updates, dict(pairs), said
         self._ways = [ways[start : start + len(names)] for start in range(0, len(ways), len(names) or 1)]
 
@@ -197,7 +199,7 @@ class GradientMonitor(Callback):
         self._ways.append([way[:: self._stride].copy() for way in flow.ways])
         if len(self._updates) > self.limit:
             del self._updates[1::2], self._ways[1::2]
-            self.every *= 2
+            self.every_updates *= 2
 
     def _say(self, flow: GradientFlow) -> None:
         found = set()

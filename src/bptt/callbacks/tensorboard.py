@@ -25,24 +25,24 @@ class TensorBoard(Callback):
     ----------
     folder : str or os.PathLike
         Created if it does not exist; use one folder per run.
-    every : int
-        Write every `every`-th update, for runs with millions of updates.
+    every_updates : int
+        Number of updates per point of the curves. Use more than 1 for runs with millions of updates.
 
     Raises
     ------
     ImportError
         Without tensorboardX.
     TypeError, ValueError
-        `every` is not a positive int.
+        `every_updates` is not a positive int.
     OSError
         From `fit`, before the first epoch: the folder cannot be written.
     """
 
     every_rank = False
 
-    def __init__(self, folder: str | os.PathLike[str], *, every: int = 1) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, every_updates: int = 1) -> None:
         self.folder = os.fspath(folder)
-        self.every = size(every, "every")
+        self.every_updates = size(every_updates, "every_updates")
         self._writer: Any = None
         self._resumed = False
         self._seen = 0
@@ -60,7 +60,7 @@ class TensorBoard(Callback):
 
     def update(self, trainer: TrainerView, update: Update) -> None:
         self._seen += 1
-        if self._seen % self.every == 0:
+        if self._seen % self.every_updates == 0:
             self._write(trainer, "train", {name: getattr(update, name) for name in _PER_UPDATE})
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:

@@ -83,13 +83,13 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """A staircase down: lr factor^k after k times `every` updates.
+    """A staircase down: lr factor^k after k * every_updates updates.
 
     Parameters
     ----------
     lr : float
         At the start, at least 0.
-    every : int
+    every_updates : int
         Updates on each stair.
     factor : float
         In (0, 1).
@@ -101,16 +101,16 @@ class Step(Schedule):
     """
 
     lr: float
-    every: int
+    every_updates: int
     factor: float = 0.1
 
     def __post_init__(self) -> None:
         store(self, lr=real(self.lr, "lr", 0.0))
-        store(self, every=size(self.every, "every"))
+        store(self, every_updates=size(self.every_updates, "every_updates"))
         factor_below_one(self.factor)
 
     def _rate(self, step: int) -> float:
-        return self.lr * float(self.factor) ** (step // self.every)
+        return self.lr * float(self.factor) ** (step // self.every_updates)
 
 
 @dataclass(frozen=True)

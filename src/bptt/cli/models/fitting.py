@@ -38,7 +38,7 @@ SCHEDULES = ("constant", "cosine", "step", "plateau")
 _FREE = frozenset(
     {
         *("config", "json", "threads", "help", "file", "model", "plot", "sample", "log", "tensorboard"),
-        *("checkpoint", "checkpoint_every", "resume", "epochs", "recompute"),
+        *("checkpoint", "checkpoint_every_updates", "resume", "epochs", "recompute"),
         *Format.__dataclass_fields__,  # the checksum of the data covers how they were read
     }
 )
@@ -93,7 +93,7 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
     command.set_defaults(comm=None)
     kept = "save the run to this file after every epoch and on Ctrl-C; --resume continues from it"
     runs.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
-    runs.add_argument("--checkpoint-every", type=COUNT, metavar="N", help="also save after every N updates")
+    runs.add_argument("--checkpoint-every-updates", type=COUNT, metavar="N", help="also save after every N updates")
     again = "continue the run in --checkpoint; the result equals that of a run that never stopped"
     runs.add_argument("--resume", action="store_true", help=again)
     return group
@@ -160,7 +160,7 @@ def fit(
     if options.checkpoint is not None:
         path = str(options.checkpoint).replace("{", "{{").replace("}", "}}")
         extra = {**about, "options": settings}
-        callbacks.append(bptt.Checkpoint(path, updates=options.checkpoint_every, extra=extra))
+        callbacks.append(bptt.Checkpoint(path, every_updates=options.checkpoint_every_updates, extra=extra))
     keywords: dict[str, Any] = {
         "clip": (
             Guard(options.nonfinite)
@@ -202,8 +202,8 @@ def fit(
 def check_run(options: argparse.Namespace) -> None:
     """Before any work: raise CommandError where the run could not be saved, or one would be lost."""
     if options.checkpoint is None:
-        if options.resume or options.checkpoint_every:
-            what = "--resume" if options.resume else "--checkpoint-every"
+        if options.resume or options.checkpoint_every_updates:
+            what = "--resume" if options.resume else "--checkpoint-every-updates"
             raise CommandError(f"{what} needs --checkpoint FILE, the file that holds the run")
         return
     there = options.checkpoint.exists()
