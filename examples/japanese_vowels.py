@@ -108,7 +108,7 @@ def trained(
 ) -> bptt.Sequential:
     """A model of these utterances."""
     model = build(utterances[0].shape[1], int(speakers.max()) + 1, rng)
-    batches = bptt.data.Ragged(utterances, speakers, BATCH, shuffle=True, seed=rng)
+    batches = bptt.data.Ragged(utterances, speakers, batch_size=BATCH, shuffle=True, seed=rng)
     trainer = bptt.Trainer(
         model,
         bptt.CrossEntropy(),
@@ -125,7 +125,7 @@ def confusion(model: bptt.Sequential, utterances: Utterances, speakers: Vector) 
     """How often each speaker (row) was taken for each (column)."""
     count = int(speakers.max()) + 1
     counts = np.zeros((count, count), np.int64)
-    for x, speaker, lengths in bptt.data.Ragged(utterances, speakers, BATCH):
+    for x, speaker, lengths in bptt.data.Ragged(utterances, speakers, batch_size=BATCH):
         scores, _ = model(x, lengths=lengths)
         np.add.at(counts, (speaker, scores.argmax(-1)), 1)
     return counts

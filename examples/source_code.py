@@ -126,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = results.read_options("source_code", "Predicts characters of Python source.", arguments, seeds=1)
     text = texts(QUICK["characters"] if options.quick else CHARACTERS)
     vocabulary = Vocabulary.of("".join(text.values()))
-    train, validation, test = (TextStream(part, ROWS, STEPS, vocabulary=vocabulary) for part in text.values())
+    train, validation, test = (
+        TextStream(part, batch_size=ROWS, steps=STEPS, vocabulary=vocabulary) for part in text.values()
+    )
     print(", ".join(f"{len(part):,} characters for {name}" for name, part in text.items()))
     hidden, epochs = (QUICK["hidden"], QUICK["epochs"]) if options.quick else (HIDDEN, EPOCHS)
     runs = [trained(train, validation, seed, hidden, epochs) for seed in range(options.seeds)]

@@ -91,7 +91,7 @@ def autoregression(values: Array) -> Array:
 def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Array]:
     """Medians, lower and upper bounds, each (origins, HORIZON), of a network for each origin."""
     forecaster = results.need("bptt.estimators", "scikit-learn").Forecaster(
-        HORIZON, coverage=COVERAGE, random_state=seed, **SETTINGS | {"epochs": epochs}
+        horizon=HORIZON, coverage=COVERAGE, random_state=seed, **SETTINGS | {"epochs": epochs}
     )
     # Active years vary more than quiet ones. In roots they vary alike, and a quantile's root is the root's.
     series = np.sqrt(values)

@@ -45,8 +45,10 @@ def trial(settings: dict[str, Any], epochs: int, threads: int) -> float:
     """The validation loss of one model, trained in a process of its own, maybe on another machine."""
     bptt.set_num_threads(threads)  # or each would take all cores
     values = series()
-    learn = bptt.data.Windows(values[:2400], STEPS, ROWS, stride=5, shuffle=True, seed=settings["seed"])
-    judge = bptt.data.Windows(values[2400:], STEPS, ROWS, stride=5)
+    learn = bptt.data.Windows(
+        values[:2400], steps=STEPS, batch_size=ROWS, stride=5, shuffle=True, seed=settings["seed"]
+    )
+    judge = bptt.data.Windows(values[2400:], steps=STEPS, batch_size=ROWS, stride=5)
     model = bptt.Sequential(
         CELLS[settings["cell"]](1, settings["hidden"], seed=settings["seed"]),
         bptt.Linear(settings["hidden"], 1, seed=settings["seed"]),

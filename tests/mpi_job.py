@@ -34,7 +34,7 @@ def trainer(comm: Any, **options: Any) -> Trainer:
 
 def data(comm: Any) -> Shard:
     """A pass has STEPS batches of 8 rows."""
-    return Shard(TextStream(TEXT, 8, 20), comm)
+    return Shard(TextStream(TEXT, batch_size=8, steps=20), comm)
 
 
 class AtUpdate(Callback):

@@ -33,7 +33,7 @@ def test_vocabulary_keeps_the_order_it_is_given() -> None:
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 1), (1, 219), (4, 10), (7, 31), (3, 20)])
 def test_stream_reads_each_row_on_where_it_stopped(batch_size: int, steps: int) -> None:
-    stream = TextStream(TEXT, batch_size, steps)
+    stream = TextStream(TEXT, batch_size=batch_size, steps=steps)
     row = (len(TEXT) - 1) // batch_size
     for _ in range(2):  # once per epoch
         batches = list(stream)
@@ -48,7 +48,7 @@ def test_stream_reads_each_row_on_where_it_stopped(batch_size: int, steps: int) 
 
 
 def test_split_shares_the_vocabulary_and_keeps_the_order() -> None:
-    stream = TextStream(TEXT, 2, 5)
+    stream = TextStream(TEXT, batch_size=2, steps=5)
     train, validation = stream.split(0.25)
     assert train.decode(train.ids) + validation.decode(validation.ids) == TEXT
     assert len(validation.ids) == len(TEXT) // 4
@@ -57,7 +57,7 @@ def test_split_shares_the_vocabulary_and_keeps_the_order() -> None:
 
 def test_stream_with_a_given_vocabulary() -> None:
     vocabulary = Vocabulary.of(TEXT + "!")
-    stream = TextStream("fox dog\n" * 9, 2, 5, vocabulary=vocabulary)
+    stream = TextStream("fox dog\n" * 9, batch_size=2, steps=5, vocabulary=vocabulary)
     assert stream.vocabulary is vocabulary
     np.testing.assert_array_equal(stream.encode("fox"), vocabulary.encode("fox"))
 
@@ -66,10 +66,10 @@ def test_stream_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes("één\r\ntwee\r\n".encode() * 9)
     for name in (path, str(path)):
-        stream = TextStream(name, 2, 5)
+        stream = TextStream(name, batch_size=2, steps=5)
         assert stream.decode(stream.ids) == "één\ntwee\n" * 9
     path.write_bytes("één".encode("latin-1") * 9)
-    assert TextStream(path, 2, 5, encoding="latin-1").decode([0]) == "n"
+    assert TextStream(path, batch_size=2, steps=5, encoding="latin-1").decode([0]) == "n"
 
 
 EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n\r\n\n\r"
@@ -78,10 +78,10 @@ EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n\r\n\n\r"
 def test_bytes_are_symbols_one_by_one(tmp_path: Path) -> None:
     """The same ids from bytes, from a binary file, and from the characters of the same code points."""
     streams = [
-        TextStream(EVERY_BYTE, 2, 5),
-        TextStream(file(tmp_path, EVERY_BYTE), 2, 5, encoding="latin-1"),
-        TextStream(str(file(tmp_path, EVERY_BYTE)), 2, 5, encoding="ISO-8859-1"),
-        TextStream(EVERY_BYTE.decode("latin-1"), 2, 5),
+        TextStream(EVERY_BYTE, batch_size=2, steps=5),
+        TextStream(file(tmp_path, EVERY_BYTE), batch_size=2, steps=5, encoding="latin-1"),
+        TextStream(str(file(tmp_path, EVERY_BYTE)), batch_size=2, steps=5, encoding="ISO-8859-1"),
+        TextStream(EVERY_BYTE.decode("latin-1"), batch_size=2, steps=5),
     ]
     for stream in streams:
         np.testing.assert_array_equal(stream.ids, list(EVERY_BYTE))
@@ -89,7 +89,9 @@ def test_bytes_are_symbols_one_by_one(tmp_path: Path) -> None:
         assert stream.vocabulary.symbols == "".join(map(chr, range(256)))
         np.testing.assert_array_equal(stream.encode(b"\r\x00"), [13, 0])
     name = str(file(tmp_path, b"other text"))
-    assert TextStream(name.encode() * 9, 2, 5).vocabulary.symbols == "".join(sorted(set(name)))
+    assert TextStream(name.encode() * 9, batch_size=2, steps=5).vocabulary.symbols == "".join(
+        sorted(set(name))
+    )
 
 
 def file(tmp_path: Path, content: bytes) -> Path:
@@ -99,50 +101,82 @@ def file(tmp_path: Path, content: bytes) -> Path:
 
 
 STREAM_ERRORS = {
-    "missing path": (lambda tmp: TextStream(tmp / "none.txt", 1, 1), FileNotFoundError, "none.txt"),
-    "missing name": (lambda tmp: TextStream("none.txt", 1, 1), FileNotFoundError, "no file none.txt"),
+    "missing path": (
+        lambda tmp: TextStream(tmp / "none.txt", batch_size=1, steps=1),
+        FileNotFoundError,
+        "none.txt",
+    ),
+    "missing name": (
+        lambda tmp: TextStream("none.txt", batch_size=1, steps=1),
+        FileNotFoundError,
+        "no file none.txt",
+    ),
     "missing folder": (
-        lambda tmp: TextStream("no/such/file", 1, 1),
+        lambda tmp: TextStream("no/such/file", batch_size=1, steps=1),
         FileNotFoundError,
         "no file no/such/file",
     ),
-    "a folder": (lambda tmp: TextStream(tmp, 1, 1), OSError, "directory|denied"),
-    "not UTF-8": (lambda tmp: TextStream(file(tmp, b"abc\xff"), 1, 1), ValueError, "utf-8 text; .* byte 3"),
-    "empty file": (lambda tmp: TextStream(file(tmp, b""), 1, 1), ValueError, r"file.txt: .*an empty text"),
-    "empty text": (lambda tmp: TextStream("", 1, 1), ValueError, "an empty text"),
-    "one symbol": (lambda tmp: TextStream("aaaa\n".replace("\n", "a") * 99, 2, 3), ValueError, "only 'a'"),
-    "too short": (lambda tmp: TextStream(TEXT, 20, 11), ValueError, "at least 221 symbols; got 220"),
+    "a folder": (lambda tmp: TextStream(tmp, batch_size=1, steps=1), OSError, "directory|denied"),
+    "not UTF-8": (
+        lambda tmp: TextStream(file(tmp, b"abc\xff"), batch_size=1, steps=1),
+        ValueError,
+        "utf-8 text; .* byte 3",
+    ),
+    "empty file": (
+        lambda tmp: TextStream(file(tmp, b""), batch_size=1, steps=1),
+        ValueError,
+        r"file.txt: .*an empty text",
+    ),
+    "empty text": (lambda tmp: TextStream("", batch_size=1, steps=1), ValueError, "an empty text"),
+    "one symbol": (
+        lambda tmp: TextStream("aaaa\n".replace("\n", "a") * 99, batch_size=2, steps=3),
+        ValueError,
+        "only 'a'",
+    ),
+    "too short": (
+        lambda tmp: TextStream(TEXT, batch_size=20, steps=11),
+        ValueError,
+        "at least 221 symbols; got 220",
+    ),
     "a missing name with spaces": (
-        lambda tmp: TextStream("my file", 5, 5),
+        lambda tmp: TextStream("my file", batch_size=5, steps=5),
         ValueError,
         "no file of this name",
     ),
     "unknown symbol": (
-        lambda tmp: TextStream("abc!", 1, 1, vocabulary=Vocabulary("abc")),
+        lambda tmp: TextStream("abc!", batch_size=1, steps=1, vocabulary=Vocabulary("abc")),
         ValueError,
         "got '!' at position 3",
     ),
     "no text": (
-        lambda tmp: TextStream(["abc"], 1, 1),
+        lambda tmp: TextStream(["abc"], batch_size=1, steps=1),
         TypeError,
-        "path_or_text must be a path, a str or bytes",
+        "source must be a path, a str or bytes",
     ),
-    "no bytes": (lambda tmp: TextStream(b"", 1, 1), ValueError, "bytes: .*an empty text"),
-    "one byte": (lambda tmp: TextStream(b"aaa", 1, 1), ValueError, "only b'a'"),
+    "no bytes": (lambda tmp: TextStream(b"", batch_size=1, steps=1), ValueError, "bytes: .*an empty text"),
+    "one byte": (lambda tmp: TextStream(b"aaa", batch_size=1, steps=1), ValueError, "only b'a'"),
     "an unknown byte": (
-        lambda tmp: TextStream(b"ab\xff", 1, 1, vocabulary=Vocabulary(b"ab")),
+        lambda tmp: TextStream(b"ab\xff", batch_size=1, steps=1, vocabulary=Vocabulary(b"ab")),
         ValueError,
         r"got b'\\xff' at position 2",
     ),
-    "no rows": (lambda tmp: TextStream(TEXT, 0, 5), ValueError, "batch_size must"),
-    "steps a float": (lambda tmp: TextStream(TEXT, 2, 5.0), TypeError, "steps must"),
-    "split of all": (lambda tmp: TextStream(TEXT, 2, 5).split(1.0), ValueError, "validation must"),
+    "no rows": (lambda tmp: TextStream(TEXT, batch_size=0, steps=5), ValueError, "batch_size must"),
+    "steps a float": (lambda tmp: TextStream(TEXT, batch_size=2, steps=5.0), TypeError, "steps must"),
+    "split of all": (
+        lambda tmp: TextStream(TEXT, batch_size=2, steps=5).split(1.0),
+        ValueError,
+        "validation must",
+    ),
     "validation too short": (
-        lambda tmp: TextStream(TEXT, 4, 10).split(0.1),
+        lambda tmp: TextStream(TEXT, batch_size=4, steps=10).split(0.1),
         ValueError,
         "validation part of text: .*at least 41",
     ),
-    "training too short": (lambda tmp: TextStream(TEXT, 4, 10).split(0.9), ValueError, "training part"),
+    "training too short": (
+        lambda tmp: TextStream(TEXT, batch_size=4, steps=10).split(0.9),
+        ValueError,
+        "training part",
+    ),
     "one symbol twice": (lambda tmp: Vocabulary("abca"), ValueError, "each once"),
     "a vocabulary of one": (lambda tmp: Vocabulary("a"), ValueError, "at least 2"),
     "a vocabulary of numbers": (lambda tmp: Vocabulary([1, 2]), TypeError, "symbols must"),
@@ -161,27 +195,27 @@ def test_bad_text(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("features", [None, 1, 3])
-@pytest.mark.parametrize(("horizon", "stride", "batch_size"), [(1, 1, 4), (3, 2, 5), (2, 7, 100)])
-def test_windows(horizon: int, stride: int, batch_size: int, features: int | None, last: bool) -> None:
+@pytest.mark.parametrize(("ahead", "stride", "batch_size"), [(1, 1, 4), (3, 2, 5), (2, 7, 100)])
+def test_windows(ahead: int, stride: int, batch_size: int, features: int | None, last: bool) -> None:
     series = np.arange(40.0) if features is None else np.arange(40.0 * features).reshape(40, features)
-    windows = Windows(series, 6, batch_size, horizon=horizon, stride=stride, last=last)
+    windows = Windows(series, steps=6, batch_size=batch_size, ahead=ahead, stride=stride, last=last)
     batches = list(windows)
     assert len(batches) == len(windows)
     rows = series.reshape(40, -1)
-    starts = range(0, 40 - 6 - horizon + 1, stride)
+    starts = range(0, 40 - 6 - ahead + 1, stride)
     x = np.concatenate([x for x, _ in batches], axis=1)
     target = np.concatenate([target for _, target in batches], axis=-2)
     assert x.shape[1] == target.shape[-2] == len(starts)
     for b, start in enumerate(starts):
         np.testing.assert_array_equal(x[:, b], rows[start : start + 6])
-        ahead = rows[start + horizon : start + horizon + 6]
-        np.testing.assert_array_equal(target[b] if last else target[:, b], ahead[-1] if last else ahead)
+        later = rows[start + ahead : start + ahead + 6]
+        np.testing.assert_array_equal(target[b] if last else target[:, b], later[-1] if last else later)
     assert not getattr(windows, "carries_state", False)
 
 
 def test_windows_shuffle_anew_in_every_pass_from_the_seed() -> None:
     def passes(seed: int) -> list[list[float]]:
-        windows = Windows(np.arange(50.0), 2, 7, shuffle=True, seed=seed)
+        windows = Windows(np.arange(50.0), steps=2, batch_size=7, shuffle=True, seed=seed)
         return [np.concatenate([x[0, :, 0] for x, _ in windows]).tolist() for _ in range(2)]
 
     first, second = passes(1)
@@ -192,12 +226,16 @@ def test_windows_shuffle_anew_in_every_pass_from_the_seed() -> None:
 
 
 WINDOW_ERRORS = {
-    "too short": (lambda: Windows(np.zeros(6), 6, 1), ValueError, "= 7 values; got 6"),
-    "three axes": (lambda: Windows(np.zeros((9, 2, 2)), 2, 1), ValueError, "series must have shape"),
-    "text": (lambda: Windows("abc", 2, 1), TypeError, "series must"),
-    "horizon 0": (lambda: Windows(np.zeros(9), 2, 1, horizon=0), ValueError, "horizon must"),
-    "stride 0": (lambda: Windows(np.zeros(9), 2, 1, stride=0), ValueError, "stride must"),
-    "last a number": (lambda: Windows(np.zeros(9), 2, 1, last=1), TypeError, "last must"),
+    "too short": (lambda: Windows(np.zeros(6), steps=6, batch_size=1), ValueError, "= 7 values; got 6"),
+    "three axes": (
+        lambda: Windows(np.zeros((9, 2, 2)), steps=2, batch_size=1),
+        ValueError,
+        "series must have shape",
+    ),
+    "text": (lambda: Windows("abc", steps=2, batch_size=1), TypeError, "series must"),
+    "ahead 0": (lambda: Windows(np.zeros(9), steps=2, batch_size=1, ahead=0), ValueError, "ahead must"),
+    "stride 0": (lambda: Windows(np.zeros(9), steps=2, batch_size=1, stride=0), ValueError, "stride must"),
+    "last a number": (lambda: Windows(np.zeros(9), steps=2, batch_size=1, last=1), TypeError, "last must"),
 }
 
 
@@ -219,7 +257,7 @@ def sequences_of(*lengths, width=3, seed=0):
 def test_ragged_batches_hold_every_sequence_once_with_its_target():
     lengths = [5, 1, 9, 3, 3, 7, 2]
     sequences = sequences_of(*lengths)
-    data = bptt.data.Ragged(sequences, np.arange(7), 3, shuffle=True, pool=1, seed=0)
+    data = bptt.data.Ragged(sequences, np.arange(7), batch_size=3, shuffle=True, pool=1, seed=0)
     assert len(data) == 3
     for _ in range(2):
         seen = []
@@ -234,23 +272,23 @@ def test_ragged_batches_hold_every_sequence_once_with_its_target():
 
 def test_ragged_batches_are_of_about_one_length():
     lengths = np.random.default_rng(1).integers(1, 100, 640)
-    data = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), 32, shuffle=True, seed=0)
+    data = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), batch_size=32, shuffle=True, seed=0)
     padded = sum(len(x) * len(counts) for x, _, counts in data)
     assert padded < 1.1 * lengths.sum()
     first, second = ([tuple(counts) for *_, counts in data] for _ in range(2))
     assert first != second
-    ordered = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), 32)
+    ordered = bptt.data.Ragged(sequences_of(*lengths), np.zeros(640), batch_size=32)
     longest = [counts.max() for *_, counts in ordered]
     assert longest == sorted(longest)
 
 
 def test_ragged_targets_per_step_and_ids():
     ids = [np.array([3, 1]), np.array([2, 2, 5])]
-    (batch,) = bptt.data.Ragged(ids, [i + 1 for i in ids], 2, per_step=True)
+    (batch,) = bptt.data.Ragged(ids, [i + 1 for i in ids], batch_size=2, per_step=True)
     np.testing.assert_array_equal(batch[0], [[3, 2], [1, 2], [0, 5]])
     np.testing.assert_array_equal(batch[1], [[4, 3], [2, 3], [0, 6]])
     np.testing.assert_array_equal(batch[2], [2, 3])
-    (batch,) = bptt.data.Ragged([[0.5], [1.5, 2.5]], [0, 1], 2)
+    (batch,) = bptt.data.Ragged([[0.5], [1.5, 2.5]], [0, 1], batch_size=2)
     assert batch[0].shape == (2, 2, 1)
 
 
@@ -260,7 +298,7 @@ def test_a_model_trains_on_ragged_batches():
     labels = rng.integers(0, 2, 60)
     sequences = [rng.standard_normal((n, 2)) + label for n, label in zip(lengths, labels, strict=True)]
     model = bptt.Sequential(bptt.GRU(2, 8, seed=0), bptt.Last(), bptt.Linear(8, 2, seed=1))
-    data = bptt.data.Ragged(sequences, labels, 16, shuffle=True, seed=0)
+    data = bptt.data.Ragged(sequences, labels, batch_size=16, shuffle=True, seed=0)
     trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.Adam(1e-2), progress=False)
     before = trainer.evaluate(data)
     trainer.fit(data, epochs=10)
@@ -287,10 +325,10 @@ def test_a_model_trains_on_ragged_batches():
 )
 def test_ragged_says_what_is_wrong(arguments, options, error, message):
     with pytest.raises(error, match=message):
-        bptt.data.Ragged(*arguments, 2, **options)
+        bptt.data.Ragged(*arguments, batch_size=2, **options)
 
 
 def test_sequences_with_channels_before_time() -> None:
     rows = [np.zeros((2, steps)) for steps in (5, 7, 4)]
     with pytest.raises(ValueError, match=r"the first axes agree: pass \[x.T for x in sequences\]"):
-        bptt.data.Ragged(rows, [0, 1, 0], 2)
+        bptt.data.Ragged(rows, [0, 1, 0], batch_size=2)

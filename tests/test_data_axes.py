@@ -84,18 +84,18 @@ class Parts:
 Case = tuple[Callable[[], Any], Callable[[bool], bptt.Module], Any]
 MSE, CE = bptt.MeanSquaredError(), bptt.CrossEntropy()
 CASES: dict[str, Case] = {
-    "windows": (lambda: bptt.data.Windows(SERIES, 6, 4, shuffle=True, seed=0), numbers, MSE),
-    "windows as many steps as rows": (lambda: bptt.data.Windows(SERIES, 6, 6), numbers, MSE),
-    "windows, last": (lambda: bptt.data.Windows(SERIES, 6, 4, last=True), last_numbers, MSE),
-    "ragged": (lambda: bptt.data.Ragged(ROWS, CLASSES, 3), last, CE),
-    "ragged, per step": (lambda: bptt.data.Ragged(ROWS, LABELS, 3, per_step=True), classes, CE),
+    "windows": (lambda: bptt.data.Windows(SERIES, steps=6, batch_size=4, shuffle=True, seed=0), numbers, MSE),
+    "windows as many steps as rows": (lambda: bptt.data.Windows(SERIES, steps=6, batch_size=6), numbers, MSE),
+    "windows, last": (lambda: bptt.data.Windows(SERIES, steps=6, batch_size=4, last=True), last_numbers, MSE),
+    "ragged": (lambda: bptt.data.Ragged(ROWS, CLASSES, batch_size=3), last, CE),
+    "ragged, per step": (lambda: bptt.data.Ragged(ROWS, LABELS, batch_size=3, per_step=True), classes, CE),
     "every part": (lambda: Parts(per_step=False), last, CE),
     "every part, per step": (lambda: Parts(per_step=True), classes, CE),
     "stream": (lambda: bptt.data.Stream(SERIES, steps=8, batch_size=3), numbers, MSE),
-    "text": (lambda: bptt.data.TextStream(TEXT, 3, 10), symbols, CE),
+    "text": (lambda: bptt.data.TextStream(TEXT, batch_size=3, steps=10), symbols, CE),
     "read ahead": (lambda: bptt.data.Prefetch(bptt.data.Stream(SERIES, steps=8, batch_size=3)), numbers, MSE),
     "one rank's rows": (
-        lambda: bptt.data.Shard(bptt.data.Windows(SERIES, 6, 4), ThreadComm(World(1), 0)),
+        lambda: bptt.data.Shard(bptt.data.Windows(SERIES, steps=6, batch_size=4), ThreadComm(World(1), 0)),
         numbers,
         MSE,
     ),
@@ -129,7 +129,7 @@ def test_truncated(name: str) -> None:
 
 
 def test_predictions_have_the_order_of_the_model() -> None:
-    data = bptt.data.Windows(SERIES, 6, 4)
+    data = bptt.data.Windows(SERIES, steps=6, batch_size=4)
     first, second = (
         Trainer(numbers(batch_first), MSE, bptt.SGD(0.1), progress=False).predict(data)[0]
         for batch_first in (False, True)
@@ -148,4 +148,4 @@ def test_batches_of_a_list_are_read_as_they_are() -> None:
 
 def test_shard_refuses_batch_first_for_data_objects() -> None:
     with pytest.raises(ValueError, match=r"batch_first must be False for Windows, .* leave it out"):
-        bptt.data.Shard(bptt.data.Windows(SERIES, 6, 4), None, batch_first=True)
+        bptt.data.Shard(bptt.data.Windows(SERIES, steps=6, batch_size=4), None, batch_first=True)

@@ -33,7 +33,7 @@ def test_context_comes_before_validation_and_test() -> None:
     assert len(parts.training) == 40
     assert parts.validation.tolist() == [*range(33, 45)]
     assert parts.test.tolist() == [*range(38, 50)]
-    windows = Horizons(parts.test, 7, 1, 1)
+    windows = Horizons(parts.test, window=7, horizon=1, batch_size=1)
     assert windows.targets()[:, 0, 0].tolist() == [45, 46, 47, 48, 49]
 
 
@@ -120,7 +120,7 @@ def test_other_columns_than_learned_from() -> None:
 
 def test_horizons_are_all_steps_that_follow() -> None:
     series = RNG.random((30, 2))
-    windows = Horizons(series, 5, 3, batch_size=4)
+    windows = Horizons(series, window=5, horizon=3, batch_size=4)
     assert len(windows) == -(-(30 - 5 - 3 + 1) // 4)
     at = 0
     for x, target in windows:
@@ -136,7 +136,7 @@ def test_horizons_are_all_steps_that_follow() -> None:
 def test_horizons_of_another_target_and_of_many_series() -> None:
     series = [RNG.random((9, 2)), RNG.random((12, 2))]
     target = [part.sum(axis=1) for part in series]
-    windows = Horizons(series, 4, 2, 100, target=target)
+    windows = Horizons(series, window=4, horizon=2, batch_size=100, target=target)
     assert windows.inputs().shape == (4 + 7, 4, 2)
     np.testing.assert_array_equal(windows.inputs()[4], series[1][:4])
     np.testing.assert_array_equal(windows.targets()[4, :, 0], target[1][4:6])
@@ -145,7 +145,7 @@ def test_horizons_of_another_target_and_of_many_series() -> None:
 
 def test_shuffled_horizons_come_anew_and_from_a_seed() -> None:
     def passes(seed: int) -> list[list[float]]:
-        windows = Horizons(np.arange(20.0), 3, 1, 50, shuffle=True, seed=seed)
+        windows = Horizons(np.arange(20.0), window=3, horizon=1, batch_size=50, shuffle=True, seed=seed)
         return [next(iter(windows))[1][:, 0].tolist() for _ in range(2)]
 
     first, second = passes(0)
@@ -166,7 +166,7 @@ def test_shuffled_horizons_come_anew_and_from_a_seed() -> None:
 )
 def test_bad_horizons(series: object, options: dict[str, object], word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        Horizons(series, 4, 2, 8, **options)  # type: ignore[arg-type]
+        Horizons(series, window=4, horizon=2, batch_size=8, **options)  # type: ignore[arg-type]
 
 
 def test_keep_best_restores_the_best_epoch() -> None:

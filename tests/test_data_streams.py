@@ -72,13 +72,13 @@ def joined(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", SERIES)
-@pytest.mark.parametrize(("batch_size", "steps", "horizon"), [(1, 7, 1), (4, 6, 1), (3, 33, 2), (7, 5, 30)])
+@pytest.mark.parametrize(("batch_size", "steps", "ahead"), [(1, 7, 1), (4, 6, 1), (3, 33, 2), (7, 5, 30)])
 def test_each_row_is_read_on_where_it_stopped(
-    batch_size: int, steps: int, horizon: int, kind: str, source: str, tmp_path: Path
+    batch_size: int, steps: int, ahead: int, kind: str, source: str, tmp_path: Path
 ) -> None:
     series = SERIES[kind]
-    stream = Stream(SOURCES[source](series, tmp_path), steps=steps, batch_size=batch_size, horizon=horizon)
-    row = (101 - horizon) // batch_size
+    stream = Stream(SOURCES[source](series, tmp_path), steps=steps, batch_size=batch_size, ahead=ahead)
+    row = (101 - ahead) // batch_size
     for _ in range(2):  # once per epoch
         batches = list(stream)
         assert len(batches) == len(stream) == -(-row // steps)
@@ -90,10 +90,10 @@ def test_each_row_is_read_on_where_it_stopped(
         for b in range(batch_size):
             begin = b * row
             np.testing.assert_array_equal(x[:, b], columns(series)[begin : begin + row])
-            ahead = begin + horizon
-            np.testing.assert_array_equal(target[:, b], columns(series)[ahead : ahead + row])
+            later = columns(series)[begin + ahead :]
+            np.testing.assert_array_equal(target[:, b], later[:row])
     # The docstring: fewer than batch_size steps are left over.
-    assert 101 - horizon - row * batch_size < batch_size
+    assert 101 - ahead - row * batch_size < batch_size
     assert stream.carries_state
 
 
@@ -109,12 +109,12 @@ def test_a_given_target_lies_beside_its_step(kind: str, source: str, tmp_path: P
         np.testing.assert_array_equal(found[:, b], columns(target)[33 * b : 33 * b + 33])
 
 
-@pytest.mark.parametrize("horizon", [1, 3])
-def test_the_shortest_series_is_one_batch(horizon: int) -> None:
-    series = np.arange(4 * 5 + horizon)
-    ((x, target),) = Stream(series, steps=5, batch_size=4, horizon=horizon)
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_the_shortest_series_is_one_batch(ahead: int) -> None:
+    series = np.arange(4 * 5 + ahead)
+    ((x, target),) = Stream(series, steps=5, batch_size=4, ahead=ahead)
     np.testing.assert_array_equal(x, np.arange(20).reshape(4, 5).T)
-    np.testing.assert_array_equal(target, x + horizon)
+    np.testing.assert_array_equal(target, x + ahead)
 
 
 def test_batches_are_copies(tmp_path: Path) -> None:
@@ -386,15 +386,15 @@ STREAM_ERRORS = {
         ValueError,
         "target must have 9 steps, as many as x; got 8",
     ),
-    "a target and a horizon": (
-        lambda: Stream(np.zeros(9), np.zeros(9), steps=2, horizon=3),
+    "a target and a ahead": (
+        lambda: Stream(np.zeros(9), np.zeros(9), steps=2, ahead=3),
         ValueError,
-        r"horizon must be left out .*got 3.*x\[:-3\] and target\[3:\]",
+        r"ahead must be left out .*got 3.*x\[:-3\] and target\[3:\]",
     ),
     "too short": (
-        lambda: Stream(np.zeros(11), steps=5, batch_size=2, horizon=2),
+        lambda: Stream(np.zeros(11), steps=5, batch_size=2, ahead=2),
         ValueError,
-        r"batch_size \* steps \+ horizon = 12 steps; got 11",
+        r"batch_size \* steps \+ ahead = 12 steps; got 11",
     ),
     "too short with a target": (
         lambda: Stream(np.zeros(9), np.zeros(9), steps=5, batch_size=2),
@@ -404,7 +404,7 @@ STREAM_ERRORS = {
     "empty": (lambda: Stream(np.zeros(0), steps=1), ValueError, "= 2 steps; got 0"),
     "no rows": (lambda: Stream(np.zeros(9), steps=2, batch_size=0), ValueError, "batch_size must"),
     "steps a float": (lambda: Stream(np.zeros(9), steps=2.0), TypeError, "steps must"),
-    "horizon 0": (lambda: Stream(np.zeros(9), steps=2, horizon=0), ValueError, "horizon must"),
+    "ahead 0": (lambda: Stream(np.zeros(9), steps=2, ahead=0), ValueError, "ahead must"),
 }
 BATCHES_ERRORS = {
     "a generator": (

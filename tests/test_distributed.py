@@ -73,7 +73,7 @@ def masked() -> list[dict[str, np.ndarray]]:
 def ragged() -> Any:
     rng = np.random.default_rng(7)
     rows = [rng.integers(0, SYMBOLS, size) for size in rng.integers(1, 12, 13)]
-    return bptt.data.Ragged(rows, rows, 4, per_step=True, shuffle=True, pool=2, seed=8)
+    return bptt.data.Ragged(rows, rows, batch_size=4, per_step=True, shuffle=True, pool=2, seed=8)
 
 
 def by_row() -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
@@ -124,10 +124,12 @@ CASES = {
         bptt.MeanSquaredError,
     ),
     "shuffled windows": Case(
-        lambda: bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4), of_numbers, bptt.MeanSquaredError
+        lambda: bptt.data.Windows(SERIES, steps=6, batch_size=16, shuffle=True, seed=4),
+        of_numbers,
+        bptt.MeanSquaredError,
     ),
     "read ahead": Case(
-        lambda: bptt.data.Prefetch(bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4)),
+        lambda: bptt.data.Prefetch(bptt.data.Windows(SERIES, steps=6, batch_size=16, shuffle=True, seed=4)),
         of_numbers,
         bptt.MeanSquaredError,
     ),
@@ -138,7 +140,7 @@ CASES = {
         batch_first=True,
     ),
     "a text, truncated": Case(
-        lambda: bptt.data.TextStream(TEXT, 5, 20), options=lambda: {"truncate": (8, 12)}
+        lambda: bptt.data.TextStream(TEXT, batch_size=5, steps=20), options=lambda: {"truncate": (8, 12)}
     ),
     "a stream": Case(
         lambda: bptt.data.Stream(SERIES, steps=8, batch_size=4), of_numbers, bptt.MeanSquaredError
@@ -259,7 +261,7 @@ def test_masks_differ_by_rank_and_orders_do_not() -> None:
         model = bptt.Sequential(
             bptt.GRU(2, 4, 2, dropout=0.5, seed=shared), bptt.Dropout(0.5, seed=shared), bptt.Linear(4, 2)
         )
-        data = Shard(bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=shared), comm)
+        data = Shard(bptt.data.Windows(SERIES, steps=6, batch_size=16, shuffle=True, seed=shared), comm)
         trainer = Trainer(
             model, bptt.MeanSquaredError(), bptt.SGD(0.1), comm=comm, progress=False, seed=shared
         )
@@ -275,7 +277,7 @@ def test_masks_differ_by_rank_and_orders_do_not() -> None:
 
 def test_unseeded_data_come_in_one_order() -> None:
     def job(comm: Any) -> list[np.ndarray]:
-        data = bptt.data.Windows(np.arange(40.0), 3, 8, shuffle=True)
+        data = bptt.data.Windows(np.arange(40.0), steps=3, batch_size=8, shuffle=True)
         return [batch["x"] for _ in range(2) for batch in Shard(data, comm)]
 
     parts = returned(run(2, job))
@@ -673,7 +675,7 @@ def test_batches_that_cannot_be_shared(name: str) -> None:
 
 
 def test_shard_says_what_its_data_say() -> None:
-    stream = Shard(bptt.data.TextStream(TEXT, 4, 20), None)
+    stream = Shard(bptt.data.TextStream(TEXT, batch_size=4, steps=20), None)
     assert stream.carries_state
     assert len(stream) == 5
 

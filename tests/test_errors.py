@@ -99,7 +99,7 @@ ARGUMENTS = [
     Wrong("size beyond 64 bits", lambda: bptt.LSTM(2**70, 1), ValueError, ("input_size", f"<= {2**63 - 1}")),
     Wrong(
         "stride beyond 64 bits",
-        lambda: bptt.data.Windows(np.zeros(9), 2, 1, stride=2**70),
+        lambda: bptt.data.Windows(np.zeros(9), steps=2, batch_size=1, stride=2**70),
         ValueError,
         ("stride", f"<= {2**63 - 1}"),
     ),

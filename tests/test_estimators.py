@@ -209,7 +209,9 @@ def wave(steps: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
 def test_forecaster_beats_naive_forecasts(strategy: str, coverage: float | None) -> None:
     series = 5 + 100 * wave(700, 0.1)
-    model = Forecaster(8, 24, strategy=strategy, coverage=coverage, epochs=15, **SMALL).fit(series[:500])
+    model = Forecaster(horizon=8, window=24, strategy=strategy, coverage=coverage, epochs=15, **SMALL).fit(
+        series[:500]
+    )
     assert model.score(series[500:]) > 0.8
     windows = range(500, 690, 5)
     error = np.mean([np.abs(model.predict(series[:end]) - series[end : end + 8]).mean() for end in windows])
@@ -220,7 +222,9 @@ def test_forecaster_beats_naive_forecasts(strategy: str, coverage: float | None)
 @pytest.mark.parametrize("strategy", ["direct", "recursive"])
 def test_intervals_hold_their_share(strategy: str) -> None:
     series = wave(2500, 0.3)
-    model = Forecaster(4, 24, strategy=strategy, coverage=0.8, epochs=10, **SMALL).fit(series[:2000])
+    model = Forecaster(horizon=4, window=24, strategy=strategy, coverage=0.8, epochs=10, **SMALL).fit(
+        series[:2000]
+    )
     inside = []
     for end in range(2000, 2490, 4):
         lower, upper = model.predict_interval(series[:end])
@@ -232,7 +236,7 @@ def test_intervals_hold_their_share(strategy: str) -> None:
 def test_recursive_intervals_widen_as_uncertainty_grows() -> None:
     walk = np.cumsum(np.random.default_rng(0).standard_normal(1500))
     walk -= np.linspace(0, walk[-1], 1500)
-    model = Forecaster(12, 8, strategy="recursive", epochs=8, **SMALL).fit(walk)
+    model = Forecaster(horizon=12, window=8, strategy="recursive", epochs=8, **SMALL).fit(walk)
     lower, upper = model.predict_interval()
     assert (upper - lower)[-1] > 1.7 * (upper - lower)[0]
     again = model.predict_interval()
@@ -244,7 +248,7 @@ def test_forms_of_series() -> None:
     series = np.stack([wave(120), np.cos(np.arange(120) / 9)], axis=1)
     options = {"epochs": 1, **SMALL}
     for strategy in ("direct", "recursive"):
-        model = Forecaster(3, 10, strategy=strategy, **options).fit(series)
+        model = Forecaster(horizon=3, window=10, strategy=strategy, **options).fit(series)
         assert model.predict().shape == (3, 2)
         assert np.array_equal(model.predict(), model.predict(series))
         many = model.predict([series, series[:50], series[5:]])
@@ -254,14 +258,14 @@ def test_forms_of_series() -> None:
         lower, upper = model.predict_interval([series, series[:50]])
         assert lower.shape == upper.shape == (2, 3, 2)
         assert np.array_equal(lower[0], model.predict_interval(series)[0])
-    flat = Forecaster(3, 10, **options).fit(series[:, 0])
+    flat = Forecaster(horizon=3, window=10, **options).fit(series[:, 0])
     assert flat.predict().shape == (3,)
     assert flat.predict(series[:, :1]).shape == (3, 1)
-    assert Forecaster(3, 10, **options).fit([wave(40), wave(30)]).predict().shape == (2, 3)
+    assert Forecaster(horizon=3, window=10, **options).fit([wave(40), wave(30)]).predict().shape == (2, 3)
 
 
 def test_windows_do_not_cross_from_one_series_to_the_next() -> None:
-    windows = Horizons([np.zeros((13, 1)), np.ones((14, 1))], 10, 3, batch_size=2)
+    windows = Horizons([np.zeros((13, 1)), np.ones((14, 1))], window=10, horizon=3, batch_size=2)
     assert windows.inputs().mean(axis=(1, 2)).tolist() == [0, 1, 1]
     assert windows.targets().mean(axis=(1, 2)).tolist() == [0, 1, 1]
 
@@ -269,15 +273,15 @@ def test_windows_do_not_cross_from_one_series_to_the_next() -> None:
 def test_early_stopping_sets_the_last_part_aside() -> None:
     series = wave(300, 0.1)
     options = {"early_stopping": True, "validation_fraction": 0.2, **SMALL}
-    model = Forecaster(2, 12, epochs=4, **options).fit(series)
+    model = Forecaster(horizon=2, window=12, epochs=4, **options).fit(series)
     assert np.isclose(model.mean_[0], series[:240].mean())
     assert len(model.validation_loss_curve_) == model.n_iter_
     spoiled = np.concatenate([series[:240], np.full(60, 1e3)])
-    assert Forecaster(2, 12, epochs=4, **options).fit(spoiled).loss_curve_ == model.loss_curve_
+    assert Forecaster(horizon=2, window=12, epochs=4, **options).fit(spoiled).loss_curve_ == model.loss_curve_
 
 
 def test_parameters_set_after_fit_wait_for_the_next() -> None:
-    model = Forecaster(3, 10, epochs=1, **SMALL).fit(wave(60))
+    model = Forecaster(horizon=3, window=10, epochs=1, **SMALL).fit(wave(60))
     expected = model.predict()
     model.set_params(horizon=5, window=4, strategy="recursive", coverage=None)
     assert np.array_equal(model.predict(), expected)
@@ -285,7 +289,7 @@ def test_parameters_set_after_fit_wait_for_the_next() -> None:
 
 
 def test_a_series_too_short_for_the_window() -> None:
-    model = Forecaster(3, 10, epochs=1, **SMALL)
+    model = Forecaster(horizon=3, window=10, epochs=1, **SMALL)
     with pytest.warns(
         UserWarning, match="X has fewer steps than a window of 10 and 3 ahead; the window is 9"
     ):
@@ -295,7 +299,7 @@ def test_a_series_too_short_for_the_window() -> None:
 
 
 def test_forecaster_partial_fit() -> None:
-    model = Forecaster(2, 10, **SMALL)
+    model = Forecaster(horizon=2, window=10, **SMALL)
     for _ in range(5):
         model.partial_fit(wave(200)).partial_fit(wave(100))
     assert model.n_iter_ == 10
@@ -310,7 +314,7 @@ def test_tables_with_names() -> None:
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(table[list("dcba")])
     assert not hasattr(model.fit(X[:, :, None], Y), "feature_names_in_")
-    forecaster = Forecaster(2, 3, epochs=1, **SMALL).fit(table)
+    forecaster = Forecaster(horizon=2, window=3, epochs=1, **SMALL).fit(table)
     assert forecaster.feature_names_in_.tolist() == list("abcd")
     assert forecaster.predict([table, table]).shape == (2, 2, 4)
     assert forecaster.fit(table["a"]).predict().shape == (2,)
@@ -431,11 +435,11 @@ BAD_SERIES: dict[str, tuple[Any, str]] = {
 def test_bad_series(case: str) -> None:
     series, message = BAD_SERIES[case]
     with pytest.raises(ValueError, match=message):
-        Forecaster(3, 10, epochs=1, **SMALL).fit(series)
+        Forecaster(horizon=3, window=10, epochs=1, **SMALL).fit(series)
 
 
 def test_bad_series_in_prediction() -> None:
-    model = Forecaster(3, 10, epochs=1, coverage=None, **SMALL).fit(np.zeros((40, 2)))
+    model = Forecaster(horizon=3, window=10, epochs=1, coverage=None, **SMALL).fit(np.zeros((40, 2)))
     with pytest.raises(ValueError, match=r"X must have 2 values .* got a series \(N,\)"):
         model.predict(wave(40))
     with pytest.raises(ValueError, match=r"at least window = 10 steps; got n_samples=9"):
@@ -446,7 +450,7 @@ def test_bad_series_in_prediction() -> None:
         with pytest.raises(ValueError, match=f"{name} must be"):
             Forecaster(epochs=1).set_params(**{name: value}).fit(wave(60))
     with pytest.raises(ValueError, match="X without the part set aside must hold at least 13 steps"):
-        Forecaster(3, 10, early_stopping=True).fit([wave(40), wave(14)])
+        Forecaster(horizon=3, window=10, early_stopping=True).fit([wave(40), wave(14)])
 
 
 @pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor, Forecaster])

@@ -185,7 +185,7 @@ def test_threadpoolctl_sees_and_limits_the_threads() -> None:
     [
         SequenceClassifier(hidden_size=5, cell="gru"),
         SequenceRegressor(clip=None),
-        Forecaster(7, coverage=0.5),
+        Forecaster(horizon=7, coverage=0.5),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )

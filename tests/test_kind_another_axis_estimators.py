@@ -21,15 +21,15 @@ LABELS = np.arange(ROWS) % 2
 
 
 def classifier() -> SequenceClassifier:
-    return SequenceClassifier("rnn", 3, epochs=1, random_state=0)
+    return SequenceClassifier("rnn", hidden_size=3, epochs=1, random_state=0)
 
 
 def regressor() -> SequenceRegressor:
-    return SequenceRegressor("rnn", 3, epochs=1, random_state=0)
+    return SequenceRegressor("rnn", hidden_size=3, epochs=1, random_state=0)
 
 
 def forecaster(**options: Any) -> Forecaster:
-    return Forecaster(2, 3, cell="rnn", hidden_size=3, epochs=1, random_state=0, **options)
+    return Forecaster(horizon=2, window=3, cell="rnn", hidden_size=3, epochs=1, random_state=0, **options)
 
 
 def fit(model: Any, X: Any) -> Any:

@@ -63,7 +63,9 @@ def test_columns_survive_a_file(tmp_path: Path) -> None:
     assert json.dumps(Standardize.of(TABLE.to_numpy()).to_dict()).count("columns") == 0
 
 
-@pytest.mark.parametrize("make", [Standardize.of, lambda parts: Horizons(parts, 4, 2, 8)])
+@pytest.mark.parametrize(
+    "make", [Standardize.of, lambda parts: Horizons(parts, window=4, horizon=2, batch_size=8)]
+)
 def test_tables_of_a_list_must_agree(make: Callable[[Any], object]) -> None:
     make([TABLE, TABLE[:20]])
     with pytest.raises(ValueError, match=r"\[1\] must have the columns \['a', 'b'\] in this order"):
@@ -81,9 +83,13 @@ def test_undo_of_forecasts(columns: Any, horizon: int) -> None:
     learned = Standardize.of(table)
     names = [columns] if isinstance(columns, (int, str)) else list(columns)
     at = [list("abc").index(name) if isinstance(name, str) else name for name in names]
-    truth = Horizons(table, 4, horizon, 64, target=table.to_numpy()[:, at])
+    truth = Horizons(table, window=4, horizon=horizon, batch_size=64, target=table.to_numpy()[:, at])
     scaled = Horizons(
-        learned.apply(table, "float64"), 4, horizon, 64, target=learned.apply(table, "float64")[:, at]
+        learned.apply(table, "float64"),
+        window=4,
+        horizon=horizon,
+        batch_size=64,
+        target=learned.apply(table, "float64")[:, at],
     )
     (_, expected), (_, y) = next(iter(truth)), next(iter(scaled))
     np.testing.assert_allclose(learned.undo(y, columns), expected, rtol=1e-12)
@@ -136,9 +142,9 @@ def panel(levels: int = 2) -> Any:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda x: Horizons(x, 4, 2, 8),
-        lambda x: Horizons([x], 4, 2, 8),
-        lambda x: Horizons(x["a"], 4, 2, 8),
+        lambda x: Horizons(x, window=4, horizon=2, batch_size=8),
+        lambda x: Horizons([x], window=4, horizon=2, batch_size=8),
+        lambda x: Horizons(x["a"], window=4, horizon=2, batch_size=8),
         split,
     ],
 )
@@ -151,7 +157,12 @@ def test_a_panel_is_not_one_series(read: Callable[[Any], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [lambda x: Horizons(x, 4, 2, 8), lambda x: Horizons([x["a"]], 4, 2, 8), split]
+    "read",
+    [
+        lambda x: Horizons(x, window=4, horizon=2, batch_size=8),
+        lambda x: Horizons([x["a"]], window=4, horizon=2, batch_size=8),
+        split,
+    ],
 )
 def test_rows_must_be_in_order_of_time(read: Callable[[Any], object]) -> None:
     dated = TABLE.set_index(pandas.date_range("2020", periods=50))
@@ -180,7 +191,7 @@ INDICES: dict[str, Any] = {
 @pytest.mark.parametrize("kind", INDICES)
 def test_every_index_of_times_must_be_in_order(kind: str) -> None:
     dated = TABLE.set_index(INDICES[kind])
-    for read in (split, lambda x: Horizons(x["a"], 4, 2, 8)):
+    for read in (split, lambda x: Horizons(x["a"], window=4, horizon=2, batch_size=8)):
         read(dated)
         for other in (dated[::-1], dated.sample(frac=1, random_state=0)):
             with pytest.raises(ValueError, match=r"rows in order of time.*Fix: .*sort_index\(\)"):
@@ -199,10 +210,10 @@ def test_other_labels_need_no_order(labels: Any) -> None:
 
 def test_the_parts_of_a_panel_are_series() -> None:
     parts = [part for _, part in panel().groupby(level="store")]
-    assert Horizons(parts, 4, 2, 8).count == 2 * 20
+    assert Horizons(parts, window=4, horizon=2, batch_size=8).count == 2 * 20
 
 
-@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, 4, 2, 8)])
+@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, window=4, horizon=2, batch_size=8)])
 def test_channels_before_time(read: Callable[[Any], object]) -> None:
     series = [RNG.random((3, length)) for length in (20, 15, 30)]
     with pytest.raises(
@@ -227,7 +238,9 @@ COLUMNS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, 4, 2, 8), split])
+@pytest.mark.parametrize(
+    "read", [Standardize.of, lambda x: Horizons(x, window=4, horizon=2, batch_size=8), split]
+)
 @pytest.mark.parametrize("case", COLUMNS)
 def test_columns_without_numbers(case: str, read: Callable[[Any], object]) -> None:
     values, message = COLUMNS[case]
@@ -240,7 +253,7 @@ def test_nullable_columns_are_read() -> None:
         {"a": pandas.array(range(50), dtype="Int64"), "b": pandas.array([0.5] * 50, "Float64")}
     )
     assert Standardize.of(table).mean.tolist() == [24.5, 0.5]
-    assert Horizons(table, 4, 2, 8).inputs().dtype == np.float64
+    assert Horizons(table, window=4, horizon=2, batch_size=8).inputs().dtype == np.float64
     table.loc[3, "a"] = pandas.NA
     with pytest.raises((TypeError, ValueError), match=r"holds missing values|finite variance"):
         Standardize.of(table)

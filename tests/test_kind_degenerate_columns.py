@@ -71,7 +71,7 @@ UNEQUAL = [row[: 12 - i] for i, row in enumerate(EQUAL)]
 @pytest.mark.parametrize("kind", [list, tuple, np.array, lambda row: np.array(row)[:, None]])
 def test_a_list_of_sequences_is_a_list_of_series(kind: Callable[[Any], Any], rows: list[list[float]]) -> None:
     series = [kind(row) for row in rows]
-    windows = Horizons(series, 4, 2, 8)
+    windows = Horizons(series, window=4, horizon=2, batch_size=8)
     assert windows.count == sum(len(row) - 5 for row in rows)
     np.testing.assert_array_equal(windows.inputs()[0, :, 0], rows[0][:4])
     assert windows.targets().shape == (windows.count, 2, 1)
@@ -83,7 +83,7 @@ def test_a_list_of_sequences_is_a_list_of_series(kind: Callable[[Any], Any], row
 def test_lists_of_tables_and_nested_lists() -> None:
     parts = [RNG.random((9, 2)), RNG.random((12, 2))]
     for series in (parts, tuple(parts), [part.tolist() for part in parts]):
-        assert Horizons(series, 4, 2, 8).inputs().shape == (4 + 7, 4, 2)
+        assert Horizons(series, window=4, horizon=2, batch_size=8).inputs().shape == (4 + 7, 4, 2)
         np.testing.assert_array_equal(Standardize.of(series).mean, np.concatenate(parts).mean(axis=0))
 
 
@@ -96,10 +96,10 @@ def uses(data: Any) -> list[Any]:
 
 
 MAKERS: dict[str, Callable[[Any], Any]] = {
-    "Windows": lambda series: uses(Windows(series, 2, 3)),
-    "Horizons": lambda series: uses(Horizons(series, 2, 1, 3)),
+    "Windows": lambda series: uses(Windows(series, steps=2, batch_size=3)),
+    "Horizons": lambda series: uses(Horizons(series, window=2, horizon=1, batch_size=3)),
     "Stream": lambda series: uses(Stream(series, steps=2)),
-    "Ragged": lambda series: uses(Ragged([series, series], [0, 1], 2)),
+    "Ragged": lambda series: uses(Ragged([series, series], [0, 1], batch_size=2)),
     "Standardize": lambda series: [Standardize.of(series).apply(series) for _ in range(2)],
     "split": lambda series: split(series, 0.1, 0.1, context=2),
 }
@@ -137,12 +137,24 @@ def test_a_result_or_one_clear_error(maker: str, case: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Horizons([], 4, 2, 8), r"series must hold at least one step .*; got shape \(0,\)"),
-        (lambda: Horizons(np.zeros((0, 2)), 4, 2, 8), "series must hold at least one step"),
-        (lambda: Horizons(np.zeros((9, 0)), 4, 2, 8), r"one value a step; got shape \(9, 0\)"),
-        (lambda: Horizons([[1.0] * 9, []], 4, 2, 8), r"series\[1\] must hold at least one step"),
         (
-            lambda: Horizons([1.0, [2.0]], 4, 2, 8),
+            lambda: Horizons([], window=4, horizon=2, batch_size=8),
+            r"series must hold at least one step .*; got shape \(0,\)",
+        ),
+        (
+            lambda: Horizons(np.zeros((0, 2)), window=4, horizon=2, batch_size=8),
+            "series must hold at least one step",
+        ),
+        (
+            lambda: Horizons(np.zeros((9, 0)), window=4, horizon=2, batch_size=8),
+            r"one value a step; got shape \(9, 0\)",
+        ),
+        (
+            lambda: Horizons([[1.0] * 9, []], window=4, horizon=2, batch_size=8),
+            r"series\[1\] must hold at least one step",
+        ),
+        (
+            lambda: Horizons([1.0, [2.0]], window=4, horizon=2, batch_size=8),
             r"series\[0\] must have shape \(N,\) or \(N, F\); got \(\)",
         ),
         (lambda: Standardize.of([]), "values must hold at least one step"),

@@ -50,7 +50,7 @@ DATA: dict[str, Any] = {
 @pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor, Forecaster])
 def test_the_same_result_twice_or_one_clear_error(kind: Any, case: str) -> None:
     X = DATA[case]
-    model = Forecaster(2, 4, **SMALL) if kind is Forecaster else kind(**SMALL)
+    model = Forecaster(horizon=2, window=4, **SMALL) if kind is Forecaster else kind(**SMALL)
     targets = [] if kind is Forecaster else [np.arange(len(X)) % 2]
     refused = ""
     try:
@@ -68,7 +68,7 @@ def test_the_same_result_twice_or_one_clear_error(kind: Any, case: str) -> None:
 
 def test_a_constant_column_does_not_move_a_forecast() -> None:
     x = with_constant()
-    model = Forecaster(1, 4, **SMALL).fit(x)
+    model = Forecaster(horizon=1, window=4, **SMALL).fit(x)
     assert model.scale_[1] == 1
     nudged = x[-4:] + np.array([0, 1e-4])
     assert np.abs(model.predict(nudged) - model.predict(x[-4:])).max() < 1e-3

@@ -53,7 +53,7 @@ def interrupted(command: CommandLine, *arguments: object, at: int) -> Result:
 
 
 def training_part(path: Path) -> TextStream:
-    return TextStream(path, 4, 8).split(0.1)[0]
+    return TextStream(path, batch_size=4, steps=8).split(0.1)[0]
 
 
 # Characters per second
@@ -146,7 +146,7 @@ def test_text(bptt_command: CommandLine, folder: Path, text_file: Path) -> None:
     figures = bptt_command("train", "text", text_file, "--steps", 30, "--json", *TEXT).figures
     model = bptt.load("text.safetensors")
     run_figures(figures, model)
-    training, validation = TextStream(text_file, 4, 8).split(0.1)
+    training, validation = TextStream(text_file, batch_size=4, steps=8).split(0.1)
     text = text_file.read_text()
     assert figures["symbols"] == len(set(text))
     assert figures["training_characters"] + figures["validation_characters"] == len(text)

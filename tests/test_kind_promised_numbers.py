@@ -23,8 +23,8 @@ def autoregression(steps: int, seed: int) -> np.ndarray:
 def test_intervals_hold_the_promised_share(strategy: str, horizon: int, coverage: float) -> None:
     series = autoregression(4000, seed=1)
     model = Forecaster(
-        horizon,
-        3,
+        horizon=horizon,
+        window=3,
         strategy=strategy,
         coverage=coverage,
         cell="rnn",
@@ -47,8 +47,8 @@ def test_intervals_hold_the_promised_share(strategy: str, horizon: int, coverage
 def test_drawn_intervals_of_later_steps(coverage: float) -> None:
     series = autoregression(3500, seed=2)
     model = Forecaster(
-        3,
-        3,
+        horizon=3,
+        window=3,
         strategy="recursive",
         coverage=coverage,
         cell="rnn",

@@ -99,7 +99,7 @@ def test_everything_else_is_that_of_the_data() -> None:
     rng = np.random.default_rng(3)
     ahead.rng = rng
     assert windows.rng is rng
-    stream = TextStream("some text to read " * 9, 2, 5)
+    stream = TextStream("some text to read " * 9, batch_size=2, steps=5)
     assert Prefetch(stream).carries_state is True
     assert repr(Prefetch([1])) == "Prefetch([1], count=2)"
     with pytest.raises(AttributeError):

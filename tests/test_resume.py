@@ -69,8 +69,8 @@ def numbers(rng: Any, **options: Any) -> Case:
 
 def windows() -> Case:
     case = numbers(3)
-    case.data = bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=4)
-    case.validation = bptt.data.Windows(SERIES[:30], 6, 8, shuffle=True, seed=5)
+    case.data = bptt.data.Windows(SERIES, steps=6, batch_size=16, shuffle=True, seed=4)
+    case.validation = bptt.data.Windows(SERIES[:30], steps=6, batch_size=8, shuffle=True, seed=5)
     return case
 
 
@@ -78,8 +78,8 @@ def one_generator() -> Case:
     """For the layers, the data and the validation data."""
     rng = np.random.default_rng(6)
     case = numbers(rng, dropout=0.3, num_layers=2)
-    case.data = bptt.data.Windows(SERIES, 6, 16, shuffle=True, seed=rng)
-    case.validation = bptt.data.Windows(SERIES[:30], 6, 8, shuffle=True, seed=rng)
+    case.data = bptt.data.Windows(SERIES, steps=6, batch_size=16, shuffle=True, seed=rng)
+    case.validation = bptt.data.Windows(SERIES[:30], steps=6, batch_size=8, shuffle=True, seed=rng)
     return case
 
 
@@ -92,14 +92,14 @@ def validated_on_itself() -> Case:
 def ragged() -> Case:
     rng, case = np.random.default_rng(7), Case()
     rows = [rng.integers(0, SYMBOLS, size) for size in rng.integers(1, 12, 20)]
-    case.data = bptt.data.Ragged(rows, rows, 4, per_step=True, shuffle=True, pool=2, seed=8)
+    case.data = bptt.data.Ragged(rows, rows, batch_size=4, per_step=True, shuffle=True, pool=2, seed=8)
     return case
 
 
 def text(**options: Any) -> Case:
     case = Case(**options)
-    case.data = bptt.data.TextStream(TEXT, 2, 36)
-    case.validation = bptt.data.TextStream(TEXT[:60], 2, 10, vocabulary=case.data.vocabulary)
+    case.data = bptt.data.TextStream(TEXT, batch_size=2, steps=36)
+    case.validation = bptt.data.TextStream(TEXT[:60], batch_size=2, steps=10, vocabulary=case.data.vocabulary)
     return case
 
 
@@ -597,7 +597,7 @@ folder = Path(sys.argv[1])
 text = "".join(np.random.default_rng(1).choice(list("abcdef"), 2000))
 
 def parts():
-    data = bptt.data.TextStream(text, 4, 100)
+    data = bptt.data.TextStream(text, batch_size=4, steps=100)
     return data, bptt.CrossEntropy(), bptt.Adam(1e-2), {
         "truncate": (10, 25), "clip": bptt.ClipNorm("auto"), "progress": False,
     }
@@ -895,7 +895,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
     ),
     "another order": (
         windows,
-        lambda: bptt.data.Windows(SERIES[::-1], 6, 16, shuffle=True, seed=4),
+        lambda: bptt.data.Windows(SERIES[::-1], steps=6, batch_size=16, shuffle=True, seed=4),
         "another batch",
     ),
     "another kind": (windows, lambda: [batch()], "with, Windows; got list"),
@@ -948,7 +948,7 @@ def test_validation_data_with_fewer_batches(tmp_path: Path) -> None:
     stopped(tmp_path / "run", windows())
     case = windows()
     count = len(case.validation)
-    case.validation = bptt.data.Windows(SERIES[:20], 6, 8, shuffle=True, seed=5)
+    case.validation = bptt.data.Windows(SERIES[:20], steps=6, batch_size=8, shuffle=True, seed=5)
     left = len(case.validation)
     words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass"
     with pytest.raises(ValueError, match=words):

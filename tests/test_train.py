@@ -18,7 +18,7 @@ from bptt.train import Trainer
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_learns_a_text(cell: str) -> None:
-    stream, _ = bptt.data.TextStream("abcde" * 400, 10, 20).split(0.25)
+    stream, _ = bptt.data.TextStream("abcde" * 400, batch_size=10, steps=20).split(0.25)
     net = model(cell)
     before = trainer(net).evaluate(stream)
     fit = Trainer(net, bptt.CrossEntropy(), bptt.Adam(0.02), clip=bptt.ClipNorm(1.0), progress=False)
@@ -63,7 +63,7 @@ def test_windows_carry_the_state_and_cut_the_gradient(k: int, cell: str, masked:
 
 
 def test_a_stream_hands_the_state_from_batch_to_batch_and_starts_each_epoch_anew() -> None:
-    stream = bptt.data.TextStream("abcdeedcba" * 11, 2, 10)
+    stream = bptt.data.TextStream("abcdeedcba" * 11, batch_size=2, steps=10)
     net, hand = model(), model()
     trainer(net).fit(stream, epochs=2)
     windows = [(x, target, None) for x, target in stream]
@@ -121,7 +121,7 @@ def test_no_gradient_of_the_inputs_is_computed(monkeypatch: pytest.MonkeyPatch) 
 def test_last_step_targets() -> None:
     net = bptt.Sequential(bptt.GRU(2, 6, seed=1), bptt.Last(), bptt.Linear(6, 1, seed=2))
     data = bptt.data.Windows(
-        np.sin(np.arange(200.0)[:, None] / [3, 5]), 8, 16, last=True, shuffle=True, seed=3
+        np.sin(np.arange(200.0)[:, None] / [3, 5]), steps=8, batch_size=16, last=True, shuffle=True, seed=3
     )
     pairs = [(x, target[:, :1]) for x, target in data]
     fit = Trainer(net, bptt.MeanSquaredError(), bptt.Adam(0.01), progress=False)
@@ -155,7 +155,11 @@ def test_evaluate_weighs_rows_not_batches() -> None:
 
 def test_evaluate_and_predict_carry_the_state_of_a_stream() -> None:
     text = "abcdeedcba" * 6
-    net, pieces, whole = model(), bptt.data.TextStream(text, 1, 7), bptt.data.TextStream(text, 1, 59)
+    net, pieces, whole = (
+        model(),
+        bptt.data.TextStream(text, batch_size=1, steps=7),
+        bptt.data.TextStream(text, batch_size=1, steps=59),
+    )
     parts = trainer(net).predict(pieces)
     assert len(parts) == len(pieces)
     np.testing.assert_array_equal(np.concatenate(parts), trainer(net).predict(whole)[0])

@@ -186,7 +186,9 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "truncate needs .*bidirectional",
     ),
     "a stream reads backward": (
-        lambda: trainer(bptt.GRU(2, 3, bidirectional=True)).fit(bptt.data.TextStream("abc", 1, 1)),
+        lambda: trainer(bptt.GRU(2, 3, bidirectional=True)).fit(
+            bptt.data.TextStream("abc", batch_size=1, steps=1)
+        ),
         ValueError,
         "carries state .*bidirectional",
     ),

@@ -323,29 +323,36 @@ def data(draw: Draw, name: str) -> object:
     if name == "Windows":
         made = bptt.data.Windows(
             series,
-            draw.arg(small),
-            draw.arg(small),
-            **draw.options(horizon=small, stride=small, last=draw.flag, **shuffle),
+            steps=draw.arg(small),
+            batch_size=draw.arg(small),
+            **draw.options(ahead=small, stride=small, last=draw.flag, **shuffle),
         )
     elif name == "Horizons":
         several = draw.arg(lambda: draw.choose(series, [draw.numbers(draw.size(0, 9)) for _ in range(2)]))
         made = bptt.data.Horizons(
-            several, draw.arg(small), draw.arg(small), draw.arg(small), **draw.options(**shuffle)
+            several,
+            window=draw.arg(small),
+            horizon=draw.arg(small),
+            batch_size=draw.arg(small),
+            **draw.options(**shuffle),
         )
     elif name == "Stream":
-        target = draw.options(target=lambda: draw.choose(None, draw.numbers(count)), horizon=small)
+        target = draw.options(target=lambda: draw.choose(None, draw.numbers(count)), ahead=small)
         made = bptt.data.Stream(series, steps=draw.arg(small), batch_size=draw.arg(small), **target)
     elif name == "Ragged":
         rows = [draw.arg(lambda: draw.numbers(draw.size(0, 4), 2)) for _ in range(draw.size(0, 3))]
         targets = draw.arg(lambda: [draw.arg(lambda: 1) for _ in rows])
         made = bptt.data.Ragged(
-            draw.arg(lambda: rows), targets, draw.arg(small), **draw.options(per_step=draw.flag, **shuffle)
+            draw.arg(lambda: rows),
+            targets,
+            batch_size=draw.arg(small),
+            **draw.options(per_step=draw.flag, **shuffle),
         )
     elif name == "TextStream":
         text = draw.arg(lambda: draw.choose("abcabcabcabc", "a" * 30, "", "äöü" * 9))
         if isinstance(text, (str, bytes, os.PathLike)) and len(os.fspath(text)) < 10:
             return None  # a path: other tests are about files
-        made = bptt.data.TextStream(text, draw.arg(small), draw.arg(small))
+        made = bptt.data.TextStream(text, batch_size=draw.arg(small), steps=draw.arg(small))
     elif name == "Vocabulary":
         vocabulary = bptt.data.Vocabulary(draw.arg(lambda: "abc"))
         return vocabulary.decode(draw.arg(lambda: vocabulary.encode(draw.arg(lambda: "cab"))))

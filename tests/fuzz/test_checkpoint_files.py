@@ -98,7 +98,7 @@ def stream_run(folder: Path, kind: str, text: str = "abcdeedcba" * 5) -> File:
         return bptt.CrossEntropy(), bptt.Adam(bptt.schedules.Plateau(0.01)), options
 
     def data() -> Any:
-        return bptt.data.TextStream(text, 2, 12)
+        return bptt.data.TextStream(text, batch_size=2, steps=12)
 
     def resume(path: Path) -> Trainer:
         loss, optimizer, options = parts()
@@ -127,7 +127,7 @@ def windows_run(folder: Path, kind: str) -> File:
     def data() -> Any:
         rng = np.random.Generator(getattr(np.random, kind)(5))
         rng.integers(0, 2**16, 3, np.uint16)
-        return bptt.data.Windows(np.sin(np.arange(40)), 6, 4, shuffle=True, seed=rng)
+        return bptt.data.Windows(np.sin(np.arange(40)), steps=6, batch_size=4, shuffle=True, seed=rng)
 
     def resume(path: Path) -> Trainer:
         return Trainer.resume(path, bptt.MeanSquaredError(), bptt.SGD(0.1, momentum=0.5), progress=False)

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> None:
         training.check_length("the standard library's source", len(part), options)
     vocabulary = Vocabulary.of(text + unseen)
     streams = [
-        TextStream(part, options.batch, options.truncate, vocabulary=vocabulary) for part in (text, unseen)
+        TextStream(part, batch_size=options.batch, steps=options.truncate, vocabulary=vocabulary)
+        for part in (text, unseen)
     ]
     note(
         f"Python's standard library: {len(text):,} characters for training, {len(unseen):,} of other"

@@ -69,11 +69,15 @@ def _text(
     model: bptt.Module, vocabulary: Vocabulary, options: argparse.Namespace
 ) -> tuple[dict[str, Any], str]:
     try:
-        whole = TextStream(options.data, 1, 1, vocabulary=vocabulary, encoding=options.encoding)
+        whole = TextStream(
+            options.data, batch_size=1, steps=1, vocabulary=vocabulary, encoding=options.encoding
+        )
         symbols = len(whole.ids) - 1
         rows = min(ROWS, max(1, symbols // STEPS))
         steps = min(STEPS, symbols // rows)
-        stream = TextStream(options.data, rows, steps, vocabulary=vocabulary, encoding=options.encoding)
+        stream = TextStream(
+            options.data, batch_size=rows, steps=steps, vocabulary=vocabulary, encoding=options.encoding
+        )
     except OSError as error:
         raise CommandError(f"cannot read {options.data}: {error.strerror}") from None
     except LookupError as error:

@@ -53,11 +53,13 @@ def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextS
     """The whole text, its training part and its validation part."""
     name = str(options.file)
     try:
-        symbols = len(TextStream(options.file, 1, 1, encoding=options.encoding).ids)
+        symbols = len(TextStream(options.file, batch_size=1, steps=1, encoding=options.encoding).ids)
         held_out = round(symbols * options.validation)
         training.check_length(f"the training part of {name}", symbols - held_out, options)
         training.check_length(f"the validation part of {name}", held_out, options)
-        whole = TextStream(options.file, options.batch, options.truncate, encoding=options.encoding)
+        whole = TextStream(
+            options.file, batch_size=options.batch, steps=options.truncate, encoding=options.encoding
+        )
         return whole, *whole.split(options.validation)
     except OSError as error:
         raise CommandError(

@@ -25,8 +25,8 @@ class Rows(Shuffled):
         self,
         x: Numbers,
         targets: Numbers,
-        batch_size: int,
         *,
+        batch_size: int,
         at: npt.NDArray[np.int64] | None = None,
         shuffle: bool = False,
         seed: Seed = None,
@@ -90,10 +90,10 @@ class Horizons(Rows):
     def __init__(
         self,
         series: npt.ArrayLike | Sequence[npt.ArrayLike],
+        *,
         window: int,
         horizon: int,
         batch_size: int,
-        *,
         target: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
         shuffle: bool = False,
         seed: Seed = None,
@@ -118,7 +118,7 @@ class Horizons(Rows):
         starts = [np.arange(end - n, end - need + 1) for end, n in zip(ends.tolist(), lengths, strict=True)]
         x = _views(_joined(parts), self.window)
         y = _views(_joined(told)[self.window :], self.horizon)
-        super().__init__(x, y, batch_size, at=np.concatenate(starts), shuffle=shuffle, seed=seed)
+        super().__init__(x, y, batch_size=batch_size, at=np.concatenate(starts), shuffle=shuffle, seed=seed)
 
     def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
         for x, target in super().__iter__():

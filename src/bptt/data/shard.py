@@ -25,7 +25,7 @@ class Shard:
 
         from mpi4py import MPI
 
-        data = bptt.data.Shard(bptt.data.Windows(series, 50, 64, shuffle=True), MPI.COMM_WORLD)
+        data = bptt.data.Shard(bptt.data.Windows(series, steps=50, batch_size=64), MPI.COMM_WORLD)
         bptt.Trainer(model, loss, optimizer, comm=MPI.COMM_WORLD).fit(data)
 
     Rank r of n has rows r, r + n, r + 2n, ... of each batch; in a stream these rows never change. If a batch

@@ -31,7 +31,7 @@ class Sliceable(Protocol):
 class Stream:
     """A series of any length, cut into `batch_size` rows that are read side by side.
 
-    Row b holds the steps from b*n to (b+1)*n - 1, where n = N // batch_size, or (N - horizon) // batch_size
+    Row b holds the steps from b*n to (b+1)*n - 1, where n = N // batch_size, or (N - ahead) // batch_size
     without a target. A batch is `(x, target)`, copies of the series' dtype: x (T, B, F), or (T, B) of ids;
     target (T, B, K), or (T, B) of classes. T = `steps` except in the last batch, which holds the rest
     of the rows. The steps after the last row, fewer than batch_size, are never used as x.
@@ -48,11 +48,11 @@ class Stream:
         them; other numbers are F = 1.
     target : array-like (N,) or (N, K), optional
         Likewise, one for each step of x: (N,) of integers are classes, as `CrossEntropy` reads them; other
-        numbers are K = 1. None: x itself, `horizon` steps later.
+        numbers are K = 1. None: x itself, `ahead` steps later.
     steps, batch_size : int
         T and B.
-    horizon : int
-        How far ahead the target lies, where it is x.
+    ahead : int
+        How many steps ahead the target lies, if x is its own target.
 
     Raises
     ------
@@ -60,8 +60,8 @@ class Stream:
         x or the target does not hold real numbers, or a setting has the wrong type.
     ValueError
         x is not (N,) or (N, F). The target has more or fewer steps than x. x has fewer than batch_size *
-        steps steps, or, without a target, fewer than batch_size * steps + horizon. A setting is out of range.
-        Both a target and a horizon are given. During iteration: a slice has the wrong shape.
+        steps steps, or, without a target, fewer than batch_size * steps + ahead. A setting is out of range.
+        Both `target` and `ahead` are given. During iteration: a slice has the wrong shape.
     """
 
     carries_state = True
@@ -75,33 +75,33 @@ class Stream:
         *,
         steps: int,
         batch_size: int = 1,
-        horizon: int = 1,
+        ahead: int = 1,
     ) -> None:
         self._x = _Series(x, "x", "F")
         self._target = self._x if target is None else _Series(target, "target", "K")
         self.steps = size(steps, "steps")
         self.batch_size = size(batch_size, "batch_size")
-        self.horizon = size(horizon, "horizon")
+        self.ahead = size(ahead, "ahead")
         count = len(self._x)
         if len(self._target) != count:
             raise ValueError(
                 f"target must have {count} steps, as many as x; got {len(self._target)}. "
                 "Fix: cut both to the same steps."
             )
-        if target is not None and self.horizon != 1:
+        if target is not None and self.ahead != 1:
             raise ValueError(
-                f"horizon must be left out where a target is given; got {self.horizon}. "
-                f"Fix: shift the target, x[:-{self.horizon}] and target[{self.horizon}:]."
+                f"ahead must be left out where a target is given; got {self.ahead}. "
+                f"Fix: shift the target, x[:-{self.ahead}] and target[{self.ahead}:]."
             )
-        self._ahead = self.horizon if target is None else 0
-        need = self.batch_size * self.steps + self._ahead
+        self._shift = self.ahead if target is None else 0
+        need = self.batch_size * self.steps + self._shift
         if count < need:
-            sizes = "batch_size * steps" + " + horizon" * (target is None)
+            sizes = "batch_size * steps" + " + ahead" * (target is None)
             raise ValueError(
                 f"x must have at least {sizes} = {need} steps; got {count}. "
                 "Fix: take fewer rows or steps, or a longer series."
             )
-        self._row = (count - self._ahead) // self.batch_size
+        self._row = (count - self._shift) // self.batch_size
 
     def __len__(self) -> int:
         return -(-self._row // self.steps)
@@ -110,8 +110,8 @@ class Stream:
         for start in range(0, self._row, self.steps):
             steps = min(self.steps, self._row - start)
             starts = [row * self._row + start for row in range(self.batch_size)]
-            ahead = [begin + self._ahead for begin in starts]
-            yield self._x.read(starts, steps), self._target.read(ahead, steps)
+            targets = [begin + self._shift for begin in starts]
+            yield self._x.read(starts, steps), self._target.read(targets, steps)
 
 
 class Batches:

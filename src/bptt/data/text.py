@@ -124,12 +124,12 @@ class TextStream:
 
     Parameters
     ----------
-    path_or_text : str, bytes or os.PathLike
+    source : str, bytes or os.PathLike
         A PathLike names a file. A str names a file if that file exists. Otherwise the str is the text itself,
         unless it looks like a file name (a folder or a suffix, no white space): this raises
         FileNotFoundError. bytes are always the text itself, one symbol per byte.
-    batch_size, steps : int
-        B rows, and T steps of one batch.
+    steps, batch_size : int
+        T steps of one batch, and B rows.
     vocabulary : Vocabulary, optional
         Symbols to use instead of the text's own, for instance those of a trained model.
     encoding : str
@@ -152,7 +152,7 @@ class TextStream:
         The file is missing or cannot be read.
     ValueError
         The file has another encoding. The text is empty, has only one symbol, a symbol that `vocabulary`
-        lacks, or fewer symbols than batch_size * steps + 1.
+        lacks, or fewer symbols than steps * batch_size + 1.
     """
 
     carries_state = True
@@ -161,10 +161,10 @@ class TextStream:
 
     def __init__(
         self,
-        path_or_text: str | bytes | os.PathLike[str],
-        batch_size: int,
-        steps: int,
+        source: str | bytes | os.PathLike[str],
         *,
+        steps: int,
+        batch_size: int,
         vocabulary: Vocabulary | None = None,
         encoding: str = "utf-8",
     ) -> None:
@@ -173,7 +173,7 @@ class TextStream:
                 f"vocabulary must be a Vocabulary; got {type(vocabulary).__name__}. "
                 "Fix: pass Vocabulary(symbols)."
             )
-        text, self._source = _read(path_or_text, encoding)
+        text, self._source = _read(source, encoding)
         self.batch_size = size(batch_size, "batch_size")
         self.steps = size(steps, "steps")
         try:
@@ -186,7 +186,7 @@ class TextStream:
         need = self.batch_size * self.steps + 1
         if len(ids) < need:
             raise ValueError(
-                f"batch_size {self.batch_size} x steps {self.steps} needs a text of at least {need} symbols; "
+                f"steps {self.steps} x batch_size {self.batch_size} needs a text of at least {need} symbols; "
                 f"got {len(ids)}. Fix: take fewer rows or steps, or more text."
             )
         self.ids = ids
@@ -203,7 +203,7 @@ class TextStream:
         Raises
         ------
         TypeError, ValueError
-            Not such a number; a part too short for batch_size * steps + 1.
+            Not such a number; a part too short for steps * batch_size + 1.
         """
         share = real(validation, "validation", 0.0, 1.0, above=True)
         cut = len(self.ids) - round(len(self.ids) * share)
@@ -257,24 +257,24 @@ def _text(codes: npt.NDArray[np.uint32]) -> str:
     return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
 
 
-def _read(path_or_text: str | bytes | os.PathLike[str], encoding: str) -> tuple[str | bytes, str]:
+def _read(source: str | bytes | os.PathLike[str], encoding: str) -> tuple[str | bytes, str]:
     """Return the text, and the name that messages use for it."""
-    if isinstance(path_or_text, os.PathLike):
-        return _read_file(Path(path_or_text), encoding)
-    if isinstance(path_or_text, bytes):
-        return path_or_text, "bytes"
-    if not isinstance(path_or_text, str):
+    if isinstance(source, os.PathLike):
+        return _read_file(Path(source), encoding)
+    if isinstance(source, bytes):
+        return source, "bytes"
+    if not isinstance(source, str):
         raise TypeError(
-            f"path_or_text must be a path, a str or bytes; got {type(path_or_text).__name__}. "
+            f"source must be a path, a str or bytes; got {type(source).__name__}. "
             "Fix: pass a pathlib.Path, or the text itself."
         )
     # No file system in use allows names above 255 bytes; asking about a whole book is an error in itself.
-    name_like = 0 < len(path_or_text) <= 255 and not re.search(r"[\n\r\0]", path_or_text)
-    if name_like and os.path.lexists(path_or_text):
-        return _read_file(Path(path_or_text), encoding)
-    if name_like and re.fullmatch(r"\S+\.\w{1,8}|\S*[/\\]\S*", path_or_text):
-        raise FileNotFoundError(f"there is no file {path_or_text}. Fix: check its name and folder.")
-    return path_or_text, "text, there being no file of this name" if name_like else "text"
+    name_like = 0 < len(source) <= 255 and not re.search(r"[\n\r\0]", source)
+    if name_like and os.path.lexists(source):
+        return _read_file(Path(source), encoding)
+    if name_like and re.fullmatch(r"\S+\.\w{1,8}|\S*[/\\]\S*", source):
+        raise FileNotFoundError(f"there is no file {source}. Fix: check its name and folder.")
+    return source, "text, there being no file of this name" if name_like else "text"
 
 
 def _read_file(path: Path, encoding: str) -> tuple[str | bytes, str]:

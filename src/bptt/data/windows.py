@@ -14,10 +14,10 @@ from bptt.data.tables import check_one_series, read_real, refuse_list
 
 
 class Windows(Shuffled):
-    """Windows of `steps` steps over a series, with a target `horizon` steps ahead.
+    """Windows of `steps` steps over a series, with a target `ahead` steps later.
 
     A batch is `(x, target)`. x is (T, B, F) in the series' dtype. The target is (T, B, F): for every step the
-    value `horizon` steps later. With `last=True` the target is (B, F): the value `horizon` steps after the
+    value `ahead` steps later. With `last=True` the target is (B, F): the value `ahead` steps after the
     last step of the window. The last batch may have fewer rows. Only one batch at a time is copied.
 
     Parameters
@@ -26,8 +26,8 @@ class Windows(Shuffled):
         Real numbers.
     steps, batch_size : int
         T and B.
-    horizon : int
-        How far ahead the target lies.
+    ahead : int
+        How many steps ahead of the input the target lies.
     stride : int
         Steps between the starts of two windows.
     last : bool
@@ -41,16 +41,16 @@ class Windows(Shuffled):
     ------
     TypeError, ValueError
         The series does not hold real numbers, is a list of arrays, is not (N,) or (N, F), or has fewer than
-        steps + horizon values. A setting is out of range.
+        steps + ahead values. A setting is out of range.
     """
 
     def __init__(
         self,
         series: npt.ArrayLike,
+        *,
         steps: int,
         batch_size: int,
-        *,
-        horizon: int = 1,
+        ahead: int = 1,
         stride: int = 1,
         last: bool = False,
         shuffle: bool = False,
@@ -66,16 +66,16 @@ class Windows(Shuffled):
             )
         self.steps = size(steps, "steps")
         self.batch_size = size(batch_size, "batch_size")
-        self.horizon = size(horizon, "horizon")
+        self.ahead = size(ahead, "ahead")
         self.stride = size(stride, "stride")
         self.last = flag(last, "last")
         self.per_step = not self.last
         self.shuffle = flag(shuffle, "shuffle")
         self.rng = generator(seed)
-        count = len(array) - self.steps - self.horizon + 1
+        count = len(array) - self.steps - self.ahead + 1
         if count < 1:
             raise ValueError(
-                f"series must hold at least steps + horizon = {self.steps + self.horizon} values; got "
+                f"series must hold at least steps + ahead = {self.steps + self.ahead} values; got "
                 f"{len(array)}. Fix: take fewer steps, or a longer series."
             )
         self._series = array.reshape(len(array), -1)
@@ -88,6 +88,6 @@ class Windows(Shuffled):
         starts = self.rng.permutation(self._starts) if self.shuffle else self._starts
         steps = np.arange(self.steps)[:, None]
         for first in range(0, len(starts), self.batch_size):
-            at = starts[first : first + self.batch_size]
-            ahead = at + self.steps - 1 if self.last else steps + at
-            yield self._series[steps + at], self._series[ahead + self.horizon]
+            begin = starts[first : first + self.batch_size]
+            known = begin + self.steps - 1 if self.last else steps + begin
+            yield self._series[steps + begin], self._series[known + self.ahead]

@@ -37,9 +37,9 @@ class SequenceEstimator(BaseEstimator):
     def __init__(
         self,
         cell: str = "lstm",
+        *,
         hidden_size: int = 32,
         num_layers: int = 1,
-        *,
         bidirectional: bool = False,
         dropout: float = 0.0,
         epochs: int = 50,

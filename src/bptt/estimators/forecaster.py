@@ -106,9 +106,9 @@ random_state, verbose
 
     def __init__(
         self,
+        *,
         horizon: int = 1,
         window: int = 20,
-        *,
         strategy: str = "direct",
         coverage: float | None = 0.9,
         cell: str = "lstm",
@@ -129,8 +129,8 @@ random_state, verbose
     ) -> None:
         super().__init__(
             cell,
-            hidden_size,
-            num_layers,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
             bidirectional=bidirectional,
             dropout=dropout,
             epochs=epochs,
@@ -334,9 +334,9 @@ random_state, verbose
         parts = [scaled(part, self.mean_, self.scale_, "X") for part in series]
         return Horizons(
             parts,
-            self._plan.window,
-            steps,
-            self.batch_size,
+            window=self._plan.window,
+            horizon=steps,
+            batch_size=self.batch_size,
             shuffle=shuffle,
             seed=self._rng if shuffle else 0,
         )

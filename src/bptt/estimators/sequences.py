@@ -84,7 +84,7 @@ class Dense(Sequences):
     def batches(
         self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
     ) -> Iterable[tuple[Any, ...]]:
-        return Rows(self.x, targets, batch_size, shuffle=rng is not None, seed=rng)
+        return Rows(self.x, targets, batch_size=batch_size, shuffle=rng is not None, seed=rng)
 
 
 class Uneven(Sequences):
@@ -114,7 +114,7 @@ class Uneven(Sequences):
     def batches(
         self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
     ) -> Iterable[tuple[Any, ...]]:
-        return Ragged(self.rows, list(targets), batch_size, shuffle=rng is not None, seed=rng)
+        return Ragged(self.rows, list(targets), batch_size=batch_size, shuffle=rng is not None, seed=rng)
 
 
 def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:

@@ -92,7 +92,7 @@ class Task:
     def batches(self, data: Data, batch_size: int, **order: Any) -> Ragged:
         """For the Trainer, in scaled units; `order` as Ragged has it."""
         targets = self._numbers.apply(data.y) if self.classes is None else self._indices(data.y)
-        return Ragged([self.scaling.apply(x) for x in data.x], list(targets), batch_size, **order)
+        return Ragged([self.scaling.apply(x) for x in data.x], list(targets), batch_size=batch_size, **order)
 
     def check(self, data: Data, path: Path) -> None:
         """Raise CommandError where data are not of the kind that the model was trained on."""

@@ -60,7 +60,9 @@ class Task:
         own = self.scaling.take(self.targets)
         told = [own.apply(part[:, self.targets]) for part in series]
         inputs = [self.inputs(part) for part in series]
-        return Horizons(inputs, self.window, self.horizon, batch_size, target=told, **order)
+        return Horizons(
+            inputs, window=self.window, horizon=self.horizon, batch_size=batch_size, target=told, **order
+        )
 
     def about(self) -> dict[str, Any]:
         """For a model's file, as JSON values."""
@@ -166,7 +168,7 @@ def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float6
         In the data's own units, of at least window + horizon steps.
     """
     told = [part[:, task.targets] for part in series]
-    pairs = Horizons(series, task.window, task.horizon, AT_ONCE, target=told)
+    pairs = Horizons(series, window=task.window, horizon=task.horizon, batch_size=AT_ONCE, target=told)
 
     def batches() -> Iterator[tuple[dict[str, Numbers], Numbers]]:
         for x, target in pairs:
