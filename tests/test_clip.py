@@ -207,12 +207,12 @@ READ_ONLY = np.ones(3)
 READ_ONLY.flags.writeable = False
 ERRORS = {
     "limit 0": (lambda: bptt.clip_by_norm(np.ones(3), 0.0), ValueError, "max_norm must"),
-    "limit 0 of entries": (lambda: bptt.clip_by_value(np.ones(3), 0.0), ValueError, "limit must"),
-    "limit 0 of a clip": (lambda: ClipValue(0.0), ValueError, "limit must"),
+    "limit 0 of entries": (lambda: bptt.clip_by_value(np.ones(3), 0.0), ValueError, "max_value must"),
+    "limit 0 of a clip": (lambda: ClipValue(0.0), ValueError, "max_value must"),
     "norm 0 of a clip": (lambda: ClipNorm(0.0), ValueError, "max_norm must"),
-    "limit negative": (lambda: bptt.clip_by_value(np.ones(3), -1.0), ValueError, "limit must"),
+    "limit negative": (lambda: bptt.clip_by_value(np.ones(3), -1.0), ValueError, "max_value must"),
     "limit NaN": (lambda: ClipNorm(math.nan), ValueError, "max_norm must"),
-    "limit infinite": (lambda: ClipValue(math.inf), ValueError, "limit must"),
+    "limit infinite": (lambda: ClipValue(math.inf), ValueError, "max_value must"),
     "limit a text": (lambda: ClipNorm("5"), TypeError, "max_norm must"),
     "a list": (lambda: bptt.clip_by_norm([1.0, 2.0], 1.0), TypeError, "gradients must"),
     "integers": (lambda: bptt.clip_by_value(np.ones(3, int), 1.0), TypeError, "got dtype int64"),

@@ -188,8 +188,8 @@ def test_a_carried_state_of_another_batch_size(kind, batch_first):
 def test_ids_need_an_embedding(ids):
     text = message(lambda: bptt.LSTM(2, 3)(ids), ValueError)
     assert (
-        "Fix: put an Embedding first if x holds ids: Sequential(Embedding(n, 2), LSTM(2, 3)); else pass"
-        in text
+        "Fix: put an Embedding first if x holds ids: "
+        "Sequential(Embedding(num_embeddings, 2), LSTM(2, 3)); else pass" in text
     )
     bptt.Sequential(bptt.Embedding(6, 2), bptt.LSTM(2, 3))(ids)
 

@@ -30,7 +30,7 @@ def random_input(model: bptt.Module, steps: int, rows: int, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     first = _first(model)
     if isinstance(first, bptt.Embedding):
-        return rng.integers(0, first.n, (steps, rows))
+        return rng.integers(0, first.num_embeddings, (steps, rows))
     return rng.standard_normal((steps, rows, _width(model)))
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arguments import Seed
-from bptt.arguments import size as check_size
+from bptt.arguments import Seed, size
 from bptt.arrays import Floats, as_ids
 from bptt.layers.module import Init, Table
 from bptt.layers.passes.tape import LayerTape
@@ -24,10 +23,10 @@ class Embedding(Stateless):
 
     Parameters
     ----------
-    n : int
-        How many rows: x holds integers 0 ... n - 1.
-    size : int
-        Width of a row. `weight` is (n, size).
+    num_embeddings : int
+        Number of rows: x holds integers from 0 to num_embeddings - 1.
+    embedding_dim : int
+        Width of a row. `weight` is (num_embeddings, embedding_dim).
     init : str, Initialiser or callable
         "default": PyTorch's, standard normal. "orthogonal", "glorot", or one of `bptt.init` with its
         parameters; or init(name, shape, rng) -> array.
@@ -45,35 +44,49 @@ class Embedding(Stateless):
     """
 
     def __init__(
-        self, n: int, size: int, *, init: Init = "default", dtype: Any = "float32", seed: Seed = None
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        init: Init = "default",
+        dtype: Any = "float32",
+        seed: Seed = None,
     ) -> None:
         super().__init__(dtype, seed)
-        self.n = check_size(n, "n")
-        self.size = check_size(size, "size")
+        self.num_embeddings = size(num_embeddings, "num_embeddings")
+        self.embedding_dim = size(embedding_dim, "embedding_dim")
         self._allocate(init)
 
     def config(self) -> dict[str, Any]:
-        return {"n": self.n, "size": self.size, "dtype": self.dtype.name}
+        return {
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "dtype": self.dtype.name,
+        }
 
     def _table(self) -> Table:
-        return [("weight", (self.n, self.size))]
+        return [("weight", (self.num_embeddings, self.embedding_dim))]
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return self.rng.standard_normal(shape)
 
     def _convert(self, x: npt.ArrayLike) -> npt.NDArray[np.int64]:
         ids = as_ids(x, "x")
-        outside = (ids < 0) | (ids >= self.n)
+        outside = (ids < 0) | (ids >= self.num_embeddings)
         if outside.any():
             raise ValueError(
-                f"x must hold ids from 0 to {self.n - 1}; got {ids[outside][0]} at "
-                f"{tuple(map(int, np.argwhere(outside)[0]))}. Fix: make Embedding(n, ...) as large as the "
+                f"x must hold ids from 0 to {self.num_embeddings - 1}; got {ids[outside][0]} at "
+                f"{tuple(map(int, np.argwhere(outside)[0]))}. Fix: make num_embeddings the size of the "
                 "vocabulary, or map unknown symbols to an id of their own."
             )
         return ids
 
     def _infer(self, x: npt.NDArray[np.int64]) -> Floats:
-        return _core.embedding_forward(x.reshape(-1), self.parameters["weight"]).reshape(*x.shape, self.size)
+        return _core.embedding_forward(x.reshape(-1), self.parameters["weight"]).reshape(
+            *x.shape, self.embedding_dim
+        )
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> None:
-        _core.embedding_backward(tape.saved.reshape(-1), dy.reshape(-1, self.size), self.gradients["weight"])
+        _core.embedding_backward(
+            tape.saved.reshape(-1), dy.reshape(-1, self.embedding_dim), self.gradients["weight"]
+        )

@@ -40,28 +40,28 @@ class Clipped:
     update: bool = True
 
 
-def clip_by_value(gradients: Gradients, limit: float) -> None:
-    """Bring every entry into [-limit, limit], in place.
+def clip_by_value(gradients: Gradients, max_value: float) -> None:
+    """Bring every entry into [-max_value, max_value], in place.
 
     Parameters
     ----------
     gradients : ndarray, mapping of names to ndarray, or layer or model
         Writable C-contiguous float32 or float64 arrays, or what holds them.
-    limit : float
+    max_value : float
         More than 0.
 
     Raises
     ------
     TypeError, ValueError
-        Arrays that cannot be changed in place; a limit that is not > 0.
+        Arrays that cannot be changed in place; a `max_value` that is not > 0.
     NonFiniteError
         NaN or an infinity among them; then nothing was changed.
     """
-    limit = real(limit, "limit", 0.0, above=True)
+    max_value = real(max_value, "max_value", 0.0, above=True)
     vectors = vectors_of(gradients)
     refuse_nonfinite(gradients)
     for vector in vectors:
-        _core.clip_value(vector, limit)
+        _core.clip_value(vector, max_value)
 
 
 def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
@@ -85,7 +85,7 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        Arrays that cannot be changed in place; a limit that is not > 0.
+        Arrays that cannot be changed in place; a `max_norm` that is not > 0.
     NonFiniteError
         NaN or an infinity among them; then nothing was changed.
     """
@@ -190,11 +190,11 @@ class Guard:
 
 
 class ClipValue(Guard):
-    """Brings every entry of the gradient into [-limit, limit].
+    """Brings every entry of the gradient into [-max_value, max_value].
 
     Parameters
     ----------
-    limit : float
+    max_value : float
         More than 0.
     nonfinite
         As for Guard.
@@ -202,26 +202,28 @@ class ClipValue(Guard):
     Raises
     ------
     TypeError, ValueError
-        `limit` is not a number more than 0; `nonfinite` as for Guard.
+        `max_value` is not a number more than 0; `nonfinite` as for Guard.
     """
 
     _against_nonfinite = LOWER
 
-    def __init__(self, limit: float, nonfinite: str = "raise") -> None:
-        self.limit = real(limit, "limit", 0.0, above=True)
+    def __init__(self, max_value: float, nonfinite: str = "raise") -> None:
+        self.max_value = real(max_value, "max_value", 0.0, above=True)
         super().__init__(nonfinite)
 
     def state_clip(self) -> StateClip:
         """What it means in `layer.backward(clip_state=...)`: every entry of dL/dh_t and dL/dc_t is brought
-        into [-limit, limit]."""
-        return StateClip(value=self.limit)
+        into [-max_value, max_value]."""
+        return StateClip(value=self.max_value)
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
         # No entry exceeds the norm: most steps need no search for the largest.
-        if norm.value <= self.limit or not any(np.abs(v).max() > v.dtype.type(self.limit) for v in vectors):
+        if norm.value <= self.max_value or not any(
+            np.abs(v).max() > v.dtype.type(self.max_value) for v in vectors
+        ):
             return False
         for vector in vectors:
-            _core.clip_value(vector, self.limit)
+            _core.clip_value(vector, self.max_value)
         return True
 
 

@@ -60,7 +60,7 @@ def of(saved: Saved) -> tuple[bptt.Sequential, Vocabulary] | None:
         first, last = model[0], model[len(model) - 1]
         if isinstance(first, bptt.Embedding) and isinstance(last, bptt.Linear):
             vocabulary = Vocabulary(symbols)
-            if first.n == len(vocabulary) == last.out_features:
+            if first.num_embeddings == len(vocabulary) == last.out_features:
                 return model, vocabulary
     return None
 

@@ -61,7 +61,8 @@ def read_call(
         fix = f"pass 2 or 3 axes, the last of them {layer.input_size} wide"
         if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
             fix = (
-                f"put an Embedding first if x holds ids: Sequential(Embedding(n, {layer.input_size}), "
+                "put an Embedding first if x holds ids: "
+                f"Sequential(Embedding(num_embeddings, {layer.input_size}), "
                 f"{layer.kind}({layer.input_size}, {layer.hidden_size})); else {fix}"
             )
         raise ValueError(
