@@ -30,13 +30,13 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "weight decay": {"weight_decay": 0.1},
-    "smallest epsilon": {"epsilon": 1e-30},
+    "smallest eps": {"eps": 1e-30},
 }
 CASES = [
     (kind, options)
     for kind in OPTIMIZERS
     for options in OPTIONS
-    if options != "smallest epsilon" or "epsilon" in inspect.signature(type(OPTIMIZERS[kind]())).parameters
+    if options != "smallest eps" or "eps" in inspect.signature(type(OPTIMIZERS[kind]())).parameters
 ]
 LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 32 * float(np.finfo(np.float32).eps)
@@ -82,7 +82,7 @@ def test_float32_matches_float64(kind: str, options: str, isa: str) -> None:
 def test_float64_gradients_whose_squares_overflow(kind: str) -> None:
     results = []
     for factor in (1.0, 1e170):
-        net, optimizer = linear(33, "float64"), OPTIMIZERS[kind](epsilon=1e-30)
+        net, optimizer = linear(33, "float64"), OPTIMIZERS[kind](eps=1e-30)
         for gradient in np.random.default_rng(0).standard_normal((3, 33)):
             net.flat_gradients[...] = factor * gradient
             optimizer.step(net)

@@ -20,8 +20,8 @@ from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
 from bptt.optim.rates import frozen_names, read_factors, runs
 
-SMALLEST_EPSILON = 1e-30
-"""Where all gradients were 0 the step is 0 / epsilon: in float32, too, it must not be 0 / 0."""
+SMALLEST_EPS = 1e-30
+"""Where all gradients were 0 the step is 0 / eps: in float32, too, it must not be 0 / 0."""
 
 Rate: TypeAlias = float | Callable[[int], float]
 Update: TypeAlias = "partial[None]"
@@ -265,7 +265,7 @@ class SGD(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """s = decay s + (1 - decay) g^2;  u = g / (sqrt(s) + epsilon);  v = momentum v + u;  p -= lr v.
+    """s = alpha s + (1 - alpha) g^2;  u = g / (sqrt(s) + eps);  v = momentum v + u;  p -= lr v.
 
     Tieleman and Hinton 2012.
 
@@ -273,11 +273,11 @@ class RMSProp(Optimizer):
     ----------
     lr, weight_decay, lr_factors
         As for Optimizer.
-    decay : float
+    alpha : float
         In [0, 1).
     momentum : float
         In [0, 1).
-    epsilon : float
+    eps : float
         At least 1e-30; outside the root, as in PyTorch.
 
     Raises
@@ -290,15 +290,15 @@ class RMSProp(Optimizer):
         self,
         lr: Rate = 1e-2,
         *,
-        decay: float = 0.99,
+        alpha: float = 0.99,
         momentum: float = 0.0,
-        epsilon: float = 1e-8,
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
-        self.decay = real(decay, "decay", 0.0, 1.0)
+        self.alpha = real(alpha, "alpha", 0.0, 1.0)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
-        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        self.eps = real(eps, "eps", SMALLEST_EPS)
         vectors = ("square", "velocity") if self.momentum else ("square",)
         super().__init__(lr, weight_decay, lr_factors, vectors)
 
@@ -313,9 +313,9 @@ class RMSProp(Optimizer):
             square,
             velocity,
             lr,
-            self.decay,
+            self.alpha,
             self.momentum,
-            self.epsilon,
+            self.eps,
             self.weight_decay,
         )
 
@@ -325,7 +325,7 @@ class Adam(Optimizer):
 
         m = b1 m + (1 - b1) g                     m^ = m / (1 - b1^n)
         v = b2 v + (1 - b2) g^2                   v^ = v / (1 - b2^n)
-        p -= lr m^ / (sqrt(v^) + epsilon)
+        p -= lr m^ / (sqrt(v^) + eps)
 
     Kingma and Ba 2015, arXiv:1412.6980.
 
@@ -335,7 +335,7 @@ class Adam(Optimizer):
         As for Optimizer.
     betas : pair of float
         (b1, b2), each in [0, 1).
-    epsilon : float
+    eps : float
         At least 1e-30; outside the root.
 
     Raises
@@ -351,14 +351,14 @@ class Adam(Optimizer):
         lr: Rate = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas must be a pair of numbers; got {betas!r}. Fix: pass betas=(0.9, 0.999).")
         self.betas = (real(betas[0], "betas[0]", 0.0, 1.0), real(betas[1], "betas[1]", 0.0, 1.0))
-        self.epsilon = real(epsilon, "epsilon", SMALLEST_EPSILON)
+        self.eps = real(eps, "eps", SMALLEST_EPS)
         super().__init__(lr, weight_decay, lr_factors, ("m", "v"))
 
     def _update(
@@ -373,7 +373,7 @@ class Adam(Optimizer):
             v,
             lr,
             *self.betas,
-            self.epsilon,
+            self.eps,
             self.weight_decay,
             self.decoupled,
             self.steps + 1,
@@ -393,8 +393,8 @@ class AdamW(Adam):
         lr: Rate = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
+        eps: float = 1e-8,
         weight_decay: float = 1e-2,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(lr, betas=betas, epsilon=epsilon, weight_decay=weight_decay, lr_factors=lr_factors)
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, lr_factors=lr_factors)
