@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time with windows (every, back), against plain NumPy."""
+"""Truncated backpropagation through time with windows (k1, k2), against plain NumPy."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def rnn(**options):
     return bptt.RNN(I, H, dtype="float64", seed=0, **options)
 
 
-def by_hand(x, target, every, back):
+def by_hand(x, target, k1, k2):
     """One epoch of SGD on the mean squared error of a tanh RNN, window by window."""
     start = rnn().state_dict()
     W, U, b, c = (start[f"{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     reached = {0: np.zeros((B, H))}  # states where windows end, as they were then
-    for begin in range(0, T, every):
-        end = min(begin + every, T)
-        first = begin if back <= every else min(begin, max(0, end - back) // every * every)
+    for begin in range(0, T, k1):
+        end = min(begin + k1, T)
+        first = begin if k2 <= k1 else min(begin, max(0, end - k2) // k1 * k1)
         h = {first - 1: reached[first]}
         for t in range(first, end):
             h[t] = np.tanh(x[t] @ W.T + b + h[t - 1] @ U.T + c)
         dW, dU, db = np.zeros_like(W), np.zeros_like(U), np.zeros_like(b)
         dh = np.zeros((B, H))
-        for t in range(end - 1, max(first, end - back) - 1, -1):
+        for t in range(end - 1, max(first, end - k2) - 1, -1):
             if t >= begin:  # the losses of this window alone
                 dh = dh + 2 * (h[t] - target[t]) / ((end - begin) * B * H)
             da = dh * (1 - h[t] ** 2)
@@ -50,22 +50,22 @@ def trained(model, x, target, truncate, **batch):
     return model.state_dict()
 
 
-@pytest.mark.parametrize(("every", "back"), WINDOWS)
+@pytest.mark.parametrize(("k1", "k2"), WINDOWS)
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_windows_agree_with_plain_numpy(every, back, batch_first):
+def test_windows_agree_with_plain_numpy(k1, k2, batch_first):
     x, target = data()
-    wanted = by_hand(x, target, every, back)
+    wanted = by_hand(x, target, k1, k2)
     if batch_first:
         x, target = x.swapaxes(0, 1), target.swapaxes(0, 1)
-    found = trained(rnn(batch_first=batch_first), x, target, (every, back))
+    found = trained(rnn(batch_first=batch_first), x, target, (k1, k2))
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-11, atol=1e-14, err_msg=name)
 
 
-@pytest.mark.parametrize("every", [1, 5, 23, 100])
-def test_as_far_back_as_the_window_is_the_plain_number(every):
+@pytest.mark.parametrize("k1", [1, 5, 23, 100])
+def test_as_far_back_as_the_window_is_the_plain_number(k1):
     x, target = data()
-    one, other = (trained(rnn(), x, target, truncate) for truncate in (every, (every, every)))
+    one, other = (trained(rnn(), x, target, truncate) for truncate in (k1, (k1, k1)))
     for name, value in one.items():
         np.testing.assert_array_equal(other[name], value)
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class KeepBest(Callback):
     """Keep the parameters of the lowest validation loss of one `fit`; `restore` puts them into a model.
 
+    `KeepBest` never ends a run: that is the work of `EarlyStopping`. Use it alone to train for a fixed number
+    of epochs and then return to the best of them, or together with `EarlyStopping`. `Checkpoint(best=True)`
+    writes the same parameters to a file.
+
     Attributes
     ----------
     loss : float

@@ -162,14 +162,14 @@ class Layout:
         return len(self._lead(x)) == 2
 
     def windows(
-        self, batch: Batch, steps: int | None, back: int | None = None, *, padding: bool = False
+        self, batch: Batch, k1: int | None, k2: int | None = None, *, padding: bool = False
     ) -> Iterator[Window]:
-        """Cut a batch into windows of `steps` time steps. The last may be shorter. None: the whole batch.
+        """Cut a batch into windows of `k1` time steps. The last may be shorter. None: the whole batch.
 
         Windows after the end of every row are left out, unless `padding` asks for them: ranks whose longest
-        rows differ must still have equally many windows. With `back` above `steps`, a window reads from
-        `back` steps before its end, or from slightly earlier: from the end of an earlier window, where a
-        state is known.
+        rows differ must still have equally many windows. With `k2` above `k1`, a window reads from `k2`
+        steps before its end, or from slightly earlier: from the end of an earlier window, where a state is
+        known.
 
         Raises
         ------
@@ -188,13 +188,13 @@ class Layout:
             for name, array in over_time.items()
             if array is not None and (array.ndim <= axis or array.shape[axis] != T)
         ]
-        if steps is None or steps >= (longest if without else T):
+        if k1 is None or k1 >= (longest if without else T):
             yield Window(batch, batch, 0, T, 0, 1.0)
             return
         if without:
             name, array = without[0]
             raise ValueError(
-                f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {steps}; "
+                f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {k1}; "
                 f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
             )
 
@@ -204,11 +204,11 @@ class Layout:
             left = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
             return Batch(batch.x[cut], lengths=left, **parts)
 
-        for start in range(0, longest, steps):
-            stop = min(start + steps, T)
+        for start in range(0, longest, k1):
+            stop = min(start + k1, T)
             begin = start
-            if back is not None and back > steps:
-                begin = min(start, max(0, stop - back) // steps * steps)
+            if k2 is not None and k2 > k1:
+                begin = min(start, max(0, stop - k2) // k1 * k1)
             own = part(start, stop)
             read = part(begin, stop) if begin < start else own
             yield Window(read, own, begin, stop, start - begin, 1.0 if stop >= longest else stop / T)
