@@ -9,7 +9,7 @@ import pytest
 
 import bptt
 from bptt import ClipGroups, ClipNorm, ClipValue
-from bptt.layers.passes.clip_state import StateClip, read_clip_state
+from bptt.layers.passes.clip_state import StateClip, parse_clip_state
 from bptt.optim import Guard, NonFiniteError
 
 DTYPES = ("float32", "float64")
@@ -320,18 +320,18 @@ def test_one_clip_may_serve_two_groups_that_learn_nothing() -> None:
 
 
 def test_what_clips_mean_inside_the_recursion() -> None:
-    assert ClipValue(0.5).state_clip() == read_clip_state(ClipValue(0.5)) == StateClip(value=0.5)
-    assert ClipNorm(2.0).state_clip() == read_clip_state(ClipNorm(2.0)) == StateClip(norm=2.0)
+    assert ClipValue(0.5).state_clip() == parse_clip_state(ClipValue(0.5)) == StateClip(value=0.5)
+    assert ClipNorm(2.0).state_clip() == parse_clip_state(ClipNorm(2.0)) == StateClip(norm=2.0)
 
 
 def test_clips_that_mean_nothing_inside_the_recursion() -> None:
     clip = ClipNorm("auto")
     clip(filled())  # the limit that it has by now makes no difference
-    for call in (clip.state_clip, lambda: read_clip_state(clip)):
+    for call in (clip.state_clip, lambda: parse_clip_state(clip)):
         with pytest.raises(
             ValueError, match=r"norm of the whole gradient, not known inside .*Fix: give a number"
         ):
             call()
     for other in (groups(), Guard()):
         with pytest.raises(TypeError, match="clip_state must"):
-            read_clip_state(other)
+            parse_clip_state(other)

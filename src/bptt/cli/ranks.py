@@ -13,7 +13,7 @@ from importlib import import_module
 from bptt.cli.options import CommandError
 from bptt.leaving import abort, is_launched, processes_started
 from bptt.ranks.communicator import Comm
-from bptt.ranks.processes import read_comm
+from bptt.ranks.processes import check_comm
 
 
 def find_comm() -> Comm | None:
@@ -40,7 +40,7 @@ def find_comm() -> Comm | None:
             f"mpiexec started {started} processes, and mpi4py sees {comm.size}: they are of different MPIs; "
             "use the mpiexec of mpi4py's own ('pip install mpich' puts one beside python)"
         )
-    return read_comm(comm) if comm.size > 1 else None
+    return check_comm(comm) if comm.size > 1 else None
 
 
 def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bptt.arrays import as_real
 from bptt.layers import Embedding, Module, Recurrent
-from bptt.layers.passes.ragged import read_lengths
+from bptt.layers.passes.ragged import parse_lengths
 from bptt.layers.sequential import iter_layers
 from bptt.losses.loss import row_mask
 
@@ -180,7 +180,7 @@ class Layout:
         T = batch.x.shape[axis] if batch.x.ndim else 1  # a lone number: the model says what is wrong
         lengths, longest = batch.lengths, T
         if lengths is not None and self._batched(batch.x):
-            lengths = read_lengths(lengths, T, batch.x.shape[1 - axis])
+            lengths = parse_lengths(lengths, T, batch.x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
         over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
         without = [
@@ -256,7 +256,7 @@ def is_restorable(data: Any) -> bool:
     return isinstance(data, Sequence) or any(hasattr(data, name) for name in known)
 
 
-def read_batch(item: object, *, need_target: bool) -> Batch:
+def parse_batch(item: object, *, need_target: bool) -> Batch:
     """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask, lengths, reset;
     without `need_target`, from x alone too.
 

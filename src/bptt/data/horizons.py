@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.data.shuffled import Shuffled
-from bptt.data.tables import check_one_series, common_labels, named, read_real, width_error
+from bptt.data.tables import check_one_series, common_labels, named, parse_real, width_error
 
 Numbers = npt.NDArray[Any]
 
@@ -153,7 +153,7 @@ def _parts(series: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> list[N
     parts: list[Numbers] = []
     for label, value in given:
         check_one_series(value, label)
-        part = read_real(value, label)
+        part = parse_real(value, label)
         if part.ndim not in (1, 2):
             raise ValueError(
                 f"{label} must have shape (N,) or (N, F); got {part.shape}. Fix: one row a step."

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.data.shuffled import Shuffled
-from bptt.data.tables import read_real, width_error
+from bptt.data.tables import parse_real, width_error
 
 
 class Ragged(Shuffled):
@@ -116,7 +116,7 @@ def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.ND
         raise TypeError(
             f"{name} must be a list of arrays; got {type(values).__name__}. Fix: pass one array per sequence."
         )
-    arrays = [read_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
+    arrays = [parse_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
     if not arrays:
         raise ValueError(f"{name} must hold at least one array; got none. Fix: pass a list of arrays.")
     first = arrays[0]

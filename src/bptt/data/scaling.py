@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import float_dtype, integer, quantity
 from bptt.arrays import as_real, to_floats
-from bptt.data.tables import Label, check_columns, common_labels, named, read_real, width_error
+from bptt.data.tables import Label, check_columns, common_labels, named, parse_real, width_error
 
 Numbers = npt.NDArray[Any]
 FLOAT32 = np.dtype(np.float32)
@@ -150,7 +150,7 @@ class Standardize:
             column.
         """
         own = self if columns is None else self.take(columns)
-        array = self._read(y, "y") if columns is None else read_real(y, "y")
+        array = self._read(y, "y") if columns is None else parse_real(y, "y")
         K = len(own.mean)
         if K == 1:
             flat: npt.NDArray[np.float64] = array * own.scale[0] + own.mean[0]
@@ -220,7 +220,7 @@ class Standardize:
 
     def _read(self, values: npt.ArrayLike, name: str) -> Numbers:
         check_columns(values, name, self.columns, "the data that the scale was learned from")
-        return read_real(values, name)
+        return parse_real(values, name)
 
     def __repr__(self) -> str:
         return f"Standardize({quantity(len(self.mean), 'column')})"
@@ -247,7 +247,7 @@ def _labels(columns: Sequence[Label], count: int) -> tuple[Label, ...]:
 
 def _columns(values: npt.ArrayLike, name: str) -> Numbers:
     """Reshape (..., F) to (N, F), and (N,) to (N, 1)."""
-    array = read_real(values, name)
+    array = parse_real(values, name)
     if array.ndim == 0 or (array.ndim > 1 and array.shape[-1] == 0):
         raise ValueError(
             f"{name} must have shape (N,) or (..., F), F >= 1; got {array.shape}. Fix: pass one row a step."

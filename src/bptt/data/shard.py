@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag
-from bptt.data.batches import Batch, check_iterable, is_restorable, read_batch
+from bptt.data.batches import Batch, check_iterable, is_restorable, parse_batch
 from bptt.data.order import check_data, data_state, load_data
 from bptt.ranks.communicator import Comm
-from bptt.ranks.processes import read_comm
+from bptt.ranks.processes import check_comm
 
 Array = npt.NDArray[Any]
 
@@ -54,7 +54,7 @@ class Shard:
     """
 
     def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:
-        world = read_comm(comm)
+        world = check_comm(comm)
         check_iterable(data, "data")
         self.data = data
         self.batch_first = flag(batch_first, "batch_first")
@@ -115,7 +115,7 @@ class Shard:
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         for item in self.data:
-            yield self._part(read_batch(item, need_target=False))
+            yield self._part(parse_batch(item, need_target=False))
 
     def _part(self, batch: Batch) -> dict[str, Array]:
         x = batch.x

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from bptt.arguments import integer, real
-from bptt.data.tables import check_one_series, read_real, refuse_list
+from bptt.data.tables import check_one_series, parse_real, refuse_list
 
 
 class Split(NamedTuple):
@@ -47,7 +47,7 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     """
     refuse_list(series, "series", "split each, [split(one) for one in series]")
     check_one_series(series, "series")
-    array = read_real(series, "series")
+    array = parse_real(series, "series")
     shares = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]
     context = integer(context, "context", 0)
     N = len(array) if array.ndim else 0

@@ -13,7 +13,7 @@ from bptt.arguments import Seed, flag, generator, size, takes
 from bptt.arrays import as_real
 from bptt.data.batches import check_iterable
 from bptt.data.order import load_generator
-from bptt.data.tables import check_one_series, read_real
+from bptt.data.tables import check_one_series, parse_real
 
 
 class Sliceable(Protocol):
@@ -247,7 +247,7 @@ class _Series:
     def __init__(self, values: Any, name: str, features: str) -> None:
         self._name = name
         check_one_series(values, name)
-        self._values = values if _is_sliceable(values) else read_real(values, name)
+        self._values = values if _is_sliceable(values) else parse_real(values, name)
         self._shape: tuple[int, ...] = tuple(self._values.shape)
         if len(self._shape) not in (1, 2):
             raise ValueError(

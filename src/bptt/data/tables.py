@@ -149,7 +149,7 @@ def check_plain(value: Any, name: str) -> None:
             ) from None
 
 
-def read_real(value: Any, name: str) -> npt.NDArray[Any]:
+def parse_real(value: Any, name: str) -> npt.NDArray[Any]:
     """Read an array or a table as real numbers; a table with nullable types is read column by column.
 
     Raises

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
 from bptt.data.shuffled import Shuffled
-from bptt.data.tables import check_one_series, read_real, refuse_list
+from bptt.data.tables import check_one_series, parse_real, refuse_list
 
 
 class Windows(Shuffled):
@@ -58,7 +58,7 @@ class Windows(Shuffled):
     ) -> None:
         refuse_list(series, "series", "use Horizons, which takes many series")
         check_one_series(series, "series")
-        array = read_real(series, "series")
+        array = parse_real(series, "series")
         if array.ndim not in (1, 2):
             raise ValueError(
                 f"series must have shape (N,) or (N, F); got {array.shape}. Fix: one row a step, one column "

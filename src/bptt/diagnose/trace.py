@@ -17,7 +17,7 @@ from bptt.diagnose.rows import inside, rows_of, rows_on
 from bptt.layers.embedding import Embedding
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import read_lengths
+from bptt.layers.passes.ragged import parse_lengths
 from bptt.layers.passes.tape import SequentialTape, Tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.sequential import Sequential
@@ -183,7 +183,7 @@ class _Pass:
         bad = ~np.isfinite(over_time)
         given = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
         if given is not None:
-            lengths = read_lengths(given, *bad.shape[:2])  # the layer has not seen them yet
+            lengths = parse_lengths(given, *bad.shape[:2])  # the layer has not seen them yet
             bad &= (np.arange(len(bad))[:, None] < lengths)[:, :, None]
         steps = np.flatnonzero(bad.any(axis=(1, 2)))
         if steps.size:

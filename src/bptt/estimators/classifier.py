@@ -191,7 +191,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     def _check_targets(self, y: Any) -> None:
         check_unmasked(y, "y")
 
-    def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _parse_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         check_classification_targets(y)
         column: npt.NDArray[Any] = column_or_1d(y, warn=True)
         return column

@@ -17,7 +17,7 @@ from bptt.data.scaling import scaled
 from bptt.estimators.futures import ForecastingNetwork
 from bptt.estimators.plan import LARGEST_DRAWN_COVERAGE, Plan
 from bptt.estimators.sequences import fit_scale
-from bptt.estimators.series import Form, check_steps, read_series, refuse_targets
+from bptt.estimators.series import Form, check_steps, parse_series, refuse_targets
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -166,7 +166,7 @@ random_state, verbose
         """
         refuse_targets(self, y)
         self._begin()
-        series, form = read_series(self, X, reset=True)
+        series, form = parse_series(self, X, reset=True)
         seen = self._first_parts(series) if self.early_stopping else series
         self._start(seen)
         data = self._windows(seen, shuffle=True)
@@ -201,7 +201,7 @@ random_state, verbose
         first = not hasattr(self, "model_")
         if first:
             self._begin()
-        series, form = read_series(self, X, reset=first)
+        series, form = parse_series(self, X, reset=first)
         if first:
             self._start(series)
         self._train(self._loss(), self._windows(series, shuffle=True), 1)
@@ -277,7 +277,7 @@ random_state, verbose
         """
         check_is_fitted(self)
         refuse_targets(self, y)
-        series, _ = read_series(self, X, reset=False)
+        series, _ = parse_series(self, X, reset=False)
         windows = self._windows(series, self._plan.horizon)
         truth = windows.targets().reshape(-1, self.n_channels_)
         return float(r2_score(truth, self._points(windows.inputs()).reshape(truth.shape)))
@@ -349,7 +349,7 @@ random_state, verbose
         if X is None:
             ends, form = self._last
         else:
-            series, form = read_series(self, X, reset=False)
+            series, form = parse_series(self, X, reset=False)
             shortest = min(map(len, series))
             if shortest < self._plan.window:
                 raise ValueError(

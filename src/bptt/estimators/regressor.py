@@ -122,7 +122,7 @@ validation_loss_curve_
     def _check_targets(self, y: Any) -> None:
         check_plain(y, "y")
 
-    def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _parse_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if y.ndim not in (1, 2) or 0 in y.shape:
             raise ValueError(
                 f"y must have shape (n,) or (n, K); got {y.shape}. Fix: one row for each sequence."

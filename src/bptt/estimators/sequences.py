@@ -21,7 +21,7 @@ from bptt.data.tables import (
     common_labels,
     is_list_of_arrays,
     named,
-    read_real,
+    parse_real,
     width_error,
 )
 
@@ -117,7 +117,7 @@ class Uneven(Sequences):
         return Ragged(self.rows, list(targets), batch_size=batch_size, shuffle=rng is not None, seed=rng)
 
 
-def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
+def parse_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
     """Read X as `fit`, `partial_fit` and `predict` take it.
 
     `reset` sets `n_features_in_`, `n_channels_` and, of tables with named columns, `feature_names_in_`;
@@ -127,10 +127,10 @@ def read_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
     found: Dense | Uneven
     fix, table = "X.transpose(0, 2, 1)", False
     if is_list_of_sequences(X):
-        found = one_length(read_list(X))
+        found = one_length(parse_list(X))
         fix = "[x.T for x in X]"
     else:
-        found, table = _read_array(estimator, X, reset)
+        found, table = _parse_array(estimator, X, reset)
     if reset:
         estimator.n_channels_ = found.channels
         estimator.fitted_on_table_ = table
@@ -162,7 +162,7 @@ def rank(X: Any) -> int:
     return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
-def read_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
+def parse_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
     """Read a list of arrays (T_i,) or (T_i, F) as arrays (T_i, F).
 
     With `one_series`, tables of several series below each other are refused.
@@ -173,7 +173,7 @@ def read_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
     for name, value in parts:
         if one_series:
             check_one_series(value, name)
-        row = read_real(value, name)
+        row = parse_real(value, name)
         if row.ndim not in (1, 2):
             raise ValueError(
                 f"{name} must have shape (T, F) or (T,); got {row.shape}. "
@@ -262,7 +262,7 @@ def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
     return scaling.mean, scaling.scale
 
 
-def _read_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
+def _parse_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
     """The sequences, and whether they came as a table (n, T)."""
     ndim = rank(X)
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}

@@ -19,8 +19,8 @@ from bptt.estimators.sequences import (
     check_channels,
     check_finite,
     check_labels,
+    parse_list,
     rank,
-    read_list,
     set_features,
     warn_if_transposed,
 )
@@ -40,8 +40,8 @@ class Form:
         return values if self.many else values[0]
 
 
-def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
-    """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `read_sequences`."""
+def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
+    """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `parse_sequences`."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     check_plain(X, "X")
     # A sparse dictionary of keys is a dict; scikit-learn refuses it below, as every sparse array.
@@ -53,7 +53,7 @@ def read_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], 
     check_one_series(X, "X")
     fix, table = "X.T", False
     if is_list_of_arrays(X):
-        series, form = read_list(X, one_series=True), Form(many=True, flat=all(rank(row) == 1 for row in X))
+        series, form = parse_list(X, one_series=True), Form(many=True, flat=all(rank(row) == 1 for row in X))
         fix = "[x.T for x in X]"
     elif (ndim := rank(X)) == 1:
         if not reset and estimator.n_channels_ > 1:

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 
 from bptt.estimators.base import SequenceEstimator
-from bptt.estimators.sequences import Sequences, fit_scale, read_sequences
+from bptt.estimators.sequences import Sequences, fit_scale, parse_sequences
 from bptt.losses import Loss
 
 
@@ -61,17 +61,17 @@ class SupervisedEstimator(SequenceEstimator):
         return parts
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Sequences, npt.NDArray[Any]]:
-        sequences = read_sequences(self, X, reset=reset)
+        sequences = parse_sequences(self, X, reset=reset)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         self._check_targets(y)
-        values = self._read_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
+        values = self._parse_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
         check_consistent_length(range(len(sequences)), values)
         return sequences, values
 
     def _predicted(self, X: Any) -> npt.NDArray[Any]:
         check_is_fitted(self)
-        sequences = read_sequences(self, X, reset=False)
+        sequences = parse_sequences(self, X, reset=False)
         return self._outputs(sequences.scaled(self.mean_, self.scale_))
 
     def __sklearn_tags__(self) -> Any:
@@ -85,7 +85,7 @@ class SupervisedEstimator(SequenceEstimator):
         """Raise TypeError for a y that scikit-learn would misread."""
 
     @abstractmethod
-    def _read_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _parse_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """y checked, (n,) or (n, K)."""
 
     @abstractmethod

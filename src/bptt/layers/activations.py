@@ -30,7 +30,7 @@ ALIASES: dict[str, Choice] = {"hard_sigmoid_keras3": ("hard_sigmoid", 1 / 6, 0.5
 _PLACES = ("gates", "candidate", "output")
 
 
-def read_activations(value: object) -> tuple[Choice, Choice, Choice]:
+def parse_activations(value: object) -> tuple[Choice, Choice, Choice]:
     """
     The three functions of an LSTM: of the gates, of the candidate, of the output.
 

@@ -341,7 +341,7 @@ NAMES: dict[str, type[Initialiser]] = {
 """What `init` may name: each stands for the class without arguments."""
 
 
-def read_init(init: Any) -> Initialiser:
+def parse_init(init: Any) -> Initialiser:
     """Return the initialiser for a layer's `init`."""
     if isinstance(init, Initialiser):
         return init

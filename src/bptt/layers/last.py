@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, frozen, to_floats
-from bptt.layers.passes.ragged import Counts, read_lengths
+from bptt.layers.passes.ragged import Counts, parse_lengths
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
 
@@ -108,7 +108,7 @@ class Last(Stateless):
         if x.ndim != 3:
             raise ValueError(f"lengths needs a batch; got x of shape {x.shape}. Fix: cut x, x[:length].")
         axis = self._time_axis(x.ndim)
-        return read_lengths(lengths, x.shape[axis], x.shape[1 - axis])
+        return parse_lengths(lengths, x.shape[axis], x.shape[1 - axis])
 
     def _time_axis(self, ndim: int) -> int:
         return 1 if self.batch_first and ndim == 3 else 0

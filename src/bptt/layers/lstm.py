@@ -9,12 +9,12 @@ import numpy as np
 
 from bptt.arguments import Seed, choice, finite, flag, integer, real, size
 from bptt.arrays import to_floats
-from bptt.layers.activations import Activation, read_activations, shown
+from bptt.layers.activations import Activation, parse_activations, shown
 from bptt.layers.initialisers import Initialiser
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
-PLAIN = read_activations(("sigmoid", "tanh", "tanh"))
+PLAIN = parse_activations(("sigmoid", "tanh", "tanh"))
 
 
 class LSTM(Recurrent):
@@ -141,7 +141,7 @@ class LSTM(Recurrent):
         self.cell_clip = None if cell_clip is None else real(cell_clip, "cell_clip", 0.0, above=True)
         self.gate_clip = None if gate_clip is None else real(gate_clip, "gate_clip", 0.0, above=True)
         self.clip_mode = choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
-        self.activations = read_activations(activations)
+        self.activations = parse_activations(activations)
         self._check_pairs(size(hidden_size, "hidden_size"), bias)
         own: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
         own["activations"] = self.activations

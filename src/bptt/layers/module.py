@@ -19,7 +19,7 @@ from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
 from bptt.layers.initialisers import Init as Init
-from bptt.layers.initialisers import Initialiser, read_init
+from bptt.layers.initialisers import Initialiser, parse_init
 from bptt.layers.passes.tape import Tape
 from bptt.layers.tensors import IncompatibleKeys, Tensors, check_state_dict, write_flat
 
@@ -212,7 +212,7 @@ class Module(ABC):
 
     def _allocate(self, init: Init) -> None:
         """Give the layer its two vectors and its initial values. Constructors end with this call."""
-        initialiser = read_init(init)
+        initialiser = parse_init(init)
         initialiser.check(self)
         table = self._table()
         count = sum(math.prod(shape) for _, shape in table)

@@ -20,7 +20,7 @@ from bptt.layers.passes.backend import Backend, Call, CoreTape, State
 from bptt.layers.passes.checkpointed import Checkpointed, read_checkpoint
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.frozen import Frozen
-from bptt.layers.passes.interventions import Drawn, packed, read_masks, read_zoneout
+from bptt.layers.passes.interventions import Drawn, packed, parse_masks, parse_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.passes.stream import Stream
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
@@ -81,7 +81,7 @@ class Recurrent(Module):
         self.num_directions = 2 if self.bidirectional else 1
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
-        zoneout_h, zoneout_c = read_zoneout(zoneout, self.has_cell_state)
+        zoneout_h, zoneout_c = parse_zoneout(zoneout, self.has_cell_state)
         self._drawn = Drawn(self.recurrent_dropout, (zoneout_h, zoneout_c))
         self._own = own | {"layer_norm": self.layer_norm, "zoneout": (zoneout_h, zoneout_c)}
         self.output_size = own.get("projection") or self.hidden_size
@@ -186,9 +186,9 @@ class Recurrent(Module):
         TypeError, ValueError
             As calling the layer.
         """
-        call, layout, ragged, (T, B) = call_arguments.read_call(self, x, state, lengths, reset)
+        call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset)
         shapes = self._drawn.shapes(self, T, B)
-        given = None if masks is None else read_masks(masks, shapes, self.dtype)
+        given = None if masks is None else parse_masks(masks, shapes, self.dtype)
         drops_out = self.dropout > 0 and self.num_layers > 1
         key = int(self.rng.integers(0, 2**64, dtype=np.uint64)) if drops_out else 0
         masks = self._drawn.draw(shapes, self.rng, self.dtype) if given is None else given
@@ -261,7 +261,7 @@ class Recurrent(Module):
         Werbos (1990), Backpropagation through time: what it does and how to do it.
         """
         own = check_tape(tape, self, RecurrentTape)
-        errors = call_arguments.read_errors(
+        errors = call_arguments.parse_errors(
             self, own, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
         )
         if isinstance(own.core, Checkpointed):

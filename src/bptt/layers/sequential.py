@@ -21,7 +21,7 @@ from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module, Table, set_model
-from bptt.layers.passes.clip_state import ClipsState, read_clip_state
+from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.tape import SequentialTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
@@ -257,7 +257,7 @@ class Sequential(Module):
         own = check_tape(tape, self, SequentialTape)
         # Checked before the last layer adds its gradients.
         need_dx = flag(need_dx, "need_dx")
-        clip = read_clip_state(clip_state)
+        clip = parse_clip_state(clip_state)
         keep_errors = flag(keep_errors, "keep_errors")
         if steps is not None:
             steps = integer(steps, "steps", 0)

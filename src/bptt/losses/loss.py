@@ -48,7 +48,7 @@ class Loss(ABC):
     def _evaluate(
         self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None, need_gradient: bool
     ) -> tuple[float, Floats | None]:
-        outputs = read_outputs(y)
+        outputs = check_outputs(y)
         shape = outputs.shape
         flags = None if mask is None else row_mask(mask, shape[:-1])
         value, dy = self._rows(outputs.reshape(-1, shape[-1]), shape, target, flags, need_gradient)
@@ -137,7 +137,7 @@ def row_mask(mask: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     return np.ascontiguousarray(flags).reshape(-1)
 
 
-def read_outputs(y: npt.ArrayLike) -> Floats:
+def check_outputs(y: npt.ArrayLike) -> Floats:
     """`y` checked to have rows, in float32 if it is, else in float64."""
     array = as_real(y, "y")
     if array.ndim < 2:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import Floats
-from bptt.losses.loss import CrossEntropy, Mask, read_outputs, row_mask
+from bptt.losses.loss import CrossEntropy, Mask, check_outputs, row_mask
 from bptt.losses.targets import as_classes, as_numbers, refuse_outside
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -64,7 +64,7 @@ class Metric(ABC):
         ValueError
             Shapes that do not fit; a class outside 0..C-1 in a row that counts.
         """
-        outputs = read_outputs(y)
+        outputs = check_outputs(y)
         rows = outputs.shape[:-1]
         total, count = self._sums(
             outputs, target, None if mask is None else row_mask(mask, rows).reshape(rows)

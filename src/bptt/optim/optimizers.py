@@ -18,7 +18,7 @@ from bptt import _core
 from bptt.arguments import flag, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
-from bptt.optim.rates import frozen_names, read_factors, runs
+from bptt.optim.rates import frozen_names, parse_lr_factors, runs
 
 SMALLEST_EPS = 1e-30
 """Where all gradients were 0 the step is 0 / eps: in float32, too, it must not be 0 / 0."""
@@ -79,7 +79,7 @@ class Optimizer(ABC):
         self.lr = lr
         self.given_lr = self._lr
         self.weight_decay = real(weight_decay, "weight_decay", 0.0)
-        self._factors = read_factors(lr_factors)
+        self._factors = parse_lr_factors(lr_factors)
         self.steps = 0
         self._vectors = vectors
         self._state: dict[str, Floats] = {}

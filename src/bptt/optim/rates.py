@@ -12,7 +12,7 @@ from bptt.optim.patterns import members
 Factors = tuple[tuple[str, float], ...]
 
 
-def read_factors(value: Mapping[str, float] | None) -> Factors:
+def parse_lr_factors(value: Mapping[str, float] | None) -> Factors:
     """Patterns of names and the factors that they take.
 
     Raises

@@ -11,7 +11,7 @@ from bptt import leaving, runtime
 from bptt.ranks.communicator import Alone, Comm, watched
 
 
-def read_comm(comm: Comm | None) -> Comm:
+def check_comm(comm: Comm | None) -> Comm:
     """Return the communicator that training uses, or that of one process.
 
     From here on, the job ends if one of the ranks leaves before the others are done. All ranks call this

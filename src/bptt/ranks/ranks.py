@@ -23,7 +23,7 @@ from bptt.optim.clip import Guard
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizers import Optimizer
 from bptt.ranks.communicator import Comm
-from bptt.ranks.processes import end_job, read_comm, share_cores
+from bptt.ranks.processes import check_comm, end_job, share_cores
 
 AnyError = TypeVar("AnyError", bound=BaseException)
 
@@ -59,7 +59,7 @@ class Ranks:
     """
 
     def __init__(self, comm: Comm | None) -> None:
-        self._comm = read_comm(comm)
+        self._comm = check_comm(comm)
         self.rank, self.size = self._comm.rank, self._comm.size
         self._updates = 0
         self._nonfinite, self._nonfinite_ranks = False, 0

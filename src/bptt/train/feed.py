@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.data.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, read_batch
+from bptt.data.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, parse_batch
 from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
 from bptt.train.generators import Generators, GeneratorStates
@@ -179,7 +179,7 @@ def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> I
             f"{type(data).__name__} without it. Fix: per_step = True, or False."
         )
     for item in data:
-        batch = read_batch(item, need_target=need_target)
+        batch = parse_batch(item, need_target=need_target)
         yield layout.with_batch_first(batch, per_step=data.per_step) if swap else batch  # type: ignore[attr-defined]
 
 

@@ -36,7 +36,7 @@ class Passes:
     clips_state: bool
 
 
-def read_passes(
+def parse_passes(
     model: Module,
     truncate: int | tuple[int, int] | None,
     checkpoint: Any,

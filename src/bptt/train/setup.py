@@ -34,7 +34,7 @@ def check_parts(
         regularizer.check(model)
 
 
-def read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
+def parse_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
     """Check the metrics and their names."""
     metrics = _several(value, "metrics", Metric, "[bptt.metrics.Accuracy()]")
     names = [metric.name for metric in metrics]
@@ -47,12 +47,12 @@ def read_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
     return metrics
 
 
-def read_callbacks(value: Iterable[Callback]) -> tuple[Callback, ...]:
+def parse_callbacks(value: Iterable[Callback]) -> tuple[Callback, ...]:
     """Check the callbacks."""
     return _several(value, "callbacks", Callback, "[bptt.EarlyStopping()]")
 
 
-def read_truncate(value: object) -> int | tuple[int, int] | None:
+def parse_truncate(value: object) -> int | tuple[int, int] | None:
     """Check the length of windows, or the pair (k1, k2)."""
     if value is None:
         return None

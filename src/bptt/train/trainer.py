@@ -12,7 +12,7 @@ from bptt.callbacks.callback import Callback
 from bptt.callbacks.watchers import Watchers
 from bptt.files.checkpoint import write
 from bptt.layers import Module
-from bptt.layers.passes.clip_state import ClipsState, read_clip_state
+from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Guard
@@ -26,7 +26,7 @@ from bptt.train.feed import Feed
 from bptt.train.generators import first_states
 from bptt.train.history import History
 from bptt.train.loop import Loop
-from bptt.train.passes import read_passes
+from bptt.train.passes import parse_passes
 from bptt.train.record import Record
 from bptt.train.resuming import read_training, restore, training_state
 from bptt.train.run import Run
@@ -114,15 +114,15 @@ class Trainer(Evaluator):
         self.loss = loss
         self.optimizer = optimizer
         self.clip = Guard() if clip is None else clip
-        self.truncate = setup.read_truncate(truncate)
-        self.clip_state = read_clip_state(clip_state)
+        self.truncate = setup.parse_truncate(truncate)
+        self.clip_state = parse_clip_state(clip_state)
         self.checkpoint = checkpoint
         self.regularizer = regularizer
         self.accumulate = size(accumulate, "accumulate")
-        self.metrics = setup.read_metrics(metrics)
-        self._passes = read_passes(model, self.truncate, checkpoint, self.clip_state, regularizer)
+        self.metrics = setup.parse_metrics(metrics)
+        self._passes = parse_passes(model, self.truncate, checkpoint, self.clip_state, regularizer)
         self._layout = self._passes.layout
-        self.callbacks = setup.read_callbacks(callbacks)
+        self.callbacks = setup.parse_callbacks(callbacks)
         self.progress = flag(progress, "progress")
         self._feed: Feed | None = None
         self._record = Record(self)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from bptt.arguments import flag, integer
 from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
-from bptt.layers.passes.clip_state import ClipsState, StateClip, read_clip_state
-from bptt.layers.passes.interventions import read_reset
+from bptt.layers.passes.clip_state import ClipsState, StateClip, parse_clip_state
+from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import Ragged, read_lengths
+from bptt.layers.passes.ragged import Ragged, parse_lengths
 from bptt.layers.passes.tape import RecurrentTape
 
 
@@ -45,7 +45,7 @@ class Arranged(NamedTuple):
     shape: tuple[int, int]
 
 
-def read_call(
+def parse_call(
     layer: Sized, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None
 ) -> Arranged:
     """Check the arguments of a call and arrange them for a backend.
@@ -80,23 +80,23 @@ def read_call(
             raise ValueError(
                 f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
             )
-        counts = read_lengths(lengths, T, B)
+        counts = parse_lengths(lengths, T, B)
         ragged = Ragged(counts, T) if B else None  # without rows, no row is shorter than another
         canonical = to_floats(ragged.gather(array) if ragged else array, "x", layer.dtype)
-    h0, c0 = read_state(layer, state, "state", B, layout, ragged)
-    flags = None if reset is None else read_reset(reset, layout, T, B, ragged)
+    h0, c0 = parse_state(layer, state, "state", B, layout, ragged)
+    flags = None if reset is None else parse_reset(reset, layout, T, B, ragged)
     active, batch = (None, 0) if ragged is None else (ragged.active, ragged.shape[1])
     return Arranged(Call(canonical, h0, c0, active, batch, flags), layout, ragged, (T, B))
 
 
-def read_state(
+def parse_state(
     layer: Sized, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
 ) -> tuple[Floats | None, Floats | None]:
-    h, c = _read_parts(layer, state, name, B, layout)
+    h, c = _parse_parts(layer, state, name, B, layout)
     return (h, c) if ragged is None else (ragged.state_in(h), ragged.state_in(c))
 
 
-def _read_parts(
+def _parse_parts(
     layer: Sized, state: Any, name: str, B: int, layout: Layout
 ) -> tuple[Floats | None, Floats | None]:
     if state is None:
@@ -106,7 +106,7 @@ def _read_parts(
         for width in (layer.output_size, layer.hidden_size)
     ]
     if not layer.has_cell_state:
-        return _read_part(layer, state, name, shapes[0], layout), None
+        return _parse_part(layer, state, name, shapes[0], layout), None
     # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
     if not isinstance(state, (tuple, list)):
         raise TypeError(
@@ -115,13 +115,13 @@ def _read_parts(
     if len(state) != 2:
         raise ValueError(f"{name} must be a pair (h, c); got {len(state)} entries. Fix: pass two arrays.")
     h, c = (
-        None if part is None else _read_part(layer, part, f"{name}[{index}]", shapes[index], layout)
+        None if part is None else _parse_part(layer, part, f"{name}[{index}]", shapes[index], layout)
         for index, part in enumerate(state)
     )
     return h, c
 
 
-def _read_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
+def _parse_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
     """h or c in canonical order."""
     array = as_real(part, name)
     if array.ndim == len(shape) == 3 and array.shape[::2] == shape[::2] and array.shape[1] != shape[1]:
@@ -133,7 +133,7 @@ def _read_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layou
     return layout.state_in(to_floats(array, name, layer.dtype))
 
 
-def read_errors(
+def parse_errors(
     layer: Sized,
     tape: RecurrentTape,
     dy: Any,
@@ -158,10 +158,10 @@ def read_errors(
         dy = to_floats(layout.sequence_in(array), "dy", layer.dtype)
         if ragged:
             dy = ragged.gather(dy)
-    dh, dc = read_state(layer, dstate, "dstate", B, layout, ragged)
+    dh, dc = parse_state(layer, dstate, "dstate", B, layout, ragged)
     if steps is not None:
         steps = min(integer(steps, "steps", 0), T)
-    clip = read_clip_state(clip_state) or StateClip()
+    clip = parse_clip_state(clip_state) or StateClip()
     return Errors(dy, dh, dc, steps, flag(need_dx, "need_dx"), clip, flag(keep_errors, "keep_errors"))
 
 
@@ -174,7 +174,7 @@ def infer(
     reset: npt.ArrayLike | None = None,
 ) -> tuple[Floats, State]:
     """Run inference with the arguments of a call, and return its results in the caller's layout."""
-    call, layout, ragged, _ = read_call(layer, x, state, lengths, reset)
+    call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset)
     y, h, c = backend.infer(call)
     return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
 
@@ -202,5 +202,5 @@ def canonical_input(
     layer: Sized, x: npt.ArrayLike, state: Any = None
 ) -> tuple[Floats, Floats | None, Floats | None]:
     """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
-    call, *_ = read_call(layer, x, state, None, None)
+    call, *_ = parse_call(layer, x, state, None, None)
     return call.x, call.h0, call.c0

@@ -34,7 +34,7 @@ class ClipsState(Protocol):
     def state_clip(self) -> StateClip: ...
 
 
-def read_clip_state(value: object) -> StateClip | None:
+def parse_clip_state(value: object) -> StateClip | None:
     """
     The bounds; None for none.
 

@@ -21,7 +21,7 @@ Masks: TypeAlias = dict[str, Floats]
 NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 
-def read_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | None) -> Flags:
+def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | None) -> Flags:
     """Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
 
     Raises
@@ -96,7 +96,7 @@ class Drawn:
         return masks
 
 
-def read_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]) -> Masks:
+def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]) -> Masks:
     """The masks that a caller gives, in read-only copies.
 
     Raises
@@ -144,7 +144,7 @@ def _packed_mask(name: str, mask: Floats, ragged: Ragged) -> Floats:
     return cast("Floats", np.stack([ragged.gather(each) for each in mask]))
 
 
-def read_zoneout(value: Any, has_cell_state: bool) -> tuple[float, float]:
+def parse_zoneout(value: Any, has_cell_state: bool) -> tuple[float, float]:
     """The probabilities of h and of c.
 
     Raises

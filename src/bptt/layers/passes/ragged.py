@@ -13,7 +13,7 @@ from bptt.arrays import Floats, as_ids, contiguous
 Counts = npt.NDArray[np.int64]
 
 
-def read_lengths(value: object, T: int, B: int) -> Counts:
+def parse_lengths(value: object, T: int, B: int) -> Counts:
     """
     The lengths, one per row.
 
