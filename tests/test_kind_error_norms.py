@@ -21,7 +21,7 @@ PASSES: dict[str, dict[str, Any]] = {
     "layer norm": {"layer_norm": True},
     "zoneout": {"zoneout": 0.3},
     "ragged": {"lengths": [T, 2, 0]},
-    "checkpointed": {"checkpoint": 2},
+    "recomputed": {"checkpoint": 2},
     "kept errors": {"keep_errors": True},
     "truncated": {"steps": 4},
 }
@@ -32,7 +32,7 @@ PASSES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("cell", CELLS)
 def test_norms_of_scaled_errors_are_scaled_norms(cell: str, name: str, backend: Any) -> None:
     """Errors times a power of two have norms times that power, far beyond where squares leave float64."""
-    if name == "checkpointed" and backend is bptt.reference:
+    if name == "recomputed" and backend is bptt.reference:
         pytest.skip("checked with the core")
     kind, own = CELLS[cell]
     options = dict(PASSES[name])

@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Callable[..., tuple[Callable[[int], Call], int]], Any, di
     "bidirectional": (infer, ("gru",), {"bidirectional": True}),
     "ragged": (ragged, ("lstm",), {}),
     "forward": (forward, ("lstm",), {}),
-    "checkpointed": (forward, ("gru",), {"checkpoint": 64}),
+    "recomputed": (forward, ("gru",), {"checkpoint": 64}),
     "backward": (backward, ("lstm",), {}),
     "backward with layer norm": (backward, ("gru",), {"layer_norm": True}),
     "stream.run": (stream, ("lstm",), {}),

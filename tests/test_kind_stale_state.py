@@ -53,17 +53,17 @@ WRITES: dict[str, Write] = {
 MODELS: dict[str, tuple[Callable[[], bptt.Module], dict[str, Any]]] = {
     **{cell: (lambda cell=cell: build(cell, I, H, dtype="float64"), {}) for cell in CELLS},
     **{
-        f"{cell} checkpointed": (lambda cell=cell: build(cell, I, H, dtype="float64"), {"checkpoint": 2})
+        f"{cell} recomputed": (lambda cell=cell: build(cell, I, H, dtype="float64"), {"checkpoint": 2})
         for cell in ("lstm", "gru")
     },
     **{
         f"{cell} reference": (lambda cell=cell: build(cell, I, H, "reference"), {})
         for cell in ("rnn_tanh", "lstm_peephole", "gru", "mgu")
     },
-    "reference checkpointed": (lambda: build("lstm", I, H, "reference"), {"checkpoint": 2}),
+    "reference recomputed": (lambda: build("lstm", I, H, "reference"), {"checkpoint": 2}),
     "reference ragged": (lambda: build("gru", I, H, "reference"), {"lengths": [2, 5, 3]}),
     "ragged": (lambda: build("lstm", I, H, num_layers=2), {"lengths": [2, 5, 3]}),
-    "ragged checkpointed": (lambda: build("gru", I, H), {"lengths": [2, 5, 3], "checkpoint": 2}),
+    "ragged recomputed": (lambda: build("gru", I, H), {"lengths": [2, 5, 3], "checkpoint": 2}),
     "every option": (
         lambda: build("lstm_peephole", I, H, num_layers=2, bidirectional=True, layer_norm=True, proj_size=3),
         {},
@@ -78,7 +78,7 @@ MODELS: dict[str, tuple[Callable[[], bptt.Module], dict[str, Any]]] = {
         ),
         {},
     ),
-    "model checkpointed": (
+    "model recomputed": (
         lambda: bptt.Sequential(bptt.GRU(I, H, seed=1), bptt.Last(), bptt.Linear(H, 2, seed=3)),
         {"checkpoint": 2},
     ),
@@ -104,7 +104,7 @@ def test_gradients_belong_to_the_weights_of_forward(name, write):
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_views_of_a_checkpointed_tape_show_the_forward_pass(write):
+def test_views_of_a_tape_that_recomputes_show_the_forward_pass(write):
     layer = build("lstm", I, H)
     *_, tape = layer.forward(X, checkpoint=2)
     before = [view.copy() for view in (*tape.h, *tape.c, *tape.gates)]

@@ -150,7 +150,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "plain": {},
     "both directions": {"bidirectional": True},
     "ragged": {"lengths": [T, 5, 0, T]},
-    "checkpointed": {"checkpoint": 7},
+    "recomputed": {"checkpoint": 7},
     "truncated": {"truncate": (5, 11)},
     "bounded": {"clip_state": 0.5},
     "regularized": {"regularizer": bptt.PascanuRegularizer(1.0)},

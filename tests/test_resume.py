@@ -271,7 +271,7 @@ CASES: dict[str, Callable[[], Case]] = {
         clip=bptt.ClipGroups({"*weight_hh*": bptt.ClipNorm("auto"), "*": bptt.ClipValue(0.1)})
     ),
     "skipped": planted,
-    "checkpointed": lambda: Case(checkpoint=4),
+    "recomputed": lambda: Case(checkpoint=4),
 }
 
 

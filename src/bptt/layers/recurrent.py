@@ -17,11 +17,11 @@ from bptt.layers.budget import check_count
 from bptt.layers.module import Init, Module, Table
 from bptt.layers.passes import call_arguments
 from bptt.layers.passes.backend import Backend, Call, CoreTape, State
-from bptt.layers.passes.checkpointed import Checkpointed, read_checkpoint
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.interventions import Drawn, packed, parse_masks, parse_zoneout
 from bptt.layers.passes.native import Native
+from bptt.layers.passes.recompute import Recomputed, parse_recompute
 from bptt.layers.passes.stream import Stream
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 
@@ -200,7 +200,7 @@ class Recurrent(Module):
         else:
             call_arguments.refuse_bidirectional(self, "checkpoint", "the whole tape, checkpoint=None")
             call = call._replace(parameters=self.flat_parameters)
-            core_tape = Checkpointed(self, self._backend(), call, read_checkpoint(checkpoint, T))
+            core_tape = Recomputed(self, self._backend(), call, parse_recompute(checkpoint, T))
             y, h, c = core_tape.forward(drawn=bool(masks) or drops_out)
         y = call_arguments.over_time(y, ragged)
         y.flags.writeable = False
@@ -264,7 +264,7 @@ class Recurrent(Module):
         errors = call_arguments.parse_errors(
             self, own, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
         )
-        if isinstance(own.core, Checkpointed):
+        if isinstance(own.core, Recomputed):
             dx, dh0, dc0 = own.core.backward(errors)
         else:
             dx, dh0, dc0 = self._backend().backward(own.core, errors)

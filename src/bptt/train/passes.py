@@ -7,8 +7,8 @@ from typing import Any
 
 from bptt.data.batches import Layout
 from bptt.layers import Module, Recurrent
-from bptt.layers.passes.checkpointed import read_checkpoint
 from bptt.layers.passes.clip_state import StateClip
+from bptt.layers.passes.recompute import parse_recompute
 from bptt.layers.sequential import iter_layers
 from bptt.optim.regularizers import PascanuRegularizer
 
@@ -56,7 +56,7 @@ def parse_passes(
     forward = {} if checkpoint is None else {"checkpoint": checkpoint}
     backward = {"clip_state": clip_state, "steps": windows[1]}
     if forward:
-        read_checkpoint(checkpoint, 1)
+        parse_recompute(checkpoint, 1)
         layout.refuse_bidirectional("checkpoint")
     if truncate is not None:
         layout.refuse_bidirectional("truncate")

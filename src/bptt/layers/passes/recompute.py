@@ -1,4 +1,4 @@
-"""Checkpointed backpropagation through time: only some states are kept, and the rest is computed again.
+"""Recompute: keep only some states of the forward pass, and compute the others again in the backward pass.
 
 Chen, Xu, Zhang and Guestrin (2016), Training deep nets with sublinear memory cost; Gruslys et al. (2016) for
 recurrent networks. Gradients have the plain pass's bits: pieces end where its sums are cut anyway.
@@ -22,8 +22,8 @@ from bptt.layers.passes.backend import Backed, Backend, Call, CoreTape, Errors, 
 @dataclass(frozen=True)
 class Piece:
     """
-    Steps `begin` to `end` of a call, which are its rows over time `rows`. Its batch is what the call's ragged
-    layout has room for at `begin`: the first `batch` rows.
+    Steps `begin` to `end` of a call, which are its rows over time `rows`. Its batch is the first `batch`
+    rows: those that are active at `begin`.
     """
 
     begin: int
@@ -32,9 +32,9 @@ class Piece:
     rows: slice
 
 
-def read_checkpoint(value: object, T: int) -> int:
+def parse_recompute(value: object, T: int) -> int:
     """
-    Steps between the states to be kept.
+    Return the number of steps between two states that are kept, from the argument `checkpoint`.
 
     Raises
     ------
@@ -49,9 +49,9 @@ def read_checkpoint(value: object, T: int) -> int:
         raise TypeError(str(error).replace("an int >= 1", 'an int >= 1, or "auto"')) from None
 
 
-class Checkpointed:
+class Recomputed:
     """
-    Takes the place of a backend's tape. What its views show is computed again each time.
+    Take the place of a backend's tape. Every view is recomputed each time it is read.
 
     Parameters
     ----------
@@ -61,16 +61,16 @@ class Checkpointed:
         Computes it.
     call : Call
         With the parameters.
-    every : int
-        Steps between two states that are kept, at least.
+    interval : int
+        Minimum number of steps between two states that are kept.
     """
 
-    def __init__(self, stack: Stack, backend: Backend, call: Call, every: int) -> None:
+    def __init__(self, stack: Stack, backend: Backend, call: Call, interval: int) -> None:
         self._stack, self._backend = stack, backend
         x, parameters = (frozen(cast("Floats", array)) for array in (call.x, call.parameters))
         self._call = call._replace(x=x, parameters=parameters)
         self._chunk = backend.chunk_steps(self._batch)
-        self._pieces = list(self._cut(-(-every // self._chunk) * self._chunk))
+        self._pieces = list(self._cut(-(-interval // self._chunk) * self._chunk))
         self._states: list[tuple[Floats | None, Floats | None]] = []
         self.dh_norm: npt.NDArray[np.float64] | None = None
         self.dc_norm: npt.NDArray[np.float64] | None = None
@@ -87,15 +87,15 @@ class Checkpointed:
         return len(call.x if call.active is None else call.active), self._batch
 
     def _cut(self, steps: int) -> Iterator[Piece]:
-        """Pieces of so many steps, counted from the end."""
+        """Pieces of `steps` steps, counted from the end."""
         T, B = self.shape
         active = self._call.active
-        room = np.full(T + 1, B) if active is None else np.concatenate([[B], active])
-        base = np.concatenate([[0], np.cumsum(room[:T])])
+        batch = np.full(T + 1, B) if active is None else np.concatenate([[B], active])
+        base = np.concatenate([[0], np.cumsum(batch[:T])])
         for end in range(T % steps or min(steps, T), T + 1, steps):
             begin = max(0, end - steps)
             rows = slice(begin, end) if active is None else slice(int(base[begin]), int(base[end]))
-            yield Piece(begin, end, int(room[begin]), rows)
+            yield Piece(begin, end, int(batch[begin]), rows)
 
     def _part(self, piece: Piece) -> Call:
         """The piece's own call, but for its state."""
@@ -151,7 +151,7 @@ class Checkpointed:
             piece = self._pieces[index]
             if piece.end <= first or piece.batch == 0:
                 continue
-            tape = self._again(index)
+            tape = self._recompute(index)
             rows = slice(piece.batch)
             back = self._backend.backward(
                 tape,
@@ -204,13 +204,13 @@ class Checkpointed:
         shape = (layer.num_layers * layer.num_directions, self._batch, width)
         return cast("Floats", np.zeros(shape, layer.dtype))
 
-    def _again(self, index: int) -> CoreTape:
+    def _recompute(self, index: int) -> CoreTape:
         """The piece's tape."""
         h0, c0 = self._states[index]
         return self._backend.forward(self._part(self._pieces[index])._replace(h0=h0, c0=c0))[1]
 
     def _seen(self, view: Any) -> npt.NDArray[Any]:
-        parts = [view(self._again(index)) for index in range(len(self._pieces))]
+        parts = [view(self._recompute(index)) for index in range(len(self._pieces))]
         array: npt.NDArray[Any] = np.concatenate(parts)
         array.flags.writeable = False
         return array

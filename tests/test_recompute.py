@@ -1,4 +1,4 @@
-"""Checkpointed backpropagation through time gives the bits of the plain one."""
+"""With `checkpoint`, backpropagation through time gives the bits of the plain one."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_the_trainer_recomputes_what_checkpoint_says(checkpoint, monkeypatch):
     assert given == [checkpoint] * -(-T // 30)
 
 
-def test_a_nan_is_located_on_a_checkpointed_tape():
+def test_a_nan_is_located_on_a_tape_that_recomputes():
     model = bptt.Sequential(build("gru", I, H), bptt.Linear(H, 2, seed=1))
     x = numbers(T, B, I)
     x[31, 2, 0] = np.nan
