@@ -11,7 +11,7 @@ import pytest
 
 import bptt
 from bptt.metrics import RMSE, Accuracy, BinaryAccuracy
-from bptt.optim import ClipGroups, ClipNorm, ClipValue, Guard, NonFiniteError
+from bptt.optim import Clip, ClipGroups, ClipNorm, ClipValue, NonFiniteError
 
 T, B, C = 7, 5, 4
 Y = np.random.default_rng(0).standard_normal((T, B, C)).astype(np.float32)
@@ -160,8 +160,8 @@ def test_a_classifier_without_last() -> None:
 # A gradient that is not finite
 
 
-ADVICE: dict[str, tuple[Callable[[], Guard], str]] = {
-    "no clip": (Guard, "lower the learning rate, or pass clip=ClipNorm(1.0)"),
+ADVICE: dict[str, tuple[Callable[[], Clip], str]] = {
+    "no clip": (Clip, "lower the learning rate, or pass clip=ClipNorm(1.0)"),
     "by norm": (lambda: ClipNorm(1.0), "lower the learning rate or the limit of the clip"),
     "by value": (lambda: ClipValue(1.0), "lower the learning rate or the limit of the clip"),
     "groups": (lambda: ClipGroups({"*": ClipNorm(1.0)}), "lower the learning rate or the limit of the clip"),

@@ -12,7 +12,7 @@ from tests.training import SYMBOLS, B, T, batch, model
 import bptt
 from bptt import schedules
 from bptt.callbacks import Callback
-from bptt.optim import SGD, Adam, AdamW, ClipGroups, ClipNorm, ClipValue, Guard, Optimizer, RMSProp
+from bptt.optim import SGD, Adam, AdamW, Clip, ClipGroups, ClipNorm, ClipValue, Optimizer, RMSProp
 from bptt.train import Trainer
 
 LARGE = 1e30
@@ -64,7 +64,7 @@ def test_layers(name: str) -> None:
 
 
 OFF_IN_TRAINER: dict[str, dict[str, Any]] = {
-    "guard": {"clip": Guard()},
+    "no clip": {"clip": Clip()},
     "clip by norm": {"clip": ClipNorm(LARGE)},
     "clip by value": {"clip": ClipValue(LARGE)},
     "no group clipped": {"clip": ClipGroups({"*weight_hh*": None, "*": None})},
@@ -123,8 +123,8 @@ def test_options_of_optimizers(name: str) -> None:
 # Frozen parameters
 
 
-CLIPS: dict[str, Callable[[], Guard]] = {
-    "guard": Guard,
+CLIPS: dict[str, Callable[[], Clip]] = {
+    "no limit": Clip,
     "norm": lambda: ClipNorm(0.05),
     "auto": lambda: ClipNorm("auto"),
     "value": lambda: ClipValue(0.01),
@@ -199,22 +199,22 @@ def net_views(net: bptt.Module, flat: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("policy", ["raise", "skip", "zero", "shrink"])
 @pytest.mark.parametrize(
-    "clip", [Guard, lambda **o: ClipNorm(1e9, **o), lambda **o: ClipGroups({"*": None}, **o)]
+    "clip", [Clip, lambda **o: ClipNorm(1e9, **o), lambda **o: ClipGroups({"*": None}, **o)]
 )
-def test_frozen_gradients_need_not_be_finite(clip: Callable[..., Guard], policy: str, bad: float) -> None:
+def test_frozen_gradients_need_not_be_finite(clip: Callable[..., Clip], policy: str, bad: float) -> None:
     net = model()
     optimizer = AdamW(0.1, lr_factors={"1.*": 0})
     net.flat_gradients[...] = 1.0
     net.gradients["1.weight_hh_l0"][0, 0] = bad
-    guard = clip(nonfinite=policy)
-    done = guard(net, optimizer.frozen(net))
-    assert (np.isfinite(done.norm), done.update, guard.nonfinite_steps) == (True, True, 0)
+    checked = clip(nonfinite=policy)
+    done = checked(net, optimizer.frozen(net))
+    assert (np.isfinite(done.norm), done.update, checked.nonfinite_steps) == (True, True, 0)
     optimizer.step(net)
     assert np.isfinite(net.flat_parameters).all()
     net.gradients["2.weight"][0, 0] = bad
     if policy == "raise":
         with pytest.raises(bptt.NonFiniteError, match=r"gradient of 2\.weight"):
-            guard(net, optimizer.frozen(net))
+            checked(net, optimizer.frozen(net))
     else:
-        assert not np.isfinite(guard(net, optimizer.frozen(net)).norm)
+        assert not np.isfinite(checked(net, optimizer.frozen(net)).norm)
         np.testing.assert_array_equal(net.gradients["1.weight_hh_l0"][0, 0], bad)

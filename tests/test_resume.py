@@ -27,7 +27,7 @@ from bptt.callbacks import Callback, TrainerView
 from bptt.data.batches import Batch
 from bptt.files import CheckpointError, read_checkpoint
 from bptt.files.checkpoint import _digest
-from bptt.optim import Guard
+from bptt.optim import Clip
 from bptt.train import Trainer
 from bptt.train.feed import checksum
 
@@ -127,7 +127,7 @@ def optimized(optimizer: Any) -> Case:
 
 
 def planted() -> Case:
-    case = Case(clip=Guard("skip"))
+    case = Case(clip=Clip("skip"))
     case.net = bptt.RNN(2, 2, nonlinearity="relu", seed=1)
     case.loss, case.optimizer = bptt.MeanSquaredError(), bptt.SGD(0.1, momentum=0.5)
     case.data = [(SERIES[:10, None].copy(), SERIES[10:20, None].copy()) for _ in range(4)]

@@ -11,7 +11,7 @@ import numpy as np
 from tests.fuzz.draw import Draw
 
 import bptt
-from bptt.optim import Guard
+from bptt.optim import Clip
 
 CELLS = {"RNN": bptt.RNN, "LSTM": bptt.LSTM, "GRU": bptt.GRU, "MGU": bptt.MGU}
 Target = Callable[[Draw, str], object]
@@ -240,7 +240,7 @@ def clips(draw: Draw, name: str) -> object:
         gradients = draw.arg(lambda: draw.choose(net, dict(net.gradients), net.flat_gradients))
         return getattr(bptt, name)(gradients, limit)
     if name == "ClipGroups":
-        groups = draw.arg(lambda: {"*weight*": draw.choose(None, bptt.ClipNorm(0.1)), "*": draw.arg(Guard)})
+        groups = draw.arg(lambda: {"*weight*": draw.choose(None, bptt.ClipNorm(0.1)), "*": draw.arg(Clip)})
         clip: Any = bptt.ClipGroups(groups, **draw.options(**nonfinite))
     elif name == "ClipNorm":
         more = {"quantile": lambda: draw.choose(0.1, 0.9), "window": lambda: draw.choose(1, 5)}
@@ -294,7 +294,7 @@ def training(draw: Draw, name: str) -> object:
         }
         batches.append(draw.arg(lambda b=batch: b))  # type: ignore[misc]
     options = draw.options(
-        clip=lambda: draw.choose(None, bptt.ClipNorm(1.0), bptt.ClipNorm("auto", "skip"), Guard("zero")),
+        clip=lambda: draw.choose(None, bptt.ClipNorm(1.0), bptt.ClipNorm("auto", "skip"), Clip("zero")),
         clip_state=lambda: draw.choose(None, 0.1),
         truncate=lambda: draw.choose(None, 2, (1, 3)),
         checkpoint=lambda: draw.choose(None, 2),

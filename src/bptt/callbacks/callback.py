@@ -14,7 +14,7 @@ from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.tape import Tape
 from bptt.losses.metrics import Metric
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.optimizers import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
@@ -33,7 +33,7 @@ class TrainerView(Protocol):
 
     model: Module
     optimizer: Optimizer
-    clip: Guard
+    clip: Clip
     clip_state: StateClip | None
     truncate: int | tuple[int, int] | None
     regularizer: PascanuRegularizer | None

@@ -18,7 +18,7 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows, per_step
 from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
 from bptt.diagnose.words import advice
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.update import Update
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _from_last_step(tape: Tape, dy: Floats) -> bool:
 def _in_use(trainer: TrainerView) -> frozenset[str]:
     """Return which arguments that remedies name the trainer has already."""
     given = {
-        "clip": type(trainer.clip) is not Guard,
+        "clip": type(trainer.clip) is not Clip,
         "clip_state": trainer.clip_state is not None,
         "truncate": trainer.truncate is not None,
         "regularizer": trainer.regularizer is not None,

@@ -1,6 +1,6 @@
 """From a gradient to new weights: clipping, optimizers, learning rates, regularizers."""
 
-from bptt.optim.clip import ClipNorm, Clipped, ClipValue, Guard, clip_by_norm, clip_by_value
+from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, clip_by_norm, clip_by_value
 from bptt.optim.clip_groups import ClipGroups
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
@@ -11,11 +11,11 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Clip",
     "ClipGroups",
     "ClipNorm",
     "ClipValue",
     "Clipped",
-    "Guard",
     "NonFiniteError",
     "Optimizer",
     "PascanuRegularizer",

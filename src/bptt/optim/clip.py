@@ -21,7 +21,7 @@ from bptt.layers.passes.clip_state import StateClip
 from bptt.optim.gradients import Gradients, Norm, named, refuse_nonfinite, vectors_of
 
 SHRINK = 0.02
-"""Pascanu's guard: this share of the recurrent weights takes the place of a gradient that is not finite."""
+"""nonfinite="shrink": the fraction of the recurrent weights that replaces a gradient that is not finite."""
 
 LONGEST_WINDOW = 100_000
 """Norms that `ClipNorm("auto")` remembers at most: a checkpoint holds them."""
@@ -98,7 +98,7 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
     return norm.value
 
 
-class Guard:
+class Clip:
     """Measure the gradient and keep a non-finite gradient from the weights, without clipping.
 
     Parameters
@@ -189,7 +189,7 @@ class Guard:
         return False
 
 
-class ClipValue(Guard):
+class ClipValue(Clip):
     """Brings every entry of the gradient into [-max_value, max_value].
 
     Parameters
@@ -197,12 +197,12 @@ class ClipValue(Guard):
     max_value : float
         More than 0.
     nonfinite
-        As for Guard.
+        As for Clip.
 
     Raises
     ------
     TypeError, ValueError
-        `max_value` is not a number more than 0; `nonfinite` as for Guard.
+        `max_value` is not a number more than 0; `nonfinite` as for Clip.
     """
 
     _against_nonfinite = LOWER
@@ -227,7 +227,7 @@ class ClipValue(Guard):
         return True
 
 
-class ClipNorm(Guard):
+class ClipNorm(Clip):
     """Scale the gradient so that its 2-norm is at most `max_norm`; see clip_by_norm.
 
     Parameters
@@ -236,7 +236,7 @@ class ClipNorm(Guard):
         Above 0. "auto": a quantile of all norms before clipping, including the current norm. Norms that are
         0 or not finite are left out.
     nonfinite
-        As for Guard.
+        As for Clip.
     quantile : float
         For "auto", in (0, 1): 0.1 clips nine gradients in ten once norms have settled, 0.9 only the largest
         tenth.
@@ -252,7 +252,7 @@ class ClipNorm(Guard):
     ------
     TypeError, ValueError
         `max_norm` is neither a number more than 0 nor "auto"; `quantile` and `window` out of range;
-        `nonfinite` as for Guard.
+        `nonfinite` as for Clip.
 
     References
     ----------

@@ -7,12 +7,12 @@ from typing import Any
 
 from bptt.arrays import Floats
 from bptt.layers.module import Module
-from bptt.optim.clip import LOWER, ClipNorm, Clipped, Guard
+from bptt.optim.clip import LOWER, Clip, ClipNorm, Clipped
 from bptt.optim.gradients import Norm, named, vectors_of
 from bptt.optim.patterns import members
 
 
-class ClipGroups(Guard):
+class ClipGroups(Clip):
     """Clip each group of parameters separately, by the norm of that group.
 
     `Clipped.norm` is still the norm of the whole gradient. `nonfinite` applies to the whole gradient, too.
@@ -24,7 +24,7 @@ class ClipGroups(Guard):
         in a shell and are case-sensitive. The first matching pattern decides; None leaves its group
         unclipped. ClipNorm("auto") learns from the norms of its group.
     nonfinite
-        As for Guard. Those of the groups stay at their default.
+        As for Clip. Those of the groups stay at their default.
 
     Raises
     ------
@@ -32,40 +32,40 @@ class ClipGroups(Guard):
         `groups` is not such a mapping.
     ValueError
         `groups` is empty, a clip has its own `nonfinite`, or two groups share one ClipNorm("auto").
-        `nonfinite` as for Guard. From the call, before anything changes: no pattern matches a parameter, or a
+        `nonfinite` as for Clip. From the call, before anything changes: no pattern matches a parameter, or a
         pattern other than "*" has no parameter.
     """
 
     _against_nonfinite = LOWER
 
-    def __init__(self, groups: Mapping[str, Guard | None], nonfinite: str = "raise") -> None:
+    def __init__(self, groups: Mapping[str, Clip | None], nonfinite: str = "raise") -> None:
         if not isinstance(groups, Mapping):
             raise TypeError(f"{_GROUPS}; got {type(groups).__name__}. {_FIX_GROUPS}")
         if not groups:
             raise ValueError(f"{_GROUPS}; got an empty one. {_FIX_GROUPS}")
         learning: set[int] = set()
-        for pattern, guard in groups.items():
+        for pattern, clip in groups.items():
             if not isinstance(pattern, str):
                 raise TypeError(f"{_GROUPS}; got the pattern {pattern!r:.60}. {_FIX_GROUPS}")
-            if guard is None:
+            if clip is None:
                 continue
-            if not isinstance(guard, Guard) or isinstance(guard, ClipGroups):
+            if not isinstance(clip, Clip) or isinstance(clip, ClipGroups):
                 raise TypeError(
-                    f"groups[{pattern!r}] must be ClipNorm, ClipValue or None; got {guard!r:.60} of type "
-                    f"{type(guard).__name__}. {_FIX_GROUPS}"
+                    f"groups[{pattern!r}] must be ClipNorm, ClipValue or None; got {clip!r:.60} of type "
+                    f"{type(clip).__name__}. {_FIX_GROUPS}"
                 )
-            if guard.nonfinite != "raise":
+            if clip.nonfinite != "raise":
                 raise ValueError(
                     f"groups[{pattern!r}] must leave nonfinite out, which is decided for the whole gradient; "
-                    f"got {guard.nonfinite!r}. Fix: ClipGroups(..., nonfinite={guard.nonfinite!r})."
+                    f"got {clip.nonfinite!r}. Fix: ClipGroups(..., nonfinite={clip.nonfinite!r})."
                 )
-            if isinstance(guard, ClipNorm) and guard.auto:
-                if id(guard) in learning:
+            if isinstance(clip, ClipNorm) and clip.auto:
+                if id(clip) in learning:
                     raise ValueError(
                         f"groups[{pattern!r}] must learn from the norms of its group alone; got a clip that "
                         'another group has, too. Fix: a ClipNorm("auto") for each.'
                     )
-                learning.add(id(guard))
+                learning.add(id(clip))
         self.groups = dict(groups)
         super().__init__(nonfinite)
 
@@ -75,7 +75,7 @@ class ClipGroups(Guard):
         Parameters
         ----------
         model, frozen
-            As for Guard. Patterns are matched against all parameters, frozen ones included.
+            As for Clip. Patterns are matched against all parameters, frozen ones included.
 
         Raises
         ------
@@ -88,13 +88,13 @@ class ClipGroups(Guard):
         return super().__call__(model, frozen)
 
     def state_dict(self) -> dict[str, Any]:
-        learnt = {pattern: guard.state_dict() if guard else {} for pattern, guard in self.groups.items()}
+        learnt = {pattern: clip.state_dict() if clip else {} for pattern, clip in self.groups.items()}
         return super().state_dict() | {"groups": learnt}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for pattern, guard in self.groups.items():
-            if guard is not None:
-                guard.load_state_dict(state["groups"][pattern])
+        for pattern, clip in self.groups.items():
+            if clip is not None:
+                clip.load_state_dict(state["groups"][pattern])
         super().load_state_dict(state)
 
     def _clip_model(
@@ -107,18 +107,18 @@ class ClipGroups(Guard):
         learn: bool = True,
     ) -> bool:
         changed = [
-            guard.clip_vectors(part, Norm.of(part), learn=learn) for guard, part in self._parts(model, frozen)
+            clip.clip_vectors(part, Norm.of(part), learn=learn) for clip, part in self._parts(model, frozen)
         ]
         return any(changed)
 
-    def _parts(self, model: Module, frozen: Collection[str]) -> list[tuple[Guard, list[Floats]]]:
+    def _parts(self, model: Module, frozen: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
         """The groups that are clipped, and their gradients without the frozen ones."""
         gradients = named(model)
         taken = members("groups", tuple(self.groups), tuple(gradients))
         return [
-            (guard, vectors_of({name: gradients[name] for name in taken[pattern]}, frozen))
-            for pattern, guard in self.groups.items()
-            if guard is not None
+            (clip, vectors_of({name: gradients[name] for name in taken[pattern]}, frozen))
+            for pattern, clip in self.groups.items()
+            if clip is not None
         ]
 
 

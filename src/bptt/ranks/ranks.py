@@ -19,7 +19,7 @@ from bptt import _core, runtime
 from bptt._version import __version__
 from bptt.files.settings import differences
 from bptt.layers import Module
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizers import Optimizer
 from bptt.ranks.communicator import Comm
@@ -72,7 +72,7 @@ class Ranks:
 
     # Before the first update
 
-    def begin(self, model: Module, optimizer: Optimizer, clip: Guard, setup: Mapping[str, Any]) -> None:
+    def begin(self, model: Module, optimizer: Optimizer, clip: Clip, setup: Mapping[str, Any]) -> None:
         """Check that all ranks begin the same run, and give all of them what the first one begins with.
 
         That is its weights, and the states of its optimizer and its clip.

@@ -14,7 +14,7 @@ from bptt.data.batches import batch_count
 from bptt.layers import Module
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.optimizers import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.ranks import Ranks
@@ -28,7 +28,7 @@ def check_parts(
     _check(loss, "loss", Loss, "CrossEntropy()")
     _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
     if clip is not None:
-        _check(clip, "clip", Guard, "ClipNorm(5.0)")
+        _check(clip, "clip", Clip, "ClipNorm(5.0)")
     if regularizer is not None:
         _check(regularizer, "regularizer", PascanuRegularizer, "PascanuRegularizer(4.0)")
         regularizer.check(model)

@@ -17,7 +17,7 @@ from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module
 from bptt.layers.passes.tape import Tape
 from bptt.losses.loss import Loss
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizers import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
@@ -63,7 +63,7 @@ class Step:
     model: Module
     loss: Loss
     optimizer: Optimizer
-    clip: Guard
+    clip: Clip
     regularizer: PascanuRegularizer | None
     passes: Passes
     ranks: Ranks

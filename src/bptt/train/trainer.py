@@ -15,7 +15,7 @@ from bptt.layers import Module
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
-from bptt.optim.clip import Guard
+from bptt.optim.clip import Clip
 from bptt.optim.optimizers import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.communicator import Comm
@@ -48,7 +48,7 @@ class Trainer(Evaluator):
         For example `CrossEntropy()`.
     optimizer : Optimizer
         For example `Adam(1e-3)`.
-    clip : ClipNorm, ClipValue or Guard, optional
+    clip : ClipNorm, ClipValue or Clip, optional
         Clips each gradient before the update. None: nothing is clipped; a non-finite gradient raises.
     clip_state : float, ClipValue or ClipNorm, optional
         Clipping inside the recursion, in all recurrent layers: see `LSTM.backward`.
@@ -96,7 +96,7 @@ class Trainer(Evaluator):
         loss: Loss,
         optimizer: Optimizer,
         *,
-        clip: Guard | None = None,
+        clip: Clip | None = None,
         clip_state: float | ClipsState | None = None,
         truncate: int | tuple[int, int] | None = None,
         checkpoint: int | Literal["auto"] | None = None,
@@ -113,7 +113,7 @@ class Trainer(Evaluator):
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.clip = Guard() if clip is None else clip
+        self.clip = Clip() if clip is None else clip
         self.truncate = setup.parse_truncate(truncate)
         self.clip_state = parse_clip_state(clip_state)
         self.checkpoint = checkpoint

@@ -24,7 +24,7 @@ from bptt.data import Shard
 from bptt.files.checkpoint import read_checkpoint
 from bptt.files.settings import differences
 from bptt.losses import Loss
-from bptt.optim import Guard, Optimizer
+from bptt.optim import Clip, Optimizer
 
 FINAL_RATE = 0.05  # of the cosine: what is left of the learning rate at the end
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -163,7 +163,7 @@ def fit(
         callbacks.append(bptt.Checkpoint(path, every_updates=options.checkpoint_every_updates, extra=extra))
     keywords: dict[str, Any] = {
         "clip": (
-            Guard(options.nonfinite)
+            Clip(options.nonfinite)
             if options.clip is None
             else bptt.ClipNorm(options.clip, options.nonfinite)
         ),
