@@ -78,7 +78,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "column 1 has none",
     ),
-    "no model": (lambda: bptt.Adam(1e-3, lr_factors={"*": 0}).frozen(3), TypeError, "model must be a layer"),  # type: ignore[arg-type]
+    "no model": (lambda: bptt.Adam(1e-3, lr_factors={"*": 0}).fixed(3), TypeError, "model must be a layer"),  # type: ignore[arg-type]
     "Auto for auto": (
         lambda: bptt.ClipNorm("Auto"),  # type: ignore[arg-type]
         TypeError,

@@ -141,7 +141,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 @pytest.mark.parametrize("clip", CLIPS)
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_frozen_first_layer(kind: str, clip: str, dtype: str) -> None:
-    """A frozen embedding is the same as inputs that were embedded before."""
+    """An embedding with learning-rate factor 0 is the same as inputs that were embedded before."""
 
     def layers() -> list[bptt.Module]:
         return [
@@ -164,25 +164,25 @@ def test_a_frozen_first_layer(kind: str, clip: str, dtype: str) -> None:
 def test_frozen_parameters_count_in_no_norm(patterns: dict[str, float]) -> None:
     net = model()
     optimizer = Adam(0.1, lr_factors=patterns)
-    frozen = optimizer.frozen(net)
+    fixed = optimizer.fixed(net)
     expected = {name for name in net.parameters if patterns == {"*": 0.0} or matches(name, patterns)}
-    assert frozen == expected
+    assert fixed == expected
     net.flat_gradients[...] = np.random.default_rng(0).standard_normal(net.flat_gradients.size)
     before = {name: array.copy() for name, array in net.gradients.items()}
     weights = {name: array.copy() for name, array in net.parameters.items()}
-    trained = [before[name].astype(np.float64) for name in net.parameters if name not in frozen]
+    trained = [before[name].astype(np.float64) for name in net.parameters if name not in fixed]
     norm = float(np.sqrt(sum(np.square(array).sum() for array in trained)))
-    done = ClipNorm(0.5)(net, frozen)
+    done = ClipNorm(0.5)(net, fixed)
     assert done.norm == pytest.approx(norm, rel=1e-12)
     assert done.clipped == (norm > 0.5)
     for name, array in net.gradients.items():
-        factor = 1.0 if name in frozen else 0.5 / norm
+        factor = 1.0 if name in fixed else 0.5 / norm
         np.testing.assert_allclose(array, factor * before[name], rtol=1e-6)
     optimizer.step(net)
     for name, array in net.parameters.items():
-        assert np.array_equal(array, weights[name]) == (name in frozen), name
+        assert np.array_equal(array, weights[name]) == (name in fixed), name
     state = net_views(net, optimizer.state_dict()["v"])
-    assert all(state[name].any() != (name in frozen) for name in net.parameters)
+    assert all(state[name].any() != (name in fixed) for name in net.parameters)
 
 
 def matches(name: str, patterns: dict[str, float]) -> bool:
@@ -207,14 +207,14 @@ def test_frozen_gradients_need_not_be_finite(clip: Callable[..., Clip], policy: 
     net.flat_gradients[...] = 1.0
     net.gradients["1.weight_hh_l0"][0, 0] = bad
     checked = clip(nonfinite=policy)
-    done = checked(net, optimizer.frozen(net))
+    done = checked(net, optimizer.fixed(net))
     assert (np.isfinite(done.norm), done.update, checked.nonfinite_steps) == (True, True, 0)
     optimizer.step(net)
     assert np.isfinite(net.flat_parameters).all()
     net.gradients["2.weight"][0, 0] = bad
     if policy == "raise":
         with pytest.raises(bptt.NonFiniteError, match=r"gradient of 2\.weight"):
-            checked(net, optimizer.frozen(net))
+            checked(net, optimizer.fixed(net))
     else:
-        assert not np.isfinite(checked(net, optimizer.frozen(net)).norm)
+        assert not np.isfinite(checked(net, optimizer.fixed(net)).norm)
         np.testing.assert_array_equal(net.gradients["1.weight_hh_l0"][0, 0], bad)

@@ -32,10 +32,10 @@ def quantity(count: int, noun: str) -> str:
     return f"{count} {noun if count == 1 else noun + 's'}"
 
 
-def store(frozen: object, **checked: Any) -> None:
+def store(instance: object, **checked: Any) -> None:
     """Put checked values into a frozen dataclass: NumPy's small integers would overflow later."""
     for name, value in checked.items():
-        object.__setattr__(frozen, name, value)
+        object.__setattr__(instance, name, value)
 
 
 def takes(function: Any, count: int) -> bool:

@@ -113,7 +113,7 @@ def contiguous(array: Floats) -> Floats:
     return cast("Floats", np.ascontiguousarray(array))
 
 
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array itself if no array over its memory can be written to, else a read-only copy: for tapes."""
     base: object = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag
-from bptt.arrays import Floats, as_real, frozen, to_floats
+from bptt.arrays import Floats, as_real, read_only, to_floats
 from bptt.layers.passes.ragged import Counts, parse_lengths
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
@@ -74,7 +74,7 @@ class Last(Stateless):
         counts = self._read(lengths, array)
         y = self._take(array, counts)
         y.flags.writeable = False
-        saved = None if counts is None else frozen(counts)
+        saved = None if counts is None else read_only(counts)
         return y, None, LayerTape(self, saved, array.shape, y.shape)
 
     def _infer(self, x: Floats) -> Floats:

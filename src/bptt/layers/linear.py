@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arguments import Seed, flag, size
-from bptt.arrays import Floats, as_real, frozen, to_floats
+from bptt.arrays import Floats, as_real, read_only, to_floats
 from bptt.layers.module import Init, Table
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless import Stateless
@@ -86,7 +86,7 @@ class Linear(Stateless):
         return self._multiply(x, self.parameters["weight"])
 
     def _forward(self, x: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
-        x, weight = frozen(x), frozen(self.parameters["weight"])
+        x, weight = read_only(x), read_only(self.parameters["weight"])
         return self._multiply(x, weight), (x, weight)
 
     def _multiply(self, x: Floats, weight: Floats) -> Floats:

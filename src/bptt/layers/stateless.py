@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bptt.arguments import flag
-from bptt.arrays import Floats, as_floats, frozen
+from bptt.arrays import Floats, as_floats, read_only
 from bptt.layers.module import Module, Table
 from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
@@ -79,7 +79,7 @@ class Stateless(Module):
 
     def _forward(self, x: Any) -> tuple[Floats, Any]:
         """y, and what `_backward` needs besides the shapes: by default, x."""
-        x = frozen(x)
+        x = read_only(x)
         return self._infer(x), x
 
     @abstractmethod

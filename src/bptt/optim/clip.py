@@ -126,14 +126,14 @@ class Clip:
         self.nonfinite = choice(nonfinite, "nonfinite", ("raise", "skip", "zero", "shrink"))
         self.nonfinite_steps = 0
 
-    def __call__(self, model: Module, frozen: Collection[str] = ()) -> Clipped:
+    def __call__(self, model: Module, fixed: Collection[str] = ()) -> Clipped:
         """Clip `model.gradients` in place.
 
         Parameters
         ----------
         model : Module
-        frozen : collection of str
-            Names of parameters that the optimizer leaves as they are: `Optimizer.frozen(model)`. Their
+        fixed : collection of str
+            Names of parameters that the optimizer leaves as they are: `Optimizer.fixed(model)`. Their
             gradients count nowhere and stay as they are.
 
         Raises
@@ -141,22 +141,20 @@ class Clip:
         NonFiniteError
             With the policy "raise".
         """
-        vectors = vectors_of(model, frozen)
+        vectors = vectors_of(model, fixed)
         came = Norm.of(vectors)
         if came.finite:
-            return Clipped(came.value, self._clip_model(model, frozen, vectors, came))
+            return Clipped(came.value, self._clip_model(model, fixed, vectors, came))
         self.nonfinite_steps += 1
         if self.nonfinite == "raise":
-            refuse_nonfinite(model, frozen, f'{self._against_nonfinite}; nonfinite="skip" skips such updates')
+            refuse_nonfinite(model, fixed, f'{self._against_nonfinite}; nonfinite="skip" skips such updates')
         if self.nonfinite == "skip":
             return Clipped(came.value, clipped=False, update=False)
         if self.nonfinite == "zero":
             for vector in vectors:
                 vector[~np.isfinite(vector)] = 0
-            return Clipped(
-                came.value, self._clip_model(model, frozen, vectors, Norm.of(vectors), learn=False)
-            )
-        for name, gradient in named(model, frozen).items():
+            return Clipped(came.value, self._clip_model(model, fixed, vectors, Norm.of(vectors), learn=False))
+        for name, gradient in named(model, fixed).items():
             recurrent = name.rpartition(".")[2].startswith("weight_hh")
             gradient[...] = SHRINK * model.parameters[name] if recurrent else 0.0
         return Clipped(came.value, clipped=False)
@@ -172,7 +170,7 @@ class Clip:
     def _clip_model(
         self,
         model: Module,
-        frozen: Collection[str],
+        fixed: Collection[str],
         vectors: list[Floats],
         norm: Norm,
         *,

@@ -69,13 +69,13 @@ class ClipGroups(Clip):
         self.groups = dict(groups)
         super().__init__(nonfinite)
 
-    def __call__(self, model: Module, frozen: Collection[str] = ()) -> Clipped:
+    def __call__(self, model: Module, fixed: Collection[str] = ()) -> Clipped:
         """Clip `model.gradients` in place, group by group.
 
         Parameters
         ----------
-        model, frozen
-            As for Clip. Patterns are matched against all parameters, frozen ones included.
+        model, fixed
+            As for Clip. Patterns are matched against all parameters, fixed parameters included.
 
         Raises
         ------
@@ -84,8 +84,8 @@ class ClipGroups(Clip):
         ValueError
             A parameter that no pattern fits, or a pattern that is left without a parameter.
         """
-        self._parts(model, frozen)
-        return super().__call__(model, frozen)
+        self._parts(model, fixed)
+        return super().__call__(model, fixed)
 
     def state_dict(self) -> dict[str, Any]:
         learnt = {pattern: clip.state_dict() if clip else {} for pattern, clip in self.groups.items()}
@@ -100,23 +100,23 @@ class ClipGroups(Clip):
     def _clip_model(
         self,
         model: Module,
-        frozen: Collection[str],
+        fixed: Collection[str],
         vectors: list[Floats],
         norm: Norm,
         *,
         learn: bool = True,
     ) -> bool:
         changed = [
-            clip.clip_vectors(part, Norm.of(part), learn=learn) for clip, part in self._parts(model, frozen)
+            clip.clip_vectors(part, Norm.of(part), learn=learn) for clip, part in self._parts(model, fixed)
         ]
         return any(changed)
 
-    def _parts(self, model: Module, frozen: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
-        """The groups that are clipped, and their gradients without the frozen ones."""
+    def _parts(self, model: Module, fixed: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
+        """The groups that are clipped, and their gradients without those of fixed parameters."""
         gradients = named(model)
         taken = members("groups", tuple(self.groups), tuple(gradients))
         return [
-            (clip, vectors_of({name: gradients[name] for name in taken[pattern]}, frozen))
+            (clip, vectors_of({name: gradients[name] for name in taken[pattern]}, fixed))
             for pattern, clip in self.groups.items()
             if clip is not None
         ]

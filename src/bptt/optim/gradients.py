@@ -80,15 +80,15 @@ class Norm:
         return True
 
 
-def named(gradients: Gradients, frozen: Collection[str] = ()) -> Mapping[str, npt.NDArray[Any]]:
-    """Gradients by name, without the frozen ones."""
+def named(gradients: Gradients, fixed: Collection[str] = ()) -> Mapping[str, npt.NDArray[Any]]:
+    """Gradients by name, without those of fixed parameters."""
     if isinstance(gradients, Module):
         arrays: Mapping[str, npt.NDArray[Any]] = gradients.gradients
     elif isinstance(gradients, Mapping):
         arrays = gradients
     else:
         arrays = {"gradients": gradients}
-    return {name: array for name, array in arrays.items() if name not in frozen} if frozen else arrays
+    return {name: array for name, array in arrays.items() if name not in fixed} if fixed else arrays
 
 
 def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice, Value]]:
@@ -105,15 +105,15 @@ def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice,
     return runs
 
 
-def vectors_of(gradients: Gradients, frozen: Collection[str] = ()) -> list[Floats]:
-    """Flat views of the gradients that are not frozen, to be changed in place."""
+def vectors_of(gradients: Gradients, fixed: Collection[str] = ()) -> list[Floats]:
+    """Flat views of the gradients of the parameters that are not fixed, to be changed in place."""
     if isinstance(gradients, Module):
-        if not frozen:
+        if not fixed:
             return [gradients.flat_gradients]
-        runs = flat_runs(gradients, {name: name in frozen for name in gradients.parameters})
+        runs = flat_runs(gradients, {name: name in fixed for name in gradients.parameters})
         return [gradients.flat_gradients[own] for own, still in runs if not still]
     vectors: list[Floats] = []
-    for name, array in named(gradients, frozen).items():
+    for name, array in named(gradients, fixed).items():
         if not isinstance(array, np.ndarray) or array.dtype not in ("f4", "f8"):
             came = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(
@@ -131,10 +131,10 @@ def vectors_of(gradients: Gradients, frozen: Collection[str] = ()) -> list[Float
 
 
 def refuse_nonfinite(
-    gradients: Gradients, frozen: Collection[str] = (), fix: str = "lower the learning rate"
+    gradients: Gradients, fixed: Collection[str] = (), fix: str = "lower the learning rate"
 ) -> None:
     """Raise NonFiniteError for the first entry that is not finite, if there is one."""
-    for name, array in named(gradients, frozen).items():
+    for name, array in named(gradients, fixed).items():
         at = _core.first_nonfinite(array.reshape(-1))
         if at >= 0:
             index = tuple(int(i) for i in np.unravel_index(at, array.shape))

@@ -18,7 +18,7 @@ from bptt import _core
 from bptt.arguments import flag, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
-from bptt.optim.rates import frozen_names, parse_lr_factors, runs
+from bptt.optim.rates import fixed_names, parse_lr_factors, runs
 
 SMALLEST_EPS = 1e-30
 """Where all gradients were 0 the step is 0 / eps: in float32, too, it must not be 0 / 0."""
@@ -103,7 +103,7 @@ class Optimizer(ABC):
         """The schedule that `lr` comes from, if it is no number."""
         return self._lr if callable(self._lr) else None
 
-    def frozen(self, model: Module) -> frozenset[str]:
+    def fixed(self, model: Module) -> frozenset[str]:
         """Return the names of the model's parameters that `step` leaves as they are: those with factor 0.
 
         Raises
@@ -117,7 +117,7 @@ class Optimizer(ABC):
             raise TypeError(
                 f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
             )
-        return frozen_names(model, self._factors)
+        return fixed_names(model, self._factors)
 
     def step(self, model: Module) -> None:
         """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.

@@ -57,7 +57,7 @@ def runs(model: Module, factors: Factors) -> list[tuple[slice, float]]:
     return flat_runs(model, factors_of(model, factors))
 
 
-def frozen_names(model: Module, factors: Factors) -> frozenset[str]:
+def fixed_names(model: Module, factors: Factors) -> frozenset[str]:
     """Names of the parameters whose factor is 0; ValueError as `factors_of`."""
     if not any(factor == 0 for _, factor in factors):
         return frozenset()

@@ -104,7 +104,7 @@ class Step:
         if rows == 0:
             return Pending(None, False, replace(at, generators=self.generators.get()))
         try:
-            clipped = self.clip(self.model, self.optimizer.frozen(self.model))
+            clipped = self.clip(self.model, self.optimizer.fixed(self.model))
         except NonFiniteError as error:
             where = arose or _place(cast("Tape", tape), window)
             text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"

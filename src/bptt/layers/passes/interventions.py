@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arguments import probability
-from bptt.arrays import Floats, as_floats, as_real, check_shape, frozen
+from bptt.arrays import Floats, as_floats, as_real, check_shape, read_only
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import Ragged
 
@@ -39,7 +39,7 @@ def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | 
     check_shape(array, "reset", layout.sequence_shape(T, B, 1)[:-1])
     flags = layout.sequence_in(array[..., np.newaxis]).view(np.uint8)
     packed = flags if ragged is None else ragged.gather(flags)
-    return frozen(np.ascontiguousarray(packed[..., 0]))
+    return read_only(np.ascontiguousarray(packed[..., 0]))
 
 
 class Outline(Protocol):

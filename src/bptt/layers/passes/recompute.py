@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import size
-from bptt.arrays import Floats, contiguous, frozen
+from bptt.arrays import Floats, contiguous, read_only
 from bptt.layers.passes.backend import Backed, Backend, Call, CoreTape, Errors, Passed, Stack
 
 
@@ -67,7 +67,7 @@ class Recomputed:
 
     def __init__(self, stack: Stack, backend: Backend, call: Call, interval: int) -> None:
         self._stack, self._backend = stack, backend
-        x, parameters = (frozen(cast("Floats", array)) for array in (call.x, call.parameters))
+        x, parameters = (read_only(cast("Floats", array)) for array in (call.x, call.parameters))
         self._call = call._replace(x=x, parameters=parameters)
         self._chunk = backend.chunk_steps(self._batch)
         self._pieces = list(self._cut(-(-interval // self._chunk) * self._chunk))
