@@ -105,7 +105,7 @@ def test_a_resumed_monitor_draws_before_it_records(tmp_path: Path) -> None:
 
 
 FORGED: dict[str, Any] = {
-    "made": -1,
+    "updates_done": -1,
     "every_updates": 0,
     "stride": 0,
     "names": [],

@@ -47,9 +47,9 @@ class KeepBest(Callback):
             self.loss, self._parameters = math.inf, None
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        found = watched(trainer, None, loss)
-        if found < self.loss:
-            self.loss = found
+        value = watched(trainer, None, loss)
+        if value < self.loss:
+            self.loss = value
             self._parameters = trainer.model.flat_parameters.copy()
 
     def restore(self, model: Module) -> None:

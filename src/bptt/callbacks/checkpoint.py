@@ -115,9 +115,9 @@ class Checkpoint(Callback):
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
         if self.best is False:
             return
-        found = watched(trainer, self.best if isinstance(self.best, str) else None, loss)
-        if found < self._lowest:
-            self._lowest, self._improved = found, True
+        value = watched(trainer, self.best if isinstance(self.best, str) else None, loss)
+        if value < self._lowest:
+            self._lowest, self._improved = value, True
 
     def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         if self.best is not False:
@@ -163,11 +163,11 @@ class Checkpoint(Callback):
 def _fields(path: str) -> set[str]:
     """Which of {step} and {epoch} are in a path."""
     try:
-        found = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
-        if not found - {"step", "epoch"}:
+        fields = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
+        if not fields - {"step", "epoch"}:
             path.format(step=0, epoch=0)
-            return found
-        came = f"{{{min(found - {'step', 'epoch'})}}}"
+            return fields
+        came = f"{{{min(fields - {'step', 'epoch'})}}}"
     except (ValueError, IndexError, KeyError) as error:
         came = str(error)
     raise ValueError(

@@ -50,11 +50,11 @@ class EarlyStopping(Callback):
             self.best, self._waited = math.inf, None
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        found = watched(trainer, self.metric, loss)
-        improved = found < self.best - self.min_delta
+        value = watched(trainer, self.metric, loss)
+        improved = value < self.best - self.min_delta
         self._waited = 0 if improved or self._waited is None else self._waited + 1
         if improved:
-            self.best = found
+            self.best = value
         if self._waited >= self.patience:
             trainer.stop()
 

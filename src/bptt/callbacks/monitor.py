@@ -82,7 +82,7 @@ class GradientMonitor(Callback):
         self.warn = flag(warn, "warn")
         self.flow: GradientFlow | None = None
         self._stride = 1
-        self._made = 0
+        self._updates_done = 0
         self._names: tuple[str, ...] = ()
         self._updates: list[int] = []
         self._ways: list[list[Norms]] = []
@@ -141,10 +141,10 @@ class GradientMonitor(Callback):
             )
         self._names = names
         # A monitor that a resumed run is the first to have did not see the updates before.
-        self._made = max(self._made, len(trainer.history["loss"]))
+        self._updates_done = max(self._updates_done, len(trainer.history["loss"]))
 
     def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
-        if self._made % self.every_updates or self._made in self._updates[-1:]:
+        if self._updates_done % self.every_updates or self._updates_done in self._updates[-1:]:
             return
         steps, rows = longest_rows(tape)
         if steps == 0 or len(rows) == 0:
@@ -156,12 +156,12 @@ class GradientMonitor(Callback):
             self._say(flow)
 
     def update(self, trainer: TrainerView, update: Update) -> None:
-        self._made += 1
+        self._updates_done += 1
 
     def state_dict(self) -> dict[str, Any]:
         ways = [way for record in self._ways for way in record]
         return {
-            "made": self._made,
+            "updates_done": self._updates_done,
             "every_updates": self.every_updates,
             "stride": self._stride,
             "names": list(self._names),
@@ -173,10 +173,10 @@ class GradientMonitor(Callback):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        made = integer(state["made"], "made", 0)
+        updates_done = integer(state["updates_done"], "updates_done", 0)
         every_updates, stride = size(state["every_updates"], "every_updates"), size(state["stride"], "stride")
         names = tuple(map(str, state["names"]))
-        updates = [integer(update, "updates", 0, made) for update in state["updates"]]
+        updates = [integer(update, "updates", 0, updates_done) for update in state["updates"]]
         lengths = [size(length, "lengths") for length in state["lengths"]]
         norms = np.array(state["norms"], np.float64)
         fits = len(lengths) == len(updates) * len(names) and norms.shape == (sum(lengths),)
@@ -186,7 +186,7 @@ class GradientMonitor(Callback):
         ways = [norms[end - length : end] for end, length in zip(ends, lengths, strict=True)]
         pairs = [(integer(k, "row", 0), integer(count, "count", 0)) for k, count in state["vanished"]]
         said = {(integer(k, "said", 0), str(verdict)) for k, verdict in state["said"]}
-        self._made, self.every_updates, self._stride = made, every_updates, stride
+        self._updates_done, self.every_updates, self._stride = updates_done, every_updates, stride
         self._names, self._updates, self._vanished, self._said = names, updates, dict(pairs), said
         self._ways = [ways[start : start + len(names)] for start in range(0, len(ways), len(names) or 1)]
 
@@ -195,32 +195,32 @@ class GradientMonitor(Callback):
         while -(-longest // self._stride) > COLUMNS:
             self._stride *= 2
             self._ways = [[way[::2].copy() for way in ways] for ways in self._ways]
-        self._updates.append(self._made)
+        self._updates.append(self._updates_done)
         self._ways.append([way[:: self._stride].copy() for way in flow.ways])
         if len(self._updates) > self.limit:
             del self._updates[1::2], self._ways[1::2]
             self.every_updates *= 2
 
     def _say(self, flow: GradientFlow) -> None:
-        found = set()
+        verdicts = set()
         for k, verdict in enumerate(flow.verdict):
             vanished = verdict == "vanishing" and not flow.carried[k]
             self._vanished[k] = self._vanished.get(k, 0) + 1 if vanished else 0
             if verdict in ("exploding", "not finite") or self._vanished[k] >= self.patience:
-                found.add((k, verdict))
-        if found - self._said:
-            rows = sorted(k for k, _ in found - self._said)
+                verdicts.add((k, verdict))
+        if verdicts - self._said:
+            rows = sorted(k for k, _ in verdicts - self._said)
             # Other layers may follow, or the same layer again: a warning for each would be noise.
-            self._said |= {(k, verdict) for _, verdict in found for k in range(len(flow.rows))}
+            self._said |= {(k, verdict) for _, verdict in verdicts for k in range(len(flow.rows))}
             text = " ".join(advice(flow, rows))
-            warnings.warn(f"At update {self._made}: {text}", GradientWarning, stacklevel=2)
+            warnings.warn(f"At update {self._updates_done}: {text}", GradientWarning, stacklevel=2)
 
 
 def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
     """Measure how the error of the last step fares; the gradients and the tape stay as they are."""
-    own = flow_on(tape, dy.shape)
-    if _from_last_step(tape, dy) or not np.isfinite(own.dh_norm).all():
-        return own
+    flow = flow_on(tape, dy.shape)
+    if _from_last_step(tape, dy) or not np.isfinite(flow.dh_norm).all():
+        return flow
     gradients = model.flat_gradients.copy()
     try:
         return flow_of_last_step(model, twin(tape), dy)

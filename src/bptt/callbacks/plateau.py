@@ -85,9 +85,9 @@ class Plateau(Schedule, Callback):
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
         """Lower the rate if this is one failure more than `patience`."""
-        found = watched(trainer, self.metric, loss)
-        if found < self.best - self.min_delta:
-            self.best, self.waited = float(found), 0
+        value = watched(trainer, self.metric, loss)
+        if value < self.best - self.min_delta:
+            self.best, self.waited = float(value), 0
             return
         self.waited += 1
         if self.waited > self.patience:
@@ -105,12 +105,12 @@ class Plateau(Schedule, Callback):
         """Take over what `state_dict` gave; raises as `Schedule.load_state_dict`."""
         super().load_state_dict(state)
         best = state["best"]
-        found = (
+        restored = (
             integer(state["cuts"], "state['cuts']", 0),
             math.inf if best is None else real(best, "state['best']", -math.inf),
             integer(state["waited"], "state['waited']", 0),
         )
-        self.cuts, self.best, self.waited = found
+        self.cuts, self.best, self.waited = restored
 
     def __repr__(self) -> str:
         names = ("factor", "patience", "min_delta", "min_lr", "metric")

@@ -64,11 +64,11 @@ class ProgressBar(Callback):
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
         if self._bar is not None:
-            found = {"validation": loss}
+            figures = {"validation": loss}
             for name, value in trainer.history.validation().items():
                 if name != "validation_loss":
-                    found[name.removeprefix("validation_")] = value
-            shown = " ".join(f"{name} {value:.4f}" for name, value in found.items())
+                    figures[name.removeprefix("validation_")] = value
+            shown = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
             self._bar.set_postfix_str(f"{shown} {self._bar.postfix}", refresh=False)
 
     def epoch_end(self, trainer: TrainerView, epoch: int) -> None:

@@ -64,8 +64,10 @@ class TensorBoard(Callback):
             self._write(trainer, "train", {name: getattr(update, name) for name in _PER_UPDATE})
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        found = trainer.history.validation()
-        self._write(trainer, "validation", {name.removeprefix("validation_"): found[name] for name in found})
+        metrics = trainer.history.validation()
+        self._write(
+            trainer, "validation", {name.removeprefix("validation_"): metrics[name] for name in metrics}
+        )
         self._writer.flush()
 
     def fit_end(self, trainer: TrainerView) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt import reference
 from bptt.arrays import as_real, to_floats
-from bptt.checks.nested import State, each, leaves
+from bptt.checks.nested import State, each, flatten
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
@@ -118,7 +118,7 @@ def crosscheck(
 
     floor = float(limits.tiny / limits.eps)
 
-    found = _run(layer, x, state, options, back, seed)
+    actual = _run(layer, x, state, options, back, seed)
     oracle = reference.like(layer)
     expected = _run(oracle, x, state, options, back, seed)
     moved = [
@@ -132,7 +132,7 @@ def crosscheck(
         factor = 1 if name.startswith(("y", "state")) else 2
         allowed = max(factor * max(tolerance * _largest(wanted), response), floor)
         bound = np.full(wanted.size, allowed)
-        rows.append(compare(name, found[name].ravel(), wanted.ravel(), bound, wanted.shape))
+        rows.append(compare(name, actual[name].ravel(), wanted.ravel(), bound, wanted.shape))
 
     return conclude(f"crosscheck {layer!r}", rows, raises)
 
@@ -183,10 +183,10 @@ def _run(
         dlast = each(lambda s: normal(rng, s).astype(np.float32), last)
         layer.zero_grad()
         dx, dstate = layer.backward(tape, move(dy), each(move, dlast), **back)
-        found = leaves(y, "y") | leaves(last, "state") | named_gradients(layer, dx, dstate)
+        actual = flatten(y, "y") | flatten(last, "state") | named_gradients(layer, dx, dstate)
         for name in ("dh_norm", "dc_norm", "dh"):
-            found |= leaves(getattr(tape, name, None), name)
-        return {name: np.array(tensor, np.float64) for name, tensor in found.items()}
+            actual |= flatten(getattr(tape, name, None), name)
+        return {name: np.array(tensor, np.float64) for name, tensor in actual.items()}
 
 
 def _move_tape(tape: Tape, move: Move) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import integer, real
 from bptt.arrays import as_real
-from bptt.checks.nested import State, each, filled, leaves
+from bptt.checks.nested import State, each, filled, flatten
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
@@ -98,24 +98,24 @@ def gradcheck(
         dy, dlast = normal(rng, y), each(lambda s: normal(rng, s), last)
         layer.zero_grad()
         dx, dstate = layer.backward(tape, dy, dlast)
-        found = {name: tensor.copy() for name, tensor in named_gradients(layer, dx, dstate).items()}
+        gradients = {name: tensor.copy() for name, tensor in named_gradients(layer, dx, dstate).items()}
 
         x = x if dx is None else np.array(x, np.float64)
         state = filled(state, last)
-        places = {"dx": x} | leaves(state, "dstate")
+        places = {"dx": x} | flatten(state, "dstate")
         places |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
 
         def terms() -> list[Tensor]:
             rewind()
             y, last, _ = layer.forward(x, state, **options)
-            pairs = zip(leaves((y, last)).values(), leaves((dy, dlast)).values(), strict=True)
+            pairs = zip(flatten((y, last)).values(), flatten((dy, dlast)).values(), strict=True)
             return [value * weight for value, weight in pairs]
 
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite fails the check
             rounding = ROUNDING * sum(float(np.abs(term).sum()) for term in terms())
             loss = Loss(lambda: sum(float(term.sum()) for term in terms()), rounding)
             rows = []
-            for name, gradient in found.items():
+            for name, gradient in gradients.items():
                 chosen = _choose(gradient.size, entries, rng)
                 values = gradient.flat[chosen]
                 entry = [Entry(loss, places[name], int(j), eps) for j in chosen]
@@ -180,16 +180,16 @@ class Entry:
 
     def best(self, difference: Callable[[float], float]) -> tuple[float, float]:
         """The derivative from the step whose error is smallest, and a bound of its error."""
-        found = (float("nan"), 0.0)
+        best = (float("nan"), 0.0)
         for power in range(-3, 4):
             step = max(self.step * 10.0**power, 2.0 * self.least)  # the narrow step is half of that
             wide, narrow = difference(step), difference(step / 2)
             # The error of second order in the step cancels. Four times: what a one-sided difference adds up.
             derivative = (4.0 * narrow - wide) / 3.0
             error = abs(derivative - narrow) + 4.0 * self.loss.rounding / step
-            if np.isfinite(error) and (np.isnan(found[0]) or error < found[1]):
-                found = derivative, error
-        return found
+            if np.isfinite(error) and (np.isnan(best[0]) or error < best[1]):
+                best = derivative, error
+        return best
 
     def closest(self, gradient: float, rtol: float) -> tuple[float, float]:
         """Compare a gradient that misses the central difference more carefully.

@@ -11,12 +11,12 @@ import numpy.typing as npt
 State: TypeAlias = Any
 
 
-def leaves(state: State, name: str = "") -> dict[str, npt.NDArray[Any]]:
+def flatten(state: State, name: str = "") -> dict[str, npt.NDArray[Any]]:
     """The arrays of a state, named by their place in it: "state[0]", "state[1]" of a pair called "state"."""
     if state is None:
         return {}
     if isinstance(state, (tuple, list)):
-        return {k: v for i, part in enumerate(state) for k, v in leaves(part, f"{name}[{i}]").items()}
+        return {k: v for i, part in enumerate(state) for k, v in flatten(part, f"{name}[{i}]").items()}
     return {name: state}
 
 

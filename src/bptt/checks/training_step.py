@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bptt.checks.nested import State, leaves
+from bptt.checks.nested import State, flatten
 from bptt.layers.module import Module
 from bptt.reference.copies import generators
 
@@ -65,4 +65,4 @@ def normal(rng: np.random.Generator, like: Tensor) -> Tensor:
 def named_gradients(layer: Module, dx: Tensor | None, dstate: State) -> dict[str, Tensor]:
     """Everything that a backward pass gives, by name."""
     parameters = {f"gradients[{name}]": gradient for name, gradient in layer.gradients.items()}
-    return leaves(dx, "dx") | leaves(dstate, "dstate") | parameters
+    return flatten(dx, "dx") | flatten(dstate, "dstate") | parameters

@@ -54,21 +54,21 @@ def run(options: argparse.Namespace) -> None:
     table = tables.read(options.file, columns, Format.of(options))
     steps = options.steps or task.horizon
     try:
-        told = seriesmodel.forecast(model, task, table.values, steps)
+        forecast = seriesmodel.forecast(model, task, table.values, steps)
     except CommandError as error:
         raise CommandError(f"{options.file}: {error}") from None
-    text = _text(task.target, told)
+    text = _text(task.target, forecast)
     if options.plot is not None:
         from bptt.diagnose.pictures.forecast import plot_forecast
 
-        plot_forecast(table.values[:, task.targets], told, task.target, options.plot)
+        plot_forecast(table.values[:, task.targets], forecast, task.target, options.plot)
     if options.out is not None:
         files.replace(options.out, text.encode("utf-8"), verify=lambda path: None)
     if options.json:
         written = {"out": options.out, "plot": options.plot}
         paths = {name: str(path) for name, path in written.items() if path is not None}
-        forecast = {name: told[:, k].tolist() for k, name in enumerate(task.target)}
-        print_json({"model": str(options.model), "rows": len(table.values), "forecast": forecast, **paths})
+        by_column = {name: forecast[:, k].tolist() for k, name in enumerate(task.target)}
+        print_json({"model": str(options.model), "rows": len(table.values), "forecast": by_column, **paths})
     elif options.out is None:
         print(text, end="")
     else:
@@ -77,10 +77,10 @@ def run(options: argparse.Namespace) -> None:
         print(f"picture  {options.plot}")
 
 
-def _text(names: list[str], told: npt.NDArray[np.float64]) -> str:
+def _text(names: list[str], forecast: npt.NDArray[np.float64]) -> str:
     """CSV: the row's number after the last one, and its values."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["step", *names])
-    writer.writerows([step, *map(repr, row)] for step, row in enumerate(told.tolist(), 1))
+    writer.writerows([step, *map(repr, row)] for step, row in enumerate(forecast.tolist(), 1))
     return lines.getvalue()

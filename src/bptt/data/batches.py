@@ -44,22 +44,22 @@ class Window:
     ----------
     read : Batch
         What the model reads: steps `start` to `stop` of the whole batch.
-    own : Batch
+    counted : Batch
         Its last part, whose losses count.
-    ahead : int
-        Steps of `read` before `own`: errors may go back into them.
-    share : float
-        Part of the batch that is done after this window: 1.0 for the batch's last window.
+    context : int
+        Steps of `read` before `counted`: errors may go back into them.
+    fraction : float
+        Fraction of the batch that is done after this window: 1.0 for the batch's last window.
     generators_before : Any
         For `Run`: the generators' states before the batch was drawn.
     """
 
     read: Batch
-    own: Batch
+    counted: Batch
     start: int
     stop: int
-    ahead: int
-    share: float
+    context: int
+    fraction: float
     generators_before: Any = None
 
 
@@ -209,15 +209,15 @@ class Layout:
             begin = start
             if k2 is not None and k2 > k1:
                 begin = min(start, max(0, stop - k2) // k1 * k1)
-            own = part(start, stop)
-            read = part(begin, stop) if begin < start else own
-            yield Window(read, own, begin, stop, start - begin, 1.0 if stop >= longest else stop / T)
+            counted = part(start, stop)
+            read = part(begin, stop) if begin < start else counted
+            yield Window(read, counted, begin, stop, start - begin, 1.0 if stop >= longest else stop / T)
 
     def after(self, y: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
         """A view of the outputs whose losses count."""
-        if window.ahead == 0:
+        if window.context == 0:
             return y
-        return y[(slice(None),) * self.time_axis(window.read.x) + (slice(window.ahead, None),)]
+        return y[(slice(None),) * self.time_axis(window.read.x) + (slice(window.context, None),)]
 
 
 def check_iterable(data: Any, name: str, passes: int = 1) -> None:

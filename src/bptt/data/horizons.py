@@ -17,7 +17,7 @@ Numbers = npt.NDArray[Any]
 
 class Rows(Shuffled):
     """Batches `(x, target)`, x (T, B, F), of arrays x (n, T, F) and targets (n, ...), views perhaps: they are
-    copied one batch at a time. With `shuffle`, in a new order every pass; with `at`, of these rows alone."""
+    copied one batch at a time. With `shuffle`, in a new order every pass. `positions`: only these rows."""
 
     per_step = False
 
@@ -27,13 +27,13 @@ class Rows(Shuffled):
         targets: Numbers,
         *,
         batch_size: int,
-        at: npt.NDArray[np.int64] | None = None,
+        positions: npt.NDArray[np.int64] | None = None,
         shuffle: bool = False,
         seed: Seed = None,
     ) -> None:
         self._x = x
         self._targets = targets
-        self._at = np.arange(len(x)) if at is None else at
+        self._positions = np.arange(len(x)) if positions is None else positions
         self.batch_size = size(batch_size, "batch_size")
         self.shuffle = flag(shuffle, "shuffle")
         self.rng = generator(seed)
@@ -41,13 +41,13 @@ class Rows(Shuffled):
     @property
     def count(self) -> int:
         """How many rows a pass has."""
-        return len(self._at)
+        return len(self._positions)
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
-        order = self._at[self.rng.permutation(self.count)] if self.shuffle else self._at
+        order = self._positions[self.rng.permutation(self.count)] if self.shuffle else self._positions
         for start in range(0, self.count, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
@@ -100,12 +100,12 @@ class Horizons(Rows):
     ) -> None:
         self.window, self.horizon = size(window, "window"), size(horizon, "horizon")
         parts = _parts(series, "series")
-        told = parts if target is None else _parts(target, "target")
+        targets = parts if target is None else _parts(target, "target")
         lengths = [len(part) for part in parts]
-        if [len(part) for part in told] != lengths:
+        if [len(part) for part in targets] != lengths:
             raise ValueError(
                 f"target must have as many steps as the series, {lengths!s:.80}; got "
-                f"{[len(part) for part in told]!s:.80}. Fix: one row for each of its steps."
+                f"{[len(part) for part in targets]!s:.80}. Fix: one row for each of its steps."
             )
         need = self.window + self.horizon
         for i, length in enumerate(lengths):
@@ -117,8 +117,10 @@ class Horizons(Rows):
         ends = np.cumsum(lengths)
         starts = [np.arange(end - n, end - need + 1) for end, n in zip(ends.tolist(), lengths, strict=True)]
         x = _views(_joined(parts), self.window)
-        y = _views(_joined(told)[self.window :], self.horizon)
-        super().__init__(x, y, batch_size=batch_size, at=np.concatenate(starts), shuffle=shuffle, seed=seed)
+        y = _views(_joined(targets)[self.window :], self.horizon)
+        super().__init__(
+            x, y, batch_size=batch_size, positions=np.concatenate(starts), shuffle=shuffle, seed=seed
+        )
 
     def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
         for x, target in super().__iter__():
@@ -133,7 +135,7 @@ class Horizons(Rows):
         return self._in_order(self._targets)
 
     def _in_order(self, views: Numbers) -> Numbers:
-        return views[: self.count] if self.count == self._at[-1] + 1 else views[self._at]
+        return views[: self.count] if self.count == self._positions[-1] + 1 else views[self._positions]
 
 
 def _joined(parts: list[Numbers]) -> Numbers:

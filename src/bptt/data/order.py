@@ -19,12 +19,12 @@ def data_state(data: object) -> dict[str, Any] | None:
     """
     if data is None:
         return None
-    own, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
-    draws = isinstance(rng, np.random.Generator) and not callable(own)
+    state_dict, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
+    draws = isinstance(rng, np.random.Generator) and not callable(state_dict)
     return {
         "kind": type(data).__name__,
         "batches": batch_count(data),
-        "state": own() if callable(own) else None,
+        "state": state_dict() if callable(state_dict) else None,
         "rng": cast("Any", rng).bit_generator.state if draws else None,
     }
 

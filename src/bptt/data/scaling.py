@@ -149,11 +149,11 @@ class Standardize:
             `y` does not hold real numbers, its last axis has another size, or `columns` names an unknown
             column.
         """
-        own = self if columns is None else self.take(columns)
+        scaling = self if columns is None else self.take(columns)
         array = self._read(y, "y") if columns is None else parse_real(y, "y")
-        K = len(own.mean)
+        K = len(scaling.mean)
         if K == 1:
-            flat: npt.NDArray[np.float64] = array * own.scale[0] + own.mean[0]
+            flat: npt.NDArray[np.float64] = array * scaling.scale[0] + scaling.mean[0]
             return flat
         width = array.shape[-1] if array.ndim else 0
         if columns is None and width != K:
@@ -167,7 +167,7 @@ class Standardize:
                 f"y must have a last axis of {K} columns, or of horizon x {K}; got shape {array.shape}. "
                 "Fix: name exactly the columns that y holds."
             )
-        steps = array.reshape(*array.shape[:-1], width // K, K) * own.scale + own.mean
+        steps = array.reshape(*array.shape[:-1], width // K, K) * scaling.scale + scaling.mean
         values: npt.NDArray[np.float64] = steps.reshape(array.shape)
         return values
 
@@ -186,11 +186,11 @@ class Standardize:
             No columns, an unknown label, a label of several columns, or an index out of range.
         """
         given = (columns,) if isinstance(columns, (str, int, np.integer)) else columns
-        at = [self._index(column) for column in given]
-        if not at:
+        indices = [self._index(column) for column in given]
+        if not indices:
             raise ValueError("columns must name at least one column; got none. Fix: pass indices or labels.")
-        labels = None if self.columns is None else [self.columns[i] for i in at]
-        return Standardize(self.mean[at], self.scale[at], labels)
+        labels = None if self.columns is None else [self.columns[i] for i in indices]
+        return Standardize(self.mean[indices], self.scale[indices], labels)
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return the constructor's arguments as JSON values, without loss."""

@@ -130,13 +130,13 @@ class Shard:
             array = getattr(batch, name)
             if array is None:
                 continue
-            at = axis if name != "lengths" and _has_steps(array, x) else 0
-            if array.ndim <= at or array.shape[at] != x.shape[axis]:
+            row_axis = axis if name != "lengths" and _has_steps(array, x) else 0
+            if array.ndim <= row_axis or array.shape[row_axis] != x.shape[axis]:
                 raise ValueError(
-                    f"{name} must have {x.shape[axis]} rows on axis {at}, like x {x.shape}; got shape "
+                    f"{name} must have {x.shape[axis]} rows on axis {row_axis}, like x {x.shape}; got shape "
                     f"{array.shape}. Fix: Shard(..., batch_first=True) if the batch is the first axis of x."
                 )
-            part[name] = array[(slice(None),) * at + (slice(self.rank, None, self.size),)]
+            part[name] = array[(slice(None),) * row_axis + (slice(self.rank, None, self.size),)]
         return part
 
 

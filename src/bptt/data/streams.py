@@ -216,22 +216,22 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         epoch, self.epoch = self.epoch, self.epoch + 1
-        made = self._make(epoch, self.rng) if self._takes_rng else self._make()
+        batches = self._make(epoch, self.rng) if self._takes_rng else self._make()
         try:
-            check_iterable(made, "make()")
+            check_iterable(batches, "make()")
         except TypeError:
             raise TypeError(
-                f"make must return an iterable of batches; got {type(made).__name__}. "
+                f"make must return an iterable of batches; got {type(batches).__name__}. "
                 "Fix: yield each batch, or return a list of them."
             ) from None
-        if iter(made) is made:
-            if made is self._last:
+        if iter(batches) is batches:
+            if batches is self._last:
                 raise ValueError(
                     "make must return a new iterator in every pass; got the same "
-                    f"{type(made).__name__} again, which the last pass read. Fix: create it inside make."
+                    f"{type(batches).__name__} again, which the last pass read. Fix: create it inside make."
                 )
-            self._last = made
-        yield from made
+            self._last = batches
+        yield from batches
 
 
 class _Counted(Batches):

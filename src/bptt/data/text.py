@@ -63,14 +63,14 @@ class Vocabulary:
         ValueError
             An empty text, or one with a single symbol.
         """
-        found = np.unique(_codes(text))
-        if len(found) < 2:
+        symbols = np.unique(_codes(text))
+        if len(symbols) < 2:
             came = f"only {text[:1]!r}" if text else "an empty text"
             raise ValueError(
                 f"text must hold at least 2 different symbols; got {came}. Fix: take a text in which "
                 "there is something to predict."
             )
-        return cls(_text(found))
+        return cls(_text(symbols))
 
     def encode(self, text: str | bytes) -> Ids:
         """Return the ids (len(text),), int64, of the characters or bytes of a text.
@@ -86,10 +86,11 @@ class Vocabulary:
         place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
         unknown = np.flatnonzero(self._sorted[place] != codes)
         if len(unknown):
-            at = int(unknown[0])
+            position = int(unknown[0])
+            symbol = text[position : position + 1]
             raise ValueError(
-                f"text must hold only the {len(self)} symbols of the vocabulary; got {text[at : at + 1]!r} "
-                f"at position {at}. Fix: take it out, or make the vocabulary of a text that has it."
+                f"text must hold only the {len(self)} symbols of the vocabulary; got {symbol!r} "
+                f"at position {position}. Fix: take it out, or make the vocabulary of a text that has it."
             )
         return self._order[place].astype(np.int64, copy=False)
 

@@ -134,9 +134,9 @@ def write(
         about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
         tensors |= {OPTIMIZER + name: vector for name, vector in state.items()}
     if training is not None:
-        own: dict[str, npt.NDArray[Any]] = {}
-        about["training"] = pack(dict(training), own, "training")
-        tensors |= {TRAINING + name: array for name, array in own.items()}
+        training_tensors: dict[str, npt.NDArray[Any]] = {}
+        about["training"] = pack(dict(training), training_tensors, "training")
+        tensors |= {TRAINING + name: array for name, array in training_tensors.items()}
     text = json.dumps(about)
     content = safetensors.numpy.save(tensors, {"bptt": text, "sha256": _digest(text, tensors)})
     try:

@@ -82,10 +82,10 @@ def unpack(value: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Any:
 
 
 def _integers(kind: object, sizes: object, values: object) -> npt.NDArray[Any]:
-    own = bool if kind == "bool" else int
+    scalar = bool if kind == "bool" else int
     if not isinstance(kind, str) or kind not in _INTEGERS:
         raise wrong("integers", "a NumPy type of whole numbers", kind)
-    if not isinstance(values, list) or not all(type(entry) is own for entry in values):
+    if not isinstance(values, list) or not all(type(entry) is scalar for entry in values):
         raise wrong("values", "a list of whole numbers", values)
     dimensions = shape(sizes, "shape")
     if math.prod(dimensions) != len(values):

@@ -130,7 +130,7 @@ def record(fields: Mapping[str, Check], defaults: Mapping[str, Any] | None = Non
         full = {**defaults, **value}
         if missing := sorted(set(fields) - set(full)):
             raise ValueError(f"{name} lacks the field {missing[0]!r}")
-        return {field: own(full[field], f"{name}.{field}") for field, own in fields.items()}
+        return {field: check_field(full[field], f"{name}.{field}") for field, check_field in fields.items()}
 
     return check
 

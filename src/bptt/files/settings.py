@@ -46,14 +46,14 @@ def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] =
         if saved.get("kind") != given.get("kind"):
             kinds = [_kind(one) for one in (saved, given)]
             return [f"{name} {was} {kinds[0]}, {now} {kinds[1]}"]
-        found: list[str] = []
+        changed: list[str] = []
         for key in (*saved, *(key for key in given if key not in saved)):
             inner = (f"{name}.{key}" if name else str(key))[:200]
             if key in saved and key in given:
-                found += differences(saved[key], given[key], inner, words)
+                changed += differences(saved[key], given[key], inner, words)
             else:
-                found.append(f"{inner} {was} {_short(saved.get(key))}, {now} {_short(given.get(key))}")
-        return found
+                changed.append(f"{inner} {was} {_short(saved.get(key))}, {now} {_short(given.get(key))}")
+        return changed
     return [] if saved == given else [f"{name} {was} {_short(saved)}, {now} {_short(given)}"]
 
 

@@ -148,8 +148,8 @@ def _mapping(value: Any, name: str) -> Any:
 
 def _plain(value: Any, name: str) -> Any:
     """A mapping without arrays, which `differences` compares."""
-    found = _mapping(value, name)
-    waiting = [found]
+    fields = _mapping(value, name)
+    waiting = [fields]
     while waiting:
         entry = waiting.pop()
         if isinstance(entry, np.ndarray):
@@ -158,7 +158,7 @@ def _plain(value: Any, name: str) -> Any:
             waiting += entry.values()
         elif isinstance(entry, (list, tuple)):
             waiting += entry
-    return found
+    return fields
 
 
 def _state(value: Any, name: str, depth: int = 0) -> Any:
@@ -172,10 +172,10 @@ def _state(value: Any, name: str, depth: int = 0) -> Any:
 
 def _clip(value: Any, name: str) -> Any:
     """What a clip's `state_dict` returned."""
-    found = _mapping(value, name)
-    if "nonfinite_steps" in found and set(found) <= set(_CLIP):
-        return {key: _CLIP[key](entry, f"{name}.{key}") for key, entry in found.items()}
-    return found
+    fields = _mapping(value, name)
+    if "nonfinite_steps" in fields and set(fields) <= set(_CLIP):
+        return {key: _CLIP[key](entry, f"{name}.{key}") for key, entry in fields.items()}
+    return fields
 
 
 def _column(value: Any, name: str) -> Any:

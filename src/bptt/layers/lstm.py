@@ -143,16 +143,16 @@ class LSTM(Recurrent):
         self.clip_mode = choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
         self.activations = parse_activations(activations)
         self._check_pairs(size(hidden_size, "hidden_size"), bias)
-        own: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
-        own["activations"] = self.activations
+        options: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
+        options["activations"] = self.activations
         if self.cell_clip is not None:
-            own["cell_clip"] = self.cell_clip
+            options["cell_clip"] = self.cell_clip
         if self.gate_clip is not None:
-            own["gate_clip"] = self.gate_clip
+            options["gate_clip"] = self.gate_clip
             if self.clip_mode == "spec":
-                own["output_clip"] = self.gate_clip
+                options["output_clip"] = self.gate_clip
         plain = (
-            own == {"peephole": False, "projection": self.proj_size, "activations": PLAIN}
+            options == {"peephole": False, "projection": self.proj_size, "activations": PLAIN}
             and layer_norm is False
         )
         super().__init__(
@@ -171,7 +171,7 @@ class LSTM(Recurrent):
             precision=precision,
             dtype=dtype,
             seed=seed,
-            **own,
+            **options,
         )
 
     def _check_pairs(self, hidden_size: int, bias: object) -> None:

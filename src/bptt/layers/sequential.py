@@ -77,7 +77,7 @@ class Sequential(Module):
     def __init__(self, *layers: Module, seed: Seed = None) -> None:
         check_layers(layers)
         check_joins([list(iter_layers(layer)) for layer in layers])
-        own: np.random.Generator | None = None
+        own_rng: np.random.Generator | None = None
         if seed is not None:
             placed = [
                 part for index, layer in enumerate(layers) for part in _placed(layer, f"model[{index}]")
@@ -89,12 +89,12 @@ class Sequential(Module):
                         "parameters that were trained, loaded or copied. Fix: leave seed out, or build the "
                         "layer in the call: Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
                     )
-            own, *streams = generators(seed, 1 + len(placed))
+            own_rng, *streams = generators(seed, 1 + len(placed))
             for (_, part), stream in zip(placed, streams, strict=True):
                 part.initialise(stream)
         # Layers without parameters take what the others have.
         typed = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
-        super().__init__(typed[0], own)
+        super().__init__(typed[0], own_rng)
         self.layers = layers
         count = sum(layer.parameter_count for layer in layers)
         flat_parameters = aligned_zeros(count, self.dtype)
@@ -201,10 +201,10 @@ class Sequential(Module):
             zip(self.layers, self.per_layer(state, "state"), strict=True)
         ):
             with self.naming(index):
-                own = _taken(layer, options)
+                layer_options = _taken(layer, options)
                 if checkpoint is not None and isinstance(layer, (Recurrent, Sequential)):
-                    own["checkpoint"] = checkpoint
-                x, layer_state, tape = layer.forward(x, layer_state, **own)
+                    layer_options["checkpoint"] = checkpoint
+                x, layer_state, tape = layer.forward(x, layer_state, **layer_options)
             states.append(layer_state)
             tapes.append(tape)
         return x, tuple(states), SequentialTape(self, tuple(tapes))
@@ -254,7 +254,7 @@ class Sequential(Module):
         ValueError
             A tape of another model; wrong shapes.
         """
-        own = check_tape(tape, self, SequentialTape)
+        model_tape = check_tape(tape, self, SequentialTape)
         # Checked before the last layer adds its gradients.
         need_dx = flag(need_dx, "need_dx")
         clip = parse_clip_state(clip_state)
@@ -268,7 +268,7 @@ class Sequential(Module):
             with self.naming(index):
                 layer = self.layers[index]
                 dy, returned[index] = layer.backward(
-                    own.tapes[index],
+                    model_tape.tapes[index],
                     dy,
                     dstates[index],
                     need_dx=need_dx or index > 0,

@@ -62,12 +62,12 @@ class Stateless(Module):
         ValueError
             A tape of another layer; a dy of another shape than y.
         """
-        own = check_tape(tape, self, LayerTape)
+        layer_tape = check_tape(tape, self, LayerTape)
         self._check_state(dstate, "dstate")
         need_dx = flag(need_dx, "need_dx")
         if dy is None:
-            dy = np.zeros(own.y_shape, self.dtype)
-        return self._backward(own, as_floats(dy, "dy", self.dtype, own.y_shape), need_dx), None
+            dy = np.zeros(layer_tape.y_shape, self.dtype)
+        return self._backward(layer_tape, as_floats(dy, "dy", self.dtype, layer_tape.y_shape), need_dx), None
 
     @abstractmethod
     def _convert(self, x: Any) -> Any:

@@ -111,7 +111,7 @@ def vectors_of(gradients: Gradients, fixed: Collection[str] = ()) -> list[Floats
         if not fixed:
             return [gradients.flat_gradients]
         runs = flat_runs(gradients, {name: name in fixed for name in gradients.parameters})
-        return [gradients.flat_gradients[own] for own, still in runs if not still]
+        return [gradients.flat_gradients[run] for run, still in runs if not still]
     vectors: list[Floats] = []
     for name, array in named(gradients, fixed).items():
         if not isinstance(array, np.ndarray) or array.dtype not in ("f4", "f8"):
@@ -135,9 +135,9 @@ def refuse_nonfinite(
 ) -> None:
     """Raise NonFiniteError for the first entry that is not finite, if there is one."""
     for name, array in named(gradients, fixed).items():
-        at = _core.first_nonfinite(array.reshape(-1))
-        if at >= 0:
-            index = tuple(int(i) for i in np.unravel_index(at, array.shape))
+        position = _core.first_nonfinite(array.reshape(-1))
+        if position >= 0:
+            index = tuple(int(i) for i in np.unravel_index(position, array.shape))
             raise NonFiniteError(
                 f"the gradient of {name} must be finite; got {array[index]} at {index}; nothing was changed. "
                 f"Fix: look for NaN or infinite values in the data, or {fix}.",

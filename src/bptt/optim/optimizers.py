@@ -144,12 +144,12 @@ class Optimizer(ABC):
         lr = self.lr
         updates = [
             self._update(
-                parameters[own],
-                gradients[own],
-                {name: vector[own] for name, vector in self._state.items()},
+                parameters[run],
+                gradients[run],
+                {name: vector[run] for name, vector in self._state.items()},
                 lr * factor,
             )
-            for own, factor in groups
+            for run, factor in groups
             if factor != 0
         ]
         count = partial(setattr, self, "steps", self.steps + 1)
@@ -194,20 +194,20 @@ class Optimizer(ABC):
             raise ValueError(
                 f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass a whole state_dict."
             )
-        found = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
-        if set(found) != set(self._vectors) and (found or steps):
+        vectors = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
+        if set(vectors) != set(self._vectors) and (vectors or steps):
             raise ValueError(
-                f"state must hold the vectors {sorted(self._vectors)}; got {sorted(found)}. "
+                f"state must hold the vectors {sorted(self._vectors)}; got {sorted(vectors)}. "
                 f"Fix: load into a {kind} made with the same options."
             )
-        forms = {(array.shape, array.dtype) for array in found.values()}
+        forms = {(array.shape, array.dtype) for array in vectors.values()}
         if len(forms) > 1 or any(len(shape) != 1 or dtype not in ("f4", "f8") for shape, dtype in forms):
             raise ValueError(
                 "state must hold float32 or float64 vectors of one length; got "
                 f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. Fix: pass a whole state_dict."
             )
         copies: dict[str, Floats] = {}
-        for name, array in found.items():
+        for name, array in vectors.items():
             copies[name] = aligned_zeros(array.size, array.dtype)
             copies[name][...] = array
         self._state, self.steps = copies, steps

@@ -17,7 +17,7 @@ def members(argument: str, patterns: tuple[str, ...], names: tuple[str, ...]) ->
         A name that no pattern fits; a pattern that is left without a name, "*" excepted. `argument` is what
         messages call the mapping that has the patterns.
     """
-    found: dict[str, list[str]] = {pattern: [] for pattern in patterns}
+    matches: dict[str, list[str]] = {pattern: [] for pattern in patterns}
     for name in names:
         fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
         if not fitting:
@@ -25,8 +25,8 @@ def members(argument: str, patterns: tuple[str, ...], names: tuple[str, ...]) ->
                 f"{argument} must have a pattern for every parameter; got none that fits {name!r}. "
                 'Fix: add one, or "*": None to leave the rest unclipped.'
             )
-        found[fitting[0]].append(name)
-    for pattern, taken in found.items():
+        matches[fitting[0]].append(name)
+    for pattern, taken in matches.items():
         if not taken and pattern != "*":
             fits = any(fnmatchcase(name, pattern) for name in names)
             came = "only some that patterns before it take" if fits else f"none among {', '.join(names)}"
@@ -34,4 +34,4 @@ def members(argument: str, patterns: tuple[str, ...], names: tuple[str, ...]) ->
                 f"{argument}[{pattern!r}] must fit a parameter; got {came}. "
                 f"Fix: {'put it before them' if fits else 'correct it'}, or leave it out."
             )
-    return found
+    return matches

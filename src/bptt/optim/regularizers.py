@@ -70,13 +70,13 @@ class PascanuRegularizer:
             A model without an RNN, or with one whose step is more than its product: layer norm, recurrent
             dropout, zoneout.
         """
-        found = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
-        if not found:
+        layers = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
+        if not layers:
             raise ValueError(
                 f"regularizer needs an RNN in the model; got {model!r}. Fix: leave it out: gates do in LSTM "
                 "and GRU what it does in an RNN."
             )
-        for layer in found:
+        for layer in layers:
             if layer.layer_norm or layer.recurrent_dropout or layer.zoneout:
                 raise ValueError(
                     "regularizer needs RNNs without layer_norm, recurrent_dropout and zoneout; got "

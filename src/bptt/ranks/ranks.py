@@ -100,10 +100,10 @@ class Ranks:
         }
         every = self._comm.allgather(mine)
         for rank, other in enumerate(every):
-            if found := differences(every[0], other, words=("on rank 0:", f"on rank {rank}:")):
+            if differing := differences(every[0], other, words=("on rank 0:", f"on rank {rank}:")):
                 raise self._agree(
                     RankError(
-                        f"every rank must set out to do the same; got {'; '.join(found)}. Fix: run one "
+                        f"every rank must set out to do the same; got {'; '.join(differing)}. Fix: run one "
                         "script with the same arguments everywhere; BPTT_ISA=avx2 gives unlike machines one "
                         "instruction set."
                     )
@@ -189,8 +189,8 @@ class Ranks:
         return self._sent, self._summed
 
     def _compare(self, model: Module) -> None:
-        own = hashlib.blake2b(model.flat_parameters.data, digest_size=8).digest()
-        every = self._comm.allgather(own)
+        digest = hashlib.blake2b(model.flat_parameters.data, digest_size=8).digest()
+        every = self._comm.allgather(digest)
         most = Counter(every).most_common(1)[0][0]
         if others := [rank for rank, one in enumerate(every) if one != most]:
             raise self._agree(
@@ -239,7 +239,7 @@ class Ranks:
 
     # Errors
 
-    def told_alike(self, error: NonFiniteError) -> NonFiniteError:
+    def raise_on_all_ranks(self, error: NonFiniteError) -> NonFiniteError:
         """For all to raise: what the first rank has to say whose own gradient was not finite."""
         if self._nonfinite_ranks:  # none where the sum overflowed
             texts = self._comm.allgather(str(error) if self._nonfinite else None)

@@ -80,10 +80,10 @@ class Loop:
 
     def _close_epoch(self, figures: Mapping[str, float] | None) -> None:
         """Go on to the next epoch, with the figures of the validation."""
-        reached = self.record.run.after_epoch(
+        next_position = self.record.run.after_epoch(
             validated=figures is not None, generators=self.feed.generators.get(), **self.feed.state()
         )
-        self.record.close_epoch(reached, figures)
+        self.record.close_epoch(next_position, figures)
 
 
 def _warn_of_nothing(epoch: int) -> None:

@@ -88,10 +88,10 @@ class Record:
         self._run = pending.run
         self.resumed = False
 
-    def close_epoch(self, reached: Run, validation: Mapping[str, float] | None) -> None:
+    def close_epoch(self, next_position: Run, validation: Mapping[str, float] | None) -> None:
         """Go on to the next epoch, with the figures of the validation."""
         if validation is not None:
             self.history.add_validation(**validation)
-        self._next = reached
-        self._run = reached
+        self._next = next_position
+        self._run = next_position
         self.resumed = False

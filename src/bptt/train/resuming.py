@@ -116,24 +116,25 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
     """
     training = cast("Mapping[str, Any]", saved.training)
     try:
-        own = _own_part(training, ranks.rank, ranks.size)
+        rank_state = _rank_state(training, ranks.rank, ranks.size)
         run = Run(
             **training["position"],
             optimizer_steps=(saved.optimizer or {})["steps"],
-            states=dict(own["states"]),
-            generators=GeneratorStates(**own["generators"]),
-            generators_before=own["generators_before"] and GeneratorStates(**own["generators_before"]),
+            states=dict(rank_state["states"]),
+            generators=GeneratorStates(**rank_state["generators"]),
+            generators_before=rank_state["generators_before"]
+            and GeneratorStates(**rank_state["generators_before"]),
             clip=training["clip"],
             data=training["data"],
             validation=training["validation"],
-            checksum=own["sum"],
+            checksum=rank_state["sum"],
         )
-        found = differences(training["settings"], settings(trainer))
+        changed = differences(training["settings"], settings(trainer))
     except _DAMAGE as error:
         raise _damaged(path, error) from None
-    if found:
+    if changed:
         raise ValueError(
-            f"{path} must be resumed with the settings that it was saved with: {'; '.join(found)}. "
+            f"{path} must be resumed with the settings that it was saved with: {'; '.join(changed)}. "
             "Fix: pass the same, or begin a new run with the model of bptt.load(path)."
         )
     with ExitStack() as undo:
@@ -155,7 +156,7 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
     return Resumed(run, training["history"], training["stopping"])
 
 
-def _own_part(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
+def _rank_state(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
     """What differs by rank, for one rank: its own part, or its share where the number of ranks differs."""
     every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
     if len(every) == ranks:

@@ -67,11 +67,11 @@ class Run:
 
         With `carries`, the next batch starts from the state after this one.
         """
-        if window.share >= 1.0:
+        if window.fraction >= 1.0:
             batches, step, states = self.batches + 1, 0, {0: state if carries else None}
         else:
             # Keep earlier states unchanged, because later windows start from them.
-            earlier = {at: old for at, old in self.states.items() if at >= window.start}
+            earlier = {start: old for start, old in self.states.items() if start >= window.start}
             batches, step, states = self.batches, window.stop, earlier | {window.stop: state}
         return replace(
             self,

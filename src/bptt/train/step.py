@@ -80,39 +80,41 @@ class Step:
             The clip refuses the gradient. The message says where it arose.
         """
         self.model.zero_grad()
-        at, rows, loss = run, 0, 0.0
+        position, rows, loss = run, 0, 0.0
         base: int | None = None
         arose = ""
         tape: Tape | None = None
         for window in group:
             tape = None  # one tape at a time in memory
             y, state, tape = self.model.forward(
-                window.read.x, at.states[window.start], **window.read.options, **self.passes.forward
+                window.read.x, position.states[window.start], **window.read.options, **self.passes.forward
             )
             if base is None:
                 base = self._base(group, window, y)
             value, count = self._go_back(window, y, tape, base)
             rows, loss = rows + count, loss + count * value
-            batches = at.batches + window.share
+            batches = position.batches + window.fraction
             if len(group) > 1 and not arose and _core.first_nonfinite(self.model.flat_gradients) >= 0:
-                arose = _place(tape, window, at.batches)
-            at = at.after_window(window, state, carries=self.carries)
+                arose = _place(tape, window, position.batches)
+            position = position.after_window(window, state, carries=self.carries)
         mean = value if len(group) == 1 else loss / max(rows, 1)
-        tokens = sum(self.passes.layout.tokens(window.own) for window in group)
+        tokens = sum(self.passes.layout.tokens(window.counted) for window in group)
         if self.ranks.size > 1:
             rows, mean, tokens = self.ranks.reduce(self.model, cast("int", base), rows, loss, tokens)
         if rows == 0:
-            return Pending(None, False, replace(at, generators=self.generators.get()))
+            return Pending(None, False, replace(position, generators=self.generators.get()))
         try:
             clipped = self.clip(self.model, self.optimizer.fixed(self.model))
         except NonFiniteError as error:
             where = arose or _place(cast("Tape", tape), window)
             text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"
-            raise self.ranks.told_alike(NonFiniteError(text, error.parameter)) from None
+            raise self.ranks.raise_on_all_ranks(NonFiniteError(text, error.parameter)) from None
         # A state that is not finite would spoil every window that follows.
         if not math.isfinite(clipped.norm):
-            fit = {step: self.ranks.holds(finite(state)) for step, state in at.states.items()}
-            at = replace(at, states={step: at.states[step] if fit[step] else None for step in fit})
+            fit = {step: self.ranks.holds(finite(state)) for step, state in position.states.items()}
+            position = replace(
+                position, states={step: position.states[step] if fit[step] else None for step in fit}
+            )
         update = Update(
             epoch=run.epoch,
             loss=mean,
@@ -122,19 +124,19 @@ class Step:
             tokens=tokens,
             batches=batches,
         )
-        reached = replace(
-            at,
+        next_position = replace(
+            position,
             updates=run.updates + 1,
             optimizer_steps=self.optimizer.steps + clipped.update,
             generators=self.generators.get(),
             clip=self.clip.state_dict(),
         )
-        return Pending(update, clipped.update, reached)
+        return Pending(update, clipped.update, next_position)
 
     def _base(self, group: list[Window], first: Window, y: Floats) -> int:
         """Return the number of rows in the group that count: each pass divides its gradient by it."""
         per_step = self.passes.layout.per_step(first.read, y)
-        rows = sum(self.passes.layout.count(window.own, per_step=per_step) for window in group)
+        rows = sum(self.passes.layout.count(window.counted, per_step=per_step) for window in group)
         return max(1, self.ranks.count(rows) if self.passes.clips_state else rows)
 
     def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
@@ -145,15 +147,15 @@ class Step:
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
                 f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
             )
-        mask = self.passes.layout.mask(window.own, own)
-        value, dy = self.loss(own, cast("Any", window.own.target), mask)
+        mask = self.passes.layout.mask(window.counted, own)
+        value, dy = self.loss(own, cast("Any", window.counted.target), mask)
         rows = counted(own, mask)
         if rows == 0:
             return value, 0
         weight = rows / base
         if weight != 1.0:
             dy = dy * dy.dtype.type(weight)
-        if window.ahead:
+        if window.context:
             last, dy = dy, np.zeros_like(y)
             self.passes.layout.after(dy, window)[...] = last
         self.model.backward(tape, dy, need_dx=False, **self.passes.backward)
@@ -170,7 +172,7 @@ def counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
 
 def _place(tape: Tape, window: Window, batch: int | None = None) -> str:
     """Where on this tape a number first ceased to be finite, in words; empty if the tape does not tell."""
-    found = origin(tape, window.start)
-    if found is None:
+    place = origin(tape, window.start)
+    if place is None:
         return ""
-    return f"; {found}" if batch is None else f"; in batch {batch} of the epoch, {found}"
+    return f"; {place}" if batch is None else f"; in batch {batch} of the epoch, {place}"

@@ -65,8 +65,8 @@ class Task:
         if training.classified:
             counts = [int(np.count_nonzero(training.y == one)) for one in classes]
             return cls(scaling, classes.tolist(), None, int(np.argmax(counts)))
-        own = Standardize.of(training.y)
-        return cls(scaling, None, own, own.mean.tolist())
+        target_scaling = Standardize.of(training.y)
+        return cls(scaling, None, target_scaling, target_scaling.mean.tolist())
 
     @property
     def outputs(self) -> int:
@@ -135,12 +135,12 @@ class Task:
 
     def about(self) -> dict[str, Any]:
         """For a model's file, as JSON values."""
-        own = self.target_scaling
+        target_scaling = self.target_scaling
         return {
             "sequences": {
                 "scaling": self.scaling.to_dict(),
                 "classes": self.classes,
-                "target_scaling": None if own is None else own.to_dict(),
+                "target_scaling": None if target_scaling is None else target_scaling.to_dict(),
                 "naive": self.naive,
             }
         }
@@ -152,12 +152,12 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
     if not isinstance(about, dict):
         return None
     try:
-        own = about["target_scaling"]
+        target_scaling = about["target_scaling"]
         task = Task(
             **{
                 **about,
                 "scaling": Standardize(**about["scaling"]),
-                "target_scaling": None if own is None else Standardize(**own),
+                "target_scaling": None if target_scaling is None else Standardize(**target_scaling),
             }
         )
         outputs = model(np.zeros((1, 1, len(task.scaling.mean))))[0]
@@ -201,12 +201,12 @@ def read(path: Path) -> Data:
     return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64), arrays["x"].shape)
 
 
-def _check_finite(path: Path, name: str, array: Numbers, at: tuple[int, ...]) -> None:
+def _check_finite(path: Path, name: str, array: Numbers, position: tuple[int, ...]) -> None:
     """Raise CommandError for the first entry that is not finite; `at` is the place of the array in x or y."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         first = tuple(bad[0].tolist())
-        raise CommandError(f"{path}: {name} must be finite; it has {array[first]} at {(*at, *first)}")
+        raise CommandError(f"{path}: {name} must be finite; it has {array[first]} at {(*position, *first)}")
 
 
 def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]:

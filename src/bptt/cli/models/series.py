@@ -52,16 +52,16 @@ class Task:
 
     def inputs(self, values: Numbers) -> Numbers:
         """What the model reads of values (..., F) in their own units: scaled, (..., len(columns))."""
-        own = range(len(self.columns))
-        return self.scaling.take(own).apply(values[..., own])
+        columns = range(len(self.columns))
+        return self.scaling.take(columns).apply(values[..., columns])
 
     def windows(self, series: Sequence[Numbers], batch_size: int, **order: Any) -> Horizons:
         """Batches for the Trainer, in scaled units; `order` as Horizons has it."""
-        own = self.scaling.take(self.targets)
-        told = [own.apply(part[:, self.targets]) for part in series]
+        target_scaling = self.scaling.take(self.targets)
+        targets = [target_scaling.apply(part[:, self.targets]) for part in series]
         inputs = [self.inputs(part) for part in series]
         return Horizons(
-            inputs, window=self.window, horizon=self.horizon, batch_size=batch_size, target=told, **order
+            inputs, window=self.window, horizon=self.horizon, batch_size=batch_size, target=targets, **order
         )
 
     def about(self) -> dict[str, Any]:
@@ -147,13 +147,13 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
             f" {unknown[0]}, which the model does not forecast. Fix: train with a larger --horizon, or with"
             " all columns in --target."
         )
-    told: list[npt.NDArray[np.float64]] = []
-    while sum(map(len, told)) < steps:
-        told.append(predict(model, task, values[-task.window :, None])[0])
+    forecasts: list[npt.NDArray[np.float64]] = []
+    while sum(map(len, forecasts)) < steps:
+        forecasts.append(predict(model, task, values[-task.window :, None])[0])
         if not unknown:
-            read = told[-1][:, [task.target.index(name) for name in task.columns]]
+            read = forecasts[-1][:, [task.target.index(name) for name in task.columns]]
             values = np.concatenate((values[-task.window :, : len(task.columns)], read))
-    return np.concatenate(told)[:steps]
+    return np.concatenate(forecasts)[:steps]
 
 
 def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float64]]) -> tuple[Figures, int]:
@@ -167,8 +167,8 @@ def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float6
     series : sequence of ndarray (N, F)
         In the data's own units, of at least window + horizon steps.
     """
-    told = [part[:, task.targets] for part in series]
-    pairs = Horizons(series, window=task.window, horizon=task.horizon, batch_size=AT_ONCE, target=told)
+    targets = [part[:, task.targets] for part in series]
+    pairs = Horizons(series, window=task.window, horizon=task.horizon, batch_size=AT_ONCE, target=targets)
 
     def batches() -> Iterator[tuple[dict[str, Numbers], Numbers]]:
         for x, target in pairs:
@@ -181,8 +181,8 @@ def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float6
 def _naive(task: Task, x: Numbers) -> dict[str, Numbers]:
     """Forecasts (B, horizon, K) of windows (window, B, F), without a model."""
     known = x[..., task.targets]
-    found = {"persistence": np.repeat(known[-1][:, None], task.horizon, axis=1)}
+    naive = {"persistence": np.repeat(known[-1][:, None], task.horizon, axis=1)}
     if task.season is not None:
         before = known[len(known) - task.season :][np.arange(task.horizon) % task.season]
-        found["seasonal naive"] = before.swapaxes(0, 1)
-    return found
+        naive["seasonal naive"] = before.swapaxes(0, 1)
+    return naive

@@ -84,5 +84,5 @@ class Ragged:
 
 def _with_whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Elements of the last axis side by side, as the core copies them."""
-    together = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
-    return array if together else np.ascontiguousarray(array)
+    contiguous = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
+    return array if contiguous else np.ascontiguousarray(array)
