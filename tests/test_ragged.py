@@ -8,7 +8,7 @@ from tests.grids import pairwise
 import bptt
 from bptt import _core
 from bptt.callbacks.callback import Callback
-from bptt.layers.passes.ragged import Ragged
+from bptt.layers.passes.ragged import PackedRows
 
 T, B, I, H, L = 9, 6, 5, 17, 2
 LENGTHS = {
@@ -382,7 +382,7 @@ def test_rows_go_where_they_run_and_back(steps, width, dtype, layout, threads):
     elif layout == "every other element":
         array = np.repeat(array, 2, axis=2)[..., ::2]
     lengths = rng.integers(0, steps + 1, 41)
-    ragged = Ragged(lengths, steps)
+    ragged = PackedRows(lengths, steps)
     packed = ragged.gather(array)
     np.testing.assert_array_equal(packed, rearranged(array, lengths, 0))
     assert packed.dtype == array.dtype

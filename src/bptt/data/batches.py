@@ -21,7 +21,7 @@ _KEYS = ("x", "target", "mask", "lengths", "reset")
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch, or one window of it: arrays whose layout the model knows."""
+    """One batch, or one window of it: arrays in the order of axes that the model reads."""
 
     x: npt.NDArray[Any]
     target: npt.NDArray[Any] | None = None
@@ -63,7 +63,7 @@ class Window:
     generators_before: Any = None
 
 
-class Layout:
+class ModelAxes:
     """Where a model's inputs have their time axis, and which rows of its outputs count.
 
     Parameters

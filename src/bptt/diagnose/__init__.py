@@ -31,7 +31,7 @@ __all__ = [
     "spectral_radius",
 ]
 
-# At first use: `Step` needs one of these modules only.
+# At first use: a training step needs only one of these modules.
 _HOMES = {
     "GradientFlow": "flow",
     "NonFinite": "nonfinite",

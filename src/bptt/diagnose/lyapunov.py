@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bptt.arguments import integer, size
 from bptt.diagnose.interruptible import interruptible
-from bptt.diagnose.tangents import Step, linearised
+from bptt.diagnose.tangents import LinearStep, linearised
 from bptt.layers.passes.call_arguments import canonical_input
 from bptt.layers.recurrent import Recurrent, expected_tape
 from bptt.reference.common import error_norm, error_norms, power_of_two
@@ -150,9 +150,9 @@ class Trajectory:
         self.h, self.gates = ([view(index, 0)[:, 0] for index in layers] for view in (tape.h, tape.gates))
         self.c = [tape.c(index, 0)[:, 0] for index in layers] if layer.has_cell_state else []
 
-    def linearised(self, steps: slice) -> list[Step]:
+    def linearised(self, steps: slice) -> list[LinearStep]:
         """The layers' tangents at these steps."""
-        found: list[Step] = []
+        found: list[LinearStep] = []
         x = self.x[steps]
         for index, gates in enumerate(self.gates):
             old_h, *old_c = (self._before(kind, index, steps) for kind in range(2 if self.c else 1))
@@ -252,10 +252,10 @@ class Chunk:
         return self.unit * error_norms(bounds, 0)
 
     @cached_property
-    def _absolute(self) -> list[Step]:
+    def _absolute(self) -> list[LinearStep]:
         return [step.map(np.abs) for step in self.steps]
 
-    def _push(self, steps: list[Step], t: int, directions: Vector) -> Vector:
+    def _push(self, steps: list[LinearStep], t: int, directions: Vector) -> Vector:
         dx, new_h, new_c = None, [], []
         for step, h_part, c_part in zip(steps, self.h_parts, self.c_parts, strict=True):
             dc = None if c_part is None else directions[c_part]

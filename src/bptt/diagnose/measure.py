@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats, as_ids, as_real
 from bptt.checks.training_step import check_layer, kind_of, options_of, untouched
-from bptt.data.batches import Batch, Layout
+from bptt.data.batches import Batch, ModelAxes
 from bptt.diagnose.curves import Norms
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
@@ -218,7 +218,7 @@ def rows_that_count(
     """The mask with which the Trainer calls the loss: what lies past a row's end has no error."""
     if lengths is None:
         return None
-    return Layout(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)
+    return ModelAxes(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)
 
 
 def check_error(dy: object, loss: object, target: object) -> None:

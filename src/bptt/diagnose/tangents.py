@@ -163,10 +163,10 @@ class Cell(Linear):
         return self.new_h[t] * dw + self.old_h[t] * dh, self.new_c[t] * cell + self.old_c[t] * dc
 
 
-Step = Summed | Nested | Cell
+LinearStep = Summed | Nested | Cell
 
 
-def linearised(layer: Any, index: int, x: Array, h: Array, c: Array | None, gates: Array) -> Step:
+def linearised(layer: Any, index: int, x: Array, h: Array, c: Array | None, gates: Array) -> LinearStep:
     """Linearise layer `index` of a stack that reads forward.
 
     Parameters

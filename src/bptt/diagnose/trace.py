@@ -25,7 +25,7 @@ from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]
 Result = TypeVar("Result")
-Step: TypeAlias = Generator[NonFinite, None, Result]
+Traced: TypeAlias = Generator[NonFinite, None, Result]
 
 
 def first_nonfinite(
@@ -134,7 +134,7 @@ class _Pass:
             self.model.zero_grad()
             yield from self.backward(self.model, tape, error, "")
 
-    def forward(self, layer: Module, x: Any, state: Any, place: str) -> Step[tuple[Any, Tape]]:
+    def forward(self, layer: Module, x: Any, state: Any, place: str) -> Traced[tuple[Any, Tape]]:
         if isinstance(layer, Sequential):
             tapes = []
             for index, own in enumerate(layer.per_layer(state, "state")):
@@ -153,7 +153,7 @@ class _Pass:
         yield from self.array("y", y, place)
         return y, tape
 
-    def backward(self, layer: Module, tape: Tape, dy: Any, place: str) -> Step[Any]:
+    def backward(self, layer: Module, tape: Tape, dy: Any, place: str) -> Traced[Any]:
         if isinstance(layer, Sequential) and isinstance(tape, SequentialTape):
             for index in reversed(range(len(layer))):
                 dy = yield from self.backward(

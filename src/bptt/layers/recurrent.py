@@ -19,10 +19,10 @@ from bptt.layers.passes import call_arguments
 from bptt.layers.passes.backend import Backend, Call, CoreTape, State
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.frozen import Frozen
+from bptt.layers.passes.inference_stream import InferenceStream
 from bptt.layers.passes.interventions import Drawn, packed, parse_masks, parse_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.passes.recompute import Recomputed, parse_recompute
-from bptt.layers.passes.stream import Stream
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 
 MAX_LAYERS = 10_000
@@ -273,7 +273,7 @@ class Recurrent(Module):
             call_arguments.over_time(dx, own.ragged)
         ), state
 
-    def stream(self, batch_size: int = 1) -> Stream:
+    def stream(self, batch_size: int = 1) -> InferenceStream:
         """Make a stream of single steps, which keeps its state and a packed copy of the current weights.
 
         Parameters
@@ -287,7 +287,7 @@ class Recurrent(Module):
             Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
         """
         call_arguments.refuse_bidirectional(self, "stream", "call the layer with it all")
-        return Stream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
+        return InferenceStream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
 
     def freeze(self) -> Frozen:
         """Make a snapshot for inference, with a packed copy of the current weights.

@@ -24,7 +24,7 @@ SMALLEST_EPS = 1e-30
 """Where all gradients were 0 the step is 0 / eps: in float32, too, it must not be 0 / 0."""
 
 Rate: TypeAlias = float | Callable[[int], float]
-Update: TypeAlias = "partial[None]"
+CoreCall: TypeAlias = "partial[None]"
 
 
 def as_rate(value: object, name: str) -> Rate:
@@ -159,7 +159,7 @@ class Optimizer(ABC):
     @abstractmethod
     def _update(
         self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> Update:
+    ) -> CoreCall:
         """One call of the core that changes parameters and state in place, ready to be made."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -250,7 +250,7 @@ class SGD(Optimizer):
 
     def _update(
         self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> Update:
+    ) -> CoreCall:
         velocity = state.get("velocity")
         return partial(
             _core.sgd_step,
@@ -304,7 +304,7 @@ class RMSProp(Optimizer):
 
     def _update(
         self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> Update:
+    ) -> CoreCall:
         square, velocity = state["square"], state.get("velocity")
         return partial(
             _core.rmsprop_step,
@@ -363,7 +363,7 @@ class Adam(Optimizer):
 
     def _update(
         self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> Update:
+    ) -> CoreCall:
         m, v = state["m"], state["v"]
         return partial(
             _core.adam_step,

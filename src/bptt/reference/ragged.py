@@ -1,6 +1,6 @@
 """Rows of unequal length: each row runs separately, which defines the result of a ragged batch.
 
-Arrays over time come packed, as `bptt.layers.passes.ragged.Ragged` and cpp/core/rows.hpp have them: rows
+Arrays over time come packed, as `bptt.layers.passes.ragged.PackedRows` and cpp/core/rows.hpp have them: rows
 longest first, and at step t room for the rows of the step before.
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from bptt.arrays import Floats
-from bptt.data.batches import Batch, Layout
+from bptt.data.batches import Batch, ModelAxes
 from bptt.layers import Module
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
@@ -16,18 +16,18 @@ from bptt.train.step import counted
 
 
 def outputs(
-    model: Module, layout: Layout, data: Iterable[Any], *, need_target: bool
+    model: Module, axes: ModelAxes, data: Iterable[Any], *, need_target: bool
 ) -> Iterator[tuple[Batch, Floats]]:
     """Yield each batch and the model's output, with the state carried where the data say so."""
-    carries = carries_state(data, layout)
+    carries = carries_state(data, axes)
     state: Any = None
-    for batch in read_batches(data, layout, need_target=need_target):
+    for batch in read_batches(data, axes, need_target=need_target):
         y, state = model(batch.x, state if carries else None, **batch.options)
         yield batch, y
 
 
 def measure(
-    model: Module, layout: Layout, loss: Loss, metrics: Iterable[Metric], ranks: Ranks, data: Iterable[Any]
+    model: Module, axes: ModelAxes, loss: Loss, metrics: Iterable[Metric], ranks: Ranks, data: Iterable[Any]
 ) -> dict[str, float]:
     """Return the mean loss and the metrics over all rows that count, of all ranks.
 
@@ -39,8 +39,8 @@ def measure(
     total, count = 0.0, 0
     for metric in metrics:
         metric.reset()
-    for batch, y in outputs(model, layout, data, need_target=True):
-        mask = layout.mask(batch, y)
+    for batch, y in outputs(model, axes, data, need_target=True):
+        mask = axes.mask(batch, y)
         rows = counted(y, mask)
         target = cast("Any", batch.target)
         total += rows * loss.value(y, target, mask)
@@ -73,7 +73,7 @@ class Evaluator:
     model: Module
     loss: Loss
     metrics: tuple[Metric, ...]
-    _layout: Layout
+    _axes: ModelAxes
     _ranks: Ranks
 
     @property
@@ -116,7 +116,7 @@ class Evaluator:
 
     def _measure(self, data: Iterable[Any], metrics: tuple[Metric, ...]) -> dict[str, float]:
         with self._ranks.all_or_none():
-            return measure(self.model, self._layout, self.loss, metrics, self._ranks, data)
+            return measure(self.model, self._axes, self.loss, metrics, self._ranks, data)
 
     def predict(self, data: Iterable[Any]) -> list[Floats]:
         """Return the model's outputs, one array per batch.
@@ -136,4 +136,4 @@ class Evaluator:
             Data that is no iterable of batches; arrays that the model refuses; data that carries state
             through a bidirectional layer.
         """
-        return [y for _, y in outputs(self.model, self._layout, data, need_target=False)]
+        return [y for _, y in outputs(self.model, self._axes, data, need_target=False)]

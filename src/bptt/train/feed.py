@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from bptt.data.batches import Batch, Layout, Window, batch_count, check_iterable, is_restorable, parse_batch
+from bptt.data.batches import (
+    Batch,
+    ModelAxes,
+    Window,
+    batch_count,
+    check_iterable,
+    is_restorable,
+    parse_batch,
+)
 from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
 from bptt.train.generators import Generators, GeneratorStates
@@ -63,9 +71,9 @@ class Feed:
         check_iterable(data, "data", passes=epochs)
         if validation is not None:
             check_iterable(validation, "validation", passes=epochs)
-        self.carries = carries_state(data, passes.layout)
+        self.carries = carries_state(data, passes.axes)
         self.generators = Generators(model, data, validation)
-        self._layout, self._windows = passes.layout, passes.windows
+        self._axes, self._windows = passes.axes, passes.windows
         self._accumulate, self._padding = accumulate, padding
         self._data, self._validation = data, validation
         self._batch: tuple[int, Batch | None] = (-1, None)
@@ -125,7 +133,7 @@ class Feed:
             if index < run.batches:
                 continue
             self._batch = (index, batch)
-            for window in self._layout.windows(batch, *self._windows, padding=self._padding):
+            for window in self._axes.windows(batch, *self._windows, padding=self._padding):
                 if index == run.batches and window.stop <= run.step:
                     continue
                 group.append(window if before is None else replace(window, generators_before=before))
@@ -146,7 +154,7 @@ class Feed:
 
     def _draw(self, run: Run) -> Iterator[tuple[Batch, GeneratorStates | None]]:
         """Each batch, and the generators' states before it, where the data share a layer's generator."""
-        batches = read_batches(self._data, self._layout, need_target=True)
+        batches = read_batches(self._data, self._axes, need_target=True)
         for index in itertools.count():
             # Dropout masks were drawn between the batches before, too.
             if index == run.last and run.generators_before is not None:
@@ -163,7 +171,7 @@ class Feed:
         return run.checksum if batch is None or index != run.last else checksum(batch)
 
 
-def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> Iterator[Batch]:
+def read_batches(data: Iterable[Any], axes: ModelAxes, *, need_target: bool) -> Iterator[Batch]:
     """Batches in the model's order of axes. Objects of `bptt.data` give (T, B, ...) and say so: `time_first`.
 
     Raises
@@ -172,7 +180,7 @@ def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> I
         Data that are no iterable of batches.
     """
     check_iterable(data, "data")
-    swap = layout.batch_first and getattr(data, "time_first", False)
+    swap = axes.batch_first and getattr(data, "time_first", False)
     if swap and not hasattr(data, "per_step"):
         raise TypeError(
             f"data with time_first must have per_step, which says whether targets have a time axis; got "
@@ -180,10 +188,10 @@ def read_batches(data: Iterable[Any], layout: Layout, *, need_target: bool) -> I
         )
     for item in data:
         batch = parse_batch(item, need_target=need_target)
-        yield layout.with_batch_first(batch, per_step=data.per_step) if swap else batch  # type: ignore[attr-defined]
+        yield axes.with_batch_first(batch, per_step=data.per_step) if swap else batch  # type: ignore[attr-defined]
 
 
-def carries_state(data: Iterable[Any], layout: Layout) -> bool:
+def carries_state(data: Iterable[Any], axes: ModelAxes) -> bool:
     """Whether each batch continues the rows of the batch before.
 
     Raises
@@ -193,7 +201,7 @@ def carries_state(data: Iterable[Any], layout: Layout) -> bool:
     """
     carries = bool(getattr(data, "carries_state", False))
     if carries:
-        layout.refuse_bidirectional("data that carries state")
+        axes.refuse_bidirectional("data that carries state")
     return carries
 
 

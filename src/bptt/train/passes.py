@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bptt.data.batches import Layout
+from bptt.data.batches import ModelAxes
 from bptt.layers import Module, Recurrent
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.recompute import parse_recompute
@@ -19,7 +19,7 @@ class Passes:
 
     Attributes
     ----------
-    layout : Layout
+    axes : ModelAxes
         Axes of the model's data.
     windows : pair of int or None
         (k1, k2): time steps of a window, and time steps that its errors go back. None: no limit.
@@ -29,7 +29,7 @@ class Passes:
         Errors are clipped inside the recursion. Every pass must then scale them by the rows of all ranks.
     """
 
-    layout: Layout
+    axes: ModelAxes
     windows: tuple[int | None, int | None]
     forward: dict[str, Any]
     backward: dict[str, Any]
@@ -51,21 +51,21 @@ def parse_passes(
         A `checkpoint` that is not valid, or that the model cannot use; truncation of a bidirectional model;
         options of a recurrent layer for a model that has none.
     """
-    layout = Layout(model)
+    axes = ModelAxes(model)
     windows = truncate if isinstance(truncate, tuple) else (truncate, None)
     forward = {} if checkpoint is None else {"checkpoint": checkpoint}
     backward = {"clip_state": clip_state, "steps": windows[1]}
     if forward:
         parse_recompute(checkpoint, 1)
-        layout.refuse_bidirectional("checkpoint")
+        axes.refuse_bidirectional("checkpoint")
     if truncate is not None:
-        layout.refuse_bidirectional("truncate")
+        axes.refuse_bidirectional("truncate")
     if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
         backward["keep_errors"] = regularizer is not None
-        return Passes(layout, windows, forward, backward, clip_state is not None)
+        return Passes(axes, windows, forward, backward, clip_state is not None)
     for name, value in (forward | backward).items():
         if value is not None and name != "steps":
             raise ValueError(
                 f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave it out."
             )
-    return Passes(layout, windows, {}, {}, False)
+    return Passes(axes, windows, {}, {}, False)

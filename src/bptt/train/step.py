@@ -98,7 +98,7 @@ class Step:
                 arose = _place(tape, window, position.batches)
             position = position.after_window(window, state, carries=self.carries)
         mean = value if len(group) == 1 else loss / max(rows, 1)
-        tokens = sum(self.passes.layout.tokens(window.counted) for window in group)
+        tokens = sum(self.passes.axes.tokens(window.counted) for window in group)
         if self.ranks.size > 1:
             rows, mean, tokens = self.ranks.reduce(self.model, cast("int", base), rows, loss, tokens)
         if rows == 0:
@@ -135,21 +135,21 @@ class Step:
 
     def _base(self, group: list[Window], first: Window, y: Floats) -> int:
         """Return the number of rows in the group that count: each pass divides its gradient by it."""
-        per_step = self.passes.layout.per_step(first.read, y)
-        rows = sum(self.passes.layout.count(window.counted, per_step=per_step) for window in group)
+        per_step = self.passes.axes.per_step(first.read, y)
+        rows = sum(self.passes.axes.count(window.counted, per_step=per_step) for window in group)
         return max(1, self.ranks.count(rows) if self.passes.clips_state else rows)
 
     def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
         """Add one window's part of the gradient. Returns its mean loss and the number of rows that count."""
-        own = self.passes.layout.after(y, window)
-        if own.ndim < 2:
+        outputs = self.passes.axes.after(y, window)
+        if outputs.ndim < 2:
             raise ValueError(
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
                 f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
             )
-        mask = self.passes.layout.mask(window.counted, own)
-        value, dy = self.loss(own, cast("Any", window.counted.target), mask)
-        rows = counted(own, mask)
+        mask = self.passes.axes.mask(window.counted, outputs)
+        value, dy = self.loss(outputs, cast("Any", window.counted.target), mask)
+        rows = counted(outputs, mask)
         if rows == 0:
             return value, 0
         weight = rows / base
@@ -157,7 +157,7 @@ class Step:
             dy = dy * dy.dtype.type(weight)
         if window.context:
             last, dy = dy, np.zeros_like(y)
-            self.passes.layout.after(dy, window)[...] = last
+            self.passes.axes.after(dy, window)[...] = last
         self.model.backward(tape, dy, need_dx=False, **self.passes.backward)
         if self.regularizer is not None:
             self.regularizer(tape, weight)

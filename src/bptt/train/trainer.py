@@ -121,7 +121,7 @@ class Trainer(Evaluator):
         self.accumulate = size(accumulate, "accumulate")
         self.metrics = setup.parse_metrics(metrics)
         self._passes = parse_passes(model, self.truncate, checkpoint, self.clip_state, regularizer)
-        self._layout = self._passes.layout
+        self._axes = self._passes.axes
         self.callbacks = setup.parse_callbacks(callbacks)
         self.progress = flag(progress, "progress")
         self._feed: Feed | None = None

@@ -1,7 +1,8 @@
 """Protocol between a recurrent layer and the code that computes it.
 
 A layer checks and arranges its arguments. A backend gets C-contiguous arrays of the layer's dtype, time
-first. Rows of unequal length come as `Ragged` lays them out, (rows over time, N), with `active` and `batch`.
+first. Rows of unequal length come as `PackedRows` arranges them, (rows over time, N), with `active` and
+`batch`.
 """
 
 from __future__ import annotations

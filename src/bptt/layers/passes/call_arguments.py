@@ -12,7 +12,7 @@ from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
 from bptt.layers.passes.clip_state import ClipsState, StateClip, parse_clip_state
 from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import Ragged, parse_lengths
+from bptt.layers.passes.ragged import PackedRows, parse_lengths
 from bptt.layers.passes.tape import RecurrentTape
 
 
@@ -34,14 +34,14 @@ class Arranged(NamedTuple):
     call : Call
     layout : Layout
         In which the arguments came.
-    ragged : Ragged or None
+    ragged : PackedRows or None
         Rows of unequal length.
     shape : (T, B)
     """
 
     call: Call
     layout: Layout
-    ragged: Ragged | None
+    ragged: PackedRows | None
     shape: tuple[int, int]
 
 
@@ -81,7 +81,7 @@ def parse_call(
                 f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
             )
         counts = parse_lengths(lengths, T, B)
-        ragged = Ragged(counts, T) if B else None  # without rows, no row is shorter than another
+        ragged = PackedRows(counts, T) if B else None  # without rows, no row is shorter than another
         canonical = to_floats(ragged.gather(array) if ragged else array, "x", layer.dtype)
     h0, c0 = parse_state(layer, state, "state", B, layout, ragged)
     flags = None if reset is None else parse_reset(reset, layout, T, B, ragged)
@@ -90,7 +90,7 @@ def parse_call(
 
 
 def parse_state(
-    layer: Sized, state: Any, name: str, B: int, layout: Layout, ragged: Ragged | None
+    layer: Sized, state: Any, name: str, B: int, layout: Layout, ragged: PackedRows | None
 ) -> tuple[Floats | None, Floats | None]:
     h, c = _parse_parts(layer, state, name, B, layout)
     return (h, c) if ragged is None else (ragged.state_in(h), ragged.state_in(c))
@@ -188,13 +188,13 @@ def refuse_bidirectional(layer: Sized, what: str, instead: str) -> None:
         )
 
 
-def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: Ragged | None) -> State:
+def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: PackedRows | None) -> State:
     if ragged is not None:
         h, c = ragged.state_out(h), None if c is None else ragged.state_out(c)
     return layout.state_out(h) if c is None else (layout.state_out(h), layout.state_out(c))
 
 
-def over_time(array: Floats, ragged: Ragged | None) -> Floats:
+def over_time(array: Floats, ragged: PackedRows | None) -> Floats:
     return array if ragged is None else ragged.scatter(array)
 
 

@@ -13,7 +13,7 @@ from bptt import _core
 from bptt.arguments import probability
 from bptt.arrays import Floats, as_floats, as_real, check_shape, read_only
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import Ragged
+from bptt.layers.passes.ragged import PackedRows
 
 Flags: TypeAlias = npt.NDArray[np.uint8]
 Masks: TypeAlias = dict[str, Floats]
@@ -21,7 +21,7 @@ Masks: TypeAlias = dict[str, Floats]
 NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 
-def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: Ragged | None) -> Flags:
+def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRows | None) -> Flags:
     """Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
 
     Raises
@@ -130,7 +130,7 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
     return masks
 
 
-def packed(masks: Masks, ragged: Ragged | None) -> tuple[Floats | None, Floats | None, Floats | None]:
+def packed(masks: Masks, ragged: PackedRows | None) -> tuple[Floats | None, Floats | None, Floats | None]:
     """As the core reads them: recurrent (L*D, B, P), then zoneout's over time."""
     if ragged is not None:
         masks = {name: _packed_mask(name, mask, ragged) for name, mask in masks.items()}
@@ -138,7 +138,7 @@ def packed(masks: Masks, ragged: Ragged | None) -> tuple[Floats | None, Floats |
     return recurrent, zoneout_h, zoneout_c
 
 
-def _packed_mask(name: str, mask: Floats, ragged: Ragged) -> Floats:
+def _packed_mask(name: str, mask: Floats, ragged: PackedRows) -> Floats:
     if name == "recurrent":
         return cast("Floats", np.take(mask, ragged.order, axis=1))
     return cast("Floats", np.stack([ragged.gather(each) for each in mask]))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import CoreTape
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import Ragged
+from bptt.layers.passes.ragged import PackedRows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +60,7 @@ class RecurrentTape(Tape):
 
     core: CoreTape
     layout: Layout
-    ragged: Ragged | None = None
+    ragged: PackedRows | None = None
     masks: Mapping[str, Floats] = field(default_factory=dict)
     """What recurrent dropout and zoneout did, as `forward(masks=...)` takes it: read-only."""
 

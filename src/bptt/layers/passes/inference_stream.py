@@ -11,7 +11,7 @@ from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import State, StreamCore
 
 
-class Stream:
+class InferenceStream:
     """
     Steps through a sequence as it comes. The weights are those of the moment the stream was made, packed
     once; the state is kept inside; a step allocates nothing. Outputs have the bits of `layer(x)`.
@@ -159,4 +159,4 @@ class Stream:
         check_shape(out, "out", shape)
 
     def __repr__(self) -> str:
-        return f"Stream({self._layer}, batch_size={len(self.input)})"
+        return f"InferenceStream({self._layer}, batch_size={len(self.input)})"
