@@ -48,7 +48,7 @@ LAYERS: dict[str, Callable[[int], bptt.Module]] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """Ranges, ends included, of the horizon before training and of the share of right answers after it."""
+    """Ranges, ends included, of the horizon before training and of the fraction of right answers after it."""
 
     horizon: tuple[int, int]
     right: tuple[float, float]
@@ -94,7 +94,7 @@ def model(layer: bptt.Module, seed: int) -> bptt.Sequential:
 
 
 def trained(net: bptt.Sequential, data: list[tuple[Array, Array]]) -> tuple[Array, float]:
-    """The loss at every update, and the share of unseen sequences it gets right afterwards."""
+    """The loss at every update, and the fraction of unseen sequences it gets right afterwards."""
     optimizer = bptt.Adam(bptt.schedules.Cosine(RATE, steps=len(data)))
     trainer = bptt.Trainer(net, bptt.CrossEntropy(), optimizer, clip=bptt.ClipNorm(1.0), progress=False)
     trainer.fit(data)

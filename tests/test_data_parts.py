@@ -46,7 +46,7 @@ def test_a_share_of_none_is_an_empty_part() -> None:
     ("series", "options", "word"),
     [
         (np.zeros(3), {}, "longer series"),
-        (np.zeros(10), {"validation": 0.5, "test": 0.5}, "smaller shares"),
+        (np.zeros(10), {"validation": 0.5, "test": 0.5}, "smaller fractions"),
         (np.zeros(10), {"validation": 1.0}, "validation must be"),
         (np.zeros(10), {"test": -0.1}, "test must be"),
         (np.zeros(10), {"context": -1}, "context must be"),

@@ -168,7 +168,7 @@ def aligned_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         raw = np.zeros(size + ALIGNMENT, np.uint8)
     except MemoryError:
         raise MemoryError(
-            f"there is no room for {count} numbers of {dtype} ({size / 2**30:.1f} GiB). "
+            f"there is not enough memory for {count} numbers of {dtype} ({size / 2**30:.1f} GiB). "
             "Fix: use smaller sizes."
         ) from None
     offset = -raw.__array_interface__["data"][0] % ALIGNMENT

@@ -16,7 +16,7 @@ from bptt.optim.update import Update
 
 
 class ProgressBar(Callback):
-    """One bar per epoch on standard error: loss (smoothed), gradient norm before clipping, share of
+    """One bar per epoch on standard error: loss (smoothed), gradient norm before clipping, fraction of
     clipped steps, tokens/s.
 
     Where standard error is no terminal, a line every ten seconds and one at the end of the epoch.
@@ -55,9 +55,9 @@ class ProgressBar(Callback):
             # A plain mean over the first 50 updates, then an exponential one of about that length.
             self._loss += (update.loss - self._loss) / min(self._updates, 50)
         rate = self._tokens / max(time.perf_counter() - self._begin, 1e-9)
-        share = self._clipped / self._updates
+        clipped = self._clipped / self._updates
         self._bar.set_postfix_str(
-            f"loss {self._loss:.4f} |g| {update.grad_norm:.3g} clipped {share:.0%} {_short(rate)} tokens/s",
+            f"loss {self._loss:.4f} |g| {update.grad_norm:.3g} clipped {clipped:.0%} {_short(rate)} tokens/s",
             refresh=False,
         )
         self._bar.update(update.batches - self._bar.n)

@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> None:
     shown = lines.Lines(peers)
     findings = session.Findings()
     try:
-        for found in session.run(order, findings):
-            (note if options.json else print)(shown(found))
+        for finding in session.run(order, findings):
+            (note if options.json else print)(shown(finding))
     except session.WorkerError as error:
         raise CommandError(str(error)) from None
     disagreed = [row for row in findings.rows if row.disagreed]

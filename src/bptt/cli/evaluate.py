@@ -111,7 +111,7 @@ def _series(
                 )
         series = [table.values for table in tables]
     else:
-        divided = train_csv.divided(tables, task.shares, task.window, task.horizon)
+        divided = train_csv.divided(tables, task.fractions, task.window, task.horizon)
         series = divided[train_csv.PARTS.index(options.part)]
     errors, count = seriesmodel.judge(model, task, series)
     shown = f"{count:,} forecasts of {task.horizon} rows\n{judging.table(errors, 'model')}"
@@ -123,6 +123,6 @@ def _sequences(
 ) -> tuple[dict[str, Any], str]:
     data = sequencemodel.read(options.data)
     task.check(data, options.data)
-    found = task.judge(model, data)
-    shown = f"{len(data.y):,} sequences\n{judging.table(found, 'model')}"
-    return {"sequences": len(data.y), "figures": found}, shown
+    figures = task.judge(model, data)
+    shown = f"{len(data.y):,} sequences\n{judging.table(figures, 'model')}"
+    return {"sequences": len(data.y), "figures": figures}, shown

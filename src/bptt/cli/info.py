@@ -37,19 +37,19 @@ def figures() -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Print it."""
-    found = figures()
+    about = figures()
     if options.json:
-        print_json(found)
+        print_json(about)
         return
-    build = found.pop("build")
+    build = about.pop("build")
     rows = {
-        "bptt": found["version"],
-        "Python, NumPy": f"{found['python']}, {found['numpy']}",
-        "platform": found["platform"],
+        "bptt": about["version"],
+        "Python, NumPy": f"{about['python']}, {about['numpy']}",
+        "platform": about["platform"],
         **{f"build: {name}": value for name, value in build.items()},
-        "instruction sets": ", ".join(found["available_isas"]) + " can run here",
-        "in use": f"{found['isa']}: {found['isa_rule']}",
-        "threads": f"{found['threads']}: {found['thread_rule']}",
+        "instruction sets": ", ".join(about["available_isas"]) + " can run here",
+        "in use": f"{about['isa']}: {about['isa_rule']}",
+        "threads": f"{about['threads']}: {about['thread_rule']}",
     }
     width = max(len(name) for name in rows)
     for name, value in rows.items():

@@ -93,10 +93,10 @@ def number(
 
 def names(text: str) -> list[str]:
     """Argparse type: names separated by commas. A name that contains a comma must be in quotes."""
-    found = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True), [])]
-    if not found or not all(found) or len(set(found)) < len(found):
+    names = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True), [])]
+    if not names or not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"expected names, each once, with commas between them, got {text!r}")
-    return found
+    return names
 
 
 def joined(entries: Sequence[object]) -> str:

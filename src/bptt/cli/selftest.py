@@ -21,7 +21,7 @@ ENTRIES = 8  # of each tensor, for the finite differences
 
 @dataclass(frozen=True)
 class Check:
-    """One check's outcome; `worst` is the largest error as a share of what is allowed."""
+    """One check's outcome; `worst` is the largest error as a fraction of what is allowed."""
 
     isa: str
     cell: str

@@ -100,10 +100,12 @@ def run(options: argparse.Namespace) -> None:
             f" values from the window; got {options.season}."
         )
     series, columns, target = _series(options, files)
-    shares = (options.validation, options.test)
-    parts = dict(zip(PARTS, divided(series, shares, options.window, options.horizon), strict=True))
+    fractions = (options.validation, options.test)
+    parts = dict(zip(PARTS, divided(series, fractions, options.window, options.horizon), strict=True))
     scaling = _scaling(options, parts["training"])
-    task = seriesmodel.Task(columns, target, options.window, options.horizon, scaling, shares, options.season)
+    task = seriesmodel.Task(
+        columns, target, options.window, options.horizon, scaling, fractions, options.season
+    )
     order = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
@@ -160,7 +162,7 @@ def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standa
 
 
 def divided(
-    series: Sequence[tables.Table], shares: tuple[float, float], window: int, horizon: int
+    series: Sequence[tables.Table], fractions: tuple[float, float], window: int, horizon: int
 ) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
     """Training, validation and test part of every series; the later two with the window before them.
 
@@ -169,24 +171,24 @@ def divided(
     CommandError
         A part too short for a single window and the steps after it.
     """
-    found: tuple[list[Numbers], list[Numbers], list[Numbers]] = ([], [], [])
+    divided_parts: tuple[list[Numbers], list[Numbers], list[Numbers]] = ([], [], [])
     need = window + horizon
     for table in series:
         try:
-            parts = split(table.values, *shares, context=window)
+            parts = split(table.values, *fractions, context=window)
         except ValueError:
             raise CommandError(
                 f"{table.path} must have more rows for --window {window} and three parts; got"
                 f" {len(table.values)}. Fix: take a smaller window, smaller parts or a longer series."
             ) from None
-        for name, part, all_of in zip(PARTS, parts, found, strict=True):
+        for name, part, all_of in zip(PARTS, parts, divided_parts, strict=True):
             if len(part) < need:
                 raise CommandError(
                     f"{table.path} has {len(table.values)} rows; its {name} part has {len(part)}, and needs"
                     f" {need}, --window plus --horizon. Fix: pass a smaller --window, or a larger part."
                 )
             all_of.append(part)
-    return found
+    return divided_parts
 
 
 def _series(

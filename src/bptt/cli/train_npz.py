@@ -84,13 +84,13 @@ def run(options: argparse.Namespace) -> None:
     )
     if not ranks.is_first(options):
         return
-    found = task.judge(fitted.model, test)
+    test_figures = task.judge(fitted.model, test)
     figures = {
         "model": networks.describe(options),
         **fitted.figures(),
         "test_sequences": len(test.y),
-        "test": found,
-        "beats_baseline": judging.beaten(found, task.metrics[0]),
+        "test": test_figures,
+        "beats_baseline": judging.beaten(test_figures, task.metrics[0]),
     }
     bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
     if options.json:
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
         return
     print(fitted.summary())
     print(f"test part: {len(test.y):,} sequences, not used in training")
-    print(judging.table(found, networks.describe(options)))
+    print(judging.table(test_figures, networks.describe(options)))
     if not figures["beats_baseline"]:
         advice = fitted.advice("more --epochs", ["more --hidden units"])
         print(f"The model is not better than a constant guess. {advice}")

@@ -28,7 +28,7 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     series : array-like (N, ...)
         Real numbers, one row a step. The parts of an array or a memory map are views.
     validation, test : float
-        Shares of the steps, in [0, 1). The part of a share of 0 is empty.
+        Fractions of the steps, in [0, 1). The part of a fraction of 0 is empty.
     context : int
         Number of earlier steps that the validation and the test part begin with. With `context=window`, the
         first window of a part is followed by the first step that belongs to this part.
@@ -43,20 +43,20 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     TypeError, ValueError
         `series` does not hold real numbers, is a list of arrays, or is too short for a step of each part.
         `series` is a table of several series (an index with several levels), or its dates are not in order.
-        A share is out of range. `context` is larger than the number of steps before a part.
+        A fraction is out of range. `context` is larger than the number of steps before a part.
     """
     refuse_list(series, "series", "split each, [split(one) for one in series]")
     check_one_series(series, "series")
     array = parse_real(series, "series")
-    shares = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]
+    fractions = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]
     context = integer(context, "context", 0)
     N = len(array) if array.ndim else 0
-    sizes = [round(N * share) for share in shares]
+    sizes = [round(N * fraction) for fraction in fractions]
     first = N - sum(sizes)
-    if first < 1 or any(share and not size for share, size in zip(shares, sizes, strict=True)):
+    if first < 1 or any(fraction and not size for fraction, size in zip(fractions, sizes, strict=True)):
         raise ValueError(
             f"series must have a step for each part; got {N} steps, of which {first} would be for training, "
-            f"{sizes[0]} for validation, {sizes[1]} for the test. Fix: smaller shares, or a longer series."
+            f"{sizes[0]} for validation, {sizes[1]} for the test. Fix: smaller fractions, or a longer series."
         )
     second = first + sizes[0]
 
@@ -66,7 +66,7 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
         if start < context:
             raise ValueError(
                 f"context must be at most {start}, the steps before the {name} part; got {context}. "
-                "Fix: a smaller window, smaller shares, or a longer series."
+                "Fix: a smaller window, smaller fractions, or a longer series."
             )
         return array[start - context : stop]
 

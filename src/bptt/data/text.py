@@ -199,15 +199,15 @@ class TextStream:
         Parameters
         ----------
         validation : float
-            The last part's share of the symbols, in (0, 1).
+            The last part's fraction of the symbols, in (0, 1).
 
         Raises
         ------
         TypeError, ValueError
             Not such a number; a part too short for steps * batch_size + 1.
         """
-        share = real(validation, "validation", 0.0, 1.0, above=True)
-        cut = len(self.ids) - round(len(self.ids) * share)
+        fraction = real(validation, "validation", 0.0, 1.0, above=True)
+        cut = len(self.ids) - round(len(self.ids) * fraction)
         return self._part("training", self.ids[:cut]), self._part("validation", self.ids[cut:])
 
     def _part(self, name: str, ids: Ids) -> TextStream:

@@ -16,8 +16,8 @@ VANISHED, EXPLODED = 1e-3, 1e3
 
 def first(flags: npt.NDArray[np.bool_], default: int) -> int:
     """Return the index of the first True, or `default`."""
-    found = np.flatnonzero(flags)
-    return int(found[0]) if found.size else default
+    positions = np.flatnonzero(flags)
+    return int(positions[0]) if positions.size else default
 
 
 def arrived(way: Norms) -> Norms:

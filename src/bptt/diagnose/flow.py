@@ -62,7 +62,7 @@ class GradientFlow(FlowNorms):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain lists, numbers and strings."""
-        found = {
+        record = {
             "rows": list(self.names),
             "cells": [row.stack.kind for row in self.rows],
             "rate": self.rate.tolist(),
@@ -70,7 +70,7 @@ class GradientFlow(FlowNorms):
             "verdict": list(self.verdict),
             "dh_norm": self.dh_norm.tolist(),
         }
-        return found if self.dc_norm is None else found | {"dc_norm": self.dc_norm.tolist()}
+        return record if self.dc_norm is None else record | {"dc_norm": self.dc_norm.tolist()}
 
     def __str__(self) -> str:
         said = (textwrap.fill(sentence, WIDTH, subsequent_indent="  ") for sentence in advice(self))

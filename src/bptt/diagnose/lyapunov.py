@@ -152,13 +152,15 @@ class Trajectory:
 
     def linearised(self, steps: slice) -> list[LinearStep]:
         """The layers' tangents at these steps."""
-        found: list[LinearStep] = []
+        linear_steps: list[LinearStep] = []
         x = self.x[steps]
         for index, gates in enumerate(self.gates):
             old_h, *old_c = (self._before(kind, index, steps) for kind in range(2 if self.c else 1))
-            found.append(linearised(self.layer, index, x, old_h, old_c[0] if old_c else None, gates[steps]))
+            linear_steps.append(
+                linearised(self.layer, index, x, old_h, old_c[0] if old_c else None, gates[steps])
+            )
             x = self.h[index][steps]
-        return found
+        return linear_steps
 
     def parts(self) -> list[slice]:
         """Where the state has its entries: h of each layer, then c of each layer."""

@@ -60,12 +60,12 @@ class NonFinite:
     def __str__(self) -> str:
         of = f" of {self.where}" if self.where else ""
         at = "" if self.step is None else f" at step {self.step}"
-        found = ""
+        where = ""
         if len(self.index) == 2 and self.step is not None:
-            found = f" ({self.value} in row {self.index[0]}, entry {self.index[1]})"
+            where = f" ({self.value} in row {self.index[0]}, entry {self.index[1]})"
         elif self.index:
-            found = f" ({self.value} at {self.index})"
-        return f"{self.tensor}{of} is not finite{at}{found}"
+            where = f" ({self.value} at {self.index})"
+        return f"{self.tensor}{of} is not finite{at}{where}"
 
 
 def origin(tape: Tape, start: int = 0) -> NonFinite | None:
@@ -88,20 +88,20 @@ def origin(tape: Tape, start: int = 0) -> NonFinite | None:
         None where the tape does not tell.
     """
     rows = rows_on(tape)
-    found = next(_each(forward_origin(row, part) for row, part in rows), None)
-    if found is None:
-        found = next(_each(backward_origin(row, part) for row, part in reversed(rows)), None)
-    return None if found is None else replace(found, step=start + (found.step or 0))
+    earliest = next(_each(forward_origin(row, part) for row, part in rows), None)
+    if earliest is None:
+        earliest = next(_each(backward_origin(row, part) for row, part in reversed(rows)), None)
+    return None if earliest is None else replace(earliest, step=start + (earliest.step or 0))
 
 
 def forward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
     """The first step of one layer and direction at which something it computed is not finite."""
     values = step_values(part, row.index)
     bad = {name: np.logical_not(np.isfinite(value).all(axis=(1, 2))) for name, value in values.items()}
-    found = _first(bad, from_end=row.reverse)
-    if found is None:
+    first = _first(bad, from_end=row.reverse)
+    if first is None:
         return None
-    tensor, step = found
+    tensor, step = first
     index = entry(values[tensor][step])
     return NonFinite(
         tensor, row.layer, row.reverse, row.place, step, index, float(values[tensor][step][index])
@@ -113,10 +113,10 @@ def backward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
     norms = {"dL/dh": part.dh_norm, "dL/dc": part.dc_norm}  # h comes first on the way back
     of_row = {name: norm[row.index] for name, norm in norms.items() if norm is not None}
     bad = {name: ~np.isfinite(norm) for name, norm in of_row.items()}
-    found = _first(bad, from_end=not row.reverse)
-    if found is None:
+    first = _first(bad, from_end=not row.reverse)
+    if first is None:
         return None
-    tensor, step = found
+    tensor, step = first
     return NonFinite(tensor, row.layer, row.reverse, row.place, step, value=float(of_row[tensor][step]))
 
 
@@ -132,8 +132,8 @@ def finite(state: Any) -> bool:
     return state is None or bool(np.isfinite(state).all())
 
 
-def _each(found: Iterator[NonFinite | None]) -> Iterator[NonFinite]:
-    return (one for one in found if one is not None)
+def _each(candidates: Iterator[NonFinite | None]) -> Iterator[NonFinite]:
+    return (one for one in candidates if one is not None)
 
 
 def _first(bad: Mapping[str, npt.NDArray[np.bool_]], *, from_end: bool) -> tuple[str, int] | None:

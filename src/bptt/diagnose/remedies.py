@@ -19,25 +19,25 @@ CALMER = sparse(spectral_radius=0.95)
 
 def against_explosion(flow: FlowNorms, k: int) -> list[str]:
     """Clipping, truncation and weights that stretch the state less."""
-    found = []
+    remedies = []
     if "clip" not in flow.in_use:
-        found.append("clip=bptt.ClipNorm(1.0) in the Trainer")
+        remedies.append("clip=bptt.ClipNorm(1.0) in the Trainer")
     elif "clip_state" not in flow.in_use:
-        found.append("clip_state=1.0 in the Trainer")
+        remedies.append("clip_state=1.0 in the Trainer")
     forward_only = not any(other.stack.bidirectional for other in flow.rows)
     if forward_only and flow.per_step and "truncate" not in flow.in_use:
         turns = [flow.turn(row) for row, verdict in enumerate(flow.verdict) if verdict == "exploding"]
-        found.append(f"truncate={max(min(turns), 1)} in the Trainer")
+        remedies.append(f"truncate={max(min(turns), 1)} in the Trainer")
     stack = flow.rows[k].stack
     init = stack.initialiser
     if isinstance(init, orthogonal):
-        found.append(f"init=bptt.init.orthogonal(gain={0.9 * init.gain:.3g})")
+        remedies.append(f"init=bptt.init.orthogonal(gain={0.9 * init.gain:.3g})")
     else:
-        found.append('init="orthogonal"')
+        remedies.append('init="orthogonal"')
     proj_size = getattr(stack, "proj_size", 0)
     if not proj_size and not (isinstance(init, sparse) and init.spectral_radius <= CALMER.spectral_radius):
-        found.append(f"init=bptt.init.sparse(spectral_radius={CALMER.spectral_radius})")
-    return found
+        remedies.append(f"init=bptt.init.sparse(spectral_radius={CALMER.spectral_radius})")
+    return remedies
 
 
 def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
@@ -46,16 +46,16 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
     cell, init = cell_of(stack), stack.initialiser
     if cell == "RNN":
         unregularized = " without the regularizer in the Trainer" if "regularizer" in flow.in_use else ""
-        found = [f"LSTM or GRU in its place{unregularized}"]
+        remedies = [f"LSTM or GRU in its place{unregularized}"]
         relu = getattr(stack, "nonlinearity", "") == "relu"
         if not relu and init != orthogonal():
-            found.append('init="orthogonal"')
+            remedies.append('init="orthogonal"')
         missing = [] if relu else ['nonlinearity="relu"']
         if init != identity():
             missing.append('init="identity"')
         if missing:
-            found.append(" with ".join(missing))
-        return found
+            remedies.append(" with ".join(missing))
+        return remedies
     longest = max(len(flow.ways[k]), 2)
     expected = init.longest if isinstance(init, chrono) else 0.0
     remembers = expected >= longest
@@ -67,28 +67,28 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
         wanted = math.ceil(math.log(expected)) + 1.0
     else:
         wanted = 1.0
-    found = []
+    remedies = []
     if cell == "LSTM":
-        found.append(f"{biased}forget_bias={wanted:g} or more")
+        remedies.append(f"{biased}forget_bias={wanted:g} or more")
     elif remembers and cell == "coupled":
-        found.append(f"coupled=False with forget_bias={wanted:g}")
+        remedies.append(f"coupled=False with forget_bias={wanted:g}")
     elif remembers:
-        found.append(f"LSTM in its place with forget_bias={wanted:g}")
+        remedies.append(f"LSTM in its place with forget_bias={wanted:g}")
     if not remembers:
         without = "" if bias is None else " without forget_bias"
-        found.append(f"{biased}init=bptt.init.chrono(longest={longest}){without}")
-    return found
+        remedies.append(f"{biased}init=bptt.init.chrono(longest={longest}){without}")
+    return remedies
 
 
 def against_a_cut(flow: FlowNorms, k: int) -> list[str]:
     """An error that becomes exactly 0 on its way."""
-    found = ["none where that is a reset"]
+    remedies = ["none where that is a reset"]
     if getattr(flow.rows[k].stack, "nonlinearity", "") == "relu":
-        found.append(f"for relu units that are all off, {', or '.join(against_vanishing(flow, k)[::-1])}")
+        remedies.append(f"for relu units that are all off, {', or '.join(against_vanishing(flow, k)[::-1])}")
     else:
-        found.append("for units that are all saturated, x on a smaller scale")
-    found.append("for recurrent weights of 0, another init")
-    return found
+        remedies.append("for units that are all saturated, x on a smaller scale")
+    remedies.append("for recurrent weights of 0, another init")
+    return remedies
 
 
 def against_no_flow(flow: FlowNorms, k: int) -> list[str]:

@@ -55,8 +55,8 @@ def spectral_radius(layer: Recurrent) -> Matrix:
             f"layer must be an RNN, LSTM, GRU or MGU; got {type(layer).__name__}. "
             "Fix: pass one layer of a model, model[1]."
         )
-    found = np.array([[_radius(block) for block in _blocks(row)] for row in rows_of(layer)])
-    return found[:, 0] if gate_names(layer) == ("h",) else found
+    radii = np.array([[_radius(block) for block in _blocks(row)] for row in rows_of(layer)])
+    return radii[:, 0] if gate_names(layer) == ("h",) else radii
 
 
 def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = None) -> Figure:

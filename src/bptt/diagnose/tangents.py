@@ -269,7 +269,7 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
     output_gate, to_q = psi_q * to_o, o * psi.slope(q, psi_q)
     R = weights.get("weight_hr")
     zoneout = layer.zoneout if isinstance(layer.zoneout, tuple) else (layer.zoneout,) * 2
-    shares = [np.full((len(x), 1, 1), share) for z in zoneout for share in (1.0 - z, z)]
+    fractions = [np.full((len(x), 1, 1), fraction) for z in zoneout for fraction in (1.0 - z, z)]
     return Cell(
         _inputs(weights, x),
         _recurrent(weights, h),
@@ -280,7 +280,7 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
         None if gain is None else _column(to_q),
         None if gain is None else Norm.of(c_new, gain),
         None if R is None else R[np.newaxis],
-        *shares,
+        *fractions,
     )
 
 

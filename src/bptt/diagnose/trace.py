@@ -193,18 +193,18 @@ class _Pass:
             yield NonFinite(tensor, place=place, step=step, index=(row, unit), value=value)
 
 
-def _placed(found: NonFinite | None, place: str) -> Iterator[NonFinite]:
-    if found is not None:
-        yield replace(found, place=place)
+def _placed(nonfinite: NonFinite | None, place: str) -> Iterator[NonFinite]:
+    if nonfinite is not None:
+        yield replace(nonfinite, place=place)
 
 
 def _parameter(layer: Module, name: str, values: Values, tensor: str, place: str) -> Iterator[NonFinite]:
     if np.isfinite(values).all():
         return
     index = entry(values)
-    found = NonFinite(tensor, place=place, index=index, value=float(values[index]))
+    nonfinite = NonFinite(tensor, place=place, index=index, value=float(values[index]))
     of = [row for row in rows_of(layer) if name.endswith(row.suffix)]
-    yield replace(found, layer=of[0].layer, reverse=of[0].reverse) if of else found
+    yield replace(nonfinite, layer=of[0].layer, reverse=of[0].reverse) if of else nonfinite
 
 
 def _state(layer: Recurrent, state: Any, place: str) -> Iterator[NonFinite]:

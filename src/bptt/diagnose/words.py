@@ -26,11 +26,11 @@ def cells(flow: FlowNorms) -> tuple[list[str], list[list[str]]]:
         if flow.horizon[k] == flow.dh_norm.shape[1]:  # without an error, and for NaN, there is no horizon
             reached = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
         rate = "-" if math.isnan(flow.rate[k]) else f"{flow.rate[k]:.4g}"
-        lines.append([row.name, row.stack.kind, rate, _share(flow.ways[k]), reached, flow.verdict[k]])
+        lines.append([row.name, row.stack.kind, rate, _fraction_left(flow.ways[k]), reached, flow.verdict[k]])
     if flow.c_ways is not None:
         head.insert(4, "dL/dc at the end")
         for line, way in zip(lines, flow.c_ways, strict=True):
-            line.insert(4, "-" if np.isnan(way).all() else _share(arrived(way)))
+            line.insert(4, "-" if np.isnan(way).all() else _fraction_left(arrived(way)))
     return head, lines
 
 
@@ -53,9 +53,9 @@ def advice(flow: FlowNorms, rows: Iterable[int] | None = None) -> list[str]:
     """
     said: dict[tuple[str, str], list[int]] = {}
     for k in range(len(flow.rows)) if rows is None else rows:
-        found = _finding(flow, k)
-        if found is not None:
-            said.setdefault(found, []).append(k)
+        finding = _finding(flow, k)
+        if finding is not None:
+            said.setdefault(finding, []).append(k)
     return [
         f"{_all_of(flow, group)}: {finding.format(_range(map(flow.turn, group)))}. Remedy: {remedy}."
         for (finding, remedy), group in said.items()
@@ -96,12 +96,12 @@ def _all_of(flow: FlowNorms, group: list[int]) -> str:
     return "All layers" if len(group) == len(flow.rows) > 1 else "; ".join(flow.names[k] for k in group)
 
 
-def _share(way: Norms) -> str:
-    """Return the share of the arriving error that is left at the end of the way."""
+def _fraction_left(way: Norms) -> str:
+    """Return the fraction of the arriving error that is left at the end of the way."""
     if len(way) < 2:
         return "-"
     if way[0] == 0 or way[-1] == 0:
         return "0"
     with np.errstate(invalid="ignore", over="ignore"):
-        share = way[-1] / way[0]
-    return f"{share:.2g}x" if np.isfinite(share) else str(share)
+        fraction = way[-1] / way[0]
+    return f"{fraction:.2g}x" if np.isfinite(fraction) else str(fraction)

@@ -37,7 +37,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     bidirectional : bool
         True: a second direction reads from the end; each one's last output is used.
     dropout : float
-        In [0, 1): share of outputs dropped in training, between layers and after the last.
+        In [0, 1): fraction of outputs dropped in training, between layers and after the last.
     epochs : int
         Passes over the data in `fit`, at most.
     batch_size : int
@@ -53,8 +53,8 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         True: a part of the data is set aside, training ends when its loss no longer falls, and the
         parameters of the best epoch are kept. Nothing else is learned from that part, scales included.
     validation_fraction : float
-        Of `early_stopping`, in (0, 1): the share set aside, with the classes' shares kept where there is
-        enough of each.
+        Of `early_stopping`, in (0, 1): the fraction set aside. It keeps the classes' proportions if there is
+        enough of each class.
     n_iter_no_change : int
         Of `early_stopping`: how many epochs in a row may fail to improve.
     random_state : int, numpy.random.RandomState or None

@@ -43,9 +43,9 @@ class Forecaster(ForecastingNetwork):
         "direct": the network outputs all H steps. "recursive": the network outputs only the next step. This
         step is appended to the window to forecast the step after.
     coverage : float or None
-        In (0, 1), with "recursive" up to 0.999: share of future values that `predict_interval` should hold.
-        The network learns quantiles, and `predict` returns medians. None: the network learns means, by the
-        squared error, and there are no intervals.
+        In (0, 1), with "recursive" up to 0.999: fraction of future values that `predict_interval` should
+        hold. The network learns quantiles, and `predict` returns medians. None: the network learns means, by
+        the squared error, and there are no intervals.
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, n_iter_no_change, \
 random_state, verbose
         As for `SequenceClassifier`.
@@ -57,7 +57,7 @@ random_state, verbose
         parameters of the best epoch are kept. No target in that part is trained on, and no scale learned
         from it.
     validation_fraction : float
-        Of `early_stopping`, in (0, 1): the share set aside.
+        Of `early_stopping`, in (0, 1): the fraction set aside.
 
     Attributes
     ----------
@@ -320,7 +320,7 @@ random_state, verbose
         self._build(self._plan.steps * self.n_channels_ * max(1, len(self._plan.levels)))
 
     def _first_parts(self, series: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Of each series, all but the share set aside, at least `horizon` steps."""
+        """Of each series, all but the fraction set aside, at least `horizon` steps."""
         return [
             part[: max(0, len(part) - max(self._plan.steps, round(len(part) * self.validation_fraction)))]
             for part in series

@@ -72,10 +72,10 @@ def draw(quantiles: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[A
     known = _logit(np.array(PATH_LEVELS))
     drawn = _logit(np.maximum(rng.random(quantiles.shape[:-1]), np.finfo(np.float64).tiny))
     below = np.clip(np.searchsorted(known, drawn, side="right") - 1, 0, len(known) - 2)
-    share = (drawn - known[below]) / (known[below + 1] - known[below])
+    weight = (drawn - known[below]) / (known[below + 1] - known[below])
     low = np.take_along_axis(quantiles, below[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(quantiles, below[..., None] + 1, axis=-1)[..., 0]
-    values: npt.NDArray[Any] = low + share * (high - low)
+    values: npt.NDArray[Any] = low + weight * (high - low)
     return values
 
 

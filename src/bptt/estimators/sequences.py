@@ -124,25 +124,25 @@ def parse_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
     otherwise X must agree with them.
     """
     check_plain(X, "X")
-    found: Dense | Uneven
+    sequences: Dense | Uneven
     fix, table = "X.transpose(0, 2, 1)", False
     if is_list_of_sequences(X):
-        found = one_length(parse_list(X))
+        sequences = one_length(parse_list(X))
         fix = "[x.T for x in X]"
     else:
-        found, table = _parse_array(estimator, X, reset)
+        sequences, table = _parse_array(estimator, X, reset)
     if reset:
-        estimator.n_channels_ = found.channels
+        estimator.n_channels_ = sequences.channels
         estimator.fitted_on_table_ = table
         if not table:
-            set_features(estimator, X, found.channels)
-        if isinstance(found, Dense):
-            warn_if_transposed(found.x.shape[1], found.channels, fix, stacklevel=6)
+            set_features(estimator, X, sequences.channels)
+        if isinstance(sequences, Dense):
+            warn_if_transposed(sequences.x.shape[1], sequences.channels, fix, stacklevel=6)
     elif not estimator.fitted_on_table_:
         check_labels(estimator, X)
-    lengths = {found.x.shape[1]} if isinstance(found, Dense) else {len(row) for row in found.rows}
-    check_channels(estimator, found.channels, lengths, fix)
-    return found
+    lengths = {sequences.x.shape[1]} if isinstance(sequences, Dense) else {len(row) for row in sequences.rows}
+    check_channels(estimator, sequences.channels, lengths, fix)
+    return sequences
 
 
 def is_list_of_sequences(X: Any) -> bool:

@@ -102,7 +102,7 @@ class SupervisedEstimator(SequenceEstimator):
 
     @abstractmethod
     def _strata(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """Classes whose shares a split keeps."""
+        """Classes whose proportions a split keeps."""
 
     @abstractmethod
     def _loss(self) -> Loss: ...

@@ -43,13 +43,13 @@ def register() -> None:
 def share_cores() -> None:
     """In a worker process, use the number of threads that its master set for it.
 
-    joblib's processes find their share of the cores in `OMP_NUM_THREADS`. What somebody chose for bptt
+    joblib's processes find their part of the cores in `OMP_NUM_THREADS`. What somebody chose for bptt
     itself, by `BPTT_NUM_THREADS`, `set_num_threads` or threadpoolctl, comes first.
     """
     if multiprocessing.parent_process() is None:
         return
     if runtime.threads_chosen():
         return
-    share = os.environ.get("OMP_NUM_THREADS", "")
-    if share.isdecimal() and 0 < int(share) < runtime.get_num_threads():
-        runtime.set_num_threads(int(share))
+    cores = os.environ.get("OMP_NUM_THREADS", "")
+    if cores.isdecimal() and 0 < int(cores) < runtime.get_num_threads():
+        runtime.set_num_threads(int(cores))

@@ -24,7 +24,7 @@ class Dropout(Stateless):
     Parameters
     ----------
     p : float
-        Share to drop, in [0, 1).
+        Fraction to drop, in [0, 1).
     dtype : {"float32", "float64"}
         Type of outputs and gradients. Inside a `Sequential`, that of the whole model.
     seed : int, numpy.random.Generator or None

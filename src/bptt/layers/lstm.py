@@ -41,7 +41,7 @@ class LSTM(Recurrent):
     batch_first : bool
         True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
     dropout : float
-        Share of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     peephole : bool

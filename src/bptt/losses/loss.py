@@ -118,14 +118,16 @@ class BinaryCrossEntropy(Loss):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        shares = as_numbers(target, shape, rows.dtype).reshape(rows.shape)
-        outside = ~((shares >= 0) & (shares <= 1)).all(axis=1) & (True if mask is None else mask)
+        probabilities = as_numbers(target, shape, rows.dtype).reshape(rows.shape)
+        outside = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1) & (
+            True if mask is None else mask
+        )
         if outside.any():
             raise ValueError(
-                f"target must hold numbers in [0, 1]; got {shares[outside][0]} in row "
+                f"target must hold numbers in [0, 1]; got {probabilities[outside][0]} in row "
                 f"{np.flatnonzero(outside)[0]}. Fix: rescale the target, or mask the row."
             )
-        return _core.binary_cross_entropy(rows, shares, mask, need_gradient)
+        return _core.binary_cross_entropy(rows, probabilities, mask, need_gradient)
 
 
 def row_mask(mask: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:

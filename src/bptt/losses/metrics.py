@@ -98,7 +98,7 @@ class Metric(ABC):
 
 
 class Accuracy(Metric):
-    """The share of rows whose largest output is that of the target; of equal ones the first counts.
+    """The fraction of rows whose largest output is that of the target; of equal ones the first counts.
 
     Targets are integer classes 0..C-1 of y's shape without its last axis. A row with a NaN in it is wrong.
     """
@@ -117,7 +117,7 @@ class Accuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """The share of outputs on their target's side: y > 0, as `BinaryCrossEntropy` reads it, where the target
+    """The fraction of outputs on their target's side: y > 0, as `BinaryCrossEntropy` reads it, if the target
     is above 1/2, y <= 0 where it is not.
 
     Targets are numbers in [0, 1] of y's shape. Each feature counts; a NaN is wrong.
@@ -129,14 +129,14 @@ class BinaryAccuracy(Metric):
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
         numbers = as_numbers(target, y.shape, np.dtype(np.float64))
         outputs = np.asarray(_counted(y, mask), np.float64)
-        shares = np.asarray(_counted(numbers, mask), np.float64)
-        outside = ~((shares >= 0) & (shares <= 1))
+        probabilities = np.asarray(_counted(numbers, mask), np.float64)
+        outside = ~((probabilities >= 0) & (probabilities <= 1))
         if outside.any():
             raise ValueError(
-                f"target must hold numbers in [0, 1]; got {shares[outside][0]}. Fix: rescale the target, or "
-                "mask the row."
+                f"target must hold numbers in [0, 1]; got {probabilities[outside][0]}. Fix: rescale the "
+                "target, or mask the row."
             )
-        right = ((outputs > 0) == (shares > 0.5)) & ~np.isnan(outputs)
+        right = ((outputs > 0) == (probabilities > 0.5)) & ~np.isnan(outputs)
         return float(np.count_nonzero(right)), right.size
 
 

@@ -83,7 +83,7 @@ class PascanuRegularizer:
                     f"{layer!r}. Fix: leave the regularizer or these out."
                 )
 
-    def __call__(self, tape: Tape, share: float = 1.0) -> float:
+    def __call__(self, tape: Tape, fraction: float = 1.0) -> float:
         """
         Add the term's gradient to those of the layers.
 
@@ -91,7 +91,7 @@ class PascanuRegularizer:
         ----------
         tape : Tape
             Tape of a backward pass with `keep_errors=True`.
-        share : float
+        fraction : float
             Factor of this term's gradient, relative to other passes that are added to the same gradients.
 
         Returns
@@ -112,7 +112,7 @@ class PascanuRegularizer:
             names = [name for name in layer.gradients if name.startswith("weight_hh")]
             for name, h, dh in zip(names, part.h, part.dh, strict=True):
                 value, gradient = omega(dh, h, layer.parameters[name], layer.nonlinearity == "relu")
-                layer.gradients[name][...] += self.weight * share * gradient
+                layer.gradients[name][...] += self.weight * fraction * gradient
                 self.omega += value
         return self.weight * self.omega
 

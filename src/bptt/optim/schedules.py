@@ -124,7 +124,7 @@ class Cosine(Schedule):
     steps : int
         Updates until the end of the fall: epochs times batches, for one. From there on the rate stays.
     final : float
-        What is left then, as a share of `lr`, in [0, 1).
+        What is left then, as a fraction of `lr`, in [0, 1).
     restart : bool
         After every `steps` updates begin again at `lr`.
 
@@ -183,9 +183,9 @@ class WarmUp(Schedule):
         store(self, then=as_rate(self.then, "then"))
 
     def _rate(self, step: int) -> float:
-        share = min(1.0, (step + 1) / (self.steps + 1))
+        progress = min(1.0, (step + 1) / (self.steps + 1))
         after = max(0, step - self.steps)
-        return share * rate_at(self.then, after, "then")
+        return progress * rate_at(self.then, after, "then")
 
     def state_dict(self) -> dict[str, Any]:
         """That of `then`."""

@@ -1,4 +1,4 @@
-"""Set up the process of a rank: it takes its share of the cores, and ends the job if it fails."""
+"""Set up the process of a rank: it takes its fraction of the cores, and ends the job if it fails."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ def limited(error: Array, clip: StateClip | None) -> Array:
     if clip.norm == math.inf:
         return error
 
-    # The square of a large entry overflows, but not that of its share in the row's largest.
+    # The square of a large entry overflows, but not that of its ratio to the row's largest.
     largest = np.max(np.abs(error), axis=1, keepdims=True)
     scale = np.where((largest > 0.0) & (largest < math.inf), largest, 1.0)
     # What may overflow here is a bound far above its row; what may be invalid, a row that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
-        share = error / scale
-        length = np.sqrt(np.sum(share**2, axis=1, keepdims=True))
+        scaled = error / scale
+        length = np.sqrt(np.sum(scaled**2, axis=1, keepdims=True))
         exceeds = length > clip.norm / scale
         # 1 where it is not to be used: a row of zeros has no direction
-        return np.where(exceeds, share * (clip.norm / np.where(exceeds, length, 1.0)), error)
+        return np.where(exceeds, scaled * (clip.norm / np.where(exceeds, length, 1.0)), error)

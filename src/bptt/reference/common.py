@@ -32,7 +32,7 @@ class Run:
     recurrent : array of shape (B, P)
         Recurrent dropout: factors of the old h where U multiplies it, and nowhere else.
     keep_h : array of shape (T, B, P)
-        Zoneout: the share of the old h that stays, mostly 0 or 1; 0 without zoneout.
+        Zoneout: the fraction of the old h that stays, mostly 0 or 1; 0 without zoneout.
     keep_c : array of shape (T, B, H)
         The same for c. Only LSTM uses it.
     zoneout_c : bool

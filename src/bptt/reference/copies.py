@@ -52,10 +52,10 @@ def rebuild(layer: Module, dtype: np.dtype[Any]) -> Module:
 
 def generators(layer: Module) -> list[np.random.Generator]:
     """The random generators that a layer or model draws from, each once."""
-    found = {id(layer.rng): layer.rng}
+    unique = {id(layer.rng): layer.rng}
     if isinstance(layer, Sequential):
-        found |= {id(rng): rng for child in layer.layers for rng in generators(child)}
-    return list(found.values())
+        unique |= {id(rng): rng for child in layer.layers for rng in generators(child)}
+    return list(unique.values())
 
 
 def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[int, Any]) -> Module:

@@ -1,7 +1,7 @@
 """Rows of unequal length: each row runs separately, which defines the result of a ragged batch.
 
 Arrays over time come packed, as `bptt.layers.passes.ragged.PackedRows` and cpp/core/rows.hpp have them: rows
-longest first, and at step t room for the rows of the step before.
+longest first, and at step t as many rows as the step before has.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def forward(
 ) -> tuple[Array, State, RaggedTape]:
     """As for a whole batch, of `active` rows at each step; x, y, resets and masks are packed."""
     B = state[0].shape[1]
-    room = np.concatenate([[B], active[:-1]])[: len(active)]
-    base = np.concatenate([[0], np.cumsum(room)]).astype(np.int64)
+    rows_before = np.concatenate([[B], active[:-1]])[: len(active)]
+    base = np.concatenate([[0], np.cumsum(rows_before)]).astype(np.int64)
     places = [base[: np.count_nonzero(active > row)] + row for row in range(B)]
     ys, states, tapes = [], [], []
     for row, place in enumerate(places):
@@ -115,7 +115,7 @@ def backward(
     """
     T = tape.shape[0]
     dx: Array | None = None
-    states, found, norms = [], [], []
+    states, run_gradients, norms = [], [], []
     for row, place in enumerate(tape.places):
         left = None if steps is None else max(0, len(place) - (T - min(steps, T)))
         own = tuple(s[:, row : row + 1] for s in dstate)
@@ -126,7 +126,7 @@ def backward(
             dx = np.zeros((len(dy), dx_row.shape[2]))
         dx[place] = dx_row[:, 0]
         states.append(dstate_row)
-        found.append(gradients)
+        run_gradients.append(gradients)
         padded = ((0, 0), (0, T - len(place)))
         norms.append([np.pad(norm, padded) for norm in tape.rows[row].norms or ()])
     tape.norms = tuple(error_norms(np.stack(kind), 0) for kind in zip(*norms, strict=True))
@@ -135,7 +135,7 @@ def backward(
     return (
         dx,
         dstate0,
-        [[_sum(rows) for rows in zip(*layer, strict=True)] for layer in zip(*found, strict=True)],
+        [[_sum(rows) for rows in zip(*layer, strict=True)] for layer in zip(*run_gradients, strict=True)],
     )
 
 

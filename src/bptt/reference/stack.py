@@ -211,24 +211,26 @@ def backward(
             "Fix: pass steps=None, or truncate in a network of one direction."
         )
 
-    found: list[list[Gradients]] = [[] for _ in layers]
+    layer_gradients: list[list[Gradients]] = [[] for _ in layers]
     for k in reversed(range(len(layers))):
         if k < len(tape.masks):
             dy = dy * tape.masks[k]
         dy_d = np.split(dy, D, axis=2)
         for d, weights in enumerate(layers[k]):
             dstate_d = tuple(s[k * D + d] for s in dstate)
-            found[k].append(
+            layer_gradients[k].append(
                 cell.backward(tape.tapes[k][d], weights, in_time(dy_d[d], d), dstate_d, steps, clip)
             )
-        dy = np.sum([in_time(gradients.dx, d) for d, gradients in enumerate(found[k])], axis=0)
+        dy = np.sum([in_time(gradients.dx, d) for d, gradients in enumerate(layer_gradients[k])], axis=0)
 
-    flat = [(d, gradients) for directions in found for d, gradients in enumerate(directions)]
+    flat = [(d, gradients) for directions in layer_gradients for d, gradients in enumerate(directions)]
     kinds = range(len(dstate))
     tape.norms = tuple(np.stack([in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
-    tape.errors = [[gradients.errors for gradients in each] for each in found] if keep_errors else None
+    tape.errors = (
+        [[gradients.errors for gradients in each] for each in layer_gradients] if keep_errors else None
+    )
     dstate0 = tuple(np.stack([gradients.dstate[s] for _, gradients in flat]) for s in kinds)
-    return dy, dstate0, found
+    return dy, dstate0, layer_gradients
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, key: int, first: int = 0) -> Array:

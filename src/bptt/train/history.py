@@ -118,11 +118,11 @@ class History(Mapping[str, npt.NDArray[Any]]):
         updates = {name: self[name] for name in _PER_UPDATE}
         index = pandas.RangeIndex(1, len(updates["loss"]) + 1, name="update")
         steps = self["validation_step"]
-        found = {name: self[name] for name in self if name not in updates and name != "validation_step"}
+        metrics = {name: self[name] for name in self if name not in updates and name != "validation_step"}
         # Two validations without an update in between: the later one counts.
         last = np.flatnonzero(np.append(np.diff(steps) != 0, True)) if steps.size else steps
         validations = {
-            name: pandas.Series(values[last], steps[last]).reindex(index) for name, values in found.items()
+            name: pandas.Series(values[last], steps[last]).reindex(index) for name, values in metrics.items()
         }
         return pandas.DataFrame(updates, index=index).assign(**validations)
 

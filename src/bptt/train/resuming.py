@@ -157,7 +157,7 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
 
 
 def _rank_state(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
-    """What differs by rank, for one rank: its own part, or its share where the number of ranks differs."""
+    """What differs by rank, for one rank: its own part, or its part where the number of ranks differs."""
     every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
     if len(every) == ranks:
         return every[rank]

@@ -111,12 +111,12 @@ def read_head(path: Path, form: Format) -> Head:
     kinds: dict[str, cells.Kind] = {}
     not_numbers: dict[str, tuple[int, str]] = {}
     for i, name in enumerate(names):
-        found = [(line, row[i], _kind(row[i], form)) for line, row in sample]
-        counts: Counter[cells.Kind] = Counter(kind for *_, kind in found if kind != "missing")
+        sampled = [(line, row[i], _kind(row[i], form)) for line, row in sample]
+        counts: Counter[cells.Kind] = Counter(kind for *_, kind in sampled if kind != "missing")
         most = max(_KINDS, key=lambda kind: counts[kind]) if counts else "missing"
         if kinds.get(name) not in ("number", "missing"):  # of two columns with one name, the one of numbers
             kinds[name] = most
-        other = ((line, text) for line, text, kind in found if kind not in ("number", "missing"))
+        other = ((line, text) for line, text, kind in sampled if kind not in ("number", "missing"))
         not_numbers.setdefault(name, next(other, (0, "")))
     kept = {name: cell for name, cell in not_numbers.items() if cell[0]}
     return Head(path, form, names, kinds, kept, chain(sample, rows))
@@ -134,38 +134,38 @@ def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
     for line, row in head.rows:
         lines.append(line)
         try:
-            found = cells.numbers([row[i] for i in at], head.form)
+            parsed = cells.numbers([row[i] for i in at], head.form)
         except ValueError:
-            found = [math.nan]
-        if not all(map(math.isfinite, found)):
-            found = []
+            parsed = [math.nan]
+        if not all(map(math.isfinite, parsed)):
+            parsed = []
             for name, i in zip(place, at, strict=True):
-                found.append(_finite(row[i], head.form))
-                if math.isnan(found[-1]):
+                parsed.append(_finite(row[i], head.form))
+                if math.isnan(parsed[-1]):
                     first_bad = empty if cells.is_missing(row[i]) else not_numbers
                     first_bad.setdefault(name, (line, row[i]))
-        values.extend(found)
+        values.extend(parsed)
         for name, kept in texts.items():
             kept.append(row[first[name]])
     table = np.frombuffer(values).reshape(len(lines), len(at))
     return Columns(head, lines, place, table, texts, empty, not_numbers)
 
 
-def check_cells(found: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
+def check_cells(table: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
     """Raise CommandError for the first cell of the columns `names` that holds no finite number.
 
     Empty cells are refused in the columns `whole` only. `fix` says what helps if the cell holds text.
     """
-    bad = [(cell, found.place[name], name) for name, cell in found.not_numbers.items() if name in names]
+    bad = [(cell, table.place[name], name) for name, cell in table.not_numbers.items() if name in names]
     bad += [
-        (cell, found.place[name], name)
-        for name, cell in found.empty.items()
+        (cell, table.place[name], name)
+        for name, cell in table.empty.items()
         if name in names and name in whole
     ]
     if not bad:
         return
     (line, text), _, name = min(bad, key=lambda one: (one[0][0], one[1]))
-    path, form = found.head.path, found.head.form
+    path, form = table.head.path, table.head.form
     where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
     if cells.is_missing(text):
         came = f"has {text.strip()!r}" if text.strip() else "is empty"

@@ -28,8 +28,8 @@ def of_file(path: Path, form: Format) -> str | None:
     """
     hints = find(path, form)
     if hints:
-        found = " and ".join(found for found, _ in hints)
-        return f"{path} must be {_expected(form)}; got {found}. Fix: pass {options(hints)}."
+        finding = " and ".join(finding for finding, _ in hints)
+        return f"{path} must be {_expected(form)}; got {finding}. Fix: pass {options(hints)}."
     above = _lines_above(_sample(path, form)[1], form)
     if above:
         return (
@@ -50,8 +50,8 @@ def find(path: Path, form: Format) -> list[Hint]:
     hints: list[Hint] = []
     if comments:
         mark = next(mark for mark in _COMMENTS if comments[0].startswith(mark))
-        found = f"{quantity(len(comments), 'comment line')} with {mark!r}"
-        hints.append((found, f"--comment {shlex.quote(mark)}"))
+        finding = f"{quantity(len(comments), 'comment line')} with {mark!r}"
+        hints.append((finding, f"--comment {shlex.quote(mark)}"))
     delimiter, rows = _best_delimiter(lines, form)
     if delimiter != form.delimiter:
         shown = "tab" if delimiter == "\t" else delimiter
@@ -82,8 +82,8 @@ def of_cells(texts: Iterable[str], form: Format) -> Hint | None:
                 readings.setdefault(mark, decimal)
     if not readings:
         return None
-    found = f"numbers such as {unread[0]!r:.40}"
-    return found, ", or ".join(_option(decimal, mark, form) for mark, decimal in readings.items())
+    finding = f"numbers such as {unread[0]!r:.40}"
+    return finding, ", or ".join(_option(decimal, mark, form) for mark, decimal in readings.items())
 
 
 def _option(decimal: str, mark: str | None, form: Format) -> str:
@@ -138,14 +138,14 @@ def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[
 
     Without such a delimiter: the format's own, and no cells.
     """
-    best, found, most = form.delimiter, _cells(lines, form.delimiter), 0
-    if found:
-        most = _numbers(found)
+    best, split_rows, most = form.delimiter, _cells(lines, form.delimiter), 0
+    if split_rows:
+        most = _numbers(split_rows)
     for delimiter in _DELIMITERS:
         rows = _cells(lines, delimiter)
-        if rows and len(rows[0]) > 1 and (not found or _numbers(rows) > most):
-            best, found, most = delimiter, rows, _numbers(rows)
-    return best, found
+        if rows and len(rows[0]) > 1 and (not split_rows or _numbers(rows) > most):
+            best, split_rows, most = delimiter, rows, _numbers(rows)
+    return best, split_rows
 
 
 def _is_one_column(lines: Sequence[str], form: Format) -> bool:

@@ -22,13 +22,13 @@ def of_text(head: Head, numeric: Collection[str]) -> list[str]:
     return list(dict.fromkeys([*dates, *_first(head, "clock")]))
 
 
-def counting(found: Columns) -> dict[str, Times]:
+def counting(table: Columns) -> dict[str, Times]:
     """Return the times in all columns of numbers that only count rows or tell the time."""
-    times = {name: _counting(found, name) for name in found.place}
+    times = {name: _counting(table, name) for name in table.place}
     return {name: one for name, one in times.items() if one is not None}
 
 
-def find(found: Columns, counting: dict[str, Times], named: Collection[str]) -> Times | None:
+def find(table: Columns, counting: dict[str, Times], named: Collection[str]) -> Times | None:
     """Return the time of the rows; None if no column tells it, or the format says not to look.
 
     Parameters
@@ -43,22 +43,22 @@ def find(found: Columns, counting: dict[str, Times], named: Collection[str]) -> 
     CommandError
         The time column holds a cell without a time, or times in no certain order.
     """
-    given = found.head.form.time
+    given = table.head.form.time
     if given == TIME_OFF:
         return None
-    clocks = _first(found.head, "clock")
-    dates = _first(found.head, "date") if given is None else [given]
-    if dates and dates[0] in found.texts:
-        times: Times | None = _dated(found, dates[0])
+    clocks = _first(table.head, "clock")
+    dates = _first(table.head, "date") if given is None else [given]
+    if dates and dates[0] in table.texts:
+        times: Times | None = _dated(table, dates[0])
     elif given is not None:
-        columns.check_cells(found, [given], [given], "correct the cell")
-        times = counting.get(given) or Times((given,), found.column(given), in_seconds=False)
+        columns.check_cells(table, [given], [given], "correct the cell")
+        times = counting.get(given) or Times((given,), table.column(given), in_seconds=False)
     else:
         times = _best(counting, named)
         if times is None and clocks:
-            times = timecolumn.of_clock(clocks[0], found.texts[clocks[0]])
+            times = timecolumn.of_clock(clocks[0], table.texts[clocks[0]])
     if times is not None and timecolumn.need_clock(times):
-        times = _with_clock(found, times, clocks)
+        times = _with_clock(table, times, clocks)
     return times
 
 
@@ -67,38 +67,38 @@ def _first(head: Head, kind: str) -> list[str]:
     return [name for name, one in head.kinds.items() if one == kind][:1]
 
 
-def _dated(found: Columns, name: str) -> Times:
+def _dated(table: Columns, name: str) -> Times:
     """The times in a column of text."""
-    if found.head.kinds[name] == "clock":
-        times = timecolumn.of_clock(name, found.texts[name])
+    if table.head.kinds[name] == "clock":
+        times = timecolumn.of_clock(name, table.texts[name])
         if times is None:
             raise CommandError(
-                f"{found.head.path} must hold times in order of time in column {name:.60}, the day too."
+                f"{table.head.path} must hold times in order of time in column {name:.60}, the day too."
                 f" Fix: pass --time with another column, or --time {TIME_OFF}."
             )
         return times
-    return timecolumn.of_dates(found.head.path, name, found.texts[name], found.lines)
+    return timecolumn.of_dates(table.head.path, name, table.texts[name], table.lines)
 
 
-def _with_clock(found: Columns, times: Times, clocks: Sequence[str]) -> Times:
+def _with_clock(table: Columns, times: Times, clocks: Sequence[str]) -> Times:
     """Dates with the time of day in another column, if there is one."""
-    hours = {name: timecolumn.clock_of_cells(found.texts[name]) for name in clocks}
-    hours |= {name: timecolumn.clock_of_numbers(name, found.column(name)) for name in found.place}
+    hours = {name: timecolumn.clock_of_cells(table.texts[name]) for name in clocks}
+    hours |= {name: timecolumn.clock_of_numbers(name, table.column(name)) for name in table.place}
     for name, clock in hours.items():
         if clock is not None and name not in times.columns:
             return timecolumn.with_clock(times, name, clock)
     return times
 
 
-def _counting(found: Columns, name: str) -> Times | None:
+def _counting(table: Columns, name: str) -> Times | None:
     """Return the times in a column of numbers, if it only counts rows or tells the time."""
-    head = found.head
+    head = table.head
     if head.names.count(name) > 1:
         return None
     first = name == head.names[0]
-    times = timecolumn.of_numbers(name, found.column(name), first=first)
+    times = timecolumn.of_numbers(name, table.column(name), first=first)
     if times is None and first and name == "column1" and head.form.header is not False:
-        times = timecolumn.of_numbers("index", found.column(name), first=first)  # pandas names no index
+        times = timecolumn.of_numbers("index", table.column(name), first=first)  # pandas names no index
         return None if times is None else replace(times, columns=(name,))
     return times
 

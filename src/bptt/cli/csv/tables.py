@@ -36,10 +36,10 @@ def paths(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file())
-    if not found:
+    files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file())
+    if not files:
         raise CommandError(f"{path} is a folder without a .csv file; give one that has some, or a file")
-    return found
+    return files
 
 
 def read(path: Path, names: Sequence[str], form: Format) -> Table:
@@ -124,9 +124,9 @@ def _read(head: Head, named: Collection[str]) -> _Raw:
         head.check(name)
     csvfile.warn_if_cut(head.path)
     numeric = [name for name in head.names if name in named or head.kinds[name] in ("number", "missing")]
-    found = columns.read(head, numeric, rowtimes.of_text(head, numeric))
-    counting = rowtimes.counting(found)
-    return _Raw(found, rowtimes.find(found, counting, named), counting)
+    table = columns.read(head, numeric, rowtimes.of_text(head, numeric))
+    counting = rowtimes.counting(table)
+    return _Raw(table, rowtimes.find(table, counting, named), counting)
 
 
 def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
@@ -145,12 +145,12 @@ def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
     return reasons
 
 
-def _without_numbers(found: Columns, name: str) -> bool:
+def _without_numbers(table: Columns, name: str) -> bool:
     """Whether the column holds no number at all, not even one that is written with other marks."""
-    if found.head.names.count(name) > 1 or (found.column(name) == found.column(name)).any():
+    if table.head.names.count(name) > 1 or (table.column(name) == table.column(name)).any():
         return False
-    bad = found.not_numbers.get(name)
-    return bad is None or not csvhints.of_cells([bad[1]], found.head.form)
+    bad = table.not_numbers.get(name)
+    return bad is None or not csvhints.of_cells([bad[1]], table.head.form)
 
 
 def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:

@@ -25,14 +25,14 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
         Rows are out of order, and some have equal times: they may belong to several series.
     """
     values = times.values
-    found = np.arange(len(values))
+    order = np.arange(len(values))
     if not is_sorted(values):
         if is_sorted(values[::-1]):
-            found = found[::-1]
+            order = order[::-1]
             note(f"{path}: {times.label} has the newest row first; the rows were reversed.")
         else:
-            found = np.argsort(values, kind="stable")
-            equal, where = _equal(values[found], found, lines)
+            order = np.argsort(values, kind="stable")
+            equal, where = _equal(values[order], order, lines)
             if equal:
                 raise CommandError(
                     f"{path}: {times.label} must be in order of time; {where} have the same time, and other"
@@ -41,14 +41,14 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
                 )
             note(f"{path}: the rows were not in order of time; they were sorted by {times.label}.")
     if times.in_seconds:
-        equal, where = _equal(values[found], found, lines)
+        equal, where = _equal(values[order], order, lines)
         if equal:
             note(
                 f"{path}: {times.label} has {quantity(equal, 'row')} with the time of the row before, the"
                 f" first in {where}. Are there several series in the file?"
             )
-    _report_steps(path, times, found, lines)
-    return found
+    _report_steps(path, times, order, lines)
+    return order
 
 
 def _equal(values: Numbers, rows: npt.NDArray[np.intp], lines: Sequence[int]) -> tuple[int, str]:

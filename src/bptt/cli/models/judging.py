@@ -56,11 +56,11 @@ def table(figures: Figures, model: str) -> str:
     """The figures for people; `model` is what the model is called."""
     first = next(iter(figures.values()))["model"]
     rows = [("", *(_TITLES.get(name, name) for name in first))]
-    for column, found in figures.items():
+    for column, row_figures in figures.items():
         rows.append((column, *("" for _ in first)))
         rows += [
             (f"  {model if name == 'model' else name}", *(f"{value:.5g}" for value in row.values()))
-            for name, row in found.items()
+            for name, row in row_figures.items()
         ]
     width = max(len(row[0]) for row in rows)
     return "\n".join(

@@ -28,8 +28,8 @@ AT_ONCE = 512
 class Task:
     """Forecasting task: the next `horizon` values of `target` from the last `window` rows of `columns`.
 
-    `shares` are the shares of the validation and the test part. `season` is the period of the seasonal
-    baseline. Series are (N, F), with the columns `names`; `scaling` is the scaling of each column.
+    `fractions` are those of the steps in the validation and the test part. `season` is the period of the
+    seasonal baseline. Series are (N, F), with the columns `names`; `scaling` is the scaling of each column.
     """
 
     columns: list[str]
@@ -37,7 +37,7 @@ class Task:
     window: int
     horizon: int
     scaling: Standardize
-    shares: tuple[float, float]
+    fractions: tuple[float, float]
     season: int | None
 
     @property
@@ -73,7 +73,7 @@ class Task:
                 "window": self.window,
                 "horizon": self.horizon,
                 "scaling": self.scaling.to_dict(),
-                "shares": list(self.shares),
+                "fractions": list(self.fractions),
                 "season": self.season,
             }
         }
@@ -90,7 +90,9 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
     if not isinstance(about, dict):
         return None
     try:
-        task = Task(**{**about, "scaling": Standardize(**about["scaling"]), "shares": tuple(about["shares"])})
+        task = Task(
+            **{**about, "scaling": Standardize(**about["scaling"]), "fractions": tuple(about["fractions"])}
+        )
         size(task.window, "window")
         outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # any number of steps will do
         fits = outputs.shape == (1, size(task.horizon, "horizon") * len(task.target))

@@ -128,12 +128,12 @@ def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
 
 def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
     """Handles and labels for a legend: one entry per label, and no entry for a line without a point."""
-    found: dict[str, Artist] = {}
+    handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             if _has_points(handle):
-                found.setdefault(label, handle)
-    return list(found.values()), list(found)
+                handles.setdefault(label, handle)
+    return list(handles.values()), list(handles)
 
 
 def _has_points(handle: Artist) -> bool:

@@ -45,20 +45,20 @@ def plot_records(
         panels = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
         for k, axes in enumerate(panels):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                share = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
+                ratio = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
             # An error that is gone has no logarithm, yet is the farthest below: not blank as what never was.
-            share = np.where(dh_norm[:, k].T == 0, -np.inf, share)
-            share = np.where(np.isinf(dh_norm[:, k].T), np.inf, share)
+            ratio = np.where(dh_norm[:, k].T == 0, -np.inf, ratio)
+            ratio = np.where(np.isinf(dh_norm[:, k].T), np.inf, ratio)
             image = axes.pcolormesh(
                 _edges(updates),
                 _edges(steps_back),
-                np.clip(share, -RANGE, RANGE),
+                np.clip(ratio, -RANGE, RANGE),
                 cmap=SHADES,
                 vmin=-RANGE,
                 vmax=RANGE,
                 rasterized=True,
             )
-            _limits(axes, updates, steps_back, share)
+            _limits(axes, updates, steps_back, ratio)
             _note(axes, dh_norm[:, k])
             axes.set_title(names[k], fontsize=9)
             axes.tick_params(labelsize=9)
@@ -90,13 +90,13 @@ def _note(axes: Axes, norms: Norms) -> None:
 
 
 def _limits(
-    axes: Axes, updates: npt.NDArray[np.int64], steps_back: npt.NDArray[np.int64], share: Norms
+    axes: Axes, updates: npt.NDArray[np.int64], steps_back: npt.NDArray[np.int64], ratio: Norms
 ) -> None:
     """Lines where the error crosses the limits, where it does."""
-    if min(share.shape) < 2:
+    if min(ratio.shape) < 2:
         return
     # Masked, lest a line run along the end of a shorter batch, where nothing crosses anything.
-    shown = np.ma.masked_invalid(np.clip(share, -RANGE, RANGE))
+    shown = np.ma.masked_invalid(np.clip(ratio, -RANGE, RANGE))
     for limit, colour, style in ((VANISHED, "white", "--"), (EXPLODED, "black", "-")):
         level = np.log10(limit)
         if shown.min() < level < shown.max():

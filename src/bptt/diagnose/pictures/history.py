@@ -21,16 +21,16 @@ def plot_history(
     history: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str] | None = None
 ) -> Figure:
     """Draw what a `History` holds; see `History.plot`."""
-    loss, found, norm, rate = (
+    loss, validation_loss, norm, rate = (
         drawable(history[name]) for name in ("loss", "validation_loss", "grad_norm", "lr")
     )
     if not loss.size:
         raise ValueError("history must hold an update to draw; got none. Fix: plot after a fit.")
-    validation = list(zip(history["validation_step"], found, strict=True))
+    validation = list(zip(history["validation_step"], validation_loss, strict=True))
     with drawing(7.2, 6.6) as figure:
         above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 2))
         draw_loss(above, loss, validation, {})
-        _log_if_wide(above, np.concatenate([loss, found]))
+        _log_if_wide(above, np.concatenate([loss, validation_loss]))
         draw_gradient_norm(middle, norm, clipped=history["clipped"])
         _draw_rate(below, rate)
         below.set_xlabel("update", fontsize=9)

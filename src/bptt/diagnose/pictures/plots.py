@@ -158,8 +158,9 @@ def draw_gradient_norm(
 ) -> None:
     """Draw the gradient norm before clipping against update, on a log scale.
 
-    Either the limit and the share above it are shown, or each clipped update is marked. Norms that have no
-    place on a log scale are marked at the edges: norms that are not finite at the top, zeros at the bottom.
+    Either the limit and the fraction of norms above it are shown, or each clipped update is marked. Norms
+    that have no place on a log scale are marked at the edges: norms that are not finite at the top, zeros at
+    the bottom.
     """
     steps = np.arange(1, len(grad_norm) + 1)
     norms = positive(grad_norm)
@@ -176,8 +177,8 @@ def draw_gradient_norm(
     else:
         mark(slice(None), ".", dot, BLUE, "before clipping")
     if clip_norm is not None:
-        share = float(np.mean(grad_norm > clip_norm))
-        label = f"limit {clip_norm:g}: {share:.0%} of steps clipped"
+        fraction = float(np.mean(grad_norm > clip_norm))
+        label = f"limit {clip_norm:g}: {fraction:.0%} of steps clipped"
         axes.axhline(clip_norm, color=RED, linestyle="--", linewidth=1.3, label=label)
     for off_scale, height, marker, word in (
         (~np.isfinite(grad_norm), 0.96, "v", "not finite"),

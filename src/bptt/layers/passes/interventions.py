@@ -119,10 +119,10 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
     masks: Masks = {}
     for name, shape in shapes.items():
         mask: Floats = as_floats(value[name], f"masks[{name!r}]", dtype, shape).copy()
-        share = name != "recurrent"
-        if not np.isfinite(mask).all() or (share and ((mask < 0) | (mask > 1)).any()):
+        is_fraction = name != "recurrent"
+        if not np.isfinite(mask).all() or (is_fraction and ((mask < 0) | (mask > 1)).any()):
             raise ValueError(
-                f"masks[{name!r}] must hold {'numbers in 0..1' if share else 'finite numbers'}; "
+                f"masks[{name!r}] must hold {'numbers in 0..1' if is_fraction else 'finite numbers'}; "
                 "got others. Fix: 0 and 1 say which units keep their old value."
             )
         mask.flags.writeable = False
