@@ -185,7 +185,9 @@ def test_nothing_is_lost(bptt_command: CommandLine, folder: Path, text_file: Pat
     fails(bptt_command(*command), "run.safetensors already exists", "--resume")
     assert Path("run.safetensors").read_bytes() == whole
     fails(bptt_command(*base, "--resume"), "--resume needs --checkpoint")
-    fails(bptt_command(*base, "--checkpoint-every-updates", 3), "--checkpoint-every-updates needs --checkpoint")
+    fails(
+        bptt_command(*base, "--checkpoint-every-updates", 3), "--checkpoint-every-updates needs --checkpoint"
+    )
     fails(bptt_command(*base, "--checkpoint", "model"), "model", "already exists")
     fails(bptt_command(*base, "--checkpoint", "model", "--resume"), "two names")
     fails(bptt_command(*base, "--checkpoint", "none/run"), "no folder none")

@@ -62,8 +62,8 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
         metavar="N",
         help="updates in which the learning rate rises to its starting value",
     )
-    share = number(float, minimum=0, below=1)
-    group.add_argument("--momentum", type=share, metavar="X", help="momentum, for sgd and rmsprop")
+    fraction = number(float, minimum=0, below=1)
+    group.add_argument("--momentum", type=fraction, metavar="X", help="momentum, for sgd and rmsprop")
     decay = number(float, minimum=0)
     group.add_argument("--weight-decay", type=decay, metavar="X", help="weight decay")
     limit = "largest norm of the gradient: a number, auto (a running quantile of recent norms), or off"
@@ -93,7 +93,9 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
     command.set_defaults(comm=None)
     kept = "save the run to this file after every epoch and on Ctrl-C; --resume continues from it"
     runs.add_argument("--checkpoint", type=Path, metavar="FILE", help=kept)
-    runs.add_argument("--checkpoint-every-updates", type=COUNT, metavar="N", help="also save after every N updates")
+    runs.add_argument(
+        "--checkpoint-every-updates", type=COUNT, metavar="N", help="also save after every N updates"
+    )
     again = "continue the run in --checkpoint; the result equals that of a run that never stopped"
     runs.add_argument("--resume", action="store_true", help=again)
     return group
@@ -245,9 +247,9 @@ def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
         raise CommandError(
             f"{path} holds no run of 'bptt train'. Fix: pass the --checkpoint file of such a run."
         )
-    found = differences(saved, settings)
-    if found:
-        raise CommandError(f"{path} must be resumed with the same options and data: {'; '.join(found)}")
+    changed = differences(saved, settings)
+    if changed:
+        raise CommandError(f"{path} must be resumed with the same options and data: {'; '.join(changed)}")
 
 
 def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:

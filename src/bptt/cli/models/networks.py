@@ -19,9 +19,9 @@ def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argp
     group.add_argument("--cell", choices=list(CELLS), default=cell, help="recurrent cell")
     group.add_argument("--layers", type=COUNT, metavar="N", default=layers, help="number of recurrent layers")
     group.add_argument("--hidden", type=COUNT, metavar="N", default=hidden, help="hidden units per layer")
-    share = number(float, minimum=0, below=1)
+    fraction = number(float, minimum=0, below=1)
     group.add_argument(
-        "--dropout", type=share, metavar="P", default=0.0, help="dropout probability after each layer"
+        "--dropout", type=fraction, metavar="P", default=0.0, help="dropout probability after each layer"
     )
     command.set_defaults(bidirectional=False)
     return group

@@ -112,10 +112,10 @@ def load(path: Path) -> tuple[bptt.Module, Task]:
     CheckpointError
         See bptt.load.
     """
-    found = of(networks.read(path))
-    if found is None:
+    forecasting_model = of(networks.read(path))
+    if forecasting_model is None:
         raise CommandError(f"{path} holds no forecasting model. Fix: make one with 'bptt train csv FILE'.")
-    return found
+    return forecasting_model
 
 
 def predict(model: bptt.Module, task: Task, windows: Numbers) -> npt.NDArray[np.float64]:

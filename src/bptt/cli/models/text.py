@@ -47,10 +47,10 @@ def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
         See bptt.load.
     """
     saved = networks.read(path)
-    found = of(saved)
-    if found is None:
+    text_model = of(saved)
+    if text_model is None:
         raise CommandError(f"{path} holds no text model. Fix: make one with 'bptt train text FILE'.")
-    return found
+    return text_model
 
 
 def of(saved: Saved) -> tuple[bptt.Sequential, Vocabulary] | None:
