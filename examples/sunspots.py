@@ -41,9 +41,9 @@ LAGS = 9
 CLOSE = (
     "Four to seven years ahead, the errors of the GRU and of seasonal-naive differ by less than 6 sunspots."
 )
-BETTER = "The linear autoregression is better still on these years."
+BETTER = "The linear autoregression is better than both on these years."
 INSIDE = "The 80 % intervals contain 65 to 85 % of the observed values."
-ACTIVE = "The Sun was more active in these sixty years than in any sixty before."
+ACTIVE = "The Sun was more active in these sixty years than in any earlier sixty."
 LINEAR = f"autoregression, {LAGS} years"
 SETTINGS: dict[str, Any] = {"cell": "gru", "window": 22, "hidden_size": 16, "epochs": 40}
 

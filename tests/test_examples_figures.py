@@ -153,8 +153,8 @@ def test_the_page_says_what_the_scripts_check(example: Any) -> None:
     sunspots, vowels = example("sunspots"), example("japanese_vowels")
     for sentence in (
         *(sunspots.CLOSE, sunspots.BETTER, sunspots.INSIDE, sunspots.ACTIVE, example("heartbeat").HALF),
-        f"At least {100 * vowels.RIGHT:.0f} % of the answers are right.",
-        f"without any order of steps, is right in at least {100 * vowels.SIMPLE:.0f} %.",
+        f"The network recognises at least {100 * vowels.RIGHT:.0f} % correctly.",
+        f"ignores the order of the steps, recognises at least {100 * vowels.SIMPLE:.0f} %.",
     ):
         assert sentence in page
     vowels.check(vowels.RIGHT, vowels.SIMPLE)
