@@ -66,10 +66,10 @@ class Generators:
         self._model = model
         self._owners = [*iter_layers(model), data, validation]
         rngs = [getattr(owner, "rng", None) for owner in self._owners]
-        drawn_from = [rng if isinstance(rng, np.random.Generator) else None for rng in rngs]
-        self._all = list({id(rng.bit_generator): rng.bit_generator for rng in drawn_from if rng}.values())
+        generators = [rng if isinstance(rng, np.random.Generator) else None for rng in rngs]
+        self._all = list({id(rng.bit_generator): rng.bit_generator for rng in generators if rng}.values())
         order = {id(bits): index for index, bits in enumerate(self._all)}
-        self._shared = [order[id(rng.bit_generator)] if rng else None for rng in drawn_from]
+        self._shared = [order[id(rng.bit_generator)] if rng else None for rng in generators]
 
     def get(self) -> GeneratorStates:
         """Their states."""
@@ -84,8 +84,8 @@ class Generators:
     def set_layers(self, saved: GeneratorStates) -> None:
         """Set the generators that layers draw from. Generators of data alone keep their states."""
         layers = zip(self._shared[:-_DATA], saved.shared, strict=False)
-        for index_now, index in {pair for pair in layers if None not in pair}:
-            self._all[cast("int", index_now)].state = saved.states[cast("int", index)]
+        for live, index in {pair for pair in layers if None not in pair}:
+            self._all[cast("int", live)].state = saved.states[cast("int", index)]
 
     def replace(self, saved: GeneratorStates) -> Generators:
         """Give layers and data new generators in the saved states, shared as they were shared.
@@ -97,13 +97,13 @@ class Generators:
         """
         fresh = [generator_from_state(state) for state in saved.states]
         chosen = [None if index is None else fresh[index] for index in saved.shared]
-        for owner, index_now, rng in zip(self._owners, self._shared, chosen, strict=True):
-            if index_now is None or rng is None:
+        for owner, live, rng in zip(self._owners, self._shared, chosen, strict=True):
+            if live is None or rng is None:
                 continue
             try:
                 cast("Any", owner).rng = rng
             except AttributeError:  # a property without a setter
-                self._all[index_now].state = rng.bit_generator.state
+                self._all[live].state = rng.bit_generator.state
         return Generators(self._model, *self._owners[-_DATA:])
 
 

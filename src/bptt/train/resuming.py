@@ -157,7 +157,7 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
 
 
 def _rank_state(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
-    """What differs by rank, for one rank: its own part, or its part where the number of ranks differs."""
+    """Return the state of one rank. If the number of ranks has changed, the rows are dealt out again."""
     every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
     if len(every) == ranks:
         return every[rank]
