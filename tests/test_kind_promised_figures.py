@@ -187,7 +187,7 @@ def test_csv(bptt_command: CommandLine, folder: Path) -> None:
     assert found["mae"] == pytest.approx(np.mean(np.abs(np.subtract(told, truth))), rel=1e-6)
     assert figures["test_windows"] == len(truth)
     counts = [len(part) - 6 - 2 + 1 for part in parts[:2]]
-    assert f"160 rows; windows: {counts[0]} to learn from, {counts[1]} to stop by" in result.err
+    assert f"160 rows; windows: {counts[0]} for training, {counts[1]} for validation" in result.err
 
 
 def test_npz(bptt_command: CommandLine, folder: Path) -> None:

@@ -165,7 +165,7 @@ def test_bptt_train(text_file: Path, tmp_path: Path) -> None:
         done = command(tmp_path, ranks, text_file, "--json", "--steps", 12)
         assert done.code == 0, done.err
         figures.append(json.loads(done.out))  # of one rank alone
-        assert done.err.count("characters to learn from") == 1
+        assert done.err.count("characters for training") == 1
     names = ("unigram", "bigram", "model")
     nats = [[one["validation_nats"][name] for name in names] for one in figures]
     np.testing.assert_allclose(nats[0], nats[1], rtol=1e-5)
@@ -231,7 +231,7 @@ def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path) -> None:
         options = ("--epochs", 3, "--hidden", 4, "--model", model, "--checkpoint", run, "--json")
         done = mpiexec(ranks, "-m", "bptt", "train", kind, data, *options, *more)
         assert done.code == 0, done.err
-        assert done.err.count("to learn from") == 1
+        assert done.err.count("for training") == 1
         figures.append(json.loads(done.out)["test"])
         parameters.append(bptt.load(model).flat_parameters)
     np.testing.assert_allclose(parameters[0], parameters[1], rtol=0, atol=1e-5)
