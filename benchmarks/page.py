@@ -87,7 +87,8 @@ def sentence(machines: Sequence[Findings]) -> str:
     return (
         f"**Training is {torch[0]} times as fast as in PyTorch**, on one core of an"
         f" {findings.machine['processor']}\n"
-        f"(geometric mean). Inference is {torch[1]} times as fast, and one time step per call {torch[2]} times.\n"
+        f"(geometric mean). Inference is {torch[1]} times as fast, and one time step per call"
+        f" {torch[2]} times.\n"
         f"Compared with the best of {others}, the ratios are {best[0]}, {best[1]} and {best[2]}."
     )
 
