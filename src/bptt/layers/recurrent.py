@@ -187,13 +187,17 @@ class Recurrent(Module):
             As calling the layer.
         """
         call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset)
-        shapes = self._drawn.shapes(self, T, B)
-        given = None if masks is None else parse_masks(masks, shapes, self.dtype)
+        shapes = self._drawn.shapes(self, T, B) if self._drawn else {}
+        if masks is not None:
+            masks = parse_masks(masks, shapes, self.dtype)
         drops_out = self.dropout > 0 and self.num_layers > 1
-        key = int(self.rng.integers(0, 2**64, dtype=np.uint64)) if drops_out else 0
-        masks = self._drawn.draw(shapes, self.rng, self.dtype) if given is None else given
-        recurrent_mask, keep_h, keep_c = packed(masks, ragged)
-        call = call._replace(dropout_key=key, recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
+        if drops_out:
+            call = call._replace(dropout_key=int(self.rng.integers(0, 2**64, dtype=np.uint64)))
+        if masks is None:
+            masks = self._drawn.draw(shapes, self.rng, self.dtype)
+        if masks:
+            recurrent_mask, keep_h, keep_c = packed(masks, ragged)
+            call = call._replace(recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
         core_tape: CoreTape
         if checkpoint is None:
             (y, h, c), core_tape = self._backend().forward(call)
@@ -268,10 +272,9 @@ class Recurrent(Module):
             dx, dh0, dc0 = own.core.backward(errors)
         else:
             dx, dh0, dc0 = self._backend().backward(own.core, errors)
-        state = call_arguments.state_out(dh0, dc0, own.layout, own.ragged)
-        return None if dx is None else own.layout.sequence_out(
-            call_arguments.over_time(dx, own.ragged)
-        ), state
+        if dx is not None:
+            dx = own.layout.sequence_out(call_arguments.over_time(dx, own.ragged))
+        return dx, call_arguments.state_out(dh0, dc0, own.layout, own.ragged)
 
     def stream(self, batch_size: int = 1) -> InferenceStream:
         """Make a stream of single steps, which keeps its state and a packed copy of the current weights.

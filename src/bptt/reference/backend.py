@@ -102,7 +102,7 @@ class NumPy:
         by = self._interventions(call, dropout, call.recurrent_mask, call.keep_h, call.keep_c)
         y, state, tape = self._run(call, by)
         passed = self._rounded(y, state)
-        passed.y.flags.writeable = False  # as the native layer's, which is a view into the tape
+        passed[0].flags.writeable = False  # as the native layer's, which is a view into the tape
         return passed, tape
 
     def backward(self, tape: stack.StackTape | ragged.RaggedTape, errors: Errors) -> Backed:
@@ -125,7 +125,7 @@ class NumPy:
                 for name, value in gradient.weights.items():
                     layer.gradients[_full_name(name, index, direction)] += value.astype(layer.dtype)
         rounded, dh0, dc0 = self._rounded(dx, dstate)
-        return Backed(rounded if errors.need_dx else None, dh0, dc0)
+        return rounded if errors.need_dx else None, dh0, dc0
 
     def chunk_steps(self, batch: int) -> int:
         # Any number does, for sums over time are one. The core's gives the same pieces.
@@ -199,7 +199,7 @@ class NumPy:
     def _rounded(self, y: Array, state: State) -> Passed:
         dtype = self.layer.dtype
         h, *c = (part.astype(dtype) for part in state)
-        return Passed(y.astype(dtype), h, c[0] if c else None)
+        return y.astype(dtype), h, c[0] if c else None
 
 
 def _full_name(name: str, layer: int, direction: int) -> str:

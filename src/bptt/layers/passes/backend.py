@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import Floats
-from bptt.layers.passes.clip_state import StateClip
+from bptt.layers.passes.clip_state import NO_CLIP, StateClip
 from bptt.layers.passes.interventions import Flags
 from bptt.layers.passes.ragged import Counts
 
@@ -40,12 +40,11 @@ class Call(NamedTuple):
     """The layer's flat vector, where the call must not see later changes. None: as it is now."""
 
 
-class Passed(NamedTuple):
-    """The results of a forward pass: outputs, and the state after the last step."""
+Passed: TypeAlias = tuple[Floats, Floats, Floats | None]
+"""The results of a forward pass: outputs y, and the state (h, c) after the last step."""
 
-    y: Floats
-    h: Floats
-    c: Floats | None
+Backed: TypeAlias = tuple[Floats | None, Floats, Floats | None]
+"""The results of a backward pass: errors dx of the inputs, and (dh, dc) of the first state."""
 
 
 class Errors(NamedTuple):
@@ -56,18 +55,10 @@ class Errors(NamedTuple):
     dc: Floats | None
     steps: int | None = None
     need_dx: bool = True
-    clip: StateClip = StateClip()
+    clip: StateClip = NO_CLIP
     keep_errors: bool = False
     chunk: int = 0
     """Steps whose sums are taken together. 0: as for the whole batch."""
-
-
-class Backed(NamedTuple):
-    """The results of a backward pass: errors of the inputs and of the first state."""
-
-    dx: Floats | None
-    dh0: Floats
-    dc0: Floats | None
 
 
 class CoreTape(Protocol):

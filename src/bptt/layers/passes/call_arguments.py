@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
 from bptt.arguments import flag, integer
 from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
-from bptt.layers.passes.clip_state import ClipsState, StateClip, parse_clip_state
+from bptt.layers.passes.clip_state import NO_CLIP, ClipsState, parse_clip_state
 from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import PackedRows, parse_lengths
@@ -26,23 +26,8 @@ class Sized(Stack, Protocol):
     def kind(self) -> str: ...
 
 
-class Arranged(NamedTuple):
-    """A call's arguments for a backend, and the way back.
-
-    Attributes
-    ----------
-    call : Call
-    layout : Layout
-        In which the arguments came.
-    ragged : PackedRows or None
-        Rows of unequal length.
-    shape : (T, B)
-    """
-
-    call: Call
-    layout: Layout
-    ragged: PackedRows | None
-    shape: tuple[int, int]
+Arranged: TypeAlias = tuple[Call, Layout, PackedRows | None, tuple[int, int]]
+"""A call for a backend, the layout of its arguments, its rows of unequal length, and (T, B)."""
 
 
 def parse_call(
@@ -86,7 +71,7 @@ def parse_call(
     h0, c0 = parse_state(layer, state, "state", B, layout, ragged)
     flags = None if reset is None else parse_reset(reset, layout, T, B, ragged)
     active, batch = (None, 0) if ragged is None else (ragged.active, ragged.shape[1])
-    return Arranged(Call(canonical, h0, c0, active, batch, flags), layout, ragged, (T, B))
+    return Call(canonical, h0, c0, active, batch, flags), layout, ragged, (T, B)
 
 
 def parse_state(
@@ -161,7 +146,7 @@ def parse_errors(
     dh, dc = parse_state(layer, dstate, "dstate", B, layout, ragged)
     if steps is not None:
         steps = min(integer(steps, "steps", 0), T)
-    clip = parse_clip_state(clip_state) or StateClip()
+    clip = parse_clip_state(clip_state) or NO_CLIP
     return Errors(dy, dh, dc, steps, flag(need_dx, "need_dx"), clip, flag(keep_errors, "keep_errors"))
 
 

@@ -27,6 +27,9 @@ class StateClip:
     norm: float = math.inf
 
 
+NO_CLIP = StateClip()
+
+
 @runtime_checkable
 class ClipsState(Protocol):
     """ClipValue and ClipNorm."""

@@ -66,11 +66,13 @@ class Drawn:
     recurrent: float
     zoneout: tuple[float, float]
 
+    def __bool__(self) -> bool:
+        """Return whether there is anything to draw."""
+        return bool(self.recurrent or self.zoneout[0] or self.zoneout[1])
+
     def shapes(self, layer: Outline, T: int, B: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the masks that this layer uses."""
         used = dict(zip(NAMES, (self.recurrent, *self.zoneout), strict=True))
-        if not any(used.values()):
-            return {}
         directions = layer.num_layers * layer.num_directions
         shapes = {
             "recurrent": (directions, B, layer.output_size),

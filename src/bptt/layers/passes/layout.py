@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from bptt.arrays import Floats
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """
     One call's layout. All methods return views.
 

@@ -15,7 +15,7 @@ class NativeFrozen(NamedTuple):
     core: _core.Snapshot
 
     def infer(self, call: Call) -> Passed:
-        return Passed(*self.core.infer(call.x, call.h0, call.c0, call.active, call.batch, call.reset))
+        return self.core.infer(call.x, call.h0, call.c0, call.active, call.batch, call.reset)
 
 
 class Native(NamedTuple):
@@ -27,9 +27,7 @@ class Native(NamedTuple):
     dropout: float
 
     def infer(self, call: Call) -> Passed:
-        return Passed(
-            *self.core.infer(self.parameters, call.x, call.h0, call.c0, call.active, call.batch, call.reset)
-        )
+        return self.core.infer(self.parameters, call.x, call.h0, call.c0, call.active, call.batch, call.reset)
 
     def forward(self, call: Call) -> tuple[Passed, CoreTape]:
         y, h, c, tape = self.core.forward(
@@ -47,23 +45,21 @@ class Native(NamedTuple):
             call.keep_c,
             call.first_row,
         )
-        return Passed(y, h, c), tape
+        return (y, h, c), tape
 
     def backward(self, tape: Any, errors: Errors) -> Backed:
-        return Backed(
-            *self.core.backward(
-                self.gradients,
-                tape,
-                errors.dy,
-                errors.dh,
-                errors.dc,
-                errors.steps,
-                errors.need_dx,
-                errors.clip.value,
-                errors.clip.norm,
-                errors.keep_errors,
-                errors.chunk,
-            )
+        return self.core.backward(
+            self.gradients,
+            tape,
+            errors.dy,
+            errors.dh,
+            errors.dc,
+            errors.steps,
+            errors.need_dx,
+            errors.clip.value,
+            errors.clip.norm,
+            errors.keep_errors,
+            errors.chunk,
         )
 
     def chunk_steps(self, batch: int) -> int:

@@ -128,11 +128,11 @@ class Recomputed:
             h0, c0 = (None if s is None else s[:, : piece.batch].copy() for s in (h, c))
             self._states.append((h0, c0))
             part = self._part(piece)._replace(h0=h0, c0=c0)
-            passed = self._backend.forward(part)[0] if snapshot is None else snapshot.infer(part)
-            y[piece.rows], h[:, : piece.batch] = passed.y, passed.h
+            outputs = self._backend.forward(part)[0] if snapshot is None else snapshot.infer(part)
+            y[piece.rows], h[:, : piece.batch], last_c = outputs
             if c is not None:
-                c[:, : piece.batch] = passed.c
-        return Passed(y, h, c)
+                c[:, : piece.batch] = last_c
+        return y, h, c
 
     def backward(self, errors: Errors) -> Backed:
         """As a backend's `backward`, piece by piece from the last one."""
@@ -153,7 +153,7 @@ class Recomputed:
                 continue
             tape = self._recompute(index)
             rows = slice(piece.batch)
-            back = self._backend.backward(
+            dx_piece, dh0, dc0 = self._backend.backward(
                 tape,
                 errors._replace(
                     dy=None if errors.dy is None else errors.dy[piece.rows],
@@ -163,11 +163,11 @@ class Recomputed:
                     chunk=self._chunk,
                 ),
             )
-            dh[:, rows] = back.dh0
+            dh[:, rows] = dh0
             if dc is not None:
-                dc[:, rows] = back.dc0
+                dc[:, rows] = dc0
             if dx is not None:
-                dx[piece.rows] = back.dx
+                dx[piece.rows] = dx_piece
             for kind, norm in enumerate((tape.dh_norm, tape.dc_norm)[: len(norms)]):
                 norms[kind, :, piece.begin : piece.end] = norm
             if kept is not None:
@@ -183,7 +183,7 @@ class Recomputed:
                 array.flags.writeable = False
         self.dh_norm, self.dc_norm = norms[0], norms[1] if layer.has_cell_state else None
         self._errors = kept
-        return Backed(dx, dh, dc)
+        return dx, dh, dc
 
     def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
         return self._seen(lambda tape: tape.h(layer, direction))
