@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bindings/numpy.hpp"
-#include "core/rows.hpp"
+#include "core/addressing.hpp"
 
 namespace bptt::bindings {
 

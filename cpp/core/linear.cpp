@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/strides.hpp"
+#include "core/addressing.hpp"
 #include "runtime/float_mode.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"

@@ -66,8 +66,8 @@ double weigh_by_excess(Index rows, Index size, const T* back, T* scaled) {
   return total;
 }
 
-#define BPTT_INSTANTIATE(T)                                                   \
-  template Index unit_errors(Index, Index, double, const T*, const T*, T*);   \
+#define BPTT_INSTANTIATE(T)                                                 \
+  template Index unit_errors(Index, Index, double, const T*, const T*, T*); \
   template double weigh_by_excess(Index, Index, const T*, T*);
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)

@@ -6,6 +6,7 @@
 #include "runtime/team.hpp"
 
 namespace bptt {
+namespace {
 
 template <class T>
 LstmOptions<T> rounded(const LstmOptions<double>& from) {
@@ -20,17 +21,32 @@ LstmOptions<T> rounded(const LstmOptions<double>& from) {
           static_cast<T>(from.cell_clip)};
 }
 
+// Gates of the first recurrent product.
+Index first_gates(const Recurrent& net) { return net.traits.gates - (net.traits.two_products ? 1 : 0); }
+
+}  // namespace
+
 template <class T>
-PackedDirection<T>::PackedDirection(const Recurrent& net, const Kernels<T>& kernels, Index input, InputPanels panels)
-    : input_shape{input, net.traits.gates * net.hidden, 1},
-      recurrent_shape{net.output, net.hidden, net.traits.gates - (net.traits.two_products ? 1 : 0)},
-      last_shape{net.output, net.hidden, 1}, output_shape{net.hidden, net.output, 1}, bias(input_shape.units),
+void PackedMatrix<T>::pack(const Kernels<T>& k, PackPanels<T> source, int index, int parts) const {
+  if (!panels.data()) return;
+  const Range part = share(k.panel_count(shape), index, parts);
+  source.shape = shape;
+  source.packed = panels.data();
+  source.panel_begin = part.begin;
+  source.panel_end = part.end;
+  k.pack(source);
+}
+
+template <class T>
+PackedForward<T>::PackedForward(const Recurrent& net, const Kernels<T>& kernels, Index input, InputPanels panels)
+    : weight_ih{{input, net.traits.gates * net.hidden, 1}}, weight_hh{{net.output, net.hidden, first_gates(net)}},
+      weight_last{{net.output, net.hidden, 1}}, weight_hr{{net.hidden, net.output, 1}}, bias(weight_ih.shape.units),
       lstm(rounded<T>(net.options.lstm)), k_(kernels) {
-  if (panels == InputPanels::by_gates) input_shape = {input, net.hidden, net.traits.gates};
-  weight_ih = Buffer<T>(kernels.packed_size(input_shape));
-  weight_hh = Buffer<T>(kernels.packed_size(recurrent_shape));
-  if (net.traits.two_products) weight_last = Buffer<T>(kernels.packed_size(last_shape));
-  if (net.options.projection) weight_hr = Buffer<T>(kernels.packed_size(output_shape));
+  if (panels == InputPanels::by_gates) weight_ih.shape = {input, net.hidden, net.traits.gates};
+  weight_ih.allocate(kernels);
+  weight_hh.allocate(kernels);
+  if (net.traits.two_products) weight_last.allocate(kernels);
+  if (net.options.projection) weight_hr.allocate(kernels);
   if (net.traits.has_hidden_bias) hidden_bias = Buffer<T>(net.hidden);
   if (net.options.peephole) peephole = Buffer<T>(net.traits.peepholes * net.hidden);
   if (net.options.layer_norm) {
@@ -42,40 +58,21 @@ PackedDirection<T>::PackedDirection(const Recurrent& net, const Kernels<T>& kern
 }
 
 template <class T>
-void PackedDirection<T>::pack(const DirectionParameters<const T>& from, int index, int parts) {
-  const auto pack_matrix = [&](PanelShape shape, const T* source, const Buffer<T>& packed) {
-    if (!packed.data()) return;
-    const Range panels = share(k_.panel_count(shape), index, parts);
-    PackPanels<T> args{};
-    args.shape = shape;
-    args.source = source;
-    args.k_stride = 1;
-    args.n_stride = shape.depth;
-    args.packed = packed.data();
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
+void PackedForward<T>::pack(const DirectionParameters<const T>& from, int index, int parts) {
+  const auto pack_matrix = [&](const T* source, const PackedMatrix<T>& matrix) {
+    PackPanels<T> panels{};
+    panels.source = source;
+    panels.k_stride = 1;
+    panels.n_stride = matrix.shape.depth;
+    matrix.pack(k_, panels, index, parts);
   };
-  pack_matrix(input_shape, from.weight_ih, weight_ih);
-  pack_matrix(recurrent_shape, from.weight_hh, weight_hh);
-  pack_matrix(last_shape, from.weight_hh + recurrent_shape.gates * recurrent_shape.units * last_shape.depth,
-              weight_last);
-  pack_matrix(output_shape, from.weight_hr, weight_hr);
+  pack_matrix(from.weight_ih, weight_ih);
+  pack_matrix(from.weight_hh, weight_hh);
+  pack_matrix(from.weight_hh + weight_hh.shape.gates * weight_hh.shape.units * weight_last.shape.depth, weight_last);
+  pack_matrix(from.weight_hr, weight_hr);
   if (index != 0) return;
 
-  const Index columns = input_shape.gates * input_shape.units;
-  const Index hidden = recurrent_shape.units;
-  for (Index n = 0; n < columns; ++n) {
-    const T ih = from.bias_ih ? from.bias_ih[n] : T{0};
-    const T hh = from.bias_hh ? from.bias_hh[n] : T{0};
-    const Index own = n - (columns - hidden);  // in the last gate, if not negative
-    if (hidden_bias.data() && own >= 0) {
-      bias.data()[n] = ih;
-      hidden_bias.data()[own] = hh;
-    } else {
-      bias.data()[n] = ih + hh;
-    }
-  }
+  merge_biases(from);
   const auto copy = [](const T* source, const Buffer<T>& to) {
     if (to.data()) std::memcpy(to.data(), source, static_cast<std::size_t>(to.size()) * sizeof(T));
   };
@@ -86,38 +83,48 @@ void PackedDirection<T>::pack(const DirectionParameters<const T>& from, int inde
   copy(from.bias_norm_c, bias_norm_c);
 }
 
+// The two biases of a gate are added once, here, but for a hidden bias.
 template <class T>
-PackedBackward<T>::PackedBackward(const Recurrent& net, const Kernels<T>& kernels, Index input, bool with_input)
-    : input_shape{net.traits.gates * net.hidden, input, 1},
-      recurrent_shape{(net.traits.gates - (net.traits.two_products ? 1 : 0)) * net.hidden, net.output, 1},
-      last_shape{net.hidden, net.output, 1}, output_shape{net.output, net.hidden, 1},
-      weight_hh(kernels.packed_size(recurrent_shape)), lstm(rounded<T>(net.options.lstm)), k_(kernels),
-      rotate_(net.input_rotate * net.hidden) {
-  if (with_input) weight_ih = Buffer<T>(kernels.packed_size(input_shape));
-  if (net.traits.two_products) weight_last = Buffer<T>(kernels.packed_size(last_shape));
-  if (net.options.projection) weight_hr = Buffer<T>(kernels.packed_size(output_shape));
+void PackedForward<T>::merge_biases(const DirectionParameters<const T>& from) const {
+  const Index columns = weight_ih.shape.gates * weight_ih.shape.units;
+  const Index last = columns - weight_hh.shape.units;  // first column of the last gate
+  for (Index n = 0; n < columns; ++n) {
+    const T ih = from.bias_ih ? from.bias_ih[n] : T{0};
+    const T hh = from.bias_hh ? from.bias_hh[n] : T{0};
+    if (hidden_bias.data() && n >= last) {
+      bias.data()[n] = ih;
+      hidden_bias.data()[n - last] = hh;
+    } else {
+      bias.data()[n] = ih + hh;
+    }
+  }
 }
 
 template <class T>
-void PackedBackward<T>::pack(const DirectionParameters<const T>& from, int index, int parts) {
-  const auto pack_matrix = [&](PanelShape shape, const T* source, Index rotate, const Buffer<T>& packed) {
-    if (!packed.data()) return;
-    const Range panels = share(k_.panel_count(shape), index, parts);
-    PackPanels<T> args{};
-    args.shape = shape;
-    args.source = source;
-    args.k_stride = shape.units;
-    args.n_stride = 1;
-    args.rotate = rotate;
-    args.packed = packed.data();
-    args.panel_begin = panels.begin;
-    args.panel_end = panels.end;
-    k_.pack(args);
+PackedBackward<T>::PackedBackward(const Recurrent& net, const Kernels<T>& kernels, Index input, bool with_input)
+    : weight_ih{{net.traits.gates * net.hidden, input, 1}}, weight_hh{{first_gates(net) * net.hidden, net.output, 1}},
+      weight_last{{net.hidden, net.output, 1}}, weight_hr{{net.output, net.hidden, 1}},
+      lstm(rounded<T>(net.options.lstm)), k_(kernels), rotate_(net.input_rotate * net.hidden) {
+  weight_hh.allocate(kernels);
+  if (with_input) weight_ih.allocate(kernels);
+  if (net.traits.two_products) weight_last.allocate(kernels);
+  if (net.options.projection) weight_hr.allocate(kernels);
+}
+
+template <class T>
+void PackedBackward<T>::pack(const DirectionParameters<const T>& from, int index, int parts) const {
+  const auto pack_matrix = [&](const T* source, Index rotate, const PackedMatrix<T>& matrix) {
+    PackPanels<T> panels{};
+    panels.source = source;
+    panels.k_stride = matrix.shape.units;
+    panels.n_stride = 1;
+    panels.rotate = rotate;
+    matrix.pack(k_, panels, index, parts);
   };
-  pack_matrix(recurrent_shape, from.weight_hh, 0, weight_hh);
-  pack_matrix(last_shape, from.weight_hh + recurrent_shape.depth * recurrent_shape.units, 0, weight_last);
-  pack_matrix(output_shape, from.weight_hr, 0, weight_hr);
-  pack_matrix(input_shape, from.weight_ih, rotate_, weight_ih);
+  pack_matrix(from.weight_hh, 0, weight_hh);
+  pack_matrix(from.weight_hh + weight_hh.shape.depth * weight_hh.shape.units, 0, weight_last);
+  pack_matrix(from.weight_hr, 0, weight_hr);
+  pack_matrix(from.weight_ih, rotate_, weight_ih);
 }
 
 template <class T>
@@ -136,8 +143,10 @@ PackedNetwork<T>::PackedNetwork(const Recurrent& net, const T* parameters)
     : PackedNetwork(net, parameters,
                     net.hidden % bptt::kernels<T>().lanes == 0 ? InputPanels::by_gates : InputPanels::plain) {}
 
-template struct PackedDirection<float>;
-template struct PackedDirection<double>;
+template struct PackedMatrix<float>;
+template struct PackedMatrix<double>;
+template struct PackedForward<float>;
+template struct PackedForward<double>;
 template struct PackedBackward<float>;
 template struct PackedBackward<double>;
 template class PackedNetwork<float>;

@@ -1,4 +1,4 @@
-// The weights of one layer and direction as the forward kernels want them.
+// The weights of one layer and direction in the order in which kernels read them.
 #pragma once
 
 #include "core/recurrent.hpp"
@@ -9,59 +9,62 @@ namespace bptt {
 // weights, for the step that projects its own input. The product takes either.
 enum class InputPanels { plain, by_gates };
 
+// The right operand of a product.
 template <class T>
-struct PackedDirection {
-  PackedDirection(const Recurrent& net, const Kernels<T>& kernels, Index input, InputPanels panels);
+struct PackedMatrix {
+  void allocate(const Kernels<T>& k) { panels = Buffer<T>(k.packed_size(shape)); }
+
+  // Part `index` of `parts`; all parts together fill the panels. `source` tells where the weights lie.
+  void pack(const Kernels<T>& k, PackPanels<T> source, int index, int parts) const;
+
+  PanelShape shape{};
+  Buffer<T> panels{};  // empty: not needed
+};
+
+template <class T>
+struct PackedForward {
+  PackedForward(const Recurrent& net, const Kernels<T>& kernels, Index input, InputPanels panels);
 
   // Part `index` of `parts`; all parts together fill the buffers.
   void pack(const DirectionParameters<const T>& from, int index, int parts);
 
-  PanelShape input_shape;      // (input, G * H)
-  PanelShape recurrent_shape;  // (P, G * H), by gates; of a cell with two products without the last gate
-  PanelShape last_shape;       // (P, H), the last gate
-  PanelShape output_shape;     // (H, P): the projection
-  Buffer<T> weight_ih;
-  Buffer<T> weight_hh;
-  Buffer<T> weight_last;
-  Buffer<T> weight_hr;
-  Buffer<T> bias;         // (G * H): what the projection starts from
-  Buffer<T> hidden_bias;  // (H), GRU: b_hn, which stays on the recurrent side
+  PackedMatrix<T> weight_ih;    // (input, G * H)
+  PackedMatrix<T> weight_hh;    // (P, G * H), by gates; of a cell with two products without the last gate
+  PackedMatrix<T> weight_last;  // (P, H), the last gate of such a cell
+  PackedMatrix<T> weight_hr;    // (H, P): the projection
+  Buffer<T> bias;               // (G * H): what the projection of the input starts from
+  Buffer<T> hidden_bias;        // (H), GRU: b_hn, which stays on the recurrent side
   Buffer<T> peephole;
-  Buffer<T> norm_ih;      // gains of layer norm, as in DirectionParameters
+  Buffer<T> norm_ih;  // gains of layer norm, as in DirectionParameters
   Buffer<T> norm_hh;
   Buffer<T> norm_c;
   Buffer<T> bias_norm_c;
   LstmOptions<T> lstm;
 
  private:
+  void merge_biases(const DirectionParameters<const T>& from) const;
+
   const Kernels<T>& k_;
 };
 
-// And as the backward kernels want them: gate gradients on the left, weights as the right operand.
+// For the backward pass: gate gradients are the left operand, weights the right one.
 template <class T>
 struct PackedBackward {
-  // `with_input`: weight_ih is wanted, too.
+  // `with_input`: weight_ih is needed, too.
   PackedBackward(const Recurrent& net, const Kernels<T>& kernels, Index input, bool with_input);
 
-  void pack(const DirectionParameters<const T>& from, int index, int parts);
+  void pack(const DirectionParameters<const T>& from, int index, int parts) const;
 
-  PanelShape input_shape;      // (G * H, input), its gates in the order of the gate gradients
-  PanelShape recurrent_shape;  // (G * H, P); of a cell with two products without the last gate
-  PanelShape last_shape;       // (H, P)
-  PanelShape output_shape;     // (P, H)
-  Buffer<T> weight_ih;
-  Buffer<T> weight_hh;
-  Buffer<T> weight_last;
-  Buffer<T> weight_hr;
+  PackedMatrix<T> weight_ih;    // (G * H, input), its gates in the order of the gate gradients
+  PackedMatrix<T> weight_hh;    // (G * H, P); of a cell with two products without the last gate
+  PackedMatrix<T> weight_last;  // (H, P)
+  PackedMatrix<T> weight_hr;    // (P, H)
   LstmOptions<T> lstm;
 
  private:
   const Kernels<T>& k_;
   Index rotate_;
 };
-
-template <class T>
-LstmOptions<T> rounded(const LstmOptions<double>& options);
 
 // A snapshot of all weights, ready for the forward pass.
 template <class T>
@@ -72,11 +75,11 @@ class PackedNetwork {
   PackedNetwork(const Recurrent& net, const T* parameters);
 
   const Kernels<T>& kernels() const { return kernels_; }
-  const PackedDirection<T>& at(Index number) const { return directions_[static_cast<std::size_t>(number)]; }
+  const PackedForward<T>& at(Index number) const { return directions_[static_cast<std::size_t>(number)]; }
 
  private:
   const Kernels<T>& kernels_;
-  std::vector<PackedDirection<T>> directions_;  // L * D
+  std::vector<PackedForward<T>> directions_;  // L * D
 };
 
 }  // namespace bptt

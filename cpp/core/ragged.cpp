@@ -55,7 +55,7 @@ void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const c
     for (Index r = 0; r < rows.active(t); ++r) {
       writer.copy(packed + r * width, from + t * places.step + places.order[r] * places.row, size);
     }
-    writer.clear(packed + rows.active(t) * width, size * static_cast<std::size_t>(rows.room(t) - rows.active(t)));
+    writer.clear(packed + rows.active(t) * width, size * static_cast<std::size_t>(rows.allocated(t) - rows.active(t)));
   });
 }
 

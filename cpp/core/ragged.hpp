@@ -1,8 +1,8 @@
-// Rows of unequal length: from the caller's arrays, (T, B, width) with room for the longest row in every row, to the
-// order in which they run (rows.hpp), and back. Of any type: widths and distances are in bytes.
+// Rows of unequal length: from the caller's arrays, (T, B, width) as long as the longest row, to the
+// order in which they run (addressing.hpp), and back. Of any type: widths and distances are in bytes.
 #pragma once
 
-#include "core/rows.hpp"
+#include "core/addressing.hpp"
 
 namespace bptt {
 
@@ -13,7 +13,7 @@ struct RowPlaces {
   Index row;
 };
 
-// What is room only becomes zero.
+// Padding becomes zero.
 void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to);
 
 // `from_row`: from one packed row to the next. What lies past a row's end becomes zero.

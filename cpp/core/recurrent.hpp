@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "core/addressing.hpp"
 #include "core/cells.hpp"
-#include "core/rows.hpp"
-#include "core/state_clip.hpp"
-#include "core/strides.hpp"
+#include "core/modifiers/state_clip.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/workspace.hpp"
 
@@ -46,11 +45,13 @@ struct Recurrent {
   Index recurrent_at;
   Index input_rotate;
 
-  // Whether a step is more than its fused kernel: see around.hpp.
-  bool surrounded() const {
+  // Whether a step is more than its fused kernel: see modifiers/modified_step.hpp.
+  bool modifies_steps() const {
     return options.projection || options.layer_norm || traits.two_products || options.zoneout_h > 0 ||
            options.zoneout_c > 0;
   }
+  // Whether a step can project its own input: nothing may come between the projection and the recurrent product.
+  bool may_fuse_projection() const { return !options.layer_norm && !traits.two_products; }
   bool normalises_cell() const { return options.layer_norm && traits.has_cell_state; }
 
   Index input_of(Index layer) const { return layer == 0 ? input : width(); }
@@ -85,11 +86,10 @@ DirectionParameters<T> summed_in(const DirectionParameters<T>& like, T* other);
 
 // (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
 
-// What the caller does to the recursion beside its equations. Each may be null.
+// What the caller does to the recursion besides its equations. Each may be null.
 template <class T>
 struct Interventions {
-  const std::uint8_t* reset =
-      nullptr;  // (T, B): the state is zero before that step; between rows of a batch and room: 0
+  const std::uint8_t* reset = nullptr;  // (T, B): 1 where the state is zero before that step; 0 in padding
   const T* recurrent_mask = nullptr;    // (L * D, B, P): factors of h where it enters the recurrent product
   const T* keep_h = nullptr;  // (L * D, T, B, P): zoneout, 1 where the old state stays; null: its expectation
   const T* keep_c = nullptr;  // (L * D, T, B, H)
@@ -104,7 +104,7 @@ struct Tape {
   Tape(const Recurrent& net, Rows rows);
 
   struct Direction {
-    Buffer<T> gates;  // (T, B, tape_gates * H), activated, gates_row apart
+    Buffer<T> gates;  // (T, B, tape_gates * H), activated; rows have the distance gates_row
     Buffer<T> c;  // (T + 2, B, H)
     Buffer<T> candidate;  // (T, B, H): c before zoneout
     Buffer<T> inner;  // (T, B, H): h before its projection
@@ -168,7 +168,7 @@ struct BackwardArgs {
   double* dc_norm;  // or null
   Index steps;  // go back at most so many from the end; < T needs one direction
   StateClip clip{};
-  T* errors = nullptr;  // (L * D, T, B, P) or null: gets the whole dL/dh_t, clipped; zero past where they went
+  T* errors = nullptr;  // (L * D, T, B, P) or null: gets dL/dh_t as a whole, clipped; zero before the first step
   Index chunk = 0;      // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule
 };
 

@@ -28,6 +28,14 @@ struct Crew {
 // a barrier, but each thread reads only its part of the recurrent weights.
 enum class Split { rows, units, nobody };
 
+// One thread's part in the recursions that its crew runs.
+struct Worker {
+  Crew crew;
+  Split split;
+  bool keeps_own_rows;  // also in large products over a chunk: it waits for nobody between its steps
+  bool polls;           // for an interrupt
+};
+
 class Schedule {
  public:
   Schedule(const Recurrent& net, Index time, Index batch, std::size_t element)
@@ -39,6 +47,7 @@ class Schedule {
     weights_bytes_ =
         static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.width())) * element;
     step_flops_ = step;
+    poll_steps_ = std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step)));
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
     const Index width = net.traits.gates * net.hidden * static_cast<Index>(element);
     const Index in_cache = kChunkBytes / width;
@@ -72,25 +81,18 @@ class Schedule {
   Index chunk_steps() const { return steps_of(chunk_rows_); }
   Index projected_steps() const { return steps_of(projected_rows_); }
 
-  // Whether threads that divide steps by rows keep to those rows in large products over a chunk, too, step by step:
-  // what one has written stays in its core's cache, and nobody waits. Not with weights that would come from past half
-  // of L2 for every few rows.
-  bool keeps_rows(Split split, const Crew& crew, const Rows& rows) const {
-    return split == Split::rows && crew.size > 1 && weights_bytes_ <= kPrivateCache / 2 && !rows.ragged();
-  }
-
-  // Whether weight gradients are summed over the two halves of the batch apart, so that the threads that have written
-  // them need not wait: with narrow weights, rows are more to hand from core to core than sums. By shape alone, as it
-  // rounds.
+  // Whether weight gradients are summed over the two halves of the batch separately, so that the threads that have
+  // written these rows need not wait. With narrow weights, rows are more data to move between cores than sums. Decided
+  // by shapes alone, because it changes how sums are rounded.
   bool sums_halves(const Recurrent& net) const {
     return batch_ >= kLeastHalved && batch_ <= kMostHalved && weights_bytes_ <= kPrivateCache / 2 &&
            !net.options.layer_norm;
   }
 
-  // Whether the halves lie apart, too, in what a pass keeps, because each thread keeps to rows of one of them. The
-  // output must then be copied, which costs more than it gains where steps are long. `plain`: nothing but the cells'
-  // equations is asked for.
-  bool keeps_halves_apart(const Recurrent& net, const Rows& rows, bool plain) const {
+  // Whether a pass also stores the two halves separately, because each thread keeps to rows of one half. The output
+  // must then be copied, which costs more than it gains where steps are long. `plain`: no option changes the cell's
+  // equations.
+  bool stores_halves(const Recurrent& net, const Rows& rows, bool plain) const {
     return threads_ % 2 == 0 && batch_ >= kLeastRows * threads_ && directions_ == 1 && !rows.ragged() && plain &&
            step_flops_ <= kShortStep && sums_halves(net);
   }
@@ -99,7 +101,7 @@ class Schedule {
   double step_flops() const { return step_flops_; }
 
   // Steps between two looks at whether to stop: a few milliseconds of one core.
-  Index poll_steps() const { return std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step_flops_))); }
+  Index poll_steps() const { return poll_steps_; }
 
   // The team may turn out smaller than asked for: then it has one thread, and nothing is ever waited for.
   Crew everyone(int index, int threads) { return {index, threads, &all_.front()}; }
@@ -114,7 +116,21 @@ class Schedule {
     return (index < group_size(0, threads)) == (direction == 0);
   }
 
-  // `whole_rows`: a step looks at all units of a row together.
+  // `panels`: of units, as a step divides them. `whole_rows`: a step looks at all units of a row together.
+  Worker worker(int index, int threads, const Rows& rows, Index panels, bool whole_rows) {
+    const Crew own = crew(index, threads);
+    const Split how = split(own, panels, whole_rows);
+    return {own, how, keeps_own_rows(how, own, rows), index == 0};
+  }
+
+ private:
+  // Whether threads that divide steps by rows keep to those rows in large products over a chunk, too, step by step:
+  // what one has written stays in its core's cache, and nobody waits. Not with weights that would come from past half
+  // of L2 for every few rows.
+  bool keeps_own_rows(Split split, const Crew& crew, const Rows& rows) const {
+    return split == Split::rows && crew.size > 1 && weights_bytes_ <= kPrivateCache / 2 && !rows.ragged();
+  }
+
   Split split(const Crew& crew, Index panels, bool whole_rows) const {
     if (crew.size == 1) return Split::rows;
     const bool rows = batch_ >= kLeastRows * crew.size;
@@ -126,7 +142,6 @@ class Schedule {
     return batch_ >= kFewestRows * crew.size ? Split::rows : Split::nobody;
   }
 
- private:
   static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core
   static constexpr double kWorthABarrier = 4e5;  // of a step: a barrier costs about a microsecond
   static constexpr double kShortStep = 1.2e7;    // of a step: some 50 microseconds of one core
@@ -159,20 +174,11 @@ class Schedule {
   Index projected_rows_;
   int threads_;
   double step_flops_;
+  Index poll_steps_;
   std::size_t recurrent_bytes_;
   std::size_t weights_bytes_;  // of the widest layer's input
   std::deque<Barrier> barriers_;
   std::deque<Barrier> all_;
-};
-
-// One direction's way through time: step number s = 0..T-1 of the recursion is time step at(s).
-struct Course {
-  Index time;
-  bool reverse;
-
-  Index at(Index s) const { return reverse ? time - 1 - s : s; }
-  Index slot(Index t) const { return t + 1; }                     // of h_t and c_t in a tape
-  Index slot_before(Index t) const { return reverse ? t + 2 : t; }  // of the state that step t starts from
 };
 
 }  // namespace bptt

@@ -2,7 +2,7 @@
 // among threads per step. The results have the bits of `infer`.
 #pragma once
 
-#include "core/around.hpp"
+#include "core/modifiers/step_arrays.hpp"
 
 namespace bptt {
 
@@ -23,19 +23,23 @@ class Stream {
   Index poll_steps() const { return poll_steps_; }  // steps between two looks at whether to stop
 
  private:
+  void step_layer(Index layer, const T* x);
+  ForwardStep<T> arguments(Index layer) const;
+
   const Recurrent net_;
   Index batch_;
   Index gates_row_;
   double flops_;
   Index poll_steps_;
-  bool fused_;  // the projection, into the step
+  bool fused_;  // the step projects its own input
   PackedNetwork<T> packed_;
   const Kernels<T>& k_;
   Buffer<T> gates_;  // (B, tape_gates * H)
   Buffer<T> next_;   // (B, P): a step must not overwrite the h that it starts from
   Buffer<T> h_;
   Buffer<T> c_;
-  StepScratch<T> scratch_;
+  ForwardScratch<T> scratch_;
+  std::vector<ForwardStep<T>> steps_;  // the arguments of each layer's step, but for its input
   bool odd_ = false;  // number of steps so far
 };
 

@@ -1,4 +1,4 @@
-#include "core/state_clip.hpp"
+#include "core/modifiers/state_clip.hpp"
 
 #include <cmath>
 

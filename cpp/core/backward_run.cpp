@@ -1,0 +1,89 @@
+#include "core/backward_run.hpp"
+
+#include "runtime/isa.hpp"
+
+namespace bptt {
+
+template <class T>
+BackwardRuns<T>::BackwardRuns(const BackwardAddresses<T>& addresses, const BackwardArgs<T>& args, const Tape<T>& tape,
+                              const Needs& needs)
+    : addresses_(addresses), net_(addresses.net()), rows_(addresses.rows()) {
+  for (Index d = 0; d < net_.directions; ++d) memories_.push_back(new_memory(needs));
+  for (Index layer = net_.layers - 1; layer >= 0; --layer) add_layer(args, tape, layer);
+}
+
+template <class T>
+BackwardMemory<T> BackwardRuns<T>::new_memory(const Needs& needs) const {
+  BackwardMemory<T> memory;
+  const Index batch = rows_.batch();
+  const Index rows = (addresses_.chunk() + 1) * batch;
+  const Index sums = addresses_.columns().total;
+  if (needs.scratch) memory.scratch = std::make_shared<BackwardScratch<T>>(net_, batch);
+  memory.dgates = Buffer<T>(rows * addresses_.dgates_row());
+  memory.dh = Buffer<T>(addresses_.state_rows() * net_.output);
+  if (net_.traits.has_carry) memory.carry = Buffer<T>(addresses_.state_rows() * net_.hidden);
+  if (sums) memory.sums = Buffer<T>(batch * sums);
+  if (rows_.ragged() || needs.scratch) memory.h_in = Buffer<T>(rows * net_.output);
+  if (net_.traits.two_products) memory.last_in = Buffer<T>(rows * net_.hidden);
+  if (net_.options.projection) {
+    memory.inner = Buffer<T>(rows * net_.hidden);
+    memory.dprojected = Buffer<T>(rows * net_.output);
+  }
+  if (needs.halves) {
+    const Index widest = std::max(net_.input, net_.layers > 1 ? net_.width() : 0);
+    for (int half = 0; half < 2; ++half) memory.halves.emplace_back(net_.summed_parameters(widest));
+  }
+  memory.dh_squares = Buffer<double>(rows * addresses_.panels());
+  if (net_.traits.has_cell_state) memory.dc_squares = Buffer<double>(rows * addresses_.panels());
+  return memory;
+}
+
+// The errors between layers alternate between two buffers.
+template <class T>
+T* BackwardRuns<T>::dx_of(const BackwardArgs<T>& args, Index layer) {
+  if (layer == 0) return args.dx;
+  Buffer<T>& buffer = between_[layer % 2];
+  if (!buffer.data()) buffer = Buffer<T>(rows_.total() * net_.input_of(layer));
+  return buffer.data();
+}
+
+template <class T>
+void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape, Index layer) {
+  const auto& kept = tape.layers[static_cast<std::size_t>(layer)];
+  const Index input = net_.input_of(layer);
+  T* const dx = dx_of(args, layer);
+  // The reverse direction has a buffer of its own, so that both directions can run at once.
+  if (net_.directions == 2 && !reverse_dx_.data()) {
+    reverse_dx_ = Buffer<T>(rows_.total() * std::max(net_.input, net_.width()));
+  }
+  for (Index d = 0; d < net_.directions; ++d) {
+    BackwardRun<T>& run = runs_.emplace_back();
+    static_cast<BackwardMemory<T>&>(run) = memories_[static_cast<std::size_t>(d)];
+    run.parameters = direction_parameters(net_, args.parameters, layer, d);
+    run.gradients = direction_parameters(net_, args.gradients, layer, d);
+    run.number = layer * net_.directions + d;
+    run.order = {rows_.time(), d == 1};
+    run.input = input;
+    run.x = tape.x;
+    run.x_is_below = layer > 0 && tape.dropout == 0;
+    if (layer > 0) {
+      const auto& below = tape.layers[static_cast<std::size_t>(layer - 1)];
+      run.x = run.x_is_below ? below.h.data() : below.dropped.data();
+    }
+    run.is_first = layer == 0;
+    run.is_last = layer + 1 == net_.layers;
+    run.dy = run.is_last ? args.dy : upper_dx_;
+    if (run.dy) run.dy += d * net_.output;
+    run.dx = d == 0 || !dx ? dx : reverse_dx_.data();
+    run.h = kept.h.data() + d * net_.output;
+    run.tape = &kept.directions[static_cast<std::size_t>(d)];
+    run.c = run.tape->c.data();
+    run.weights = std::make_unique<PackedBackward<T>>(net_, kernels<T>(), input, dx != nullptr);
+  }
+  upper_dx_ = dx;
+}
+
+template class BackwardRuns<float>;
+template class BackwardRuns<double>;
+
+}  // namespace bptt

@@ -1,0 +1,75 @@
+// One layer and direction of a forward pass: the arrays that it reads and writes, and where rows lie in them.
+#pragma once
+
+#include "core/addressing.hpp"
+#include "core/pack.hpp"
+
+namespace bptt {
+
+template <class T>
+struct ForwardRun {
+  const PackedForward<T>* weights;
+  Index number;  // layer * directions + direction
+  TimeOrder order;
+  const T* x;          // (T, B, input)
+  bool x_is_below;     // x is the output of the layer below, from slot 0 on
+  T* h;                // the output from slot 0 on, this direction's columns
+  T* y = nullptr;      // the caller's output, if h has only the latest slots
+  T* gates = nullptr;  // from time step 0 on, or without a tape from the chunk's first step on
+  T* c = nullptr;      // from slot 0 on, or without a tape one row for each row of the batch
+  typename Tape<T>::Direction* tape = nullptr;
+  ForwardStep<T> shared{};  // what all steps share: see step_arguments.hpp
+  Buffer<T> own_gates{};  // without a tape
+  Buffer<T> own_c{};
+  Buffer<T> own_h{};  // the latest slots
+};
+
+template <class T>
+class ForwardAddresses {
+ public:
+  // `chunk`: the most steps of a chunk.
+  ForwardAddresses(const Recurrent& net, const Rows& rows, Index chunk, bool with_tape)
+      : rows_(rows), hidden_(net.hidden), keeps_gates_(net.tape_gates > 0), chunk_(chunk), with_tape_(with_tape),
+        width_(net.width()), gates_row_(net.tape_gates ? padded_row(net.tape_gates * net.hidden, sizeof(T)) : width_) {}
+
+  Index width() const { return width_; }  // of the output
+  Index gates_row() const { return gates_row_; }
+
+  // Row b of step t.
+  BPTT_ADDRESS const T* x_at(const ForwardRun<T>& run, Index t, Index b) const {
+    return run.x + (run.x_is_below ? rows_.slot(t + 1, b) : rows_.base(t) + b) * run.weights->weight_ih.shape.depth;
+  }
+  BPTT_ADDRESS T* h_at(const ForwardRun<T>& run, Index slot, Index b) const {
+    return run.h + (run.y ? rows_.in_array(chunk_ + 1, slot % (chunk_ + 1), b) : rows_.slot(slot, b)) * width_;
+  }
+  // In a chunk that starts with step `low`.
+  BPTT_ADDRESS T* gates_at(const ForwardRun<T>& run, Index t, Index b, Index low) const {
+    if (!keeps_gates_) return h_at(run, t + 1, b);
+    return run.gates + gates_row_ * (with_tape_       ? rows_.at(t, b)
+                                     : rows_.halved() ? rows_.in_array(chunk_, t - low, b)
+                                                      : rows_.base(t) - rows_.base(low) + b);
+  }
+  BPTT_ADDRESS T* c_at(const ForwardRun<T>& run, Index slot, Index b) const {
+    return with_tape_ ? run.c + rows_.slot(slot, b) * hidden_ : current_c_at(run, b);
+  }
+  // Without a tape, c is updated in place.
+  BPTT_ADDRESS T* current_c_at(const ForwardRun<T>& run, Index b) const {
+    return run.c + rows_.in_state(b, c_bytes()) * hidden_;
+  }
+  Index current_c_size() const { return rows_.state_rows(c_bytes()) * hidden_; }
+  Index gates_size() const { return chunk_ * rows_.batch() * gates_row_; }
+  Index latest_h_size() const { return (chunk_ + 1) * rows_.batch() * width_; }
+
+ private:
+  std::size_t c_bytes() const { return static_cast<std::size_t>(hidden_) * sizeof(T); }
+
+  const Rows& rows_;
+  Index hidden_;
+  bool keeps_gates_;  // or gates are h itself
+  Index chunk_;
+  bool with_tape_;
+  Index width_;
+  Index gates_row_;
+};
+
+}  // namespace bptt
