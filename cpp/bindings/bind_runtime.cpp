@@ -39,7 +39,7 @@ double measure_peak() {
 }
 
 // Nanoseconds that two threads need to meet at a barrier, the best of several rounds of many; 0 if there is only one.
-// It tells how near each other their cores are.
+// A measure of the distance between their cores.
 double measure_barrier() {
   using Clock = std::chrono::steady_clock;
   constexpr int rounds = 20, meetings = 200;

@@ -84,8 +84,8 @@ class BackwardPass {
     if (worker.split == Split::rows && rows_change_hands) worker.crew.sync();
     if (!interrupt_.stopped() && (worker.split != Split::nobody || worker.crew.leads())) {
       const Index all = touched(run, at.s);
-      const Range mine = worker.split == Split::rows ? worker.crew.share_of(all) : Range{0, all};
-      const Range panels = worker.split == Split::units ? worker.crew.share_of(panels_) : Range{0, panels_};
+      const Range mine = worker.split == Split::rows ? worker.crew.slice_of(all) : Range{0, all};
+      const Range panels = worker.split == Split::units ? worker.crew.slice_of(panels_) : Range{0, panels_};
       step_rows(run, at, mine, panels);
     }
     if (worker.split == Split::units) worker.crew.sync();
@@ -184,7 +184,7 @@ class BackwardPass {
     const Crew& crew = worker.crew;
     // The thread finds what it wrote in its core's cache.
     if (worker.keeps_own_rows && !interrupt_.stopped()) {
-      products_.multiply_input_by_steps(run, chunk, crew.share_of(batch_));
+      products_.multiply_input_by_steps(run, chunk, crew.slice_of(batch_));
     }
     const bool has_half = worker.keeps_own_rows && halves_ && crew.size == 2;  // no other thread has rows of its half
     if (worker.split != Split::units && !has_half) crew.sync();
@@ -213,7 +213,7 @@ class BackwardPass {
   void keep_last_step(const BackwardRun<T>& run, const Chunk& chunk, const Crew& crew) const {
     const Index last = run.order.reverse ? chunk.high() : chunk.low;
     const Index row = addresses_.dgates_row();
-    rows_.for_each_part(crew.share_of(rows_.active(last)), [&](Range kept) {
+    rows_.for_each_part(crew.slice_of(rows_.active(last)), [&](Range kept) {
       std::memcpy(run.dgates.data() + addresses_.before_chunk(kept.begin) * row,
                   run.dgates.data() + addresses_.in_chunk(last, kept.begin, chunk.low) * row,
                   static_cast<std::size_t>((kept.end - kept.begin) * row) * sizeof(T));
@@ -222,7 +222,7 @@ class BackwardPass {
 
   // The errors of the final state; and zeros for steps that the pass does not go back to.
   void start_direction(const BackwardRun<T>& run, const Worker& worker) const {
-    start_state(run, worker.crew.share_of(batch_));
+    start_state(run, worker.crew.slice_of(batch_));
     if (worker.crew.leads()) {
       if (args_.errors) copy_or_zero<T>(errors_at(run.number, 0), nullptr, rows_.total() * net_.output);
       start_dx(run);
@@ -255,7 +255,7 @@ class BackwardPass {
   T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
 
   void collect_norms(const BackwardRun<T>& run, const Chunk& chunk, const Crew& crew) const {
-    const Range mine = crew.share_of(chunk.steps);
+    const Range mine = crew.slice_of(chunk.steps);
     for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
       ErrorNorm dh, dc;
       rows_.for_each_part({0, rows_.active(t)}, [&](Range rows) {
@@ -276,7 +276,7 @@ class BackwardPass {
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
   void finish_state(const BackwardRun<T>& run, const Crew& crew) const {
-    rows_.for_each_part(crew.share_of(batch_), [&](Range rows) { finish_rows(run, rows); });
+    rows_.for_each_part(crew.slice_of(batch_), [&](Range rows) { finish_rows(run, rows); });
   }
 
   void finish_rows(const BackwardRun<T>& run, Range rows) const {
@@ -311,7 +311,7 @@ class BackwardPass {
     if (net_.directions == 1 && !dropped) return false;
     if (interrupt_.stopped()) return true;
     const BackwardRun<T>& run = runs_.at(layer, 0);
-    const Range part = crew.share_of(rows_.total() * run.input);
+    const Range part = crew.slice_of(rows_.total() * run.input);
     const Index size = part.end - part.begin;
     T* dx = run.dx + part.begin;
     if (net_.directions == 2) k_.add(size, runs_.at(layer, 1).dx + part.begin, dx);

@@ -1,5 +1,5 @@
 // What the core must know of each cell: how many gates, what is kept, where its two sides lie. The equations are in
-// kernels/{rnn,lstm,gru}.hpp, and again, to be read, in bptt/reference.
+// kernels/cells/{rnn,lstm,gru,mgu}.hpp, and again, to be read, in bptt/reference.
 #pragma once
 
 #include <limits>
@@ -12,24 +12,24 @@ namespace bptt {
 struct CellTraits {
   std::string_view name;
   Cell cell;
-  Index gates;          // rows of weight_ih over H
-  Index tape_gates;     // width of the kept gates over H; 0: h itself is all that is needed
-  Index dgates;         // width of the gate gradients over H
-  Index recurrent_at;   // first gate of the gate gradients' recurrent side; the input side starts at 0
-  Index input_rotate;   // gate k of the input side is gate (k + input_rotate) mod gates of the weights
-  Index peepholes;      // rows of weight_peephole, if it is asked for; 0: this cell cannot have any
-  bool has_cell_state;
-  bool has_hidden_bias;  // the bias of the last gate's recurrent side cannot be merged into the input's
-  bool has_carry;        // something flows back to h or c at t-1 past the recurrent weights
-  // The last gate's recurrent product starts from what the others made of h, which is kept behind the gates: then
+  Index gates = 0;         // rows of weight_ih over H
+  Index tape_gates = 0;    // width of the kept gates over H; 0: the backward pass needs h itself only
+  Index dgates = 0;        // width of the gate gradients over H
+  Index recurrent_at = 0;  // first gate of the gate gradients' recurrent side; the input side starts at 0
+  Index input_rotate = 0;  // gate k of the input side is gate (k + input_rotate) mod gates of the weights
+  Index peepholes = 0;     // rows of weight_peephole, if the layer has one; 0: this cell cannot have any
+  bool has_cell_state = false;
+  bool has_hidden_bias = false;  // the bias of the last gate's recurrent side cannot be merged into the input's
+  bool has_carry = false;        // an error flows back to h or c at t-1 without the recurrent weights
+  // The last gate's recurrent product reads what the other gates made of h. The tape keeps that after the gates: then
   // tape_gates is gates + 1.
-  bool two_products;
+  bool two_products = false;
 };
 
 inline constexpr CellTraits kCellTraits[kCells] = {
 #define BPTT_TRAITS(...) __VA_ARGS__
-#define BPTT_CELL(name, traits, ...) {#name, Cell::name, traits},
-#include "kernels/cells.def"
+#define BPTT_CELL(name_, traits, ...) {.name = #name_, .cell = Cell::name_, traits},
+#include "kernels/cells/cells.def"
 #undef BPTT_CELL
 #undef BPTT_TRAITS
 };
@@ -38,12 +38,12 @@ inline constexpr std::string_view kActivationNames[] = {
     "sigmoid",     "tanh",         "relu", "affine",   "leaky_relu", "thresholded_relu",
     "scaled_tanh", "hard_sigmoid", "elu",  "softsign", "softplus"};
 
-// What a network of any cell may have beside its sizes.
+// What a network of any cell may have besides its sizes.
 struct Options {
-  Index projection = 0;     // width of h; 0: as wide as the cell
+  Index projection = 0;  // width of h; 0: as wide as the cell
   bool peephole = false;
   bool layer_norm = false;
-  double zoneout_h = 0;     // probabilities of keeping the old state: what inference expects
+  double zoneout_h = 0;  // probabilities of keeping the old state: what inference expects
   double zoneout_c = 0;
   LstmOptions<double> lstm{{Activation::sigmoid, 0, 0},
                            {Activation::tanh, 0, 0},

@@ -52,10 +52,10 @@ class WeightGradients {
 
   // Thread `index` of `threads`.
   void add(int index, int threads, T* scratch) const {
-    const Range rows = share(net_.traits.gates * net_.hidden, index, threads);
+    const Range rows = slice_of(net_.traits.gates * net_.hidden, index, threads);
     add_recurrent(rows, scratch);
     add_input(rows, scratch);
-    if (net_.options.projection) add_projection(share(net_.output, index, threads), scratch);
+    if (net_.options.projection) add_projection(slice_of(net_.output, index, threads), scratch);
     if (net_.bias && !net_.options.layer_norm) add_biases(rows);
   }
 
@@ -146,7 +146,7 @@ class WeightGradients {
 
 template <class T>
 void ChunkProducts<T>::align(const BackwardRun<T>& run, const Chunk& chunk, bool modified, const Crew& crew) const {
-  const Range mine = crew.share_of(chunk.steps);
+  const Range mine = crew.slice_of(chunk.steps);
   for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
     const Index at = rows_.base(t) - rows_.base(chunk.low);
     if (!modified) {
@@ -181,7 +181,7 @@ void ChunkProducts<T>::sum_gradients(const BackwardRun<T>& run, const Chunk& chu
   const int each = crew.size % 2 == 0 ? crew.size / 2 : crew.size;  // threads of a half
   for (int half = 0; half < 2; ++half) {
     if (each < crew.size && crew.index / each != half) continue;
-    const Range rows = share(rows_.batch(), half, 2);
+    const Range rows = slice_of(rows_.batch(), half, 2);
     const ChunkOperands<T> of_half = operands(run, chunk, &rows);
     if (crew.size == 1) {
       WeightGradients<T>(net_, k_, of_half, run.gradients, false).add(0, 1, scratch);
@@ -195,7 +195,7 @@ void ChunkProducts<T>::sum_gradients(const BackwardRun<T>& run, const Chunk& chu
 template <class T>
 void ChunkProducts<T>::add_halves(const BackwardRun<T>& run, const Crew& crew) const {
   if (!halves_ || crew.size == 1) return;
-  const Range mine = crew.share_of(net_.summed_parameters(run.input));
+  const Range mine = crew.slice_of(net_.summed_parameters(run.input));
   for (const Buffer<T>& half : run.halves) {
     k_.add(mine.end - mine.begin, half.data() + mine.begin, run.gradients.weight_ih + mine.begin);
   }
@@ -210,8 +210,8 @@ void ChunkProducts<T>::multiply_input_by_steps(const BackwardRun<T>& run, const 
 
 template <class T>
 void ChunkProducts<T>::multiply_input(const BackwardRun<T>& run, const Chunk& chunk, const Crew& crew) const {
-  if (rows_.halved()) return multiply_input_by_steps(run, chunk, crew.share_of(rows_.batch()));
-  multiply_input_rows(run, chunk.low, chunk.low, crew.share_of(addresses_.rows_in(chunk)));
+  if (rows_.halved()) return multiply_input_by_steps(run, chunk, crew.slice_of(rows_.batch()));
+  multiply_input_rows(run, chunk.low, chunk.low, crew.slice_of(addresses_.rows_in(chunk)));
 }
 
 // What the chunk has for its products: some rows of a dense batch, or all there are.

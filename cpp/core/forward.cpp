@@ -56,7 +56,7 @@ class ForwardPass {
 
   // The recursion of one layer and direction.
   void run_direction(const ForwardRun<T>& run, const Worker& worker) const {
-    const Range mine = worker.crew.share_of(rows_.batch());
+    const Range mine = worker.crew.slice_of(rows_.batch());
     ends_.load(run, mine);
     if (run.y) copy_output(run, {0, 1}, mine);
     if (!worker.keeps_own_rows) worker.crew.sync();
@@ -79,7 +79,7 @@ class ForwardPass {
     if (!interrupt_.stopped()) {
       if (worker.keeps_own_rows || rows_.halved()) {
         for (Index t = chunk.low; t <= chunk.high(); ++t) {
-          rows_.for_each_part(worker.crew.share_of(rows_.batch()),
+          rows_.for_each_part(worker.crew.slice_of(rows_.batch()),
                               [&](Range rows) { project_rows_of(run, t, rows, chunk.low); });
         }
       } else {
@@ -87,7 +87,7 @@ class ForwardPass {
         for (Index t = chunk.low; t <= chunk.high(); t += each) {
           const Index high = t + each - 1;
           const Index count = rows_.base(high) + rows_.active(high) - rows_.base(t);
-          project_rows_of(run, t, worker.crew.share_of(count), chunk.low);
+          project_rows_of(run, t, worker.crew.slice_of(count), chunk.low);
         }
       }
     }
@@ -119,8 +119,8 @@ class ForwardPass {
     const bool rows_change_hands = s > 0 && active != rows_.active(run.order.at(s - 1));
     if (worker.split == Split::rows && rows_change_hands) worker.crew.sync();
     if (!interrupt_.stopped() && (worker.split != Split::nobody || worker.crew.leads())) {
-      const Range mine = worker.split == Split::rows ? worker.crew.share_of(active) : Range{0, active};
-      const Range panels = worker.split == Split::units ? worker.crew.share_of(panels_) : Range{0, panels_};
+      const Range mine = worker.split == Split::rows ? worker.crew.slice_of(active) : Range{0, active};
+      const Range panels = worker.split == Split::units ? worker.crew.slice_of(panels_) : Range{0, panels_};
       const Units units{panels, schedule_.alternates() && t % 2 != 0};
       rows_.for_each_part(mine, [&](Range rows) { step_rows(run, t, low, rows, units); });
     }
@@ -161,7 +161,7 @@ class ForwardPass {
       everyone.sync();
       const auto& kept = taped(layer);
       const Index width = addresses_.width();
-      const Range part = everyone.share_of(rows_.total() * width);
+      const Range part = everyone.slice_of(rows_.total() * width);
       k_.dropout(part.end - part.begin, tape_->first_row * width + part.begin,
                  tape_->dropout_key + static_cast<std::uint64_t>(layer), tape_->dropout,
                  kept.h.data() + rows_.batch() * width + part.begin, kept.dropped.data() + part.begin);
@@ -199,8 +199,8 @@ class ForwardPass {
         run.own_h = Buffer<T>(addresses_.latest_h_size());
         run.y = std::exchange(run.h, run.own_h.data());
       }
-      run.shared = shared_arguments(net_, *weights, fused_);
-      run.shared.keep = tape_ != nullptr;
+      run.common = common_arguments(net_, *weights, fused_);
+      run.common.keep = tape_ != nullptr;
       prepare_gates(run, layer, d);
     }
     previous_output_ = output;

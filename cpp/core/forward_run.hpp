@@ -18,7 +18,7 @@ struct ForwardRun {
   T* gates = nullptr;  // from time step 0 on, or without a tape from the chunk's first step on
   T* c = nullptr;      // from slot 0 on, or without a tape one row for each row of the batch
   typename Tape<T>::Direction* tape = nullptr;
-  ForwardStep<T> shared{};  // what all steps share: see step_arguments.hpp
+  ForwardStep<T> common{};  // the arguments that all steps have in common
   Buffer<T> own_gates{};  // without a tape
   Buffer<T> own_c{};
   Buffer<T> own_h{};  // the latest slots

@@ -29,18 +29,18 @@ Index piece(double each, double budget, Index fewest, Index most) {
   return wanted < static_cast<double>(most) ? std::max(fewest, static_cast<Index>(wanted)) : most;
 }
 
-// One thread's view of the interrupt: thread 0 asks, everybody reads the answer.
+// One thread's view of the interrupt: thread 0 polls, and all threads read the flag.
 struct Watch {
   Interrupt& interrupt;
-  bool asks;
+  bool polls;
 
   bool stopped() const { return interrupt.stopped(); }
-  // Calls f(begin, end) for one piece of the range after the other until all is done or somebody asks to stop.
+  // Calls f(begin, end) for one piece of the range after the other, until all is done or the call is stopped.
   template <class F>
   void go_through(Range range, Index step, F f) const {
     for (Index begin = range.begin; begin < range.end && !stopped(); begin += step) {
       f(begin, std::min(begin + step, range.end));
-      if (asks) interrupt.poll();
+      if (polls) interrupt.poll();
     }
   }
 };
@@ -61,7 +61,7 @@ struct Operand {
   void pack(int index, int threads, const Watch& watch) const {
     const Index panels = k.panel_count(shape);
     const Index step = piece(elements() / static_cast<double>(std::max<Index>(1, panels)), kPollElements, 1, panels);
-    watch.go_through(share(panels, index, threads), step, [&](Index begin, Index end) {
+    watch.go_through(slice_of(panels, index, threads), step, [&](Index begin, Index end) {
       PackPanels<T> args{};
       args.shape = shape;
       args.source = source;
@@ -120,7 +120,7 @@ void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
     const Watch watch{interrupt, index == 0};
     weight.pack(index, threads, watch);
     if (threads > 1) barrier.wait();
-    weight.multiply(share(args.rows, index, threads), args.x, args.bias, y, watch);
+    weight.multiply(slice_of(args.rows, index, threads), args.x, args.bias, y, watch);
   });
 }
 
@@ -131,8 +131,8 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
   const Operand<T> weight(k, args.output, dx ? args.input : 0, args.weight, args.input, 1);
   std::vector<Buffer<T>> scratch;
   for (int i = 0; i < wanted; ++i) scratch.emplace_back(k.transposed_scratch);
-  // The weight gradients read columns of dy, once for every few columns of x: faster from a copy where its rows are an
-  // unlucky distance apart and there are many of both.
+  // The weight gradients read columns of dy, once for every few columns of x. A copy is faster where the rows of dy
+  // have an unlucky distance, and both have many rows.
   const bool copies = shares_cache_sets(args.output, sizeof(T)) && args.rows >= 512 && args.input >= 256;
   const Index dy_row = copies ? padded_row(args.output, sizeof(T)) : args.output;
   Buffer<T> copy;
@@ -142,7 +142,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
     const FlushSubnormals mode;
     const Watch watch{interrupt, index == 0};
     weight.pack(index, threads, watch);
-    const Range mine = share(args.output, index, threads);
+    const Range mine = slice_of(args.output, index, threads);
     TransposedProduct<T> p{};
     p.runs = 1;
     p.a_row = dy_row;
@@ -180,7 +180,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
       });
     }
     if (threads > 1) barrier.wait();
-    if (dx) weight.multiply(share(args.rows, index, threads), dy, nullptr, dx, watch);
+    if (dx) weight.multiply(slice_of(args.rows, index, threads), dy, nullptr, dx, watch);
   });
 }
 

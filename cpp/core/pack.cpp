@@ -29,7 +29,7 @@ Index first_gates(const Recurrent& net) { return net.traits.gates - (net.traits.
 template <class T>
 void PackedMatrix<T>::pack(const Kernels<T>& k, PackPanels<T> source, int index, int parts) const {
   if (!panels.data()) return;
-  const Range part = share(k.panel_count(shape), index, parts);
+  const Range part = slice_of(k.panel_count(shape), index, parts);
   source.shape = shape;
   source.packed = panels.data();
   source.panel_begin = part.begin;

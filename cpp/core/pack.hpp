@@ -14,7 +14,7 @@ template <class T>
 struct PackedMatrix {
   void allocate(const Kernels<T>& k) { panels = Buffer<T>(k.packed_size(shape)); }
 
-  // Part `index` of `parts`; all parts together fill the panels. `source` tells where the weights lie.
+  // Part `index` of `parts`; all parts together fill the panels. `source` says where the weights lie.
   void pack(const Kernels<T>& k, PackPanels<T> source, int index, int parts) const;
 
   PanelShape shape{};

@@ -20,7 +20,7 @@ struct Crew {
   void sync() const {
     if (size > 1) barrier->wait();
   }
-  Range share_of(Index count) const { return share(count, index, size); }
+  Range slice_of(Index count) const { return bptt::slice_of(count, index, size); }
   bool leads() const { return index == 0; }
 };
 
@@ -103,7 +103,7 @@ class Schedule {
   // Steps between two looks at whether to stop: a few milliseconds of one core.
   Index poll_steps() const { return poll_steps_; }
 
-  // The team may turn out smaller than asked for: then it has one thread, and nothing is ever waited for.
+  // The team may have fewer threads than wanted: then it has one thread, which never waits.
   Crew everyone(int index, int threads) { return {index, threads, &all_.front()}; }
   Crew crew(int index, int threads) {
     if (groups(threads) == 1) return {index, threads, &barriers_.front()};

@@ -12,9 +12,9 @@ struct Units {
   bool last_first;
 };
 
-// What all forward steps of a layer and direction share. `fused`: a step projects its own input.
+// The arguments that all forward steps of a layer and direction have in common. `fused`: a step projects its own input.
 template <class T>
-ForwardStep<T> shared_arguments(const Recurrent& net, const PackedForward<T>& w, bool fused) {
+ForwardStep<T> common_arguments(const Recurrent& net, const PackedForward<T>& w, bool fused) {
   ForwardStep<T> s{};
   s.hidden = net.hidden;
   s.output = net.output;
@@ -37,7 +37,7 @@ BPTT_ADDRESS ForwardStep<T> step_arguments(const ForwardAddresses<T>& addresses,
                                            Index low, Range rows, const Units& units) {
   const Index b = rows.begin;
   const Index before = run.order.slot_before(t), after = run.order.slot(t);
-  ForwardStep<T> s = run.shared;
+  ForwardStep<T> s = run.common;
   s.rows = rows.end - b;
   s.panel_begin = units.panels.begin;
   s.panel_end = units.panels.end;

@@ -33,7 +33,7 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
 template <class T>
 ForwardStep<T> Stream<T>::arguments(Index layer) const {
   const PackedForward<T>& w = packed_.at(layer);
-  ForwardStep<T> s = shared_arguments(net_, w, fused_);
+  ForwardStep<T> s = common_arguments(net_, w, fused_);
   s.rows = batch_;
   s.panel_end = k_.panel_count(w.weight_hh.shape);
   s.h_in = s.h_prev = h_.data() + layer * batch_ * net_.output;

@@ -1,15 +1,15 @@
 // Fills the table of one instruction set. Included by exactly one translation unit for each.
 #pragma once
 
-#include "kernels/around.hpp"
-#include "kernels/gru.hpp"
+#include "kernels/cells/gru.hpp"
+#include "kernels/cells/lstm.hpp"
+#include "kernels/cells/mgu.hpp"
+#include "kernels/cells/rnn.hpp"
 #include "kernels/losses.hpp"
-#include "kernels/lstm.hpp"
-#include "kernels/mgu.hpp"
 #include "kernels/optimizers.hpp"
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
-#include "kernels/rnn.hpp"
+#include "kernels/row_modifiers.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -28,7 +28,7 @@ constexpr Kernels<T> fill_table() {
 #define BPTT_CELL(name, traits, ...)                                      \
   k.forward[static_cast<int>(Cell::name)] = forward_step<T, __VA_ARGS__>; \
   k.backward[static_cast<int>(Cell::name)] = backward_step<T, __VA_ARGS__>;
-#include "kernels/cells.def"
+#include "kernels/cells/cells.def"
 #undef BPTT_CELL
 
   k.blend = blend<T>;

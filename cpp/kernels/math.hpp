@@ -72,7 +72,7 @@ BPTT_INLINE Vec<T> polynomial(Vec<T> x, Vec<T> square, const T (&coefficients)[N
 template <class T>
 struct Exponential {
   Vec<T> shifted;  // x / ln 2, rounded, in the low bits
-  Vec<T> p;        // e^x = 2^n (1 + p)
+  Vec<T> p;  // e^x = 2^n (1 + p)
 };
 
 // Of e^(kx), k a power of two or minus one: k x is exact, and its product is nothing the first step waits for.

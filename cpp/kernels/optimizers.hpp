@@ -126,9 +126,20 @@ struct Adam {
   }
 };
 
+// The vectors of an update: gradients, parameters, and what a rule keeps. `moment` is the running mean of signed
+// values, or null where the rule has none; `square` that of squares.
+template <class T>
+struct Vectors {
+  const T* g;
+  T* p;
+  T* moment;
+  T* square;
+};
+
 template <class T, class Rule>
-__attribute__((noinline)) void update_wide(Index n, const Rule& rule, const T* g, T* p, T* moment, T* square) {
+__attribute__((noinline)) void update_wide(Index n, const Rule& rule, const Vectors<T>& vectors) {
   using Wide = Wider<T>;
+  const auto [g, p, moment, square] = vectors;
   for (Index i = 0; i < n; ++i) {
     Wide param = p[i], m = moment ? moment[i] : T{0}, s = square ? read_square(square[i]) : 0;
     rule(static_cast<Wide>(g[i]), param, m, s, moment != nullptr);
@@ -138,10 +149,12 @@ __attribute__((noinline)) void update_wide(Index n, const Rule& rule, const T* g
   }
 }
 
-// One update of n parameters p by their gradients g. `moment` is the running mean of signed values, or null where the
-// rule has none; `square` that of squares. `epsilon` is what the rule adds to the root of the latter.
+// One update of n parameters. `epsilon` is what the rule adds to the root of a square.
 template <template <class> class Rule, class T, class Options>
-BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T* g, T* p, T* moment, T* square) {
+BPTT_INLINE void update(Index n, const Options& options, double epsilon, const Vectors<T>& vectors) {
+  T* const p = vectors.p;
+  T* const moment = vectors.moment;
+  T* const square = vectors.square;
   using Narrow = Rule<T>;
   constexpr T largest = Limits<T>::largest;
   // A square below 1.2e-38 is flushed to zero. Its root is below 4e-18 even in Adam's first step, where the correction
@@ -155,7 +168,7 @@ BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T
     Vec<T> s{};
     if constexpr (Narrow::squares) s = load_first<T>(square + i, lanes);
     const Vec<T> s_before = s;
-    narrow(load_first<T>(g + i, lanes), param, m, s, moment != nullptr);
+    narrow(load_first<T>(vectors.g + i, lanes), param, m, s, moment != nullptr);
     Bits<T> in_range;
     if constexpr (Narrow::squares) {
       in_range = (s_before >= 0) & (s <= largest);
@@ -164,7 +177,7 @@ BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T
       in_range = absolute<T>(param) <= largest;  // the parameter is infinite or NaN wherever its velocity is
     }
     if (__builtin_expect(!every_lane<T>(in_range), 0)) {
-      update_wide<T>(lanes, wide, g + i, p + i, moment ? moment + i : nullptr, square ? square + i : nullptr);
+      update_wide<T>(lanes, wide, {vectors.g + i, p + i, moment ? moment + i : nullptr, square ? square + i : nullptr});
       return;
     }
     if (moment) store_first<T>(moment + i, m, lanes);
@@ -175,17 +188,17 @@ BPTT_INLINE void update(Index n, const Options& options, double epsilon, const T
 
 template <class T>
 void sgd(Index n, const SgdRule& rule, T* p, const T* g, T* velocity) {
-  update<Sgd, T>(n, rule, 1.0, g, p, velocity, nullptr);
+  update<Sgd, T>(n, rule, 1.0, {g, p, velocity, nullptr});
 }
 
 template <class T>
 void rmsprop(Index n, const RmspropRule& rule, T* p, const T* g, T* square, T* velocity) {
-  update<Rmsprop, T>(n, rule, rule.epsilon, g, p, velocity, square);
+  update<Rmsprop, T>(n, rule, rule.epsilon, {g, p, velocity, square});
 }
 
 template <class T>
 void adam(Index n, const AdamRule& rule, T* p, const T* g, T* m, T* v) {
-  update<Adam, T>(n, rule, rule.epsilon, g, p, m, v);
+  update<Adam, T>(n, rule, rule.epsilon, {g, p, m, v});
 }
 
 }  // namespace bptt::BPTT_ISA

@@ -134,8 +134,17 @@ BPTT_INLINE Index even_part(Index whole, Index part) {
 // ask for the block after it: weights that come from past L2 would otherwise be waited for. `after` is the panel that
 // follows.
 template <class T>
-BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, const T* a, Index a_row,
-                                const T* packed, const PanelOutput<T>& io, const T* after) {
+struct PanelInput {
+  Index rows;
+  Index depth;
+  const T* a;  // (rows, depth)
+  Index a_row;
+  const T* packed;
+  const T* after;
+};
+template <class T>
+BPTT_INLINE void multiply_panel(const Panel<T>& panel, const PanelInput<T>& in, const PanelOutput<T>& io) {
+  const Index depth = in.depth;
   const TileFunction<T>* tiles = tiles_of<T>(panel.vectors);
   const Index block = even_part(depth, kDepthBlock);
   Index k = 0;
@@ -143,17 +152,17 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, Index rows, Index depth, 
     const bool first = k == 0;
     Tile<T> t;
     t.depth = minimum(block, depth - k);
-    t.a_row = a_row;
-    t.b = packed + panel.offset + k * panel.vectors * kLanes<T>;
+    t.a_row = in.a_row;
+    t.b = in.packed + panel.offset + k * panel.vectors * kLanes<T>;
     t.init_row = first ? io.init_row : io.out_row;
     t.out_row = io.out_row;
     for (int v = 0; v < panel.vectors; ++v) t.valid[v] = panel.valid(v);
-    const T* next = k + t.depth < depth ? t.b + t.depth * panel.vectors * kLanes<T> : after;
-    int asked = 0;
-    for_each_tile(rows, tile_rows(panel.vectors), [&](Index row, int height) {
-      t.a = a + row * a_row + k;
-      t.ahead = asked < panel.vectors ? next + asked * t.depth * kLanes<T> : t.b;
-      ++asked;
+    const T* next = k + t.depth < depth ? t.b + t.depth * panel.vectors * kLanes<T> : in.after;
+    int prefetched = 0;
+    for_each_tile(in.rows, tile_rows(panel.vectors), [&](Index row, int height) {
+      t.a = in.a + row * in.a_row + k;
+      t.ahead = prefetched < panel.vectors ? next + prefetched * t.depth * kLanes<T> : t.b;
+      ++prefetched;
       for (int v = 0; v < panel.vectors; ++v) {
         t.out[v] = io.out[v] + row * io.out_row;
         t.init[v] = !first ? t.out[v] : io.init[v] ? io.init[v] + row * io.init_row : nullptr;
@@ -181,41 +190,40 @@ void product(const Product<T>& args) {
         io.out[v] = args.out + row * args.out_row + panel.column(v);
         io.init[v] = args.init ? args.init + row * args.init_row + panel.column(v) : nullptr;
       }
-      multiply_panel(panel, rows, args.shape.depth, args.a + row * args.a_row, args.a_row, args.b, io,
-                     args.b + after.offset);
+      multiply_panel(
+          panel, {rows, args.shape.depth, args.a + row * args.a_row, args.a_row, args.b, args.b + after.offset}, io);
     }
   }
 }
 
-// Of the left operand of a transposed product, which is read anew for every few columns of the output: no more than a
+// Of the left operand of a transposed product, which is read again for every few columns of the output: no more than a
 // core may count on of a shared L3.
 inline constexpr Index kLeftBytes = 2 << 20;
 
 template <class T>
 inline constexpr Index kTransposedScratch = kTransposedDepth * kTransposedVectors * kLanes<T>;
 
-// One block of k, whole runs or a part of one, for rows [m_begin, m_end) of the output.
+// One block of k, whole runs or a part of one.
 template <class T>
-BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index m_begin, Index m_end, Index runs, Index depth,
-                                const T* a, const T* b, bool sets) {
+BPTT_INLINE void multiply_block(const TransposedProduct<T>& args) {
   T* right = args.scratch;
   for (Index n = 0; n < args.columns; n += kTransposedVectors * kLanes<T>) {
     const int vectors = n + kLanes<T> < args.columns ? kTransposedVectors : 1;
     Tile<T> t{};
-    t.depth = depth;
+    t.depth = args.depth;
     t.a_row = args.a_row;
-    t.runs = runs;
+    t.runs = args.runs;
     t.a_run = args.a_run;
-    t.sets = sets;
+    t.sets = args.sets;
     t.b = right;
     t.out_row = args.out_row;
     for (int v = 0; v < vectors; ++v) {
       t.valid[v] = static_cast<int>(minimum(kLanes<T>, args.columns - n - v * kLanes<T>));
     }
     T* to = right;
-    for (Index run = 0; run < runs; ++run) {
-      for (Index k = 0; k < depth; ++k) {
-        const T* from = b + run * args.b_run + k * args.b_row + n;
+    for (Index run = 0; run < args.runs; ++run) {
+      for (Index k = 0; k < args.depth; ++k) {
+        const T* from = args.b + run * args.b_run + k * args.b_row + n;
         for (int v = 0; v < vectors; ++v) {
           store(to, load_first<T>(from + v * kLanes<T>, t.valid[v]));
           to += kLanes<T>;
@@ -223,9 +231,9 @@ BPTT_INLINE void multiply_block(const TransposedProduct<T>& args, Index m_begin,
       }
     }
     const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
-    for_each_tile(m_end - m_begin, kTransposedRows, [&](Index row, int height) {
-      const Index m = m_begin + row;
-      t.a = a + m;
+    for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
+      const Index m = args.m_begin + row;
+      t.a = args.a + m;
       for (int v = 0; v < vectors; ++v) t.out[v] = args.out + m * args.out_row + n + v * kLanes<T>;
       tiles[height](t);
     });
@@ -242,9 +250,15 @@ void transposed_product(const TransposedProduct<T>& args) {
   for (Index run = 0; run < args.runs; run += most_runs) {
     for (Index k = 0; k < args.depth; k += kTransposedDepth) {
       for (Index m = args.m_begin; m < args.m_end; m += part) {
-        multiply_block(args, m, minimum(m + part, args.m_end), minimum(most_runs, args.runs - run),
-                       minimum(kTransposedDepth, args.depth - k), args.a + run * args.a_run + k * args.a_row,
-                       args.b + run * args.b_run + k * args.b_row, args.sets && run == 0 && k == 0);
+        TransposedProduct<T> block = args;
+        block.m_begin = m;
+        block.m_end = minimum(m + part, args.m_end);
+        block.runs = minimum(most_runs, args.runs - run);
+        block.depth = minimum(kTransposedDepth, args.depth - k);
+        block.a = args.a + run * args.a_run + k * args.a_row;
+        block.b = args.b + run * args.b_run + k * args.b_row;
+        block.sets = args.sets && run == 0 && k == 0;
+        multiply_block(block);
       }
     }
   }

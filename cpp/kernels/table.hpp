@@ -12,15 +12,15 @@ namespace bptt {
 
 using Index = std::ptrdiff_t;
 
-// Every cell there is, by name: see cells.def.
+// Every cell, by name: see cells/cells.def.
 enum class Cell {
 #define BPTT_CELL(name, ...) name,
-#include "kernels/cells.def"
+#include "kernels/cells/cells.def"
 #undef BPTT_CELL
 };
 inline constexpr int kCells = 0
 #define BPTT_CELL(...) +1
-#include "kernels/cells.def"
+#include "kernels/cells/cells.def"
 #undef BPTT_CELL
     ;
 
@@ -229,8 +229,8 @@ template <class T>
 struct Blend {
   Index rows;
   Index columns;
-  const T* keep;  // (rows, columns), dense; null: `share` everywhere
-  T share;
+  const T* keep;  // (rows, columns), dense; null: `rate` everywhere
+  T rate;
   const T* old;
   Index old_row;
   const T* fresh;
@@ -245,7 +245,7 @@ struct Unblend {
   Index rows;
   Index columns;
   const T* keep;
-  T share;
+  T rate;
   T* d;     // (rows, columns), dense
   T* dold;  // (rows, columns), dense
 };

@@ -16,7 +16,7 @@ namespace bptt::BPTT_ISA {
 inline constexpr int kPlainVectors = 4;
 inline constexpr int kMaxVectors = 4;
 inline constexpr int kMaxRows = 12;
-// Depth of a block: a panel block of 4 vectors stays in a 48 KiB L1 cache beside the tile's rows.
+// Depth of a block: a panel block of 4 vectors stays in a 48 KiB L1 cache together with the tile's rows.
 inline constexpr Index kDepthBlock = 128;
 
 constexpr int tile_rows(int vectors) {
@@ -30,7 +30,7 @@ constexpr int tile_rows(int vectors) {
 inline constexpr int kTransposedVectors = 2;
 inline constexpr int kTransposedRows = kRegisters == 32 ? 12 : 6;
 inline constexpr Index kTransposedDepth = 1024;
-// Its steps lie pages apart, which no core follows by itself: so many ahead they are asked for.
+// Its steps lie pages from each other, which no core prefetches by itself: the tile does, this many steps ahead.
 inline constexpr Index kStepsAhead = 32;
 
 // Large enough to have time for it: smaller tiles wait for the weights that they read themselves.
@@ -47,7 +47,7 @@ struct Tile {
   Index a_run;
   bool sets;  // if transposed: the output is set all the same
   const T* b;  // one panel, from its first k on
-  const T* ahead;  // a vector for each k that will be wanted next: asked for in passing
+  const T* ahead;  // a vector for each k that the next block reads: prefetched in passing
   const T* init[kMaxVectors];  // all null: zero
   Index init_row;
   T* out[kMaxVectors];

@@ -24,8 +24,8 @@ BPTT_INLINE Vec<T> pick_lanes(Vec<T> a, Vec<T> b) {
 #endif
 }
 
-// One stage: blocks of D lanes change places between rows D apart. Lane l of the first result is a[l] where bit D of
-// l is clear, else b[l - D]; of the second, a[l + D] and b[l].
+// One stage: blocks of D lanes change places between two rows whose distance is D. Lane l of the first result is a[l]
+// where bit D of l is clear, else b[l - D]; of the second, a[l + D] and b[l].
 template <class T, int D, int... L>
 BPTT_INLINE void exchange(Vec<T>& a, Vec<T>& b, Indices<L...>) {
   constexpr int n = kLanes<T>;

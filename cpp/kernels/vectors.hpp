@@ -1,7 +1,7 @@
 // Loops over flat vectors: activations, norms, clipping, dropout.
 #pragma once
 
-#include "kernels/step.hpp"
+#include "kernels/cells/step.hpp"
 
 namespace bptt::BPTT_ISA {
 

@@ -1,4 +1,5 @@
-// How a long call is stopped from outside (Ctrl-C): the calling thread asks now and then, everybody reads the flag.
+// How a long call is stopped from outside (Ctrl-C): the calling thread polls now and then, and all threads read the
+// flag.
 #pragma once
 
 #include <atomic>

@@ -25,7 +25,7 @@ namespace {
 
 // How long a thread looks before it sleeps: some 100 microseconds, of which it offers all but the first to others.
 // Offering matters most where the system has put two of ours on one core: two that block in turn look like one thread
-// to it and stay there, two that are both ready to run are soon moved apart.
+// to it and stay there, two that are both ready to run are soon separated.
 constexpr int kLooks = 100;
 constexpr int kPauses = 50;  // of a look: about a microsecond
 

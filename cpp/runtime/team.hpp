@@ -1,4 +1,4 @@
-// The library's own threads. OpenMP would hang after a fork, collapse when two processes share the cores, and hide
+// The library's own threads. OpenMP would hang after a fork, collapse when two processes use the same cores, and hide
 // from ThreadSanitizer.
 #pragma once
 
@@ -51,7 +51,7 @@ struct Range {
   std::ptrdiff_t begin;
   std::ptrdiff_t end;
 };
-inline Range share(std::ptrdiff_t count, int index, int parts) {
+inline Range slice_of(std::ptrdiff_t count, int index, int parts) {
   return {count * index / parts, count * (index + 1) / parts};
 }
 

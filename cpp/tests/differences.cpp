@@ -1,5 +1,5 @@
-// The gradients of every cell in float64 beside central differences, without Python: for machines that are emulated.
-// Exit code 0 if all agree.
+// The gradients of every cell in float64 compared with central differences, without Python: for machines that are
+// emulated. Exit code 0 if all agree.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -68,7 +68,7 @@ int main() {
         agree = agree && error < kTolerance;  // NaN does not
       }
       if (!agree) {
-        std::printf("%s: gradients and differences are up to %g apart\n", traits.name.data(), worst);
+        std::printf("%s: gradients and differences differ by up to %g\n", traits.name.data(), worst);
         ++failures;
       }
     }

@@ -18,7 +18,7 @@ std::vector<T> noise(Index count, unsigned seed) {
   return values;
 }
 
-// A network with an input, an initial state and errors, and room for the states that its passes return.
+// A network with an input, an initial state and errors, and memory for the states that its passes return.
 template <class T>
 class Passes {
  public:

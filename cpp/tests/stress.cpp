@@ -1,6 +1,6 @@
 // Native stress for ThreadSanitizer: passes of every cell with several threads of the library's own, called from
 // several threads at once, compared bit for bit with one thread's results. Exit code 0 if all agree.
-// The argument `quick` halves the time steps, and asks for one number of threads and one repeat.
+// The argument `quick` halves the time steps, and runs one number of threads and one repeat.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -52,7 +52,7 @@ Result run(const Recurrent& net, const Rows& rows, double dropout) {
   result.gradients.resize(static_cast<std::size_t>(net.parameter_count));
   result.dx.resize(passes.x.size());
   backward(net, passes.backward_args(result.gradients.data(), result.dx.data()), tape, interrupt);
-  for (Index t = 0; t < time; ++t) {  // what is room only means nothing
+  for (Index t = 0; t < time; ++t) {  // padding
     std::fill(result.dx.begin() + (rows.base(t) + rows.active(t)) * net.input,
               result.dx.begin() + rows.base(t + 1) * net.input, 0.0f);
   }

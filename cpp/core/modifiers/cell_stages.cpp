@@ -17,14 +17,14 @@ void run(BackwardContext<T>& b, Cell cell, Stage stage) {
   b.k.backward[static_cast<int>(cell)](b.step);
 }
 
-// Where the recurrent product goes: normalised it must be apart from the input side, else it is added to that.
+// Where the recurrent product goes. Layer norm needs it separately; else it is added to the input side.
 template <class T>
 RowSpan<T> recurrent_side(const ForwardContext<T>& f) {
   if (f.net.options.layer_norm) return {f.arrays.hat_hh, f.net.traits.gates * f.net.hidden};
   return {f.step.gates, f.step.gates_row};
 }
 
-// Two products: the last gate's product reads what the other gates made of h_in, which lies behind the gates.
+// Two products: the last gate's product reads what the other gates made of h_in, which is stored after the gates.
 template <class T>
 void forward_two_products(ForwardContext<T>& f, RowSpan<T> to) {
   const bool norm = f.net.options.layer_norm;

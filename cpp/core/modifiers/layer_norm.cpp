@@ -59,7 +59,7 @@ void forward_input(const Recurrent& net, const Kernels<T>& k, const PackedForwar
 template <class T>
 void forward_recurrent(const ForwardContext<T>& f, const Group& group) {
   const Index columns = f.net.traits.gates * f.net.hidden;
-  // A hidden bias belongs to the recurrent side of the last gate, which the kernel reads behind the gates.
+  // A hidden bias belongs to the recurrent side of the last gate, which the kernel reads after the gates.
   const bool separate = group.number == 1 && f.net.traits.has_hidden_bias;
   Normalise<T> n{};
   n.rows = f.step.rows;

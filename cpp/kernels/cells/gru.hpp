@@ -1,14 +1,14 @@
 // GRU, gates r z n, with the reset after the product (as PyTorch and cuDNN have it) or before it.
 #pragma once
 
-#include "kernels/step.hpp"
+#include "kernels/cells/step.hpp"
 
 namespace bptt::BPTT_ISA {
 
 template <class T>
 struct Gru {
   static constexpr int gates = 3;
-  // The recurrent part of n is kept apart from its input part: r multiplies only the former.
+  // The recurrent part of n is kept separately from its input part: r multiplies only the former.
   static BPTT_INLINE Index gate_column(const Panel<T>& panel, int v) {
     return v < 2 ? panel.column(v) : panel.column(3);
   }
@@ -48,14 +48,14 @@ struct Gru {
 
   template <class N>
   static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
-                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>&) {
+                                 StepSquares<T> squares) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     const Vec<T> r = load_first<T>(gates_at, lanes);
     const Vec<T> z = load_first<T>(gates_at + s.hidden, lanes);
     const Vec<T> n = load_first<T>(gates_at + 2 * s.hidden, lanes);
     const Vec<T> m = load_first<T>(gates_at + 3 * s.hidden, lanes);
     const Vec<T> h_prev = load_first<T>(s.h_prev + row * s.h_prev_row + unit, lanes);
-    dh_squares.add(dh);
+    squares.dh.add(dh);
 
     // h = (1 - z) n + z h'
     const Vec<T> da_z = dh * (h_prev - n) * (z * (1 - z));
@@ -80,7 +80,7 @@ struct GruResetBefore {
   static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
-  // r = sigmoid(a_r)    z = sigmoid(a_z), kept beside r h'
+  // r = sigmoid(a_r)    z = sigmoid(a_z), kept next to r h'
   // n = tanh(a_n)       h = (1 - z) n + z h'
   template <bool Keep>
   static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
@@ -105,8 +105,7 @@ struct GruResetBefore {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
-                                 ErrorSquares<T>&, ErrorSquares<T>&) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, StepSquares<T>) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* carry = s.carry + row * s.hidden + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;

@@ -9,7 +9,7 @@ template <class T>
 void blend(const Blend<T>& b) {
   for (Index row = 0; row < b.rows; ++row) {
     for_each_vector<T>(b.columns, [&](Index n, auto lanes) {
-      const Vec<T> keep = b.keep ? load_first<T>(b.keep + row * b.columns + n, lanes) : broadcast(b.share);
+      const Vec<T> keep = b.keep ? load_first<T>(b.keep + row * b.columns + n, lanes) : broadcast(b.rate);
       const Vec<T> old = load_first<T>(b.old + row * b.old_row + n, lanes);
       const Vec<T> fresh = load_first<T>(b.fresh + row * b.fresh_row + n, lanes);
       store_first<T>(b.out + row * b.out_row + n, fma(keep, old, (1 - keep) * fresh), lanes);
@@ -20,7 +20,7 @@ void blend(const Blend<T>& b) {
 template <class T>
 void unblend(const Unblend<T>& b) {
   for_each_vector<T>(b.rows * b.columns, [&](Index n, auto lanes) {
-    const Vec<T> keep = b.keep ? load_first<T>(b.keep + n, lanes) : broadcast(b.share);
+    const Vec<T> keep = b.keep ? load_first<T>(b.keep + n, lanes) : broadcast(b.rate);
     const Vec<T> d = load_first<T>(b.d + n, lanes);
     store_first<T>(b.dold + n, keep * d, lanes);
     store_first<T>(b.d + n, (1 - keep) * d, lanes);
@@ -58,14 +58,14 @@ __attribute__((noinline, cold)) WideMoments wide_moments(const T* x, Index colum
 template <class T>
 void normalise(const Normalise<T>& a) {
   constexpr T epsilon = static_cast<T>(1e-5);
-  const T share = T{1} / static_cast<T>(a.columns);
+  const T per_column = T{1} / static_cast<T>(a.columns);
   for (Index row = 0; row < a.rows; ++row) {
     const T* x = a.x + row * a.x_row;
     T* hat = a.hat + row * a.hat_row;
     T* out = a.out + row * a.out_row;
     Vec<T> sum{};
     for_each_vector<T>(a.columns, [&](Index n, auto lanes) { sum = sum + load_first<T>(x + n, lanes); });
-    T mean = sum_of_lanes<T>(sum) * share;
+    T mean = sum_of_lanes<T>(sum) * per_column;
     Vec<T> squares{};
     const Index whole = a.columns / kLanes<T> * kLanes<T>;
     for (Index n = 0; n < whole; n += kLanes<T>) {
@@ -74,7 +74,7 @@ void normalise(const Normalise<T>& a) {
     }
     T rest = 0;
     for (Index n = whole; n < a.columns; ++n) rest += (x[n] - mean) * (x[n] - mean);
-    const T variance = (sum_of_lanes<T>(squares) + rest) * share;
+    const T variance = (sum_of_lanes<T>(squares) + rest) * per_column;
     T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
     T kept_scale = scale;
     if (variance - variance != 0) {  // the variance is infinite or NaN
@@ -117,7 +117,7 @@ __attribute__((noinline, cold)) void normalise_back_wide(const NormaliseBack<T>&
 // With dhat = gain dy: dx = scale (dhat - mean(dhat) - hat mean(dhat hat)).
 template <class T>
 void normalise_back(const NormaliseBack<T>& a) {
-  const T share = T{1} / static_cast<T>(a.columns);
+  const T per_column = T{1} / static_cast<T>(a.columns);
   // |hat| <= sqrt(columns): no term comes near the largest
   const T limit = Limits<T>::largest / static_cast<T>(8 * a.columns);
   for (Index row = 0; row < a.rows; ++row) {
@@ -136,8 +136,8 @@ void normalise_back(const NormaliseBack<T>& a) {
       store_first<T>(dgain + n, fma(d, h, load_first<T>(dgain + n, lanes)), lanes);
       if (dbias) store_first<T>(dbias + n, d + load_first<T>(dbias + n, lanes), lanes);
     });
-    const T mean = sum_of_lanes<T>(sum) * share;
-    const T slant = sum_of_lanes<T>(product_sum) * share;
+    const T mean = sum_of_lanes<T>(sum) * per_column;
+    const T slant = sum_of_lanes<T>(product_sum) * per_column;
     const T scale = a.scale[row * a.scale_row];
     if (!(mean >= -limit && mean <= limit && slant >= -limit && slant <= limit)) {
       normalise_back_wide(a, dy, hat, scale, dx);

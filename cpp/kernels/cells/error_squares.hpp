@@ -8,11 +8,11 @@
 namespace bptt::BPTT_ISA {
 
 // Of one row and panel. Squares of float never leave float64. The squares of double may: then `total` takes a second
-// pass over the vectors, which are kept in `room`. The room lies outside, so that the sum stays in registers.
+// pass over the vectors, which are kept in `kept`. This array lies outside, so that the sum stays in registers.
 template <class T>
 class ErrorSquares {
  public:
-  explicit BPTT_INLINE ErrorSquares(Vec<T>* room) : room_(room), end_(room) {}
+  explicit BPTT_INLINE ErrorSquares(Vec<T>* kept) : kept_(kept), end_(kept) {}
 
   BPTT_INLINE void add(Vec<T> x) {
     sum_.add(x);
@@ -24,7 +24,7 @@ class ErrorSquares {
     const double sum = sum_.total();
     if constexpr (kLeaves) {
       const T factor = factor_before_squaring(sum);
-      if (factor != 1) return -scaled_norm(room_, end_, factor);
+      if (factor != 1) return -scaled_norm(kept_, end_, factor);
     }
     return sum;
   }
@@ -32,7 +32,7 @@ class ErrorSquares {
  private:
   static constexpr bool kLeaves = sizeof(T) == sizeof(double);
 
-  // The pointers are not to const. GCC takes a pointer to const for a read of the whole room, and warns of it.
+  // The pointers are not to const: GCC takes a pointer to const for a read of the whole array, and warns of it.
   __attribute__((noinline)) static double scaled_norm(Vec<T>* kept, Vec<T>* end, T factor) {
     SquareSum squares;
     for (; kept != end; ++kept) squares.add(*kept * factor);
@@ -41,8 +41,15 @@ class ErrorSquares {
   }
 
   SquareSum sum_;
-  Vec<T>* room_;
+  Vec<T>* kept_;
   Vec<T>* end_;
+};
+
+// Of dL/dh_t and dL/dc_t.
+template <class T>
+struct StepSquares {
+  ErrorSquares<T>& dh;
+  ErrorSquares<T>& dc;
 };
 
 }  // namespace bptt::BPTT_ISA

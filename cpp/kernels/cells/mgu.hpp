@@ -2,7 +2,7 @@
 // product of f h' between them.
 #pragma once
 
-#include "kernels/step.hpp"
+#include "kernels/cells/step.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -14,7 +14,7 @@ struct Mgu {
   static constexpr bool carries_h = false;
   static BPTT_INLINE void prepare(const ForwardStep<T>&, const Panel<T>&) {}
 
-  // f = sigmoid(a_f), kept beside f h'
+  // f = sigmoid(a_f), kept next to f h'
   // n = tanh(a_n)       h = (1 - f) h' + f n
   template <bool Keep>
   static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
@@ -41,8 +41,7 @@ struct Mgu {
   }
 
   template <class N>
-  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh,
-                                 ErrorSquares<T>&, ErrorSquares<T>&) {
+  static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N lanes, Vec<T> dh, StepSquares<T>) {
     const T* gates_at = s.gates + row * s.gates_row + unit;
     T* carry = s.carry + row * s.hidden + unit;
     T* dgates = s.dgates + row * s.dgates_row + unit;

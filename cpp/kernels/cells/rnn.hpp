@@ -1,8 +1,8 @@
-// Elman RNN: h = tanh(a) or relu(a). The pre-activations are written where h will be, unless h is kept apart from what
-// becomes of it later.
+// Elman RNN: h = tanh(a) or relu(a). The pre-activations are written where h will be, unless the tape keeps h as it was
+// before zoneout.
 #pragma once
 
-#include "kernels/step.hpp"
+#include "kernels/cells/step.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -31,9 +31,9 @@ struct Rnn {
 
   template <class N>
   static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
-                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>&) {
+                                 StepSquares<T> squares) {
     const Vec<T> h = load_first<T>(s.gates + row * s.gates_row + unit, n);
-    dh_squares.add(dh);
+    squares.dh.add(dh);
     T* dgates = s.dgates + row * s.dgates_row + unit;
     if constexpr (Relu) {
       store_first<T>(dgates, select<T>(h > 0, dh, h * 0), n);  // a NaN in h must show, not become 0

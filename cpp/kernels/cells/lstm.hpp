@@ -1,10 +1,10 @@
 // LSTM, gates i f g o, or coupled, f g o with i = 1 - f. The variants have peepholes (rows i f o, or f o; o sees c_t),
-// activations of the user's choice, bounds, and may see the cell state normalised: then `seen` is what h is made from,
-// and the step comes in two stages with the normalisation between.
+// activations of the user's choice and bounds. With layer norm, h is made from the normalised cell state, `seen`: then
+// the step comes in two stages, with the normalisation between them.
 #pragma once
 
-#include "kernels/activations.hpp"
-#include "kernels/step.hpp"
+#include "kernels/cells/activations.hpp"
+#include "kernels/cells/step.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -113,58 +113,95 @@ struct Lstm {
     return select<T>(product - product == 0, product * slope, dc * (c * slope));
   }
 
+  // One vector of units in one row, of what a backward step reads and writes.
+  template <class N>
+  struct Unit {
+    const BackwardStep<T>& s;
+    Index row;
+    Index unit;
+    N n;
+
+    BPTT_INLINE Vec<T> gate(Index k) const { return load(s.gates + row * s.gates_row + k * s.hidden); }
+    BPTT_INLINE Vec<T> peephole(Index k) const { return load(s.peephole + k * s.hidden); }
+    BPTT_INLINE Vec<T> c() const { return load(s.c + row * s.c_row); }
+    BPTT_INLINE Vec<T> c_prev() const { return load(s.c_prev + row * s.c_prev_row); }
+    BPTT_INLINE Vec<T> carry() const { return load(s.carry + row * s.hidden); }
+    BPTT_INLINE Vec<T> dgate(Index k) const { return load(s.dgates + row * s.dgates_row + k * s.hidden); }
+    BPTT_INLINE void put_dgate(Index k, Vec<T> x) const { put(s.dgates + row * s.dgates_row + k * s.hidden, x); }
+    BPTT_INLINE void put_carry(Vec<T> x) const { put(s.carry + row * s.hidden, x); }
+    BPTT_INLINE void put_dh(Vec<T> x) const { put(s.dh + row * s.hidden, x); }
+    // dP_k += da (.) x
+    BPTT_INLINE void add_dpeephole(Index k, Vec<T> da, Vec<T> x) const {
+      T* to = s.dpeephole + row * s.dpeephole_row + k * s.hidden;
+      put(to, fma(da, x, load(to)));
+    }
+    BPTT_INLINE Vec<T> load(const T* at) const { return load_first<T>(at + unit, n); }
+    BPTT_INLINE void put(T* at, Vec<T> x) const { store_first<T>(at + unit, x, n); }
+  };
+
+  // The three stages from the last one to the first; a call runs them all, or from the second or third one on.
   template <class N>
   static BPTT_INLINE void invert(const BackwardStep<T>& s, Index row, Index unit, N n, Vec<T> dh,
-                                 ErrorSquares<T>& dh_squares, ErrorSquares<T>& dc_squares) {
-    const T* gates_at = s.gates + row * s.gates_row + unit;
-    T* dgates = s.dgates + row * s.dgates_row + unit;
-    T* carry = s.carry + row * s.hidden + unit;
+                                 StepSquares<T> squares) {
+    const Unit<N> u{s, row, unit, n};
     const bool peephole = Variant && s.peephole;
-    const Vec<T> c = load_first<T>(s.c + row * s.c_row + unit, n);
+    const Vec<T> c = u.c();
     Vec<T> da_o, dseen;
     if (!Variant || s.stage == Stage::whole || s.stage == Stage::output) {
-      dh_squares.add(dh);
-      const Vec<T> o = load_first<T>(gates_at + kO * s.hidden, n);
-      // h = o tanh(c)
-      if constexpr (Variant) {
-        const Vec<T> seen = s.seen ? load_first<T>(s.seen + row * s.hidden + unit, n) : c;
-        const Vec<T> y = activation<T>(s.lstm->output, bounded<T>(seen, s.lstm->output_clip));
-        da_o = dh * y * gate_slope(s, o);
-        dseen = dh * o * bounded_slope<T>(s.lstm->output, s.lstm->output_clip, y);
-        if (s.stage == Stage::output) {
-          store_first<T>(dgates + kO * s.hidden, da_o, n);
-          store_first<T>(s.dh + row * s.hidden + unit, dseen, n);
-          return;
-        }
-      } else {
-        const Vec<T> y = tanh<T>(c);
-        da_o = dh * y * (o * (1 - o));
-        dseen = dh * o * (1 - y * y);
+      squares.dh.add(dh);
+      invert_output(u, c, dh, da_o, dseen);
+      if (Variant && s.stage == Stage::output) {
+        u.put_dgate(kO, da_o);
+        u.put_dh(dseen);
+        return;
       }
     } else {
-      da_o = load_first<T>(dgates + kO * s.hidden, n);
+      da_o = u.dgate(kO);
       dseen = dh;
     }
-    const Vec<T> f = load_first<T>(gates_at + kF * s.hidden, n);
-    const Vec<T> g = load_first<T>(gates_at + kG * s.hidden, n);
-    const Vec<T> i = Coupled ? 1 - f : load_first<T>(gates_at, n);
-    const Vec<T> c_prev = load_first<T>(s.c_prev + row * s.c_prev_row + unit, n);
     Vec<T> dc = dseen;
     if (!Variant || s.stage != Stage::gates) {
-      dc = dc + load_first<T>(carry, n);
+      dc = dc + u.carry();
       // o = sigmoid(a_o + P_o c)
-      if (peephole) dc = fma(load_first<T>(s.peephole + kPeepO * s.hidden + unit, n), da_o, dc);
+      if (peephole) dc = fma(u.peephole(kPeepO), da_o, dc);
       if (Variant && s.stage == Stage::cell) {
-        store_first<T>(s.dh + row * s.hidden + unit, dc, n);
+        u.put_dh(dc);
         return;
       }
     }
-    dc_squares.add(dc);
+    squares.dc.add(dc);
+    invert_cell(u, c, dc, da_o);
+  }
+
+  // h = o tanh(c)
+  template <class N>
+  static BPTT_INLINE void invert_output(const Unit<N>& u, Vec<T> c, Vec<T> dh, Vec<T>& da_o, Vec<T>& dseen) {
+    const BackwardStep<T>& s = u.s;
+    const Vec<T> o = u.gate(kO);
+    if constexpr (Variant) {
+      const Vec<T> seen = s.seen ? u.load(s.seen + u.row * s.hidden) : c;
+      const Vec<T> y = activation<T>(s.lstm->output, bounded<T>(seen, s.lstm->output_clip));
+      da_o = dh * y * gate_slope(s, o);
+      dseen = dh * o * bounded_slope<T>(s.lstm->output, s.lstm->output_clip, y);
+    } else {
+      const Vec<T> y = tanh<T>(c);
+      da_o = dh * y * (o * (1 - o));
+      dseen = dh * o * (1 - y * y);
+    }
+  }
+
+  // c = f c' + i g
+  template <class N>
+  static BPTT_INLINE void invert_cell(const Unit<N>& u, Vec<T> c, Vec<T> dc, Vec<T> da_o) {
+    const BackwardStep<T>& s = u.s;
+    const Vec<T> f = u.gate(kF);
+    const Vec<T> g = u.gate(kG);
+    const Vec<T> i = Coupled ? 1 - f : u.gate(0);
+    const Vec<T> c_prev = u.c_prev();
     if constexpr (Variant) {
       const T clip = s.lstm->cell_clip;
       if (clip != __builtin_huge_val()) dc = select<T>(absolute<T>(c) < clip, dc, c * 0);
     }
-    // c = f c' + i g
     Vec<T> da_i{}, da_f;
     if constexpr (Coupled) {
       da_f = steep_product(dc, c_prev - g, gate_slope(s, f));
@@ -175,25 +212,20 @@ struct Lstm {
     const Vec<T> da_g = dc * i * candidate_slope(s, g);
     Vec<T> dc_prev = dc * f;
     // i = sigmoid(a_i + P_i c'), f = sigmoid(a_f + P_f c')
-    if (peephole) {
-      T* dp = s.dpeephole + row * s.dpeephole_row + unit;
-      const auto look = [&](Index which, Vec<T> da, Vec<T> at) {
-        T* to = dp + which * s.hidden;
-        store_first<T>(to, fma(da, at, load_first<T>(to, n)), n);
-      };
+    if (Variant && s.peephole) {
       if constexpr (!Coupled) {
-        dc_prev = fma(load_first<T>(s.peephole + unit, n), da_i, dc_prev);
-        look(0, da_i, c_prev);
+        dc_prev = fma(u.peephole(0), da_i, dc_prev);
+        u.add_dpeephole(0, da_i, c_prev);
       }
-      dc_prev = fma(load_first<T>(s.peephole + kPeepF * s.hidden + unit, n), da_f, dc_prev);
-      look(kPeepF, da_f, c_prev);
-      look(kPeepO, da_o, c);
+      dc_prev = fma(u.peephole(kPeepF), da_f, dc_prev);
+      u.add_dpeephole(kPeepF, da_f, c_prev);
+      u.add_dpeephole(kPeepO, da_o, c);
     }
-    store_first<T>(carry, dc_prev, n);
-    if constexpr (!Coupled) store_first<T>(dgates, da_i, n);
-    store_first<T>(dgates + kF * s.hidden, da_f, n);
-    store_first<T>(dgates + kG * s.hidden, da_g, n);
-    store_first<T>(dgates + kO * s.hidden, da_o, n);
+    u.put_carry(dc_prev);
+    if constexpr (!Coupled) u.put_dgate(0, da_i);
+    u.put_dgate(kF, da_f);
+    u.put_dgate(kG, da_g);
+    u.put_dgate(kO, da_o);
   }
 };
 
