@@ -1,7 +1,7 @@
 """The C++ code stays in small pieces: lines and parameters of functions, lines of files, files of folders.
 
-The functions are read from the text, which clang-format lays out: a body begins with a line that ends in an opening
-brace, and ends with the first closing brace at the indentation of its signature.
+The functions are read from the text, which clang-format lays out: a body begins with a line that ends in an
+opening brace, and ends with the first closing brace at the indentation of its signature.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ CPP = Path(__file__).parents[1] / "cpp"
 FOLDERS = sorted({path.parent for path in CPP.rglob("*.?pp")})
 MOST_LINES, MOST_PARAMETERS, MOST_FILE_LINES, MOST_FILES = 60, 6, 400, 22
 
-NO_FUNCTION = re.compile(r"(if|for|while|switch|else|do|case|return|namespace|struct|class|enum|union|extern|using)\b")
+NO_FUNCTION = re.compile(
+    r"(if|for|while|switch|else|do|case|return|namespace|struct|class|enum|union|extern|using)\b"
+)
 SIGNATURE = re.compile(r"^[^=(]*?(operator\(\)|operator==|~?\w+)\((.*)$")
 
 
@@ -62,7 +64,7 @@ def count_parameters(text: str) -> int | None:
 
 def violations(text: str) -> list[str]:
     """What is too large. A function that Python calls has the parameters of the Python function."""
-    bound = set(re.findall(r"[\s(]&(?:\w+::)?(\w+)[,)<]", text))
+    bound = set(re.findall(r"def\w*\(\s*\"\w+\",\s*&(?:\w+::)?(\w+)", text))
     return [
         f"{name}: {lines} lines, {parameters} parameters"
         for name, lines, parameters in functions(text)
@@ -71,7 +73,9 @@ def violations(text: str) -> list[str]:
 
 
 def test_functions_are_short_and_take_few_parameters() -> None:
-    found = {path: violations(path.read_text()) for path in CPP.rglob("*.?pp")}
+    texts = {path: path.read_text() for path in CPP.rglob("*.?pp")}
+    found = {path: violations(text) for path, text in texts.items()}
+    assert sum(len(list(functions(text))) for text in texts.values()) > 500
     assert {str(path.relative_to(CPP)): names for path, names in found.items() if names} == {}
 
 
@@ -89,4 +93,4 @@ def test_the_reader_finds_what_is_too_large() -> None:
         f"g: 1 lines, {MOST_PARAMETERS + 1} parameters"
     ]
     assert violations("Pass::Pass(int a,\n           int b)\n    : a_(a) {\n" + body + "}\n")
-    assert not violations(f"void g({arguments}) {{\n}}\nvoid bind() {{\n  m.def(1, &g, 2);\n}}\n")
+    assert not violations(f'void g({arguments}) {{\n}}\nvoid bind() {{\n  m.def("g", &g);\n}}\n')

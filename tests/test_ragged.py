@@ -355,7 +355,7 @@ def test_a_model_without_recurrent_layers_takes_no_lengths():
 
 
 def rearranged(array, lengths, fill):
-    """As cpp/core/rows.hpp has it, row by row."""
+    """As cpp/core/addressing.hpp has it, row by row."""
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     room, rows = len(lengths), []
     for t in range(len(array)):

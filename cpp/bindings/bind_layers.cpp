@@ -1,8 +1,7 @@
 // Layers without time.
-#include <cstring>
-
 #include "bindings/numpy.hpp"
-#include "core/linear.hpp"
+#include "core/timeless/embedding.hpp"
+#include "core/timeless/linear.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
 
@@ -47,30 +46,23 @@ py::object linear_backward(const py::array& x, const py::array& weight, const py
   });
 }
 
-void check_ids(const std::int64_t* ids, Index n, Index limit) {
-  for (Index i = 0; i < n; ++i) {
-    if (ids[i] < 0 || ids[i] >= limit) {
-      throw std::invalid_argument("x: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
-                                  std::to_string(ids[i]) + " at position " + std::to_string(i));
-    }
+// The ids of a table of `limit` rows of `size` elements.
+EmbeddingRows embedding_rows(const py::array& ids, Index limit, Index size) {
+  const EmbeddingRows rows{data_of<std::int64_t>("ids", ids, {-1}), ids.shape(0), size};
+  const Index bad = first_out_of_range(rows.ids, rows.count, limit);
+  if (bad >= 0) {
+    throw std::invalid_argument("x: expected numbers from 0 to " + std::to_string(limit - 1) + ", got " +
+                                std::to_string(rows.ids[bad]) + " at position " + std::to_string(bad));
   }
+  return rows;
 }
 
 py::array embedding_forward(const py::array& ids, const py::array& weight) {
   return with_dtype("weight", weight, [&]<class T>(T) -> py::array {
     const T* w = data_of<T>("weight", weight, {-1, -1});
-    const Index size = weight.shape(1);
-    const std::int64_t* id = data_of<std::int64_t>("ids", ids, {-1});
-    const Index n = ids.shape(0);
-    check_ids(id, n, weight.shape(0));
-    const NewArray<T> y({n, size});
-    compute([&](Interrupt& interrupt) {
-      in_pieces(n, size, interrupt, [&](Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) {
-          std::memcpy(y.data() + i * size, w + id[i] * size, static_cast<std::size_t>(size) * sizeof(T));
-        }
-      });
-    });
+    const EmbeddingRows rows = embedding_rows(ids, weight.shape(0), weight.shape(1));
+    const NewArray<T> y({rows.count, rows.size});
+    compute([&](Interrupt& interrupt) { bptt::embedding_forward(rows, w, y.data(), interrupt); });
     return y.array;
   });
 }
@@ -78,18 +70,10 @@ py::array embedding_forward(const py::array& ids, const py::array& weight) {
 void embedding_backward(const py::array& ids, const py::array& dy, py::array dweight) {
   with_dtype("dy", dy, [&]<class T>(T) {
     T* dw = mutable_data_of<T>("dweight", dweight, {-1, -1});
-    const Index size = dweight.shape(1);
-    const std::int64_t* id = data_of<std::int64_t>("ids", ids, {-1});
-    const Index n = ids.shape(0);
-    const T* gradient = data_of<T>("dy", dy, {n, size});
-    check_ids(id, n, dweight.shape(0));
+    const EmbeddingRows rows = embedding_rows(ids, dweight.shape(0), dweight.shape(1));
+    const T* gradient = data_of<T>("dy", dy, {rows.count, rows.size});
     const Adding adding(dw);
-    compute([&](Interrupt& interrupt) {
-      const Kernels<T>& k = kernels<T>();
-      in_pieces(n, size, interrupt, [&](Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) k.add(size, gradient + i * size, dw + id[i] * size);
-      });
-    });
+    compute([&](Interrupt& interrupt) { bptt::embedding_backward(rows, gradient, dw, interrupt); });
   });
 }
 

@@ -1,4 +1,4 @@
-// Ragged batches: from the caller's order of rows to the one in which they run, and back.
+// Ragged batches: from the caller's order of rows to the order in which they run, and back.
 #include "bindings/rows.hpp"
 #include "core/ragged.hpp"
 
@@ -7,13 +7,7 @@ namespace {
 
 const std::int64_t* order_of(const py::array& order, Index batch) {
   const auto* rows = data_of<std::int64_t>("order", order, {batch});
-  std::vector<bool> seen(static_cast<std::size_t>(batch));
-  for (Index r = 0; r < batch; ++r) {
-    if (rows[r] < 0 || rows[r] >= batch || seen[static_cast<std::size_t>(rows[r])]) {
-      throw std::invalid_argument("order: expected every row once");
-    }
-    seen[static_cast<std::size_t>(rows[r])] = true;
-  }
+  if (!is_order(rows, batch)) throw std::invalid_argument("order: expected every row once");
   return rows;
 }
 
@@ -48,7 +42,7 @@ py::array gather(const py::array& x, const py::array& order, const py::array& ac
 py::array scatter(const py::array& packed, const py::array& order, const py::array& active) {
   check_elements("packed", packed, 2);
   const Rows rows = ragged_rows(active, order.shape(0));
-  if (rows.total() != packed.shape(0)) throw std::invalid_argument("packed: expected as many rows as `active` tells");
+  if (rows.total() != packed.shape(0)) throw std::invalid_argument("packed: expected as many rows as `active` has");
   const Index width = packed.shape(1) * packed.itemsize();
   const RowPlaces places{order_of(order, rows.batch()), rows.batch() * width, width};
   py::array array = new_array(packed.dtype(), {rows.time(), rows.batch(), packed.shape(1)});

@@ -1,6 +1,6 @@
 // The passes over errors of a regulariser.
 #include "bindings/numpy.hpp"
-#include "core/norm_regularizer.hpp"
+#include "core/timeless/norm_regularizer.hpp"
 
 namespace bptt::bindings {
 namespace {

@@ -59,12 +59,7 @@ class BoundStream final : public AnyStream {
     const Index time = x.shape(0);
     const NewArray<T> y({time, batch, net_.output});
     const Stepping stepping(busy_);
-    compute([&](Interrupt& interrupt) {
-      for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
-        stream_.step(from + t * batch * net_.input, y.data() + t * batch * net_.output);
-        if ((t + 1) % stream_.poll_steps() == 0) interrupt.poll();
-      }
-    });
+    compute([&](Interrupt& interrupt) { stream_.run(from, y.data(), time, interrupt); });
     return y.array;
   }
 

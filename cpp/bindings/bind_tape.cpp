@@ -1,6 +1,4 @@
 // The arrays that a tape keeps, by layer and direction.
-#include <cstring>
-
 #include "bindings/tape.hpp"
 
 namespace bptt::bindings {
@@ -14,26 +12,20 @@ const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bo
   return tape.layers[static_cast<std::size_t>(layer)];
 }
 
-// What a tape keeps, as shape_over_time: of rows `row` elements apart the columns from `first` on, in slots or not. A
-// view, but of halves that lie apart a copy, step by step.
+// What a tape keeps, in the shape of shape_over_time: a view, or a copy where the halves of the batch are stored
+// separately.
 template <class T>
-py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, bool in_slots, Index first, Index row,
-                         Index width) {
-  const Shape shape = shape_over_time(rows, width);
-  if (!halved) {
-    const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
-    return array_over(buffer.block(), buffer.data() + (in_slots ? rows.slot(1) : 0) * row + first, shape, strides,
-                      false);
+py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, const TapeColumns& columns) {
+  const Shape shape = shape_over_time(rows, columns.width);
+  if (halved) {
+    const NewArray<T> copy(shape);
+    copy_by_steps(rows, columns, buffer.data(), copy.data());
+    return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
   }
-  const NewArray<T> copy(shape);
-  for (Index t = 0; t < rows.time(); ++t) {
-    for (Index b = 0; b < rows.batch(); ++b) {
-      const Index at = in_slots ? rows.slot(t + 1, b) : rows.at(t, b);
-      std::memcpy(copy.data() + (rows.base(t) + b) * width, buffer.data() + at * row + first,
-                  static_cast<std::size_t>(width) * sizeof(T));
-    }
-  }
-  return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
+  const Index row = columns.row;
+  const Shape strides = rows.ragged() ? Shape{row, 1} : Shape{rows.batch() * row, row, 1};
+  const T* first = buffer.data() + (columns.in_slots ? rows.slot(1) : 0) * row + columns.first;
+  return array_over(buffer.block(), first, shape, strides, false);
 }
 
 py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
@@ -42,7 +34,7 @@ py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
         const auto& kept = layer_of(tape, bound, layer, direction);
         const Index width = bound.net->output;
         const bool halved = tape.rows.halved() && layer + 1 < bound.net->layers;  // the last one's is the output
-        return kept_over_time(tape.rows, halved, kept.h, true, direction * width, bound.net->width(), width);
+        return kept_over_time(tape.rows, halved, kept.h, {true, direction * width, bound.net->width(), width});
       },
       bound.tape);
 }
@@ -52,7 +44,7 @@ py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
   return std::visit(
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.c, true, 0, bound.net->hidden, bound.net->hidden);
+        return kept_over_time(tape.rows, tape.rows.halved(), kept.c, {true, 0, bound.net->hidden, bound.net->hidden});
       },
       bound.tape);
 }
@@ -69,7 +61,7 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       [&](const auto& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
         const Index width = bound.net->tape_gates * bound.net->hidden;
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.gates, false, 0, tape.gates_row, width);
+        return kept_over_time(tape.rows, tape.rows.halved(), kept.gates, {false, 0, tape.gates_row, width});
       },
       bound.tape);
 }

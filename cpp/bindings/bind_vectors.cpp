@@ -1,7 +1,6 @@
 // Flat vectors in place: norms, clipping, optimisers.
-#include <cmath>
-
 #include "bindings/numpy.hpp"
+#include "core/timeless/vectors.hpp"
 #include "runtime/isa.hpp"
 
 namespace bptt::bindings {
@@ -10,24 +9,6 @@ namespace {
 template <class T>
 T* optional_mutable(const char* name, std::optional<py::array>& a, Index size) {
   return a ? mutable_data_of<T>(name, *a, {size}) : nullptr;
-}
-
-// The 2-norm in float64. Squares of float64 values can leave its range either way where the norm does not: then the
-// largest magnitude is taken out first.
-template <class T>
-double norm_of(Index n, const T* x) {
-  const double squares = kernels<T>().sum_of_squares(n, x);
-  if (sizeof(T) == sizeof(float) || (squares > 1e-280 && squares < 1e300)) return std::sqrt(squares);
-  double largest = 0;
-  for (Index i = 0; i < n; ++i) {
-    const double magnitude = std::abs(static_cast<double>(x[i]));
-    if (!(magnitude <= largest)) largest = magnitude;  // a NaN stays
-    if (std::isnan(largest)) return largest;
-  }
-  if (largest == 0 || std::isinf(largest)) return largest;
-  double sum = 0;
-  for (Index i = 0; i < n; ++i) sum += (static_cast<double>(x[i]) / largest) * (static_cast<double>(x[i]) / largest);
-  return largest * std::sqrt(sum);
 }
 
 double norm(const py::array& x) {
@@ -42,14 +23,7 @@ double norm(const py::array& x) {
 void scale(py::array x, double factor) {
   with_dtype("x", x, [&]<class T>(T) {
     T* data = mutable_data_of<T>("x", x, {-1});
-    compute([&](Interrupt&) {
-      if (static_cast<double>(static_cast<T>(factor)) == 0 || std::abs(factor) < 1e-30) {
-        // A factor that float32 cannot hold well may still meet values large enough for the product to be ordinary.
-        for (Index i = 0; i < x.size(); ++i) data[i] = static_cast<T>(static_cast<double>(data[i]) * factor);
-      } else {
-        kernels<T>().scale(x.size(), static_cast<T>(factor), data);
-      }
-    });
+    compute([&](Interrupt&) { scale_by<T>(x.size(), factor, data); });
   });
 }
 
@@ -63,10 +37,7 @@ void clip_value(py::array x, double limit) {
 Index first_nonfinite(const py::array& x) {
   return with_dtype("x", x, [&]<class T>(T) {
     const T* data = data_of<T>("x", x, {-1});
-    for (Index i = 0; i < x.size(); ++i) {
-      if (!std::isfinite(data[i])) return i;
-    }
-    return Index{-1};
+    return bptt::first_nonfinite<T>(x.size(), data);
   });
 }
 
@@ -104,9 +75,7 @@ void adam_step(py::array p, const py::array& g, py::array m, py::array v, double
     const T* gradient = data_of<T>("g", g, {n});
     T* first = mutable_data_of<T>("m", m, {n});
     T* second = mutable_data_of<T>("v", v, {n});
-    const double correction1 = 1 - std::pow(beta1, static_cast<double>(step));
-    const double correction2 = 1 - std::pow(beta2, static_cast<double>(step));
-    const AdamRule rule{lr, beta1, beta2, epsilon, weight_decay, correction1, correction2, decoupled};
+    const AdamRule rule = adam_at({lr, beta1, beta2, epsilon, weight_decay, 0, 0, decoupled}, step);
     compute([&](Interrupt&) { kernels<T>().adam(n, rule, params, gradient, first, second); });
   });
 }

@@ -207,18 +207,6 @@ void compute(F f) {
   }
 }
 
-// Cuts 0..count into pieces and calls f(begin, end) for each piece in order. One item of 0..count has `each` elements;
-// a piece has about `kPiece` elements. Polls for an interrupt after each piece, and stops there if one has come.
-inline constexpr Index kPiece = 1 << 22;
-template <class F>
-void in_pieces(Index count, Index each, Interrupt& interrupt, F f) {
-  const Index step = std::max<Index>(1, kPiece / std::max<Index>(1, each));
-  for (Index begin = 0; begin < count && !interrupt.stopped(); begin += step) {
-    f(begin, std::min(begin + step, count));
-    interrupt.poll();
-  }
-}
-
 void bind_recurrent(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);

@@ -1,4 +1,4 @@
-// The rows of a ragged batch, as arrays tell them.
+// The rows of a ragged batch, from arrays.
 #pragma once
 
 #include "bindings/numpy.hpp"
@@ -10,12 +10,10 @@ namespace bptt::bindings {
 inline Rows ragged_rows(const py::array& active, Index batch) {
   const auto* counts = data_of<std::int64_t>("active", active, {-1});
   const Index time = active.shape(0);
-  for (Index t = 0; t < time; ++t) {
-    if (counts[t] < 0 || counts[t] > (t == 0 ? batch : counts[t - 1])) {
-      throw std::invalid_argument("active: must not rise, and lie between 0 and the batch");
-    }
-  }
   const std::vector<Index> each(counts, counts + time);
+  if (!Rows::valid(time, batch, each.data())) {
+    throw std::invalid_argument("active: must not rise, and lie between 0 and the batch");
+  }
   return Rows(time, batch, each.data());
 }
 

@@ -52,6 +52,14 @@ class Rows {
     for (Index t = 0; t < time; ++t) base_.push_back(base_.back() + allocated(t));
   }
 
+  // Whether `active` is one.
+  static bool valid(Index time, Index batch, const Index* active) {
+    for (Index t = 0; t < time; ++t) {
+      if (active[t] < 0 || active[t] > (t == 0 ? batch : active[t - 1])) return false;
+    }
+    return true;
+  }
+
   Index time() const { return time_; }
   Index batch() const { return batch_; }
   bool ragged() const { return !base_.empty(); }

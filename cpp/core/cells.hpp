@@ -38,6 +38,14 @@ inline constexpr std::string_view kActivationNames[] = {
     "sigmoid",     "tanh",         "relu", "affine",   "leaky_relu", "thresholded_relu",
     "scaled_tanh", "hard_sigmoid", "elu",  "softsign", "softplus"};
 
+struct Sizes {
+  Index input;
+  Index hidden;
+  Index layers = 1;
+  bool bidirectional = false;
+  bool bias = true;
+};
+
 // What a network of any cell may have besides its sizes.
 struct Options {
   Index projection = 0;  // width of h; 0: as wide as the cell

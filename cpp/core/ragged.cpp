@@ -47,6 +47,15 @@ void scatter(const Rows& rows, const RowPlaces& places, Index width, const char*
 
 }  // namespace
 
+bool is_order(const std::int64_t* order, Index batch) {
+  std::vector<bool> seen(static_cast<std::size_t>(batch));
+  for (Index r = 0; r < batch; ++r) {
+    if (order[r] < 0 || order[r] >= batch || seen[static_cast<std::size_t>(order[r])]) return false;
+    seen[static_cast<std::size_t>(order[r])] = true;
+  }
+  return true;
+}
+
 // Through the caches: the pass that follows reads it.
 void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to) {
   const auto size = static_cast<std::size_t>(width);

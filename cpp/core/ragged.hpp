@@ -13,6 +13,9 @@ struct RowPlaces {
   Index row;
 };
 
+// Whether `order` has every row once.
+bool is_order(const std::int64_t* order, Index batch);
+
 // Padding becomes zero.
 void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to);
 

@@ -1,6 +1,6 @@
 #include "core/recurrent.hpp"
 
-#include <limits>
+#include <cstring>
 #include <stdexcept>
 
 namespace bptt {
@@ -32,55 +32,60 @@ void check_positive(const char* name, Index value) {
 
 }  // namespace
 
-Recurrent::Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional,
-                     bool with_bias, const Options& with)
-    : traits(kCellTraits[static_cast<int>(cell)]), options(with), input(input_size), hidden(hidden_size),
-      output(with.projection ? with.projection : hidden_size), layers(num_layers), directions(bidirectional ? 2 : 1),
-      bias(with_bias), parameter_count(0) {
-  check_positive("input_size", input_size);
-  check_positive("hidden_size", hidden_size);
-  if (output < 1 || output > hidden || (with.projection && !traits.has_cell_state)) {
-    throw std::invalid_argument("proj_size: an LSTM's, expected 1 to hidden_size, got " + std::to_string(output));
-  }
-  if (with.peephole && traits.peepholes == 0) throw std::invalid_argument("peephole: not for this cell");
-  check_positive("num_layers", num_layers);
-  if (num_layers > kMaxLayers) {  // before names for them fill the memory
-    throw std::invalid_argument("num_layers: expected at most " + std::to_string(kMaxLayers) + ", got " +
-                                std::to_string(num_layers));
-  }
+Recurrent::Recurrent(Cell cell, const Sizes& sizes, const Options& with)
+    : traits(kCellTraits[static_cast<int>(cell)]), options(with), input(sizes.input), hidden(sizes.hidden),
+      output(with.projection ? with.projection : sizes.hidden), layers(sizes.layers),
+      directions(sizes.bidirectional ? 2 : 1), bias(sizes.bias), parameter_count(0) {
+  check(sizes);
   // An RNN whose h changes after its activation must keep it as it was.
   tape_gates = traits.tape_gates == 0 && options.zoneout_h > 0 ? 1 : traits.tape_gates;
   // Normalised, the two sides of the pre-activations have gradients of their own, in the order of the weights.
   dgates = options.layer_norm ? 2 * traits.gates : traits.dgates;
   recurrent_at = options.layer_norm ? traits.gates : traits.recurrent_at;
   input_rotate = options.layer_norm ? 0 : traits.input_rotate;
-  const Index rows = product_of(traits.gates, hidden);
-  product_of(rows, product_of(directions, hidden));  // input_of(layer) of the upper layers, at most
-  const auto add = [this](std::string name, std::vector<Index> shape) {
+  product_of(product_of(traits.gates, hidden), product_of(directions, hidden));  // input_of(layer) of the upper layers
+  for (Index layer = 0; layer < layers; ++layer) {
+    for (Index direction = 0; direction < directions; ++direction) add_parameters(layer, direction);
+    product_of(parameter_count, static_cast<Index>(sizeof(double)));
+  }
+}
+
+void Recurrent::check(const Sizes& sizes) const {
+  check_positive("input_size", sizes.input);
+  check_positive("hidden_size", sizes.hidden);
+  if (output < 1 || output > hidden || (options.projection && !traits.has_cell_state)) {
+    throw std::invalid_argument("proj_size: an LSTM's, expected 1 to hidden_size, got " + std::to_string(output));
+  }
+  if (options.peephole && traits.peepholes == 0) throw std::invalid_argument("peephole: not for this cell");
+  check_positive("num_layers", sizes.layers);
+  if (sizes.layers > kMaxLayers) {  // before names for them fill the memory
+    throw std::invalid_argument("num_layers: expected at most " + std::to_string(kMaxLayers) + ", got " +
+                                std::to_string(sizes.layers));
+  }
+}
+
+void Recurrent::add_parameters(Index layer, Index direction) {
+  const Index rows = traits.gates * hidden;
+  const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
+  const auto add = [&](const char* name, std::vector<Index> shape) {
     Index size = 1;
     for (const Index extent : shape) size = product_of(size, extent);
-    parameters.push_back({std::move(name), std::move(shape), parameter_count, size});
+    parameters.push_back({name + suffix, std::move(shape), parameter_count, size});
     parameter_count = sum_of(parameter_count, size);
   };
-  for (Index layer = 0; layer < layers; ++layer) {
-    for (Index direction = 0; direction < directions; ++direction) {
-      const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
-      add("weight_ih" + suffix, {rows, input_of(layer)});
-      add("weight_hh" + suffix, {rows, output});
-      if (bias) {
-        add("bias_ih" + suffix, {rows});
-        add("bias_hh" + suffix, {rows});
-      }
-      if (options.projection) add("weight_hr" + suffix, {output, hidden});
-      if (options.peephole) add("weight_peephole" + suffix, {traits.peepholes, hidden});
-      if (options.layer_norm) {
-        add("weight_norm_ih" + suffix, {rows});
-        add("weight_norm_hh" + suffix, {rows});
-        if (traits.has_cell_state) add("weight_norm_c" + suffix, {hidden});
-        if (traits.has_cell_state && bias) add("bias_norm_c" + suffix, {hidden});
-      }
-    }
-    product_of(parameter_count, static_cast<Index>(sizeof(double)));
+  add("weight_ih", {rows, input_of(layer)});
+  add("weight_hh", {rows, output});
+  if (bias) {
+    add("bias_ih", {rows});
+    add("bias_hh", {rows});
+  }
+  if (options.projection) add("weight_hr", {output, hidden});
+  if (options.peephole) add("weight_peephole", {traits.peepholes, hidden});
+  if (options.layer_norm) {
+    add("weight_norm_ih", {rows});
+    add("weight_norm_hh", {rows});
+    if (traits.has_cell_state) add("weight_norm_c", {hidden});
+    if (traits.has_cell_state && bias) add("bias_norm_c", {hidden});
   }
 }
 
@@ -146,10 +151,22 @@ Tape<T>::Tape(const Recurrent& net, Rows which)
   }
 }
 
+template <class T>
+void copy_by_steps(const Rows& rows, const TapeColumns& columns, const T* from, T* to) {
+  for (Index t = 0; t < rows.time(); ++t) {
+    for (Index b = 0; b < rows.batch(); ++b) {
+      const Index at = columns.in_slots ? rows.slot(t + 1, b) : rows.at(t, b);
+      std::memcpy(to + (rows.base(t) + b) * columns.width, from + at * columns.row + columns.first,
+                  static_cast<std::size_t>(columns.width) * sizeof(T));
+    }
+  }
+}
+
 #define BPTT_INSTANTIATE(T)                                                                             \
   template DirectionParameters<T> direction_parameters(const Recurrent&, T*, Index, Index);             \
   template DirectionParameters<const T> direction_parameters(const Recurrent&, const T*, Index, Index); \
   template DirectionParameters<T> summed_in(const DirectionParameters<T>&, T*);                         \
+  template void copy_by_steps(const Rows&, const TapeColumns&, const T*, T*);                           \
   template struct Tape<T>;
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)

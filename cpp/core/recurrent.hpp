@@ -25,8 +25,7 @@ struct Parameter {
 
 struct Recurrent {
   // Throws std::invalid_argument if a size is not positive or their product overflows.
-  Recurrent(Cell cell, Index input_size, Index hidden_size, Index num_layers, bool bidirectional, bool bias,
-            const Options& options = {});
+  Recurrent(Cell cell, const Sizes& sizes, const Options& options = {});
 
   const CellTraits& traits;
   Options options;
@@ -61,6 +60,10 @@ struct Recurrent {
     const Index rows = traits.gates * hidden;
     return rows * (input_size + output + (bias ? 2 : 0)) + (options.projection ? output * hidden : 0);
   }
+
+ private:
+  void check(const Sizes& sizes) const;
+  void add_parameters(Index layer, Index direction);
 };
 
 // Pointers into a flat vector (of parameters, or of gradients) for one layer and direction. Null where there is none.
@@ -128,6 +131,18 @@ struct Tape {
   Index first_row = 0;  // of the batch over time, where this is a piece of a longer one: masks go on from there
   std::vector<Layer> layers;
 };
+
+// Columns [first, first + width) of an array over time of a tape, whose rows have the distance `row`.
+struct TapeColumns {
+  bool in_slots;  // or by steps
+  Index first;
+  Index row;
+  Index width;
+};
+
+// Copies these columns of a halved array to one that is stored step by step.
+template <class T>
+void copy_by_steps(const Rows& rows, const TapeColumns& columns, const T* from, T* to);
 
 template <class T>
 class PackedNetwork;

@@ -59,6 +59,14 @@ void Stream<T>::step(const T* x, T* y) {
   odd_ = !odd_;
 }
 
+template <class T>
+void Stream<T>::run(const T* x, T* y, Index time, Interrupt& interrupt) {
+  for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
+    step(x + t * batch_ * net_.input, y + t * batch_ * net_.output);
+    if ((t + 1) % poll_steps_ == 0) interrupt.poll();
+  }
+}
+
 // Leaves h in next_.
 template <class T>
 void Stream<T>::step_layer(Index layer, const T* x) {

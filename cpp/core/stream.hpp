@@ -14,13 +14,14 @@ class Stream {
 
   // x (B, I) -> y (B, P). Neither may overlap the state.
   void step(const T* x, T* y);
+  // x (time, B, I) -> y (time, B, P)
+  void run(const T* x, T* y, Index time, Interrupt& interrupt);
 
   // The state, h (L, B, P) and c (L, B, H), to be read and written between steps; c is empty without a cell state.
   const Buffer<T>& h() const { return h_; }
   const Buffer<T>& c() const { return c_; }
 
-  double flops() const { return flops_; }            // floating-point operations of a step
-  Index poll_steps() const { return poll_steps_; }  // steps between two looks at whether to stop
+  double flops() const { return flops_; }  // floating-point operations of a step
 
  private:
   void step_layer(Index layer, const T* x);
@@ -30,7 +31,7 @@ class Stream {
   Index batch_;
   Index gates_row_;
   double flops_;
-  Index poll_steps_;
+  Index poll_steps_;  // steps between two polls for an interrupt
   bool fused_;  // the step projects its own input
   PackedNetwork<T> packed_;
   const Kernels<T>& k_;

@@ -2,8 +2,10 @@
 // flag.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 
 namespace bptt {
 
@@ -27,5 +29,17 @@ class Interrupt {
   Clock::time_point next_;
   std::atomic<bool> stopped_{false};
 };
+
+// Cuts 0..count into pieces and calls f(begin, end) for each piece in order. One item of 0..count has `each` elements;
+// a piece has about `kPiece` elements. Polls for an interrupt after each piece, and stops there if one has come.
+inline constexpr std::ptrdiff_t kPiece = 1 << 22;
+template <class F>
+void in_pieces(std::ptrdiff_t count, std::ptrdiff_t each, Interrupt& interrupt, F f) {
+  const std::ptrdiff_t step = std::max<std::ptrdiff_t>(1, kPiece / std::max<std::ptrdiff_t>(1, each));
+  for (std::ptrdiff_t begin = 0; begin < count && !interrupt.stopped(); begin += step) {
+    f(begin, std::min(begin + step, count));
+    interrupt.poll();
+  }
+}
 
 }  // namespace bptt

@@ -14,7 +14,7 @@ constexpr Index kTime = 4, kBatch = 3;
 
 struct Net : tests::Passes<double> {
   Net(Cell cell, Index layers, bool bidirectional)
-      : Passes(Recurrent(cell, 3, 5, layers, bidirectional, true), {kTime, kBatch}) {}
+      : Passes(Recurrent(cell, {3, 5, layers, bidirectional}), {kTime, kBatch}) {}
 
   // The sum of dy times the output.
   double loss(Tape<double>& tape) {

@@ -76,7 +76,7 @@ int main(int count, char** arguments) {
   int failures = 0;
   for (const CellTraits& traits : kCellTraits) {
     for (const Size& size : sizes) {
-      const Recurrent net(traits.cell, size.input, size.hidden, size.layers, size.bidirectional, true);
+      const Recurrent net(traits.cell, {size.input, size.hidden, size.layers, size.bidirectional});
       const Rows rows = rows_of(quick ? size.time / 2 : size.time, size.batch, size.ragged);
       set_num_threads(1);
       const Result expected = run(net, rows, size.dropout);

@@ -183,7 +183,7 @@ def bernoulli(
 
 # Ragged batches. `order` (B,): the rows, longest first; `active` (T,): how many of them run at each step.
 def gather_rows(x: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
-    """x (T, B, N) of any plain type -> (rows over time, N) as cpp/core/rows.hpp has them, room being zero."""
+    """x (T, B, N) of any plain type -> (rows over time, N) as in cpp/core/addressing.hpp; padding is zero."""
 
 def scatter_rows(packed: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
     """And back: (T, B, N), zeros past the rows' ends."""

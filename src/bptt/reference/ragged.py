@@ -1,7 +1,7 @@
 """Rows of unequal length: each row runs separately, which defines the result of a ragged batch.
 
-Arrays over time come packed, as `bptt.layers.passes.ragged.PackedRows` and cpp/core/rows.hpp have them: rows
-longest first, and at step t as many rows as the step before has.
+Arrays over time come packed, as `bptt.layers.passes.ragged.PackedRows` and cpp/core/addressing.hpp store them:
+rows are sorted from longest to shortest, and step t has as many rows as ran at the step before.
 """
 
 from __future__ import annotations

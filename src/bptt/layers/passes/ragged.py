@@ -43,7 +43,7 @@ def parse_lengths(value: object, T: int, B: int) -> Counts:
 class PackedRows:
     """
     One call's rows, longest first. At step t the first `active[t]` of them still run, and arrays over time
-    hold at step t as many rows as ran at the step before: see cpp/core/rows.hpp.
+    hold at step t as many rows as ran at the step before: see cpp/core/addressing.hpp.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-#include "core/norm_regularizer.hpp"
+#include "core/timeless/norm_regularizer.hpp"
 
 #include <cmath>
 

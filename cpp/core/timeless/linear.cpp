@@ -1,4 +1,4 @@
-#include "core/linear.hpp"
+#include "core/timeless/linear.hpp"
 
 #include <algorithm>
 #include <cstring>

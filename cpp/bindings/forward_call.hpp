@@ -1,0 +1,87 @@
+// The arrays of one forward call, as arguments of the core's passes; and its results as arrays.
+#pragma once
+
+#include "bindings/rows.hpp"
+#include "bindings/tape.hpp"
+
+namespace bptt::bindings {
+
+inline Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.output}; }
+inline Shape cell_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
+
+// What Python passes; None where an array is missing. With `active`, the rows of each step out of `batch`, x is
+// (rows.total(), I), else (T, B, I).
+struct ForwardCall {
+  py::array x;
+  std::optional<py::array> h0, c0, active;
+  Index batch;
+  std::optional<py::array> reset, recurrent_mask{}, keep_h{}, keep_c{};  // shapes as in Interventions
+
+  template <class T>
+  Rows rows(const Recurrent& net) const {
+    if (!active) {
+      data_of<T>("x", x, {-1, -1, net.input});
+      return {x.shape(0), x.shape(1)};
+    }
+    Rows rows = ragged_rows(*active, batch);
+    data_of<T>("x", x, {rows.total(), net.input});
+    return rows;
+  }
+
+  template <class T>
+  Interventions<T> interventions(const Recurrent& net, const Rows& rows) const {
+    Interventions<T> by;
+    const auto over_time = [&](Index width) {
+      Shape shape = shape_over_time(rows, width);
+      shape.insert(shape.begin(), net.layers * net.directions);
+      return shape;
+    };
+    Shape steps = shape_over_time(rows, 1);
+    steps.pop_back();
+    by.reset = optional_data_of<std::uint8_t>("reset", reset, steps);
+    by.recurrent_mask = optional_data_of<T>("recurrent_mask", recurrent_mask, state_shape(net, rows.batch()));
+    by.keep_h = optional_data_of<T>("keep_h", keep_h, over_time(net.output));
+    if (keep_c && !net.traits.has_cell_state) throw std::invalid_argument("keep_c: this cell has no cell state");
+    by.keep_c = optional_data_of<T>("keep_c", keep_c, over_time(net.hidden));
+    return by;
+  }
+
+  // All but the weights and the outputs.
+  template <class T>
+  ForwardArgs<T> arguments(const Recurrent& net) const {
+    ForwardArgs<T> args{};
+    args.rows = rows<T>(net);
+    args.interventions = interventions<T>(net, args.rows);
+    args.x = static_cast<const T*>(x.data());
+    args.h0 = optional_data_of<T>("h0", h0, state_shape(net, args.rows.batch()));
+    args.c0 = optional_data_of<T>("c0", c0, cell_shape(net, args.rows.batch()));
+    return args;
+  }
+};
+
+// Runs a pass, which keeps the tape if there is one. Returns y, h, and c or None.
+template <class T>
+py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
+  const Index batch = args.rows.batch();
+  const Index width = net.width();
+  const NewArray<T> h(state_shape(net, batch));
+  args.h = h.data();
+  std::optional<NewArray<T>> c;
+  if (net.traits.has_cell_state) {
+    c.emplace(cell_shape(net, batch));
+    args.c = c->data();
+  }
+  const Shape y_shape = shape_over_time(args.rows, width);
+  py::object cell = c ? py::object(c->array) : py::none();
+  if (tape) {
+    compute([&](Interrupt& interrupt) { bptt::forward(net, args, *tape, interrupt); });
+    const Buffer<T>& y = tape->layers.back().h;
+    return py::make_tuple(array_over(y.block(), y.data() + batch * width, y_shape, {}, false), h.array, cell);
+  }
+  const NewArray<T> slots({args.rows.slots(), width});
+  args.y = slots.data();
+  compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
+  return py::make_tuple(array_over(slots.buffer.block(), slots.data() + batch * width, y_shape), h.array, cell);
+}
+
+}  // namespace bptt::bindings
