@@ -229,5 +229,5 @@ def test_bad_bounds_change_nothing(clip, error, words):
 def test_what_has_no_recurrent_layer_cannot_clip_inside():
     with pytest.raises(ValueError, match="clip_state needs a recurrent layer"):
         bptt.Trainer(bptt.Linear(2, 2), bptt.MeanSquaredError(), bptt.SGD(0.1), clip_state=1.0)
-    with pytest.raises(TypeError, match="clip_state must be None but for recurrent"):
+    with pytest.raises(TypeError, match="clip_state must be None unless the layer is recurrent"):
         bptt.crosscheck(bptt.Linear(2, 2), numbers(3, 2), clip_state=1.0)

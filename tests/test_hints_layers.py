@@ -76,7 +76,7 @@ def test_bfloat16_tensors_are_to_be_converted():
     half = {name: value.bfloat16() for name, value in torch.nn.LSTM(2, 3).state_dict().items()}
     text = message(lambda: layer.load_state_dict(half), TypeError)
     assert "parameter 'weight_ih_l0' must be readable" in text
-    assert "Fix: convert it with .float(), for NumPy has no bfloat16." in text
+    assert "Fix: convert it with .float(), because NumPy has no bfloat16." in text
     layer.load_state_dict({name: value.float() for name, value in half.items()})
     text = message(lambda: layer(torch.ones(5, 4, 2, requires_grad=True)), TypeError)
     assert "Fix: pass .detach()," in text
@@ -215,7 +215,7 @@ def test_the_dtype_of_another_library():
 def test_the_dtype_of_another_machine(dtype):
     text = message(lambda: bptt.LSTM(2, 3, dtype=dtype), ValueError)
     name = np.dtype(dtype).name
-    assert text.endswith(f'Fix: pass dtype="{name}", for layers compute in the byte order of this machine.')
+    assert text.endswith(f'Fix: pass dtype="{name}", because layers use the byte order of this machine.')
     x = np.ones((5, 4, 2), dtype)
     assert np.array_equal(bptt.LSTM(2, 3, seed=0)(x)[0], bptt.LSTM(2, 3, seed=0)(X)[0])
 
@@ -226,7 +226,7 @@ def frames() -> dict[str, tuple[object, tuple[str, ...]]]:
     days, numbers = pd.date_range("2020", periods=3), pd.Series([1, 2, None], dtype="Int64")
     nullable = (
         "of nullable dtype Int64.",
-        "Fix: x.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask what is missing.",
+        "Fix: x.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask missing values.",
     )
     times = ("Fix: drop times, or convert them, for instance (t - t.iloc[0]).dt.total_seconds().",)
     return {
@@ -241,7 +241,7 @@ def frames() -> dict[str, tuple[object, tuple[str, ...]]]:
             pd.DataFrame({"b": [1.0, 2, 3], "name": list("abc")}),
             (
                 "with the column 'name' (",
-                "Fix: drop what is not a number, or encode it, ",
+                "Fix: drop columns that are not numbers, or encode them, ",
                 "pandas.get_dummies.",
             ),
         ),

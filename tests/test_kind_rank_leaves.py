@@ -70,7 +70,7 @@ def test_the_job_ends(way: str, stage: str) -> None:
 def test_the_job_ends_with_more_ranks() -> None:
     done = leave("return", "trainer", 3)
     assert done.code != 0
-    assert "rank 1 of 3 left while the others went on, and ends the job" in done.err
+    assert "rank 1 of 3 left while other ranks continued, and ends the job" in done.err
 
 
 def test_ranks_that_leave_together_end_well() -> None:

@@ -1,10 +1,11 @@
 """
-Recurrent networks and backpropagation through time on the CPU: fast, exact, and open to view.
+Fast, exact and readable recurrent networks with backpropagation through time, on the CPU.
 
-Layers (`RNN`, `LSTM`, `GRU`, ...) keep parameters and gradients as NumPy views into flat vectors; `forward`
-returns a tape, `backward` reads it. `Trainer` puts them together with losses, optimisers and clipping.
-`bptt.reference` holds the same layers in plain NumPy; `crosscheck` holds the fast ones against it, and
-`gradcheck` holds any against finite differences.
+Layers (`RNN`, `LSTM`, `GRU`, ...) store parameters and gradients as NumPy views into flat vectors. `forward`
+returns a tape, and `backward` reads it. `Trainer` combines layers with losses, optimisers and clipping.
+
+`bptt.reference` implements the same layers in plain NumPy. `crosscheck` compares a fast layer with this
+reference, and `gradcheck` compares any layer with finite differences.
 """
 
 from importlib import import_module
@@ -133,7 +134,7 @@ __all__ = [
     "use_isa",
 ]
 
-# Imported at first use: with them, `import bptt` would load safetensors and the whole training code.
+# These are imported at first use. Otherwise `import bptt` would load safetensors and the whole training code.
 _SUBMODULES = (
     "callbacks",
     "data",

@@ -1,3 +1,3 @@
-"""The package version: the one place it is written."""
+"""The package version. This is the only file that contains it."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Checks of scalar arguments: each returns the checked value, or raises and says what to pass."""
+"""Checks of scalar arguments. Each check returns the value, or raises an error that says what to pass."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-# As a string: numpy.random takes longer to load than this package, and is not needed before the first layer.
+# A string, because numpy.random takes longer to load than this package and only layers need it.
 Seed: TypeAlias = "int | np.random.Generator | None"
 
 
 def short(value: object, limit: int = 60) -> str:
-    """What a message shows of a value: one line. Of an array it is the shape, not the numbers."""
+    """Format a value for an error message, on one line. Arrays are shown by their shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return f"an array of shape {shape}"
@@ -28,21 +28,24 @@ def short(value: object, limit: int = 60) -> str:
 
 
 def quantity(count: int, noun: str) -> str:
-    """A count and its noun: 1 step, 2 steps."""
+    """Format a count with its noun: 1 step, 2 steps."""
     return f"{count} {noun if count == 1 else noun + 's'}"
 
 
 def store(instance: object, **checked: Any) -> None:
-    """Put checked values into a frozen dataclass: NumPy's small integers would overflow later."""
+    """Assign the checked values to the fields of a frozen dataclass.
+
+    The checks convert NumPy's small integers, which would overflow later, to Python numbers.
+    """
     for name, value in checked.items():
         object.__setattr__(instance, name, value)
 
 
 def takes(function: Any, count: int) -> bool:
-    """Whether a callable accepts this number of positional arguments, according to its signature."""
+    """Return whether the callable accepts `count` positional arguments, according to its signature."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in functions have none
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return True
     try:
         signature.bind(*[None] * count)
@@ -52,7 +55,7 @@ def takes(function: Any, count: int) -> bool:
 
 
 def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
-    """An int in the range. bool is not an int here: `LSTM(3, True)` is a slip, not a size."""
+    """Check an int from `minimum` to `maximum`. A bool is refused: `LSTM(3, True)` is a mistake."""
     expected = f"{name} must be an int >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{expected}; got the bool {value}. Fix: pass a number.")
@@ -68,7 +71,7 @@ def integer(value: object, name: str, minimum: int, maximum: int | None = None) 
 
 
 def size(value: object, name: str, maximum: int | None = None) -> int:
-    """An int >= 1 that NumPy's indices can hold."""
+    """Check an int >= 1 that is small enough for a NumPy index."""
     number = integer(value, name, 1, maximum)
     if number > sys.maxsize:
         raise ValueError(
@@ -78,7 +81,7 @@ def size(value: object, name: str, maximum: int | None = None) -> int:
 
 
 def real(value: object, name: str, low: float, high: float = math.inf, *, above: bool = False) -> float:
-    """A finite float in [low, high), with `above` in (low, high)."""
+    """Check a finite number in [low, high), or in (low, high) if `above` is set, and return a float."""
     interval = f"a number {'>' if above else '>='} {low:g}" + (f" and < {high:g}" if high < math.inf else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
@@ -87,7 +90,7 @@ def real(value: object, name: str, low: float, high: float = math.inf, *, above:
         )
     try:
         number = float(value)
-    except OverflowError:  # an int beyond float64
+    except OverflowError:  # an int that is too large for float64
         number = math.inf
     if not ((number > low if above else number >= low) and number < high):
         if not math.isfinite(number):
@@ -97,17 +100,17 @@ def real(value: object, name: str, low: float, high: float = math.inf, *, above:
 
 
 def finite(value: object, name: str) -> float:
-    """Any number but NaN and the infinities."""
+    """Check a number that is neither NaN nor infinite."""
     return real(value, name, -sys.float_info.max)
 
 
 def probability(value: object, name: str) -> float:
-    """A number p with 0 <= p < 1."""
+    """Check a number p with 0 <= p < 1."""
     return real(value, name, 0.0, 1.0)
 
 
 def flag(value: object, name: str) -> bool:
-    """True or False, and nothing that merely is truthy."""
+    """Check a bool. Other values are refused, even if they are truthy."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(
             f"{name} must be True or False; got {short(value)} of type {type(value).__name__}. "
@@ -117,7 +120,7 @@ def flag(value: object, name: str) -> bool:
 
 
 def choice(value: object, name: str, options: Sequence[str]) -> str:
-    """One of a few names."""
+    """Check a string that must be one of `options`."""
     expected = " or ".join(repr(option) for option in options)
     if not isinstance(value, str):
         raise TypeError(
@@ -130,14 +133,14 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
 
 
 def float_dtype(value: object) -> np.dtype[Any]:
-    """float32 or float64, given by name, by NumPy type or as a dtype."""
+    """Check a dtype, given as a name, a NumPy type or a dtype. It must be float32 or float64."""
     expected = 'dtype must be "float32" or "float64"'
     fix = "Fix: pass one of these two names."
-    # np.dtype(None) is float64: a silent choice nobody made.
+    # np.dtype(None) would be float64, which the caller did not choose.
     if not isinstance(value, (str, type, np.dtype)):
-        plain = str(value).rpartition(".")[2]  # "float64" of torch.float64
-        if plain in ("float32", "float64"):
-            fix = f'Fix: pass dtype="{plain}".'
+        last_name = str(value).rpartition(".")[2]  # torch.float64 becomes "float64"
+        if last_name in ("float32", "float64"):
+            fix = f'Fix: pass dtype="{last_name}".'
         raise TypeError(f"{expected}; got {short(value)} of type {type(value).__name__}. {fix}")
     try:
         dtype = np.dtype(value)
@@ -145,17 +148,17 @@ def float_dtype(value: object) -> np.dtype[Any]:
         raise ValueError(f"{expected}; got {short(value)}. {fix}") from None
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         if dtype.newbyteorder("=") in (np.dtype(np.float32), np.dtype(np.float64)):
-            fix = f'Fix: pass dtype="{dtype.name}", for layers compute in the byte order of this machine.'
+            fix = f'Fix: pass dtype="{dtype.name}", because layers use the byte order of this machine.'
         raise ValueError(f"{expected}; got {short(value)}. {fix}")
     return dtype
 
 
 def generator(seed: object, *stream: int) -> np.random.Generator:
     """
-    Return the generator for a `seed`.
+    Return a random generator for `seed`.
 
-    A generator is returned as it is, an int >= 0 makes a seeded generator, and None a fresh one from the
-    system. An int gives independent numbers for every `stream`, a key of ints >= 0.
+    A generator is returned unchanged. An int >= 0 seeds a new generator, which draws independent numbers for
+    every `stream`, a key of ints >= 0. None seeds a new generator from the operating system.
     """
     if isinstance(seed, np.random.Generator):
         return seed
@@ -170,7 +173,10 @@ def generator(seed: object, *stream: int) -> np.random.Generator:
 
 
 def generators(seed: Seed, count: int) -> list[np.random.Generator]:
-    """Independent generators from one `seed`. A generator as seed makes one draw, and is not among them."""
+    """Return `count` independent generators from one `seed`.
+
+    If `seed` is a generator, one number is drawn from it to seed the new generators.
+    """
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
     return [generator(seed, index) for index in range(count)]

@@ -1,4 +1,4 @@
-"""Convert the user's data to arrays that the core reads: checked first, converted at most once."""
+"""Convert the user's data to arrays for the core: check them first, and convert them at most once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 ALIGNMENT = 64
-"""Bytes: one cache line, and the widest vector register the kernels use."""
+"""Alignment in bytes: the size of a cache line and of the widest vector register that the kernels use."""
 
 _FIX_BY_KIND = {
     "c": "pass the real and the imaginary part as separate columns",
@@ -26,33 +26,33 @@ _FIX_BY_KIND = {
 
 def as_real(value: object, name: str) -> npt.NDArray[Any]:
     """
-    Read `value` as an array of real numbers, without copying or converting it if it is one already.
+    Read `value` as an array of real numbers. Such an array is returned without a copy.
 
     Parameters
     ----------
     value : array-like
         An array, nested sequences of numbers, or anything with `__array__` or `__dlpack__`.
     name : str
-        What the caller calls it: error messages begin with it.
+        Name of the argument, with which error messages begin.
 
     Raises
     ------
     TypeError
-        `value` is not an array, or is a complex, object, string, date, structured or masked array.
+        If `value` is not an array, or is a complex, object, string, date, structured or masked array.
     ValueError
-        Nested sequences that are not rectangular.
+        If nested sequences are not rectangular.
     """
     array = _as_array(value, name)
     kind = array.dtype.kind
     if kind in "biuf" or (kind == "V" and _is_extension_float(array.dtype)):
         return array
-    came = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-    columns = _complaint_of_columns(value, name)
-    if columns is not None:
-        came, fix = f"{came} {columns[0]}", columns[1]
+    actual = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    complaint = _complaint_of_columns(value, name)
+    if complaint is not None:
+        actual, fix = f"{actual} {complaint[0]}", complaint[1]
     else:
         fix = _FIX_BY_KIND.get(kind, "pass an array of plain numbers")
-    raise TypeError(f"{name} must be an array of real numbers; got {came}. Fix: {fix}.")
+    raise TypeError(f"{name} must be an array of real numbers; got {actual}. Fix: {fix}.")
 
 
 def as_floats(
@@ -62,25 +62,25 @@ def as_floats(
     shape: tuple[int, ...] | None = None,
 ) -> Floats:
     """
-    Read `value` as a C-contiguous, aligned array of `dtype`; what is one already is returned as it is.
+    Read `value` as a C-contiguous, aligned array of `dtype`. Such an array is returned without a copy.
 
     Parameters
     ----------
     value : array-like of real numbers
-        As for `as_real`. NaN and infinities go through.
+        As for `as_real`. NaN and infinities are allowed.
     name : str
-        What the caller calls it: error messages begin with it.
+        Name of the argument, with which error messages begin.
     dtype : numpy.dtype
         float32 or float64.
     shape : tuple of int, optional
-        The shape it must have.
+        Expected shape. None: any shape.
 
     Raises
     ------
     TypeError
         As `as_real`.
     ValueError
-        Another shape than `shape`, or a finite value too large for `dtype`.
+        If the shape is not `shape`, or a finite value is too large for `dtype`.
     """
     array = as_real(value, name)
     if shape is not None:
@@ -89,12 +89,12 @@ def as_floats(
 
 
 def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Floats:
-    """The second half of `as_floats`: layout and dtype of an array that `as_real` has passed."""
+    """Convert layout and dtype of an array that `as_real` returned: the second half of `as_floats`."""
     if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return cast("Floats", array)
     with np.errstate(over="ignore", invalid="ignore"):
         converted = np.array(array, dtype=dtype, order="C")
-    # Integers never overflow: the largest, 2**64, is far below float32's largest.
+    # Integers never overflow: the largest one, 2**64, is far below the largest float32.
     narrowed = array.dtype.kind in "fV" and array.dtype.itemsize > dtype.itemsize
     if narrowed and not np.isfinite(converted).all():
         overflown = np.isinf(converted) & np.isfinite(array)
@@ -109,12 +109,15 @@ def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Float
 
 
 def contiguous(array: Floats) -> Floats:
-    """The array, in C order: a copy unless it is already."""
+    """Return the array in C order, without a copy if it is C-contiguous already."""
     return cast("Floats", np.ascontiguousarray(array))
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array itself if no array over its memory can be written to, else a read-only copy: for tapes."""
+    """Return an array for a tape, which nobody can change: `array` itself, or a read-only copy.
+
+    `array` itself is returned only if no array that shares its memory is writeable.
+    """
     base: object = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
         base = base.base
@@ -126,16 +129,16 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.int64]:
     """
-    Read `value` as a C-contiguous int64 array of any shape. Floats are refused even when whole.
+    Read `value` as a C-contiguous int64 array of any shape. Floats are refused, even whole numbers.
 
-    With `empty`, an empty list counts as one of integers, though NumPy makes floats of it.
+    With `empty`, an empty list is read as integers, although NumPy reads floats.
 
     Raises
     ------
     TypeError
-        Anything but integers; bool counts as a mask, not as numbers.
+        If the values are not integers. Bools are refused, because they are a mask and not numbers.
     ValueError
-        Nested sequences that are not rectangular, or a value above 2**63 - 1.
+        If nested sequences are not rectangular, or a value is above 2**63 - 1.
     """
     array = _as_array(value, name)
     if empty and array.size == 0:
@@ -154,7 +157,7 @@ def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.i
 
 
 def check_shape(array: npt.NDArray[Any], name: str, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the array has this shape."""
+    """Raise ValueError if the array does not have this shape."""
     if array.shape != shape:
         raise ValueError(
             f"{name} must have shape {shape}; got {array.shape}. Fix: reshape or slice {name} to {shape}."
@@ -162,14 +165,13 @@ def check_shape(array: npt.NDArray[Any], name: str, shape: tuple[int, ...]) -> N
 
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A vector of zeros whose first byte lies on a 64-byte boundary."""
+    """Return a vector of zeros whose first byte lies on a 64-byte boundary."""
     size = count * dtype.itemsize
     try:
         raw = np.zeros(size + ALIGNMENT, np.uint8)
     except MemoryError:
         raise MemoryError(
-            f"there is not enough memory for {count} numbers of {dtype} ({size / 2**30:.1f} GiB). "
-            "Fix: use smaller sizes."
+            f"not enough memory for {count} {dtype} numbers ({size / 2**30:.1f} GiB). Fix: use smaller sizes."
         ) from None
     offset = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[offset : offset + size].view(dtype)
@@ -178,7 +180,7 @@ def aligned_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def split(
     flat: npt.NDArray[Any], table: Sequence[tuple[str, tuple[int, ...]]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Name -> view, cutting a flat vector without gaps in the order of the table."""
+    """Split a flat vector into named views, which follow each other without gaps as in the table."""
     views: dict[str, npt.NDArray[Any]] = {}
     start = 0
     for name, shape in table:
@@ -205,8 +207,8 @@ def _as_array(value: object, name: str) -> npt.NDArray[Any]:
             f"{name} must be a rectangular array of numbers; got {type(value).__name__}: {error}. "
             "Fix: give every row the same length."
         ) from error
-    # __array__ and __dlpack__ are foreign code: a tensor on another device, or one that records
-    # gradients, raises whatever its framework likes.
+    # __array__ and __dlpack__ belong to other frameworks. They may raise any exception, for example for a
+    # tensor on another device or a tensor that records gradients.
     except Exception as error:
         raise TypeError(
             f"{name} must be readable as an array in main memory; got {type(value).__name__}: "
@@ -215,35 +217,39 @@ def _as_array(value: object, name: str) -> npt.NDArray[Any]:
 
 
 def _tensor_fix(value: object) -> str:
-    """How to make a tensor of PyTorch's readable."""
+    """Return how to convert a PyTorch tensor so that NumPy can read it."""
     if str(getattr(value, "dtype", "")).endswith("bfloat16"):
-        return "convert it with .float(), for NumPy has no bfloat16"
+        return "convert it with .float(), because NumPy has no bfloat16"
     if getattr(value, "requires_grad", False):
-        return "pass .detach(), for nothing here records gradients for PyTorch"
+        return "pass .detach(), because bptt records no gradients for PyTorch"
     return "convert it to a NumPy array first"
 
 
 def _complaint_of_columns(value: object, name: str) -> tuple[str, str] | None:
-    """What a pandas object holds in place of plain numbers, and the fix. None for anything else."""
+    """Describe the columns of a pandas object that are not plain numbers, and their fix.
+
+    Returns None if `value` is not a pandas object.
+    """
     dtypes: Any = getattr(value, "dtypes", None)
     if not hasattr(value, "to_numpy") or dtypes is None:
         return None
-    frame = hasattr(dtypes, "items")
-    columns = list(dtypes.items()) if frame else [(getattr(value, "name", None), dtypes)]
-    others = [(label, dtype) for label, dtype in columns if getattr(dtype, "kind", "O") not in "biuf"]
-    if not others:
+    is_frame = hasattr(dtypes, "items")
+    columns = list(dtypes.items()) if is_frame else [(getattr(value, "name", None), dtypes)]
+    non_numeric = [(label, dtype) for label, dtype in columns if getattr(dtype, "kind", "O") not in "biuf"]
+    if not non_numeric:
         nullable = dict.fromkeys(str(dtype) for _, dtype in columns if not isinstance(dtype, np.dtype))
         return (
             f"of nullable dtype {', '.join(nullable)}",
-            f"{name}.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask what is missing",
+            f"{name}.to_numpy(dtype=float, na_value=numpy.nan), and fill or mask missing values",
         )
-    shown = ", ".join(f"{label!r} ({dtype})" for label, dtype in others[:5])
-    come = f"with the column{'s' if len(others) > 1 else ''} {shown}" if frame else f"of dtype {dtypes}"
-    if getattr(others[0][1], "kind", "O") in "Mm":
-        return come, "drop times, or convert them, for instance (t - t.iloc[0]).dt.total_seconds()"
-    return come, "drop what is not a number, or encode it, for instance pandas.get_dummies"
+    labels = ", ".join(f"{label!r} ({dtype})" for label, dtype in non_numeric[:5])
+    plural = "s" if len(non_numeric) > 1 else ""
+    content = f"with the column{plural} {labels}" if is_frame else f"of dtype {dtypes}"
+    if getattr(non_numeric[0][1], "kind", "O") in "Mm":
+        return content, "drop times, or convert them, for instance (t - t.iloc[0]).dt.total_seconds()"
+    return content, "drop columns that are not numbers, or encode them, for instance pandas.get_dummies"
 
 
 def _is_extension_float(dtype: np.dtype[Any]) -> bool:
-    """True for number types that other packages register with NumPy, such as bfloat16."""
+    """Return whether another package registered this number type with NumPy, such as bfloat16."""
     return dtype.names is None and dtype.subdtype is None and np.can_cast(dtype, np.float64)

@@ -1,9 +1,9 @@
 """End the whole MPI job if a process leaves it before the other processes are done.
 
-MPI waits for every process, so a rank that is gone would leave the other ranks waiting for ever. `import
-bptt` installs a function that runs when the interpreter ends, before mpi4py finalizes MPI. An error ends the
-job at any time. A rank that leaves without an error is only noticed once it has a communicator of bptt, which
-the first `Shard` or `Trainer` makes.
+MPI waits for every process, so the other ranks would wait forever for a rank that has exited. `import bptt`
+installs a function that runs when the interpreter exits, before mpi4py finalizes MPI. An error ends the job
+at any time. A rank that exits without an error is noticed only if it has a communicator of bptt, which the
+first `Shard` or `Trainer` creates.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from array import array
 from typing import Any, NoReturn
 
 FORWARDING = 0.5
-"""Seconds that the launcher gets to forward output. It drops the rest when it hears of the job's end."""
+"""Seconds that the launcher gets to forward output. It drops the rest when the job ends."""
 POLLING = 0.005
-"""Seconds between two looks at whether all have left."""
+"""Seconds between two checks whether all ranks have left."""
 
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where launchers say how many processes they started: MPICH and its relatives, Open MPI, MVAPICH."""
+"""Environment variables with the number of processes: MPICH and its relatives, Open MPI, MVAPICH."""
 _RANK = "PMIX_RANK"
-"""Where one launcher says only the process's own number."""
+"""Environment variable with the rank, from a launcher that does not set the number of processes."""
 
 _meetings: list[Meeting] = []
-_status: object = None  # what the interpreter was told to exit with
+_status: object = None  # the argument of the `sys.exit` that ends this process
 
 
 def processes_started() -> int:
-    """Return the number of processes that `mpiexec` says it started, 1 if it says nothing."""
+    """Return the number of processes that `mpiexec` started, or 1 if the environment does not say."""
     return max((int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdecimal()), default=1)
 
 
@@ -41,12 +41,12 @@ def is_launched() -> bool:
 
 
 class Meeting:
-    """A point that all ranks pass before each of bptt's collective calls, and when they leave.
+    """A barrier that all ranks pass before each collective call of bptt, and when they leave the job.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm
-        Used by bptt alone. Every rank makes its meeting at the same point.
+        A communicator that only bptt uses. Every rank creates its `Meeting` at the same point.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -55,26 +55,26 @@ class Meeting:
         _meetings.append(self)
 
     def start(self, *, leaving: bool) -> Any:
-        """Return a request that is complete when all ranks have come, to leave or to go on."""
+        """Return a request that completes when all ranks have arrived, to leave or to continue."""
         self._sent[0], self._sent[1] = leaving, not leaving
         self._heard[0] = self._heard[1] = 0
         return self.comm.Iallreduce(self._sent, self._heard, op=_mpi().MAX)
 
     def go_on(self) -> None:
-        """Wait for all ranks. End the job if one of them has come to leave."""
+        """Wait for all ranks. End the job if one of them leaves."""
         self.start(leaving=False).Wait()
         if self._heard[0]:
-            time.sleep(4 * FORWARDING)  # the rank that leaves says so, and ends the job
+            time.sleep(4 * FORWARDING)  # the leaving rank prints a message and ends the job in this time
             abort(self.comm)
 
     @property
     def is_left_by_all(self) -> bool:
-        """Whether no rank is known to have come to continue, at the last meeting."""
+        """Whether no rank is known to continue after the last meeting."""
         return not self._heard[1]
 
 
 def notice_exits() -> None:
-    """From here on, notice a call of `sys.exit`, `exit` or `quit` that ends this process, and its status."""
+    """Record the status of a `sys.exit`, `exit` or `quit` that ends this process from now on."""
     if getattr(sys.exit, "is_noticed", False):
         return
 
@@ -87,26 +87,26 @@ def notice_exits() -> None:
         setattr(builtins, name, exit)
 
 
-def tell(comm: Any, what: str) -> None:
-    """Say on the real stderr what a rank did: ranks other than the first may be silenced."""
-    print(f"rank {comm.rank} of {comm.size} {what}", file=sys.__stderr__, flush=True)
+def tell(comm: Any, event: str) -> None:
+    """Print what this rank did to the original stderr, because `sys.stderr` may be silenced."""
+    print(f"rank {comm.rank} of {comm.size} {event}", file=sys.__stderr__, flush=True)
 
 
 def failure(error: BaseException) -> str:
-    """What `tell` says of a rank that an exception ends."""
+    """Return what `tell` prints about a rank that an exception ends."""
     return f"failed and ends the job: {type(error).__name__}: {error}".rstrip(": ")
 
 
 def abort(comm: Any, code: int = 1) -> NoReturn:
-    """End all ranks, this one too, with an exit code."""
+    """End all ranks, including this one, with an exit code."""
     sys.stdout.flush()
     time.sleep(FORWARDING)
     comm.Abort(code)
-    os._exit(code)  # MPICH's returns, until the launcher has killed this process
+    os._exit(code)  # MPICH's Abort returns before the launcher has killed this process
 
 
 class _Exit(SystemExit):
-    """What `sys.exit` raises. The interpreter asks for `code` when nothing has caught it."""
+    """Exception of `sys.exit`. The interpreter reads `code` if no code has caught the exception."""
 
     @property
     def code(self) -> Any:  # type: ignore[override]
@@ -114,7 +114,7 @@ class _Exit(SystemExit):
         status = self.args[0] if self.args else None
         try:
             sys._getframe(1)
-        except ValueError:  # no Python code is left to ask
+        except ValueError:  # no Python caller: the interpreter itself reads `code`
             _status = status
         return status
 
@@ -123,7 +123,7 @@ _Exit.__name__ = _Exit.__qualname__ = "SystemExit"
 
 
 def _mpi() -> Any:
-    """mpi4py.MPI where MPI is running with several processes, else None."""
+    """Return mpi4py.MPI if MPI is running with several processes, else None."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is None or not hasattr(mpi, "COMM_WORLD"):
         return None
@@ -132,7 +132,7 @@ def _mpi() -> Any:
 
 
 def _at_exit(process: int) -> None:
-    mpi = _mpi() if os.getpid() == process else None  # a fork is no rank
+    mpi = _mpi() if os.getpid() == process else None  # a forked process is not a rank
     if mpi is None:
         return
     world = mpi.COMM_WORLD
@@ -145,15 +145,15 @@ def _at_exit(process: int) -> None:
         abort(world, _status if isinstance(_status, int) and 0 < _status < 256 else 1)
     try:
         all_left = _leave()
-    except BaseException:  # Ctrl-C, or MPI refuses: there is nobody to raise it to
+    except BaseException:  # Ctrl-C or an error of MPI: no caller is left that could handle it
         abort(world)
     if not all_left:
-        tell(world, "left while the others went on, and ends the job")
+        tell(world, "left while other ranks continued, and ends the job")
         abort(world)
 
 
 def _leave() -> bool:
-    """Come to all meetings to leave, and return whether all others leave, too."""
+    """Start to leave at all meetings, and return whether all other ranks leave, too."""
     waiting = [(meeting, meeting.start(leaving=True)) for meeting in _meetings]
     while waiting and all(meeting.is_left_by_all for meeting in _meetings):
         waiting = [(meeting, request) for meeting, request in waiting if not request.Test()]
@@ -162,7 +162,7 @@ def _leave() -> bool:
 
 
 def install() -> None:
-    """Watch how this process ends. `import bptt` calls this, once."""
+    """Watch how this process ends. `import bptt` calls this function once."""
     atexit.register(_at_exit, os.getpid())
     if is_launched():
         notice_exits()

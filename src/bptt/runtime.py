@@ -14,65 +14,65 @@ for _complaint in _core.environment_complaints():
 
 def set_num_threads(n: int) -> None:
     """
-    Use at most `n` threads from the next call on.
+    Use at most `n` threads from the next call on. Results have the same bits for any number of threads.
 
-    `BPTT_NUM_THREADS` in the environment sets the number at start. Importing the package warns of a value
-    that is not such a number, and ignores it. Results are the same bits for any number of threads.
+    The environment variable `BPTT_NUM_THREADS` sets the initial number. If its value is not a valid number,
+    importing the package warns and ignores the value.
 
     Raises
     ------
     TypeError, ValueError
-        `n` is not an int, below 1, or more than the core can manage.
+        If `n` is not an int, is below 1, or is more than the core supports.
     """
-    # The core has its own, lower limit; this one is that of its integers.
+    # This maximum is the largest integer that the core can read. The core also checks a lower limit.
     _core.set_num_threads(size(n, "n", maximum=2**31 - 1))
 
 
 def get_num_threads() -> int:
-    """The number of threads that the next call may use."""
+    """Return the number of threads that the next call may use."""
     return _core.get_num_threads()
 
 
 def thread_rule() -> str:
-    """In words: which rule set the number of threads."""
+    """Return which rule set the number of threads, in words."""
     return _core.thread_rule()
 
 
 def threads_chosen() -> bool:
-    """Whether somebody chose the number of threads, by `BPTT_NUM_THREADS` or `set_num_threads`."""
+    """Return whether `BPTT_NUM_THREADS` or `set_num_threads` set the number of threads."""
     return thread_rule() in ("BPTT_NUM_THREADS", "set_num_threads")
 
 
 def available_isas() -> list[str]:
-    """The instruction sets that were built and that can run on this machine, narrowest first."""
+    """Return the instruction sets that were built and can run on this machine, narrowest first."""
     return _core.available_isas()
 
 
 def isa() -> str:
-    """The instruction set in use."""
+    """Return the instruction set in use."""
     return _core.isa()
 
 
 def isa_rule() -> str:
-    """In words: why this instruction set is in use."""
+    """Return why this instruction set is in use, in words."""
     return _core.isa_rule()
 
 
 def use_isa(name: str) -> None:
     """
-    Use one of `available_isas()` from the next call on.
+    Use the instruction set `name`, one of `available_isas()`, from the next call on.
 
-    `BPTT_ISA` in the environment sets the name at start. Importing the package warns of a name that cannot
-    run here, and ignores it.
+    The environment variable `BPTT_ISA` sets the initial instruction set. If this machine cannot run it,
+    importing the package warns and ignores the value.
 
     Raises
     ------
     TypeError, ValueError
-        `name` is not a string, or not an instruction set that can run here.
+        If `name` is not a string, or not an instruction set that can run on this machine.
     """
     _core.use_isa(choice(name, "name", available_isas()))
 
 
 def build_config() -> dict[str, Any]:
-    """How the core was built: compiler, flags, instruction sets."""
+    """Return how the core was built: compiler, flags and instruction sets."""
     return _core.build_config()

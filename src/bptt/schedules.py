@@ -1,7 +1,8 @@
 """
 Learning-rate schedules, for the `lr` of an optimiser: `bptt.Adam(bptt.schedules.Cosine(1e-3, 5000))`.
 
-Any callable from the number of updates made to a rate will do there; these can be printed and pickled, too.
+`lr` also accepts any function that takes the number of updates so far and returns a learning rate. Unlike
+such a function, these schedules can always be printed and pickled.
 """
 
 from bptt.callbacks.plateau import Plateau

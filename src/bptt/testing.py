@@ -1,8 +1,8 @@
-"""Checks of gradients and of agreement, for your own layers and for the layers of bptt.
+"""Checks of gradients and results, for your own layers and for the layers of bptt.
 
-`gradcheck` compares `backward` with differences of `forward`; `crosscheck` compares a native layer with the
-NumPy reference. Both return a `Report`, which prints as a table, and raise `CheckError` if an entry misses
-its bound. Both leave the layer as they found it: parameters, gradients and random generator.
+`gradcheck` compares `backward` with finite differences of `forward`. `crosscheck` compares a native layer
+with the NumPy reference. Both return a `Report`, which prints as a table, and raise `CheckError` if an error
+exceeds its bound. Both restore the layer's parameters, gradients and random generator.
 """
 
 from bptt.checks.agreement import crosscheck

@@ -1,1 +1,1 @@
-"""What `bptt.testing` offers: gradients against differences, native layers against the reference."""
+"""The checks of `bptt.testing`: gradients against finite differences, native layers against the reference."""

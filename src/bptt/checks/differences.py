@@ -1,4 +1,4 @@
-"""Gradients against finite differences."""
+"""Compare gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import integer, real
 from bptt.arrays import as_real
-from bptt.checks.nested import State, each, filled, flatten
+from bptt.checks.nested import State, fill, flatten, map_state
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
@@ -37,13 +37,13 @@ def gradcheck(
     """Check `layer.backward` against central differences in float64.
 
     The loss L is the sum of all outputs and of the last state, each entry with a weight drawn from N(0, 1).
-    Its derivative by an entry v is approximated by (L(v + h) - L(v - h)) / 2h, with h = eps * max(1, |v|).
-    Entries are those of the input, the initial state and the parameters.
+    Its derivative with respect to an entry v is approximated by (L(v + h) - L(v - h)) / 2h, with h = eps *
+    max(1, |v|). The entries are those of the input, the initial state and the parameters.
 
     A gradient that misses this difference is compared again, with the best of several steps from h / 1000 to
     1000 h. Each step gives an extrapolated difference and an estimate of its error, from the difference at
-    half the step and from the rounding of L. The estimate of the best step is added to the bound. Where the
-    kink of a ReLU lies at v, a gradient also passes if it agrees with the derivative to one side of v.
+    half the step and from the rounding of L. The error estimate of the best step is added to the bound. If
+    the kink of a ReLU lies at v, a gradient also passes if it equals the derivative on one side of v.
 
     Parameters
     ----------
@@ -51,22 +51,21 @@ def gradcheck(
         Any layer or `Sequential`, native or reference. A float32 layer is checked through a copy in float64,
         because differences of float32 numbers say little. `crosscheck` checks float32 results.
     x : array_like
-        As the layer takes it. An input without a gradient (symbols for an `Embedding`) is not checked.
+        Input of the layer. An input without a gradient (symbols for an `Embedding`) is not checked.
     state : optional
-        As the layer takes it. None: zeros; the gradient of the initial state is checked there.
+        Initial state of the layer, whose gradient is checked, too. None: zeros.
     lengths : array_like of int, optional
-        Valid steps of each row, for layers that take lengths.
+        Valid steps of each row, for layers that accept lengths.
     reset : array_like of bool, optional
-        Where rows start again, for layers that take resets.
+        True where a row starts a new sequence, for layers that accept resets.
     eps : float
-        Step of the differences, relative for entries above 1.
+        Step of the differences. Relative for entries above 1.
     atol, rtol : float
         An entry passes if |gradient - difference| <= atol + rtol * |difference|.
     entries : int or None
-        Check at most this many entries of each tensor: the first, the last and others drawn from `seed`.
-        None: all.
+        Check at most this many entries of each tensor: the first, the last and random ones. None: all.
     seed : int
-        Seed of the loss's weights and of the entries drawn.
+        Random seed of the weights in the loss and of the choice of entries.
     raises : bool
         Raise when the check fails; otherwise look at the report's `passed`.
 
@@ -78,10 +77,10 @@ def gradcheck(
     Raises
     ------
     TypeError, ValueError
-        `layer` is not a layer. The layer refuses the input or the state. `entries` is below 1, or `eps` not
-        above 0.
+        If `layer` is not a layer, the layer refuses the input or the state, `entries` is below 1, or `eps` is
+        not above 0.
     CheckError
-        If a gradient is wrong, naming tensor, entry and both values.
+        If a gradient is wrong. The message names tensor, entry and both values.
     """
     check_layer(layer)
     eps = real(eps, "eps", 0.0, above=True)
@@ -95,15 +94,15 @@ def gradcheck(
 
     with untouched(layer) as rewind:
         y, last, tape = layer.forward(x, state, **options)
-        dy, dlast = normal(rng, y), each(lambda s: normal(rng, s), last)
+        dy, dlast = normal(rng, y), map_state(lambda s: normal(rng, s), last)
         layer.zero_grad()
         dx, dstate = layer.backward(tape, dy, dlast)
         gradients = {name: tensor.copy() for name, tensor in named_gradients(layer, dx, dstate).items()}
 
         x = x if dx is None else np.array(x, np.float64)
-        state = filled(state, last)
-        places = {"dx": x} | flatten(state, "dstate")
-        places |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
+        state = fill(state, last)
+        variables = {"dx": x} | flatten(state, "dstate")
+        variables |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
 
         def terms() -> list[Tensor]:
             rewind()
@@ -118,11 +117,11 @@ def gradcheck(
             for name, gradient in gradients.items():
                 chosen = _choose(gradient.size, entries, rng)
                 values = gradient.flat[chosen]
-                entry = [Entry(loss, places[name], int(j), eps) for j in chosen]
-                numeric = np.array([each.central(each.step) for each in entry])
+                chosen_entries = [Entry(loss, variables[name], int(j), eps) for j in chosen]
+                numeric = np.array([entry.central(entry.step) for entry in chosen_entries])
                 bound = atol + rtol * np.abs(numeric)
                 for n in np.flatnonzero(~(np.abs(values - numeric) <= bound)):
-                    numeric[n], error = entry[n].closest(values[n], rtol)
+                    numeric[n], error = chosen_entries[n].closest(values[n], rtol)
                     bound[n] = atol + rtol * np.abs(numeric[n]) + error
                 rows.append(compare(name, values, numeric, bound, gradient.shape, chosen))
 
@@ -130,7 +129,7 @@ def gradcheck(
 
 
 def _choose(size: int, entries: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Positions to check among 0..size-1: all, or the first, the last and random ones."""
+    """Choose the positions to check among 0..size-1: all, or the first, the last and random ones."""
     if entries is None or size <= entries:
         return np.arange(size)
     inner = rng.choice(size - 2, max(entries - 2, 0), replace=False) + 1
@@ -139,52 +138,55 @@ def _choose(size: int, entries: int | None, rng: np.random.Generator) -> npt.NDA
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss at the layer's present numbers, and a bound of its rounding error."""
+    """The loss at the layer's present numbers, and a bound on its rounding error."""
 
     value: Callable[[], float]
     rounding: float
 
 
 class Entry:
-    """The loss as a function of one number v: the j-th entry of `place`."""
+    """The loss as a function of one number v: the j-th entry of `variable`."""
 
-    def __init__(self, loss: Loss, place: Tensor, j: int, eps: float) -> None:
-        self.loss, self.place, self.j = loss, place, j
-        self.v = float(place.flat[j])
-        # A few spacings at least: v + step is not v. A loss divided by the step must not overflow either.
-        self.least = max(8.0 * float(np.spacing(abs(self.v))), 1e-290)
-        self.step = max(eps * max(1.0, abs(self.v)), self.least)
+    def __init__(self, loss: Loss, variable: Tensor, j: int, eps: float) -> None:
+        self.loss, self.variable, self.j = loss, variable, j
+        self.v = float(variable.flat[j])
+        # v + step must differ from v, and a loss divided by the step must not overflow.
+        self.smallest_step = max(8.0 * float(np.spacing(abs(self.v))), 1e-290)
+        self.step = max(eps * max(1.0, abs(self.v)), self.smallest_step)
 
-    def at(self, value: float) -> float:
-        """L with `value` in place of v."""
-        self.place.flat[self.j] = value
+    def loss_with(self, value: float) -> float:
+        """Return L with `value` in place of v."""
+        self.variable.flat[self.j] = value
         try:
             return self.loss.value()
         finally:
-            self.place.flat[self.j] = self.v
+            self.variable.flat[self.j] = self.v
 
     def central(self, step: float) -> float:
-        """(L(v + step) - L(v - step)) / 2 step."""
+        """Return the central difference (L(v + step) - L(v - step)) / 2 step."""
         above, below = self.v + step, self.v - step
-        # divided by what the step is after rounding
-        return (self.at(above) - self.at(below)) / (above - below)
+        # The divisor is twice the step after rounding.
+        return (self.loss_with(above) - self.loss_with(below)) / (above - below)
 
     def forward(self, step: float) -> float:
-        """(-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step: of the order of the central difference."""
-        here, near, far = (self.at(self.v + n * step) for n in range(3))
+        """Return the one-sided difference (-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step.
+
+        Its error is of second order in the step, like that of the central difference.
+        """
+        here, near, far = (self.loss_with(self.v + n * step) for n in range(3))
         return (-3.0 * here + 4.0 * near - far) / (2.0 * step)
 
     def backward(self, step: float) -> float:
-        """The same to the other side."""
+        """Return the one-sided difference on the other side of v."""
         return self.forward(-step)
 
     def best(self, difference: Callable[[float], float]) -> tuple[float, float]:
-        """The derivative from the step whose error is smallest, and a bound of its error."""
+        """Return the derivative at the step with the smallest error, and a bound on this error."""
         best = (float("nan"), 0.0)
         for power in range(-3, 4):
-            step = max(self.step * 10.0**power, 2.0 * self.least)  # the narrow step is half of that
+            step = max(self.step * 10.0**power, 2.0 * self.smallest_step)  # `step / 2` is used, too
             wide, narrow = difference(step), difference(step / 2)
-            # The error of second order in the step cancels. Four times: what a one-sided difference adds up.
+            # The second-order error cancels. A one-sided difference adds up four times the rounding error.
             derivative = (4.0 * narrow - wide) / 3.0
             error = abs(derivative - narrow) + 4.0 * self.loss.rounding / step
             if np.isfinite(error) and (np.isnan(best[0]) or error < best[1]):
@@ -192,13 +194,13 @@ class Entry:
         return best
 
     def closest(self, gradient: float, rtol: float) -> tuple[float, float]:
-        """Compare a gradient that misses the central difference more carefully.
+        """Return a more exact derivative for a gradient that misses the central difference.
 
         Returns
         -------
         derivative, error : float
-            The two-sided derivative and a bound of its error. If the gradient misses that derivative too, the
-            derivative that is closest to the gradient: two-sided, or to one side.
+            The two-sided derivative and a bound on its error. If the gradient misses that derivative too, the
+            two-sided or one-sided derivative that is closest to the gradient.
         """
         both = self.best(self.central)
         if abs(gradient - both[0]) <= rtol * abs(both[0]) + both[1]:

@@ -12,7 +12,7 @@ State: TypeAlias = Any
 
 
 def flatten(state: State, name: str = "") -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a state, named by their place in it: "state[0]", "state[1]" of a pair called "state"."""
+    """Return the arrays of a state by name: a pair called "state" gives "state[0]" and "state[1]"."""
     if state is None:
         return {}
     if isinstance(state, (tuple, list)):
@@ -20,19 +20,19 @@ def flatten(state: State, name: str = "") -> dict[str, npt.NDArray[Any]]:
     return {name: state}
 
 
-def each(function: Callable[[Any], Any], state: State) -> State:
-    """The same state with `function` applied to every array."""
+def map_state(function: Callable[[Any], Any], state: State) -> State:
+    """Return the state with `function` applied to every array."""
     if state is None:
         return None
     if isinstance(state, (tuple, list)):
-        return tuple(each(function, part) for part in state)
+        return tuple(map_state(function, part) for part in state)
     return function(state)
 
 
-def filled(state: State, model: State) -> State:
-    """A float64 copy of the state, with zeros where it has None and `model` an array."""
+def fill(state: State, model: State) -> State:
+    """Return a float64 copy of the state, with zeros where `model` has an array and the state has None."""
     if state is None or model is None:
-        return each(np.zeros_like, model)
+        return map_state(np.zeros_like, model)
     if isinstance(model, (tuple, list)):
-        return tuple(filled(part, shape) for part, shape in zip(state, model, strict=True))
+        return tuple(fill(part, shape) for part, shape in zip(state, model, strict=True))
     return np.array(state, np.float64)

@@ -11,23 +11,23 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Comparison:
-    """One tensor compared.
+    """The comparison of one tensor.
 
     Attributes
     ----------
     name : str
-        "y", "state", "dx", "dstate", "dh_norm", "dc_norm" or "gradients[weight_ih_l0]"; the parts of a state
-        that is a tuple are "state[0]", "state[1]".
+        Such as "y", "state", "dx", "dstate", "dh_norm", "dc_norm" or "gradients[weight_ih_l0]". The parts of
+        a state that is a tuple are "state[0]", "state[1]".
     entries : int
-        How many of its entries were compared.
+        Number of entries that were compared.
     index : tuple of int
-        The entry worst against its bound.
+        Index of the worst entry: its error is the largest multiple of its bound.
     value, expected : float
-        What the layer has there, and what it is measured against.
+        The worst entry, and its expected value.
     error, bound : float
-        |value - expected| there, and what it may be.
+        |value - expected| of the worst entry, and the largest error allowed.
     passed : bool
-        Whether every entry compared keeps its bound. NaN never does.
+        Whether no entry exceeds its bound. NaN always exceeds it.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Report:
 
     @property
     def failures(self) -> tuple[Comparison, ...]:
-        """The tensors that did not."""
+        """Comparisons of the tensors that failed."""
         return tuple(row for row in self.rows if not row.passed)
 
     def __getitem__(self, name: str) -> Comparison:
-        """The comparison of the tensor `name`."""
+        """Return the comparison of the tensor `name`."""
         return {row.name: row for row in self.rows}[name]
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class Report:
 
 
 class CheckError(AssertionError):
-    """A check failed. The message is the table; `report` holds every comparison made."""
+    """A check failed. The message is the table, and `report` holds every comparison."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
@@ -102,25 +102,25 @@ def compare(
     Parameters
     ----------
     name : str
-        The tensor.
+        Name of the tensor.
     value, expected, bound : array of shape (N,)
-        The entries compared, what they should be, and how far off they may be.
+        Entries of the tensor, their expected values, and the largest errors allowed.
     shape : tuple of int
-        The tensor's shape.
+        Shape of the tensor.
     positions : array of shape (N,), optional
-        Where the entries lie in the flattened tensor. None: these are all of them.
+        Positions of the entries in the flattened tensor. None: `value` holds all entries.
     """
     if value.size == 0:
         return Comparison(name, 0, (), 0.0, 0.0, 0.0, 0.0, True)
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, the worst error there is
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, which counts as the worst error
         error = np.abs(value - expected)
         excess = error / np.maximum(bound, np.finfo(np.float64).tiny)
     worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
-    place = worst if positions is None else int(positions[worst])
+    position = worst if positions is None else int(positions[worst])
     return Comparison(
         name,
         value.size,
-        tuple(int(i) for i in np.unravel_index(place, shape)),
+        tuple(int(i) for i in np.unravel_index(position, shape)),
         float(value[worst]),
         float(expected[worst]),
         float(error[worst]),
@@ -130,7 +130,7 @@ def compare(
 
 
 def conclude(title: str, rows: list[Comparison], raises: bool) -> Report:
-    """The report on these tensors; raises it if it failed and `raises` is set."""
+    """Return the report on these tensors, or raise CheckError if one failed and `raises` is set."""
     report = Report(title, tuple(rows))
     if raises and not report.passed:
         raise CheckError(report)

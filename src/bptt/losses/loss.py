@@ -1,4 +1,4 @@
-"""Losses: the mean over the rows that are not masked, and its gradient. The core does the sums."""
+"""Losses: the mean over the rows that are not masked, and its gradient. The core computes the sums."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Loss(ABC):
-    """`loss(y, target, mask=None) -> (value, dy)`: a float, and dL/dy of y's shape and dtype.
+    """Base class of losses. `loss(y, target, mask=None)` returns the value and dL/dy.
+
+    The value is a float, and dL/dy has the shape and dtype of `y`.
 
     The last axis of `y`, `(T, B, C)` or `(B, C)`, holds classes or features; the axes before it are
-    rows. `mask` is a bool array of y's shape without the last axis: rows where it is False count for
-    nothing and get dy = 0. With every row masked, or none there, the value is 0.
+    rows. `mask` is a bool array of y's shape without the last axis. Rows where it is False are ignored and
+    get dy = 0. If all rows are masked, or `y` has no rows, the value is 0.
     """
 
     def __call__(
         self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None = None
     ) -> tuple[float, Floats]:
-        """The loss and its gradient.
+        """Return the loss and its gradient.
 
         Raises
         ------
         TypeError
-            `y` or `target` of the wrong kind; `mask` not of bool.
+            If `y` or `target` has the wrong type, or `mask` is not an array of bool.
         ValueError
-            Shapes that do not fit; a target outside the loss's range, or a class outside 0..C-1 in a row that
-            counts.
+            If the shapes do not match, a target is outside the loss's range, or a class in an unmasked row is
+            outside 0..C-1.
         """
         value, dy = self._evaluate(y, target, mask, need_gradient=True)
         if dy is None:
-            raise RuntimeError("the core was asked for a gradient and gave none")
+            raise RuntimeError("the core returned no gradient")
         return value, dy
 
     def value(self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> float:
-        """The loss alone; raises as the call does."""
+        """Return the loss without its gradient. Raises the same errors as `loss(y, target, mask)`."""
         return self._evaluate(y, target, mask, need_gradient=False)[0]
 
     def _evaluate(
@@ -63,13 +65,13 @@ class Loss(ABC):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        """Check the target against y's `shape` and give the core `rows` (N, C) and `mask` (N,)."""
+        """Check the target against y's `shape`, and pass `rows` (N, C) and `mask` (N,) to the core."""
 
 
 class CrossEntropy(Loss):
     """-log softmax(y)[target], mean over rows, in nats.
 
-    Targets are integer classes 0..C-1 of y's shape without its last axis.
+    Targets are integer classes 0..C-1, in y's shape without its last axis.
     """
 
     def _rows(
@@ -83,13 +85,13 @@ class CrossEntropy(Loss):
         classes = as_classes(target, shape).reshape(-1)
         try:
             return _core.cross_entropy(rows, classes, mask, need_gradient)
-        except ValueError:  # the core has found a class out of range
+        except ValueError:  # the core found a class out of range
             refuse_outside(classes if mask is None else classes[mask], shape[-1])
             raise
 
 
 class MeanSquaredError(Loss):
-    """(y - target)^2, mean over rows and features. Targets are numbers of y's shape."""
+    """(y - target)^2, mean over rows and features. Targets are numbers in y's shape."""
 
     def _rows(
         self,
@@ -104,10 +106,9 @@ class MeanSquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """-target log s(y) - (1 - target) log(1 - s(y)), s the logistic function, mean over rows and
-    features, in nats.
+    """-target log s(y) - (1 - target) log(1 - s(y)), mean over rows and features, in nats.
 
-    Targets are numbers in [0, 1] of y's shape.
+    s is the logistic function. Targets are numbers in [0, 1], in y's shape.
     """
 
     def _rows(
@@ -131,7 +132,7 @@ class BinaryCrossEntropy(Loss):
 
 
 def row_mask(mask: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
-    """`mask` checked against the `shape` of the rows, as a flat bool array."""
+    """Check `mask` against the `shape` of the rows, and return a flat bool array."""
     flags = as_real(mask, "mask")
     if flags.dtype != np.bool_:
         raise TypeError(f"mask must be an array of bool; got {flags.dtype}. Fix: pass mask.astype(bool).")
@@ -140,7 +141,7 @@ def row_mask(mask: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
 
 
 def check_outputs(y: npt.ArrayLike) -> Floats:
-    """`y` checked to have rows, in float32 if it is, else in float64."""
+    """Check that `y` has rows, and return it as float32 if it has this dtype, else as float64."""
     array = as_real(y, "y")
     if array.ndim < 2:
         raise ValueError(

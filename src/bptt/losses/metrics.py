@@ -1,4 +1,4 @@
-"""Metrics: sums over all rows of all batches, so that it does not matter how the rows were dealt out."""
+"""Metrics: sums over all rows, which do not depend on how the rows were divided into batches."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Metric(ABC):
-    """`metric.add(y, target, mask)` for every batch, then `metric.value`; `metric.reset()` to start again.
+    """Base class of metrics. Call `metric.add(y, target, mask)` for every batch, then read `metric.value`.
 
-    The value is computed from one quotient over all batches, `total` / `count`. Both are sums, so batches of
-    unequal size, masked rows and windows count by their number of rows. Several processes may add up their
-    sums.
+    `metric.reset()` starts again.
+
+    The value is computed from one quotient over all batches, `total` / `count`. Both are sums over rows, so
+    every unmasked row has the same weight in batches of any size. Several processes may add up their sums.
 
     Attributes
     ----------
@@ -42,27 +43,27 @@ class Metric(ABC):
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that was added."""
+        """Set the sums to zero."""
         self.total, self.count = 0.0, 0
 
     def add(self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> None:
-        """Add a batch. One that raises adds nothing.
+        """Add a batch to the sums. A call that raises an error adds nothing.
 
         Parameters
         ----------
         y : array-like (..., C)
-            A model's outputs: (T, B, C) or (B, C).
+            Outputs of a model: (T, B, C) or (B, C).
         target : array-like
-            As the metric says; never looked at where the mask is False.
+            Targets, as the metric describes them. Masked rows may hold any values.
         mask : array-like of bool (...), optional
-            Rows where it is False do not count, whatever they hold.
+            Rows where it is False do not count.
 
         Raises
         ------
         TypeError
-            `y` or `target` of the wrong kind; `mask` not of bool.
+            If `y` or `target` has the wrong type, or `mask` is not an array of bool.
         ValueError
-            Shapes that do not fit; a class outside 0..C-1 in a row that counts.
+            If the shapes do not match, or a class in an unmasked row is outside 0..C-1.
         """
         outputs = check_outputs(y)
         rows = outputs.shape[:-1]
@@ -74,12 +75,12 @@ class Metric(ABC):
 
     @property
     def value(self) -> float:
-        """Over all that was added; NaN where a row that counts made it so.
+        """The metric over all batches that were added. NaN in an unmasked row may make it NaN.
 
         Raises
         ------
         ValueError
-            There was no row that counts.
+            If no batch with an unmasked row was added.
         """
         if self.count == 0:
             raise ValueError(f"{self.name} needs a row that is not masked; got none. Fix: add a batch first.")
@@ -87,10 +88,10 @@ class Metric(ABC):
 
     @abstractmethod
     def _sums(self, y: Floats, target: npt.ArrayLike, mask: Mask | None) -> tuple[float, int]:
-        """What a batch adds to `total` and `count`."""
+        """Return the terms that a batch adds to `total` and `count`."""
 
     def _finish(self, mean: float) -> float:
-        """The value, from the mean."""
+        """Compute the value of the metric from the mean."""
         return mean
 
     def __repr__(self) -> str:
@@ -98,9 +99,10 @@ class Metric(ABC):
 
 
 class Accuracy(Metric):
-    """The fraction of rows whose largest output is that of the target; of equal ones the first counts.
+    """The fraction of rows whose largest output belongs to the target class.
 
-    Targets are integer classes 0..C-1 of y's shape without its last axis. A row with a NaN in it is wrong.
+    Of equal outputs, the first counts as the largest. A row that contains NaN counts as wrong. Targets are
+    integer classes 0..C-1, in y's shape without its last axis.
     """
 
     name = "accuracy"
@@ -117,10 +119,10 @@ class Accuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """The fraction of outputs on their target's side: y > 0, as `BinaryCrossEntropy` reads it, if the target
-    is above 1/2, y <= 0 where it is not.
+    """The fraction of outputs that predict their target: y > 0 if the target is above 1/2, else y <= 0.
 
-    Targets are numbers in [0, 1] of y's shape. Each feature counts; a NaN is wrong.
+    Outputs are logits, as for `BinaryCrossEntropy`. Targets are numbers in [0, 1], in y's shape. Each feature
+    counts separately. NaN counts as wrong.
     """
 
     name = "binary_accuracy"
@@ -141,7 +143,7 @@ class BinaryAccuracy(Metric):
 
 
 class _LogLikelihood(Metric):
-    """The mean of -log softmax(y)[target], in nats, as `CrossEntropy` has it, and what is made of it."""
+    """A function of the mean of -log softmax(y)[target], in nats, as `CrossEntropy` computes it."""
 
     better = "lower"
     _loss = CrossEntropy()
@@ -152,9 +154,9 @@ class _LogLikelihood(Metric):
 
 
 class Perplexity(_LogLikelihood):
-    """exp of the mean cross-entropy: among how many equally likely symbols the model wavers.
+    """exp of the mean cross-entropy: the number of equally likely symbols with the same uncertainty.
 
-    Targets as for `CrossEntropy`. Infinite where float64 ends, above about 1.8e308.
+    Targets as for `CrossEntropy`. Infinite if it is too large for float64, above about 1.8e308.
     """
 
     name = "perplexity"
@@ -167,7 +169,7 @@ class Perplexity(_LogLikelihood):
 
 
 class BitsPerCharacter(_LogLikelihood):
-    """The mean cross-entropy in bits: the size of a character in a text that the model compresses.
+    """The mean cross-entropy in bits: the size of a character if the model compresses the text.
 
     Targets as for `CrossEntropy`.
     """
@@ -179,7 +181,10 @@ class BitsPerCharacter(_LogLikelihood):
 
 
 class _Error(Metric):
-    """A mean over rows and features of y - target, computed in float64. Targets are numbers of y's shape."""
+    """A mean over rows and features, of a function of y - target, computed in float64.
+
+    Targets are numbers in y's shape.
+    """
 
     better = "lower"
 
@@ -191,11 +196,11 @@ class _Error(Metric):
 
     @abstractmethod
     def _size(self, errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Of each error."""
+        """Return the term of each error, whose mean is computed."""
 
 
 class RMSE(_Error):
-    """The root of the mean of (y - target)^2 over rows and features. Targets are numbers of y's shape."""
+    """The root of the mean of (y - target)^2 over rows and features. Targets are numbers in y's shape."""
 
     name = "rmse"
 
@@ -207,7 +212,7 @@ class RMSE(_Error):
 
 
 class MAE(_Error):
-    """The mean of |y - target| over rows and features. Targets are numbers of y's shape."""
+    """The mean of |y - target| over rows and features. Targets are numbers in y's shape."""
 
     name = "mae"
 
@@ -216,5 +221,5 @@ class MAE(_Error):
 
 
 def _counted(rows: npt.NDArray[Scalar], mask: Mask | None) -> npt.NDArray[Scalar]:
-    """The rows that count."""
+    """Return the unmasked rows."""
     return rows if mask is None else rows[mask]

@@ -1,4 +1,4 @@
-"""Checks of targets against a model's outputs, with hints at the usual mistakes."""
+"""Checks of targets against a model's outputs, with fixes for the usual mistakes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Shape = tuple[int, ...]
 
 
 def as_classes(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[np.int64]:
-    """Integer classes, one for each row of outputs `y` of this shape.
+    """Check integer classes, one for each row of outputs `y` of this shape.
 
     Raises
     ------
     TypeError
-        Names or floats instead of integers.
+        If the classes are names or floats instead of integers.
     ValueError
-        Another shape than that of y without its last axis.
+        If the shape is not that of y without its last axis.
     """
     try:
         classes = as_ids(target, "target")
@@ -37,14 +37,14 @@ def as_classes(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[np.int64]:
 
 
 def as_numbers(target: npt.ArrayLike, shape: Shape, dtype: np.dtype[Any]) -> Floats:
-    """Numbers in `dtype`, one for each output `y` of this shape.
+    """Check numbers, one for each output `y` of this shape, and convert them to `dtype`.
 
     Raises
     ------
     TypeError
-        Not numbers.
+        If the targets are not numbers.
     ValueError
-        Another shape than y's; a value too large for `dtype`.
+        If the shape is not that of y, or a value is too large for `dtype`.
     """
     numbers = as_real(target, "target")
     _check(numbers, shape, shape[:-1])
@@ -58,18 +58,18 @@ def refuse_outside(classes: npt.NDArray[np.int64], count: int) -> None:
         return
     first = int(outside[0])
     if first < 0:
-        fix = f"leave the rows to be ignored out with mask=target != {first}"
+        fix = f"to ignore these rows, pass mask=target != {first}"
     else:
         fix = "number the classes from 0, or give the last layer as many outputs as there are classes"
     raise ValueError(f"target must hold classes from 0 to {count - 1}; got {first}. Fix: {fix}.")
 
 
 def _check(target: npt.NDArray[Any], expected: Shape, rows: Shape) -> None:
-    """Compare the target's shape with the expected one; `rows` is y's shape without its last axis."""
+    """Compare the target's shape with the expected shape. `rows` is y's shape without its last axis."""
     if target.shape == expected:
         return
     message = f"target must have shape {expected}; got {target.shape}"
-    last = expected[len(rows) :]  # the axis of features, if there is one
+    last = expected[len(rows) :]  # the axis of features, or no axis for classes
     if len(rows) == 2 and target.shape in ((rows[0], *last), (rows[1], *last)):
         raise ValueError(
             f"{message}: outputs have one row for each time step, targets one for each sequence. "
@@ -84,13 +84,16 @@ def _check(target: npt.NDArray[Any], expected: Shape, rows: Shape) -> None:
     check_shape(target, "target", expected)
 
 
-def _transposed(came: Shape, expected: Shape) -> tuple[int, ...] | None:
-    """The order of axes that makes one shape of the other. Batch-first targets come first, then (N, K, T)."""
-    if sorted(came) != sorted(expected):
+def _transposed(shape: Shape, expected: Shape) -> tuple[int, ...] | None:
+    """Return the order of axes that transposes `shape` to `expected`, or None.
+
+    If several orders do, batch-first targets have priority, then targets (N, K, T).
+    """
+    if sorted(shape) != sorted(expected):
         return None
     usual = [(1, 0, 2), (2, 0, 1)]
-    orders = [axes for axes in usual if len(axes) == len(came)] + list(permutations(range(len(came))))
-    return next((axes for axes in orders if tuple(came[axis] for axis in axes) == expected), None)
+    orders = [axes for axes in usual if len(axes) == len(shape)] + list(permutations(range(len(shape))))
+    return next((axes for axes in orders if tuple(shape[axis] for axis in axes) == expected), None)
 
 
 def _refuse_names(target: npt.NDArray[Any], count: int) -> None:
@@ -105,18 +108,18 @@ def _refuse_names(target: npt.NDArray[Any], count: int) -> None:
 def _refuse_one_hot(target: npt.NDArray[Any], shape: Shape) -> None:
     """Raise if the target has an axis of classes, as outputs of this shape have."""
     if target.shape == shape:
-        also = ""
+        addition = ""
     elif len(shape) != 3 or target.shape[-1:] != shape[-1:] or not _one_hot(target):
         return
     elif target.shape[:-1] == (shape[1], shape[0]):
-        also = ".T, because the target's first two axes are swapped"
+        addition = ".T, because the target's first two axes are swapped"
     elif target.shape[:-1] in ((shape[0],), (shape[1],)):
-        also = ", and add bptt.Last(), because outputs have one row for each time step"
+        addition = ", and add bptt.Last(), because outputs have one row for each time step"
     else:
         return
     raise (ValueError if target.dtype.kind in "iu" else TypeError)(
         f"target must hold one class for each row, in shape {shape[:-1]}; got {target.dtype} values of shape "
-        f"{target.shape}: one-hot, or one value for each class. Fix: target.argmax(-1){also}."
+        f"{target.shape}: one-hot, or one value for each class. Fix: target.argmax(-1){addition}."
     )
 
 
