@@ -15,7 +15,7 @@ Functions take alpha and beta in that order, if they have them; y is f(a).
     softsign           a / (1 + |a|)                   (1 - |y|)^2
     softplus           log(1 + exp(a))                 1 / (1 + exp(-a))
 
-Where a function saturates, its slope is computed from y, as in the layers that save y. A rounding error in y
+If a function saturates, its slope is computed from y, as in the layers that save y. A rounding error in y
 then has the same effect on the slope as in those layers. At a kink, a decides the side.
 """
 
@@ -59,15 +59,15 @@ SLOPES: dict[str, Callable[[Array, Array, float, float], Array]] = {
 
 @dataclass(frozen=True)
 class Function:
-    """An activation, of an argument that may be clipped first.
+    """An activation function, which may clip its argument first.
 
     Parameters
     ----------
     name : str
     alpha, beta : float
-        0 where the function has none.
+        0 if the function has no such parameter.
     limit : float, optional
-        The argument is clipped to [-limit, limit]. None: it is not.
+        Clip the argument to [-limit, limit]. None: no clipping.
     """
 
     name: str
@@ -76,19 +76,19 @@ class Function:
     limit: float | None = None
 
     def __call__(self, a: Array) -> Array:
-        """f(clip(a))."""
+        """Return f(clip(a))."""
         return VALUES[self.name](clipped(a, self.limit), self.alpha, self.beta)
 
     def slope(self, a: Array, y: Array) -> Array:
-        """The derivative by the argument as it was before clipping; y is f(clip(a))."""
+        """Return the derivative with respect to the argument before clipping; y is f(clip(a))."""
         return SLOPES[self.name](a, y, self.alpha, self.beta) * inside(a, self.limit)
 
 
 def clipped(a: Array, limit: float | None) -> Array:
-    """The argument between -limit and limit; without a limit, as it is."""
+    """Clip the argument to [-limit, limit]. None: no clipping."""
     return a if limit is None else np.clip(a, -limit, limit)
 
 
 def inside(a: Array, limit: float | None) -> Array:
-    """The slope of `clipped`: 1 between the limits, 0 beyond and at them."""
+    """Return the slope of `clipped`: 1 between the limits, 0 at and beyond them."""
     return np.ones_like(a) if limit is None else np.where(np.abs(a) < limit, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""The reference as a backend, in NumPy that follows the equations.
+"""The reference as a backend: NumPy code that follows the equations.
 
 For every dtype of the layer, the backend computes in float64 and rounds the results once. A float32 layer
 therefore returns the float32 results that an exact machine would return.
@@ -25,7 +25,7 @@ NAMES = (
 
 
 class Described(Stack, Protocol):
-    """A layer whose equations the reference knows."""
+    """A layer with equations that the reference implements."""
 
     input_size: int
     dropout: float
@@ -42,7 +42,7 @@ class Described(Stack, Protocol):
 
 
 class StepByStep:
-    """A stream: whole calls of one step."""
+    """An inference stream that calls `infer` for every step."""
 
     def __init__(self, backend: NumPy, batch_size: int) -> None:
         self.backend = backend
@@ -73,19 +73,19 @@ class StepByStep:
 
 
 class NumPy:
-    """Computes one stack of recurrent layers.
+    """The backend of one stack of recurrent layers.
 
     Parameters
     ----------
     layer : Described
-        Its parameters are read when they are needed; gradients are added to its own.
+        Every call reads the layer's present parameters and adds gradients to the layer's gradients.
     """
 
     def __init__(self, layer: Described) -> None:
         self.layer = layer
 
     def infer(self, call: Call) -> Passed:
-        # what zoneout's masks are on average
+        # Inference uses the mean of zoneout's masks.
         zoneout = self.layer.zoneout
         keep_h, keep_c = (np.full(1, p) for p in (zoneout if isinstance(zoneout, tuple) else (zoneout,) * 2))
         y, state, _ = self._run(call, self._interventions(call, (), None, keep_h, keep_c))
@@ -102,11 +102,11 @@ class NumPy:
         by = self._interventions(call, dropout, call.recurrent_mask, call.keep_h, call.keep_c)
         y, state, tape = self._run(call, by)
         passed = self._rounded(y, state)
-        passed[0].flags.writeable = False  # as the native layer's, which is a view into the tape
+        passed[0].flags.writeable = False  # as in the native layer, whose y is a view into the tape
         return passed, tape
 
     def backward(self, tape: stack.StackTape | ragged.RaggedTape, errors: Errors) -> Backed:
-        # `errors.chunk` says how the compiled core groups its sums over time: here they are one
+        # `errors.chunk` is not used: it only says how the compiled core groups its sums over time.
         layer = self.layer
         dy_wide = np.zeros(tape.y_shape) if errors.dy is None else errors.dy.astype(np.float64)
         dstate_in = self._state(errors.dh, errors.dc, tape.shape[1])
@@ -128,7 +128,7 @@ class NumPy:
         return rounded if errors.need_dx else None, dh0, dc0
 
     def chunk_steps(self, batch: int) -> int:
-        # Any number does, for sums over time are one. The core's gives the same pieces.
+        # The reference could use any number. The core's number divides a pass into the same pieces.
         return self.layer.chunk_steps(batch)
 
     def freeze(self) -> NumPy:
@@ -138,7 +138,7 @@ class NumPy:
         return StepByStep(self.freeze(), batch_size)
 
     def rounded_state(self, h: Floats | None, c: Floats | None, batch: int) -> list[Floats]:
-        """The state in the layer's dtype, zeros for None."""
+        """Return the state in the layer's dtype, with zeros for None."""
         return [part.astype(self.layer.dtype) for part in self._state(h, c, batch)]
 
     def _run(self, call: Call, by: Interventions) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
@@ -152,14 +152,14 @@ class NumPy:
     def _interventions(
         self, call: Call, dropout: tuple[Array, ...], recurrent: Any, keep_h: Any, keep_c: Any
     ) -> Interventions:
-        """With None filled in: no resets, factors of 1, nothing kept."""
+        """Return the interventions of a call. None becomes no resets, factors of 1 and no zoneout."""
         layer = self.layer
         runs, over_time = layer.num_layers * layer.num_directions, call.x.shape[:-1]
         B = call.x.shape[1] if call.active is None else call.batch
 
-        def full(given: Any, otherwise: float, *shape: int) -> Array:
-            values = np.asarray(otherwise if given is None else given, np.float64)
-            return np.broadcast_to(values, (runs, *shape))
+        def full(values: Any, default: float, *shape: int) -> Array:
+            array = np.asarray(default if values is None else values, np.float64)
+            return np.broadcast_to(array, (runs, *shape))
 
         return Interventions(
             dropout,
@@ -171,7 +171,7 @@ class NumPy:
         )
 
     def _weights(self, parameters: Floats | None) -> list[list[Weights]]:
-        """Copies in float64, `[layer][direction]`, of these parameters. None: of the layer's own."""
+        """Copy parameters in float64, as `[layer][direction]`. None: those of the layer."""
         layer = self.layer
         tensors = split(layer.flat_parameters if parameters is None else parameters, layer.table)
         return [
@@ -187,7 +187,7 @@ class NumPy:
         ]
 
     def _state(self, h: Floats | None, c: Floats | None, batch: int) -> State:
-        """The state in float64, zeros for None."""
+        """Return the state in float64, with zeros for None."""
         layer = self.layer
         runs = layer.num_layers * layer.num_directions
         parts = ((h, layer.output_size), (c, layer.hidden_size))[: 2 if layer.has_cell_state else 1]

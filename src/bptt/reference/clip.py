@@ -1,4 +1,4 @@
-"""Clipping inside the recursion: the error of one step's state is bounded, and the clipped error flows on.
+"""Clipping inside the recursion: clip the error of each step before it flows to the step before.
 
     e' = min(max(e, -value), value)          entry by entry
     e" = e' min(1, norm / |e'|)              row by row
@@ -17,10 +17,10 @@ from bptt.reference.common import Array
 
 
 def limited(error: Array, clip: StateClip | None) -> Array:
-    """Clip the error of one step's state to its bounds; without bounds, return it unchanged.
+    """Clip the error of one step's state to its bounds. Without bounds, return it unchanged.
 
-    NaN stays NaN. A row within the norm keeps its bits, and a row with a NaN keeps its bits, too. An infinity
-    that no `value` bounds becomes NaN, and the finite entries of its row become 0.
+    A row within the norm keeps its bits, and so does a row with a NaN. If `value` does not bound an infinity,
+    it becomes NaN and the finite entries of its row become 0.
     """
     if clip is None:
         return error
@@ -28,13 +28,13 @@ def limited(error: Array, clip: StateClip | None) -> Array:
     if clip.norm == math.inf:
         return error
 
-    # The square of a large entry overflows, but not that of its ratio to the row's largest.
+    # The square of a large entry may overflow. Divided by the row's largest entry, it cannot.
     largest = np.max(np.abs(error), axis=1, keepdims=True)
     scale = np.where((largest > 0.0) & (largest < math.inf), largest, 1.0)
-    # What may overflow here is a bound far above its row; what may be invalid, a row that is not finite.
+    # A bound far above its row may overflow here, and a row that is not finite is invalid.
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = error / scale
         length = np.sqrt(np.sum(scaled**2, axis=1, keepdims=True))
         exceeds = length > clip.norm / scale
-        # 1 where it is not to be used: a row of zeros has no direction
+        # The length 1 avoids a division by zero in rows that are not scaled.
         return np.where(exceeds, scaled * (clip.norm / np.where(exceeds, length, 1.0)), error)

@@ -1,4 +1,4 @@
-"""Types that the reference cells share: what one run over time takes, keeps and returns."""
+"""Types and functions that the reference cells share: inputs, tape and gradients of one run over time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[np.float64]
 
 State: TypeAlias = tuple[Array, ...]
-"""One array per kind of state: (h,), for LSTM (h, c)."""
+"""The arrays of a state: (h,), for LSTM (h, c)."""
 
 Weights: TypeAlias = Mapping[str, Array]
-"""One layer's parameters in one direction: `weight_ih`, `weight_hh`, and whichever its options call for of
-`bias_ih`, `bias_hh`, `weight_hr`, `weight_peephole`, `weight_norm_ih`, `weight_norm_hh`, `weight_norm_c`,
-`bias_norm_c`."""
+"""One layer's parameters in one direction.
+
+All layers have `weight_ih` and `weight_hh`. Options add `bias_ih`, `bias_hh`, `weight_hr`, `weight_peephole`,
+`weight_norm_ih`, `weight_norm_hh`, `weight_norm_c` and `bias_norm_c`.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Run:
     reset : array of bool, of shape (T, B, 1)
         True: step t starts from a zero state.
     recurrent : array of shape (B, P)
-        Recurrent dropout: factors of the old h where U multiplies it, and nowhere else.
+        Recurrent dropout: factors on the old h, only in its product with U.
     keep_h : array of shape (T, B, P)
-        Zoneout: the fraction of the old h that stays, mostly 0 or 1; 0 without zoneout.
+        Zoneout: the fraction of the old h that stays, mostly 0 or 1. 0 without zoneout.
     keep_c : array of shape (T, B, H)
-        The same for c. Only LSTM uses it.
+        Zoneout of c: the fraction of the old c that stays. Only LSTM uses it.
     zoneout_c : bool
         Whether c has zoneout, even with a mask of zeros. Decides what `Gradients.norms` measures.
     """
@@ -46,26 +48,29 @@ class Run:
     zoneout_c: bool
 
     def begin(self, t: int, state: Array) -> Array:
-        """The old state as step t = 1, 2, ... finds it. Its own derivative: of an error too."""
-        # not a product: 0 times infinity is no zero
+        """Return the old state of step t = 1, 2, ..., which is 0 after a reset.
+
+        The function is linear and its own derivative, so the backward pass applies it to errors.
+        """
+        # A product would turn an infinity into NaN instead of 0.
         return np.where(self.reset[t - 1], 0.0, state)
 
 
 @dataclass(frozen=True)
 class Tape:
-    """What one layer keeps of one direction. Step 0 is the initial state; step t reads `x[t - 1]`.
+    """The arrays of one layer in one direction that `backward` needs. Step t reads `x[t - 1]`.
 
     Attributes
     ----------
     run : Run
-        What it ran under.
+        The resets and masks of the forward pass.
     x : array of shape (T, B, I)
     states : tuple of arrays of shape (T + 1, B, P or H)
         (h,), for LSTM (h, c): `h[0]` is the initial state, `h[t]` the state after step t.
     gates : array of shape (T, B, G * H)
         Activated gates of every step, side by side.
     saved : dict of arrays over time
-        What else `backward` needs and cannot make from these.
+        Other arrays that `backward` needs and cannot compute from the rest.
     """
 
     run: Run
@@ -88,10 +93,10 @@ class Gradients:
         The gradient of every array in `Weights`.
     norms : tuple of arrays of shape (T,)
         2-norm over batch and units of the whole dL/dh_t, and for LSTM of dL/dc_t, both after clipping. The
-        whole error is the error from outside at step t plus the error from step t + 1. 0 for steps that
-        truncation leaves out.
+        whole error is the error from outside at step t plus the error from step t + 1. 0 for steps before
+        the truncation.
     errors : array of shape (T, B, P)
-        The whole dL/dh_t, after clipping. 0 for steps that truncation leaves out.
+        The whole dL/dh_t, after clipping. 0 for steps before the truncation.
     """
 
     dx: Array
@@ -102,10 +107,10 @@ class Gradients:
 
 
 class Sums:
-    """Gradients of the weights while they are summed over time.
+    """Sums over time of the gradients of the weights.
 
-    Any name may be added to, so that a step reads the same whatever weights the layer has; `of` picks those
-    that it does have.
+    `add` accepts any name, so a cell adds the gradients of all possible weights. `of` returns the sums of the
+    weights that the layer has.
     """
 
     def __init__(self) -> None:
@@ -119,20 +124,20 @@ class Sums:
 
 
 def sigmoid(a: Array) -> Array:
-    """1 / (1 + exp(-a)) without overflow: the exponential is taken of -|a| only."""
+    """Return 1 / (1 + exp(-a)). Only exp(-|a|) is computed, which cannot overflow."""
     e = np.exp(-np.abs(a))
     return np.where(a >= 0, 1.0, e) / (1.0 + e)
 
 
 def bias(weights: Weights, name: str) -> Array | float:
-    """The bias `name`, or 0 in a layer without biases."""
+    """Return the bias `name`, or 0 for a layer without biases."""
     return weights.get(name, 0.0)
 
 
 def power_of_two(values: Array) -> Array:
-    """Return powers of two near the absolute values; 1 for zero and for what is not finite.
+    """Return powers of two near the absolute values; 1 for zero, NaN and infinities.
 
-    Divide by them, without a rounding error, before anything squares the values.
+    Divide values by them before squaring the values. The division has no rounding error.
     """
     usual = np.where(np.isfinite(values) & (values != 0), values, 0.5)  # 0.5 has the exponent 0
     powers: Array = np.ldexp(1.0, np.clip(np.frexp(usual)[1], -1000, 1000))
@@ -140,9 +145,10 @@ def power_of_two(values: Array) -> Array:
 
 
 def error_norms(errors: Array, axis: int) -> Array:
-    """Return 2-norms along an axis, also where squares overflow or underflow.
+    """Return 2-norms along an axis, even if squares overflow or underflow.
 
-    The norm of finite errors is finite: it is the largest float64 where the true norm is above that.
+    The norm of finite errors is finite. If the true norm is above the largest float64, that number is
+    returned.
     """
     largest = np.abs(errors).max(axis=axis, initial=0.0, keepdims=True)
     unit = power_of_two(largest)
@@ -159,5 +165,5 @@ def error_norm(error: Array) -> float:
 
 
 def last_step(steps: int | None, T: int) -> int:
-    """The step at which backpropagation stops: T, T - 1, ..., last_step are visited."""
+    """Return the step at which backpropagation stops: it visits T, T - 1, ..., last_step."""
     return 1 if steps is None else max(T - steps, 0) + 1

@@ -26,14 +26,14 @@ def like(layer: Module) -> Module:
     Returns
     -------
     Module
-        The same configuration and parameters in float64, gradients zero, a random generator in the same state
-        (so that the next dropout masks are the same). Recurrent layers become the reference's; layers without
-        time have no reference and stay native ones, in float64.
+        A copy in float64 with the same configuration and parameters, and with zero gradients. Its random
+        generator has the same state, so the next dropout masks are equal. Recurrent layers become reference
+        layers. Layers without time have no reference and become native layers in float64.
 
     Raises
     ------
     TypeError
-        `layer` is no layer or model.
+        If `layer` is not a layer or model.
     """
     if not isinstance(layer, Module):
         raise TypeError(
@@ -45,13 +45,13 @@ def like(layer: Module) -> Module:
 
 
 def rebuild(layer: Module, dtype: np.dtype[Any]) -> Module:
-    """Copy a layer or model in another dtype, on the backend it has."""
+    """Copy a layer or model in another dtype, on the same backend."""
     with unadvised():
         return _copy(layer, dtype, reference=False, memo={})
 
 
 def generators(layer: Module) -> list[np.random.Generator]:
-    """The random generators that a layer or model draws from, each once."""
+    """Return the random generators of a layer or model, without duplicates."""
     unique = {id(layer.rng): layer.rng}
     if isinstance(layer, Sequential):
         unique |= {id(rng): rng for child in layer.layers for rng in generators(child)}
@@ -59,7 +59,7 @@ def generators(layer: Module) -> list[np.random.Generator]:
 
 
 def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[int, Any]) -> Module:
-    """`memo` maps generators to their copies: layers that share one go on sharing one."""
+    """Copy a layer or model. `memo` maps generators to copies, so that layers share copies as before."""
     if isinstance(layer, Sequential):
         model = Sequential(*(_copy(child, dtype, reference=reference, memo=memo) for child in layer.layers))
         model.rng = copy.deepcopy(layer.rng, memo)
@@ -70,7 +70,7 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
     config = layer.config()
     if "dtype" in config:
         config["dtype"] = dtype.name
-    twin = kind.from_config(config)
-    twin.load_state_dict(layer.state_dict())
-    twin.rng = copy.deepcopy(layer.rng, memo)
-    return twin
+    copied = kind.from_config(config)
+    copied.load_state_dict(layer.state_dict())
+    copied.rng = copy.deepcopy(layer.rng, memo)
+    return copied

@@ -1,5 +1,7 @@
-"""The gated recurrent unit (Cho et al. 2014), in NumPy. The reset gate acts after the product with U, as in
-PyTorch and cuDNN; `gru_reset_before.py` has the other one.
+"""The gated recurrent unit (Cho et al. 2014), in NumPy.
+
+The reset gate acts after the product with U, as in PyTorch and cuDNN. In `gru_reset_before.py` it acts
+before.
 
     h'_t = h_{t-1}, or 0 after a reset
     s_t  = h'_t (.) m                                          m: recurrent dropout
@@ -11,8 +13,9 @@ PyTorch and cuDNN; `gru_reset_before.py` has the other one.
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
-(3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n. Layer norm takes r and z together, n by
-itself. m, k and resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
+(3H, I) and U is `weight_hh` (3H, H), with blocks in the order r, z, n. Layer norm normalises r and z
+together, and n separately. m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is
+h~_t.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are r, z, n, q. It saves what `norm.products` names.
+        `gates` (T, B, 4H) are r, z, n, q. The tape also saves the arrays of `norm.products`.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -99,7 +102,7 @@ def backward(
     tape : Tape
         From `forward` with the same weights.
     weights : mapping
-        As given to `forward`.
+        The weights of `forward`.
     dy : array of shape (T, B, H)
         dL/dh_t from outside the recursion.
     dstate : tuple of one array of shape (B, H)
@@ -107,7 +110,7 @@ def backward(
     steps : int, optional
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
-        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
+        Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -116,7 +119,7 @@ def backward(
     T, stop = len(x), last_step(steps, len(x))
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm = np.zeros_like(dy), np.zeros(T)
-    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+    (dh_next,) = dstate  # the error of h_t that comes from step t + 1
 
     for t in range(T, stop - 1, -1):
         h_old = run.begin(t, h[t - 1])
@@ -141,7 +144,7 @@ def backward(
         da_z = dz * z * (1.0 - z)
         da_r = dr * r * (1.0 - r)
 
-        # u = N(U s) + b_hh: its n block is q, so that bias sees r (.) da_n
+        # u = N(U s) + b_hh: the n block of u is q, so the gradient of this bias is r (.) da_n
         du = np.concatenate([da_r, da_z, dq], axis=1)
         dUs, dgain_hh = norm.backward(du, tape.saved["v_hh"][t - 1], gain_hh, cuts)
         ds = dUs @ U

@@ -1,5 +1,6 @@
-"""The gated recurrent unit whose reset gate acts before the product with U (Cho et al. 2014, as printed
-since), in NumPy.
+"""The gated recurrent unit with a reset gate that acts before the product with U, in NumPy.
+
+This is the form of Cho et al. 2014 that later papers print.
 
     h'_t = h_{t-1}, or 0 after a reset
     s_t  = h'_t (.) m                                          m: recurrent dropout
@@ -11,8 +12,9 @@ since), in NumPy.
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
-(3H, I), U is `weight_hh` (3H, H), their blocks in the order r, z, n. Layer norm takes r and z together, n by
-itself. m, k and resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
+(3H, I) and U is `weight_hh` (3H, H), with blocks in the order r, z, n. Layer norm normalises r and z
+together, and n separately. m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is
+h~_t.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 4H) are r, z, n, p. It saves what `norm.products` names.
+        `gates` (T, B, 4H) are r, z, n, p. The tape also saves the arrays of `norm.products`.
     """
     (h0,) = state
     T, (B, H) = len(x), h0.shape
@@ -102,7 +104,7 @@ def backward(
     tape : Tape
         From `forward` with the same weights.
     weights : mapping
-        As given to `forward`.
+        The weights of `forward`.
     dy : array of shape (T, B, H)
         dL/dh_t from outside the recursion.
     dstate : tuple of one array of shape (B, H)
@@ -110,7 +112,7 @@ def backward(
     steps : int, optional
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
-        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
+        Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
@@ -120,7 +122,7 @@ def backward(
     gain_rz, gain_n = _gains(weights, cuts)
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm = np.zeros_like(dy), np.zeros(T)
-    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+    (dh_next,) = dstate  # the error of h_t that comes from step t + 1
 
     for t in range(T, stop - 1, -1):
         v_rz, v_n = np.split(tape.saved["v_hh"][t - 1], cuts, axis=1)
@@ -174,7 +176,7 @@ def backward(
 
 
 def _gains(weights: Weights, cuts: list[int]) -> tuple[Array | None, Array | None]:
-    """The recurrent side's, of r and z, and of n."""
+    """Return the gains of the products with U: of r and z together, and of n."""
     if "weight_norm_hh" not in weights:
         return None, None
     gain_rz, gain_n = np.split(weights["weight_norm_hh"], cuts)

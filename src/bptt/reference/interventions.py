@@ -1,4 +1,4 @@
-"""What is added to the equations of a stack of layers: resets, and the masks of dropout and zoneout."""
+"""Resets, and the masks of dropout and zoneout, which change the equations of a stack of layers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from bptt.reference.common import Array, Run
 
 @dataclass(frozen=True)
 class Interventions:
-    """One call's, for all layers and directions: index layer * D + direction, time in the sequence's order.
+    """Resets and masks of one call, for all layers and directions.
 
-    Rows of unequal length have them packed, (rows over time, ...) in place of (T, B, ...), until `row` takes
-    out one.
+    The first axis of an array has index layer * D + direction. Time is in the sequence's order in both
+    directions. For rows of unequal length the arrays are packed: they have (rows over time, ...) in place of
+    (T, B, ...), and `row` returns the arrays of a single row.
 
     Attributes
     ----------
     dropout : tuple of arrays of shape (T, B, D * P)
-        Factors on the output of every layer but the last, see `stack.dropout_mask`; none without dropout.
+        Factors on the output of every layer but the last, see `stack.dropout_mask`. Empty without dropout.
     reset : array of bool, of shape (T, B)
-        True: the row starts again at this step. No direction carries anything across the cut before it.
+        True: the row starts again at this step. No direction carries its state across the cut before it.
     recurrent : array of shape (L * D, B, P)
-        Recurrent dropout, as `Run` has it.
+        Recurrent dropout, see `Run`.
     keep_h : array of shape (L * D, T, B, P)
         Zoneout of h.
     keep_c : array of shape (L * D, T, B, H)
         Zoneout of c.
     zoneout_c : bool
-        Whether c has any.
+        Whether c has zoneout.
     """
 
     dropout: tuple[Array, ...]
@@ -42,11 +43,11 @@ class Interventions:
     zoneout_c: bool
 
     def run(self, index: int, direction: int) -> Run:
-        """What one direction of one layer meets, in the order in which it runs."""
+        """Return the resets and masks of one direction of one layer, in the order in which it runs."""
         reset = self.reset
         if direction:
-            # The cut before step t of the sequence lies after step t of this direction: a step later than
-            # t itself would come. One before the first step is past its end.
+            # The reverse direction reads step t before it crosses the cut between t - 1 and t. Its reset is
+            # therefore one step later. A cut before the first step lies beyond its end.
             reset = np.concatenate([np.zeros_like(reset[:1]), in_time(reset, direction)[:-1]])
         return Run(
             reset[:, :, np.newaxis],
@@ -56,18 +57,18 @@ class Interventions:
             self.zoneout_c,
         )
 
-    def row(self, row: int, place: npt.NDArray[np.int64]) -> Interventions:
-        """A batch of one row, whose steps lie at these places among the packed ones."""
+    def row(self, row: int, positions: npt.NDArray[np.int64]) -> Interventions:
+        """Return a batch of one row, whose steps have these positions in the packed arrays."""
         return Interventions(
-            tuple(mask[place, np.newaxis] for mask in self.dropout),
-            self.reset[place, np.newaxis],
+            tuple(mask[positions, np.newaxis] for mask in self.dropout),
+            self.reset[positions, np.newaxis],
             self.recurrent[:, row : row + 1],
-            self.keep_h[:, place, np.newaxis],
-            self.keep_c[:, place, np.newaxis],
+            self.keep_h[:, positions, np.newaxis],
+            self.keep_c[:, positions, np.newaxis],
             self.zoneout_c,
         )
 
 
 def in_time(values: npt.NDArray[Any], direction: int) -> npt.NDArray[Any]:
-    """A view of `values` in the order in which a direction reads the sequence; its own inverse."""
+    """Return a view of `values` in the order in which a direction reads them; its own inverse."""
     return values[::-1] if direction else values[:]

@@ -18,16 +18,16 @@ from bptt.reference.backend import NumPy
 
 
 class ReferenceLayer(Recurrent):
-    """A recurrent layer that NumPy computes, for any cell that `equations` finds."""
+    """A recurrent layer that NumPy computes, with the equations that `equations` returns."""
 
     backend: ClassVar[str] = "reference"
     native: ClassVar[type[Recurrent]]
-    """The layer whose reference this is: the last base class."""
+    """The native layer that this class is the reference of: the last base class."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.native = cls.__bases__[-1]
-        # The native layer's arguments, for help() and editors, with the one default that differs.
+        # help() and editors show the native layer's arguments. Only the default of `dtype` differs.
         signature = inspect.signature(cls.native)
         arguments = [
             p.replace(default="float64") if p.name == "dtype" else p for p in signature.parameters.values()
@@ -38,11 +38,11 @@ class ReferenceLayer(Recurrent):
         super().__init__(*args, dtype=dtype, **options)
 
     def equations(self) -> stack.Cell:
-        """The layer's cell over time, its options filled in."""
+        """Return the forward and backward functions of the layer's cell, with the layer's options."""
         return stack.CELLS[self.cell]
 
     def chunk_steps(self, batch: int) -> int:
-        """Steps whose sums the compiled core takes together."""
+        """Return the number of steps that the compiled core sums together."""
         return super()._backend().chunk_steps(batch)
 
     def _backend(self) -> Backend:
@@ -50,7 +50,7 @@ class ReferenceLayer(Recurrent):
 
 
 def lstm_options(layer: NativeLSTM) -> lstm.Options:
-    """Return what the equations in `lstm` need to know of a layer besides its weights."""
+    """Return the options of a layer that the equations in `lstm` need besides the weights."""
     gates, candidate, output = layer.activations
     return lstm.Options(
         Function(*gates, layer.gate_clip),

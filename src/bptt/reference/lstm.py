@@ -19,8 +19,8 @@ elementwise product. W is `weight_ih` (4H, I) and U is `weight_hh` (4H, P), with
 o. N is layer norm and gain, over all blocks together, or nothing. p is `weight_peephole` (3, H), with rows in
 the order i, f, o, or 0. R is `weight_hr` (P, H). The input and forget gates see c', the output gate sees c~.
 In a coupled LSTM, i is 1 - f, and W, U and p have no block i. sigma, phi and psi are the logistic function,
-tanh and tanh, unless `Options` has others. m, k, l and resets come from `Run`. Without them the old state is
-(h_{t-1}, c_{t-1}) and the new state is (h~_t, c~_t).
+tanh and tanh, unless `Options` changes them. m, k, l and resets come from `Run`. Without them the old state
+is (h_{t-1}, c_{t-1}) and the new state is (h~_t, c~_t).
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ from bptt.reference.common import (
 
 @dataclass(frozen=True)
 class Options:
-    """What the equations leave open and the weights do not tell.
+    """Options of the equations that do not follow from the weights.
 
     Attributes
     ----------
     sigma, phi, psi : Function
-        Of the gates i, f, o; of the candidate g; of the output. Each may clip its argument.
+        Activations of the gates i, f, o, of the candidate g, and of the output. Each may clip its argument.
     cell_clip : float or None
-        What c~ is clipped to.
+        c~ is clipped to [-cell_clip, cell_clip]. None: no clipping.
     coupled : bool
-        i = 1 - f.
+        Whether i = 1 - f.
     """
 
     sigma: Function
@@ -87,7 +87,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     Tape
         `gates` (T, B, 4H) are i, f, g, o; for a coupled LSTM (T, B, 3H) f, g, o. The tape also saves
         `arguments` of the same shape: the gates' inputs before any clipping. It saves `cell` (T, B, H), which
-        is e, `output` (T, B, H), which is psi(q), and what `norm.products` names.
+        is e, `output` (T, B, H), which is psi(q), and the arrays of `norm.products`.
     """
     h0, c0 = state
     sigma, phi, psi = options.sigma, options.phi, options.psi
@@ -109,7 +109,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         *a_i, a_f, a_g, a_o = np.split(a, G, axis=1)
-        a_i = [block + p_i * c_old for block in a_i]  # none if coupled
+        a_i = [block + p_i * c_old for block in a_i]  # an empty list if coupled
         a_f = a_f + p_f * c_old
         f = sigma(a_f)
         i = 1.0 - f if options.coupled else sigma(a_i[0])
@@ -151,7 +151,7 @@ def backward(
     tape : Tape
         From `forward` with the same weights.
     weights : mapping
-        As given to `forward`.
+        The weights of `forward`.
     dy : array of shape (T, B, P)
         dL/dh_t from outside the recursion.
     dstate : tuple of two arrays of shapes (B, P) and (B, H)
@@ -159,16 +159,16 @@ def backward(
     steps : int, optional
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
-        Bounds that each whole dL/dh_t is brought into before anything else is done with it, and each whole
-        dL/dc_t where its norm is taken. None: none.
+        Clip each whole dL/dh_t to these bounds before it is used. Clip each whole dL/dc_t before its norm is
+        computed. None: no clipping.
     options : Options
-        As given to `forward`.
+        The options of `forward`.
 
     Returns
     -------
     Gradients
-        Their second norm is of dL/dc~_t, all that c~ does at step t included. With zoneout c_t is no longer
-        c~_t, and it is of dL/dc_t: what flows back from step t + 1.
+        The second array of `norms` holds the norms of dL/dc~_t, with all effects of c~ at step t. With
+        zoneout c_t differs from c~_t, and the norms are those of dL/dc_t: the error from step t + 1.
     """
     run, x, (h, c) = tape.run, tape.x, tape.states
     sigma, phi, psi = options.sigma, options.phi, options.psi
@@ -179,7 +179,7 @@ def backward(
     T, stop, G = len(x), last_step(steps, len(x)), len(W) // c.shape[2]
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm, dc_norm = np.zeros_like(dy), np.zeros(T), np.zeros(T)
-    dh_next, dc_next = dstate  # what flows back into h_t and c_t from step t + 1
+    dh_next, dc_next = dstate  # the errors of h_t and c_t that come from step t + 1
 
     for t in range(T, stop - 1, -1):
         h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
@@ -219,7 +219,7 @@ def backward(
         da_o = do * sigma.slope(a_o, o)
         dc_new = dc_new + p_o * da_o
 
-        if not run.zoneout_c:  # c_t is c~_t, all of whose error has met here
+        if not run.zoneout_c:  # c_t is c~_t, and dc_new is now its whole error
             dc_new = limited(dc_new, clip)
             dc_norm[t - 1] = error_norm(dc_new)
 
@@ -272,6 +272,9 @@ def backward(
 
 
 def _peepholes(weights: Weights, options: Options) -> Array:
-    """(3, H), or (3, 1) without: rows i, f, o, of which i is 0 if coupled."""
+    """Return the peephole weights (3, H), or zeros (3, 1) without peepholes.
+
+    The rows are i, f, o. In a coupled LSTM, row i is 0.
+    """
     p = weights.get("weight_peephole", np.zeros((3, 1)))
     return np.concatenate([np.zeros_like(p[:1]), p]) if options.coupled and len(p) == 2 else p

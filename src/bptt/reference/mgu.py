@@ -1,5 +1,6 @@
-"""The minimal gated unit (Zhou et al. 2016), in NumPy: a gated recurrent unit whose one gate forgets and
-updates.
+"""The minimal gated unit (Zhou et al. 2016), in NumPy.
+
+The cell is a gated recurrent unit with a single gate, which both forgets and updates.
 
     h'_t = h_{t-1}, or 0 after a reset
     s_t  = h'_t (.) m                                          m: recurrent dropout
@@ -10,8 +11,8 @@ updates.
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
-(2H, I), U is `weight_hh` (2H, H), their blocks in the order f, n. Layer norm takes each by itself. m, k and
-resets are the `Run`'s; without them h' and s are h_{t-1}, and h_t is h~_t.
+(2H, I) and U is `weight_hh` (2H, H), with blocks in the order f, n. Layer norm normalises each block
+separately. m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is h~_t.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     Returns
     -------
     Tape
-        Its `gates` (T, B, 3H) are f, n, p. It saves what `norm.products` names.
+        `gates` (T, B, 3H) are f, n, p. The tape also saves the arrays of `norm.products`.
     """
     (h0,) = state
     T, (B, H) = len(x), h0.shape
@@ -100,7 +101,7 @@ def backward(
     tape : Tape
         From `forward` with the same weights.
     weights : mapping
-        As given to `forward`.
+        The weights of `forward`.
     dy : array of shape (T, B, H)
         dL/dh_t from outside the recursion.
     dstate : tuple of one array of shape (B, H)
@@ -108,7 +109,7 @@ def backward(
     steps : int, optional
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
-        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
+        Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
@@ -118,7 +119,7 @@ def backward(
     gain_f, gain_n = _gains(weights, cuts)
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm = np.zeros_like(dy), np.zeros(T)
-    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+    (dh_next,) = dstate  # the error of h_t that comes from step t + 1
 
     for t in range(T, stop - 1, -1):
         v_f, v_n = np.split(tape.saved["v_hh"][t - 1], cuts, axis=1)
@@ -172,7 +173,7 @@ def backward(
 
 
 def _gains(weights: Weights, cuts: list[int]) -> tuple[Array | None, Array | None]:
-    """The recurrent side's, of f and of n."""
+    """Return the gains of the products with U: of f and of n."""
     if "weight_norm_hh" not in weights:
         return None, None
     gain_f, gain_n = np.split(weights["weight_norm_hh"], cuts)

@@ -2,8 +2,8 @@
 
     n = (v - mean(v)) / sqrt(var(v) + 1e-5),  var(v) = mean((v - mean(v))^2)
 
-over the columns of v together, or over blocks of them, each by itself. A gain of None means that the layer
-has no layer norm: v comes back as it is.
+over all columns of v together, or over each block of columns separately. A gain of None means that the layer
+has no layer norm: v is returned unchanged.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ EPSILON = 1e-5
 
 
 def products(T: int, B: int, N: int) -> dict[str, Array]:
-    """Room for what layer norm gets: `v_ih`, the products with x, and `v_hh`, those with h.
+    """Return empty arrays for the inputs of layer norm: products with x (`v_ih`) and with h (`v_hh`).
 
-    A tape keeps them: rounding errors of v are errors of the gradient, which would cancel if the backward
-    pass made v again from the same weights.
+    A tape saves them, because rounding errors of v cause errors in the gradient. If the backward pass
+    computed v again from the same weights, it would not see these errors.
     """
     return {"v_ih": np.empty((T, B, N)), "v_hh": np.empty((T, B, N))}
 
@@ -34,7 +34,7 @@ def forward(v: Array, gain: Array | None, cuts: Sequence[int] = ()) -> Array:
     v : array of shape (B, N)
     gain : array of shape (N,) or None
     cuts : sequence of int
-        Columns at which a new block begins. None: all are one block.
+        Columns at which a new block begins. Empty: all columns are one block.
     """
     if gain is None:
         return v
@@ -44,7 +44,7 @@ def forward(v: Array, gain: Array | None, cuts: Sequence[int] = ()) -> Array:
 def backward(
     dy: Array, v: Array, gain: Array | None, cuts: Sequence[int] = ()
 ) -> tuple[Array, Array | float]:
-    """Invert `forward`: (dv, dgain) from dL/dy of its result y and the rest as it was given."""
+    """Return (dv, dgain) from dL/dy of the result of `forward`, for the same arguments."""
     if gain is None:
         return dy, 0.0
 
@@ -53,9 +53,9 @@ def backward(
     dgain = np.sum(dy * n, axis=0)
     dn = dy * gain
 
-    # n = (v - mean(v)) / s: the mean and s see every column, so that an error of the shape of 1 or of n,
-    # which only shifts or stretches v, comes to nothing
-    blocks = zip(*(np.split(each, cuts, axis=1) for each in (dn, n, v)), strict=True)
+    # n = (v - mean(v)) / s. A shift or a scaling of v does not change n, so the components of dn along 1 and
+    # along n do not reach v.
+    blocks = zip(*(np.split(array, cuts, axis=1) for array in (dn, n, v)), strict=True)
     dv = [(dn - _mean(dn) - n * _mean(dn * n)) / spread(v) for dn, n, v in blocks]
     return np.concatenate(dv, axis=1), dgain
 
@@ -65,7 +65,7 @@ def _normalised(v: Array, cuts: Sequence[int]) -> Array:
 
 
 def spread(v: Array) -> Array:
-    """Standard deviation of each row as layer norm takes it, of shape (B, 1)."""
+    """Return the standard deviation of each row, with layer norm's epsilon, in shape (B, 1)."""
     return np.sqrt(_mean((v - _mean(v)) ** 2) + EPSILON)
 
 

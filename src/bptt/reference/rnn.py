@@ -5,8 +5,8 @@
     h~_t = f(N(W x_t) + b_ih + N(U s_t) + b_hh)        f: tanh or relu; N: layer norm and gain, or nothing
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t           k: zoneout
 
-T time steps, B rows of a batch, I inputs, H hidden units; (.) is the product by elements. W is `weight_ih`
-(H, I), U is `weight_hh` (H, H). m, k and resets are the `Run`'s; without them h_t = f(... U h_{t-1} ...).
+T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
+(H, I) and U is `weight_hh` (H, H). m, k and resets come from `Run`. Without them h_t = f(... U h_{t-1} ...).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
     run : Run
         Resets and masks.
     relu : bool
-        max(a, 0) in place of tanh(a).
+        Use max(a, 0) in place of tanh(a).
 
     Returns
     -------
     Tape
-        Its `gates` (T, B, H) are h~. It saves what `norm.products` names.
+        `gates` (T, B, H) are h~. The tape also saves the arrays of `norm.products`.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -91,7 +91,7 @@ def backward(
     tape : Tape
         From `forward` with the same weights.
     weights : mapping
-        As given to `forward`.
+        The weights of `forward`.
     dy : array of shape (T, B, H)
         dL/dh_t from outside the recursion.
     dstate : tuple of one array of shape (B, H)
@@ -99,9 +99,9 @@ def backward(
     steps : int, optional
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
-        Bounds that each whole dL/dh_t is brought into before anything else is done with it. None: none.
+        Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
     relu : bool
-        As given to `forward`.
+        The value passed to `forward`.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -109,7 +109,7 @@ def backward(
     T, stop = len(x), last_step(steps, len(x))
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm = np.zeros_like(dy), np.zeros(T)
-    (dh_next,) = dstate  # what flows back into h_t from step t + 1
+    (dh_next,) = dstate  # the error of h_t that comes from step t + 1
 
     for t in range(T, stop - 1, -1):
         h_old = run.begin(t, h[t - 1])

@@ -1,8 +1,8 @@
 """Layers, directions and the dropout between layers, around any cell of the reference.
 
-Layer k reads x (k = 0) or the output of layer k - 1, both directions side by side, thinned by dropout. The
-reverse direction is the same cell run over the sequence turned round; everything it shows outside (outputs,
-tape, norms) is in the order of the sequence again.
+Layer 0 reads x. Layer k > 0 reads the output of layer k - 1, both directions side by side, after dropout.
+The reverse direction is the same cell, run over the reversed sequence. Its outputs, tape and norms are
+returned in the order of the sequence.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ CELLS = {
     "gru_reset_before": Cell(gru_reset_before.forward, gru_reset_before.backward),
     "mgu": Cell(mgu.forward, mgu.backward),
 }
-"""Those that their names say all about: an LSTM makes its own from its options."""
+"""The cells without options. The cell of an LSTM is built from the options of the layer."""
 
 Layers = Sequence[Sequence[Weights]]  # [layer][direction]
 
 
 class StackTape:
-    """What `forward` keeps for `backward`: read like the compiled core's tape.
+    """The arrays that `forward` saves for `backward`, with the interface of the compiled core's tape.
 
     Attributes
     ----------
     layers : nested sequence of mappings
-        The parameters that `forward` ran with.
+        The parameters of the forward pass.
     masks : sequence of arrays of shape (T, B, D * P)
-        The dropout mask on each layer's output but the last one's; empty without dropout.
+        The dropout mask on the output of each layer except the last. Empty without dropout.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
         The cells' `Gradients.norms`, in the order of the sequence.
-    errors : nested list of arrays of shape (T, B, P), or None unless `backward` was to keep them
-        `errors[layer][direction]` is that cell's `Gradients.errors`.
+    errors : nested list of arrays of shape (T, B, P), or None
+        `errors[layer][direction]` is that cell's `Gradients.errors`. None if `backward` did not keep them.
     """
 
     def __init__(self, layers: Layers, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
@@ -74,40 +74,39 @@ class StackTape:
         return (*self.shape, len(tapes) * tapes[0].states[0].shape[2])
 
     def h(self, layer: int, direction: int) -> Array:
-        """(T, B, P), the states after each step."""
+        """Return the states after each step, (T, B, P)."""
         return self._view(self.tapes[layer][direction].states[0][1:], direction)
 
     def c(self, layer: int, direction: int) -> Array:
-        """(T, B, H), the cell states after each step; LSTM only."""
+        """Return the cell states after each step, (T, B, H). LSTM only."""
         return self._view(self.tapes[layer][direction].states[1][1:], direction)
 
     def gates(self, layer: int, direction: int) -> Array:
-        """(T, B, G * H), the activated gates."""
+        """Return the activated gates, (T, B, G * H)."""
         return self._view(self.tapes[layer][direction].gates, direction)
 
     def dh(self, layer: int, direction: int) -> Array | None:
-        """(T, B, P), the whole dL/dh_t after clipping, if `backward` was to keep it."""
+        """Return the whole dL/dh_t after clipping, (T, B, P), or None if `backward` did not keep it."""
         return None if self.errors is None else self._view(self.errors[layer][direction], direction)
 
     @property
     def dh_norm(self) -> Array | None:
-        """(L * D, T), after `backward`."""
+        """Norms of dL/dh_t, (L * D, T), after `backward`."""
         return None if self.norms is None else self.norms[0]
 
     @property
     def dc_norm(self) -> Array | None:
-        """(L * D, T), after `backward`; LSTM only."""
+        """Norms of dL/dc_t, (L * D, T), after `backward`. None if the cell is not an LSTM."""
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
 
     def move(self, move: Callable[[Array], Array], between: Callable[[Array], Array]) -> None:
-        """Replace everything saved, to see what `backward` makes of values that are a little off.
+        """Replace all saved arrays, to measure how `backward` responds to small errors in them.
 
-        `move` replaces states and gates, `between` what lies between them.
-
-        The input itself was the caller's, who can move it before; masks are exact.
+        `move` replaces states and gates. `between` replaces the arrays between them. The input is not
+        replaced, because the caller can change it before `forward`. Masks are exact and stay unchanged.
         """
         for k, directions in enumerate(self.tapes):
-            if k > 0:  # what this layer reads; its directions share it
+            if k > 0:  # both directions share the input of the layer
                 directions[0].x[...] = move(directions[0].x)
             for tape in directions:
                 for values in (*tape.states, tape.gates):
@@ -178,17 +177,17 @@ def backward(
     Parameters
     ----------
     cell : Cell
-        As given to `forward`.
+        The cell of `forward`.
     tape : StackTape
-        From `forward`; its norms and errors are set here.
+        From `forward`. Its norms and errors are set here.
     dy : array of shape (T, B, D * P)
     dstate : tuple of arrays of shape (L * D, B, P or H)
     steps : int, optional
         Every layer goes back at most `steps` steps from the end of the sequence. None: all.
     clip : StateClip, optional
-        Bounds of every step's error, in every layer and direction. None: none.
+        Clip the error of every step to these bounds, in every layer and direction. None: no clipping.
     keep_errors : bool
-        The tape keeps what they leave of it, see `StackTape.dh`.
+        Keep the clipped errors in the tape, see `StackTape.dh`.
 
     Returns
     -------
@@ -200,8 +199,8 @@ def backward(
     Raises
     ------
     ValueError
-        If `steps` is less than T and the network is bidirectional: the reverse direction ends at the first
-        time step, so the last steps of the two directions are different ones.
+        If `steps` is less than T and the network is bidirectional. The last steps of the two directions are
+        different, because the reverse direction ends at the first time step.
     """
     layers = tape.layers
     D, T = len(layers[0]), tape.shape[0]
@@ -227,7 +226,9 @@ def backward(
     kinds = range(len(dstate))
     tape.norms = tuple(np.stack([in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
     tape.errors = (
-        [[gradients.errors for gradients in each] for each in layer_gradients] if keep_errors else None
+        [[gradients.errors for gradients in directions] for directions in layer_gradients]
+        if keep_errors
+        else None
     )
     dstate0 = tuple(np.stack([gradients.dstate[s] for _, gradients in flat]) for s in kinds)
     return dy, dstate0, layer_gradients
