@@ -265,16 +265,16 @@ def test_origin_counts_from_the_start_it_is_given() -> None:
 
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no layer": (lambda: bptt.first_nonfinite(X, X), TypeError, "layer must be a layer"),
-    "no x": (lambda: bptt.first_nonfinite(model()), TypeError, "x must be what the layer reads"),
+    "no x": (lambda: bptt.first_nonfinite(model()), TypeError, "x must be the input of the layer"),
     "x beside a tape": (
         lambda: bptt.first_nonfinite(relu_stack().forward(X)[2], X),
         ValueError,
-        "x must be None beside a tape",
+        "x must be None if a tape is passed",
     ),
     "an error beside a tape": (
         lambda: bptt.first_nonfinite(relu_stack().forward(X)[2], dy=X),
         ValueError,
-        "dy must be None beside a tape",
+        "dy must be None if a tape is passed",
     ),
     "x ragged": (
         lambda: bptt.first_nonfinite(model(), [[1, 2], [3]]),

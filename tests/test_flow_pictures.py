@@ -370,7 +370,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "gates of all that forward returns": (
         lambda: plot_gates(lstm().forward(X)),
         TypeError,
-        "tape must come from forward of a recurrent layer; got tuple. Fix: y, state, tape",
+        "tape must come from forward of a recurrent layer; got tuple. Fix: pass the tape of y, state, tape",
     ),
     "gates of no rows": (
         lambda: plot_gates(lstm().forward(X[:, :0])[2]),

@@ -206,7 +206,7 @@ def test_one_step() -> None:
     assert flow.horizon.tolist() == [1]
     assert flow.verdict == ("no flow",)
     assert "1 step:" in str(flow)
-    assert "none goes back through time. Remedy: more steps" in " ".join(str(flow).split())
+    assert "no error flows back through time. Remedy: more steps" in " ".join(str(flow).split())
 
 
 def test_to_dict() -> None:
@@ -256,7 +256,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "dy and loss": (
         lambda: bptt.gradient_flow(LAYER, X, dy=X, loss=bptt.CrossEntropy(), target=X),
         ValueError,
-        "dy must be None beside a loss",
+        "dy must be None if a loss is passed",
     ),
     "loss without target": (
         lambda: bptt.gradient_flow(LAYER, X, loss=bptt.CrossEntropy()),

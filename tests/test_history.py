@@ -192,7 +192,7 @@ def test_a_long_run_has_no_mark_for_each_update_in_its_svg(tmp_path: Path) -> No
 
 @drawn
 def test_nothing_to_draw() -> None:
-    with pytest.raises(ValueError, match=r"history must hold an update to draw; got none. Fix: "):
+    with pytest.raises(ValueError, match=r"history must hold at least one update; got none. Fix: "):
         History().plot()
 
 

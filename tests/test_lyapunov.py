@@ -59,7 +59,7 @@ def test_nan_is_no_exponent():
     x = np.zeros((T, 1, I))
     x[3] = np.nan
     with pytest.raises(
-        ValueError, match=r"finite; got NaN or infinity in a state.*Fix: ask bptt.first_nonfinite"
+        ValueError, match=r"finite; got NaN or infinity in a state.*Fix: call bptt.first_nonfinite"
     ):
         bptt.lyapunov_spectrum(bptt.GRU(I, H, seed=0), x)
 

@@ -102,7 +102,7 @@ def test_says_once_that_it_explodes() -> None:
     texts = heard(lambda: fit(identity(1.5), monitor, [(np.abs(X), LAST)] * 6))
     assert len(texts) == 1
     assert texts[0].startswith(
-        "At update 0: layer 0 of model[0]: the gradient explodes, a thousandfold after 18 steps"
+        "At update 0: layer 0 of model[0]: the gradient explodes: it grows by a factor of 1000 in 18 steps"
     )
     assert "ClipNorm" in texts[0]
 

@@ -192,10 +192,10 @@ def test_notes_name_the_reason() -> None:
     assert notes(history(3, loss=[NAN] * 3).axes[0]) == ["no loss is finite"]
     assert notes(history(3, loss=[NAN] * 3, validation=[1.0]).axes[0]) == []
     assert notes(history(3, lr=[NAN] * 3).axes[2]) == ["no learning rate is finite"]
-    assert notes(records([[0, 0]]).axes[0]) == ["no error comes in: every norm is 0"]
+    assert notes(records([[0, 0]]).axes[0]) == ["no error arrives: every norm is 0"]
     assert notes(curves(1, 2, dh_norm=np.zeros((1, 2)), dc_norm=None).axes[2]) == ["every norm is 0"]
     (note,) = notes(plot_flows({"_a": flow([1, 1]), "b": flow([0, 0])}).axes[0])[:1]
-    assert note.split("\n") == ["Not drawn: no finite error comes in", "b: vanishing, 0 per step"]
+    assert note.split("\n") == ["Not drawn: no finite error arrives", "b: vanishing, 0 per step"]
     many = notes(flow(*[[0.0, 0.0]] * 9).plot().axes[0])[0].split("\n")
     assert len(many) == 8
     assert many[-1] == "and 3 more"

@@ -1,7 +1,7 @@
-"""Looking at a training run and at the gradient inside it.
+"""Diagnose a model: the gradient inside it, in numbers, words and pictures.
 
-`bptt.gradient_flow`, `first_nonfinite` and `spectral_radius` measure and say what they
-found in words; what draws needs matplotlib (`pip install 'bptt[plot]'`) and loads it when it is called.
+`bptt.gradient_flow`, `first_nonfinite` and `spectral_radius` measure and describe their results in words.
+Functions that draw need matplotlib (`pip install 'bptt[plot]'`) and load it when they are called.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "spectral_radius",
 ]
 
-# At first use: a training step needs only one of these modules.
+# The modules are loaded at first use, because a training step needs only one of them.
 _HOMES = {
     "GradientFlow": "flow",
     "NonFinite": "nonfinite",

@@ -1,6 +1,6 @@
 """Analysis of one curve of norms: growth per step, where it vanishes or explodes, and the verdict.
 
-A curve, or way, starts where the error arrives. Entry k is the norm k steps back.
+A curve, or way, starts at the step where the error arrives. Entry k is the norm k steps back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 Norms = npt.NDArray[np.float64]
 
 VANISHED, EXPLODED = 1e-3, 1e3
-"""Limits of the norm relative to its value on arrival: below: vanished, above: exploded."""
+"""An error has vanished below, or exploded above, this multiple of its norm on arrival."""
 
 
 def first(flags: npt.NDArray[np.bool_], default: int) -> int:
@@ -21,7 +21,7 @@ def first(flags: npt.NDArray[np.bool_], default: int) -> int:
 
 
 def arrived(way: Norms) -> Norms:
-    """Cut off the zeros before the error arrives; a curve of zeros stays whole.
+    """Remove the zeros before the error arrives. A curve of zeros is returned unchanged.
 
     With zoneout of c, dL/dc is 0 at the last step: the last output does not depend on the last cell state.
     """
@@ -32,8 +32,8 @@ def arrived(way: Norms) -> Norms:
 def growth(way: Norms, floor: float) -> float:
     """Return the geometric mean of the growth per step back.
 
-    0 for an error that is cut off on the way. NaN where the curve has no second step. Infinity where the mean
-    is above the largest float64.
+    0 if the error is cut off before the end. NaN if the curve has no second step. Infinity if the mean is
+    above the largest float64.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def growth(way: Norms, floor: float) -> float:
     """
     if len(way) < 2 or np.isnan(way[0]):
         return float("nan")
-    finite = first(~np.isfinite(way), len(way))  # how many norms are finite
+    finite = first(~np.isfinite(way), len(way))  # number of finite norms
     zero = first(way[:finite] == 0, finite)
     if zero < finite and (zero == 0 or _next(way[:zero]) > floor):
         return 0.0
@@ -77,13 +77,13 @@ def verdict(way: Norms) -> str:
 
 
 def _next(way: Norms) -> float:
-    """Return what the last norm would shrink to if it kept the pace of its last step."""
-    pace = way[-1] / way[-2] if len(way) > 1 else 1.0
-    return float(way[-1] * min(pace, 1.0))
+    """Return the norm that would come next if the last step's factor stayed the same, and was at most 1."""
+    factor = way[-1] / way[-2] if len(way) > 1 else 1.0
+    return float(way[-1] * min(factor, 1.0))
 
 
 def _scaled(way: Norms) -> Norms:
-    """Scale by a power of two, without rounding, so that the limits of the first norm are in range."""
+    """Scale by a power of two, without rounding, so that float64 can hold the limits of the first norm."""
     if not len(way) or not np.isfinite(way[0]):
         return way
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""The norm of an error at every step on its way back through time, in numbers, in words and in a picture."""
+"""The norm of a backpropagated error at every time step, in numbers, in words and in a picture."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class GradientFlow(FlowNorms):
     ----------
     dh_norm : ndarray (R, T)
         2-norm over batch and units of dL/dh_t: the error that arrives at step t plus the error that flows
-        back to it.
+        back from step t + 1.
     dc_norm : ndarray (R, T) or None
         The 2-norm of dL/dc_t. NaN in rows of cells without c; None if no cell has c.
     rows : tuple of Row
-        The layer and direction of each row; `rows[k].name` says it in words.
+        The layer and direction of each row. `rows[k].name` describes them in words.
     per_step : bool
-        The model has one output per step. False if it has one per sequence, as after `Last`.
+        Whether the model has one output per step. False if it has one per sequence, as after `Last`.
     in_use : frozenset of str
-        Arguments that the Trainer has already: "clip", "clip_state", "truncate", "regularizer".
+        Arguments that the Trainer uses already: "clip", "clip_state", "truncate", "regularizer".
     """
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -45,7 +45,7 @@ class GradientFlow(FlowNorms):
         Parameters
         ----------
         path : str or os.PathLike, optional
-            Write the picture there, as its ending says: .png or .svg.
+            Also write the picture to this file. The ending selects the format: .png or .svg.
 
         Returns
         -------
@@ -54,14 +54,14 @@ class GradientFlow(FlowNorms):
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         TypeError, ValueError, OSError
-            `path` is not a path, has another ending, or cannot be written.
+            If `path` is not a path, has another ending, or cannot be written.
         """
         return flow_picture.plot_flows({"": self}, path)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain lists, numbers and strings."""
+        """Return all results as plain lists, numbers and strings."""
         record = {
             "rows": list(self.names),
             "cells": [row.stack.kind for row in self.rows],
@@ -73,8 +73,8 @@ class GradientFlow(FlowNorms):
         return record if self.dc_norm is None else record | {"dc_norm": self.dc_norm.tolist()}
 
     def __str__(self) -> str:
-        said = (textwrap.fill(sentence, WIDTH, subsequent_indent="  ") for sentence in advice(self))
-        return "\n".join([table(self), *said])
+        sentences = (textwrap.fill(sentence, WIDTH, subsequent_indent="  ") for sentence in advice(self))
+        return "\n".join([table(self), *sentences])
 
     def __repr__(self) -> str:
         parts = (f"{name}: {verdict}" for name, verdict in zip(self.names, self.verdict, strict=True))

@@ -1,4 +1,4 @@
-"""The norm of an error at every step on its way back through time, and what follows from it."""
+"""The norm of a backpropagated error at every time step, and the rates and verdicts computed from it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class FlowNorms:
     ----------
     dh_norm : ndarray (R, T)
         2-norm over batch and units of dL/dh_t: the error that arrives at step t plus the error that flows
-        back to it.
+        back from step t + 1.
     dc_norm : ndarray (R, T) or None
         The 2-norm of dL/dc_t. NaN in rows of cells without c; None if no cell has c.
     rows : tuple of Row
-        The layer and direction of each row; `rows[k].name` says it in words.
+        The layer and direction of each row. `rows[k].name` describes them in words.
     per_step : bool
-        The model has one output per step. False if it has one per sequence, as after `Last`.
+        Whether the model has one output per step. False if it has one per sequence, as after `Last`.
     in_use : frozenset of str
-        Arguments that the Trainer has already: "clip", "clip_state", "truncate", "regularizer".
+        Arguments that the Trainer uses already: "clip", "clip_state", "truncate", "regularizer".
     """
 
     dh_norm: Norms
@@ -47,73 +47,75 @@ class FlowNorms:
 
     @cached_property
     def ways(self) -> tuple[Norms, ...]:
-        """`dh_norm` of each row in the order of the way back: entry k is k steps back from where the error
-        arrives.
+        """`dh_norm` of each row, in the order of backpropagation.
 
-        A forward direction goes back from its last step to step 0. A reverse direction makes its last step at
-        step 0 and goes back from there to step T - 1. Steps that the error does not pass are left out.
+        Entry k is the norm k steps back from the step where the error arrives. In a forward direction, the
+        error flows from the last step to step 0. In a reverse direction, it flows from step 0 to step T - 1.
+        Steps that the error does not reach are left out.
         """
         return tuple(h[passed] for h, passed in zip(self.dh_norm, self._passed, strict=True))
 
     @cached_property
     def c_ways(self) -> tuple[Norms, ...] | None:
-        """`dc_norm` at the steps of `ways`; None if no cell has c."""
+        """`dc_norm` at the steps of `ways`. None if no cell has c."""
         if self.dc_norm is None:
             return None
         return tuple(c[passed] for c, passed in zip(self.dc_norm, self._passed, strict=True))
 
     @cached_property
     def rate(self) -> Norms:
-        """(R,): geometric mean of the growth of dh_norm per step back. The error shrinks below 1 and grows
-        above 1.
+        """(R,): geometric mean of the growth of dh_norm per step back.
 
-        The mean ends where the norm underflows or overflows. 0 if the error is cut off on the way, for
-        example by a reset or by relu units that are all off. NaN if no step back is left.
+        The error shrinks if the mean is below 1, and grows if it is above 1. The mean ends where the norm
+        underflows or overflows. 0 if the error is cut off, for example by a reset or by relu units that are
+        all off. NaN if no step back is left.
         """
         pairs = zip(self.rows, self.ways, strict=True)
         return np.array([curves.growth(way, _floor(row)) for row, way in pairs])
 
     @cached_property
     def horizon(self) -> npt.NDArray[np.int64]:
-        """(R,): steps back until dh_norm is below 1e-3 of its value where the error arrives; T if never."""
+        """(R,): steps back until dh_norm is below 1e-3 of its value on arrival. T if it stays above."""
         T = self.dh_norm.shape[1]
         return np.array([curves.first(curves.vanished(way), T) for way in self.ways], np.int64)
 
     @cached_property
     def verdict(self) -> tuple[str, ...]:
-        """One of these words for each row:
+        """One word for each row.
 
-        - "exploding": dh_norm rises above 1e3 times its value where the error arrives, or overflows.
-        - "vanishing": dh_norm falls below 1e-3 of that value, or no error arrives.
+        - "exploding": dh_norm rises above 1e3 times its value on arrival, or overflows.
+        - "vanishing": dh_norm falls below 1e-3 of its value on arrival, or no error arrives.
         - "healthy": dh_norm stays between both limits.
         - "no flow": the error arrives at the first step that this direction reads, so no step back is left.
-        - "not finite": NaN comes before any of them.
+        - "not finite": dh_norm becomes NaN before it explodes.
         """
         return tuple(map(curves.verdict, self.ways))
 
     @cached_property
     def carried(self) -> tuple[bool, ...]:
-        """For each row, whether the cell state carries the error all the way back: from the step where an
-        error reaches c, dc_norm stays between the limits. False without a cell state.
+        """For each row, whether the cell state carries the error back to the first step.
+
+        True if dc_norm stays between the limits from the step where an error reaches c. False without a cell
+        state.
         """
         if self.c_ways is None:
             return (False,) * len(self.rows)
         return tuple(curves.verdict(curves.arrived(way)) in ("healthy", "no flow") for way in self.c_ways)
 
     def turn(self, k: int) -> int:
-        """Steps back at which the error of row k explodes; its horizon if it does not explode."""
+        """Return the steps back at which the error of row k explodes, or its horizon if it does not."""
         return curves.exploded(self.ways[k]) if self.verdict[k] == "exploding" else int(self.horizon[k])
 
     @cached_property
     def _passed(self) -> tuple[slice, ...]:
         """The steps of `ways`."""
-        passed = []
+        slices = []
         T = self.dh_norm.shape[1]
         for row, norms in zip(self.rows, self.dh_norm, strict=True):
             # NaN differs from 0. Without any error, all steps are kept.
             arrival = curves.first((norms if row.reverse else norms[::-1]) != 0, 0)
-            passed.append(slice(arrival, None) if row.reverse else slice(T - 1 - arrival, None, -1))
-        return tuple(passed)
+            slices.append(slice(arrival, None) if row.reverse else slice(T - 1 - arrival, None, -1))
+        return tuple(slices)
 
 
 def _floor(row: Row) -> float:

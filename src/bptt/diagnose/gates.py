@@ -1,4 +1,4 @@
-"""Which block is which gate: in the recurrent weights, and on the tape."""
+"""Names of the gates, in the order of their blocks in the recurrent weights and on the tape."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from bptt.layers.recurrent import Recurrent
 
 Values = npt.NDArray[Any]
 
-# In the order in which a step computes them, so that the first that is wrong is where it began. The letters
-# are those of the tape's blocks; "p" is the recurrent part of n, which is no gate.
+# The values of a step in the order of computation, so the first one that is not finite is the cause. The
+# letters are those of the tape's blocks. "p" is the recurrent part of n, which is not a gate.
 _COMPUTED = {"LSTM": "ifgcoh", "coupled": "fgcoh", "GRU": "rzpnh", "MGU": "fpnh", "RNN": "h"}
 _ON_TAPE = {"LSTM": "ifgo", "coupled": "fgo", "GRU": "rznp", "MGU": "fnp", "RNN": ""}
 
 
 def gate_names(stack: Recurrent) -> tuple[str, ...]:
-    """The blocks of rows of `weight_hh`, in their order: i f g o, r z n, or h for the one of an RNN."""
+    """Return the names of the blocks of `weight_hh` in order: i f g o, r z n, or h for an RNN."""
     return tuple(_ON_TAPE[cell_of(stack)].replace("p", "")) or ("h",)
 
 
 def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
-    """What each step computed in one layer and direction, (T, B, H) each, in the order of computing.
+    """Return the values of all steps in one layer and direction, in the order of computation.
 
-    Names are "gate i", "c", "h"; "recurrent part of n" is W_hn h + b_hn, or what it is made of.
+    Each array has shape (T, B, H). Names are "gate i", "c", "h" and so on. "recurrent part of n" is
+    W_hn h + b_hn, or the argument of this product.
     """
     kind = cell_of(tape.owner)
     blocks: dict[str, Values] = {}
@@ -39,8 +40,7 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
 
 
 def cell_of(stack: Recurrent) -> str:
-    """ "LSTM", "coupled", "GRU", "MGU" or "RNN": a class of the user's own computes what ours does that it is
-    derived from."""
+    """Return "LSTM", "coupled", "GRU", "MGU" or "RNN", also for a subclass that the user wrote."""
     if getattr(stack, "coupled", False):
         return "coupled"
     return next(cls.__name__ for cls in type(stack).__mro__ if cls.__name__ in _COMPUTED)

@@ -13,13 +13,14 @@ Result = TypeVar("Result")
 def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
     """Run `work` in a thread while the calling thread waits for signals.
 
-    LAPACK ignores signals: one decomposition of a large matrix takes seconds. The calling thread raises
-    KeyboardInterrupt at once. `work` ends at its next look at `stopped`, and its result is dropped.
+    LAPACK ignores signals, and one decomposition of a large matrix takes seconds. The calling thread raises
+    KeyboardInterrupt at once. `work` ends when it next calls `stopped`, and its result is discarded.
 
     Parameters
     ----------
     work : callable
-        `work(stopped)` gets a function that says whether the caller has left. A loop looks at it every step.
+        `work(stopped)` receives a function that returns whether the caller was interrupted. A loop should
+        call it in every step.
 
     Returns
     -------
@@ -37,10 +38,10 @@ def interruptible(work: Callable[[Callable[[], bool]], Result]) -> Result:
         except BaseException as error:
             errors.append(error)
 
-    # The context holds the caller's numpy.errstate.
+    # The copied context applies the caller's numpy.errstate in the thread.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     try:
-        thread.start()  # waits too, for the thread to begin
+        thread.start()  # inside `try`, because it waits until the thread begins
         thread.join()
     except BaseException:
         stop.set()

@@ -1,4 +1,4 @@
-"""Lyapunov exponents: how fast small differences of a state grow or fade as a network runs."""
+"""Lyapunov exponents: how fast small differences of a state grow or shrink while a network runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bptt.reference.copies import rebuild
 Vector = npt.NDArray[np.float64]
 
 CHUNK = 256
-"""Steps that are linearised together: bounds the memory of their coefficients."""
+"""Number of steps that are linearised together, which limits the memory of their coefficients."""
 
 WARMUP = 10
-"""Steps that turn the frame before it counts, by default."""
+"""Default number of steps that turn the frame before its growth counts."""
 
 
 def lyapunov_spectrum(
@@ -37,27 +37,25 @@ def lyapunov_spectrum(
     warmup: int | None = None,
     seed: int = 0,
 ) -> Vector:
-    """
-    Return the largest Lyapunov exponents of a layer driven by an input, per step.
+    """Return the largest Lyapunov exponents of a layer driven by an input, per step.
 
     The state is that of the whole stack: h of all layers and for an LSTM c. Each step multiplies a frame of k
     directions by the exact Jacobian of the state and makes the frame orthonormal again (QR method). An
-    exponent of log 2 means that a difference doubles at every step. Errors grow and fade at the same rates
-    on their way back through time. They explode if the largest exponent is above 0, and vanish if it is well
-    below 0.
+    exponent of log 2 means that a difference doubles at every step. Backpropagated errors grow and shrink at
+    the same rates. They explode if the largest exponent is above 0, and vanish if it is well below 0.
 
     Parameters
     ----------
     layer : RNN, LSTM, GRU or MGU
-        Must read forward only. Dropout is off, zoneout has its expectation. Computed in float64.
+        A layer that is not bidirectional. Dropout is off, and zoneout uses its mean. Computed in float64.
     x : array-like
-        As the layer takes it. A batch gets the mean over its rows of the sorted exponents of each row.
+        Input of the layer. For a batch, the exponents of each row are sorted, then averaged over the rows.
     k : int, optional
         Number of exponents. Default: the number of entries of the state.
     state : optional
-        Start of the trajectory, as the layer takes it. Default: zeros.
+        Initial state of the layer. Default: zeros.
     skip : int
-        Steps at the start of x that turn the frame and do not count. Use it to leave a transient out.
+        Number of steps at the start of x that turn the frame but do not count. Use it to skip a transient.
     warmup : int, optional
         The frame first passes through this many steps of x. Then the trajectory starts again at step 0, with
         the turned frame. Default: 10, or all steps if x has fewer.
@@ -67,16 +65,16 @@ def lyapunov_spectrum(
     Returns
     -------
     ndarray
-        (k,) float64, largest first. A direction that the Jacobians map to 0, as far as float64 can tell, has
-        the exponent -inf: the direction stays lost for the rest of its row.
+        (k,) float64, largest first. A direction that the Jacobians map to 0, within the precision of float64,
+        has the exponent -inf. It stays lost for the rest of its row.
 
     Raises
     ------
     TypeError
-        `layer` is not a recurrent layer. Arguments of the wrong kind.
+        If `layer` is not a recurrent layer, or an argument has the wrong type.
     ValueError
-        A bidirectional layer. `k`, `skip` or `warmup` out of range. An input that the layer refuses. States
-        that are NaN or infinite, or Jacobians that overflow.
+        If the layer is bidirectional, or `k`, `skip` or `warmup` is out of range. If the layer refuses the
+        input, states are NaN or infinite, or Jacobians overflow.
 
     References
     ----------
@@ -90,31 +88,31 @@ def lyapunov_spectrum(
         )
     if layer.bidirectional:
         raise ValueError(
-            "layer must read forward only; got bidirectional=True, whose state runs both ways. "
-            "Fix: bidirectional=False."
+            "layer must read forward only; got bidirectional=True. "
+            "Fix: pass a layer with bidirectional=False."
         )
     count = layer.num_layers * (layer.output_size + (layer.hidden_size if layer.has_cell_state else 0))
     k = count if k is None else size(k, "k", count)
-    twin: Any = rebuild(layer, np.dtype(np.float64))
-    inputs, h0, c0 = canonical_input(twin, x, state)
+    layer64: Any = rebuild(layer, np.dtype(np.float64))
+    inputs, h0, c0 = canonical_input(layer64, x, state)
     T, B, _ = inputs.shape
     skip, seed = integer(skip, "skip", 0), integer(seed, "seed", 0)
     if skip >= T or B == 0:
         raise ValueError(
-            f"x must have more than skip = {skip} steps, and a row; got {T} steps of {B} rows. "
-            "Fix: pass a longer x, or skip less."
+            f"x must have more than skip = {skip} steps, and at least one row; got {T} steps of {B} rows. "
+            "Fix: pass a longer x, or a smaller skip."
         )
     warmup = min(WARMUP, T) if warmup is None else integer(warmup, "warmup", 0, T)
-    twin.dropout = 0.0
+    layer64.dropout = 0.0
     frame = np.random.default_rng(seed).standard_normal((k, count)).T
     total = np.zeros(k)
     for b in range(B):
         x_row, h_row, c_row = (_row(part, b) for part in (inputs, h0, c0))
-        trajectory = Trajectory(twin, x_row, h_row, c_row)
+        trajectory = Trajectory(layer64, x_row, h_row, c_row)
         if not all(np.isfinite(part).all() for part in (*trajectory.h, *trajectory.c)):
             raise ValueError(
                 "x, state and weights must keep the layer's states finite; got NaN or infinity in a state. "
-                "Fix: ask bptt.first_nonfinite(layer, x) where it arose."
+                "Fix: call bptt.first_nonfinite(layer, x) to find its origin."
             )
         growth = interruptible(partial(_growth, trajectory, frame, warmup))
         total += np.sort(growth[skip:].mean(axis=0))[::-1]
@@ -123,15 +121,18 @@ def lyapunov_spectrum(
 
 
 def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callable[[], bool]) -> Vector:
-    """(T, k): logarithm of the growth of each direction at each step of one row; -inf once it is lost."""
-    with np.errstate(all="ignore"):  # `Frame` looks for NaN and infinity
-        moving = Frame(frame)
-        moving.pass_through(trajectory, warmup, stopped)
-        return moving.pass_through(trajectory, len(trajectory.x), stopped)
+    """Return the logarithm of the growth of each direction at each step of one row, (T, k).
+
+    -inf from the step at which a direction is lost.
+    """
+    with np.errstate(all="ignore"):  # `Frame` checks for NaN and infinity
+        row_frame = Frame(frame)
+        row_frame.pass_through(trajectory, warmup, stopped)
+        return row_frame.pass_through(trajectory, len(trajectory.x), stopped)
 
 
 class Trajectory:
-    """One row on its way through a layer: views of the layer's tape, which may be long.
+    """The states of a layer that reads one row, as views of the layer's tape.
 
     Attributes
     ----------
@@ -140,7 +141,7 @@ class Trajectory:
     h, c : list of ndarray
         (T, N) per layer, after each step. c is empty unless the layer is an LSTM.
     gates : list of ndarray
-        (T, ...) per layer, as `RecurrentTape.gates` has them.
+        (T, ...) per layer, see `RecurrentTape.gates`.
     """
 
     def __init__(self, layer: Recurrent, x: Vector, h0: Vector | None, c0: Vector | None) -> None:
@@ -151,7 +152,7 @@ class Trajectory:
         self.c = [tape.c(index, 0)[:, 0] for index in layers] if layer.has_cell_state else []
 
     def linearised(self, steps: slice) -> list[LinearStep]:
-        """The layers' tangents at these steps."""
+        """Return the linearised steps of all layers at these time steps."""
         linear_steps: list[LinearStep] = []
         x = self.x[steps]
         for index, gates in enumerate(self.gates):
@@ -163,12 +164,12 @@ class Trajectory:
         return linear_steps
 
     def parts(self) -> list[slice]:
-        """Where the state has its entries: h of each layer, then c of each layer."""
+        """Return the slices of the state's entries: h of each layer, then c of each layer."""
         ends = np.cumsum([0, *(states.shape[1] for states in (*self.h, *self.c))])
         return [slice(begin, end) for begin, end in pairwise(ends)]
 
     def _before(self, kind: int, index: int, steps: slice) -> Vector:
-        """h or c of one layer as these steps find it."""
+        """Return h or c of one layer before each of these steps."""
         states: Vector = (self.h, self.c)[kind][index]
         if steps.start:
             return states[steps.start - 1 : steps.stop - 1]
@@ -178,14 +179,14 @@ class Trajectory:
 
 
 class Frame:
-    """Orthonormal directions of a stack's state. Lost directions leave the frame for good.
+    """Orthonormal directions of a stack's state. A lost direction leaves the frame permanently.
 
     Attributes
     ----------
     directions : ndarray
         (S, alive), one column per direction.
     alive : ndarray of int
-        Which of the k directions these are.
+        The number of each column's direction, from 0 to k - 1.
     """
 
     def __init__(self, directions: Vector) -> None:
@@ -194,7 +195,7 @@ class Frame:
         self.alive = np.arange(self.count)
 
     def pass_through(self, trajectory: Trajectory, steps: int, stopped: Callable[[], bool]) -> Vector:
-        """Move the frame by the first steps of a trajectory; return the log of its growth, (steps, k)."""
+        """Move the frame by the first steps of a trajectory. Return the log of its growth, (steps, k)."""
         growth = np.full((steps, self.count), -np.inf)
         for begin in range(0, steps, CHUNK):
             end = min(begin + CHUNK, steps)
@@ -220,9 +221,9 @@ class Frame:
                 "weights must give Jacobians that float64 can hold; got NaN or infinity in a product of "
                 "weights and slopes. Fix: make the weights smaller, or check that they were loaded correctly."
             )
-        kept, self.directions, lengths = _independent(pushed / units, rounding)
-        self.alive = self.alive[kept]
-        growth[self.alive] = np.log(lengths) + np.log(units[kept])
+        independent, self.directions, lengths = _independent(pushed / units, rounding)
+        self.alive = self.alive[independent]
+        growth[self.alive] = np.log(lengths) + np.log(units[independent])
 
 
 class Chunk:
@@ -239,17 +240,17 @@ class Chunk:
         with np.errstate(over="ignore"):
             largest = error_norm(self._push(bounds, 0, np.ones((count, 1))))
         self.suspicious = self.unit * largest
-        """No direction that is longer than this after a step can be lost in rounding."""
+        """A direction that is longer than this after a step cannot be lost in rounding."""
         self.moderate = 2.0**-400 < largest < 2.0**400
-        """Squares of lengths above `suspicious` neither overflow nor underflow."""
+        """Whether squares of lengths above `suspicious` neither overflow nor underflow."""
 
     def push(self, t: int, directions: Vector) -> Vector:
-        """The Jacobian of step t times directions (S, k)."""
+        """Return the Jacobian of step t times directions (S, k)."""
         return self._push(self.steps, t, directions)
 
     def rounding(self, t: int, directions: Vector, units: Vector) -> Vector:
-        """(k,): bounds of the rounding errors in the lengths of `push(t, directions)` / `units`."""
-        shrink = 2.0**-64  # so that the sums of absolute terms do not overflow where `push` does not
+        """Return bounds on the rounding errors in the lengths of `push(t, directions)` / `units`, (k,)."""
+        shrink = 2.0**-64  # sums of absolute terms are larger than those of `push`, and must not overflow
         bounds = self._push(self._absolute, t, shrink * np.abs(directions)) / (shrink * units)
         return self.unit * error_norms(bounds, 0)
 
@@ -269,7 +270,7 @@ class Chunk:
 
 
 def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
-    """Q, and the absolute diagonal of R. The squares of the entries must not overflow."""
+    """Return Q and the absolute diagonal of R. The squares of the entries must not overflow."""
     if columns.shape[1] == 1:  # LAPACK takes several times as long for one column
         length: Vector = np.sqrt(columns.T @ columns)
         return columns / length, length[0]
@@ -278,27 +279,28 @@ def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
 
 
 def _independent(columns: Vector, rounding: Vector) -> tuple[npt.NDArray[np.intp], Vector, Vector]:
-    """The columns that are no combination of earlier ones, and the QR decomposition of these alone.
+    """Return the columns that are linearly independent of earlier columns, and their QR decomposition.
 
     Parameters
     ----------
     columns : array of shape (S, k)
     rounding : array of shape (k,)
-        A column is lost if no more than this is left of it without its projection on the earlier columns.
+        A column is lost if its part orthogonal to the earlier columns is not longer than this.
     """
-    kept = np.arange(columns.shape[1])
+    independent = np.arange(columns.shape[1])
     while True:
-        q, r = np.linalg.qr(columns[:, kept])
+        q, r = np.linalg.qr(columns[:, independent])
         lengths = np.abs(np.diagonal(r))
-        lost = np.flatnonzero(lengths <= rounding[kept])
+        lost = np.flatnonzero(lengths <= rounding[independent])
         if lost.size == 0:
-            return kept, q, lengths
-        # The lost column's own direction in q is arbitrary, so later columns are judged without it.
+            return independent, q, lengths
+        # The lost column's direction in q is arbitrary, so later columns are judged without it.
         first = lost[0]
         rest = np.linalg.norm(r[first:, first:], axis=0)
-        kept = np.delete(kept, first + np.flatnonzero(rest <= rounding[kept[first:]]))
+        lost = first + np.flatnonzero(rest <= rounding[independent[first:]])
+        independent = np.delete(independent, lost)
 
 
 def _row(state: Any, b: int) -> Any:
-    """Row b of an array of shape (..., B, N), or None."""
+    """Return row b of an array of shape (..., B, N), or None."""
     return None if state is None else np.ascontiguousarray(state[:, b : b + 1])

@@ -1,4 +1,4 @@
-"""Sending an error back through a model, and reading its norms off the tape."""
+"""Backpropagate an error through a model, and read its norms from the tape."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def gradient_flow(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
 ) -> GradientFlow:
-    """Send an error back through time and measure ||dL/dh_t|| per layer and step.
+    """Backpropagate an error through time and measure ||dL/dh_t|| per layer and step.
 
-    Parameters, gradients and random generators are left as they were. Padding changes no result.
+    Parameters, gradients and random generators do not change. Padding does not change the result.
 
     Parameters
     ----------
     layer : Module
-        A recurrent layer, or a Sequential with some. Dropout acts as in training.
+        A recurrent layer, or a Sequential with recurrent layers. Dropout acts as in training.
     x : array-like
-        As the layer takes it, (T, B, I).
+        Input of the layer, (T, B, I).
     state : optional
-        As the layer takes it. None: zeros.
+        Initial state of the layer. None: zeros.
     dy : array-like, optional
-        The error dL/dy, of y's shape. None: an error of norm 1, spread evenly over the outputs of the last
+        The error dL/dy, in y's shape. None: an error of norm 1, spread evenly over the outputs of the last
         step, or over all of y if y has no time axis. A reverse direction makes its last step at step 0, so
-        its rows are measured with an error there.
+        its rows are measured with an error at step 0.
     loss, target : Loss and array-like, optional
-        In place of `dy`: the error that training sees, 0 past the end of a row. If every step has an error,
+        Use the error of training in place of `dy`, with 0 past the end of a row. If every step has an error,
         the norm at a step is the norm of all later errors together. It does not show a single error.
     lengths, reset : array-like, optional
-        As the layer takes them. The error of norm 1 goes to the longest rows alone. If y has no time axis,
-        errors of shorter rows in `dy` or `loss` are left out. They would start at an earlier step.
+        Arguments of the layer's `forward`. Only the longest rows get the error of norm 1. If y has no time
+        axis, errors of shorter rows in `dy` or `loss` are ignored, because they start at an earlier step.
 
     Returns
     -------
@@ -60,10 +60,10 @@ def gradient_flow(
     Raises
     ------
     TypeError
-        `layer` is no layer, `loss` is no loss, or an array does not hold real numbers.
+        If `layer` is not a layer, `loss` is not a loss, or an array does not hold real numbers.
     ValueError
-        The model has no recurrent layer, x has no steps or no rows, both `dy` and `loss` are given, or shapes
-        do not fit. y has no time axis, and `dy` or `loss` has errors on shorter rows alone.
+        If the model has no recurrent layer, x has no steps or no rows, both `dy` and `loss` are passed, or
+        shapes do not match. If y has no time axis, and `dy` or `loss` has errors only on shorter rows.
 
     References
     ----------
@@ -84,7 +84,7 @@ def gradient_flow(
             return flow_of_last_step(layer, tape, y)
         if lengths is not None and not per_step(tape, y.shape) and np.shape(dy) == y.shape:
             dy = _of_longest_rows(np.asarray(dy), rows, "dy" if loss is None else "loss")
-        layer.backward(tape, dy, need_dx=False)  # which refuses other shapes
+        layer.backward(tape, dy, need_dx=False)  # raises if dy has a wrong shape
         return flow_on(tape, y.shape)
 
 
@@ -99,21 +99,21 @@ def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
     if reverse is None:
         return flow
     model.backward(tape, reverse, need_dx=False)
-    other = flow_on(tape, y.shape)
-    backwards = np.array([row.reverse for row in flow.rows])[:, None]
+    reverse_flow = flow_on(tape, y.shape)
+    is_reverse = np.array([row.reverse for row in flow.rows])[:, None]
     dc_norm = flow.dc_norm
-    if dc_norm is not None and other.dc_norm is not None:
-        dc_norm = np.where(backwards, other.dc_norm, dc_norm)
-    return replace(flow, dh_norm=np.where(backwards, other.dh_norm, flow.dh_norm), dc_norm=dc_norm)
+    if dc_norm is not None and reverse_flow.dc_norm is not None:
+        dc_norm = np.where(is_reverse, reverse_flow.dc_norm, dc_norm)
+    return replace(flow, dh_norm=np.where(is_reverse, reverse_flow.dh_norm, flow.dh_norm), dc_norm=dc_norm)
 
 
 def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
-    """Return the error of norm 1 at the last step, and for reverse directions the one at step 0, or None.
+    """Return an error of norm 1 at the last step, and for reverse directions one at step 0, or None.
 
     Raises
     ------
     ValueError
-        No steps or no rows to put it on.
+        If the batch has no steps or no rows.
     """
     _, first = next(recurrent_tapes(tape))
     steps, rows = _longest_rows(tape)
@@ -122,7 +122,7 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
 
     def error_at(step: int) -> Floats:
         error = np.zeros(y.shape, y.dtype)
-        # y's own layout where it has a time axis, else (B, C) or (C,)
+        # If y has a time axis, it has the layout of the layer. Otherwise it is (B, C) or (C,).
         over_time = first.layout.sequence_in(error)[step] if has_time else error.reshape(B, -1)
         over_time[rows] = 1.0 / np.sqrt(over_time[rows].size)
         return error
@@ -132,7 +132,7 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
 
 
 def per_step(tape: Tape, y_shape: tuple[int, ...]) -> bool:
-    """Return whether y has one output per step of the recurrent layers: not after `Last`."""
+    """Return whether y has one output per step of the recurrent layers. False after `Last`."""
     _, first = next(recurrent_tapes(tape))
     return y_shape[:-1] == first.layout.sequence_shape(*first.core.shape, 1)[:-1]
 
@@ -149,62 +149,64 @@ def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
 
 
 def flow_on(tape: Tape, y_shape: tuple[int, ...]) -> GradientFlow:
-    """Read the flow that the last backward pass left on the tape, up to the end of the longest rows."""
+    """Read the flow of the last backward pass from the tape, up to the end of the longest rows."""
     rows = tuple(row for row, _ in rows_on(tape))
     steps = {part.core.shape[0] for _, part in recurrent_tapes(tape)}
     if len(steps) > 1:
         raise ValueError(
             f"layer must have recurrent layers over the same steps; got {sorted(steps)}. "
-            "Fix: measure its parts one by one."
+            "Fix: measure each part of the model separately."
         )
     longest, _ = longest_rows(tape)
     h: list[Norms] = []
     c: list[Norms] = []
     for _, part in recurrent_tapes(tape):
         if part.dh_norm is None:
-            raise ValueError("tape must have been through a backward pass; got one that has not.")
+            raise ValueError(
+                "tape must have norms of a backward pass; got a tape without. Fix: call backward first."
+            )
         h.append(part.dh_norm[:, :longest])
         c.append(np.full_like(h[-1], np.nan) if part.dc_norm is None else part.dc_norm[:, :longest])
     has_cell = any(part.owner.has_cell_state for _, part in recurrent_tapes(tape))
-    # concatenate copies: a further pass replaces the norms on the tape
+    # `np.concatenate` copies the norms, because another backward pass replaces those on the tape.
     return GradientFlow(
         np.concatenate(h), np.concatenate(c) if has_cell else None, rows, per_step(tape, y_shape)
     )
 
 
 def _longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
-    """As `longest_rows`; ValueError for a batch without steps or rows."""
+    """Call `longest_rows`, and raise ValueError if the batch has no steps or rows."""
     steps, rows = longest_rows(tape)
     if steps == 0 or len(rows) == 0:
         raise ValueError(
             f"x must have at least one step and one row; got {steps} valid steps, {len(rows)} rows. "
-            "Fix: pass a batch with something in it."
+            "Fix: pass a batch that is not empty."
         )
     return steps, rows
 
 
 def _of_longest_rows(dy: Floats, rows: npt.NDArray[np.int64], argument: str) -> Floats:
-    """Return a copy of an error without a time axis, where other rows than these have no error.
+    """Return a copy of an error without a time axis, with zeros except on these rows.
 
     Raises
     ------
     ValueError
-        All the error is on other rows.
+        If only other rows have an error.
     """
-    kept = np.zeros_like(dy)
-    kept[rows] = dy[rows]
-    if dy.any() and not kept.any():
+    error = np.zeros_like(dy)
+    error[rows] = dy[rows]
+    if dy.any() and not error.any():
         row = int(np.flatnonzero(dy.reshape(len(dy), -1).any(axis=1))[0])
         raise ValueError(
-            f"{argument} must have an error on the longest rows, for only these are measured where y has no "
-            f"time axis; got errors on shorter rows alone, the first on row {row}. "
+            f"{argument} must have an error on the longest rows, because only these are measured if y has no "
+            f"time axis; got errors only on shorter rows, the first on row {row}. "
             "Fix: measure rows of one length at a time."
         )
-    return kept
+    return error
 
 
 def check_recurrent(layer: Module) -> None:
-    """Raise ValueError for a model without a recurrent layer."""
+    """Raise ValueError if a model has no recurrent layer."""
     if not rows_of(layer):
         raise ValueError(
             f"layer must hold a recurrent layer; got {layer!r:.200}. Fix: pass an RNN, LSTM, GRU or MGU, or "
@@ -215,19 +217,19 @@ def check_recurrent(layer: Module) -> None:
 def rows_that_count(
     layer: Module, x: npt.ArrayLike, lengths: npt.ArrayLike | None, y: Floats
 ) -> npt.NDArray[np.bool_] | None:
-    """The mask with which the Trainer calls the loss: what lies past a row's end has no error."""
+    """Return the mask that the Trainer passes to the loss: False past the end of a row."""
     if lengths is None:
         return None
     return ModelAxes(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)
 
 
 def check_error(dy: object, loss: object, target: object) -> None:
-    """Raise where the error is given twice, or by half."""
+    """Raise if both `dy` and `loss` are passed, or only one of `loss` and `target`."""
     if loss is not None and not isinstance(loss, Loss):
         raise TypeError(
-            f"loss must be a bptt Loss; got {kind_of(loss)}. Fix: pass bptt.CrossEntropy(), for one."
+            f"loss must be a bptt Loss; got {kind_of(loss)}. Fix: pass bptt.CrossEntropy(), for example."
         )
     if (loss is None) != (target is None):
         raise ValueError("loss and target must come together; got one of them. Fix: pass both, or neither.")
     if dy is not None and loss is not None:
-        raise ValueError("dy must be None beside a loss; got both. Fix: pass one of them.")
+        raise ValueError("dy must be None if a loss is passed; got both. Fix: pass one of them.")

@@ -1,4 +1,4 @@
-"""Where NaN or an infinity first arose: the tensor, the layer and the step."""
+"""The origin of NaN or an infinity: the tensor, the layer and the step that had it first."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Values = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class NonFinite:
-    """The first NaN or infinity; `str()` says it in words.
+    """The first NaN or infinity. `str()` describes it in words.
 
     Attributes
     ----------
     tensor : str
         One of "x", "c", "h", "y", "target", "loss", "dy", "dL/dh", "dL/dc", "dx", "initial h", "initial c".
-        Or the name of a parameter ("weight_hh_l0") or of its gradient ("gradient of weight_hh_l0"). Or a gate
+        It may also be a parameter ("weight_hh_l0"), its gradient ("gradient of weight_hh_l0"), a gate
         ("gate i"), or "recurrent part of n" (GRU and MGU).
     layer : int or None
-        Number of the layer in its recurrent stack, from 0; None for what belongs to no such layer.
+        Number of the layer in its recurrent stack, from 0. None if the tensor belongs to no recurrent layer.
     reverse : bool
-        It arose in the layer's reverse direction.
+        Whether the tensor belongs to the layer's reverse direction.
     place : str
-        Where in a model, "model[1]"; empty for a layer on its own, and for what goes into it.
+        Place of the layer in a model, "model[1]". Empty for a single layer, and for inputs of the model.
     step : int or None
-        From 0; None for what has no time axis.
+        Time step, from 0. None if the tensor has no time axis.
     index : tuple of int
-        The entry: row of the batch and unit within the step, or the place in a tensor without steps. Empty
-        where only a norm over all of them was seen.
+        The entry: row of the batch and unit within the step, or the index in a tensor without steps. Empty if
+        only the norm over all entries is known.
     value : float
         NaN, inf or -inf.
     """
@@ -51,7 +51,7 @@ class NonFinite:
 
     @property
     def where(self) -> str:
-        """The layer in words, as `GradientFlow.names` has it; empty for what goes into the model."""
+        """The layer in words, as in `GradientFlow.names`. Empty for inputs of the model."""
         if self.layer is None:
             return self.place
         reverse = ", reverse direction," if self.reverse else ""
@@ -59,43 +59,43 @@ class NonFinite:
 
     def __str__(self) -> str:
         of = f" of {self.where}" if self.where else ""
-        at = "" if self.step is None else f" at step {self.step}"
-        where = ""
+        step = "" if self.step is None else f" at step {self.step}"
+        number = ""
         if len(self.index) == 2 and self.step is not None:
-            where = f" ({self.value} in row {self.index[0]}, entry {self.index[1]})"
+            number = f" ({self.value} in row {self.index[0]}, entry {self.index[1]})"
         elif self.index:
-            where = f" ({self.value} at {self.index})"
-        return f"{self.tensor}{of} is not finite{at}{where}"
+            number = f" ({self.value} at {self.index})"
+        return f"{self.tensor}{of} is not finite{step}{number}"
 
 
 def origin(tape: Tape, start: int = 0) -> NonFinite | None:
-    """Read from a tape where its recurrent layers first ceased to be finite.
+    """Find the first number on a tape's recurrent layers that is not finite.
 
-    The lowest layer with a state or a gate that is not finite tells the earliest step of the forward pass.
-    Where all are finite, and a backward pass was made, the highest layer whose errors are not tells the step
-    at which they met it first.
+    If a state or gate is not finite, the result is from the lowest such layer, at its earliest step. If all
+    states and gates are finite, errors of a backward pass are checked. The result is then from the highest
+    layer with an error that is not finite, at the step that the backward pass visited first.
 
     Parameters
     ----------
     tape : Tape
-        Of any model.
+        The tape of any model.
     start : int
         Number of the tape's first step in its batch.
 
     Returns
     -------
     NonFinite or None
-        None where the tape does not tell.
+        None if all numbers on the tape are finite.
     """
     rows = rows_on(tape)
-    earliest = next(_each(forward_origin(row, part) for row, part in rows), None)
+    earliest = next(_not_none(forward_origin(row, part) for row, part in rows), None)
     if earliest is None:
-        earliest = next(_each(backward_origin(row, part) for row, part in reversed(rows)), None)
+        earliest = next(_not_none(backward_origin(row, part) for row, part in reversed(rows)), None)
     return None if earliest is None else replace(earliest, step=start + (earliest.step or 0))
 
 
 def forward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
-    """The first step of one layer and direction at which something it computed is not finite."""
+    """Return the first state or gate of one layer and direction that is not finite."""
     values = step_values(part, row.index)
     bad = {name: np.logical_not(np.isfinite(value).all(axis=(1, 2))) for name, value in values.items()}
     first = _first(bad, from_end=row.reverse)
@@ -109,37 +109,37 @@ def forward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
 
 
 def backward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
-    """The first step, on the way back, at which an error of one layer and direction is not finite."""
-    norms = {"dL/dh": part.dh_norm, "dL/dc": part.dc_norm}  # h comes first on the way back
-    of_row = {name: norm[row.index] for name, norm in norms.items() if norm is not None}
-    bad = {name: ~np.isfinite(norm) for name, norm in of_row.items()}
+    """Return the first error of one layer and direction, in backward order, that is not finite."""
+    norms = {"dL/dh": part.dh_norm, "dL/dc": part.dc_norm}  # the backward pass computes dL/dh first
+    row_norms = {name: norm[row.index] for name, norm in norms.items() if norm is not None}
+    bad = {name: ~np.isfinite(norm) for name, norm in row_norms.items()}
     first = _first(bad, from_end=not row.reverse)
     if first is None:
         return None
     tensor, step = first
-    return NonFinite(tensor, row.layer, row.reverse, row.place, step, value=float(of_row[tensor][step]))
+    return NonFinite(tensor, row.layer, row.reverse, row.place, step, value=float(row_norms[tensor][step]))
 
 
 def entry(values: Values) -> tuple[int, ...]:
-    """The first entry that is not finite, of an array that has one."""
+    """Return the index of the first entry that is not finite. The array must have such an entry."""
     return tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
 
 
 def finite(state: Any) -> bool:
-    """Whether every number in a state is: None, an array, or a tuple of states."""
+    """Return whether every number in a state is finite. The state is None, an array, or a tuple of states."""
     if isinstance(state, tuple):
         return all(map(finite, state))
     return state is None or bool(np.isfinite(state).all())
 
 
-def _each(candidates: Iterator[NonFinite | None]) -> Iterator[NonFinite]:
-    return (one for one in candidates if one is not None)
+def _not_none(candidates: Iterator[NonFinite | None]) -> Iterator[NonFinite]:
+    return (candidate for candidate in candidates if candidate is not None)
 
 
 def _first(bad: Mapping[str, npt.NDArray[np.bool_]], *, from_end: bool) -> tuple[str, int] | None:
-    """The first step at which any kind is bad, and the first kind that is bad there."""
+    """Return the first step with a bad tensor, and the first bad tensor of this step."""
     steps = np.flatnonzero(np.logical_or.reduce(list(bad.values()))) if bad else ()
     if not len(steps):
         return None
     step = int(steps[-1 if from_end else 0])
-    return next(kind for kind, flags in bad.items() if flags[step]), step
+    return next(tensor for tensor, flags in bad.items() if flags[step]), step

@@ -18,13 +18,13 @@ CALMER = sparse(spectral_radius=0.95)
 
 
 def against_explosion(flow: FlowNorms, k: int) -> list[str]:
-    """Clipping, truncation and weights that stretch the state less."""
+    """Suggest clipping, truncation and weights that stretch the state less."""
     remedies = []
     if "clip" not in flow.in_use:
         remedies.append("clip=bptt.ClipNorm(1.0) in the Trainer")
     elif "clip_state" not in flow.in_use:
         remedies.append("clip_state=1.0 in the Trainer")
-    forward_only = not any(other.stack.bidirectional for other in flow.rows)
+    forward_only = not any(row.stack.bidirectional for row in flow.rows)
     if forward_only and flow.per_step and "truncate" not in flow.in_use:
         turns = [flow.turn(row) for row, verdict in enumerate(flow.verdict) if verdict == "exploding"]
         remedies.append(f"truncate={max(min(turns), 1)} in the Trainer")
@@ -41,7 +41,7 @@ def against_explosion(flow: FlowNorms, k: int) -> list[str]:
 
 
 def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
-    """Cells, biases and weights that let errors reach further than now."""
+    """Suggest cells, biases and weights that let errors flow back further."""
     stack = flow.rows[k].stack
     cell, init = cell_of(stack), stack.initialiser
     if cell == "RNN":
@@ -62,18 +62,18 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
     biased = "" if stack.bias else "bias=True with "
     bias: float | None = getattr(stack, "forget_bias", None)
     if bias is not None:
-        wanted = max(1.0, bias + 1.0)
-    elif remembers:  # chrono's biases go up to the logarithm
-        wanted = math.ceil(math.log(expected)) + 1.0
+        new_bias = max(1.0, bias + 1.0)
+    elif remembers:  # the largest bias of chrono is the logarithm of `longest`
+        new_bias = math.ceil(math.log(expected)) + 1.0
     else:
-        wanted = 1.0
+        new_bias = 1.0
     remedies = []
     if cell == "LSTM":
-        remedies.append(f"{biased}forget_bias={wanted:g} or more")
+        remedies.append(f"{biased}forget_bias={new_bias:g} or more")
     elif remembers and cell == "coupled":
-        remedies.append(f"coupled=False with forget_bias={wanted:g}")
+        remedies.append(f"coupled=False with forget_bias={new_bias:g}")
     elif remembers:
-        remedies.append(f"LSTM in its place with forget_bias={wanted:g}")
+        remedies.append(f"LSTM in its place with forget_bias={new_bias:g}")
     if not remembers:
         without = "" if bias is None else " without forget_bias"
         remedies.append(f"{biased}init=bptt.init.chrono(longest={longest}){without}")
@@ -81,8 +81,8 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
 
 
 def against_a_cut(flow: FlowNorms, k: int) -> list[str]:
-    """An error that becomes exactly 0 on its way."""
-    remedies = ["none where that is a reset"]
+    """Suggest remedies for an error that becomes exactly 0."""
+    remedies = ["none if that is a reset"]
     if getattr(flow.rows[k].stack, "nonlinearity", "") == "relu":
         remedies.append(f"for relu units that are all off, {', or '.join(against_vanishing(flow, k)[::-1])}")
     else:
@@ -92,7 +92,7 @@ def against_a_cut(flow: FlowNorms, k: int) -> list[str]:
 
 
 def against_no_flow(flow: FlowNorms, k: int) -> list[str]:
-    """An error that arrives at the first step that the direction reads."""
+    """Suggest remedies for an error that arrives at the first step that the direction reads."""
     if flow.dh_norm.shape[1] == 1:
         return ["more steps"]
     if not flow.rows[k].reverse:

@@ -19,11 +19,11 @@ class Row:
     Attributes
     ----------
     place : str
-        Where in the model the stack lies, "model[1]"; empty for a layer on its own.
+        Place of the stack in the model, "model[1]". Empty for a single layer.
     stack : Recurrent
         RNN, LSTM, GRU or MGU.
     index : int
-        `layer * directions + direction`, as everywhere.
+        `layer * directions + direction`.
     """
 
     place: str
@@ -37,17 +37,17 @@ class Row:
 
     @property
     def reverse(self) -> bool:
-        """Whether it reads from the end."""
+        """Whether this direction reads the sequence from its end."""
         return self.index % self.stack.num_directions == 1
 
     @property
     def suffix(self) -> str:
-        """How the names of its parameters end: "_l0", "_l1_reverse"."""
+        """The end of its parameters' names: "_l0", "_l1_reverse"."""
         return f"_l{self.layer}{'_reverse' if self.reverse else ''}"
 
     @property
     def name(self) -> str:
-        """In words: "layer 0", "layer 1, reverse direction, of model[2]"."""
+        """The row in words: "layer 0", "layer 1, reverse direction, of model[2]"."""
         words = [f"layer {self.layer}"]
         if self.reverse:
             words.append("reverse direction")
@@ -57,7 +57,7 @@ class Row:
 
 
 def rows_of(model: Module) -> list[Row]:
-    """All rows of a layer or a model, first layer first."""
+    """Return all rows of a layer or a model, first layer first."""
     return [
         Row(place, stack, index)
         for place, stack in _stacks(model, "")
@@ -66,7 +66,7 @@ def rows_of(model: Module) -> list[Row]:
 
 
 def recurrent_tapes(tape: Tape, place: str = "") -> Iterator[tuple[str, RecurrentTape]]:
-    """The tapes of the recurrent stacks, first to last, each with its place in the model."""
+    """Yield the tape of each recurrent stack, first to last, with the place of the stack in the model."""
     if isinstance(tape, RecurrentTape):
         yield place, tape
     elif isinstance(tape, SequentialTape):
@@ -75,7 +75,7 @@ def recurrent_tapes(tape: Tape, place: str = "") -> Iterator[tuple[str, Recurren
 
 
 def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
-    """All rows on a tape, first layer first, each with the tape that holds it."""
+    """Return all rows on a tape, first layer first, each with the tape of its stack."""
     return [
         (Row(place, part.owner, index), part)
         for place, part in recurrent_tapes(tape)
@@ -93,7 +93,7 @@ def twin(tape: Tape) -> Tape:
 
 
 def inside(place: str, index: int) -> str:
-    """The place of the layer with this index in the model at `place`."""
+    """Return the place of the layer with this index in the model at `place`."""
     return f"{place or 'model'}[{index}]"
 
 

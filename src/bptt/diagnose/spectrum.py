@@ -1,4 +1,4 @@
-"""The recurrent weights alone: how much they stretch a state in one step."""
+"""How much the recurrent weights stretch a state in one step."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def spectral_radius(layer: Recurrent) -> Matrix:
     Raises
     ------
     TypeError
-        `layer` is not a recurrent layer.
+        If `layer` is not a recurrent layer.
     ValueError
-        Weights that are not finite.
+        If weights are not finite.
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(
@@ -60,17 +60,17 @@ def spectral_radius(layer: Recurrent) -> Matrix:
 
 
 def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = None) -> Figure:
-    """Draw the singular values of the recurrent weights, largest first: a panel per layer and direction, a
-    line per gate.
+    """Draw the singular values of the recurrent weights, largest first.
 
-    They say how much one step can stretch (above 1) or shrink (below 1) a state along each of H directions.
+    The picture has a panel per layer and direction, and a line per gate. A singular value says how much one
+    step can stretch (above 1) or shrink (below 1) a state along one of H directions.
 
     Parameters
     ----------
     layer : Module
-        A recurrent layer, or a model with some.
+        A recurrent layer, or a model with recurrent layers.
     path : str or os.PathLike, optional
-        Write the picture there, as its ending says: .png or .svg.
+        Also write the picture to this file. The ending selects the format: .png or .svg.
 
     Returns
     -------
@@ -79,10 +79,10 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
     Raises
     ------
     ImportError
-        Without matplotlib.
+        If matplotlib is not installed.
     TypeError, ValueError, OSError
-        What is no layer; no recurrent layer in it; weights that are not finite; a path with another ending; a
-        file that cannot be written.
+        If `layer` is not a layer, has no recurrent layer, or has weights that are not finite. If `path` has
+        another ending, or the file cannot be written.
     """
     check_layer(layer)
     check_recurrent(layer)
@@ -92,18 +92,18 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
     lines = -(-len(rows) // columns)
     with drawing(3.6 * columns + 1.8 * (columns == 1), 0.8 + 2.7 * lines) as figure:
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
-        most = 1.0
-        for axes, row, of_row in zip(panels, rows, blocks, strict=False):
-            for k, (name, block) in enumerate(zip(gate_names(row.stack), of_row, strict=True)):
-                each = _singular_values(block)
-                most = max(most, float(each[0]))
+        largest = 1.0
+        for axes, row, row_blocks in zip(panels, rows, blocks, strict=False):
+            for k, (name, block) in enumerate(zip(gate_names(row.stack), row_blocks, strict=True)):
+                values = _singular_values(block)
+                largest = max(largest, float(values[0]))
                 axes.plot(
-                    np.arange(1, len(each) + 1),
-                    each,
+                    np.arange(1, len(values) + 1),
+                    values,
                     color=COLOURS[k % len(COLOURS)],
                     linestyle=STYLES[k % len(STYLES)],
                     marker=MARKERS[k % len(MARKERS)],
-                    markevery=max(1, len(each) // 6),
+                    markevery=max(1, len(values) // 6),
                     markersize=4,
                     label=f"{name}: radius {_radius(block):.2f}",
                 )
@@ -113,7 +113,7 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
             axes.tick_params(labelsize=9)
             axes.legend(fontsize=8, handlelength=2.5)
             tidy(axes)
-        panels[0].set_ylim(0.0, 1.08 * most)  # of them all
+        panels[0].set_ylim(0.0, 1.08 * largest)  # the panels share the axis
         for axes in panels[len(rows) :]:
             axes.set_visible(False)
         for axes in panels[::columns]:
@@ -124,7 +124,7 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
 
 
 def _blocks(row: Row) -> list[Matrix]:
-    """What each gate does to h, square: with a projection, what it does to the projected one."""
+    """Return the square matrix with which each gate multiplies h, or W_hr times it with a projection."""
     stack: Any = row.stack
     names = ["weight_hh" + row.suffix]
     projected = bool(getattr(stack, "proj_size", 0))
@@ -134,7 +134,7 @@ def _blocks(row: Row) -> list[Matrix]:
     for name, weight in zip(names, weights, strict=True):
         if not np.isfinite(weight).all():
             raise ValueError(
-                f"{name} must be finite; got NaN or inf in it. Fix: load weights from before they were."
+                f"{name} must be finite; got NaN or inf. Fix: load an earlier checkpoint with finite weights."
             )
     blocks = np.split(weights[0], len(gate_names(stack)))
     return [weights[1] @ block for block in blocks] if projected else blocks

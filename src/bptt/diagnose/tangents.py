@@ -1,4 +1,4 @@
-"""Tangents: how one step of a stack moves small differences of its state.
+"""Tangents: how one step of a stack changes small differences of its state.
 
 Each cell is linearised around a trajectory, for all its steps at once. A step then multiplies differences by
 constant weights and by coefficients that change from step to step. `bptt.reference` holds the equations.
@@ -23,15 +23,15 @@ from bptt.reference.layers import lstm_options
 Array = npt.NDArray[np.float64]
 Part = TypeVar("Part", bound="Linear")
 SMOOTH = ("sigmoid", "tanh")
-"""Activations whose slope the result alone determines."""
+"""Activations with a slope that can be computed from the result alone."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear map made of coefficients; `map` changes all of them."""
+    """A linear map that consists of arrays of coefficients."""
 
     def map(self: Part, function: Callable[[Array], Array]) -> Part:
-        """The same linear map with `function` applied to every array of coefficients."""
+        """Return the linear map with `function` applied to every array of coefficients."""
 
         def changed(value: Any) -> Any:
             if isinstance(value, Linear):
@@ -45,11 +45,14 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm(Linear):
-    """Tangent of layer norm over one block: gain / s (dv - mean(dv) - n mean(n dv)), for n the result."""
+    """Tangent of layer norm over one block: gain / s (dv - mean(dv) - n mean(n dv)).
+
+    n is the result of layer norm before the gain.
+    """
 
     scale: Array
     minus: Array
-    """-1 as a coefficient: `map(np.abs)` must make it 1 to bound the terms of the sum."""
+    """-1, stored as a coefficient so that `map(np.abs)` makes it 1 and gives a bound of the sum."""
     n: Array
     minus_n: Array
 
@@ -66,7 +69,7 @@ class Norm(Linear):
 
 @dataclass(frozen=True)
 class Product(Linear):
-    """Tangent of N(M v): a product, and layer norm of its blocks where the layer has it."""
+    """Tangent of N(M v): a product, and layer norm of its blocks if the layer has layer norm."""
 
     matrix: Array
     """(1, N, M)."""
@@ -86,7 +89,7 @@ class Product(Linear):
         if not self.norms:
             return dv
         blocks = np.split(dv, self.cuts)
-        return np.concatenate([each(t, block) for each, block in zip(self.norms, blocks, strict=True)])
+        return np.concatenate([tangent(t, block) for tangent, block in zip(self.norms, blocks, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Summed(Linear):
 
 @dataclass(frozen=True)
 class Nested(Linear):
-    """MGU, and GRU with the reset gate before the product: the candidate multiplies U by gate times h."""
+    """MGU, and GRU with the reset gate before the product: U multiplies the gate times h."""
 
     x_product: Product
     gate_product: Product
@@ -172,14 +175,14 @@ def linearised(layer: Any, index: int, x: Array, h: Array, c: Array | None, gate
     Parameters
     ----------
     layer : RNN, LSTM, GRU or MGU
-        In float64.
+        A layer in float64.
     index : int
     x : array of shape (T, I)
         Input of this layer.
     h, c : arrays of shape (T, P) and (T, H)
-        The states that the steps start from; c of an LSTM only.
+        The states before each step; c of an LSTM only.
     gates : array of shape (T, ...)
-        As `RecurrentTape.gates` has them.
+        The activated gates, see `RecurrentTape.gates`.
     """
     weights = {
         name.removesuffix(f"_l{index}"): view
@@ -211,31 +214,31 @@ def _gru(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> 
     return Summed(
         _inputs(weights, x, cuts),
         _recurrent(weights, h, cuts),
-        tuple(_column(new * each) for each in (to_r, to_z, to_n)),
-        tuple(_column(new * each) for each in (to_r, to_z, to_n * r)),
+        tuple(_column(new * slope) for slope in (to_r, to_z, to_n)),
+        tuple(_column(new * slope) for slope in (to_r, to_z, to_n * r)),
         _column(zoneout + new * z),
     )
 
 
 def _nested(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Nested:
-    """With two gates r and z, as a GRU; with one gate f, as an MGU, where r = f and z = 1 - f."""
-    *each, n, p = np.split(gates, gates.shape[1] // h.shape[1], axis=1)
-    cuts = (len(each) * h.shape[1],)
+    """Linearise a GRU with gates r and z, or an MGU with one gate f, for which r = f and z = 1 - f."""
+    *r_and_z, n, p = np.split(gates, gates.shape[1] // h.shape[1], axis=1)
+    cuts = (len(r_and_z) * h.shape[1],)
     U_g, U_n = np.split(weights["weight_hh"], cuts)
     gains = weights.get("weight_norm_hh")
     gain_g, gain_n = (None, None) if gains is None else np.split(gains, cuts)
-    r, last = each[0], each[-1]
+    r, last = r_and_z[0], r_and_z[-1]
     z = 1.0 - last if r is last else last
     to_last = (n - h if r is last else h - n) * last * (1.0 - last)
-    nothing = [np.zeros_like(h)] * (len(each) - 1)
+    zeros = [np.zeros_like(h)] * (len(r_and_z) - 1)
     new = 1.0 - zoneout
     return Nested(
         _inputs(weights, x, cuts),
         Product.of(U_g, h, gain_g),
         Product.of(U_n, p, gain_n),
-        tuple(map(_column, [h * r * (1.0 - r), *nothing])),
+        tuple(map(_column, [h * r * (1.0 - r), *zeros])),
         _column(r),
-        tuple(map(_column, [*nothing, new * to_last])),
+        tuple(map(_column, [*zeros, new * to_last])),
         _column(new * (1.0 - z) * (1.0 - n**2)),
         _column(zoneout + new * z),
     )
@@ -245,13 +248,13 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
     options = lstm_options(layer)
     sigma, phi, psi = options.sigma, options.phi, options.psi
     G = gates.shape[1] // c.shape[1]
-    *p_i, p_f, p_o = weights.get("weight_peephole", np.zeros((G - 1, c.shape[1])))  # no p_i if coupled
+    *p_i, p_f, p_o = weights.get("weight_peephole", np.zeros((G - 1, c.shape[1])))  # p_i: [] if coupled
     *_, f, g, o = values = np.split(gates, G, axis=1)
     i = 1.0 - f if options.coupled else values[0]
     e = f * c + i * g
     c_new = clipped(e, options.cell_clip)
     arguments = values
-    if any(each.name not in SMOOTH or each.limit is not None for each in (sigma, phi)):
+    if any(function.name not in SMOOTH or function.limit is not None for function in (sigma, phi)):
         arguments = np.split(_values(weights, "ih", x) + _values(weights, "hh", h), G, axis=1)
         peepholes = [*(p * c for p in (*p_i, p_f)), 0.0, p_o * c_new]
         arguments = [a + p for a, p in zip(arguments, peepholes, strict=True)]
@@ -260,9 +263,9 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
         for function, a, y in zip((*[sigma] * (G - 2), phi, sigma), arguments, values, strict=True)
     )
     to_f = (c - g if options.coupled else c) * to_f
-    to_i = [g * each for each in to_i]
-    forget = f + to_f * p_f + sum(each * p for each, p in zip(to_i, p_i, strict=True))
-    kept = inside(e, options.cell_clip)
+    to_i = [g * slope for slope in to_i]
+    forget = f + to_f * p_f + sum(slope * p for slope, p in zip(to_i, p_i, strict=True))
+    clip_slope = inside(e, options.cell_clip)
     gain = weights.get("weight_norm_c")
     q = norm.forward(c_new, gain) + bias(weights, "bias_norm_c")
     psi_q = psi(q)
@@ -273,8 +276,8 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
     return Cell(
         _inputs(weights, x),
         _recurrent(weights, h),
-        tuple(_column(kept * each) for each in (*to_i, to_f, i * to_g)),
-        _column(kept * forget),
+        tuple(_column(clip_slope * slope) for slope in (*to_i, to_f, i * to_g)),
+        _column(clip_slope * forget),
         _column(output_gate),
         _column(output_gate * p_o + (to_q if gain is None else 0.0)),
         None if gain is None else _column(to_q),
@@ -293,13 +296,13 @@ def _recurrent(weights: Weights, h: Array, cuts: tuple[int, ...] = ()) -> Produc
 
 
 def _values(weights: Weights, side: str, v: Array) -> Array:
-    """N(M v) + b of every step: one side, "ih" or "hh", of the pre-activations."""
+    """Return N(M v) + b of every step: the part "ih" or "hh" of the pre-activations."""
     product = v @ weights[f"weight_{side}"].T
     return norm.forward(product, weights.get(f"weight_norm_{side}")) + bias(weights, f"bias_{side}")
 
 
 def _weighted(gates: tuple[Array, ...], t: int, da: Array) -> Array:
-    """Sum over the blocks of `da`, each times its gate's coefficients."""
+    """Return the sum over the blocks of `da`, each times its gate's coefficients."""
     H = gates[0].shape[1]
     total: Array = gates[0][t] * da[:H]
     for block, gate in enumerate(gates[1:], 1):

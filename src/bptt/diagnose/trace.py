@@ -1,4 +1,4 @@
-"""`bptt.first_nonfinite`: a pass forward and back, stopped at the first NaN or infinity."""
+"""`bptt.first_nonfinite`: a forward and a backward pass that stop at the first NaN or infinity."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def first_nonfinite(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
 ) -> NonFinite | None:
-    """Make one pass forward and back, and say where the first NaN or infinity arose.
+    """Run a forward and a backward pass, and return the origin of the first NaN or infinity.
 
-    The check follows the order of computing. Forward, it checks x, then for each layer the parameters, the
+    The check follows the order of computation. Forward, it checks x, then for each layer the parameters, the
     initial state, the gates, c and h of each step, and the outputs. Then it checks target, loss and dy.
     Backward, it checks dL/dh and dL/dc of each step, the gradients of the parameters, and dx. Parameters,
     gradients and random generators do not change.
@@ -49,31 +49,32 @@ def first_nonfinite(
     Parameters
     ----------
     layer : Module or Tape
-        A layer or a model; or a tape alone, on which only gates, states and errors are looked at.
+        A layer or a model. Or a tape without other arguments: then only its gates, states and errors are
+        checked.
     x : array-like
-        As the layer takes it.
+        Input of the layer.
     state : optional
-        As the layer takes it. None: zeros.
+        Initial state of the layer. None: zeros.
     dy : array-like, optional
-        The error, dL/dy, of y's shape. None: an error of norm 1 at the last step, as `gradient_flow` has it;
-        for a model without a recurrent layer, none at all.
+        The error dL/dy, in y's shape. None: an error of norm 1 at the last step, as in `gradient_flow`. A
+        model without a recurrent layer then gets no backward pass.
     loss, target : Loss and array-like, optional
-        In place of `dy`: the error that training sees.
+        Use the error of training in place of `dy`.
     lengths, reset : array-like, optional
-        As the layer takes them. What lies past a row's end is not looked at.
+        Arguments of the layer's `forward`. Steps past the end of a row are not checked.
 
     Returns
     -------
     NonFinite or None
-        Tensor, layer and step; None where everything is finite.
+        Tensor, layer and step. None if all numbers are finite.
 
     Raises
     ------
     TypeError, ValueError
-        `layer` is not a layer, arguments do not fit together, or the layer refuses an argument.
+        If `layer` is not a layer, arguments contradict each other, or the layer refuses an argument.
     """
     if isinstance(layer, Tape):
-        beside = {
+        arguments = {
             "x": x,
             "state": state,
             "dy": dy,
@@ -82,17 +83,18 @@ def first_nonfinite(
             "lengths": lengths,
             "reset": reset,
         }
-        for name, value in beside.items():
+        for name, value in arguments.items():
             if value is not None:
                 raise ValueError(
-                    f"{name} must be None beside a tape; got both. Fix: pass the layer, or the tape alone."
+                    f"{name} must be None if a tape is passed; got both. "
+                    "Fix: pass the layer in place of the tape, or only the tape."
                 )
         return origin(layer)
     check_layer(layer)
     check_error(dy, loss, target)
     if x is None:
         raise TypeError(
-            "x must be what the layer reads; got None. Fix: pass the input of the pass in question."
+            "x must be the input of the layer; got None. Fix: pass the input of the pass to check."
         )
     values = as_real(x, "x")
     options = options_of(layer, lengths, reset)
@@ -101,8 +103,11 @@ def first_nonfinite(
 
 
 class _Pass:
-    """One pass through a model. Its generators yield what is not finite, in the order of computing, and
-    compute as far as they are asked for."""
+    """One pass through a model.
+
+    Its generators yield tensors that are not finite, in the order of computation. They compute only as far as
+    the caller iterates.
+    """
 
     def __init__(self, model: Module, x: Values, options: dict[str, Any]) -> None:
         self.model = model
@@ -112,7 +117,7 @@ class _Pass:
         first = model
         while isinstance(first, Sequential):
             first = first.layers[0]
-        self.reads_lengths = "lengths" in first.call_options  # any other reads past the rows' ends
+        self.reads_lengths = "lengths" in first.call_options  # other layers read past the ends of rows
         batched = x.ndim + isinstance(first, Embedding) == 3
         self.layout = Layout(batched and self.recurrent and stacks[0].batch_first, not batched)
 
@@ -127,7 +132,7 @@ class _Pass:
         errors = [dy]
         if dy is None:
             errors = (
-                [each for each in last_step_errors(tape, y) if each is not None] if self.recurrent else []
+                [error for error in last_step_errors(tape, y) if error is not None] if self.recurrent else []
             )
         for error in errors:
             yield from self.array("dy", as_real(error, "dy"), from_end=True)
@@ -137,17 +142,17 @@ class _Pass:
     def forward(self, layer: Module, x: Any, state: Any, place: str) -> Traced[tuple[Any, Tape]]:
         if isinstance(layer, Sequential):
             tapes = []
-            for index, own in enumerate(layer.per_layer(state, "state")):
+            for index, part in enumerate(layer.per_layer(state, "state")):
                 with layer.naming(index):
-                    x, tape = yield from self.forward(layer.layers[index], x, own, inside(place, index))
+                    x, tape = yield from self.forward(layer.layers[index], x, part, inside(place, index))
                 tapes.append(tape)
             return x, SequentialTape(layer, tuple(tapes))
         for name, parameter in layer.parameters.items():
             yield from _parameter(layer, name, parameter, name, place)
         if isinstance(layer, Recurrent):
             yield from _state(layer, state, place)
-        taken = {name: value for name, value in self.options.items() if name in layer.call_options}
-        y, _, tape = layer.forward(x, state, **taken)
+        options = {name: value for name, value in self.options.items() if name in layer.call_options}
+        y, _, tape = layer.forward(x, state, **options)
         for row, part in rows_on(tape):
             yield from _placed(forward_origin(row, part), place)
         yield from self.array("y", y, place)
@@ -172,7 +177,10 @@ class _Pass:
     def array(
         self, tensor: str, values: Values, place: str = "", *, from_end: bool = False
     ) -> Iterator[NonFinite]:
-        """The first bad entry, of the first bad step where there are steps; not past the rows' ends."""
+        """Yield the first bad entry, in the first bad step if the array has steps.
+
+        Entries past the end of a row are not checked.
+        """
         if values.dtype.kind not in "fV" or np.isfinite(values).all():
             return
         if not self.recurrent or values.ndim != (2 if self.layout.unbatched else 3):
@@ -181,10 +189,10 @@ class _Pass:
             return
         over_time = self.layout.sequence_in(values)
         bad = ~np.isfinite(over_time)
-        given = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
-        if given is not None:
-            lengths = parse_lengths(given, *bad.shape[:2])  # the layer has not seen them yet
-            bad &= (np.arange(len(bad))[:, None] < lengths)[:, :, None]
+        lengths = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
+        if lengths is not None:
+            row_lengths = parse_lengths(lengths, *bad.shape[:2])  # the layer has not checked them yet
+            bad &= (np.arange(len(bad))[:, None] < row_lengths)[:, :, None]
         steps = np.flatnonzero(bad.any(axis=(1, 2)))
         if steps.size:
             step = int(steps[-1 if from_end else 0])
@@ -203,16 +211,16 @@ def _parameter(layer: Module, name: str, values: Values, tensor: str, place: str
         return
     index = entry(values)
     nonfinite = NonFinite(tensor, place=place, index=index, value=float(values[index]))
-    of = [row for row in rows_of(layer) if name.endswith(row.suffix)]
-    yield replace(nonfinite, layer=of[0].layer, reverse=of[0].reverse) if of else nonfinite
+    rows = [row for row in rows_of(layer) if name.endswith(row.suffix)]
+    yield replace(nonfinite, layer=rows[0].layer, reverse=rows[0].reverse) if rows else nonfinite
 
 
 def _state(layer: Recurrent, state: Any, place: str) -> Iterator[NonFinite]:
     parts = state if layer.has_cell_state and isinstance(state, (tuple, list)) else (state,)
-    for name, part in zip(("initial h", "initial c"), parts, strict=False):  # the layer counts them
+    for name, part in zip(("initial h", "initial c"), parts, strict=False):  # the layer checks the number
         values = as_real(0.0 if part is None else part, "state")
         rows = rows_of(layer)
-        # Of another shape it is the layer's to refuse.
+        # If the shape is wrong, the layer raises the error.
         if values.ndim > 1 and len(values) == len(rows) and not np.isfinite(values).all():
             row, *rest = index = entry(values)
             owner = rows[row]

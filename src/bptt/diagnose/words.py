@@ -1,4 +1,4 @@
-"""A gradient flow in words: the table, and for each verdict what it means and what helps."""
+"""A gradient flow in words: the table, and the meaning and remedies of each verdict."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def cells(flow: FlowNorms) -> tuple[list[str], list[list[str]]]:
     head = ["layer", "cell", "growth/step", "dL/dh at the end", "horizon", "verdict"]
     lines = []
     for k, row in enumerate(flow.rows):
-        reached = quantity(int(flow.horizon[k]), "step")
-        if flow.horizon[k] == flow.dh_norm.shape[1]:  # without an error, and for NaN, there is no horizon
-            reached = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
+        horizon = quantity(int(flow.horizon[k]), "step")
+        if flow.horizon[k] == flow.dh_norm.shape[1]:  # an error of 0 or NaN has no horizon
+            horizon = "all" if flow.verdict[k] in ("healthy", "exploding") else "-"
         rate = "-" if math.isnan(flow.rate[k]) else f"{flow.rate[k]:.4g}"
-        lines.append([row.name, row.stack.kind, rate, _fraction_left(flow.ways[k]), reached, flow.verdict[k]])
+        lines.append([row.name, row.stack.kind, rate, _fraction_left(flow.ways[k]), horizon, flow.verdict[k]])
     if flow.c_ways is not None:
         head.insert(4, "dL/dc at the end")
         for line, way in zip(lines, flow.c_ways, strict=True):
@@ -35,30 +35,30 @@ def cells(flow: FlowNorms) -> tuple[list[str], list[list[str]]]:
 
 
 def table(flow: FlowNorms) -> str:
-    """Fixed width: for each row its rate, what is left of the error at the end of the way, the verdict."""
+    """Return a table of fixed width: rate, fraction of the error at the end, horizon and verdict."""
     head, lines = cells(flow)
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    shown = [
+    rows = [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         for line in (head, *lines)
     ]
     T = flow.dh_norm.shape[1]
-    return "\n".join([f"An error on its way back through {quantity(T, 'step')}:", *shown])
+    return "\n".join([f"An error backpropagated through {quantity(T, 'step')}:", *rows])
 
 
 def advice(flow: FlowNorms, rows: Iterable[int] | None = None) -> list[str]:
-    """Return what the verdicts of these rows (None: all) mean and what helps, in sentences.
+    """Return sentences with the meaning of the verdicts of these rows (None: all), and remedies.
 
     Rows with the same finding and the same remedy share a sentence.
     """
-    said: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for k in range(len(flow.rows)) if rows is None else rows:
         finding = _finding(flow, k)
         if finding is not None:
-            said.setdefault(finding, []).append(k)
+            groups.setdefault(finding, []).append(k)
     return [
         f"{_all_of(flow, group)}: {finding.format(_range(map(flow.turn, group)))}. Remedy: {remedy}."
-        for (finding, remedy), group in said.items()
+        for (finding, remedy), group in groups.items()
     ]
 
 
@@ -66,30 +66,31 @@ def _finding(flow: FlowNorms, k: int) -> tuple[str, str] | None:
     """Return the finding of row k, with {} for the steps, and its remedy; None for a healthy row."""
     way, verdict = flow.ways[k], flow.verdict[k]
     if verdict == "not finite":
-        return "the error is NaN", "bptt.first_nonfinite says where the first one arose"
+        return "the error is NaN", "bptt.first_nonfinite finds the first NaN"
     if verdict == "exploding":
-        finding = "the gradient explodes, a thousandfold after {} back"
+        finding = "the gradient explodes: it grows by a factor of 1000 in {}"
         return finding, remedies.joined(remedies.against_explosion(flow, k))
     if verdict == "no flow":
-        finding = "the error arrives at the first step it reads, so none goes back through time"
+        finding = "the error arrives at the first step it reads, so no error flows back through time"
         return finding, remedies.joined(remedies.against_no_flow(flow, k))
     if verdict == "healthy":
         return None
     if not way.any():
-        dead = "look for relu units that are all off, and for weights of 0, between here and the output"
-        return "no error comes in", dead
+        remedy = "look for relu units that are all off, and for weights of 0, between here and the output"
+        return "no error arrives", remedy
     if flow.carried[k]:
-        none = "none needed, the cell state brings the error all the way back"
-        return "dL/dh vanishes, a thousandth is left after {} back, but dL/dc does not", none
+        remedy = "none needed, because the cell state carries the error back to the first step"
+        return "dL/dh vanishes: it shrinks by a factor of 1000 in {}. dL/dc does not vanish", remedy
     if flow.rate[k] == 0:
         return "the error is cut off after {} back", remedies.joined(remedies.against_a_cut(flow, k))
-    vanishes = "the gradient vanishes, a thousandth is left after {} back"
-    return vanishes, remedies.joined(remedies.against_vanishing(flow, k))
+    finding = "the gradient vanishes: it shrinks by a factor of 1000 in {}"
+    return finding, remedies.joined(remedies.against_vanishing(flow, k))
 
 
 def _range(numbers: Iterable[int]) -> str:
-    each = sorted(numbers)
-    return quantity(each[0], "step") if each[0] == each[-1] else f"{each[0]} to {quantity(each[-1], 'step')}"
+    counts = sorted(numbers)
+    least, most = counts[0], counts[-1]
+    return quantity(most, "step") if least == most else f"{least} to {quantity(most, 'step')}"
 
 
 def _all_of(flow: FlowNorms, group: list[int]) -> str:

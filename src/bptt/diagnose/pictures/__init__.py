@@ -1,1 +1,1 @@
-"""Pictures of the gradient and of training runs. Needs matplotlib, and loads it only for drawing."""
+"""Pictures of the gradient and of training runs. They need matplotlib, which is loaded only for drawing."""

@@ -1,7 +1,7 @@
-"""Shared by all pictures: figures without pyplot, styles that survive a black-and-white printer, files.
+"""Parts that all pictures share: figures without pyplot, line styles for black-and-white printers, and files.
 
-Needs matplotlib (`pip install 'bptt[plot]'`). No window system, no global state: whatever style is in force,
-a picture is dark on an opaque white ground, so that it can be read in a dark notebook too (see picture.py).
+Needs matplotlib (`pip install 'bptt[plot]'`), but no window system and no global state. A picture is always
+dark on an opaque white background, so it is readable in a dark notebook, too (see picture.py).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Vector = npt.NDArray[np.float64]
 
 DARK, BLUE, RED, PALE = "#1a1a1a", "#1f5fa8", "#c0392b", "#b8c4d2"
 COLOURS = (DARK, BLUE, "#8e44ad", "#4f8020")
-"""Of lines. Red is not among them: it is that of limits."""
+"""Colours of lines. Red is reserved for limits."""
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHADES = "cividis"
-"""A colour map whose greys rise with its values."""
+"""A colour map that becomes lighter as the value rises, also in greys."""
 
 LARGEST = 1e100
-"""Larger values are drawn at this height: matplotlib's margins and ticks must not overflow."""
+"""Larger values are drawn at this height, because matplotlib's margins and ticks must not overflow."""
 
 FORMATS = ("png", "svg")
 
 
 def available() -> bool:
-    """Whether matplotlib can be imported."""
+    """Return whether matplotlib can be imported."""
     try:
-        import matplotlib.figure  # noqa: F401  (the import is the question)
+        import matplotlib.figure  # noqa: F401  (only tests whether the import works)
     except ImportError:
         return False
     return True
@@ -51,12 +51,14 @@ def available() -> bool:
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches, to be filled inside, in matplotlib's own style whatever the user's is.
+    """Yield an empty figure, and apply matplotlib's default style while the caller draws.
+
+    `width` and `height` are in inches.
 
     Raises
     ------
     ImportError
-        Without matplotlib, saying how to install it.
+        If matplotlib is not installed. The message says how to install it.
     """
     if not available():
         raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'")
@@ -75,7 +77,7 @@ def tidy(axes: Axes) -> None:
 
 
 def whole(*axes: Axis) -> None:
-    """Place ticks at whole numbers only: half a step, update or unit does not exist."""
+    """Place ticks at whole numbers only, because half a step, update or unit does not exist."""
     from bptt.diagnose.pictures.picture import WholeLocator
 
     for axis in axes:
@@ -85,40 +87,40 @@ def whole(*axes: Axis) -> None:
 def plain(name: str) -> str:
     """Escape a name given by the user, so that matplotlib draws it letter by letter.
 
-    A dollar sign would start a formula, so a backslash goes in front of it. A legend leaves out labels that
-    begin with an underscore, so an invisible space goes in front of that.
+    A dollar sign would start a formula, so a backslash is put before it. A legend leaves out labels that
+    begin with an underscore, so an invisible space is put before the underscore.
     """
     return ("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def drawable(values: Vector) -> Vector:
-    """Replace values that are not finite by NaN, and limit the others to what matplotlib can scale."""
+    """Replace values that are not finite by NaN, and clip finite values to a range for matplotlib."""
     return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
 
 
 def lone(values: Vector) -> npt.NDArray[np.intp]:
-    """Positions of finite values without a finite neighbour: a line does not show such values."""
+    """Return the positions of finite values without a finite neighbour, which a line does not show."""
     finite = np.pad(np.isfinite(values), 1)
     return np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])
 
 
 def line(axes: Axes, x: npt.ArrayLike, y: Vector, **options: Any) -> None:
-    """Draw a line, with a dot at every point that has no neighbour to be joined to."""
-    alone = lone(y)
-    dots = {"marker": "o", "markersize": 3, "markevery": alone.tolist()} if alone.size else {}
+    """Draw a line, with a dot at every point without a finite neighbour."""
+    lone_points = lone(y)
+    dots = {"marker": "o", "markersize": 3, "markevery": lone_points.tolist()} if lone_points.size else {}
     axes.plot(x, y, **dots, **options)
 
 
 def step_limits(axes: Axes, last: int) -> None:
-    """Show steps 0 to `last` from edge to edge; a single step lies in the middle."""
+    """Show steps 0 to `last` from edge to edge. A single step lies in the middle."""
     axes.set_xlim(*((0, last) if last > 0 else (-0.5, 0.5)))
 
 
 def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
-    """Write into an empty panel why it is empty; `axis` loses its ticks, which would measure nothing."""
-    ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 3}
-    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-    axes.text(0.5, 0.5, text, fontsize=9, color=DARK, bbox=ground, wrap=True, **place)
+    """Write into an empty panel why it is empty, and remove the meaningless ticks of `axis`."""
+    background: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 3}
+    centred: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, fontsize=9, color=DARK, bbox=background, wrap=True, **centred)
     if axis is not None:
         from matplotlib.ticker import NullLocator
 
@@ -127,7 +129,7 @@ def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
 
 
 def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
-    """Handles and labels for a legend: one entry per label, and no entry for a line without a point."""
+    """Return handles and labels for a legend: one entry per label, and none for a line without points."""
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -145,12 +147,12 @@ def _has_points(handle: Artist) -> bool:
 
 
 def room_below(labels: Sequence[str]) -> float:
-    """Inches that `legend_below` takes."""
+    """Return the height of the legend of `legend_below` in inches."""
     return 0.1 + 0.17 * math.ceil(len(labels) / _columns(labels))
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of these axes at the foot of the figure: inside, the legend would hide lines."""
+    """Put the legend of these axes below the figure. Inside the axes, it would hide lines."""
     handles, labels = drawn(axes)
     if not labels:
         return
@@ -166,14 +168,14 @@ def _columns(labels: Sequence[str]) -> int:
 
 
 def picture_format(path: str | os.PathLike[str]) -> str:
-    """ "png" or "svg", as the path's ending says.
+    """Return "png" or "svg", according to the path's ending.
 
     Raises
     ------
     TypeError
-        No path at all.
+        If `path` is not a path.
     ValueError
-        Another ending.
+        If the path has another ending.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(
@@ -181,19 +183,21 @@ def picture_format(path: str | os.PathLike[str]) -> str:
         )
     ending = Path(path).suffix
     if ending.lower().lstrip(".") not in FORMATS or not ending:
-        raise ValueError(f"path must end in .png or .svg; got {os.fspath(path)!r}. Fix: name the picture so.")
+        raise ValueError(f"path must end in .png or .svg; got {os.fspath(path)!r}. Fix: pass such a path.")
     return ending.lower().lstrip(".")
 
 
 def write(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Put the picture into a file, whole or not at all, if a path is given; the figure itself.
+    """Write the figure to a file if a path is passed, and return the figure.
+
+    The file is replaced only after the picture was written completely.
 
     Raises
     ------
     TypeError, ValueError
-        What is no path; one that ends neither in .png nor in .svg.
+        If `path` is not a path, or ends neither in .png nor in .svg.
     OSError
-        The file cannot be written there.
+        If the file cannot be written.
     """
     if path is not None:
         from bptt.files import atomic as files
@@ -204,25 +208,27 @@ def write(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:
-    """The figure as the bytes of a PNG file, for one write at the end."""
+    """Return the figure as the bytes of a PNG file."""
     from bptt.diagnose.pictures.picture import png_bytes
 
     return png_bytes(figure, dpi)
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as the bytes of an SVG file; the same for the same figure."""
+    """Return the figure as the bytes of an SVG file. Equal figures give equal bytes."""
     from bptt.diagnose.pictures.picture import svg_bytes
 
     return svg_bytes(figure)
 
 
-def inline(figure: Figure, what: str) -> str:
-    """The figure as an HTML element that needs no other file; `what` it shows, for those who cannot see."""
+def inline(figure: Figure, description: str) -> str:
+    """Return the figure as an HTML element without other files. Screen readers read the description."""
     image = b64encode(png(figure)).decode("ascii")
-    return f'<img style="max-width:100%" alt="{html.escape(what)}" src="data:image/png;base64,{image}">'
+    return (
+        f'<img style="max-width:100%" alt="{html.escape(description)}" src="data:image/png;base64,{image}">'
+    )
 
 
 def positive(values: Vector) -> Vector:
-    """NaN, which is left out, for what has no place on a log axis: zeros and infinities."""
+    """Replace values that a log axis cannot show, such as zeros and infinities, by NaN."""
     return np.where((values > 0) & np.isfinite(values), values, np.nan)

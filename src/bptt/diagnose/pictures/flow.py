@@ -1,4 +1,4 @@
-"""Gradient flows drawn: the norm of the error against steps back, with both limits."""
+"""Pictures of gradient flows: the norm of the error against steps back, with both limits."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOWEST, HIGHEST = 1e-16, 1e16
-"""Norms outside this range are cut off, so that the two limits can be seen as two lines."""
+"""Norms outside this range are cut off, because the two limits must be visible as two lines."""
 FEW = 2
-"""Up to this number of rows, dL/dc is drawn next to dL/dh."""
+"""Up to this number of rows, dL/dc is drawn in addition to dL/dh."""
 LISTED = 6
-"""Up to this number of lines that cannot be drawn are named."""
+"""The picture names up to this number of lines that cannot be drawn."""
 
 
 def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | None = None) -> Figure:
-    """Draw flows on one pair of axes, each line relative to what came in: RNN against LSTM, for one.
+    """Draw several flows in one picture, for example to compare an RNN with an LSTM.
+
+    Each line is relative to the norm of the error on arrival.
 
     Parameters
     ----------
     flows : mapping of str to GradientFlow
-        What to call each, and what `bptt.gradient_flow` found.
+        The flows, with a name for each.
     path : str or os.PathLike, optional
-        Write the picture there, as its ending says: .png or .svg.
+        Also write the picture to this file. The ending selects the format: .png or .svg.
 
     Returns
     -------
@@ -57,29 +59,32 @@ def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | No
     Raises
     ------
     ImportError
-        Without matplotlib.
+        If matplotlib is not installed.
     TypeError, ValueError, OSError
-        Not such a mapping, or an empty one; a path with another ending; a file that cannot be written.
+        If `flows` is not such a mapping or is empty, `path` has another ending, or the file cannot be
+        written.
     """
-    odd = [type(flows).__name__]
+    wrong_types = [type(flows).__name__]
     if isinstance(flows, Mapping):
-        odd = [
+        wrong_types = [
             f"{name!r}: {type(flow).__name__}"
             for name, flow in flows.items()
             if not (isinstance(name, str) and isinstance(flow, FlowNorms))
         ]
-    if odd:
+    if wrong_types:
         raise TypeError(
-            f"flows must map names to GradientFlow; got {odd[0]}. "
-            'Fix: plot_flows({"RNN": bptt.gradient_flow(rnn, x)}).'
+            f"flows must map names to GradientFlow; got {wrong_types[0]}. "
+            'Fix: call plot_flows({"RNN": bptt.gradient_flow(rnn, x)}).'
         )
     if not flows:
-        raise ValueError("flows must hold a GradientFlow; got none. Fix: pass one from bptt.gradient_flow.")
-    labels = [label for label, shown, _ in _lines(flows) if np.isfinite(shown).any()]
+        raise ValueError(
+            "flows must hold a GradientFlow; got none. Fix: pass a result of bptt.gradient_flow."
+        )
+    labels = [label for label, ratios, _ in _lines(flows) if np.isfinite(ratios).any()]
     with drawing(7.2, 4.0 + room_below(labels)) as figure:
         axes = figure.subplots()
         draw_flows(axes, flows)
-        # The pad is for the name of the upper limit: in a small picture it is higher than its band.
+        # The pad leaves room for the name of the upper limit. In a small picture it is higher than its band.
         axes.set_title("How far back an error reaches", fontsize=10, pad=10)
         axes.tick_params(labelsize=9)
         for axis in (axes.xaxis, axes.yaxis):
@@ -89,30 +94,31 @@ def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | No
 
 
 def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:
-    """Draw one line per row of every flow, and where the error counts as vanished and as exploded.
+    """Draw one line per row of every flow, and the limits of vanished and exploded errors.
 
-    A line that cannot be drawn, because no finite error comes in, is named inside the axes.
+    If no finite error arrives, the line cannot be drawn, and its name is written inside the axes.
     """
     low, high = VANISHED / 10, EXPLODED * 10
-    steps, cells, seen, missing = 0, False, [np.ones(1)], []
+    steps, cells, curves, missing = 0, False, [np.ones(1)], []
     axes.set_yscale("log")
-    for number, (label, shown, cell) in enumerate(_lines(flows)):
-        steps, cells = max(steps, len(shown) - 1), cells or cell
-        if not np.isfinite(shown).any():
+    for number, (label, ratios, cell) in enumerate(_lines(flows)):
+        steps, cells = max(steps, len(ratios) - 1), cells or cell
+        if not np.isfinite(ratios).any():
             missing.append(label)
             continue
-        seen.append(shown)
-        inside = shown[(shown >= LOWEST) & (shown <= HIGHEST)]
+        curves.append(ratios)
+        inside = ratios[(ratios >= LOWEST) & (ratios <= HIGHEST)]
         low, high = min(low, inside.min(initial=low)), max(high, inside.max(initial=high))
-        every = max(1, len(shown) // 8)
-        # Lines on top of each other differ in where their marks are; a point without a neighbour needs one.
-        marks = {*range(number * max(1, len(shown) // 40) % every, len(shown), every), *lone(shown).tolist()}
+        spacing = max(1, len(ratios) // 8)
+        # Lines on top of each other have marks at different points. A point without a neighbour needs a mark.
+        shift = number * max(1, len(ratios) // 40) % spacing
+        marks = {*range(shift, len(ratios), spacing), *lone(ratios).tolist()}
         axes.plot(
-            np.arange(len(shown)),
-            shown,
+            np.arange(len(ratios)),
+            ratios,
             linestyle=STYLES[(number + number // len(COLOURS)) % len(STYLES)],
             color=COLOURS[number % len(COLOURS)],
-            # Lines of one style differ in their marks.
+            # Lines of the same style have different marks.
             marker=MARKERS[number % len(MARKERS)],
             markevery=sorted(marks),
             markersize=3 if cell else 4,
@@ -124,17 +130,17 @@ def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:
     step_limits(axes, steps)
     if missing:
         more = [f"and {len(missing) - LISTED} more"] if len(missing) > LISTED else []
-        note(axes, "\n".join(["Not drawn: no finite error comes in", *missing[:LISTED], *more]))
-    soon = np.concatenate([each[: 2 + steps // 3] for each in seen])
-    for limit, far, word, crossed, below in (
-        (VANISHED, low / 2, "vanished: below", (soon < VANISHED).any(), True),
-        (EXPLODED, high * 2, "exploded: above", (soon > EXPLODED).any(), False),
+        note(axes, "\n".join(["Not drawn: no finite error arrives", *missing[:LISTED], *more]))
+    left_third = np.concatenate([ratios[: 2 + steps // 3] for ratios in curves])
+    for limit, edge, word, crossed, below in (
+        (VANISHED, low / 2, "vanished: below", (left_third < VANISHED).any(), True),
+        (EXPLODED, high * 2, "exploded: above", (left_third > EXPLODED).any(), False),
     ):
         axes.axhline(limit, color=RED, linewidth=1.0, linestyle=(0, (6, 2)))
-        axes.axhspan(min(limit, far), max(limit, far), color="#f2f2f2", zorder=0)
+        axes.axhspan(min(limit, edge), max(limit, edge), color="#f2f2f2", zorder=0)
         axes.annotate(
             f"{word} {limit:g}",
-            (1.0 if crossed else 0.0, limit),  # where no line passes
+            (1.0 if crossed else 0.0, limit),  # on the side where no line crosses the limit
             (-5 if crossed else 5, -4 if below else 4),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -149,29 +155,29 @@ def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:
 
 
 def _lines(flows: Mapping[str, FlowNorms]) -> Iterator[tuple[str, Norms, bool]]:
-    """Yield for each line its label with the verdict, its norms to draw, and whether they are of dL/dc."""
+    """Yield for each line its label, the norms to draw, and whether they are norms of dL/dc."""
     rows = sum(len(flow.rows) for flow in flows.values())
     for name, flow in flows.items():
         for k, row in enumerate(flow.rows):
-            own = row.name if len(flow.rows) > 1 or not name else ""
+            row_name = row.name if len(flow.rows) > 1 or not name else ""
             rate = "" if math.isnan(flow.rate[k]) else f", {flow.rate[k]:.3g} per step"
-            called = " ".join(part for part in (plain(name), own) if part)
-            yield f"{called}: {flow.verdict[k]}{rate}", _shown(flow.ways[k]), False
+            label = " ".join(part for part in (plain(name), row_name) if part)
+            yield f"{label}: {flow.verdict[k]}{rate}", _ratios(flow.ways[k]), False
             if rows <= FEW and flow.c_ways is not None and row.stack.has_cell_state:
-                yield f"{called}: $dL/dc_t$", _shown(flow.c_ways[k]), True
+                yield f"{label}: $dL/dc_t$", _ratios(flow.c_ways[k]), True
 
 
-def _shown(way: Norms) -> Norms:
+def _ratios(way: Norms) -> Norms:
     """Divide the norms by the first norm that is not 0.
 
     Earlier norms become NaN, which matplotlib does not draw. All norms become NaN if every norm is 0, or if
     the first norm that is not 0 is not finite. The line leaves the axes where the error is 0 or infinite.
     """
-    shown: Norms = np.full(len(way), np.nan)
-    come = arrived(way)
-    if not len(come) or not positive(come[:1])[0] > 0:
-        return shown
+    ratios: Norms = np.full(len(way), np.nan)
+    norms = arrived(way)
+    if not len(norms) or not positive(norms[:1])[0] > 0:
+        return ratios
     with np.errstate(over="ignore", under="ignore"):
-        # Beyond the edges, yet limited: matplotlib's own margins must not overflow.
-        shown[len(way) - len(come) :] = np.clip(come / come[0], LOWEST / 1e3, HIGHEST * 1e3)
-    return shown
+        # The limits lie outside the axes, but matplotlib's margins must not overflow.
+        ratios[len(way) - len(norms) :] = np.clip(norms / norms[0], LOWEST / 1e3, HIGHEST * 1e3)
+    return ratios

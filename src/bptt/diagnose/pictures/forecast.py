@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOK_BACK = 5
-"""Length of the past in the picture, in forecasts; at least 100 steps are drawn."""
+"""Number of past steps in the picture, as a multiple of the forecast's length; at least 100 steps."""
 
 
 def plot_forecast(
@@ -35,23 +35,23 @@ def plot_forecast(
     names : sequence of str
         Names of the K columns.
     path : str or os.PathLike, optional
-        Write the picture there, as its ending says: .png or .svg.
+        Also write the picture to this file. The ending selects the format: .png or .svg.
 
     Raises
     ------
     ImportError
-        Without matplotlib.
+        If matplotlib is not installed.
     TypeError, ValueError, OSError
-        A path with another ending; a file that cannot be written.
+        If `path` has another ending, or the file cannot be written.
     """
-    shown = drawable(past[-max(LOOK_BACK * len(forecast), 100) :])
-    ahead = drawable(np.concatenate((shown[-1:], forecast)))
+    known = drawable(past[-max(LOOK_BACK * len(forecast), 100) :])
+    ahead = drawable(np.concatenate((known[-1:], forecast)))
     ahead[:, ~np.isfinite(forecast).any(0)] = np.nan
-    first = len(forecast) - len(ahead) + 1  # 0, the last known step, if there is one
+    first = len(forecast) - len(ahead) + 1  # 0 if there is a last known step, else 1
     with drawing(7.2, 1.2 + 2.0 * len(names)) as figure:
         panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
-            line(axes, np.arange(1 - len(shown), 1), shown[:, k], color=DARK, linewidth=1.2, label="so far")
+            line(axes, np.arange(1 - len(known), 1), known[:, k], color=DARK, linewidth=1.2, label="so far")
             axes.plot(
                 np.arange(first, first + len(ahead)),
                 ahead[:, k],
@@ -63,13 +63,13 @@ def plot_forecast(
                 linewidth=1.2,
                 label="forecast",
             )
-            if not (np.isfinite(shown[:, k]).any() or np.isfinite(ahead[:, k]).any()):
+            if not (np.isfinite(known[:, k]).any() or np.isfinite(ahead[:, k]).any()):
                 note(axes, "no value is finite", axes.yaxis)
             axes.set_title(plain(name), loc="left", fontsize=10)
             axes.tick_params(labelsize=9)
             tidy(axes)
-        # Also the steps without a finite value: a gap is where it is, not left out.
-        panels[0].set_xlim(0.5 - len(shown), len(forecast) + 0.5)
+        # The limits include steps without a finite value, which show as a gap.
+        panels[0].set_xlim(0.5 - len(known), len(forecast) + 0.5)
         handles, labels = drawn(*panels)
         if labels:
             panels[0].legend(

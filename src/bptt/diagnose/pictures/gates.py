@@ -36,20 +36,19 @@ def plot_gates(
 ) -> Figure:
     """Draw every gate, cell and hidden state of one sequence: units upwards, steps to the right.
 
-    Steps past the end of a ragged row are hatched: the layer did not run there. Red marks values that are not
-    finite.
+    Steps past the end of a ragged row are hatched. Red marks values that are not finite.
 
     Parameters
     ----------
     tape : Tape
-        From `forward` of a recurrent layer, or of a model with one.
+        From `forward` of a recurrent layer, or of a model with a recurrent layer.
     row : int
-        Which layer and direction: `layer * directions + direction`, counted on over the recurrent layers of
-        a model, as the rows of `bptt.gradient_flow` are.
+        The layer and direction: `layer * directions + direction`. In a model, the number continues over all
+        recurrent layers, as the rows of `bptt.gradient_flow` do.
     sequence : int
-        Which row of the batch.
+        The row of the batch.
     path : str or os.PathLike, optional
-        Write the picture there, as its ending says: .png or .svg.
+        Also write the picture to this file. The ending selects the format: .png or .svg.
 
     Returns
     -------
@@ -58,49 +57,49 @@ def plot_gates(
     Raises
     ------
     ImportError
-        Without matplotlib.
+        If matplotlib is not installed.
     TypeError, ValueError, OSError
-        `tape` is not a tape, or has no recurrent layer, no step or no row. `row` or `sequence` does not
-        exist. `path` has another ending, or cannot be written.
+        If `tape` is not a tape, or has no recurrent layer, no step or no row. If `row` or `sequence` does not
+        exist. If `path` has another ending, or cannot be written.
     """
     rows = rows_on(tape) if isinstance(tape, Tape) else []
     if not rows:
-        came = f"a {tape!r:.80}" if isinstance(tape, Tape) else type(tape).__name__
+        actual = f"a {tape!r:.80}" if isinstance(tape, Tape) else type(tape).__name__
         raise (ValueError if isinstance(tape, Tape) else TypeError)(
-            f"tape must come from forward of a recurrent layer; got {came}. "
-            "Fix: y, state, tape = layer.forward(x)."
+            f"tape must come from forward of a recurrent layer; got {actual}. "
+            "Fix: pass the tape of y, state, tape = layer.forward(x)."
         )
-    which, part = rows[integer(row, "row", 0, len(rows) - 1)]
+    selected, part = rows[integer(row, "row", 0, len(rows) - 1)]
     T, B = part.core.shape
     if T == 0 or B == 0:
         raise ValueError(
             f"tape must hold a step and a row; got {T} steps of {B} rows. "
-            "Fix: pass a batch with something in it."
+            "Fix: pass a batch that is not empty."
         )
     sequence = integer(sequence, "sequence", 0, B - 1)
     length = _length(part, sequence)
     values = {
         name: drawable(np.asarray(value[:, sequence].T, np.float64))
-        for name, value in step_values(part, which.index).items()
+        for name, value in step_values(part, selected.index).items()
         if name != "recurrent part of n"
     }
-    # c before h, gates in the layer's own order, whatever the order of computing.
+    # Gates are drawn in the layer's order, then c and h. The order of computation may differ.
     order = [*(name for name in values if name not in "ch"), *(name for name in "ch" if name in values)]
     with drawing(7.2, 0.8 + 1.25 * len(order)) as figure:
         panels = figure.subplots(len(order), 1, squeeze=False, sharex=True)[:, 0]
         shades = _colours()
         for axes, name in zip(panels, order, strict=True):
-            shown = values[name]
-            low, high = _range(name, shown[:, :length])
+            unit_values = values[name]
+            low, high = _range(name, unit_values[:, :length])
             image = axes.imshow(
-                shown,
+                unit_values,
                 aspect="auto",
                 origin="lower",
                 interpolation="nearest",
                 cmap=shades,
                 vmin=low,
                 vmax=high,
-                extent=(-0.5, T - 0.5, -0.5, len(shown) - 0.5),
+                extent=(-0.5, T - 0.5, -0.5, len(unit_values) - 0.5),
             )
             if length < T:
                 past = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
@@ -111,7 +110,7 @@ def plot_gates(
             axes.tick_params(labelsize=8)
             whole(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("step", fontsize=9)
-        title = [f"{which.stack.kind}, {which.name}, sequence {sequence}"]
+        title = [f"{selected.stack.kind}, {selected.name}, sequence {sequence}"]
         if length < T:
             title.append(f"hatched: past its end, after {length} of {T} steps")
         if not all(np.isfinite(value[:, :length]).all() for value in values.values()):
@@ -121,12 +120,12 @@ def plot_gates(
 
 
 def _length(tape: RecurrentTape, sequence: int) -> int:
-    """Number of steps that the layer made in this row of the batch."""
+    """Return the number of valid steps in this row of the batch."""
     ragged = tape.ragged
     if ragged is None:
         return tape.core.shape[0]
-    place = int(np.flatnonzero(ragged.order == sequence)[0])
-    return int(np.count_nonzero(ragged.active > place))
+    position = int(np.flatnonzero(ragged.order == sequence)[0])
+    return int(np.count_nonzero(ragged.active > position))
 
 
 def _colours() -> Colormap:
@@ -137,7 +136,7 @@ def _colours() -> Colormap:
 
 
 def _range(name: str, values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Choose what the shades span: a gate's range, or equally far to both sides of 0."""
+    """Return the range of the shades: a gate's range, or a range symmetric around 0."""
     finite = values[np.isfinite(values)]
     most = float(np.abs(finite).max(initial=0.0)) or 1.0
     if name.startswith("gate") and name[-1] not in "gn" and most <= 1.0 and finite.min(initial=0.0) >= 0.0:

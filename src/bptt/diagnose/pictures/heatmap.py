@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RANGE = 6
-"""Powers of ten shown either way; what lies beyond has the last shade."""
+"""The shades go from 10^-RANGE to 10^RANGE. Values outside have the first or last shade."""
 
 
 def plot_records(
@@ -27,18 +27,20 @@ def plot_records(
     names: Sequence[str],
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
-    """One heat map per layer and direction: updates to the right, steps back upwards, norms relative to the
-    one where the error came in. Lines mark where it has vanished and exploded.
+    """Draw one heat map per layer and direction: updates to the right, steps back upwards.
+
+    Norms are relative to the norm of the error on arrival. Lines mark where the error has vanished and
+    exploded.
 
     Parameters
     ----------
     updates : ndarray (N,)
-        Numbers of the updates recorded.
+        Numbers of the recorded updates.
     steps_back : ndarray (K,)
     dh_norm : ndarray (N, R, K)
     names : sequence of R str
     path : str or os.PathLike, optional
-        Where to write it, .png or .svg.
+        Also write the picture to this file, .png or .svg.
     """
     rows = len(names)
     with drawing(7.2, 1.4 + 2.2 * rows) as figure:
@@ -46,7 +48,7 @@ def plot_records(
         for k, axes in enumerate(panels):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 ratio = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
-            # An error that is gone has no logarithm, yet is the farthest below: not blank as what never was.
+            # An error of 0 has no logarithm. It gets the lowest shade, and only missing norms stay blank.
             ratio = np.where(dh_norm[:, k].T == 0, -np.inf, ratio)
             ratio = np.where(np.isinf(dh_norm[:, k].T), np.inf, ratio)
             image = axes.pcolormesh(
@@ -82,31 +84,31 @@ def plot_records(
 
 
 def _note(axes: Axes, norms: Norms) -> None:
-    """Say why a panel of norms (N, K) has one shade only, or none."""
+    """Write into the panel why all norms (N, K) have the same shade or none."""
     if np.isnan(norms).all():
         note(axes, "no norm is a number")
     elif not np.nan_to_num(norms).any():
-        note(axes, "no error comes in: every norm is 0")
+        note(axes, "no error arrives: every norm is 0")
 
 
 def _limits(
     axes: Axes, updates: npt.NDArray[np.int64], steps_back: npt.NDArray[np.int64], ratio: Norms
 ) -> None:
-    """Lines where the error crosses the limits, where it does."""
+    """Draw lines where the error crosses the limits."""
     if min(ratio.shape) < 2:
         return
-    # Masked, lest a line run along the end of a shorter batch, where nothing crosses anything.
-    shown = np.ma.masked_invalid(np.clip(ratio, -RANGE, RANGE))
+    # The mask prevents a line along the end of a shorter batch, where no error crosses a limit.
+    masked = np.ma.masked_invalid(np.clip(ratio, -RANGE, RANGE))
     for limit, colour, style in ((VANISHED, "white", "--"), (EXPLODED, "black", "-")):
         level = np.log10(limit)
-        if shown.min() < level < shown.max():
+        if masked.min() < level < masked.max():
             axes.contour(
-                updates, steps_back, shown, levels=[level], colors=colour, linestyles=style, linewidths=1.2
+                updates, steps_back, masked, levels=[level], colors=colour, linestyles=style, linewidths=1.2
             )
 
 
 def _edges(centres: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Where one cell ends and the next begins."""
+    """Return the edges of the cells with these centres."""
     if len(centres) < 2:
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     middle = (centres[1:] + centres[:-1]) / 2

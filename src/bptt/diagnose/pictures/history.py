@@ -1,4 +1,4 @@
-"""A training run drawn: loss, gradient norm and learning rate, one above the other, over updates."""
+"""A picture of a training run: panels of loss, gradient norm and learning rate over updates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def plot_history(
     history: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """Draw what a `History` holds; see `History.plot`."""
+    """Draw the curves of a `History`, see `History.plot`."""
     loss, validation_loss, norm, rate = (
         drawable(history[name]) for name in ("loss", "validation_loss", "grad_norm", "lr")
     )
     if not loss.size:
-        raise ValueError("history must hold an update to draw; got none. Fix: plot after a fit.")
+        raise ValueError("history must hold at least one update; got none. Fix: call fit before plot.")
     validation = list(zip(history["validation_step"], validation_loss, strict=True))
     with drawing(7.2, 6.6) as figure:
         above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 2))
@@ -40,7 +40,7 @@ def plot_history(
             (middle, "Gradient norm before clipping"),
             (below, "Learning rate"),
         ):
-            # Next to the title: inside the axes of a small picture a legend hides lines.
+            # The legend is next to the title, because it hides lines inside the axes of a small picture.
             axes.set_title(title, loc="left", fontsize=10)
             handles, labels = drawn(axes)
             if len(labels) > 1:
@@ -71,9 +71,9 @@ def _draw_rate(axes: Axes, rate: Vector) -> None:
 
 
 def _log_if_wide(axes: Axes, values: Vector, decades: float = 3) -> bool:
-    """Use a log scale if a linear one would press a quarter of the values to its foot.
+    """Use a log scale if a quarter of the values would lie in the lowest eighth of a linear scale.
 
-    A cosine schedule has fewer values there, and keeps the linear scale.
+    A cosine schedule has fewer low values and keeps the linear scale.
     """
     finite = values[np.isfinite(values)]
     wide = finite.size > 0 and finite.min() > 0 and np.quantile(finite, 0.25) < finite.max() / 8

@@ -1,4 +1,4 @@
-"""The figure that every picture is. Imports matplotlib: load it where something is drawn."""
+"""The figure class of all pictures. This module imports matplotlib, so import it only to draw."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from matplotlib.ticker import MaxNLocator
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """matplotlib's own, whatever the user's is; and the same names inside an SVG each time."""
+    """Apply matplotlib's default style in place of the user's, and use constant names inside an SVG."""
     with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "bptt"}):
         yield
 
 
 def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Return the figure as the bytes of a PNG file."""
     return _saved(figure, format="png", dpi=dpi)
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """The figure as the bytes of an SVG file; the same for the same figure."""
+    """Return the figure as the bytes of an SVG file. Equal figures give equal bytes."""
     return _saved(figure, format="svg", metadata={"Date": None})
 
 
@@ -38,35 +38,35 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
 
 class WholeLocator(MaxNLocator):
-    """Place ticks at whole numbers, also on an axis shorter than 1.
+    """Place ticks at whole numbers only.
 
-    There, `MaxNLocator(integer=True)` falls back to fractions.
+    On an axis shorter than 1, `MaxNLocator(integer=True)` alone would place ticks at fractions.
     """
 
     def __init__(self) -> None:
         super().__init__("auto", steps=[1, 2, 2.5, 5, 10], integer=True)
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
-        """Round matplotlib's ticks, and keep each number once."""
+        """Round matplotlib's ticks, and remove duplicates."""
         return sorted({float(round(tick)) for tick in super().tick_values(vmin, vmax)})
 
 
 class Picture(Figure):
-    """A figure that looks the same wherever it is shown or saved, and that a notebook shows by itself.
+    """A figure that looks the same on every screen and in every file, and that a notebook displays.
 
-    It is dark on an opaque white ground: a dark style in force, or a file without a ground on a dark page,
-    would leave dark letters on a dark ground.
+    The figure is dark on an opaque white background. With a dark style, or with a transparent file on a dark
+    page, its letters would be dark on a dark background.
     """
 
     def draw(self, renderer: RendererBase) -> None:
-        """As matplotlib does it, in our own style: ticks get their colours only now."""
+        """Draw in the default style, because ticks get their colours only now."""
         with own_style():
             super().draw(renderer)
 
     def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
-        """As matplotlib does it, with the ground; `transparent` changes nothing."""
+        """Save the figure with its background. `transparent` is ignored."""
         super().savefig(fname, transparent=False, **{"facecolor": "white"} | options)
 
     def _repr_png_(self) -> bytes:
-        # matplotlib's own figures are shown only once pyplot has been told to show them.
+        # A notebook calls this method. It shows matplotlib's own figures only through pyplot.
         return png_bytes(self)

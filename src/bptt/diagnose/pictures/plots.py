@@ -1,6 +1,6 @@
 """Pictures of a training run: loss, gradient norm before clipping, gradient through time.
 
-Needs matplotlib; see canvas.py.
+The pictures need matplotlib, see canvas.py.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 __all__ = ["TrainingCurves", "available", "png", "training_figure"]
 
 MANY = 5000
-"""Of more updates the marks are smaller, and pixels, too, in an SVG."""
+"""Above this number of updates, marks are smaller, and an SVG stores them as pixels."""
 
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """What one training run leaves to draw.
+    """The curves of one training run.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class TrainingCurves:
     grad_norm : ndarray (steps,)
         2-norm of the whole gradient of each update, before clipping.
     dh_norm, dc_norm : ndarray (layers, T)
-        2-norm of dL/dh_t and dL/dc_t, step T - 1 last; dc_norm is None for cells without c.
+        2-norm of dL/dh_t and dL/dc_t, step T - 1 last. dc_norm is None for cells without c.
     validation : list of (step, loss)
     clip_norm : float or None
-        The limit at which the gradient was clipped.
+        The norm to which gradients were clipped.
     truncate : int or None
-        Steps that errors went back in training.
+        Number of steps of backpropagation in training.
     baselines : dict
-        Name and loss of the models to beat, nats per symbol.
+        Name and loss of each baseline model, in nats per symbol.
     """
 
     loss: Vector
@@ -76,12 +76,12 @@ class TrainingCurves:
 
 
 def training_figure(curves: TrainingCurves) -> Figure:
-    """Three panels side by side: loss, gradient norm, gradient through time.
+    """Draw three panels side by side: loss, gradient norm, gradient through time.
 
     Raises
     ------
     ImportError
-        Without matplotlib, saying how to install it.
+        If matplotlib is not installed. The message says how to install it.
     """
     with drawing(13.5, 4.2) as figure:
         loss, norm, flow = figure.subplots(1, 3)
@@ -103,15 +103,18 @@ def training_figure(curves: TrainingCurves) -> Figure:
 
 
 def smoothed(values: Vector, window: int) -> Vector:
-    """Mean over the last `window` values at every position (over what there is, at the start), those that are
-    not finite left out; NaN where there is no other."""
+    """Return the mean over the last `window` values at every position.
+
+    The mean ignores values that are not finite. It is NaN if no value is finite. At the start, the mean is
+    over fewer values.
+    """
     finite = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return _sliding(np.where(finite, values, 0.0), window) / _sliding(finite, window)
 
 
 def _sliding(values: npt.NDArray[Any], window: int) -> Vector:
-    """Sum over the last `window` values at every position."""
+    """Return the sum over the last `window` values at every position."""
     total = np.cumsum(values, dtype=np.float64)
     total[window:] -= total[:-window].copy()
     return total
@@ -127,17 +130,18 @@ def draw_loss(
     line(axes, steps, loss, color=PALE if pale else BLUE, linewidth=0.8, label="training, each update")
     if pale:
         line(axes, steps, smoothed(loss, window), color=BLUE, linewidth=1.6, label=f"mean of {window}")
-    at = [step for step, _ in validation]
-    value = np.array([each for _, each in validation], np.float64)
-    if at:
+    validation_steps = [step for step, _ in validation]
+    validation_loss = np.array([value for _, value in validation], np.float64)
+    if validation_steps:
+        spacing = max(1, len(validation_steps) // 40)
         axes.plot(
-            at,
-            value,
+            validation_steps,
+            validation_loss,
             "o-",
             color=DARK,
             markersize=4,
-            # Points without a neighbour would be invisible between the marks.
-            markevery=sorted({*range(0, len(at), max(1, len(at) // 40)), *lone(value).tolist()}),
+            # Points without a finite neighbour need a mark, because the line does not show them.
+            markevery=sorted({*range(0, len(validation_steps), spacing), *lone(validation_loss).tolist()}),
             linewidth=0.8,
             clip_on=False,
             label="validation",
@@ -145,7 +149,7 @@ def draw_loss(
     for (name, level), style in zip(baselines.items(), ("--", ":", "-."), strict=False):
         label = f"{plain(name)} model, {level:.2f}"
         axes.axhline(level, color=RED, linestyle=style, linewidth=1.3, label=label)
-    if not np.isfinite([*loss, *value]).any():
+    if not np.isfinite([*loss, *validation_loss]).any():
         note(axes, "no loss is finite", None if baselines else axes.yaxis)
 
 
@@ -158,19 +162,19 @@ def draw_gradient_norm(
 ) -> None:
     """Draw the gradient norm before clipping against update, on a log scale.
 
-    Either the limit and the fraction of norms above it are shown, or each clipped update is marked. Norms
-    that have no place on a log scale are marked at the edges: norms that are not finite at the top, zeros at
+    The panel shows the limit and the fraction of norms above it, or marks each clipped update. A log scale
+    has no place for some norms. They are marked at the edges: norms that are not finite at the top, zeros at
     the bottom.
     """
     steps = np.arange(1, len(grad_norm) + 1)
     norms = positive(grad_norm)
     many = len(steps) > MANY
 
-    def mark(where: Any, marker: str, size: float, colour: str, label: str) -> None:
+    def mark(selection: Any, marker: str, size: float, colour: str, label: str) -> None:
         options: dict[str, Any] = {"markersize": 0.6 * size if many else size, "rasterized": many}
-        axes.semilogy(steps[where], norms[where], marker, color=colour, label=label, **options)
+        axes.semilogy(steps[selection], norms[selection], marker, color=colour, label=label, **options)
 
-    dot = 2.5 if len(steps) > 60 else 6  # a few points need larger dots to be seen
+    dot = 2.5 if len(steps) > 60 else 6  # if there are few points, larger dots make them visible
     if clipped is not None and clipped.any():
         mark(~clipped, ".", dot, BLUE, "not clipped")
         mark(clipped, "x", max(3.5, 0.7 * dot), RED, f"clipped: {clipped.mean():.0%} of updates")
@@ -184,34 +188,34 @@ def draw_gradient_norm(
         (~np.isfinite(grad_norm), 0.96, "v", "not finite"),
         (grad_norm == 0, 0.04, "^", "zero"),
     ):
-        lost = steps[off_scale]
-        if lost.size:
+        off_scale_steps = steps[off_scale]
+        if off_scale_steps.size:
             axes.plot(
-                lost,
-                np.full(lost.size, height),
+                off_scale_steps,
+                np.full(off_scale_steps.size, height),
                 marker,
                 color=DARK,
                 markersize=5,
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
                 rasterized=many,
-                label=f"{word}: {lost.size}",
+                label=f"{word}: {off_scale_steps.size}",
             )
     log_ticks(axes.yaxis)
     if not np.isfinite(norms).any():
         if not grad_norm.any():
-            nothing = "every gradient norm is 0"
+            reason = "every gradient norm is 0"
         elif not np.isfinite(grad_norm).any():
-            nothing = "no gradient norm is finite"
+            reason = "no gradient norm is finite"
         else:
-            nothing = "no gradient norm is finite and above 0"
-        note(axes, nothing, axes.yaxis if clip_norm is None else None)
+            reason = "no gradient norm is finite and above 0"
+        note(axes, reason, axes.yaxis if clip_norm is None else None)
 
 
 def log_ticks(axis: Axis, decades: float = 3) -> None:
-    """Write plain numbers on a log axis on which everything is drawn.
+    """Write plain numbers on a log axis. Call this function after everything is drawn.
 
-    An axis of fewer than so many `decades` has ticks at 1, 2 and 5; a longer one has powers of ten only.
+    An axis shorter than `decades` has ticks at 1, 2 and 5. A longer axis has ticks at powers of ten only.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -1,4 +1,4 @@
-"""A flow as HTML: for a notebook, and as one page that needs no other file."""
+"""A flow as HTML: an element for a notebook, and a page that needs no other file."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ figure { margin: 1.5em 0; }
 
 
 def flow_html(flow: FlowNorms) -> str:
-    """Table, remedies and, with matplotlib, picture, as an element: words in the page's own colours, be it
-    light or dark; the picture has its ground."""
+    """Return table, remedies and (with matplotlib) picture as one HTML element.
+
+    The text has the colours of the page, light or dark. The picture has a white background.
+    """
     picture = flow_picture(flow) if canvas.available() else ""
     return f"<div>{table_html(flow)}{paragraphs(advice(flow))}{picture}</div>"
 
 
 def flow_picture(flow: FlowNorms) -> str:
-    """`flow.plot()` as an element, that says what it shows."""
+    """Return `flow.plot()` as an HTML element with a description."""
     verdicts = "; ".join(f"{name}: {word}" for name, word in zip(flow.names, flow.verdict, strict=True))
     return canvas.inline(
         plot_flows({"": flow}), f"Norm of the error against steps back, on a log scale. {verdicts}."
@@ -47,7 +49,7 @@ def flow_picture(flow: FlowNorms) -> str:
 
 
 def table_html(flow: FlowNorms) -> str:
-    """The table of `print(flow)`; where it is too wide it scrolls, not the page."""
+    """Return the table of `print(flow)`. If it is too wide, the table scrolls and the page does not."""
     head, lines = cells(flow)
     body = "".join(_line("td", line) for line in lines)
     return (
@@ -57,7 +59,7 @@ def table_html(flow: FlowNorms) -> str:
 
 
 def paragraphs(sentences: Sequence[str]) -> str:
-    """One for each sentence."""
+    """Return one HTML paragraph for each sentence."""
     return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
 
 
@@ -68,7 +70,7 @@ def page(
     pictures: Sequence[tuple[str, str]],
     remarks: Sequence[str] = (),
 ) -> str:
-    """A whole report: opens without a network, all pictures inside.
+    """Return a report as one HTML page that contains all pictures and needs no network.
 
     Parameters
     ----------
@@ -76,9 +78,9 @@ def page(
         The heading, and a sentence on what was measured.
     flow : GradientFlow
     pictures : sequence of (caption, element)
-        Elements as `canvas.inline` makes them.
+        Elements from `canvas.inline`.
     remarks : sequence of str
-        What there is to say besides the advice.
+        Sentences that follow the advice.
     """
     figures = "".join(
         f"<figure>{element}<figcaption>{html.escape(caption)}</figcaption></figure>"
