@@ -48,7 +48,7 @@ def test_strict_names_the_prefix_too():
     assert "removeprefix('encoder.rnn.')" in message(lambda: layer.load_state_dict(prefixed), ValueError)
     some = {"weight_ih_l0": np.ones((12, 2))}
     text = message(lambda: layer.load_state_dict(some), ValueError)
-    assert "strict=False to load what matches" in text
+    assert "strict=False to load the names that match" in text
     assert "removeprefix" not in text
 
 
@@ -106,7 +106,7 @@ def test_the_state_of_a_layer_is_not_that_of_a_model(state):
     text = message(lambda: model(X, state), TypeError)
     assert text == (
         "state must be a tuple with one entry per layer, such as ((h, c), None); got ndarray for layer 0, "
-        "LSTM. Fix: pass what the model returned, or ((h, c), None)."
+        "LSTM. Fix: pass a state that the model returned, or ((h, c), None)."
     )
     model(X, (state, None))
 

@@ -22,14 +22,10 @@ PARTS: dict[str, Callable[[], bptt.Module]] = {
     "Ends": bptt.Ends,
 }
 
-MOVE = "Fix: move {end}() behind the last recurrent layer"
+MOVE = "Fix: move {end}() after the last recurrent layer"
 REFUSED = {
     **{(end, cell): MOVE.format(end=end) for end in ("Last", "Ends") for cell in ("forward", "both")},
-    **{
-        (end, last): f"Fix: leave the second out, {last}()"
-        for end in ("Last", "Ends")
-        for last in ("Last", "Ends")
-    },
+    **{(end, last): f"Fix: remove {last}()" for end in ("Last", "Ends") for last in ("Last", "Ends")},
     **{(first, "Embedding"): "Fix: put Embedding before" for first in PARTS},
     ("forward", "Ends"): "Fix: use Last() in place of Ends()",
     ("Linear", "Ends"): "Fix: put Ends() right after a bidirectional layer, or use Last()",

@@ -314,7 +314,7 @@ BAD_OPTIONS = [
     ("LSTM", {"forget_bias": np.nan}, ValueError, "forget_bias must be"),
     ("LSTM", {"cell_clip": 0.0}, ValueError, "cell_clip must be a number > 0"),
     ("LSTM", {"gate_clip": -1.0}, ValueError, "gate_clip must be a number > 0"),
-    ("LSTM", {"clip_mode": "spec"}, ValueError, "clip_mode says what gate_clip clips"),
+    ("LSTM", {"clip_mode": "spec"}, ValueError, "clip_mode needs a gate_clip"),
     (
         "LSTM",
         {"clip_mode": "both", "gate_clip": 1.0},
@@ -328,7 +328,7 @@ BAD_OPTIONS = [
         "LSTM",
         {"activations": ("sigmoid", ("tanh", 1.0), "tanh")},
         ValueError,
-        "tanh takes 0 parameters; got 1",
+        "tanh must have at most 0 parameters; got 1",
     ),
     (
         "LSTM",

@@ -1,5 +1,4 @@
-"""
-Fast, exact and readable recurrent networks with backpropagation through time, on the CPU.
+"""Fast, exact and readable recurrent networks with backpropagation through time, on the CPU.
 
 Layers (`RNN`, `LSTM`, `GRU`, ...) store parameters and gradients as NumPy views into flat vectors. `forward`
 returns a tape, and `backward` reads it. `Trainer` combines layers with losses, optimisers and clipping.

@@ -154,8 +154,7 @@ def float_dtype(value: object) -> np.dtype[Any]:
 
 
 def generator(seed: object, *stream: int) -> np.random.Generator:
-    """
-    Return a random generator for `seed`.
+    """Return a random generator for `seed`.
 
     A generator is returned unchanged. An int >= 0 seeds a new generator, which draws independent numbers for
     every `stream`, a key of ints >= 0. None seeds a new generator from the operating system.

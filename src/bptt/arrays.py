@@ -25,8 +25,7 @@ _FIX_BY_KIND = {
 
 
 def as_real(value: object, name: str) -> npt.NDArray[Any]:
-    """
-    Read `value` as an array of real numbers. Such an array is returned without a copy.
+    """Read `value` as an array of real numbers. Such an array is returned without a copy.
 
     Parameters
     ----------
@@ -61,8 +60,7 @@ def as_floats(
     dtype: np.dtype[Any],
     shape: tuple[int, ...] | None = None,
 ) -> Floats:
-    """
-    Read `value` as a C-contiguous, aligned array of `dtype`. Such an array is returned without a copy.
+    """Read `value` as a C-contiguous, aligned array of `dtype`. Such an array is returned without a copy.
 
     Parameters
     ----------
@@ -128,8 +126,7 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.int64]:
-    """
-    Read `value` as a C-contiguous int64 array of any shape. Floats are refused, even whole numbers.
+    """Read `value` as a C-contiguous int64 array of any shape. Floats are refused, even whole numbers.
 
     With `empty`, an empty list is read as integers, although NumPy reads floats.
 

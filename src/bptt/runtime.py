@@ -13,8 +13,7 @@ for _complaint in _core.environment_complaints():
 
 
 def set_num_threads(n: int) -> None:
-    """
-    Use at most `n` threads from the next call on. Results have the same bits for any number of threads.
+    """Use at most `n` threads from the next call on. Results have the same bits for any number of threads.
 
     The environment variable `BPTT_NUM_THREADS` sets the initial number. If its value is not a valid number,
     importing the package warns and ignores the value.
@@ -59,8 +58,7 @@ def isa_rule() -> str:
 
 
 def use_isa(name: str) -> None:
-    """
-    Use the instruction set `name`, one of `available_isas()`, from the next call on.
+    """Use the instruction set `name`, one of `available_isas()`, from the next call on.
 
     The environment variable `BPTT_ISA` sets the initial instruction set. If this machine cannot run it,
     importing the package warns and ignores the value.

@@ -1,4 +1,4 @@
-"""The activations that an LSTM may be given, by ONNX's names in lower case."""
+"""The activations of an LSTM, with the names of ONNX in lower case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 Activation: TypeAlias = "str | tuple[str, float] | tuple[str, float, float]"
 Choice: TypeAlias = tuple[str, float, float]
-"""A function's name, alpha and beta."""
+"""The name of a function, alpha and beta."""
 
 DEFAULTS: dict[str, tuple[float, ...]] = {
     "sigmoid": (),
@@ -22,46 +22,47 @@ DEFAULTS: dict[str, tuple[float, ...]] = {
     "softsign": (),
     "softplus": (),
 }
-"""The parameters that each function takes, alpha and beta, with ONNX's defaults. "affine" has none there."""
+"""The parameters of each function, alpha and beta, with ONNX's defaults. ONNX has none for "affine"."""
 
 ALIASES: dict[str, Choice] = {"hard_sigmoid_keras3": ("hard_sigmoid", 1 / 6, 0.5)}
-"""Keras 3 and PyTorch: relu6(x + 3) / 6, where ONNX and Keras 2 have 0.2 x + 0.5 between 0 and 1."""
+"""Keras 3 and PyTorch use relu6(x + 3) / 6. ONNX and Keras 2 use 0.2 x + 0.5, clipped to [0, 1]."""
 
 _PLACES = ("gates", "candidate", "output")
 
 
 def parse_activations(value: object) -> tuple[Choice, Choice, Choice]:
-    """
-    The three functions of an LSTM: of the gates, of the candidate, of the output.
+    """Check the three functions of an LSTM: of the gates, of the candidate, and of the output.
 
     Parameters
     ----------
     value : sequence of three
-        Each a name, or a tuple of a name and its parameters.
+        Each entry is a name, or a tuple of a name and its parameters.
 
     Raises
     ------
     TypeError
-        Not a sequence; an entry that is neither a name nor such a tuple; parameters that are not numbers.
+        If `value` is not a sequence, an entry is neither a name nor such a tuple, or a parameter is not a
+        number.
     ValueError
-        Not three; an unknown name; too many parameters, or parameters out of range.
+        If there are not three entries, a name is unknown, or there are too many parameters or parameters out
+        of range.
     """
     if not isinstance(value, (tuple, list)):
         raise TypeError(
             f"activations must be three functions; got {value!r} of type {type(value).__name__}. "
-            'Fix: activations=("sigmoid", "tanh", "tanh").'
+            'Fix: pass activations=("sigmoid", "tanh", "tanh").'
         )
     if len(value) != 3:
         raise ValueError(
             f"activations must be three functions, of {', '.join(_PLACES)}; got {len(value)}. "
-            'Fix: activations=("sigmoid", "tanh", "tanh").'
+            'Fix: pass activations=("sigmoid", "tanh", "tanh").'
         )
     gates, candidate, output = map(_read, value, _PLACES)
     return gates, candidate, output
 
 
 def shown(choice: Choice) -> Activation:
-    """As a user would write it: a bare name where the parameters are the defaults."""
+    """Return a choice as a user would write it: only the name if the parameters are the defaults."""
     name, alpha, beta = choice
     count = len(DEFAULTS[name])
     parameters = (alpha, beta)[:count]
@@ -69,25 +70,28 @@ def shown(choice: Choice) -> Activation:
 
 
 def _read(entry: Any, place: str) -> Choice:
-    name, *given = entry if isinstance(entry, (tuple, list)) and len(entry) else (entry,)
-    where = f"the activation of the {place}"
+    name, *values = entry if isinstance(entry, (tuple, list)) and len(entry) else (entry,)
+    subject = f"the activation of the {place}"
     if not isinstance(name, str):
         raise TypeError(
-            f"activations: {where} must be a name, or a tuple of a name and numbers; got {entry!r}. "
-            'Fix: "tanh", or ("scaled_tanh", 1.7159, 2 / 3).'
+            f"activations: {subject} must be a name, or a tuple of a name and numbers; got {entry!r}. "
+            'Fix: pass "tanh", or ("scaled_tanh", 1.7159, 2 / 3).'
         )
-    if name in ALIASES and not given:
+    if name in ALIASES and not values:
         return ALIASES[name]
     if name not in DEFAULTS:
         names = ", ".join((*DEFAULTS, *ALIASES))
-        raise ValueError(f"activations: {where} must be one of {names}; got {name!r}. Fix: use one of these.")
-    defaults = DEFAULTS[name]
-    if len(given) > len(defaults):
         raise ValueError(
-            f"activations: {name} takes {len(defaults)} parameters; got {len(given)}. Fix: drop the rest."
+            f"activations: {subject} must be one of {names}; got {name!r}. Fix: use one of these."
+        )
+    defaults = DEFAULTS[name]
+    if len(values) > len(defaults):
+        raise ValueError(
+            f"activations: {name} must have at most {len(defaults)} parameters; got {len(values)}. "
+            "Fix: drop the rest."
         )
     parameters = []
-    for value in given:
+    for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(
                 f"activations: parameters of {name} must be numbers; got {value!r}. Fix: pass floats."
@@ -98,13 +102,14 @@ def _read(entry: Any, place: str) -> Choice:
             )
         parameters.append(float(value))
     alpha, beta = (*parameters, *defaults[len(parameters) :], 0.0, 0.0)[:2]
-    # A gradient is taken from the function's value: that needs one slope for each value.
+    # The backward pass computes the slope from the function's value, so equal values must have equal slopes.
     if name in ("leaky_relu", "thresholded_relu", "elu") and alpha < 0:
         raise ValueError(
             f"activations: alpha of {name} must be >= 0; got {alpha:g}. Fix: pass its absolute value."
         )
     if name == "scaled_tanh" and alpha == 0:
         raise ValueError(
-            'activations: alpha of scaled_tanh must not be 0. Fix: ("affine", 0.0, 0.0) is constant.'
+            "activations: alpha of scaled_tanh must not be 0; got 0. "
+            'Fix: pass ("affine", 0.0, 0.0) for a constant function.'
         )
     return name, alpha, beta

@@ -1,4 +1,4 @@
-"""Warnings about arguments that are allowed, but are probably not what the caller means."""
+"""Warnings about arguments that are valid but probably a mistake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _silent: ContextVar[bool] = ContextVar("advice is off while layers are rebuilt",
 
 
 def advise(message: str) -> None:
-    """Issue a UserWarning at the line outside this package that led here."""
+    """Issue a UserWarning at the line outside this package that called it."""
     if _silent.get():
         return
     level, frame = 1, sys._getframe()
@@ -22,16 +22,16 @@ def advise(message: str) -> None:
 
 
 def advise_other_dropout(p: float) -> None:
-    """Warn that dropout between layers does nothing in one layer."""
+    """Warn that dropout between layers does nothing in a single layer."""
     advise(
         f"dropout={p:g} does nothing in one layer, because it drops outputs between layers. "
-        f"Fix: num_layers=2 or more, or Dropout({p:g}) after the layer."
+        f"Fix: pass num_layers=2 or more, or put Dropout({p:g}) after the layer."
     )
 
 
 @contextmanager
 def unadvised() -> Iterator[None]:
-    """Inside, `advise` is silent: for layers that are rebuilt from a file or from another layer."""
+    """Silence `advise` while layers are rebuilt from a file or from another layer."""
     token = _silent.set(True)
     try:
         yield

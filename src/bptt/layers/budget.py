@@ -1,4 +1,4 @@
-"""How many parameters may be allocated: a limit for configurations that were read from files."""
+"""A limit on the number of parameters, for configurations that were read from files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _budget: ContextVar[int | None] = ContextVar("parameters that may still be alloc
 
 @contextmanager
 def parameter_budget(count: int) -> Iterator[None]:
-    """Inside, building modules of more than `count` parameters in all raises instead of allocating."""
+    """Raise if modules with more than `count` parameters in total are built inside the context.
+
+    The error is raised before memory is allocated.
+    """
     token = _budget.set(count)
     try:
         yield
@@ -24,7 +27,7 @@ def parameter_budget(count: int) -> Iterator[None]:
 
 
 def spend(count: int, dtype: np.dtype[Any]) -> None:
-    """Take parameters that are about to be allocated off the budget, or raise as `check_count`."""
+    """Subtract parameters that will be allocated from the budget. Raises the errors of `check_count`."""
     check_count(count, dtype)
     remaining = _budget.get()
     if remaining is not None:

@@ -14,28 +14,26 @@ from bptt.layers.stateless import Stateless
 
 
 class Dropout(Stateless):
-    """
-    In `forward`, each element is set to zero with probability p and else scaled by 1/(1-p).
+    """Set each element to zero with probability p in `forward`, and scale the other elements by 1/(1-p).
 
-    Calling the layer passes x on unchanged.
-
-    The mask is a function of the element's position and of a key drawn per pass, so it takes no memory.
+    Inference returns x unchanged. The mask is a function of the element's position and of a random key for
+    each pass, so it uses no memory.
 
     Parameters
     ----------
     p : float
         Fraction to drop, in [0, 1).
     dtype : {"float32", "float64"}
-        Type of outputs and gradients. Inside a `Sequential`, that of the whole model.
+        Type of outputs and gradients. A `Sequential` replaces it by the type of the model.
     seed : int, numpy.random.Generator or None
         Source of the keys.
 
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range.
+        If a value is out of range.
 
     References
     ----------

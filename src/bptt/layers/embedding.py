@@ -1,4 +1,4 @@
-"""Rows of a table, looked up by integers."""
+"""Embedding: rows of a table, selected by integers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from bptt.layers.stateless import Stateless
 
 
 class Embedding(Stateless):
-    """
-    y = weight[x]: integers of any shape to vectors on a new last axis.
+    """Map integers of any shape to vectors on a new last axis: y = weight[x].
 
     x has no gradient: `backward` returns None for dx.
 
@@ -28,7 +27,7 @@ class Embedding(Stateless):
     embedding_dim : int
         Width of a row. `weight` is (num_embeddings, embedding_dim).
     init : str, Initialiser or callable
-        "default": PyTorch's, standard normal. "orthogonal", "glorot", or one of `bptt.init` with its
+        "default": standard normal, as in PyTorch. "orthogonal", "glorot", or one of `bptt.init` with its
         parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
@@ -38,9 +37,9 @@ class Embedding(Stateless):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Embedding(Stateless):
             raise ValueError(
                 f"x must hold ids from 0 to {self.num_embeddings - 1}; got {ids[outside][0]} at "
                 f"{tuple(map(int, np.argwhere(outside)[0]))}. Fix: make num_embeddings the size of the "
-                "vocabulary, or map unknown symbols to an id of their own."
+                "vocabulary, or map unknown symbols to an extra id."
             )
         return ids
 

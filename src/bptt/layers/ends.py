@@ -1,4 +1,4 @@
-"""Both ends of a bidirectional layer's output."""
+"""The final outputs of both directions of a bidirectional layer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from bptt.layers.passes.tape import LayerTape
 
 
 class Ends(Last):
-    """
-    Return the final output of each direction of a bidirectional layer.
+    """Return the final output of each direction of a bidirectional layer.
 
-    From x (T, B, 2*H), take the first H outputs of a row's last valid step, and the last H outputs of its
+    From x (T, B, 2*H), use the first H outputs of a row's last valid step, and the last H outputs of its
     first step. A row without a valid step gives zeros, as in `Last`. Arguments and errors are those of
-    `Last`. An odd number of outputs raises ValueError.
+    `Last`. If the number of outputs is odd, a call raises ValueError.
     """
 
     def _convert(self, x: Any) -> Floats:

@@ -10,15 +10,16 @@ from bptt.layers.recurrent import Recurrent
 
 
 class GRU(Recurrent):
-    """
-    Gated recurrent unit, gates in the order r, z, n::
+    """Gated recurrent unit (GRU).
+
+    The gates come in the order r, z, n::
 
         r   = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)
         z   = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)
         n   = tanh(W_in x_t + b_in + r (W_hn h_{t-1} + b_hn))
         h_t = (1 - z) n + z h_{t-1}
 
-    The reset gate r acts after the recurrent product, or with `reset_after=False` before it::
+    The reset gate r acts after the recurrent product. With `reset_after=False` it acts before the product::
 
         n   = tanh(W_in x_t + b_in + W_hn (r h_{t-1}) + b_hn)
 
@@ -27,13 +28,13 @@ class GRU(Recurrent):
     input_size, hidden_size : int
         I and H, at least 1.
     num_layers : int
-        Layers on top of each other; layer k > 0 reads the outputs of layer k - 1.
+        Number of stacked layers. Layer k > 0 reads the outputs of layer k - 1.
     bias : bool
-        False: no b_ih, b_hh.
+        False: no biases b_ih and b_hh.
     batch_first : bool
-        True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
+        True: x, y and their gradients are (B, T, ...). States are always (L*D, B, H).
     dropout : float
-        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     reset_after : bool
@@ -42,15 +43,15 @@ class GRU(Recurrent):
         True: normalise input and recurrent pre-activations, r and z together and n separately, before they
         are added. Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
     recurrent_dropout : float
-        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
-        only; one mask for the whole sequence.
+        Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
+        only. The mask is the same for the whole sequence.
     zoneout : float
-        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation.
+        Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "chrono",
+        "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "chrono",
         "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
-        How products are computed.
+        Precision of matrix products.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     seed : int, numpy.random.Generator or None
@@ -59,15 +60,15 @@ class GRU(Recurrent):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
 
     References
     ----------
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical machine
-    translation; reset after the product: the first version of the paper, cuDNN and PyTorch. Names, shapes and
-    order of the parameters are PyTorch's.
+    translation. The reset gate acts after the product in the first version of the paper, in cuDNN and in
+    PyTorch. Names, shapes and order of the parameters are those of PyTorch.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """

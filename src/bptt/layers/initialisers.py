@@ -1,5 +1,4 @@
-"""
-Initialisers: the names that a layer's `init` accepts, and their classes.
+"""Initialisers: the classes and names that a layer's `init` accepts.
 
 Recurrent and input weights are drawn gate by gate. Each block of H rows is a separate matrix: LSTM i, f, g, o
 (coupled f, g, o), GRU r, z, n, MGU f, n. For every initialiser, the gains of layer norm start at 1, its
@@ -40,41 +39,39 @@ class Drawable(Protocol):
 
 
 class Initialiser:
-    """
-    Draw a layer's initial values. This class draws the default; subclasses override some draws.
+    """Draw a layer's initial values. This class draws the defaults, and subclasses override some draws.
 
-    One of your own goes into `init` as those of `bptt.init` do.
+    `init` accepts your own subclass as well as the initialisers in `bptt.init`.
     """
 
     def check(self, layer: Drawable) -> None:
-        """Raise ValueError where the layer has no use for it. Called once, before anything is drawn."""
+        """Raise ValueError if the initialiser does not suit the layer. Called once, before all draws."""
 
     def draw(
         self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
     ) -> npt.ArrayLike:
-        """
-        The initial values of one parameter.
+        """Draw the initial values of one parameter.
 
         Parameters
         ----------
         layer : Module
-            Its sizes and options are there, its parameters not yet all.
+            A layer whose sizes and options are set. Some parameters may not have values yet.
         name : str
         shape : tuple of int
-            As in `layer.parameters`.
+            Name and shape of the parameter, as in `layer.parameters`.
         rng : numpy.random.Generator
-            The layer's own.
+            The generator of the layer.
 
         Returns
         -------
         array-like
-            Of that shape, real numbers; the layer converts them to its dtype.
+            Real numbers in this shape. The layer converts them to its dtype.
         """
         return layer.default_init(name, shape)
 
 
 class _Blocks(Initialiser, ABC):
-    """Weights gate by gate; biases 0."""
+    """Draw weights gate by gate, and set biases to 0."""
 
     def draw(
         self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
@@ -89,28 +86,27 @@ class _Blocks(Initialiser, ABC):
             return np.concatenate([block(H, columns, rng) for _ in range(rows // H)])
         if role in ("weight", "weight_hr"):
             rows, columns = shape
-            drawn = self._plain(rows, columns, rng)
-            if drawn is not None:
-                return drawn
+            weights = self._plain(rows, columns, rng)
+            if weights is not None:
+                return weights
         return super().draw(layer, name, shape, rng)
 
     def _input(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
-        """A gate's block of `weight_ih`, (H, I)."""
+        """Draw a gate's block of `weight_ih`, (H, I)."""
         return _uniform(rows, columns, rng)
 
     @abstractmethod
     def _recurrent(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
-        """A gate's block of `weight_hh`, (H, H), with a projection (H, P)."""
+        """Draw a gate's block of `weight_hh`: (H, H), or (H, P) with a projection."""
 
     def _plain(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix | None:
-        """Weights without gates: of `Linear`, `Embedding`, and `weight_hr`. None: the layer's default."""
+        """Draw weights without gates: of `Linear` and `Embedding`, and `weight_hr`. None: use the default."""
         return None
 
 
 @dataclass(frozen=True)
 class glorot(_Blocks):
-    """
-    Every weight matrix uniform in +-sqrt(6 / (rows + columns)), gate by gate; biases 0. For any layer.
+    """Draw weights uniformly in +-sqrt(6 / (rows + columns)), gate by gate. Biases are 0. For any layer.
 
     References
     ----------
@@ -126,28 +122,28 @@ class glorot(_Blocks):
 
 @dataclass(frozen=True)
 class orthogonal(_Blocks):
-    """
-    Recurrent weights orthogonal, gate by gate, times a gain; input weights as `glorot`; biases 0.
+    """Draw orthogonal recurrent weights, gate by gate, times a gain.
 
-    For any layer: `weight_hr` and the weights of `Linear` and `Embedding` are drawn like recurrent weights.
-    Every orthogonal matrix has the same probability. A matrix that is not square, as (H, P) with a
-    projection, has orthonormal columns if it is tall, and orthonormal rows if it is wide.
+    Input weights are drawn as by `glorot`, and biases are 0. For any layer: `weight_hr` and the weights of
+    `Linear` and `Embedding` are drawn like recurrent weights. Every orthogonal matrix has the same
+    probability. A matrix that is not square, such as (H, P) with a projection, has orthonormal columns if it
+    is tall, and orthonormal rows if it is wide.
 
     Parameters
     ----------
     gain : float
-        Value of all singular values, above 0.
+        The value of all singular values, above 0.
 
     Raises
     ------
     TypeError, ValueError
-        Not such a number.
+        If `gain` is not such a number.
 
     References
     ----------
     Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in deep linear
-    neural networks. The signs that make QR uniform: Mezzadri (2007), How to generate random matrices from the
-    classical compact groups.
+    neural networks. The signs that make the QR decomposition uniform: Mezzadri (2007), How to generate random
+    matrices from the classical compact groups.
     """
 
     gain: float = 1.0
@@ -166,24 +162,23 @@ class orthogonal(_Blocks):
 
 @dataclass(frozen=True)
 class identity(_Blocks):
-    """
-    Recurrent weights the identity times a scale, gate by gate; input weights normal and small; biases 0.
+    """Set recurrent weights to the identity times a scale, gate by gate.
 
-    For recurrent layers. An `RNN` with `nonlinearity="relu"` is then the IRNN: without input, its state does
-    not change. With a projection, blocks (H, P) have the scale on their diagonal, and `weight_hr` has its
-    default values.
+    Input weights are small and normally distributed, and biases are 0. For recurrent layers. With this
+    initialiser, an `RNN` with `nonlinearity="relu"` is the IRNN: without input, its state does not change.
+    With a projection, blocks (H, P) have the scale on their diagonal, and `weight_hr` has its default values.
 
     Parameters
     ----------
     scale : float
-        On the diagonal. Below 1, h fades.
+        The value on the diagonal. If it is below 1, h shrinks over time.
     input_std : float
-        Standard deviation of the input weights, at least 0; the paper's is 0.001.
+        Standard deviation of the input weights, at least 0. The paper uses 0.001.
 
     Raises
     ------
     TypeError, ValueError
-        Not such numbers; when a layer is built with it: a layer that is not recurrent.
+        If an argument is not such a number. When a layer is built: if the layer is not recurrent.
 
     References
     ----------
@@ -208,24 +203,25 @@ class identity(_Blocks):
 
 @dataclass(frozen=True)
 class sparse(_Blocks):
-    """
-    Recurrent weights with few connections into each unit and a given spectral radius, gate by gate; input
-    weights as `glorot`; biases 0.
+    """Draw sparse recurrent weights with an exact spectral radius, gate by gate, as in echo state networks.
 
-    For recurrent layers without projection. The way of echo state networks. The radius is exact, by the
-    eigenvalues of each block, which take time of order H^3.
+    Each unit has few connections from other units. Input weights are drawn as by `glorot`, and biases are 0.
+    For recurrent layers without projection. The radius is computed from the eigenvalues of each block, in
+    time of order H^3.
 
     Parameters
     ----------
     connections : int
-        Weights into each unit that are not 0, normal before they are scaled; all H, if H is less.
+        Number of weights into each unit that are not 0, or H if H is less. The weights are normally
+        distributed before they are scaled.
     spectral_radius : float
         Largest absolute eigenvalue of each block, above 0.
 
     Raises
     ------
     TypeError, ValueError
-        Not such numbers; when a layer is built with it: a layer that is not recurrent, or has a projection.
+        If an argument is not such a number. When a layer is built: if the layer is not recurrent, or has a
+        projection.
 
     References
     ----------
@@ -246,8 +242,8 @@ class sparse(_Blocks):
         width = getattr(layer, "proj_size", 0)
         if width:
             raise ValueError(
-                f'init="sparse" needs square recurrent weights, which alone have eigenvalues; got '
-                f'{layer.kind} with proj_size={width}. Fix: proj_size=0, or init="orthogonal".'
+                f'init="sparse" needs square recurrent weights, because it computes eigenvalues; got '
+                f'{layer.kind} with proj_size={width}. Fix: pass proj_size=0, or init="orthogonal".'
             )
 
     def _recurrent(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
@@ -255,21 +251,20 @@ class sparse(_Blocks):
         chosen = np.argpartition(rng.random((rows, columns)), count - 1, axis=1)[:, :count]
         block = np.zeros((rows, columns))
         np.put_along_axis(block, chosen, rng.standard_normal((rows, count)), axis=1)
-        # Above 0: with a weight into every unit there is a cycle, and an eigenvalue for it.
+        # The radius is above 0: every unit has an incoming weight, so there is a cycle with an eigenvalue.
         radius = float(np.abs(np.linalg.eigvals(block)).max())
         return block * (self.spectral_radius / radius)
 
 
 @dataclass(frozen=True)
 class chrono(Initialiser):
-    """
-    Set gate biases such that units remember for 2 to `longest` steps; all else has its default value.
+    """Set gate biases so that units remember for 2 to `longest` steps. Other parameters have default values.
 
-    For layers with gates and biases. Draw u uniformly from [1, longest - 1]. In an LSTM, the biases of the
-    forget gate add up to log(u), and the biases of the input gate to -log(u). A coupled LSTM has only the
-    former. `forget_bias`, if given, replaces the value of the forget gate. In a GRU, the biases of z, which
-    keeps the old state here, add up to log(u). In an MGU, the biases of f, which replaces the old state, add
-    up to -log(u). A gate that keeps sigmoid(log u) of the state forgets in 1 + u steps.
+    For layers with gates and biases. u is drawn uniformly from [1, longest - 1]. In an LSTM, the biases of
+    the forget gate add up to log(u), and the biases of the input gate to -log(u). A coupled LSTM has no input
+    gate. `forget_bias` replaces the value of the forget gate. In a GRU, z keeps the old state, and its biases
+    add up to log(u). In an MGU, f replaces the old state, and its biases add up to -log(u). A gate that keeps
+    sigmoid(log u) of the state forgets in 1 + u steps.
 
     Parameters
     ----------
@@ -279,7 +274,7 @@ class chrono(Initialiser):
     Raises
     ------
     TypeError, ValueError
-        `longest` is not such a number. When a layer is built: the layer has no gates or no biases.
+        If `longest` is not such a number. When a layer is built: if the layer has no gates or no biases.
 
     References
     ----------
@@ -310,8 +305,8 @@ class chrono(Initialiser):
         role = _role(name)
         if role not in ("bias_ih", "bias_hh"):
             return values
-        H: int = layer.hidden_size  # type: ignore[attr-defined]  # as `check` has seen
-        # The two biases add up: one holds it all.
+        H: int = layer.hidden_size  # type: ignore[attr-defined]  # `check` accepts only such layers
+        # Only the sum of the two biases matters, so one of them has the whole value.
         bias = np.log(rng.uniform(1.0, self.longest - 1.0, H)) if role == "bias_ih" else np.zeros(H)
         for block, sign in layer.memory_gates:
             values[block * H : (block + 1) * H] = sign * bias
@@ -319,7 +314,7 @@ class chrono(Initialiser):
 
 
 class _Function(Initialiser):
-    """A plain init(name, shape, rng)."""
+    """An initialiser that calls a function init(name, shape, rng)."""
 
     def __init__(self, function: Draw) -> None:
         self.function = function
@@ -338,7 +333,7 @@ NAMES: dict[str, type[Initialiser]] = {
     "glorot": glorot,
     "sparse": sparse,
 }
-"""What `init` may name: each stands for the class without arguments."""
+"""The names that `init` accepts. Each stands for an object of the class with its default arguments."""
 
 
 def parse_init(init: Any) -> Initialiser:
@@ -361,14 +356,15 @@ def parse_init(init: Any) -> Initialiser:
 
 
 def _role(name: str) -> str:
-    """`weight_ih` of `weight_ih_l0_reverse`; a name without a layer's number as it is."""
+    """Return `weight_ih` for `weight_ih_l0_reverse`. A name without a layer number is returned unchanged."""
     return name.partition("_l")[0]
 
 
 def _need_time(layer: Drawable, name: str, does: str) -> None:
     if not hasattr(layer, "hidden_size"):
         raise ValueError(
-            f'init="{name}" {does}; got {layer.kind}, which has none. Fix: init="glorot" or "orthogonal".'
+            f'init="{name}" {does}; got {layer.kind}, which has none. '
+            'Fix: pass init="glorot" or "orthogonal".'
         )
 
 

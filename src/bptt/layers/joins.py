@@ -1,4 +1,4 @@
-"""Which layers may form a `Sequential`, and in which order."""
+"""Checks of the layers of a `Sequential` and of their order."""
 
 from __future__ import annotations
 
@@ -15,59 +15,62 @@ from bptt.layers.recurrent import Recurrent
 
 
 def check_layers(layers: tuple[object, ...]) -> None:
-    """
-    Refuse layers that cannot form one model in any order.
+    """Raise if layers cannot form one model in any order.
 
     Raises
     ------
     TypeError
-        Something that is not a layer.
+        If an argument is not a layer.
     ValueError
-        No layers, the same layer twice, a layer of another living model, or layers of different dtypes.
+        If there are no layers, a layer occurs twice or belongs to another living model, or dtypes differ.
     """
     if not layers:
         raise ValueError(
-            "layers must be at least one layer; got none. Fix: Sequential(LSTM(8, 16), Linear(16, 2))."
+            "layers must be at least one layer; got none. "
+            "Fix: pass layers, for example Sequential(LSTM(8, 16), Linear(16, 2))."
         )
-    typed: dict[str, int] = {}
+    first_of_dtype: dict[str, int] = {}
     for index, layer in enumerate(layers):
         if not isinstance(layer, Module):
-            got, fix = type(layer).__name__, "Sequential(first, second), or Sequential(*layers) for a list"
+            actual = type(layer).__name__
+            fix = "pass Sequential(first, second), or Sequential(*layers) for a list"
             if isinstance(layer, type):
-                got, fix = f"the class {layer.__name__}", f"pass an object, {layer.__name__}(...)"
-            raise TypeError(f"layers must be layers, one per argument; got {got} at {index}. Fix: {fix}.")
+                actual, fix = f"the class {layer.__name__}", f"pass an object, {layer.__name__}(...)"
+            raise TypeError(f"layers must be layers, one per argument; got {actual} at {index}. Fix: {fix}.")
         if any(layer is earlier for earlier in layers[:index]):
             raise ValueError(
-                f"layers must be different objects; got the same {layer.kind} twice, at {index} again. "
+                f"layers must be different objects; got the same {layer.kind} again at {index}. "
                 "Fix: build a second layer."
             )
         if model_of(layer) is not None:
             raise ValueError(
-                f"layers must belong to no other model; got one that does, {layer.kind} at {index}. "
-                "Fix: pass copy.deepcopy(layer), or drop the other model."
+                f"layers must belong to no other model; got {layer.kind} of another model at {index}. "
+                "Fix: pass copy.deepcopy(layer), or delete the other model."
             )
         if layer.parameter_count:
-            typed.setdefault(layer.dtype.name, index)
-    if len(typed) > 1:
-        got = ", ".join(f"{dtype} from layer {index} on" for dtype, index in typed.items())
-        raise ValueError(f"layers must have one dtype; got {got}. Fix: build all layers with the same dtype.")
+            first_of_dtype.setdefault(layer.dtype.name, index)
+    if len(first_of_dtype) > 1:
+        actual = ", ".join(f"{dtype} from layer {index} on" for dtype, index in first_of_dtype.items())
+        raise ValueError(
+            f"layers must have one dtype; got {actual}. Fix: build all layers with the same dtype."
+        )
 
 
 def check_joins(groups: Iterable[Sequence[Module]]) -> None:
-    """
-    Refuse an order of layers that cannot work, and warn of an order that is almost always a mistake.
+    """Raise if layers cannot work in this order, and warn if the order is almost always a mistake.
 
     Parameters
     ----------
     groups : iterable of sequence of Module
-        Layers in the order in which they run. A layer on its own is a group of one. A nested model is a group
-        of all its layers: the model has already warned of mistakes inside the group.
+        Layers in the order in which they run. A single layer is a group of one. A nested model is a group
+        of all its layers, and has already warned of mistakes inside the group.
 
     Raises
     ------
     ValueError
-        A recurrent layer, `Last` or `Ends` after `Last` or `Ends`; `Ends` after anything but a bidirectional
-        layer; `Embedding` after a layer that returns floats; layers with different `batch_first`.
+        If a recurrent layer, `Last` or `Ends` follows `Last` or `Ends`. If `Ends` does not follow a
+        bidirectional layer, or `Embedding` follows a layer that returns floats. If layers differ in
+        `batch_first`.
 
     Warns
     -----
@@ -77,8 +80,8 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     first: Module | None = None  # the first layer with batch_first
     before: Module | None = None  # the layer whose output this layer reads
     recurrent: Recurrent | None = None  # the last recurrent layer
-    mixer: Linear | Embedding | None = None  # a later layer, which mixes that layer's outputs
-    end: Last | None = None  # the layer that left one vector per row
+    mixer: Linear | Embedding | None = None  # a later layer, which mixes the recurrent layer's outputs
+    end: Last | None = None  # the layer after which each row has one vector
     for group in groups:
         for layer in group:
             if hasattr(layer, "batch_first"):
@@ -88,7 +91,7 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
                 _refuse_after_end(end, layer)
             if isinstance(layer, Embedding) and before is not None:
                 raise ValueError(
-                    f"layers must have Embedding first, for Embedding reads integers; got Embedding after "
+                    f"layers must have Embedding first, because it reads integers; got Embedding after "
                     f"{before.kind}, which returns floats. Fix: put Embedding before {before.kind}."
                 )
             before = layer
@@ -103,40 +106,47 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
                 if recurrent is not None and recurrent.bidirectional and recurrent not in group:
                     _warn_of_last(recurrent)
                 end = layer
-            elif not isinstance(layer, Dropout):  # a layer of the user's: nobody here knows what it returns
+            elif not isinstance(layer, Dropout):  # a layer that the user wrote may return anything
                 before = recurrent = mixer = end = None
 
 
 def _check_layout(first: Module, layer: Module) -> None:
-    """Time lies on one axis for all layers: `Last()` after `LSTM(..., batch_first=True)` takes a last row."""
-    expected, got = first.batch_first, layer.batch_first  # type: ignore[attr-defined]
-    if got != expected:
+    """Raise ValueError if layers have their time axis at different positions.
+
+    `Last()` after `LSTM(..., batch_first=True)` would return the last row in place of the last step.
+    """
+    expected, actual = first.batch_first, layer.batch_first  # type: ignore[attr-defined]
+    if actual != expected:
         raise ValueError(
-            f"layers must agree on batch_first; got {layer.kind} with {got} after a layer with {expected}. "
-            f"Fix: pass batch_first={expected} to {layer.kind} too."
+            f"layers must agree on batch_first; got {layer.kind} with {actual} after a layer with "
+            f"{expected}. Fix: pass batch_first={expected} to {layer.kind} too."
         )
 
 
 def _refuse_after_end(end: Last, layer: Module) -> None:
-    fix = f"move {end.kind}() behind the last recurrent layer"
+    fix = f"move {end.kind}() after the last recurrent layer"
     if isinstance(layer, Last):
-        fix = f"leave the second out, {layer.kind}()"
+        fix = f"remove {layer.kind}()"
     raise ValueError(
         f"layers must not have {layer.kind} after {end.kind}: {end.kind} returns one vector per row, (B, H), "
-        f"whose rows {layer.kind} would take for time steps. Fix: {fix}."
+        f"and {layer.kind} would read rows as time steps. Fix: {fix}."
     )
 
 
 def _warn_of_last(recurrent: Recurrent) -> None:
     advise(
-        f"Last() after a bidirectional {recurrent.kind} takes the reverse direction's state after it has "
-        f"read one step only. Fix: use Ends() right after {recurrent.kind}, which takes each direction's "
-        "state after it has read the whole sequence."
+        f"Last() after a bidirectional {recurrent.kind} returns the reverse direction's state after this "
+        f"direction has read one step only. Fix: use Ends() right after {recurrent.kind}, which returns each "
+        "direction's state after the whole sequence."
     )
 
 
 def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
-    """`Ends` after the last recurrent layer and what mixes its outputs, each None if there is none."""
+    """Raise ValueError if `Ends` may not follow these layers.
+
+    `recurrent` is the last recurrent layer, and `mixer` a later layer that mixes its outputs. Either may be
+    None.
+    """
     if mixer is not None:
         fix = "put Ends() right after a bidirectional layer, or use Last()"
         if recurrent is not None:
@@ -144,12 +154,12 @@ def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
             if recurrent.bidirectional:
                 fix = f"put Ends() between {recurrent.kind} and {mixer.kind}"
         raise ValueError(
-            f"layers must have Ends right after a bidirectional layer; got Ends after {mixer.kind}, whose "
-            f"outputs belong to no direction. Fix: {fix}."
+            f"layers must have Ends right after a bidirectional layer; got Ends after {mixer.kind}, which "
+            f"mixes the directions. Fix: {fix}."
         )
     if recurrent is not None and not recurrent.bidirectional:
         raise ValueError(
             f"layers must have Ends after a bidirectional layer; got Ends after {recurrent.kind} with "
-            "bidirectional=False, where half of the outputs would be those of step 0. "
+            "bidirectional=False, so half of the outputs would be those of step 0. "
             "Fix: use Last() in place of Ends()."
         )

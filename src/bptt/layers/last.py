@@ -15,11 +15,10 @@ from bptt.layers.stateless import Stateless
 
 
 class Last(Stateless):
-    """
-    The last step of x: (T, B, H) to (B, H), unbatched (T, H) to (H,).
+    """Return the last step of x: (B, H) for x (T, B, H), or (H,) for an unbatched x (T, H).
 
-    With `lengths`, each row's last valid step. A row without a valid step gives zeros, whether its length is
-    0 or x has no steps at all.
+    With `lengths`, return each row's last valid step. A row without a valid step gives zeros, whether its
+    length is 0 or x has no steps.
 
     After a bidirectional layer, use `Ends`. At the last step, the reverse direction has read one step only.
 
@@ -28,14 +27,14 @@ class Last(Stateless):
     batch_first : bool
         True: x is (B, T, H).
     dtype : {"float32", "float64"}
-        Type of outputs and gradients. Inside a `Sequential`, that of the whole model.
+        Type of outputs and gradients. A `Sequential` replaces it by the type of the model.
 
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        When called: x of another rank; lengths out of range.
+        When called: if x has neither 2 nor 3 axes, or lengths are out of range.
     """
 
     call_options: ClassVar[frozenset[str]] = frozenset(("lengths",))
@@ -60,7 +59,7 @@ class Last(Stateless):
     def __call__(
         self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
     ) -> tuple[Floats, None]:
-        """Inference: (y, None)."""
+        """Run inference, and return (y, None)."""
         self._check_state(state, "state")
         array = self._convert(x)
         return self._take(array, self._read(lengths, array)), None
@@ -68,7 +67,7 @@ class Last(Stateless):
     def forward(
         self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
     ) -> tuple[Floats, None, LayerTape]:
-        """Training: (y, None, tape); y is read-only."""
+        """Run the layer for training, and return (y, None, tape). y is read-only."""
         self._check_state(state, "state")
         array = self._convert(x)
         counts = self._read(lengths, array)
@@ -106,7 +105,7 @@ class Last(Stateless):
         if lengths is None:
             return None
         if x.ndim != 3:
-            raise ValueError(f"lengths needs a batch; got x of shape {x.shape}. Fix: cut x, x[:length].")
+            raise ValueError(f"lengths needs a batch; got x of shape {x.shape}. Fix: pass x[:length].")
         axis = self._time_axis(x.ndim)
         return parse_lengths(lengths, x.shape[axis], x.shape[1 - axis])
 

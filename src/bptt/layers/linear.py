@@ -1,4 +1,4 @@
-"""Affine map of the last axis."""
+"""An affine map over the last axis."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from bptt.layers.stateless import Stateless
 
 
 class Linear(Stateless):
-    """
-    y = x W^T + b over the last axis; all axes before it are kept.
+    """Compute y = x W^T + b over the last axis. All other axes stay unchanged.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ class Linear(Stateless):
     bias : bool
         False: no bias.
     init : str, Initialiser or callable
-        "default": PyTorch's, both tensors uniform in +-1/sqrt(I). "orthogonal", "glorot", or one of
+        "default": both tensors uniform in +-1/sqrt(I), as in PyTorch. "orthogonal", "glorot", or one of
         `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
@@ -36,9 +35,9 @@ class Linear(Stateless):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
     """
 
     def __init__(
@@ -77,8 +76,8 @@ class Linear(Stateless):
         array = as_real(x, "x")
         if array.ndim == 0 or array.shape[-1] != self.in_features:
             raise ValueError(
-                f"x must have shape (..., {self.in_features}), the last axis being in_features; "
-                f"got {array.shape}. Fix: give x {self.in_features} values on its last axis."
+                f"x must have shape (..., {self.in_features}), with in_features on the last axis; "
+                f"got {array.shape}. Fix: pass x with {self.in_features} values on its last axis."
             )
         return to_floats(array, "x", self.dtype)
 

@@ -18,68 +18,70 @@ PLAIN = parse_activations(("sigmoid", "tanh", "tanh"))
 
 
 class LSTM(Recurrent):
-    """
-    Long short-term memory, gates in the order i, f, g, o::
+    """Long short-term memory (LSTM).
 
-        i, f, o = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)      (their rows)
-        g       = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)         (its rows)
+    The gates come in the order i, f, g, o, and each equation uses the rows of its gates::
+
+        i, f, o = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
+        g       = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
         c_t     = f c_{t-1} + i g
         h_t     = o tanh(c_t)
 
-    With `peephole`, i and f also see P_i c_{t-1} and P_f c_{t-1}, and o sees P_o c_t (elementwise products).
-    With `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P, h_t = W_hr (o tanh(c_t)) is P
-    wide: read P for H in the shapes of h, y and their gradients. The state is a pair (h, c).
+    With `peephole`, i and f also read P_i c_{t-1} and P_f c_{t-1}, and o reads P_o c_t. These products are
+    elementwise. With `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P,
+    h_t = W_hr (o tanh(c_t)) has P units, so the shapes of h, y and their gradients have P in place of H. The
+    state is a pair (h, c).
 
     Parameters
     ----------
     input_size, hidden_size : int
         I and H, at least 1.
     num_layers : int
-        Layers on top of each other; layer k > 0 reads the outputs of layer k - 1.
+        Number of stacked layers. Layer k > 0 reads the outputs of layer k - 1.
     bias : bool
-        False: no b_ih, b_hh.
+        False: no biases b_ih and b_hh.
     batch_first : bool
-        True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
+        True: x, y and their gradients are (B, T, ...). States are always (L*D, B, H).
     dropout : float
-        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     peephole : bool
-        True: adds `weight_peephole_l{k}` (3, H), rows i, f, o; coupled (2, H), rows f, o.
+        True: add `weight_peephole_l{k}` (3, H) with rows i, f, o. A coupled LSTM has (2, H) with rows f, o.
     coupled : bool
         True: the input gate is i = 1 - f, and weights have 3H rows.
     proj_size : int
-        P < H: adds `weight_hr_l{k}` (P, H). 0: no projection.
+        P < H: add a projection `weight_hr_l{k}` (P, H). 0: no projection.
     forget_bias : float, optional
-        Initial sum of the two biases of the forget gate, in all layers and directions, for every `init`. 1 or
-        more lets gradients through from the start. Default: as `init` draws them.
+        Initial sum of the two biases of the forget gate, in all layers and directions, for every `init`. With
+        1 or more, gradients flow back from the start of training. Default: the values that `init` draws.
     cell_clip : float, optional
-        c_t is clipped to +-cell_clip. Its gradient is 0 where it was clipped.
+        Clip c_t to +-cell_clip. The gradient of clipped entries is 0.
     gate_clip : float, optional
-        The inputs of the gates' activations are clipped to +-gate_clip: ONNX's `clip`.
+        Clip the inputs of the gates' activations to +-gate_clip, like `clip` in ONNX.
     clip_mode : {"onnxruntime", "spec"}
-        "spec": `gate_clip` also clips c_t before the output's activation, as ONNX's specification says.
-        "onnxruntime": it does not, like ONNX Runtime.
+        "spec": `gate_clip` also clips c_t before the output's activation, as in ONNX's specification.
+        "onnxruntime": `gate_clip` does not clip c_t, as in ONNX Runtime.
     activations : sequence of three
-        Activations of the gates i, f, o; of the candidate g; of the output, in place of tanh(c_t). Each is a
-        name, (name, alpha) or (name, alpha, beta), with ONNX's names and defaults: "sigmoid", "tanh", "relu",
-        "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between 0 and
-        1), "elu", "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
+        Activations of the gates i, f, o, of the candidate g, and of the output (in place of tanh(c_t)). Each
+        is a name, (name, alpha) or (name, alpha, beta), with ONNX's names and defaults: "sigmoid", "tanh",
+        "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between
+        0 and 1), "elu", "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
     layer_norm : bool
         True: normalise input and recurrent pre-activations over all gates together, before they are added.
         Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset. The output uses
         c_t normalised in the same way (`weight_norm_c_l{k}`, `bias_norm_c_l{k}`).
     recurrent_dropout : float
-        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
-        only; one mask for the whole sequence.
-    zoneout : float or pair of them
-        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation. A
-        pair: of h and of c.
+        Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
+        only. The mask is the same for the whole sequence.
+    zoneout : float or pair of floats
+        Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean. A pair has
+        the probabilities of h and of c.
     init : str, Initialiser or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "chrono",
+        "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "chrono",
         "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
-        How products are computed.
+        Precision of matrix products.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     seed : int, numpy.random.Generator or None
@@ -88,9 +90,9 @@ class LSTM(Recurrent):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
 
     References
     ----------
@@ -175,16 +177,16 @@ class LSTM(Recurrent):
         )
 
     def _check_pairs(self, hidden_size: int, bias: object) -> None:
-        """Options that contradict each other."""
+        """Raise ValueError if options contradict each other."""
         if self.proj_size >= hidden_size:
             raise ValueError(
                 f"proj_size must be less than hidden_size = {hidden_size}; got {self.proj_size}. "
-                "Fix: proj_size=0 projects nothing."
+                "Fix: pass proj_size=0 for no projection."
             )
         if self.forget_bias is not None and self.coupled:
             raise ValueError(
                 f"forget_bias and coupled must not go together; got forget_bias={self.forget_bias:g} with "
-                "coupled=True, where an open forget gate shuts the input gate. Fix: leave one of them out."
+                "coupled=True, so an open forget gate closes the input gate. Fix: leave one of them out."
             )
         if self.forget_bias is not None and bias is False:
             raise ValueError(
@@ -193,7 +195,7 @@ class LSTM(Recurrent):
             )
         if self.clip_mode == "spec" and self.gate_clip is None:
             raise ValueError(
-                'clip_mode says what gate_clip clips; got clip_mode="spec" with gate_clip=None. '
+                'clip_mode needs a gate_clip; got clip_mode="spec" with gate_clip=None. '
                 "Fix: pass gate_clip too, or leave clip_mode out."
             )
 

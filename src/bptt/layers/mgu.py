@@ -10,8 +10,9 @@ from bptt.layers.recurrent import Recurrent
 
 
 class MGU(Recurrent):
-    """
-    Minimal gated unit, gates f, n: a GRU of two thirds the size, whose one gate forgets and updates::
+    """Minimal gated unit (MGU): two thirds of the size of a GRU, with one gate that forgets and updates.
+
+    The gates come in the order f, n::
 
         f   = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)
         n   = tanh(W_in x_t + b_in + W_hn (f h_{t-1}) + b_hn)
@@ -22,28 +23,28 @@ class MGU(Recurrent):
     input_size, hidden_size : int
         I and H, at least 1.
     num_layers : int
-        Layers on top of each other; layer k > 0 reads the outputs of layer k - 1.
+        Number of stacked layers. Layer k > 0 reads the outputs of layer k - 1.
     bias : bool
-        False: no b_ih, b_hh.
+        False: no biases b_ih and b_hh.
     batch_first : bool
-        True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
+        True: x, y and their gradients are (B, T, ...). States are always (L*D, B, H).
     dropout : float
-        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     layer_norm : bool
         True: normalise input and recurrent pre-activations, f and n separately, before they are added. Each
         has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
     recurrent_dropout : float
-        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
-        only; one mask for the whole sequence.
+        Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
+        only. The mask is the same for the whole sequence.
     zoneout : float
-        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation.
+        Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "chrono",
+        "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "chrono",
         "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
-        How products are computed.
+        Precision of matrix products.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     seed : int, numpy.random.Generator or None
@@ -52,9 +53,9 @@ class MGU(Recurrent):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
 
     References
     ----------

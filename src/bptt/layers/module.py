@@ -30,41 +30,44 @@ Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
 
 
 class Module(ABC):
-    """
-    A layer or a model.
+    """A layer or a model.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}
         Type of parameters, gradients, states and outputs.
     seed : int, numpy.random.Generator or None
-        Source of the initial parameters and dropout masks. The same int gives layers of different classes or
-        sizes independent numbers, and layers of the same class and sizes the same numbers. Layers may share a
-        generator.
+        Source of the initial parameters and dropout masks. With the same int, layers of the same class and
+        sizes draw the same numbers, and layers of different classes or sizes draw independent numbers. Layers
+        may share a generator.
 
     Attributes
     ----------
     parameters, gradients : Mapping[str, ndarray]
-        Named views into the two flat vectors, in PyTorch's names and shapes.
+        Named views into the two flat vectors, with the names and shapes of PyTorch.
     dtype : numpy.dtype
     rng : numpy.random.Generator
     kind : str
-        The class name, under which a checkpoint finds the class again.
+        The class name, which a checkpoint stores.
     """
 
     kind: ClassVar[str]
     call_options: ClassVar[frozenset[str]] = frozenset()
-    """What calls take beside x and state: `lengths`, how many steps of each row are valid; `reset`, where its
-    state starts again."""
+    """The arguments of a call other than x and state.
+
+    `lengths` has the number of valid steps of each row, and `reset` the steps where its state starts again.
+    """
     memory_gates: tuple[tuple[int, int], ...] = ()
-    """Blocks of rows whose gate keeps the old state, (block, 1), or lets in the new, (block, -1), as
-    `bptt.init.chrono` needs to know."""
+    """The gates whose biases `bptt.init.chrono` sets, by their block of rows.
+
+    (block, 1) is a gate that keeps the old state, and (block, -1) a gate that lets in the new state.
+    """
     dtype: np.dtype[Any]
     parameters: Tensors
     gradients: Tensors
-    _model: weakref.ref[Module] | None = None  # the Sequential whose vectors the views are seated on
+    _model: weakref.ref[Module] | None = None  # the Sequential whose vectors hold the parameters
     initialiser: Initialiser | None = None
-    """What drew the initial parameters; None for a copy."""
+    """The initialiser that drew the initial parameters. None for a copy."""
     _checksum: int | None = None  # of the initial parameters
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -80,45 +83,44 @@ class Module(ABC):
 
     @abstractmethod
     def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
-        """Run inference, without a tape or dropout: (y, state). Layers without state return None for it."""
+        """Run inference, without a tape or dropout, and return (y, state). A layer may return state None."""
 
     @property
     def state_pattern(self) -> str:
-        """How the layer's state looks, for messages."""
+        """The form of the layer's state, for messages."""
         return "state"
 
     @abstractmethod
     def forward(self, x: Any, state: Any = None) -> tuple[Floats, Any, Tape]:
-        """Training: (y, state, tape)."""
+        """Run the layer for training, and return (y, state, tape)."""
 
     @abstractmethod
     def backward(
         self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
     ) -> tuple[Floats | None, Any]:
-        """
-        Errors of the outputs to errors of the inputs: (dx, dstate). Adds to `gradients`.
+        """Backpropagate the errors of the outputs, and return (dx, dstate). Adds to `gradients`.
 
-        None stands for zero in `dy` and `dstate`. With `need_dx=False` dx comes back as None, which may save
-        its computation. It does so too where x has no gradient, as for `Embedding`.
+        None stands for zeros in `dy` and `dstate`. With `need_dx=False`, dx is None, which may save its
+        computation. dx is also None if x has no gradient, as for `Embedding`.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """The constructor arguments that determine the layer, as JSON values; neither seed nor parameters."""
+        """Return the constructor arguments as JSON values, without seed and parameters."""
 
     @abstractmethod
     def _table(self) -> Table:
-        """Names and shapes of the parameters, in the order in which they lie in the flat vector."""
+        """Return names and shapes of the parameters, in the order of the flat vector."""
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """A draw of one tensor's initial values. Layers with parameters define it."""
+        """Draw the initial values of one parameter. Layers with parameters define this method."""
         raise NotImplementedError(f"{self.kind} has no parameters to initialise, got {name!r} {shape}")
 
     # Parameters and gradients
 
     @property
     def flat_parameters(self) -> npt.NDArray[Any]:
-        """All parameters in one vector. Assigning writes into the vector."""
+        """All parameters in one vector. An assignment writes into the vector."""
         return self._flat_parameters
 
     @flat_parameters.setter
@@ -127,7 +129,7 @@ class Module(ABC):
 
     @property
     def flat_gradients(self) -> npt.NDArray[Any]:
-        """All gradients in one vector, laid out as `flat_parameters`. Assigning writes into the vector."""
+        """All gradients in one vector, in the order of `flat_parameters`. An assignment writes into it."""
         return self._flat_gradients
 
     @flat_gradients.setter
@@ -136,43 +138,43 @@ class Module(ABC):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the parameters are."""
+        """Total number of elements of all parameters."""
         return int(self._flat_parameters.size)
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero. `backward` adds; nothing else here zeroes."""
+        """Set all gradients to zero. Call this before `backward`, which only adds to the gradients."""
         self._flat_gradients.fill(0)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copies of all parameters by name."""
+        """Return copies of all parameters by name."""
         return {name: view.copy() for name, view in self.parameters.items()}
 
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """
-        Set the parameters from a mapping of names to arrays, PyTorch tensors included.
+        """Set the parameters from a mapping of names to arrays, PyTorch tensors included.
 
-        Everything is checked before anything is written.
+        All arrays are checked before the first parameter changes.
 
         Parameters
         ----------
         mapping : Mapping[str, array-like]
-            Each of the shape of the parameter it names; converted to the layer's dtype. PyTorch's parameters
-            are detached.
+            Arrays in the shapes of the parameters. They are converted to the layer's dtype. Parameters of
+            PyTorch are detached.
         strict : bool
-            False: load the names that match, and return the others.
+            False: load the names that match, and return names that do not match.
 
         Returns
         -------
         IncompatibleKeys
-            Two lists of names, `missing_keys` and `unexpected_keys`, as in PyTorch. Both empty with `strict`.
+            Two lists of names, `missing_keys` and `unexpected_keys`, as in PyTorch. Both are empty with
+            `strict`.
 
         Raises
         ------
         TypeError
-            Not a mapping, or a value that is not an array of real numbers.
+            If `mapping` is not a mapping, or a value is not an array of real numbers.
         ValueError
-            Missing or unexpected names (listed), wrong shapes, values too large for the dtype. With
-            `strict=False`, a mapping that holds no parameter of this model.
+            If names are missing or unexpected, shapes are wrong, or values are too large for the dtype. With
+            `strict=False`, if no name matches a parameter of this model.
         """
         values, unused = check_state_dict(self.parameters, mapping, flag(strict, "strict"))
         for name, value in values.items():
@@ -181,17 +183,16 @@ class Module(ABC):
 
     @property
     def is_initial(self) -> bool:
-        """Whether the parameters still are those that the constructor drew; False for a copy."""
+        """Whether the parameters have not changed since the constructor drew them. False for a copy."""
         return self.initialiser is not None and self._checksum == crc32(self._flat_parameters.data)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """
-        Draw new initial parameters, as the constructor did, and use `rng` for dropout masks from now on.
+        """Draw new initial parameters, as the constructor did, and use `rng` for dropout masks from now on.
 
         Raises
         ------
         ValueError
-            A layer that is a copy: it does not know how its parameters were drawn.
+            If the layer is a copy, which does not know how its parameters were drawn.
         """
         if self.initialiser is None:
             raise ValueError(
@@ -205,13 +206,13 @@ class Module(ABC):
         self.initialiser, self._checksum = initialiser, crc32(self._flat_parameters.data)
 
     def _draw(self, initialiser: Initialiser) -> None:
-        """Write initial values into the parameters. Layers whose options set some of them extend it."""
+        """Write initial values into the parameters. Layers with options for initial values extend it."""
         for name, view in self.parameters.items():
             value = initialiser.draw(self, name, view.shape, self.rng)
             view[...] = as_floats(value, f"init({name!r})", self.dtype, view.shape)
 
     def _allocate(self, init: Init) -> None:
-        """Give the layer its two vectors and its initial values. Constructors end with this call."""
+        """Allocate the two vectors, and draw the initial values. Constructors end with this call."""
         initialiser = parse_init(init)
         initialiser.check(self)
         table = self._table()
@@ -219,13 +220,13 @@ class Module(ABC):
         spend(count, self.dtype)
         self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         rng = self.rng
-        if self._seed is not None:  # layers with one seed must not draw the same numbers
+        if self._seed is not None:  # different layers with the same seed must draw independent numbers
             sizes = table[0][1] if table else ()
             rng = generator(self._seed, int.from_bytes(self.kind.encode(), "little"), *sizes)
         self._start(rng, initialiser)
 
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
-        """Seat the views on these two vectors, whose values stay as they are."""
+        """Make the views refer to these two vectors, whose values do not change."""
         self.dtype = flat_parameters.dtype
         table = self._table()
         self._flat_parameters = flat_parameters
@@ -237,23 +238,22 @@ class Module(ABC):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, parameter_count: int | None = None) -> Self:
-        """
-        A new layer from what `config()` returned, freshly initialised.
+        """Build a new layer from the result of `config()`, with new initial parameters.
 
         Parameters
         ----------
         config : Mapping[str, JSON value]
             Constructor arguments.
         parameter_count : int, optional
-            How many parameters there must be. With it, a configuration that asks for more raises before
-            anything is allocated: for configurations read from files.
+            Expected number of parameters. Use it for configurations read from files: a configuration with
+            more parameters raises an error before memory is allocated.
 
         Raises
         ------
         TypeError
-            Unknown or missing arguments, or values of the wrong kind.
+            If arguments are unknown or missing, or have the wrong type.
         ValueError
-            Values out of range, or another number of parameters than `parameter_count`.
+            If values are out of range, or the number of parameters is not `parameter_count`.
         """
         with unadvised():
             if parameter_count is None:
@@ -269,7 +269,7 @@ class Module(ABC):
 
     @classmethod
     def _build(cls, config: Mapping[str, Any]) -> Self:
-        """A layer from its `config()`: by default, its constructor arguments."""
+        """Build a layer from its `config()`, which by default holds the constructor arguments."""
         try:
             inspect.signature(cls).bind(**config)
         except TypeError as error:
@@ -280,11 +280,11 @@ class Module(ABC):
         return cls(**config)
 
     def __copy__(self) -> Self:
-        # A shallow copy would share its layers with the first model, and take their views away from it.
+        # A shallow copy would share its layers with this model, but a layer belongs to one model at a time.
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The views would come back from a copy or a pickle as arrays of their own.
+        # A copy or a pickle would turn the views into separate arrays, so they are rebuilt from the vectors.
         derived = (
             "_model",
             "initialiser",
@@ -308,17 +308,17 @@ class Module(ABC):
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
-        shown = [
+        arguments = [
             f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name].default
         ]
-        return f"{self.kind}({', '.join(shown)})"
+        return f"{self.kind}({', '.join(arguments)})"
 
 
 def model_of(module: Module) -> Module | None:
-    """The living Sequential whose vectors hold the module's parameters, or None."""
+    """Return the living Sequential whose vectors hold the module's parameters, or None."""
     return None if module._model is None else module._model()
 
 
 def set_model(module: Module, model: Module) -> None:
-    """Remember that the model's vectors hold the module's parameters."""
+    """Store a reference to the model whose vectors hold the module's parameters."""
     module._model = weakref.ref(model)

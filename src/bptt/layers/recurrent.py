@@ -1,4 +1,4 @@
-"""Base class of RNN, LSTM and GRU: arguments, layouts and states outside, one canonical call inside."""
+"""Base class of RNN, LSTM, GRU and MGU: converts arguments, layouts and states for a backend."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from bptt.layers.passes.backend import Backend, Call, CoreTape, State
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.inference_stream import InferenceStream
-from bptt.layers.passes.interventions import Drawn, packed, parse_masks, parse_zoneout
+from bptt.layers.passes.interventions import RandomMasks, packed, parse_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.passes.recompute import Recomputed, parse_recompute
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 
 MAX_LAYERS = 10_000
-"""Far above any use; keeps a slip or a hostile file from asking for tables without end."""
+"""Far more than any useful number. The limit stops mistakes and hostile files from filling the memory."""
 
 
 _SETTINGS = (
     *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
     *("layer_norm", "recurrent_dropout", "zoneout", "precision"),
 )
-"""Constructor arguments of every recurrent layer, by the attributes that hold them."""
+"""Constructor arguments of every recurrent layer. Attributes with the same names hold them."""
 
 
 class Recurrent(Module):
-    """A stack of recurrent layers. Use `RNN`, `LSTM` or `GRU`.
+    """A stack of recurrent layers. Use `RNN`, `LSTM`, `GRU` or `MGU`.
 
-    A `Backend` computes: here the compiled core. `own` holds the options of one cell, by the core's names.
+    A `Backend` computes the passes. Here it is the compiled core. `cell_options` holds the options of one
+    cell, with the names of the core.
     """
 
     backend: ClassVar[str] = "native"
@@ -65,7 +66,7 @@ class Recurrent(Module):
         precision: str,
         dtype: object,
         seed: Seed,
-        **own: Any,
+        **cell_options: Any,
     ) -> None:
         super().__init__(dtype, seed)
         self.cell: _core.Cell = cell
@@ -82,19 +83,23 @@ class Recurrent(Module):
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
         zoneout_h, zoneout_c = parse_zoneout(zoneout, self.has_cell_state)
-        self._drawn = Drawn(self.recurrent_dropout, (zoneout_h, zoneout_c))
-        self._own = own | {"layer_norm": self.layer_norm, "zoneout": (zoneout_h, zoneout_c)}
-        self.output_size = own.get("projection") or self.hidden_size
+        between_layers = self.dropout if self.num_layers > 1 else 0.0
+        self._masks = RandomMasks(between_layers, self.recurrent_dropout, (zoneout_h, zoneout_c))
+        self._core_options = cell_options | {
+            "layer_norm": self.layer_norm,
+            "zoneout": (zoneout_h, zoneout_c),
+        }
+        self.output_size = cell_options.get("projection") or self.hidden_size
         self.precision = choice(precision, "precision", ("highest",))
-        # A lower bound, before the core computes sizes with 64-bit integers.
+        # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers.
         weights = self.input_size + self.num_layers * self.hidden_size
         check_count(self.num_directions * self.gate_count * self.hidden_size * weights, self.dtype)
         self._allocate(init)
 
     @property
     def zoneout(self) -> float | tuple[float, float]:
-        """Probability of keeping the old state; for LSTM a pair, of h and of c."""
-        h, c = self._drawn.zoneout
+        """Probability of keeping the old state. For an LSTM, a pair if h and c have different ones."""
+        h, c = self._masks.zoneout
         return (h, c) if self.has_cell_state and h != c else h
 
     @property
@@ -111,39 +116,40 @@ class Recurrent(Module):
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
-        """Run inference: keep no tape, drop nothing out, and take the expectation of zoneout.
+        """Run inference: keep no tape, apply no dropout, and use the mean of zoneout.
 
         Parameters
         ----------
         x : array-like
-            (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
-        state : array-like, or for LSTM a pair (h, c) of them, optional
-            (L*D, B, H), unbatched (L*D, H), entry `layer * directions + direction`; with `proj_size`, h is
-            so wide. Default, and None in a pair: zeros.
+            (T, B, I), or (B, T, I) with `batch_first`. Unbatched (T, I).
+        state : array-like, or for LSTM a pair (h, c) of arrays, optional
+            (L*D, B, H), with entry `layer * directions + direction` on the first axis. Unbatched (L*D, H).
+            With `proj_size` P, h has P in place of H. Default, and None in a pair: zeros.
         lengths : array-like of int, optional
-            (B,), each in 0..T, in any order: how many steps of each row are valid. The others are not looked
-            at, and cost nothing. Default: all.
+            (B,): the number of valid steps of each row, in 0..T and in any order. Later steps are not read,
+            and cost nothing. Default: all steps are valid.
         reset : array-like of bool, optional
-            (T, B), or (B, T) with `batch_first`; unbatched (T,). True: the row's state is zero before that
-            step, as where an episode begins. No direction carries anything across: the reverse one, on its
-            way back, starts again with the step before. Default: never.
+            (T, B), or (B, T) with `batch_first`. Unbatched (T,). True: the row's state is zero before that
+            step, for example because an episode begins. No direction carries its state across the cut before
+            that step. The reverse direction starts again at the step before the cut. Default: never.
 
         Returns
         -------
         y : ndarray
-            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction;
-            0 past a row's end.
-        state : ndarray, or for LSTM a pair (h, c) of them
-            In the layout of the argument: after the last valid step (reverse direction, which starts there:
-            after step 0). A row of length 0 keeps the state it came with.
+            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction.
+            0 past the end of a row.
+        state : ndarray, or for LSTM a pair (h, c) of arrays
+            The final state, in the layout of the argument: after the last valid step, in a reverse direction
+            after step 0. A row of length 0 keeps its initial state.
 
         Raises
         ------
         TypeError
-            Arrays that are not of real numbers; a state of the wrong kind; lengths that are not integers;
-            resets that are not booleans.
+            If arrays do not hold real numbers, the state has the wrong type, lengths are not integers, or
+            resets are not booleans.
         ValueError
-            Wrong rank or size; a finite value too large for the layer's dtype; lengths out of range.
+            If rank or size are wrong, a finite value is too large for the layer's dtype, or lengths are out
+            of range.
         """
         return call_arguments.infer(self, self._backend(), x, state, lengths, reset)
 
@@ -162,42 +168,36 @@ class Recurrent(Module):
         Parameters
         ----------
         x, state, lengths, reset
-            As above.
+            As for a call of the layer.
         masks : mapping, optional
-            What recurrent dropout and zoneout are to do, as an earlier `tape.masks` has it: "recurrent"
-            (L*D, B, H), factors of h where it enters the recurrent product; "zoneout_h" and "zoneout_c"
-            (L*D, T, B, H), 1 where the old state stays. Default: drawn from the layer's generator.
+            Masks of recurrent dropout and zoneout, for example the `tape.masks` of an earlier pass.
+            "recurrent" (L*D, B, H) has factors on h in the recurrent product. "zoneout_h" and "zoneout_c"
+            (L*D, T, B, H) are 1 where the old state stays. Default: drawn from the layer's generator.
         checkpoint : int or "auto", optional
-            Keep only y and every `checkpoint`-th state, and recompute the others during `backward`. The
-            gradients have the same bits, the tape has T / checkpoint + checkpoint steps instead of T, and
-            training takes at most about a third longer. Rounded up to a multiple of the steps that `backward`
-            takes in one go (some 256 divided by B). "auto": the square root of T. Default: keep all. Only for
-            layers that read forward.
+            Keep only y and every `checkpoint`-th state, and recompute the other states during `backward`.
+            The gradients have the same bits. The tape has T / checkpoint + checkpoint steps instead of T, and
+            training takes at most about a third longer. The number is rounded up to a multiple of the steps
+            that `backward` computes together (about 256 divided by B). "auto": the square root of T. Default:
+            keep all states. Only for layers that are not bidirectional.
 
         Returns
         -------
         y, state
-            As above; y is a read-only view into the tape, or with `lengths` or `checkpoint` a read-only copy.
+            As for a call of the layer. y is a read-only view into the tape, or a read-only copy with
+            `lengths` or `checkpoint`.
         tape : RecurrentTape
-            Everything that `backward` needs, with readable views.
+            The arrays that `backward` needs, with readable views.
 
         Raises
         ------
         TypeError, ValueError
-            As calling the layer.
+            As for a call of the layer.
         """
         call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset)
-        shapes = self._drawn.shapes(self, T, B) if self._drawn else {}
-        if masks is not None:
-            masks = parse_masks(masks, shapes, self.dtype)
-        drops_out = self.dropout > 0 and self.num_layers > 1
-        if drops_out:
-            call = call._replace(dropout_key=int(self.rng.integers(0, 2**64, dtype=np.uint64)))
-        if masks is None:
-            masks = self._drawn.draw(shapes, self.rng, self.dtype)
-        if masks:
+        key, masks = self._masks.draw(self, masks, T, B)
+        if self._masks:
             recurrent_mask, keep_h, keep_c = packed(masks, ragged)
-            call = call._replace(recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
+            call = call._replace(dropout_key=key, recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
         core_tape: CoreTape
         if checkpoint is None:
             (y, h, c), core_tape = self._backend().forward(call)
@@ -205,7 +205,7 @@ class Recurrent(Module):
             call_arguments.refuse_bidirectional(self, "checkpoint", "the whole tape, checkpoint=None")
             call = call._replace(parameters=self.flat_parameters)
             core_tape = Recomputed(self, self._backend(), call, parse_recompute(checkpoint, T))
-            y, h, c = core_tape.forward(drawn=bool(masks) or drops_out)
+            y, h, c = core_tape.forward(random=bool(self._masks))
         y = call_arguments.over_time(y, ragged)
         y.flags.writeable = False
         tape = RecurrentTape(self, core_tape, layout, ragged, masks)
@@ -230,66 +230,71 @@ class Recurrent(Module):
             From this layer's `forward`.
         dy : array-like, optional
             dL/dy in the layout of y. Default: zeros.
-        dstate : array-like, or for LSTM a pair (dh, dc) of them, optional
+        dstate : array-like, or for LSTM a pair (dh, dc) of arrays, optional
             dL/dstate in the layout of the state. Default, and None in a pair: zeros.
         clip_state : float, ClipValue or ClipNorm, optional
-            Clip dL/dh_t and dL/dc_t at every step inside the recursion. The clip sees the whole error: the
-            error from outside at step t plus the error from step t+1. The clipped error flows on. Its norms
-            are `tape.dh_norm` and `tape.dc_norm`. A number or ClipValue bounds every entry. ClipNorm bounds
-            the 2-norm of each row of the batch separately, so a row's gradients do not depend on the other
-            rows. The result is no longer the gradient of the loss. Default: no clipping.
+            Clip dL/dh_t and dL/dc_t at every step inside the recursion. The whole error is clipped: the error
+            from outside at step t plus the error from step t + 1. The clipped error flows to step t - 1, and
+            its norms are `tape.dh_norm` and `tape.dc_norm`. A number or ClipValue bounds every entry.
+            ClipNorm bounds the 2-norm of each row of the batch separately, so a row's gradients do not depend
+            on other rows. The result is no longer the gradient of the loss. Default: no clipping.
         steps : int, optional
             Go back at most `steps` steps from the end. Earlier steps get dx = 0 and add nothing. Default: all
-            steps. In a ragged batch, count from the end of the longest possible row, T.
+            steps. In a ragged batch, count from step T, even if all rows are shorter.
         need_dx : bool
-            False: None is returned for dx, and its product saved.
+            False: return None for dx, and do not compute it.
         keep_errors : bool
-            True: `tape.dh` then has every dL/dh_t.
+            True: keep every dL/dh_t in `tape.dh`.
 
         Returns
         -------
         dx : ndarray or None
-            In the layout of x; 0 past a row's end.
-        dstate : ndarray, or for LSTM a pair (dh0, dc0) of them
+            In the layout of x. 0 past the end of a row.
+        dstate : ndarray, or for LSTM a pair (dh0, dc0) of arrays
             Errors of the initial state.
 
         Raises
         ------
         TypeError
-            Not a tape; arrays that are not of real numbers; `clip_state` or `steps` of another kind.
+            If `tape` is not a tape, arrays do not hold real numbers, or `clip_state` or `steps` has the wrong
+            type.
         ValueError
-            A tape of another layer; wrong shapes; negative `steps`; `clip_state` not above 0.
+            If the tape is from another layer, shapes are wrong, `steps` is negative, or `clip_state` is not
+            above 0.
 
         Notes
         -----
         Werbos (1990), Backpropagation through time: what it does and how to do it.
         """
-        own = check_tape(tape, self, RecurrentTape)
+        checked = check_tape(tape, self, RecurrentTape)
         errors = call_arguments.parse_errors(
-            self, own, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
+            self, checked, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
         )
-        if isinstance(own.core, Recomputed):
-            dx, dh0, dc0 = own.core.backward(errors)
+        if isinstance(checked.core, Recomputed):
+            dx, dh0, dc0 = checked.core.backward(errors)
         else:
-            dx, dh0, dc0 = self._backend().backward(own.core, errors)
+            dx, dh0, dc0 = self._backend().backward(checked.core, errors)
         if dx is not None:
-            dx = own.layout.sequence_out(call_arguments.over_time(dx, own.ragged))
-        return dx, call_arguments.state_out(dh0, dc0, own.layout, own.ragged)
+            dx = checked.layout.sequence_out(call_arguments.over_time(dx, checked.ragged))
+        return dx, call_arguments.state_out(dh0, dc0, checked.layout, checked.ragged)
 
     def stream(self, batch_size: int = 1) -> InferenceStream:
-        """Make a stream of single steps, which keeps its state and a packed copy of the current weights.
+        """Make an inference stream, which runs step by step and keeps its state.
+
+        The stream has a packed copy of the current weights.
 
         Parameters
         ----------
         batch_size : int
-            Rows that step together.
+            Number of rows in each step.
 
         Raises
         ------
         TypeError, ValueError
-            Not a positive int; a bidirectional layer, whose reverse direction starts at the end.
+            If `batch_size` is not a positive int, or the layer is bidirectional. A reverse direction starts
+            at the end of the sequence.
         """
-        call_arguments.refuse_bidirectional(self, "stream", "call the layer with it all")
+        call_arguments.refuse_bidirectional(self, "stream", "call the layer with the whole sequence")
         return InferenceStream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
 
     def freeze(self) -> Frozen:
@@ -298,7 +303,8 @@ class Recurrent(Module):
         Returns
         -------
         Frozen
-            Call it like the layer: it returns the same bits sooner. Further training does not change it.
+            Call the snapshot like the layer. It returns the same bits in less time. Further training of the
+            layer does not change the snapshot.
         """
         return Frozen(partial(call_arguments.infer, self, self._backend().freeze()), repr(self))
 
@@ -306,7 +312,7 @@ class Recurrent(Module):
         return {name: getattr(self, name) for name in _SETTINGS} | {"dtype": self.dtype.name}
 
     def _backend(self) -> Backend:
-        """What computes this layer, with its vectors as they are now."""
+        """Return the backend of this layer, with the current vectors."""
         return Native(self._stack, self.flat_parameters, self.flat_gradients, self.dropout)
 
     # Parameters
@@ -325,12 +331,12 @@ class Recurrent(Module):
             self.num_layers,
             self.bidirectional,
             self.bias,
-            **self._own,
+            **self._core_options,
         )
         return self._stack.parameters
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """PyTorch's: every tensor uniform in +-1/sqrt(hidden_size); layer norm does nothing at first."""
+        """Draw uniformly in +-1/sqrt(hidden_size), as in PyTorch. Layer norm has gain 1 and offset 0."""
         if name.startswith("weight_norm"):
             return np.ones(shape)
         if name.startswith("bias_norm"):
@@ -340,10 +346,10 @@ class Recurrent(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_stack"]  # holds sizes only, and is made again with the table
+        del state["_stack"]  # holds only sizes, and `_table` builds it again
         return state
 
 
 def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:
-    """The tape of a pass over what `canonical_input` returns, where zoneout takes its expectation."""
+    """Return the tape of a pass over the result of `canonical_input`, which uses the mean of zoneout."""
     return layer._backend().forward(Call(x, h0, c0))[1]

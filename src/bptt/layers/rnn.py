@@ -1,4 +1,4 @@
-"""The simple recurrent network of Elman."""
+"""The simple recurrent network (Elman network)."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from bptt.layers.recurrent import Recurrent
 
 
 class RNN(Recurrent):
-    """
-    Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
+    """Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
 
     Parameters
     ----------
     input_size, hidden_size : int
         I and H, at least 1.
     num_layers : int
-        Layers on top of each other; layer k > 0 reads the outputs of layer k - 1.
+        Number of stacked layers. Layer k > 0 reads the outputs of layer k - 1.
     nonlinearity : {"tanh", "relu"}
     bias : bool
-        False: no b_ih, b_hh.
+        False: no biases b_ih and b_hh.
     batch_first : bool
-        True: x, y and their gradients are (B, T, ...). States are (L*D, B, H) in any case.
+        True: x, y and their gradients are (B, T, ...). States are always (L*D, B, H).
     dropout : float
-        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. Without effect on one layer.
+        Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     layer_norm : bool
-        True: input and recurrent pre-activations are normalised, each with a gain (`weight_norm_ih_l{k}`,
-        `weight_norm_hh_l{k}`) and its bias as offset, before they are added.
+        True: normalise input and recurrent pre-activations before they are added. Each has a gain
+        (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
     recurrent_dropout : float
-        Probability, in [0, 1), that a unit of h_{t-1} does not enter the recurrent product, in `forward`
-        only; one mask for the whole sequence.
+        Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
+        only. The mask is the same for the whole sequence.
     zoneout : float
-        Probability, in [0, 1), that a unit keeps its old state at a step; at inference the expectation.
+        Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable
-        "default": PyTorch's, every tensor uniform in +-1/sqrt(H). "orthogonal", "identity", "glorot",
+        "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "glorot",
         "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     precision : {"highest"}
-        How products are computed.
+        Precision of matrix products.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     seed : int, numpy.random.Generator or None
@@ -49,13 +48,13 @@ class RNN(Recurrent):
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        If an argument has the wrong type.
     ValueError
-        A value out of range, or sizes whose product overflows.
+        If a value is out of range, or the product of the sizes overflows.
 
     References
     ----------
-    Elman (1990), Finding structure in time. Names, shapes and order of the parameters are PyTorch's.
+    Elman (1990), Finding structure in time. Names, shapes and order of the parameters are those of PyTorch.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """

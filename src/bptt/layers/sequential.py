@@ -1,4 +1,4 @@
-"""Layers one after the other, with one flat vector over all their parameters."""
+"""A chain of layers, with all parameters in one flat vector."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 
 class Sequential(Module):
-    """
-    Chain of layers: each layer reads the output of the layer before it.
+    """Chain of layers: each layer reads the output of the layer before it.
 
     The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
     vector, so training the model trains the layers. Parameter names begin with the index of the layer:
@@ -41,60 +40,58 @@ class Sequential(Module):
     Parameters
     ----------
     *layers : Module
-        At least one layer; all parameters have one dtype. A layer belongs to one model at a time.
+        At least one layer. All parameters have the same dtype. A layer belongs to one model at a time.
     seed : int, numpy.random.Generator or None
-        Give every layer, nested ones included, an independent random stream, and draw its initial parameters
-        again from this stream. Seeds given to the layers then have no effect. Default: leave the layers as
-        they are.
+        Give every layer, including layers of nested models, an independent random stream, and draw its
+        initial parameters again from this stream. The layers' own seeds then have no effect. Default: do not
+        change the layers.
 
     Attributes
     ----------
     layers : tuple of Module
-        Also by index, `model[0]`.
+        The layers, which are also available by index, `model[0]`.
 
     Raises
     ------
     TypeError
-        An argument is not a layer.
+        If an argument is not a layer.
     ValueError
-        There are no layers, the same layer twice, a layer of another living model, or layers of different
-        dtypes. The order of the layers makes no sense: see the notes. With `seed`: a layer is a copy, or its
-        parameters are no longer the initial ones.
+        If there are no layers, a layer occurs twice or belongs to another living model, or dtypes differ. If
+        the layers cannot work in this order, see the notes. With `seed`: if a layer is a copy, or its
+        parameters have changed since they were drawn.
 
     Warns
     -----
     UserWarning
-        `Last` after a bidirectional layer: `Ends` is meant.
+        If `Last` follows a bidirectional layer, where `Ends` is almost always meant.
 
     Notes
     -----
     `Last` and `Ends` return one vector per row, so neither a recurrent layer nor a second `Last` or `Ends`
     may follow. `Ends` must follow a bidirectional layer or come first, and `Embedding` must come first.
 
-    The state is a tuple with one entry per layer, None for those that keep none.
+    The state is a tuple with one entry per layer, which is None for a layer without state.
     """
 
     def __init__(self, *layers: Module, seed: Seed = None) -> None:
         check_layers(layers)
         check_joins([list(iter_layers(layer)) for layer in layers])
-        own_rng: np.random.Generator | None = None
+        model_rng: np.random.Generator | None = None
         if seed is not None:
-            placed = [
-                part for index, layer in enumerate(layers) for part in _placed(layer, f"model[{index}]")
-            ]
-            for place, part in placed:
+            parts = [part for index, layer in enumerate(layers) for part in _placed(layer, f"model[{index}]")]
+            for place, part in parts:
                 if not part.is_initial:
                     raise ValueError(
                         f"seed draws the parameters of new layers; got {part.kind} at {place} with "
                         "parameters that were trained, loaded or copied. Fix: leave seed out, or build the "
                         "layer in the call: Sequential(LSTM(8, 16), Linear(16, 2), seed=0)."
                     )
-            own_rng, *streams = generators(seed, 1 + len(placed))
-            for (_, part), stream in zip(placed, streams, strict=True):
+            model_rng, *streams = generators(seed, 1 + len(parts))
+            for (_, part), stream in zip(parts, streams, strict=True):
                 part.initialise(stream)
-        # Layers without parameters take what the others have.
-        typed = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
-        super().__init__(typed[0], own_rng)
+        # Layers without parameters get the dtype of the layers with parameters.
+        dtypes = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
+        super().__init__(dtypes[0], model_rng)
         self.layers = layers
         count = sum(layer.parameter_count for layer in layers)
         flat_parameters = aligned_zeros(count, self.dtype)
@@ -107,29 +104,28 @@ class Sequential(Module):
 
     @property
     def is_initial(self) -> bool:
-        """Whether every layer still has the parameters that its constructor drew."""
+        """Whether the parameters of all layers have not changed since they were drawn."""
         return all(layer.is_initial for layer in self.layers)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """
-        Draw new initial parameters for every layer, each from a separate random stream.
+        """Draw new initial parameters for every layer, each from a separate random stream.
 
         The parameters are those of a new model with `seed=rng`.
 
         Raises
         ------
         ValueError
-            A layer is a copy. Then no layer changes.
+            If a layer is a copy. Then no layer changes.
         """
-        placed = list(_placed(self, "model"))
-        for place, part in placed:
+        parts = list(_placed(self, "model"))
+        for place, part in parts:
             if part.initialiser is None:
                 raise ValueError(
                     f"layers must be newly built to be initialised; got a copy, {part.kind} at {place}. "
                     "Fix: build a new model."
                 )
-        self.rng, *streams = generators(rng, 1 + len(placed))
-        for (_, part), stream in zip(placed, streams, strict=True):
+        self.rng, *streams = generators(rng, 1 + len(parts))
+        for (_, part), stream in zip(parts, streams, strict=True):
             part.initialise(stream)
 
     def __len__(self) -> int:
@@ -144,32 +140,31 @@ class Sequential(Module):
     def __call__(
         self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
     ) -> tuple[Floats, tuple[Any, ...]]:
-        """
-        Inference, as each layer does it.
+        """Run inference through all layers.
 
         Parameters
         ----------
         x : array-like
-            What the first layer reads.
+            Input of the first layer.
         state : tuple, optional
             One entry per layer, None for zeros and for layers without state. Default: all None.
         lengths : array-like of int, optional
-            (B,): valid steps of each row, for the recurrent layers and `Last`. Default: all.
+            (B,): number of valid steps of each row, for the recurrent layers and `Last`. Default: all.
         reset : array-like of bool, optional
-            Where rows start again from a state of zeros, for the recurrent layers. Default: nowhere.
+            True where a row starts again from a state of zeros, for the recurrent layers. Default: never.
 
         Returns
         -------
         y : ndarray
-            What the last layer returns.
+            Output of the last layer.
         state : tuple
             One entry per layer.
 
         Raises
         ------
         TypeError, ValueError
-            A state that has not one entry per layer; lengths or resets that no layer takes; what a layer
-            refuses, with the layer's place in front.
+            If the state does not have one entry per layer, or no layer accepts lengths or resets. If a layer
+            raises an error, the message begins with the layer.
         """
         options = self._options(lengths, reset)
         states = []
@@ -177,7 +172,7 @@ class Sequential(Module):
             zip(self.layers, self.per_layer(state, "state"), strict=True)
         ):
             with self.naming(index):
-                x, layer_state = layer(x, layer_state, **_taken(layer, options))
+                x, layer_state = layer(x, layer_state, **_accepted(layer, options))
             states.append(layer_state)
         return x, tuple(states)
 
@@ -190,10 +185,10 @@ class Sequential(Module):
         reset: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
-        """
-        As calling the model, errors included, with dropout and a tape for `backward`: (y, state, tape).
+        """Run the model for training, with dropout and a tape for `backward`, and return (y, state, tape).
 
-        `checkpoint` is for the recurrent layers: see `LSTM.forward`.
+        Arguments and errors are those of a call of the model. `checkpoint` is for the recurrent layers, see
+        `LSTM.forward`.
         """
         options = self._options(lengths, reset)
         states, tapes = [], []
@@ -201,7 +196,7 @@ class Sequential(Module):
             zip(self.layers, self.per_layer(state, "state"), strict=True)
         ):
             with self.naming(index):
-                layer_options = _taken(layer, options)
+                layer_options = _accepted(layer, options)
                 if checkpoint is not None and isinstance(layer, (Recurrent, Sequential)):
                     layer_options["checkpoint"] = checkpoint
                 x, layer_state, tape = layer.forward(x, layer_state, **layer_options)
@@ -220,65 +215,64 @@ class Sequential(Module):
         need_dx: bool = True,
         keep_errors: bool = False,
     ) -> tuple[Floats | None, tuple[Any, ...]]:
-        """
-        Errors back through all layers, last to first. Adds to `gradients`.
+        """Backpropagate errors through all layers, last to first. Adds to `gradients`.
 
         Parameters
         ----------
         tape : SequentialTape
             From this model's `forward`.
         dy : array-like, optional
-            dL/dy, of the shape of y. Default: zeros.
+            dL/dy, in the shape of y. Default: zeros.
         dstate : tuple, optional
             One entry per layer, None for zeros and for layers without state. Default: all None.
         clip_state : float, ClipValue or ClipNorm, optional
-            In recurrent layers, bounds the error of every step's state: see `LSTM.backward`.
+            In recurrent layers, clip the error of every step's state, see `LSTM.backward`.
         steps : int, optional
             In recurrent layers, go back at most `steps` steps from the end. Default: all.
         need_dx : bool
-            False: return None for dx, which saves its computation where the first layer can.
+            False: return None for dx, which may save its computation.
         keep_errors : bool
-            True: the recurrent layers' tapes keep every dL/dh_t.
+            True: keep every dL/dh_t in the recurrent layers' tapes.
 
         Returns
         -------
         dx : ndarray or None
-            None also where x has no gradient, as for `Embedding`.
+            None also if x has no gradient, as for `Embedding`.
         dstate : tuple
             One entry per layer.
 
         Raises
         ------
         TypeError
-            Not a tape; arrays that are not of real numbers.
+            If `tape` is not a tape, or arrays do not hold real numbers.
         ValueError
-            A tape of another model; wrong shapes.
+            If the tape is from another model, or shapes are wrong.
         """
         model_tape = check_tape(tape, self, SequentialTape)
-        # Checked before the last layer adds its gradients.
+        # All arguments are checked before the last layer adds its gradients.
         need_dx = flag(need_dx, "need_dx")
         clip = parse_clip_state(clip_state)
         keep_errors = flag(keep_errors, "keep_errors")
         if steps is not None:
             steps = integer(steps, "steps", 0)
         dstates = self.per_layer(dstate, "dstate")
-        returned: list[Any] = [None] * len(self.layers)
-        back: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
+        initial_errors: list[Any] = [None] * len(self.layers)
+        options: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
         for index in reversed(range(len(self.layers))):
             with self.naming(index):
                 layer = self.layers[index]
-                dy, returned[index] = layer.backward(
+                dy, initial_errors[index] = layer.backward(
                     model_tape.tapes[index],
                     dy,
                     dstates[index],
                     need_dx=need_dx or index > 0,
-                    **(back if isinstance(layer, (Recurrent, Sequential)) else {}),
+                    **(options if isinstance(layer, (Recurrent, Sequential)) else {}),
                 )
-        return dy, tuple(returned)
+        return dy, tuple(initial_errors)
 
     @property
     def call_options(self) -> frozenset[str]:  # type: ignore[override]
-        """What a layer of it takes."""
+        """The options that at least one layer accepts."""
         return frozenset().union(*(layer.call_options for layer in self.layers))
 
     def _options(self, lengths: Any, reset: Any) -> dict[str, Any]:
@@ -300,7 +294,7 @@ class Sequential(Module):
     def _build(cls, config: Mapping[str, Any]) -> Self:
         if set(config) != {"layers"} or not isinstance(config["layers"], list):
             raise ValueError(
-                f"config must hold one list, layers; got {sorted(config)}. Fix: pass config()'s value."
+                f"config must hold one list, layers; got {sorted(config)}. Fix: pass the result of config()."
             )
         return cls(*map(_build_layer, config["layers"]))
 
@@ -324,27 +318,27 @@ class Sequential(Module):
         if state is None:
             return (None,) * len(self.layers)
         expected = f"{name} must be a tuple with one entry per layer, such as {self.state_pattern}"
-        fix = f"Fix: pass what the model returned, or {self.state_pattern}."
+        fix = f"Fix: pass a state that the model returned, or {self.state_pattern}."
         if not isinstance(state, (tuple, list)):
             raise TypeError(f"{expected}; got {type(state).__name__}. {fix}")
         if len(state) != len(self.layers):
             raise ValueError(f"{expected}; got {len(state)} for {len(self.layers)} layers. {fix}")
         for index, (layer, entry) in enumerate(zip(self.layers, state, strict=True)):
-            bare = entry is not None and not isinstance(entry, (tuple, list))
-            if bare and layer.state_pattern not in ("h", "state"):
-                got = f"{type(entry).__name__} for layer {index}, {layer.kind}"
-                raise TypeError(f"{expected}; got {got}. {fix}")
+            is_array = entry is not None and not isinstance(entry, (tuple, list))
+            if is_array and layer.state_pattern not in ("h", "state"):
+                actual = f"{type(entry).__name__} for layer {index}, {layer.kind}"
+                raise TypeError(f"{expected}; got {actual}. {fix}")
         return tuple(state)
 
     @property
     def state_pattern(self) -> str:
-        """How a state of this model looks: "((h, c), None)"."""
+        """The form of this model's state, such as "((h, c), None)"."""
         parts = ", ".join(layer.state_pattern for layer in self.layers)
         return f"({parts}{',' if len(self.layers) == 1 else ''})"
 
     @contextmanager
     def naming(self, index: int) -> Iterator[None]:
-        """Say which layer complains: they all call their input x."""
+        """Add the layer to the message of an error, because every layer calls its input x."""
         try:
             yield
         except (TypeError, ValueError) as error:
@@ -356,13 +350,13 @@ class Sequential(Module):
 
 
 def iter_layers(module: Module) -> Iterator[Module]:
-    """The layers of a model in the order in which they run, those of nested models included."""
+    """Yield the layers of a model, including layers of nested models, in the order in which they run."""
     for _, layer in _placed(module, "model"):
         yield layer
 
 
 def _placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
-    """The layers as `iter_layers` has them, each with its place, such as "model[2][0]"."""
+    """Yield the layers of `iter_layers`, each with its place, such as "model[2][0]"."""
     if isinstance(module, Sequential):
         for index, layer in enumerate(module.layers):
             yield from _placed(layer, f"{place}[{index}]")
@@ -370,7 +364,7 @@ def _placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
         yield place, module
 
 
-def _taken(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
+def _accepted(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in layer.call_options}
 
 
@@ -380,7 +374,10 @@ def _build_layer(entry: object) -> Module:
         or set(entry) != {"kind", "config"}
         or not isinstance(entry["config"], Mapping)
     ):
-        raise ValueError("config must hold a kind and a config for each layer; got an entry that does not.")
+        raise ValueError(
+            "config must hold a kind and a config for each layer; got an entry without them. "
+            "Fix: pass the result of config()."
+        )
     kind = entry["kind"]
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(
@@ -392,4 +389,4 @@ def _build_layer(entry: object) -> Module:
 KINDS: dict[str, type[Module]] = {
     cls.__name__: cls for cls in (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential)
 }
-"""The classes that a checkpoint may name: nothing else is ever built from a file."""
+"""The classes that a checkpoint may name. No other class is built from a file."""

@@ -14,26 +14,25 @@ from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
 
 class Stateless(Module):
-    """
-    A layer that treats every step in the same way. Subclasses define `_convert`, `_infer` and `_backward`.
+    """A layer that treats every step in the same way. Subclasses define `_convert`, `_infer` and `_backward`.
 
-    The state is None on the way in and on the way out.
+    The initial and the final state are None.
     """
 
     def __call__(self, x: Any, state: None = None) -> tuple[Floats, None]:
-        """Inference: (y, None)."""
+        """Run inference, and return (y, None)."""
         self._check_state(state, "state")
         return self._infer(self._convert(x)), None
 
     def forward(self, x: Any, state: None = None) -> tuple[Floats, None, LayerTape]:
-        """Training: (y, None, tape); y is read-only."""
+        """Run the layer for training, and return (y, None, tape). y is read-only."""
         self._check_state(state, "state")
         array = self._convert(x)
         y, saved = self._forward(array)
-        whole: Any = y  # y may be a reshaped view: with its base writable, a next layer's tape would copy it
-        while isinstance(whole, np.ndarray):
-            whole.flags.writeable = False
-            whole = whole.base
+        array_or_base: Any = y  # if y is a view of a writeable array, the next layer's tape would copy it
+        while isinstance(array_or_base, np.ndarray):
+            array_or_base.flags.writeable = False
+            array_or_base = array_or_base.base
         return y, None, LayerTape(self, saved, array.shape, y.shape)
 
     @property
@@ -43,24 +42,23 @@ class Stateless(Module):
     def backward(
         self, tape: Tape, dy: Any = None, dstate: None = None, *, need_dx: bool = True
     ) -> tuple[Floats | None, None]:
-        """
-        Add to `gradients` and return (dx, None).
+        """Add to `gradients` and return (dx, None).
 
         Parameters
         ----------
         tape : LayerTape
             From this layer's `forward`.
         dy : array-like, optional
-            dL/dy, of the shape of y. Default: zeros.
+            dL/dy, in the shape of y. Default: zeros.
         need_dx : bool
             False: return None for dx, and do not compute it.
 
         Raises
         ------
         TypeError
-            Not a tape; a dy that is not an array of real numbers; a dstate.
+            If `tape` is not a tape, `dy` is not an array of real numbers, or `dstate` is not None.
         ValueError
-            A tape of another layer; a dy of another shape than y.
+            If the tape is from another layer, or the shape of `dy` is not that of y.
         """
         layer_tape = check_tape(tape, self, LayerTape)
         self._check_state(dstate, "dstate")
@@ -71,20 +69,20 @@ class Stateless(Module):
 
     @abstractmethod
     def _convert(self, x: Any) -> Any:
-        """x checked, as a C-contiguous array of the type the layer reads."""
+        """Check x, and return a C-contiguous array of the type that the layer reads."""
 
     @abstractmethod
     def _infer(self, x: Any) -> Floats:
-        """y."""
+        """Compute y."""
 
     def _forward(self, x: Any) -> tuple[Floats, Any]:
-        """y, and what `_backward` needs besides the shapes: by default, x."""
+        """Compute y, and return it with the arrays that `_backward` needs: by default, x."""
         x = read_only(x)
         return self._infer(x), x
 
     @abstractmethod
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
-        """dx, or None if it is not needed or there is none."""
+        """Add to `gradients`, and return dx, or None if dx is not needed or x has no gradient."""
 
     def _table(self) -> Table:
         return []
@@ -92,6 +90,6 @@ class Stateless(Module):
     def _check_state(self, state: object, name: str) -> None:
         if state is not None:
             raise TypeError(
-                f"{name} must be None, for {self.kind} keeps no state; got {type(state).__name__}. "
+                f"{name} must be None, because {self.kind} keeps no state; got {type(state).__name__}. "
                 f"Fix: leave {name} out."
             )

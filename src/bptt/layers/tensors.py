@@ -12,11 +12,10 @@ from bptt.arrays import Floats, as_floats, as_real, split, to_floats
 
 
 class Tensors(Mapping[str, npt.NDArray[Any]]):
-    """
-    Mapping from a parameter's name to its view into a flat vector.
+    """Mapping from a parameter's name to its view into a flat vector.
 
-    The views stay where they are: `tensors[name][...] = value`, `tensors[name] *= 2` and
-    `tensors[name] = value` all write into the vector. The last one checks shape and range first.
+    `tensors[name][...] = value`, `tensors[name] *= 2` and `tensors[name] = value` all write into the vector.
+    `tensors[name] = value` checks shape and range first.
     """
 
     def __init__(
@@ -30,7 +29,7 @@ class Tensors(Mapping[str, npt.NDArray[Any]]):
             return self._views[name]
         except KeyError:
             raise KeyError(
-                f"no {self._noun} {name!r}; there are {', '.join(self._views) or 'none'}"
+                f"no {self._noun} {name!r}; the names are {', '.join(self._views) or 'none'}"
             ) from None
 
     def __setitem__(self, name: str, value: object) -> None:
@@ -53,19 +52,18 @@ class Tensors(Mapping[str, npt.NDArray[Any]]):
 
 
 def write_flat(flat: npt.NDArray[Any], value: object, name: str) -> None:
-    """Implement `module.flat_parameters = value`: copy into the vector, which the views keep sharing."""
+    """Implement `module.flat_parameters = value`: copy the values into the vector."""
     if value is not flat:
         flat[...] = as_floats(value, name, flat.dtype, flat.shape)
 
 
 class IncompatibleKeys(NamedTuple):
-    """
-    Names that `load_state_dict` could not use, as in PyTorch.
+    """Names that `load_state_dict` could not use, as in PyTorch.
 
     Attributes
     ----------
     missing_keys : list of str
-        Parameters of the model that the mapping does not hold; they keep their values.
+        Parameters of the model that the mapping does not hold. They keep their values.
     unexpected_keys : list of str
         Names in the mapping that the model does not have.
     """
@@ -77,34 +75,33 @@ class IncompatibleKeys(NamedTuple):
 def check_state_dict(
     tensors: Mapping[str, npt.NDArray[Any]], values: Mapping[str, object], strict: bool
 ) -> tuple[dict[str, npt.NDArray[Any]], IncompatibleKeys]:
-    """
-    Convert the arrays of a state dict, and list the names that match nothing. Writes nothing.
+    """Convert the arrays of a state dict, and list the names that do not match. Changes no parameter.
 
     Raises
     ------
     TypeError
-        `values` is not a mapping, or holds something that is not an array of real numbers.
+        If `values` is not a mapping, or a value is not an array of real numbers.
     ValueError
-        Missing or unexpected names (with `strict`), no name that matches, wrong shapes, values too large for
-        the dtype.
+        If names are missing or unexpected (with `strict`), no name matches, shapes are wrong, or values are
+        too large for the dtype.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
             f"state must be a mapping from names to arrays; got {type(values).__name__}. "
-            "Fix: pass what state_dict() returned."
+            "Fix: pass the result of state_dict()."
         )
     unused = IncompatibleKeys(
         [name for name in tensors if name not in values], [name for name in values if name not in tensors]
     )
     _check_names(tensors, unused, strict)
-    # Copied, for the values may be views of the vector that is about to be written.
+    # The values are copied, because they may be views of the vector that the caller then writes.
     return {
         name: np.array(_convert(name, values[name], view)) for name, view in tensors.items() if name in values
     }, unused
 
 
 def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
-    """A parameter's new values, of PyTorch also where they record gradients."""
+    """Check and convert the new values of a parameter. Tensors of PyTorch are detached."""
     array = as_real(value.detach() if hasattr(value, "detach") else value, f"parameter {name!r}")
     if array.shape != view.shape:
         fix = "build the model with the sizes that the parameters were saved with"
@@ -115,8 +112,8 @@ def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
 
 
 def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict: bool) -> None:
-    nothing = len(tensors) > 0 and len(unused.missing_keys) == len(tensors)
-    if not (nothing or (strict and any(unused))):
+    no_match = len(tensors) > 0 and len(unused.missing_keys) == len(tensors)
+    if not (no_match or (strict and any(unused))):
         return
     complaints = [
         f"{word} {', '.join(map(repr, names))}"
@@ -124,8 +121,8 @@ def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict
         if names
     ]
     fix = "build the model with the same arguments"
-    if not nothing:
-        fix += ", or pass strict=False to load what matches"
+    if not no_match:
+        fix += ", or pass strict=False to load the names that match"
     prefix = _common_prefix(tensors, unused)
     if prefix:
         fix = f"pass {{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
@@ -134,7 +131,7 @@ def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict
 
 
 def _common_prefix(tensors: Mapping[str, object], unused: IncompatibleKeys) -> str:
-    """What stands before all the missing names in the mapping: a name of a PyTorch module, "lstm."."""
+    """Return the prefix of all missing names in the mapping, such as a PyTorch module's name "lstm."."""
     unexpected = [name for name in unused.unexpected_keys if isinstance(name, str)]
     missing = unused.missing_keys
     if len(missing) < len(tensors):

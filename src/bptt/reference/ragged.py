@@ -1,7 +1,7 @@
 """Rows of unequal length: each row runs separately, which defines the result of a ragged batch.
 
-Arrays over time are packed, as in `bptt.layers.passes.ragged.PackedRows` and cpp/core/addressing.hpp. The longest
-rows come first, and step t stores as many rows as were active at the step before.
+Arrays over time are packed, as in `bptt.layers.passes.ragged.PackedRows` and cpp/core/addressing.hpp. The
+longest rows come first, and step t stores as many rows as were active at the step before.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Passes of a recurrent layer: what they take, keep and return, and the code that computes them."""
+"""Passes of a recurrent layer: arguments, tapes, results, and the backends that compute them."""

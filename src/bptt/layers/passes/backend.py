@@ -1,7 +1,7 @@
 """Protocol between a recurrent layer and the code that computes it.
 
 A layer checks and arranges its arguments. A backend gets C-contiguous arrays of the layer's dtype, time
-first. Rows of unequal length come as `PackedRows` arranges them, (rows over time, N), with `active` and
+first. Rows of unequal length are packed by `PackedRows`, (rows over time, N), and come with `active` and
 `batch`.
 """
 
@@ -35,9 +35,9 @@ class Call(NamedTuple):
     keep_h: Floats | None = None
     keep_c: Floats | None = None
     first_row: int = 0
-    """Rows over time that lie before this call's, where it is a piece of a longer one."""
+    """Number of rows over time before this call, if the call is a piece of a longer one."""
     parameters: Floats | None = None
-    """The layer's flat vector, where the call must not see later changes. None: as it is now."""
+    """A copy of the layer's flat vector that later updates do not change. None: the current vector."""
 
 
 Passed: TypeAlias = tuple[Floats, Floats, Floats | None]
@@ -58,11 +58,11 @@ class Errors(NamedTuple):
     clip: StateClip = NO_CLIP
     keep_errors: bool = False
     chunk: int = 0
-    """Steps whose sums are taken together. 0: as for the whole batch."""
+    """Number of steps that are summed together. 0: the number for the whole batch."""
 
 
 class CoreTape(Protocol):
-    """What a backend's tape shows: the compiled core's and the reference's look the same."""
+    """The interface that the tapes of all backends have."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -77,13 +77,13 @@ class CoreTape(Protocol):
 
 
 class Infers(Protocol):
-    """Weights that are packed once, for many calls without a tape."""
+    """An object that runs inference, with weights that may be packed once for many calls."""
 
     def infer(self, call: Call) -> Passed: ...
 
 
 class StreamCore(Protocol):
-    """A state that is kept inside, and steps from `input` to `output`, which are the backend's memory."""
+    """A stream that keeps its state, and steps from `input` to `output`, which are the backend's memory."""
 
     @property
     def input(self) -> Floats:
@@ -91,32 +91,32 @@ class StreamCore(Protocol):
 
     @property
     def output(self) -> Floats:
-        """(B, P), as wide as h: H without a projection."""
+        """(B, P): P is the size of h, which is H without a projection."""
 
     def state(self) -> tuple[Floats, Floats | None]:
-        """Copies of h (L, B, P) and c (L, B, H) or None."""
+        """Return copies of h (L, B, P) and of c (L, B, H) or None."""
 
     def set_state(self, h: Floats, c: Floats | None) -> None:
-        """Write both parts, which have the shapes that `state` returns."""
+        """Write h and c, which have the shapes that `state` returns."""
 
     def reset(self) -> None:
         """Fill the state with zeros."""
 
     def step(self) -> None:
-        """From input to output."""
+        """Run one step from `input` to `output`."""
 
     def run(self, x: Floats) -> Floats:
-        """From (T, B, I) to (T, B, H)."""
+        """Run T steps, from x (T, B, I) to outputs (T, B, P)."""
 
 
 class Backend(Infers, Protocol):
-    """Computes one stack of recurrent layers. Gradients are added to those of the layer."""
+    """Code that computes one stack of recurrent layers. `backward` adds to the layer's gradients."""
 
     def forward(self, call: Call) -> tuple[Passed, CoreTape]: ...
     def backward(self, tape: Any, errors: Errors) -> Backed: ...
 
     def chunk_steps(self, batch: int) -> int:
-        """Number of steps whose sums `backward` takes together, for a batch of `batch` rows."""
+        """Return the number of steps that `backward` sums together, for a batch of `batch` rows."""
 
     def freeze(self) -> Infers: ...
     def stream(self, batch_size: int) -> StreamCore: ...

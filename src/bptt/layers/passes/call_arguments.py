@@ -1,4 +1,4 @@
-"""The arguments of a call of a recurrent layer: checked, arranged for a backend, and put back."""
+"""Check the arguments of a recurrent layer, arrange them for a backend, and arrange the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bptt.layers.passes.tape import RecurrentTape
 
 
 class Sized(Stack, Protocol):
-    """What this file reads of a layer."""
+    """The attributes of a layer that this file reads."""
 
     input_size: int
     batch_first: bool
@@ -38,12 +38,12 @@ def parse_call(
     Raises
     ------
     TypeError, ValueError
-        As calling the layer.
+        As for a call of the layer.
     """
     array = as_real(x, "x")
     if array.ndim not in (2, 3) or array.shape[-1] != layer.input_size:
         batched = "(B, T, I)" if layer.batch_first else "(T, B, I)"
-        fix = f"pass 2 or 3 axes, the last of them {layer.input_size} wide"
+        fix = f"pass 2 or 3 axes, with {layer.input_size} values on the last axis"
         if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
             fix = (
                 "put an Embedding first if x holds ids: "
@@ -63,7 +63,7 @@ def parse_call(
     else:
         if layout.unbatched:
             raise ValueError(
-                f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: cut x, x[:length]."
+                f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: pass x[:length]."
             )
         counts = parse_lengths(lengths, T, B)
         ragged = PackedRows(counts, T) if B else None  # without rows, no row is shorter than another
@@ -92,7 +92,7 @@ def _parse_parts(
     ]
     if not layer.has_cell_state:
         return _parse_part(layer, state, name, shapes[0], layout), None
-    # An array is no pair, not even one of length 2: it may as well be h alone with L*D = 2.
+    # An array of length 2 is not accepted as a pair, because it may be h alone with L*D = 2.
     if not isinstance(state, (tuple, list)):
         raise TypeError(
             f"{name} must be a pair (h, c); got {type(state).__name__}. Fix: pass a tuple of two arrays."
@@ -107,12 +107,12 @@ def _parse_parts(
 
 
 def _parse_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layout: Layout) -> Floats:
-    """h or c in canonical order."""
+    """Check h or c, and return it in canonical order."""
     array = as_real(part, name)
     if array.ndim == len(shape) == 3 and array.shape[::2] == shape[::2] and array.shape[1] != shape[1]:
         raise ValueError(
             f"{name} must have the batch size of x, B = {shape[1]}, in its shape (L*D, B, H) = {shape}; "
-            f"got {array.shape}, B = {array.shape[1]}. Fix: pass {name} of the same rows as x, or None."
+            f"got {array.shape}, B = {array.shape[1]}. Fix: pass {name} with the same rows as x, or None."
         )
     check_shape(array, name, shape)
     return layout.state_in(to_floats(array, name, layer.dtype))
@@ -134,7 +134,7 @@ def parse_errors(
     Raises
     ------
     TypeError, ValueError
-        As `layer.backward`.
+        As for `layer.backward`.
     """
     layout, ragged, (T, B) = tape.layout, tape.ragged, tape.core.shape
     if dy is not None:
@@ -164,12 +164,12 @@ def infer(
     return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
 
 
-def refuse_bidirectional(layer: Sized, what: str, instead: str) -> None:
-    """Raise ValueError for a layer with a reverse direction, which starts at the end of the sequence."""
+def refuse_bidirectional(layer: Sized, feature: str, alternative: str) -> None:
+    """Raise ValueError if a layer has a reverse direction, which starts at the end of the sequence."""
     if layer.num_directions == 2:
         raise ValueError(
-            f"{what} needs a layer that reads forward only; got bidirectional=True, whose reverse "
-            f"direction starts at the end. Fix: bidirectional=False, or {instead}."
+            f"{feature} needs a layer that reads forward only; got bidirectional=True, so a reverse "
+            f"direction starts at the end. Fix: pass bidirectional=False, or {alternative}."
         )
 
 
@@ -186,6 +186,6 @@ def over_time(array: Floats, ragged: PackedRows | None) -> Floats:
 def canonical_input(
     layer: Sized, x: npt.ArrayLike, state: Any = None
 ) -> tuple[Floats, Floats | None, Floats | None]:
-    """x as (T, B, I) and the parts of the state as (L*D, B, ...), None for zeros, with the layer's checks."""
+    """Check x and state, and return x as (T, B, I) and h and c as (L*D, B, ...) or None for zeros."""
     call, *_ = parse_call(layer, x, state, None, None)
     return call.x, call.h0, call.c0

@@ -1,4 +1,4 @@
-"""Clipping inside the recursion: what `backward(clip_state=...)` takes, and how the backends get it."""
+"""Clipping inside the recursion: the argument `clip_state` of `backward`, and its form for a backend."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from bptt.arguments import real
 
 @dataclass(frozen=True)
 class StateClip:
-    """Bounds of the error of every step's state; dL/dh_t and dL/dc_t are clipped separately.
+    """Bounds of the error of every step's state. dL/dh_t and dL/dc_t are clipped separately.
 
-    Each is the error from outside at step t plus the error from step t + 1. The clipped error flows on.
+    Each is the error from outside at step t plus the error from step t + 1. The clipped error flows to step
+    t - 1.
 
     Attributes
     ----------
     value : float
-        Entries are brought into [-value, value]. NaN stays.
+        Entries are clipped to [-value, value]. NaN stays NaN.
     norm : float
-        Each row's vector, (P,) or (H,), is scaled down to this 2-norm, independently of the other rows.
+        Each row's vector, (P,) or (H,), is scaled down to at most this 2-norm, independently of other rows.
     """
 
     value: float = math.inf
@@ -32,21 +33,20 @@ NO_CLIP = StateClip()
 
 @runtime_checkable
 class ClipsState(Protocol):
-    """ClipValue and ClipNorm."""
+    """A clip that can act inside the recursion: ClipValue or ClipNorm."""
 
     def state_clip(self) -> StateClip: ...
 
 
 def parse_clip_state(value: object) -> StateClip | None:
-    """
-    The bounds; None for none.
+    """Check the argument `clip_state`, and return the bounds. None: no clipping.
 
     Raises
     ------
     TypeError
-        Neither a number, nor ClipValue or ClipNorm.
+        If `value` is not a number, ClipValue or ClipNorm.
     ValueError
-        A number not above 0; ClipNorm("auto"), which would need to see all steps before any.
+        If `value` is a number not above 0, or ClipNorm("auto"), which would need all steps in advance.
     """
     if value is None or isinstance(value, StateClip):
         return value
@@ -57,5 +57,5 @@ def parse_clip_state(value: object) -> StateClip | None:
     except TypeError:
         raise TypeError(
             f"clip_state must be a number (by value), ClipValue or ClipNorm; got {type(value).__name__}. "
-            "Fix: clip_state=1.0, or clip_state=bptt.ClipNorm(1.0)."
+            "Fix: pass clip_state=1.0, or clip_state=bptt.ClipNorm(1.0)."
         ) from None

@@ -1,4 +1,4 @@
-"""Weights packed once, for many calls: what `layer.freeze()` gives."""
+"""The result of `layer.freeze()`: weights that are packed once for many calls."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bptt.layers.passes.backend import State
 
 
 class Frozen:
-    """
-    Layer for inference only, with weights that are packed once.
+    """Snapshot of a layer for inference only, with weights that are packed once.
 
-    It copies the weights of the layer when it is made. A call returns the same bits as `layer(x)`, but does
-    not pack the weights again. Packing costs as much as one or two steps of many rows, or a dozen steps of
-    one row. Several threads may call the layer at once. It needs memory for a second copy of the weights.
+    The snapshot has a copy of the layer's weights at the time of `freeze()`. A call returns the same bits as
+    `layer(x)`, but does not pack the weights again. Packing costs as much as one or two steps of many rows,
+    or a dozen steps of one row. Several threads may call the snapshot at once. It needs memory for a second
+    copy of the weights.
     """
 
     def __init__(self, call: Callable[..., tuple[Floats, State]], layer: str) -> None:
@@ -32,31 +32,30 @@ class Frozen:
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
-        """
-        As calling the layer.
+        """Run inference, as a call of the layer does.
 
         Parameters
         ----------
         x : array-like
-            (T, B, I), or (B, T, I) with `batch_first`; unbatched (T, I).
-        state : array-like, or for LSTM a pair (h, c) of them, optional
+            (T, B, I), or (B, T, I) with `batch_first`. Unbatched (T, I).
+        state : array-like, or for LSTM a pair (h, c) of arrays, optional
             (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros.
         lengths : array-like of int, optional
-            (B,): valid steps of each row. Default: all.
+            (B,): number of valid steps of each row. Default: all.
         reset : array-like of bool, optional
-            Where rows start again from a state of zeros, laid out as x. Default: nowhere.
+            True where a row starts again from a state of zeros, in the layout of x. Default: never.
 
         Returns
         -------
         y : ndarray
             (T, B, D*H) in the layout of x.
-        state : ndarray, or for LSTM a pair (h, c) of them
-            In the layout of the argument: after the last step.
+        state : ndarray, or for LSTM a pair (h, c) of arrays
+            The final state, in the layout of the argument.
 
         Raises
         ------
         TypeError, ValueError
-            As the layer's own call.
+            As for a call of the layer.
         """
         return self._call(x, state, lengths, reset)
 

@@ -1,4 +1,4 @@
-"""One step at a time: what `layer.stream()` gives."""
+"""The result of `layer.stream()`: a layer that runs step by step and keeps its state."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from bptt.layers.passes.backend import State, StreamCore
 
 
 class InferenceStream:
-    """
-    Steps through a sequence as it comes. The weights are those of the moment the stream was made, packed
-    once; the state is kept inside; a step allocates nothing. Outputs have the bits of `layer(x)`.
+    """Layer that reads a sequence step by step and keeps its state.
 
-    The shortest way through a step is the bound buffers: fill `input`, call `step()`, read `output`.
+    The stream has a packed copy of the layer's weights at the time of `stream()`. A step allocates no memory.
+    Outputs have the same bits as those of `layer(x)`.
 
-    A stream of the compiled core serves one thread at a time. While a call steps, every other call that
-    steps, or that reads or writes the state, raises RuntimeError and leaves the state as it is.
+    The fastest way to run a step is to fill `input`, call `step()` and read `output`.
+
+    Only one thread at a time may use a stream of the compiled core. While a call runs a step, every other
+    call that runs a step, or reads or writes the state, raises RuntimeError and does not change the state.
 
     Attributes
     ----------
     input : ndarray
-        (B, I), of the layer's dtype: what the next `step()` reads.
+        (B, I), in the layer's dtype: the input of the next `step()`.
     output : ndarray
         (B, H): output of the last step. The next step overwrites it.
 
     Raises
     ------
     ValueError
-        The layer is bidirectional: its reverse direction starts at the end of the sequence.
+        If the layer is bidirectional, because its reverse direction starts at the end of the sequence.
     """
 
     def __init__(self, layer: str, core: StreamCore) -> None:
@@ -43,35 +44,34 @@ class InferenceStream:
         self._shapes = [None if part is None else part.shape for part in core.state()]
 
     def step(self, x: npt.ArrayLike | None = None, out: Floats | None = None) -> Floats:
-        """
-        Run one time step.
+        """Run one time step.
 
         Parameters
         ----------
         x : array-like, optional
             (B, I), or (I,) for a stream of one row. None: read `input`.
         out : ndarray, optional
-            (B, H), or (H,) for x of (I,): written and returned.
+            (B, H), or (H,) for x of shape (I,): the array to write the result into.
 
         Returns
         -------
         ndarray
-            (B, H), or (H,) for x of (I,). Without x and out it is `output` itself, which the next step
-            overwrites; otherwise `out` or a new array.
+            (B, H), or (H,) for x of shape (I,). Without x and out it is `output` itself, which the next step
+            overwrites. Otherwise it is `out` or a new array.
 
         Raises
         ------
         TypeError, ValueError
-            Arrays of the wrong kind, dtype (out) or shape; then no step is made.
+            If an array has the wrong type or shape, or `out` has the wrong dtype. Then no step runs.
         RuntimeError
-            Another thread is stepping this stream; then no step is made.
+            If another thread is running a step of this stream. Then no step runs.
         """
         if x is None and out is None:
             self._step()
             return self.output
         squeezed = False
         if x is not None:
-            # The array that needs no look at its values is the usual one.
+            # An array of the right dtype and shape is the usual case, and needs no further checks.
             if not (type(x) is np.ndarray and x.dtype == self.input.dtype and x.shape == self.input.shape):
                 array = as_real(x, "x")
                 squeezed = array.ndim == 1 and len(self.input) == 1
@@ -91,8 +91,7 @@ class InferenceStream:
         return out
 
     def run(self, x: npt.ArrayLike) -> Floats:
-        """
-        Several steps in one call.
+        """Run several steps in one call.
 
         Parameters
         ----------
@@ -107,11 +106,11 @@ class InferenceStream:
         Raises
         ------
         TypeError, ValueError
-            An array of the wrong kind or shape; then no step is made.
+            If x has the wrong type or shape. Then no step runs.
         RuntimeError
-            Another thread is stepping this stream; then no step is made.
+            If another thread is running a step of this stream. Then no step runs.
         KeyboardInterrupt
-            Ctrl-C; the stream then continues after the last whole step.
+            After Ctrl-C. The stream then continues after the last complete step.
         """
         array = as_real(x, "x")
         B, I = self.input.shape
@@ -125,7 +124,7 @@ class InferenceStream:
 
     @property
     def state(self) -> State:
-        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c). It can be set, too."""
+        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c). Can be assigned."""
         h, c = self._core.state()
         return h if c is None else (h, c)
 
@@ -151,10 +150,10 @@ class InferenceStream:
     def _check_out(self, out: Floats, squeezed: bool) -> None:
         shape = self.output.shape[1:] if squeezed else self.output.shape
         if not isinstance(out, np.ndarray) or out.dtype != self.output.dtype or not out.flags.writeable:
-            got = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+            actual = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
             raise TypeError(
-                f"out must be a writable ndarray of {self.output.dtype}; got {got}. "
-                f"Fix: numpy.empty({shape}, {self.output.dtype.name!r})."
+                f"out must be a writable ndarray of {self.output.dtype}; got {actual}. "
+                f"Fix: pass numpy.empty({shape}, {self.output.dtype.name!r})."
             )
         check_shape(out, "out", shape)
 

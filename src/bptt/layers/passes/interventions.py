@@ -1,4 +1,4 @@
-"""What a caller adds to the equations of a recursion: resets, and the masks of dropout and zoneout."""
+"""Resets, and the masks of dropout and zoneout, which change the equations of a recurrent layer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 
 def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRows | None) -> Flags:
-    """Resets as the core reads them: bytes, laid out as x is. The caller's array may change afterwards.
+    """Check resets, and return them as bytes in the layout of x, as the core reads them.
+
+    The result does not change if the caller's array changes later.
 
     Raises
     ------
     TypeError
-        Not an array of booleans.
+        If `value` is not an array of booleans.
     ValueError
-        Not one for every step of every row.
+        If `value` does not have one entry for every step of every row.
     """
     array = as_real(value, "reset")
     if array.dtype != np.bool_:
         raise TypeError(
-            f"reset must be an array of booleans; got dtype {array.dtype}. Fix: reset.astype(bool)."
+            f"reset must be an array of booleans; got dtype {array.dtype}. Fix: pass reset.astype(bool)."
         )
     check_shape(array, "reset", layout.sequence_shape(T, B, 1)[:-1])
     flags = layout.sequence_in(array[..., np.newaxis]).view(np.uint8)
@@ -43,35 +45,53 @@ def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRow
 
 
 class Outline(Protocol):
-    """The sizes of a layer that decide the shapes of its masks."""
+    """The layer that the masks are for."""
 
     num_layers: int
     num_directions: int
     hidden_size: int
     output_size: int
+    dtype: np.dtype[Any]
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What a layer draws for each training step, or is given.
+class RandomMasks:
+    """Draws what is random in a training step: dropout masks and zoneout masks.
 
     Parameters
     ----------
+    dropout : float
+        Probability of dropping a unit between two layers.
     recurrent : float
-        Probability of dropping a unit of h where it enters the recurrent product, for the whole sequence.
+        Probability of dropping a unit of h from the recurrent product, for the whole sequence.
     zoneout : tuple of two floats
         Probability of keeping the old h, and the old c, at each step.
     """
 
+    dropout: float
     recurrent: float
     zoneout: tuple[float, float]
 
     def __bool__(self) -> bool:
         """Return whether there is anything to draw."""
-        return bool(self.recurrent or self.zoneout[0] or self.zoneout[1])
+        return bool(self.dropout or self.recurrent or self.zoneout[0] or self.zoneout[1])
 
-    def shapes(self, layer: Outline, T: int, B: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the masks that this layer uses."""
+    def draw(self, layer: Outline, given: object, T: int, B: int) -> tuple[int, Masks]:
+        """Return the key of the dropout between layers, and the other masks, which are read-only.
+
+        The caller may give the other masks; see `parse_masks` for the errors.
+        """
+        if not self and given is None:
+            return 0, {}
+        shapes = self._shapes(layer, T, B)
+        masks = None if given is None else parse_masks(given, shapes, layer.dtype)
+        key = _key(layer.rng) if self.dropout else 0
+        if masks is None:
+            masks = {name: self._mask(name, shape, layer) for name, shape in shapes.items()}
+        return key, masks
+
+    def _shapes(self, layer: Outline, T: int, B: int) -> dict[str, tuple[int, ...]]:
         used = dict(zip(NAMES, (self.recurrent, *self.zoneout), strict=True))
         directions = layer.num_layers * layer.num_directions
         shapes = {
@@ -81,33 +101,30 @@ class Drawn:
         }
         return {name: shapes[name] for name in NAMES if used[name]}
 
-    def draw(
-        self, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator, dtype: np.dtype[Any]
-    ) -> Masks:
-        """Draw masks, which are read-only, from the layer's generator."""
-        masks: Masks = {}
-        for name, shape in shapes.items():
-            key = int(rng.integers(0, 2**64, dtype=np.uint64))
-            if name == "recurrent":
-                p, value = 1.0 - self.recurrent, 1.0 / (1.0 - self.recurrent)
-            else:
-                p, value = self.zoneout[name == "zoneout_c"], 1.0
-            mask = _core.bernoulli(shape, p, value, key, dtype.name)
-            mask.flags.writeable = False
-            masks[name] = mask
-        return masks
+    def _mask(self, name: str, shape: tuple[int, ...], layer: Outline) -> Floats:
+        if name == "recurrent":
+            p, value = 1.0 - self.recurrent, 1.0 / (1.0 - self.recurrent)
+        else:
+            p, value = self.zoneout[name == "zoneout_c"], 1.0
+        mask = _core.bernoulli(shape, p, value, _key(layer.rng), layer.dtype.name)
+        mask.flags.writeable = False
+        return mask
+
+
+def _key(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, 2**64, dtype=np.uint64))
 
 
 def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]) -> Masks:
-    """The masks that a caller gives, in read-only copies.
+    """Check the masks of the caller, and return read-only copies.
 
     Raises
     ------
     TypeError
-        Not a mapping; arrays that are not of real numbers.
+        If `value` is not a mapping, or an array does not hold real numbers.
     ValueError
-        Other names than the layer's options call for; wrong shapes; zoneout outside 0..1, or what is not
-        finite.
+        If the names do not match the layer's options, shapes are wrong, zoneout is outside 0..1, or a number
+        is not finite.
     """
     if not isinstance(value, Mapping):
         raise TypeError(
@@ -115,8 +132,8 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
         )
     if set(value) != set(shapes):
         raise ValueError(
-            f"masks must hold {', '.join(shapes) or 'nothing'}, as the layer's recurrent_dropout and zoneout "
-            f"say; got {', '.join(map(str, value)) or 'nothing'}. Fix: pass an earlier tape.masks."
+            f"masks must hold {', '.join(shapes) or 'nothing'} for this layer's recurrent_dropout and "
+            f"zoneout; got {', '.join(map(str, value)) or 'nothing'}. Fix: pass an earlier tape.masks."
         )
     masks: Masks = {}
     for name, shape in shapes.items():
@@ -125,7 +142,7 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
         if not np.isfinite(mask).all() or (is_fraction and ((mask < 0) | (mask > 1)).any()):
             raise ValueError(
                 f"masks[{name!r}] must hold {'numbers in 0..1' if is_fraction else 'finite numbers'}; "
-                "got others. Fix: 0 and 1 say which units keep their old value."
+                "got other values. Fix: pass 1 for units that keep their old value, and 0 for other units."
             )
         mask.flags.writeable = False
         masks[name] = mask
@@ -133,7 +150,7 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
 
 
 def packed(masks: Masks, ragged: PackedRows | None) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """As the core reads them: recurrent (L*D, B, P), then zoneout's over time."""
+    """Return the masks as the core reads them: recurrent (L*D, B, P), then those of zoneout over time."""
     if ragged is not None:
         masks = {name: _packed_mask(name, mask, ragged) for name, mask in masks.items()}
     recurrent, zoneout_h, zoneout_c = (masks.get(name) for name in NAMES)
@@ -143,16 +160,16 @@ def packed(masks: Masks, ragged: PackedRows | None) -> tuple[Floats | None, Floa
 def _packed_mask(name: str, mask: Floats, ragged: PackedRows) -> Floats:
     if name == "recurrent":
         return cast("Floats", np.take(mask, ragged.order, axis=1))
-    return cast("Floats", np.stack([ragged.gather(each) for each in mask]))
+    return cast("Floats", np.stack([ragged.gather(part) for part in mask]))
 
 
 def parse_zoneout(value: Any, has_cell_state: bool) -> tuple[float, float]:
-    """The probabilities of h and of c.
+    """Check the argument `zoneout`, and return the probabilities of h and of c.
 
     Raises
     ------
     TypeError, ValueError
-        Neither a probability nor, for a cell state, a pair of them.
+        If `value` is not a probability. With a cell state, a pair of probabilities is also valid.
     """
     if not has_cell_state:
         return probability(value, "zoneout"), 0.0

@@ -19,7 +19,7 @@ class NativeFrozen(NamedTuple):
 
 
 class Native(NamedTuple):
-    """One stack of layers in the compiled core, with the layer's vectors as they are now."""
+    """One stack of layers in the compiled core, with the current vectors of the layer."""
 
     core: _core.Recurrent
     parameters: Floats

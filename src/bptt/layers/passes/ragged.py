@@ -1,4 +1,4 @@
-"""Rows of unequal length: from the caller's order to the one in which the core runs them, and back."""
+"""Rows of unequal length: convert between the caller's order and the packed order of the core."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ Counts = npt.NDArray[np.int64]
 
 
 def parse_lengths(value: object, T: int, B: int) -> Counts:
-    """
-    The lengths, one per row.
+    """Check the argument `lengths`, and return the lengths, one per row.
 
     Raises
     ------
     TypeError
-        Not integers.
+        If the lengths are not integers.
     ValueError
-        Not one for every row; negative, or more than there are steps.
+        If there is not one length for every row, or a length is negative or above T.
     """
     lengths = as_ids(value, "lengths")
     if lengths.shape != (B,):
@@ -34,55 +33,55 @@ def parse_lengths(value: object, T: int, B: int) -> Counts:
     if wrong.size:
         row = int(wrong[0])
         raise ValueError(
-            f"lengths must lie between 0 and T = {T}, the steps of x; got {lengths[row]} for row {row}. "
-            "Fix: pad x to the longest sequence, and count valid steps only."
+            f"lengths must lie between 0 and T = {T}, the number of steps of x; got {lengths[row]} for row "
+            f"{row}. Fix: pad x to the longest sequence, and count only valid steps."
         )
     return lengths
 
 
 class PackedRows:
-    """
-    One call's rows, longest first. At step t the first `active[t]` of them still run, and arrays over time
-    hold at step t as many rows as ran at the step before: see cpp/core/addressing.hpp.
+    """The rows of one call, sorted by length, longest first.
+
+    At step t, the first `active[t]` rows are still active. For step t, a packed array stores as many rows as
+    were active at the step before, see cpp/core/addressing.hpp.
 
     Parameters
     ----------
     lengths : ndarray of int64
         (B,), each in 0..T.
     T : int
-        Steps.
+        Number of steps.
     """
 
     def __init__(self, lengths: Counts, T: int) -> None:
         self.shape = T, len(lengths)
         self.order: Counts = np.argsort(-lengths, kind="stable")
         self.active: Counts = len(lengths) - np.cumsum(np.bincount(lengths, minlength=T + 1))[:T]
-        self._place = np.argsort(self.order)
+        self._position = np.argsort(self.order)
 
     def gather(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """
-        (T, B, N) to the core's (rows over time, N). What lies past a row's end does not show.
+        """Pack an array (T, B, N) into (rows over time, N), without the steps past the end of a row.
 
-        Read-only: so a tape keeps it without a copy.
+        The result is read-only, so a tape can keep it without a copy.
         """
         packed = _core.gather_rows(_with_whole_rows(array), self.order, self.active)
         packed.flags.writeable = False
         return packed
 
     def scatter(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The core's (rows over time, N) to (T, B, N), zeros past the rows' ends."""
+        """Unpack an array (rows over time, N) into (T, B, N), with zeros past the end of a row."""
         return _core.scatter_rows(_with_whole_rows(packed), self.order, self.active)
 
     def state_in(self, state: Floats | None) -> Floats | None:
-        """(L*D, B, H) in the caller's order to the core's."""
+        """Reorder the rows of a state (L*D, B, H) from the caller's order to the core's order."""
         return None if state is None else contiguous(state[:, self.order])
 
     def state_out(self, state: Floats) -> Floats:
-        """And back."""
-        return state[:, self._place]
+        """Reorder the rows of a state (L*D, B, H) from the core's order to the caller's order."""
+        return state[:, self._position]
 
 
 def _with_whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Elements of the last axis side by side, as the core copies them."""
+    """Return the array with contiguous elements on the last axis, as the core copies whole rows."""
     contiguous = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     return array if contiguous else np.ascontiguousarray(array)

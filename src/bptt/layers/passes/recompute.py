@@ -1,7 +1,8 @@
-"""Recompute: keep only some states of the forward pass, and compute the others again in the backward pass.
+"""Recompute: keep only some states of the forward pass, and recompute the other states in the backward pass.
 
 Chen, Xu, Zhang and Guestrin (2016), Training deep nets with sublinear memory cost; Gruslys et al. (2016) for
-recurrent networks. Gradients have the plain pass's bits: pieces end where its sums are cut anyway.
+recurrent networks. Gradients have the same bits as without recomputation, because pieces end where the
+backward pass divides its sums anyway.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from bptt.layers.passes.backend import Backed, Backend, Call, CoreTape, Errors, 
 
 @dataclass(frozen=True)
 class Piece:
-    """
-    Steps `begin` to `end` of a call, which are its rows over time `rows`. Its batch is the first `batch`
-    rows: those that are active at `begin`.
+    """Steps `begin` to `end` of a call, which are `rows` of its rows over time.
+
+    The batch of the piece is the first `batch` rows, which are active at `begin`.
     """
 
     begin: int
@@ -33,13 +34,12 @@ class Piece:
 
 
 def parse_recompute(value: object, T: int) -> int:
-    """
-    Return the number of steps between two states that are kept, from the argument `checkpoint`.
+    """Check the argument `checkpoint`, and return the number of steps between two states that are kept.
 
     Raises
     ------
     TypeError, ValueError
-        Neither "auto" nor an int above 0.
+        If `value` is neither "auto" nor an int above 0.
     """
     if isinstance(value, str) and value == "auto":
         return max(1, math.isqrt(T))
@@ -50,17 +50,16 @@ def parse_recompute(value: object, T: int) -> int:
 
 
 class Recomputed:
-    """
-    Take the place of a backend's tape. Every view is recomputed each time it is read.
+    """A tape that keeps only some states. Every view is recomputed each time it is read.
 
     Parameters
     ----------
     stack : Stack
-        Reads forward only.
+        A stack that reads forward only.
     backend : Backend
-        Computes it.
+        The backend that computes the stack.
     call : Call
-        With the parameters.
+        The arguments, including the parameters.
     interval : int
         Minimum number of steps between two states that are kept.
     """
@@ -87,7 +86,7 @@ class Recomputed:
         return len(call.x if call.active is None else call.active), self._batch
 
     def _cut(self, steps: int) -> Iterator[Piece]:
-        """Pieces of `steps` steps, counted from the end."""
+        """Yield pieces of `steps` steps. Only the first piece may be shorter."""
         T, B = self.shape
         active = self._call.active
         batch = np.full(T + 1, B) if active is None else np.concatenate([[B], active])
@@ -98,7 +97,7 @@ class Recomputed:
             yield Piece(begin, end, int(batch[begin]), rows)
 
     def _part(self, piece: Piece) -> Call:
-        """The piece's own call, but for its state."""
+        """Return the call of a piece, without its state."""
         call, rows, batch = self._call, piece.rows, piece.batch
 
         def over_time(array: Floats | None) -> Floats | None:
@@ -116,10 +115,13 @@ class Recomputed:
             first_row=rows.start * (batch if call.active is None else 1),
         )
 
-    def forward(self, *, drawn: bool) -> Passed:
-        """Run all of it, and keep the pieces' first states. `drawn`: units are dropped or kept at random."""
+    def forward(self, *, random: bool) -> Passed:
+        """Run all pieces, and keep their first states.
+
+        `random` says whether dropout or zoneout changes units at random, which inference does not do.
+        """
         layer, call = self._stack, self._call
-        snapshot = None if drawn else self._backend.freeze()  # its weights are packed once
+        snapshot = None if random else self._backend.freeze()  # packs the weights once for all pieces
         y = np.empty((*call.x.shape[:-1], layer.num_directions * layer.output_size), layer.dtype)
         h, c = self._state(call.h0, layer.output_size), None
         if layer.has_cell_state:
@@ -135,18 +137,18 @@ class Recomputed:
         return y, h, c
 
     def backward(self, errors: Errors) -> Backed:
-        """As a backend's `backward`, piece by piece from the last one."""
+        """Run the backward pass piece by piece, from the last piece to the first."""
         layer, call = self._stack, self._call
         T = self.shape[0]
-        first = 0 if errors.steps is None else max(0, T - errors.steps)  # where the errors stop
+        first = 0 if errors.steps is None else max(0, T - errors.steps)  # the first step that gets errors
         runs = layer.num_layers * layer.num_directions
         dh = self._state(errors.dh, layer.output_size)
         dc = self._state(errors.dc, layer.hidden_size) if layer.has_cell_state else None
         norms = np.zeros((2 if layer.has_cell_state else 1, runs, T))
         dx = np.zeros_like(call.x) if errors.need_dx else None
-        kept = None
+        step_errors = None
         if errors.keep_errors:
-            kept = np.zeros((runs, *call.x.shape[:-1], layer.output_size), layer.dtype)
+            step_errors = np.zeros((runs, *call.x.shape[:-1], layer.output_size), layer.dtype)
         for index in reversed(range(len(self._pieces))):
             piece = self._pieces[index]
             if piece.end <= first or piece.batch == 0:
@@ -170,46 +172,46 @@ class Recomputed:
                 dx[piece.rows] = dx_piece
             for kind, norm in enumerate((tape.dh_norm, tape.dc_norm)[: len(norms)]):
                 norms[kind, :, piece.begin : piece.end] = norm
-            if kept is not None:
+            if step_errors is not None:
                 for run in range(runs):
-                    kept[run, piece.rows] = tape.dh(*divmod(run, layer.num_directions))
-        if first > 0:  # rows that took a step have not got back to their initial state
-            moved = slice(self._batch if call.active is None else int(call.active[0]))
+                    step_errors[run, piece.rows] = tape.dh(*divmod(run, layer.num_directions))
+        if first > 0:  # errors of rows with valid steps do not flow back to the initial state
+            nonempty = slice(self._batch if call.active is None else int(call.active[0]))
             for state in (dh, dc):
                 if state is not None:
-                    state[:, moved] = 0
-        for array in (norms, kept):
+                    state[:, nonempty] = 0
+        for array in (norms, step_errors):
             if array is not None:
                 array.flags.writeable = False
         self.dh_norm, self.dc_norm = norms[0], norms[1] if layer.has_cell_state else None
-        self._errors = kept
+        self._errors = step_errors
         return dx, dh, dc
 
     def h(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
-        return self._seen(lambda tape: tape.h(layer, direction))
+        return self._view(lambda tape: tape.h(layer, direction))
 
     def c(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
-        return self._seen(lambda tape: tape.c(layer, direction))
+        return self._view(lambda tape: tape.c(layer, direction))
 
     def gates(self, layer: int, direction: int, /) -> npt.NDArray[Any]:
-        return self._seen(lambda tape: tape.gates(layer, direction))
+        return self._view(lambda tape: tape.gates(layer, direction))
 
     def dh(self, layer: int, direction: int, /) -> npt.NDArray[Any] | None:
         return None if self._errors is None else self._errors[layer * self._stack.num_directions + direction]
 
-    def _state(self, given: Floats | None, width: int) -> Floats:
-        if given is not None:
-            return cast("Floats", given.copy())
+    def _state(self, state: Floats | None, width: int) -> Floats:
+        if state is not None:
+            return cast("Floats", state.copy())
         layer = self._stack
         shape = (layer.num_layers * layer.num_directions, self._batch, width)
         return cast("Floats", np.zeros(shape, layer.dtype))
 
     def _recompute(self, index: int) -> CoreTape:
-        """The piece's tape."""
+        """Run the forward pass of a piece again, and return its tape."""
         h0, c0 = self._states[index]
         return self._backend.forward(self._part(self._pieces[index])._replace(h0=h0, c0=c0))[1]
 
-    def _seen(self, view: Any) -> npt.NDArray[Any]:
+    def _view(self, view: Any) -> npt.NDArray[Any]:
         parts = [view(self._recompute(index)) for index in range(len(self._pieces))]
         array: npt.NDArray[Any] = np.concatenate(parts)
         array.flags.writeable = False
