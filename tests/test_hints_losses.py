@@ -41,7 +41,7 @@ CLASS_HINTS: dict[str, tuple[Any, type[Exception], list[str]]] = {
     "counted from 1": (CLASSES + 1, ValueError, ["got 4", "number the classes from 0", "as many outputs"]),
     "batch first": (CLASSES.T, ValueError, ["got (5, 7)", "Fix: target.transpose(1, 0)."]),
     "axis of length 1": (CLASSES[..., None], ValueError, ["Fix: drop the last axis, target[..., 0]."]),
-    "floats": (CLASSES.astype(float), TypeError, ["Fix: target.astype(numpy.int64)."]),
+    "floats": (CLASSES.astype(float), TypeError, ["Fix: pass target.astype(numpy.int64)."]),
     "anything else": (CLASSES[:3], ValueError, ["must have shape (7, 5); got (3, 5). Fix: reshape or slice"]),
 }
 

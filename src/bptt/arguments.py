@@ -1,4 +1,7 @@
-"""Checks of scalar arguments. Each check returns the value, or raises an error that says what to pass."""
+"""Checks of scalar arguments.
+
+Each check returns the value, or raises an error that says what to pass.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ Seed: TypeAlias = "int | np.random.Generator | None"
 
 
 def short(value: object, limit: int = 60) -> str:
-    """Format a value for an error message, on one line. Arrays are shown by their shape."""
+    """Format a value for an error message, on one line.
+
+    Arrays are shown by their shape.
+    """
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return f"an array of shape {shape}"
@@ -42,7 +48,10 @@ def store(instance: object, **checked: Any) -> None:
 
 
 def takes(function: Any, count: int) -> bool:
-    """Return whether the callable accepts `count` positional arguments, according to its signature."""
+    """Return whether the callable accepts `count` positional arguments.
+
+    The answer comes from its signature.
+    """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions have no signature
@@ -55,7 +64,10 @@ def takes(function: Any, count: int) -> bool:
 
 
 def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:
-    """Check an int from `minimum` to `maximum`. A bool is refused: `LSTM(3, True)` is a mistake."""
+    """Check an int from `minimum` to `maximum`.
+
+    A bool is refused: `LSTM(3, True)` is a mistake.
+    """
     expected = f"{name} must be an int >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{expected}; got the bool {value}. Fix: pass a number.")
@@ -81,7 +93,10 @@ def size(value: object, name: str, maximum: int | None = None) -> int:
 
 
 def real(value: object, name: str, low: float, high: float = math.inf, *, above: bool = False) -> float:
-    """Check a finite number in [low, high), or in (low, high) if `above` is set, and return a float."""
+    """Check a finite number in [low, high), and return a float.
+
+    With `above`, the number must be in (low, high).
+    """
     interval = f"a number {'>' if above else '>='} {low:g}" + (f" and < {high:g}" if high < math.inf else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(
@@ -133,7 +148,10 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
 
 
 def float_dtype(value: object) -> np.dtype[Any]:
-    """Check a dtype, given as a name, a NumPy type or a dtype. It must be float32 or float64."""
+    """Check a dtype, given as a name, a NumPy type or a dtype.
+
+    It must be float32 or float64.
+    """
     expected = 'dtype must be "float32" or "float64"'
     fix = "Fix: pass one of these two names."
     # np.dtype(None) would be float64, which the caller did not choose.

@@ -1,4 +1,7 @@
-"""Convert the user's data to arrays for the core: check them first, and convert them at most once."""
+"""Convert the user's data to arrays for the core.
+
+All data are checked first, and converted at most once.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ _FIX_BY_KIND = {
 
 
 def as_real(value: object, name: str) -> npt.NDArray[Any]:
-    """Read `value` as an array of real numbers. Such an array is returned without a copy.
+    """Read `value` as an array of real numbers.
+
+    An array that already holds real numbers is returned without a copy.
 
     Parameters
     ----------
@@ -60,7 +65,9 @@ def as_floats(
     dtype: np.dtype[Any],
     shape: tuple[int, ...] | None = None,
 ) -> Floats:
-    """Read `value` as a C-contiguous, aligned array of `dtype`. Such an array is returned without a copy.
+    """Read `value` as a C-contiguous, aligned array of `dtype`.
+
+    An array that already has these properties is returned without a copy.
 
     Parameters
     ----------
@@ -87,7 +94,10 @@ def as_floats(
 
 
 def to_floats(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any]) -> Floats:
-    """Convert layout and dtype of an array that `as_real` returned: the second half of `as_floats`."""
+    """Convert layout and dtype of an array that `as_real` returned.
+
+    This is the second half of `as_floats`.
+    """
     if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         return cast("Floats", array)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -112,9 +122,10 @@ def contiguous(array: Floats) -> Floats:
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array for a tape, which nobody can change: `array` itself, or a read-only copy.
+    """Return an array that nobody can change, for a tape.
 
-    `array` itself is returned only if no array that shares its memory is writeable.
+    This is `array` itself or a read-only copy. `array` itself is returned only if no array that shares its
+    memory is writeable.
     """
     base: object = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
@@ -126,9 +137,10 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.int64]:
-    """Read `value` as a C-contiguous int64 array of any shape. Floats are refused, even whole numbers.
+    """Read `value` as a C-contiguous int64 array of any shape.
 
-    With `empty`, an empty list is read as integers, although NumPy reads floats.
+    Floats are refused, even whole numbers. With `empty`, an empty list is read as integers, although NumPy
+    reads floats.
 
     Raises
     ------
@@ -141,10 +153,12 @@ def as_ids(value: object, name: str, *, empty: bool = False) -> npt.NDArray[np.i
     if empty and array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        came = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+        actual = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
         if array.dtype.kind in "bf":
-            came = f"an array of dtype {array.dtype}"
-        raise TypeError(f"{name} must be an array of integers; got {came}. Fix: {name}.astype(numpy.int64).")
+            actual = f"an array of dtype {array.dtype}"
+        raise TypeError(
+            f"{name} must be an array of integers; got {actual}. Fix: pass {name}.astype(numpy.int64)."
+        )
     limit = np.iinfo(np.int64).max
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > limit:
         raise ValueError(
@@ -177,7 +191,10 @@ def aligned_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def split(
     flat: npt.NDArray[Any], table: Sequence[tuple[str, tuple[int, ...]]]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Split a flat vector into named views, which follow each other without gaps as in the table."""
+    """Split a flat vector into named views, as in the table.
+
+    The views follow each other without gaps.
+    """
     views: dict[str, npt.NDArray[Any]] = {}
     start = 0
     for name, shape in table:
@@ -223,7 +240,7 @@ def _tensor_fix(value: object) -> str:
 
 
 def _complaint_of_columns(value: object, name: str) -> tuple[str, str] | None:
-    """Describe the columns of a pandas object that are not plain numbers, and their fix.
+    """Describe the non-numeric columns of a pandas object, and their fix.
 
     Returns None if `value` is not a pandas object.
     """
@@ -248,5 +265,8 @@ def _complaint_of_columns(value: object, name: str) -> tuple[str, str] | None:
 
 
 def _is_extension_float(dtype: np.dtype[Any]) -> bool:
-    """Return whether another package registered this number type with NumPy, such as bfloat16."""
+    """Return whether this is a number type that another package registered.
+
+    Such types include bfloat16.
+    """
     return dtype.names is None and dtype.subdtype is None and np.can_cast(dtype, np.float64)

@@ -1,4 +1,4 @@
-"""End the whole MPI job if a process leaves it before the other processes are done.
+"""End the MPI job if a process leaves before the other processes are done.
 
 MPI waits for every process, so the other ranks would wait forever for a rank that has exited. `import bptt`
 installs a function that runs when the interpreter exits, before mpi4py finalizes MPI. An error ends the job
@@ -31,7 +31,10 @@ _status: object = None  # the argument of the `sys.exit` that ends this process
 
 
 def processes_started() -> int:
-    """Return the number of processes that `mpiexec` started, or 1 if the environment does not say."""
+    """Return the number of processes that `mpiexec` started.
+
+    This is 1 if the environment does not say.
+    """
     return max((int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdecimal()), default=1)
 
 
@@ -41,7 +44,9 @@ def is_launched() -> bool:
 
 
 class Meeting:
-    """A barrier that all ranks pass before each collective call of bptt, and when they leave the job.
+    """A barrier that all ranks pass before each collective call of bptt.
+
+    Ranks also pass it when they leave the job.
 
     Parameters
     ----------
@@ -55,7 +60,10 @@ class Meeting:
         _meetings.append(self)
 
     def start(self, *, leaving: bool) -> Any:
-        """Return a request that completes when all ranks have arrived, to leave or to continue."""
+        """Return a request that completes when all ranks have arrived.
+
+        Ranks arrive to leave or to continue.
+        """
         self._sent[0], self._sent[1] = leaving, not leaving
         self._heard[0] = self._heard[1] = 0
         return self.comm.Iallreduce(self._sent, self._heard, op=_mpi().MAX)
@@ -74,7 +82,7 @@ class Meeting:
 
 
 def notice_exits() -> None:
-    """Record the status of a `sys.exit`, `exit` or `quit` that ends this process from now on."""
+    """Record the status of a later `sys.exit`, `exit` or `quit`."""
     if getattr(sys.exit, "is_noticed", False):
         return
 
@@ -88,7 +96,10 @@ def notice_exits() -> None:
 
 
 def tell(comm: Any, event: str) -> None:
-    """Print what this rank did to the original stderr, because `sys.stderr` may be silenced."""
+    """Print what this rank did to the original stderr.
+
+    `sys.stderr` may be silenced.
+    """
     print(f"rank {comm.rank} of {comm.size} {event}", file=sys.__stderr__, flush=True)
 
 
@@ -106,7 +117,10 @@ def abort(comm: Any, code: int = 1) -> NoReturn:
 
 
 class _Exit(SystemExit):
-    """Exception of `sys.exit`. The interpreter reads `code` if no code has caught the exception."""
+    """Exception of `sys.exit`.
+
+    The interpreter reads `code` if no code has caught the exception.
+    """
 
     @property
     def code(self) -> Any:  # type: ignore[override]

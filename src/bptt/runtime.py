@@ -1,4 +1,4 @@
-"""Threads and instruction sets: what the compiled core uses on this machine, and how to change it."""
+"""Threads and instruction sets of the compiled core."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ for _complaint in _core.environment_complaints():
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most `n` threads from the next call on. Results have the same bits for any number of threads.
+    """Use at most `n` threads from the next call on.
 
-    The environment variable `BPTT_NUM_THREADS` sets the initial number. If its value is not a valid number,
-    importing the package warns and ignores the value.
+    Results have the same bits for any number of threads. The environment variable `BPTT_NUM_THREADS` sets the
+    initial number. If its value is not a valid number, importing the package warns and ignores the value.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def thread_rule() -> str:
 
 
 def threads_chosen() -> bool:
-    """Return whether `BPTT_NUM_THREADS` or `set_num_threads` set the number of threads."""
+    """Return whether the environment or `set_num_threads` set the number."""
     return thread_rule() in ("BPTT_NUM_THREADS", "set_num_threads")
 
 
 def available_isas() -> list[str]:
-    """Return the instruction sets that were built and can run on this machine, narrowest first."""
+    """Return the instruction sets that can run here, narrowest first."""
     return _core.available_isas()
 
 
@@ -58,10 +58,10 @@ def isa_rule() -> str:
 
 
 def use_isa(name: str) -> None:
-    """Use the instruction set `name`, one of `available_isas()`, from the next call on.
+    """Use the instruction set `name` from the next call on.
 
-    The environment variable `BPTT_ISA` sets the initial instruction set. If this machine cannot run it,
-    importing the package warns and ignores the value.
+    `name` is one of `available_isas()`. The environment variable `BPTT_ISA` sets the initial instruction set.
+    If this machine cannot run it, importing the package warns and ignores the value.
 
     Raises
     ------

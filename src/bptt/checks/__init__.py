@@ -1,1 +1,1 @@
-"""The checks of `bptt.testing`: gradients against finite differences, native layers against the reference."""
+"""The checks of `bptt.testing`: `gradcheck` and `crosscheck`."""

@@ -202,7 +202,10 @@ def _run(
 
 
 def _move_tape(tape: Tape, move: Move) -> None:
-    """Perturb the arrays that reference layers saved. Native tapes have no arrays that Python can change."""
+    """Perturb the arrays that reference layers saved.
+
+    Native tapes have no arrays that Python can change.
+    """
     if isinstance(tape, SequentialTape):
         for part in tape.tapes:
             _move_tape(part, move)

@@ -129,7 +129,10 @@ def gradcheck(
 
 
 def _choose(size: int, entries: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Choose the positions to check among 0..size-1: all, or the first, the last and random ones."""
+    """Choose the positions to check among 0..size-1.
+
+    These are all positions, or the first, the last and random ones.
+    """
     if entries is None or size <= entries:
         return np.arange(size)
     inner = rng.choice(size - 2, max(entries - 2, 0), replace=False) + 1
@@ -169,7 +172,7 @@ class Entry:
         return (self.loss_with(above) - self.loss_with(below)) / (above - below)
 
     def forward(self, step: float) -> float:
-        """Return the one-sided difference (-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step.
+        """Return the difference (-3 L(v) + 4 L(v + step) - L(v + 2 step)) / 2 step.
 
         Its error is of second order in the step, like that of the central difference.
         """
@@ -181,7 +184,10 @@ class Entry:
         return self.forward(-step)
 
     def best(self, difference: Callable[[float], float]) -> tuple[float, float]:
-        """Return the derivative at the step with the smallest error, and a bound on this error."""
+        """Return the derivative at the best step, and a bound on its error.
+
+        The best step has the smallest bound.
+        """
         best = (float("nan"), 0.0)
         for power in range(-3, 4):
             step = max(self.step * 10.0**power, 2.0 * self.smallest_step)  # `step / 2` is used, too
@@ -194,7 +200,7 @@ class Entry:
         return best
 
     def closest(self, gradient: float, rtol: float) -> tuple[float, float]:
-        """Return a more exact derivative for a gradient that misses the central difference.
+        """Return a more exact derivative if a gradient misses the central difference.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""States of any layer: None, an array, or a tuple of states, as deep as the model has them."""
+"""States of any layer: None, an array, or a tuple of states of any depth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ State: TypeAlias = Any
 
 
 def flatten(state: State, name: str = "") -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a state by name: a pair called "state" gives "state[0]" and "state[1]"."""
+    """Return the arrays of a state by name.
+
+    A pair called "state" gives "state[0]" and "state[1]".
+    """
     if state is None:
         return {}
     if isinstance(state, (tuple, list)):
@@ -30,7 +33,10 @@ def map_state(function: Callable[[Any], Any], state: State) -> State:
 
 
 def fill(state: State, model: State) -> State:
-    """Return a float64 copy of the state, with zeros where `model` has an array and the state has None."""
+    """Return a float64 copy of the state, with zeros in place of None.
+
+    `model` is a complete state, which has the shapes of the zeros.
+    """
     if state is None or model is None:
         return map_state(np.zeros_like, model)
     if isinstance(model, (tuple, list)):

@@ -1,4 +1,4 @@
-"""The result of a check: tensors compared entry by entry with bounds, shown as a table."""
+"""The result of a check, which prints as a table."""
 
 from __future__ import annotations
 
@@ -130,7 +130,10 @@ def compare(
 
 
 def conclude(title: str, rows: list[Comparison], raises: bool) -> Report:
-    """Return the report on these tensors, or raise CheckError if one failed and `raises` is set."""
+    """Return the report on these tensors.
+
+    Raises CheckError if a tensor failed and `raises` is set.
+    """
     report = Report(title, tuple(rows))
     if raises and not report.passed:
         raise CheckError(report)

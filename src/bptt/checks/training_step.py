@@ -1,4 +1,4 @@
-"""Parts that both checks share: name the results of a training step, and restore the layer."""
+"""Parts that both checks share: names of results, and restoring a layer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def check_layer(layer: object) -> None:
 
 
 def kind_of(value: object) -> str:
-    """Return the type of a value for an error message, or the name of a class passed as the value."""
+    """Return the type of a value for an error message.
+
+    If the value is a class, this is the name of the class.
+    """
     return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
 
 
@@ -50,7 +53,10 @@ def options_of(layer: Module, lengths: npt.ArrayLike | None, reset: npt.ArrayLik
 
 @contextmanager
 def untouched(layer: Module) -> Iterator[Callable[[], None]]:
-    """Restore parameters, gradients and generators at the end. Yield a function that rewinds generators."""
+    """Restore parameters, gradients and generators at the end.
+
+    Yield a function that rewinds generators.
+    """
     parameters, gradients = layer.flat_parameters.copy(), layer.flat_gradients.copy()
     states = [(rng.bit_generator, rng.bit_generator.state) for rng in generators(layer)]
 

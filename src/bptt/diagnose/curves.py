@@ -1,4 +1,4 @@
-"""Analysis of one curve of norms: growth per step, where it vanishes or explodes, and the verdict.
+"""Analysis of one curve of norms: growth per step, and the verdict.
 
 A curve, or way, starts at the step where the error arrives. Entry k is the norm k steps back.
 """
@@ -21,9 +21,10 @@ def first(flags: npt.NDArray[np.bool_], default: int) -> int:
 
 
 def arrived(way: Norms) -> Norms:
-    """Remove the zeros before the error arrives. A curve of zeros is returned unchanged.
+    """Remove the zeros before the error arrives.
 
-    With zoneout of c, dL/dc is 0 at the last step: the last output does not depend on the last cell state.
+    A curve of zeros is returned unchanged. With zoneout of c, dL/dc is 0 at the last step: the last output
+    does not depend on the last cell state.
     """
     return way[first(way != 0, 0) :]
 
@@ -59,7 +60,10 @@ def vanished(way: Norms) -> npt.NDArray[np.bool_]:
 
 
 def exploded(way: Norms) -> int:
-    """Return the first step back at which the error has exploded, or the length of the curve."""
+    """Return the steps back at which the error has exploded.
+
+    This is the length of the curve if the error has not exploded.
+    """
     scaled = _scaled(way)
     return first((scaled > EXPLODED * scaled[:1]) | np.isinf(scaled), len(way))
 
@@ -77,13 +81,19 @@ def verdict(way: Norms) -> str:
 
 
 def _next(way: Norms) -> float:
-    """Return the norm that would come next if the last step's factor stayed the same, and was at most 1."""
+    """Return the norm that would follow the last norm.
+
+    The last step's factor, but at most 1, is applied again.
+    """
     factor = way[-1] / way[-2] if len(way) > 1 else 1.0
     return float(way[-1] * min(factor, 1.0))
 
 
 def _scaled(way: Norms) -> Norms:
-    """Scale by a power of two, without rounding, so that float64 can hold the limits of the first norm."""
+    """Scale by a power of two, without rounding.
+
+    float64 can then hold the limits of the first norm.
+    """
     if not len(way) or not np.isfinite(way[0]):
         return way
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""The norm of a backpropagated error at every time step, in numbers, in words and in a picture."""
+"""The norm of a backpropagated error at every step, in numbers and words."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ WIDTH = 100
 
 
 class GradientFlow(FlowNorms):
-    """Result of `bptt.gradient_flow`. One row per layer and direction: R rows, T steps.
+    """Result of `bptt.gradient_flow`.
 
-    `print(flow)` shows a table with verdicts and remedies. A notebook also shows the picture. T is the length
-    of the longest sequence of the batch: steps of padding are left out.
+    One row per layer and direction: R rows, T steps. `print(flow)` shows a table with verdicts and remedies.
+    A notebook also shows the picture. T is the length of the longest sequence of the batch: steps of padding
+    are left out.
 
     Attributes
     ----------
@@ -40,7 +41,9 @@ class GradientFlow(FlowNorms):
     """
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the norms against steps back, one line per row, on a log scale with both limits.
+        """Draw the norms against steps back, one line per row, on a log scale.
+
+        The picture also shows both limits.
 
         Parameters
         ----------

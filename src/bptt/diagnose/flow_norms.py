@@ -1,4 +1,4 @@
-"""The norm of a backpropagated error at every time step, and the rates and verdicts computed from it."""
+"""The norm of a backpropagated error at every step, with rates and verdicts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from bptt.diagnose.rows import Row
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FlowNorms:
-    """The numbers of a `GradientFlow`. One row per layer and direction: R rows, T steps.
+    """The numbers of a `GradientFlow`.
 
-    T is the length of the longest sequence of the batch: steps of padding are left out.
+    One row per layer and direction: R rows, T steps. T is the length of the longest sequence of the batch:
+    steps of padding are left out.
 
     Attributes
     ----------
@@ -75,7 +76,10 @@ class FlowNorms:
 
     @cached_property
     def horizon(self) -> npt.NDArray[np.int64]:
-        """(R,): steps back until dh_norm is below 1e-3 of its value on arrival. T if it stays above."""
+        """(R,): steps back until dh_norm is below 1e-3 of its value on arrival.
+
+        T if it stays above.
+        """
         T = self.dh_norm.shape[1]
         return np.array([curves.first(curves.vanished(way), T) for way in self.ways], np.int64)
 
@@ -103,7 +107,10 @@ class FlowNorms:
         return tuple(curves.verdict(curves.arrived(way)) in ("healthy", "no flow") for way in self.c_ways)
 
     def turn(self, k: int) -> int:
-        """Return the steps back at which the error of row k explodes, or its horizon if it does not."""
+        """Return the steps back at which the error of row k explodes.
+
+        This is the horizon of the row if its error does not explode.
+        """
         return curves.exploded(self.ways[k]) if self.verdict[k] == "exploding" else int(self.horizon[k])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Names of the gates, in the order of their blocks in the recurrent weights and on the tape."""
+"""Names of the gates, in the order of their blocks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ _ON_TAPE = {"LSTM": "ifgo", "coupled": "fgo", "GRU": "rznp", "MGU": "fnp", "RNN"
 
 
 def gate_names(stack: Recurrent) -> tuple[str, ...]:
-    """Return the names of the blocks of `weight_hh` in order: i f g o, r z n, or h for an RNN."""
+    """Return the names of the blocks of `weight_hh` in order.
+
+    These are i f g o, f g o, r z n, f n, or h for an RNN.
+    """
     return tuple(_ON_TAPE[cell_of(stack)].replace("p", "")) or ("h",)
 
 
 def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
-    """Return the values of all steps in one layer and direction, in the order of computation.
+    """Return the values of all steps in one layer and direction.
 
-    Each array has shape (T, B, H). Names are "gate i", "c", "h" and so on. "recurrent part of n" is
-    W_hn h + b_hn, or the argument of this product.
+    The values come in the order of computation. Each array has shape (T, B, H). Names are "gate i", "c", "h"
+    and so on. "recurrent part of n" is W_hn h + b_hn, or the argument of this product.
     """
     kind = cell_of(tape.owner)
     blocks: dict[str, Values] = {}
@@ -40,7 +43,10 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
 
 
 def cell_of(stack: Recurrent) -> str:
-    """Return "LSTM", "coupled", "GRU", "MGU" or "RNN", also for a subclass that the user wrote."""
+    """Return "LSTM", "coupled", "GRU", "MGU" or "RNN".
+
+    A subclass that the user wrote has the cell of its base class.
+    """
     if getattr(stack, "coupled", False):
         return "coupled"
     return next(cls.__name__ for cls in type(stack).__mro__ if cls.__name__ in _COMPUTED)

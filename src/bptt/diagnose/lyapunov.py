@@ -1,4 +1,4 @@
-"""Lyapunov exponents: how fast small differences of a state grow or shrink while a network runs."""
+"""Lyapunov exponents: the growth of small differences of a state."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def lyapunov_spectrum(
 
 
 def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callable[[], bool]) -> Vector:
-    """Return the logarithm of the growth of each direction at each step of one row, (T, k).
+    """Return the log of each direction's growth at each step of one row, (T, k).
 
     -inf from the step at which a direction is lost.
     """
@@ -179,7 +179,9 @@ class Trajectory:
 
 
 class Frame:
-    """Orthonormal directions of a stack's state. A lost direction leaves the frame permanently.
+    """Orthonormal directions of a stack's state.
+
+    A lost direction leaves the frame permanently.
 
     Attributes
     ----------
@@ -195,7 +197,10 @@ class Frame:
         self.alive = np.arange(self.count)
 
     def pass_through(self, trajectory: Trajectory, steps: int, stopped: Callable[[], bool]) -> Vector:
-        """Move the frame by the first steps of a trajectory. Return the log of its growth, (steps, k)."""
+        """Move the frame by the first steps of a trajectory.
+
+        Return the log of its growth, (steps, k).
+        """
         growth = np.full((steps, self.count), -np.inf)
         for begin in range(0, steps, CHUNK):
             end = min(begin + CHUNK, steps)
@@ -249,7 +254,10 @@ class Chunk:
         return self._push(self.steps, t, directions)
 
     def rounding(self, t: int, directions: Vector, units: Vector) -> Vector:
-        """Return bounds on the rounding errors in the lengths of `push(t, directions)` / `units`, (k,)."""
+        """Return bounds on the rounding errors in the lengths of pushed directions.
+
+        The lengths are those of `push(t, directions)` / `units`, (k,).
+        """
         shrink = 2.0**-64  # sums of absolute terms are larger than those of `push`, and must not overflow
         bounds = self._push(self._absolute, t, shrink * np.abs(directions)) / (shrink * units)
         return self.unit * error_norms(bounds, 0)
@@ -270,7 +278,10 @@ class Chunk:
 
 
 def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
-    """Return Q and the absolute diagonal of R. The squares of the entries must not overflow."""
+    """Return Q and the absolute diagonal of R.
+
+    The squares of the entries must not overflow.
+    """
     if columns.shape[1] == 1:  # LAPACK takes several times as long for one column
         length: Vector = np.sqrt(columns.T @ columns)
         return columns / length, length[0]
@@ -279,7 +290,9 @@ def _orthonormal(columns: Vector) -> tuple[Vector, Vector]:
 
 
 def _independent(columns: Vector, rounding: Vector) -> tuple[npt.NDArray[np.intp], Vector, Vector]:
-    """Return the columns that are linearly independent of earlier columns, and their QR decomposition.
+    """Return the linearly independent columns, and their QR decomposition.
+
+    A column is dropped if it depends linearly on earlier columns.
 
     Parameters
     ----------

@@ -89,9 +89,10 @@ def gradient_flow(
 
 
 def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
-    """Measure the flow of the error of norm 1 that `gradient_flow` describes, on a tape of the model.
+    """Measure the flow of an error of norm 1, on a tape of the model.
 
-    Adds to the model's gradients and replaces the norms on the tape.
+    The error is the default error of `gradient_flow`. Adds to the model's gradients and replaces the norms on
+    the tape.
     """
     forward, reverse = last_step_errors(tape, y)
     model.backward(tape, forward, need_dx=False)
@@ -108,7 +109,9 @@ def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
 
 
 def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
-    """Return an error of norm 1 at the last step, and for reverse directions one at step 0, or None.
+    """Return an error of norm 1 at the last step.
+
+    For reverse directions, also return an error of norm 1 at step 0, else None.
 
     Raises
     ------
@@ -132,13 +135,16 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
 
 
 def per_step(tape: Tape, y_shape: tuple[int, ...]) -> bool:
-    """Return whether y has one output per step of the recurrent layers. False after `Last`."""
+    """Return whether y has one output per step of the recurrent layers.
+
+    False after `Last`.
+    """
     _, first = next(recurrent_tapes(tape))
     return y_shape[:-1] == first.layout.sequence_shape(*first.core.shape, 1)[:-1]
 
 
 def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
-    """Return the length of the longest rows of the batch, and the numbers of these rows."""
+    """Return the length of the longest rows, and the numbers of these rows."""
     _, first = next(recurrent_tapes(tape))
     steps, B = first.core.shape
     rows = np.arange(B)
@@ -149,7 +155,10 @@ def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
 
 
 def flow_on(tape: Tape, y_shape: tuple[int, ...]) -> GradientFlow:
-    """Read the flow of the last backward pass from the tape, up to the end of the longest rows."""
+    """Read the flow of the last backward pass from the tape.
+
+    Steps past the end of the longest rows are left out.
+    """
     rows = tuple(row for row, _ in rows_on(tape))
     steps = {part.core.shape[0] for _, part in recurrent_tapes(tape)}
     if len(steps) > 1:
@@ -217,7 +226,10 @@ def check_recurrent(layer: Module) -> None:
 def rows_that_count(
     layer: Module, x: npt.ArrayLike, lengths: npt.ArrayLike | None, y: Floats
 ) -> npt.NDArray[np.bool_] | None:
-    """Return the mask that the Trainer passes to the loss: False past the end of a row."""
+    """Return the mask that the Trainer passes to the loss.
+
+    The mask is False past the end of a row.
+    """
     if lengths is None:
         return None
     return ModelAxes(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)

@@ -1,4 +1,4 @@
-"""The origin of NaN or an infinity: the tensor, the layer and the step that had it first."""
+"""The origin of NaN or an infinity: tensor, layer and step."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ def forward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
 
 
 def backward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
-    """Return the first error of one layer and direction, in backward order, that is not finite."""
+    """Return the first error of one layer and direction that is not finite.
+
+    Errors are checked in the order of the backward pass.
+    """
     norms = {"dL/dh": part.dh_norm, "dL/dc": part.dc_norm}  # the backward pass computes dL/dh first
     row_norms = {name: norm[row.index] for name, norm in norms.items() if norm is not None}
     bad = {name: ~np.isfinite(norm) for name, norm in row_norms.items()}
@@ -121,12 +124,18 @@ def backward_origin(row: Row, part: RecurrentTape) -> NonFinite | None:
 
 
 def entry(values: Values) -> tuple[int, ...]:
-    """Return the index of the first entry that is not finite. The array must have such an entry."""
+    """Return the index of the first entry that is not finite.
+
+    The array must have such an entry.
+    """
     return tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
 
 
 def finite(state: Any) -> bool:
-    """Return whether every number in a state is finite. The state is None, an array, or a tuple of states."""
+    """Return whether every number in a state is finite.
+
+    The state is None, an array, or a tuple of states.
+    """
     if isinstance(state, tuple):
         return all(map(finite, state))
     return state is None or bool(np.isfinite(state).all())

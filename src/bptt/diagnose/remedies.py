@@ -92,7 +92,7 @@ def against_a_cut(flow: FlowNorms, k: int) -> list[str]:
 
 
 def against_no_flow(flow: FlowNorms, k: int) -> list[str]:
-    """Suggest remedies for an error that arrives at the first step that the direction reads."""
+    """Suggest remedies for an error that arrives at the first step."""
     if flow.dh_norm.shape[1] == 1:
         return ["more steps"]
     if not flow.rows[k].reverse:

@@ -1,4 +1,4 @@
-"""The rows of a diagnosis: each recurrent layer and direction of a model, in the model or on its tape."""
+"""The rows of a diagnosis: each recurrent layer and direction of a model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def rows_of(model: Module) -> list[Row]:
 
 
 def recurrent_tapes(tape: Tape, place: str = "") -> Iterator[tuple[str, RecurrentTape]]:
-    """Yield the tape of each recurrent stack, first to last, with the place of the stack in the model."""
+    """Yield the place and the tape of each recurrent stack, first to last."""
     if isinstance(tape, RecurrentTape):
         yield place, tape
     elif isinstance(tape, SequentialTape):
@@ -84,7 +84,10 @@ def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
 
 
 def twin(tape: Tape) -> Tape:
-    """Return a tape of the same forward pass with separate norms and errors, for another backward pass."""
+    """Return a tape of the same forward pass, for another backward pass.
+
+    The new tape has separate norms and errors.
+    """
     if isinstance(tape, SequentialTape):
         return replace(tape, tapes=tuple(map(twin, tape.tapes)))
     if isinstance(tape, RecurrentTape):

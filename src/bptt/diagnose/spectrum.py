@@ -124,7 +124,10 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
 
 
 def _blocks(row: Row) -> list[Matrix]:
-    """Return the square matrix with which each gate multiplies h, or W_hr times it with a projection."""
+    """Return the square matrix with which each gate multiplies h.
+
+    With a projection, the matrix is W_hr times the block of W_hh.
+    """
     stack: Any = row.stack
     names = ["weight_hh" + row.suffix]
     projected = bool(getattr(stack, "proj_size", 0))

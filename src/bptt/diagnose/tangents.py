@@ -69,7 +69,7 @@ class Norm(Linear):
 
 @dataclass(frozen=True)
 class Product(Linear):
-    """Tangent of N(M v): a product, and layer norm of its blocks if the layer has layer norm."""
+    """Tangent of N(M v), where N is layer norm of each block, or nothing."""
 
     matrix: Array
     """(1, N, M)."""
@@ -111,7 +111,10 @@ class Summed(Linear):
 
 @dataclass(frozen=True)
 class Nested(Linear):
-    """MGU, and GRU with the reset gate before the product: U multiplies the gate times h."""
+    """Tangent of an MGU, or of a GRU with the reset gate before the product.
+
+    U multiplies the gate times h.
+    """
 
     x_product: Product
     gate_product: Product
@@ -135,7 +138,10 @@ class Nested(Linear):
 
 @dataclass(frozen=True)
 class Cell(Linear):
-    """LSTM: dc~ = gates da + forget dc, dw = output_gate da_o + output_cell dc~ + output_norm dM(c~)."""
+    """Tangent of an LSTM.
+
+    dc~ = gates da + forget dc, dw = output_gate da_o + output_cell dc~ + output_norm dM(c~).
+    """
 
     x_product: Product
     h_product: Product
@@ -221,7 +227,10 @@ def _gru(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> 
 
 
 def _nested(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Nested:
-    """Linearise a GRU with gates r and z, or an MGU with one gate f, for which r = f and z = 1 - f."""
+    """Linearise a GRU with gates r and z, or an MGU with one gate f.
+
+    For an MGU, r = f and z = 1 - f.
+    """
     *r_and_z, n, p = np.split(gates, gates.shape[1] // h.shape[1], axis=1)
     cuts = (len(r_and_z) * h.shape[1],)
     U_g, U_n = np.split(weights["weight_hh"], cuts)

@@ -1,4 +1,4 @@
-"""`bptt.first_nonfinite`: a forward and a backward pass that stop at the first NaN or infinity."""
+"""`bptt.first_nonfinite`: passes that stop at the first NaN or infinity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def first_nonfinite(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
 ) -> NonFinite | None:
-    """Run a forward and a backward pass, and return the origin of the first NaN or infinity.
+    """Run both passes, and return the origin of the first NaN or infinity.
 
     The check follows the order of computation. Forward, it checks x, then for each layer the parameters, the
     initial state, the gates, c and h of each step, and the outputs. Then it checks target, loss and dy.

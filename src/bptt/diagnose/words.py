@@ -1,4 +1,4 @@
-"""A gradient flow in words: the table, and the meaning and remedies of each verdict."""
+"""A gradient flow in words: the table, and remedies for each verdict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def cells(flow: FlowNorms) -> tuple[list[str], list[list[str]]]:
 
 
 def table(flow: FlowNorms) -> str:
-    """Return a table of fixed width: rate, fraction of the error at the end, horizon and verdict."""
+    """Return a table of fixed width.
+
+    Its columns are the rate, the fraction of the error at the end, the horizon and the verdict.
+    """
     head, lines = cells(flow)
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     rows = [
@@ -47,7 +50,7 @@ def table(flow: FlowNorms) -> str:
 
 
 def advice(flow: FlowNorms, rows: Iterable[int] | None = None) -> list[str]:
-    """Return sentences with the meaning of the verdicts of these rows (None: all), and remedies.
+    """Explain the verdicts of these rows (None: all) in sentences, with remedies.
 
     Rows with the same finding and the same remedy share a sentence.
     """
@@ -63,7 +66,10 @@ def advice(flow: FlowNorms, rows: Iterable[int] | None = None) -> list[str]:
 
 
 def _finding(flow: FlowNorms, k: int) -> tuple[str, str] | None:
-    """Return the finding of row k, with {} for the steps, and its remedy; None for a healthy row."""
+    """Return the finding of row k and its remedy. None for a healthy row.
+
+    The finding has {} in place of the steps.
+    """
     way, verdict = flow.ways[k], flow.verdict[k]
     if verdict == "not finite":
         return "the error is NaN", "bptt.first_nonfinite finds the first NaN"

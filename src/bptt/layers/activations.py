@@ -31,7 +31,7 @@ _PLACES = ("gates", "candidate", "output")
 
 
 def parse_activations(value: object) -> tuple[Choice, Choice, Choice]:
-    """Check the three functions of an LSTM: of the gates, of the candidate, and of the output.
+    """Check the functions of an LSTM's gates, of its candidate and of its output.
 
     Parameters
     ----------
@@ -62,7 +62,10 @@ def parse_activations(value: object) -> tuple[Choice, Choice, Choice]:
 
 
 def shown(choice: Choice) -> Activation:
-    """Return a choice as a user would write it: only the name if the parameters are the defaults."""
+    """Return a choice as a user would write it.
+
+    If the parameters are the defaults, this is only the name.
+    """
     name, alpha, beta = choice
     count = len(DEFAULTS[name])
     parameters = (alpha, beta)[:count]

@@ -1,4 +1,4 @@
-"""A limit on the number of parameters, for configurations that were read from files."""
+"""A limit on the number of parameters, for configurations read from files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _budget: ContextVar[int | None] = ContextVar("parameters that may still be alloc
 
 @contextmanager
 def parameter_budget(count: int) -> Iterator[None]:
-    """Raise if modules with more than `count` parameters in total are built inside the context.
+    """Limit the total number of parameters of modules built inside the context.
 
-    The error is raised before memory is allocated.
+    A module that exceeds the limit raises ValueError before memory is allocated.
     """
     token = _budget.set(count)
     try:
@@ -27,7 +27,10 @@ def parameter_budget(count: int) -> Iterator[None]:
 
 
 def spend(count: int, dtype: np.dtype[Any]) -> None:
-    """Subtract parameters that will be allocated from the budget. Raises the errors of `check_count`."""
+    """Subtract parameters that will be allocated from the budget.
+
+    Raises the errors of `check_count`.
+    """
     check_count(count, dtype)
     remaining = _budget.get()
     if remaining is not None:
@@ -35,7 +38,7 @@ def spend(count: int, dtype: np.dtype[Any]) -> None:
 
 
 def check_count(count: int, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError if the number of parameters cannot be addressed, or exceeds the current budget."""
+    """Raise ValueError if parameters do not fit the address space or the budget."""
     if count * dtype.itemsize > sys.maxsize:
         raise ValueError(
             f"sizes must give parameters that fit the address space; got {count} of {dtype.itemsize} bytes. "

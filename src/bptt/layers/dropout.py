@@ -14,10 +14,10 @@ from bptt.layers.stateless import Stateless
 
 
 class Dropout(Stateless):
-    """Set each element to zero with probability p in `forward`, and scale the other elements by 1/(1-p).
+    """Set each element to zero with probability p in `forward`.
 
-    Inference returns x unchanged. The mask is a function of the element's position and of a random key for
-    each pass, so it uses no memory.
+    The other elements are multiplied by 1/(1-p). Inference returns x unchanged. The mask is a function of the
+    element's position and of a random key for each pass, so it uses no memory.
 
     Parameters
     ----------

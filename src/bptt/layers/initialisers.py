@@ -39,13 +39,17 @@ class Drawable(Protocol):
 
 
 class Initialiser:
-    """Draw a layer's initial values. This class draws the defaults, and subclasses override some draws.
+    """Draw a layer's initial values.
 
-    `init` accepts your own subclass as well as the initialisers in `bptt.init`.
+    This class draws the defaults, and subclasses override some draws. `init` accepts your own subclass as
+    well as the initialisers in `bptt.init`.
     """
 
     def check(self, layer: Drawable) -> None:
-        """Raise ValueError if the initialiser does not suit the layer. Called once, before all draws."""
+        """Raise ValueError if the initialiser does not suit the layer.
+
+        Called once, before all draws.
+        """
 
     def draw(
         self, layer: Drawable, name: str, shape: tuple[int, ...], rng: np.random.Generator
@@ -100,13 +104,18 @@ class _Blocks(Initialiser, ABC):
         """Draw a gate's block of `weight_hh`: (H, H), or (H, P) with a projection."""
 
     def _plain(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix | None:
-        """Draw weights without gates: of `Linear` and `Embedding`, and `weight_hr`. None: use the default."""
+        """Draw weights without gates: of `Linear` and `Embedding`, and `weight_hr`.
+
+        None: use the default.
+        """
         return None
 
 
 @dataclass(frozen=True)
 class glorot(_Blocks):
-    """Draw weights uniformly in +-sqrt(6 / (rows + columns)), gate by gate. Biases are 0. For any layer.
+    """Draw weights uniformly in +-sqrt(6 / (rows + columns)), gate by gate.
+
+    Biases are 0. For any layer.
 
     References
     ----------
@@ -203,11 +212,11 @@ class identity(_Blocks):
 
 @dataclass(frozen=True)
 class sparse(_Blocks):
-    """Draw sparse recurrent weights with an exact spectral radius, gate by gate, as in echo state networks.
+    """Draw sparse recurrent weights with an exact spectral radius, gate by gate.
 
-    Each unit has few connections from other units. Input weights are drawn as by `glorot`, and biases are 0.
-    For recurrent layers without projection. The radius is computed from the eigenvalues of each block, in
-    time of order H^3.
+    This initialiser comes from echo state networks. Each unit has few connections from other units. Input
+    weights are drawn as by `glorot`, and biases are 0. For recurrent layers without projection. The radius is
+    computed from the eigenvalues of each block, in time of order H^3.
 
     Parameters
     ----------
@@ -258,13 +267,13 @@ class sparse(_Blocks):
 
 @dataclass(frozen=True)
 class chrono(Initialiser):
-    """Set gate biases so that units remember for 2 to `longest` steps. Other parameters have default values.
+    """Set gate biases so that units remember for 2 to `longest` steps.
 
-    For layers with gates and biases. u is drawn uniformly from [1, longest - 1]. In an LSTM, the biases of
-    the forget gate add up to log(u), and the biases of the input gate to -log(u). A coupled LSTM has no input
-    gate. `forget_bias` replaces the value of the forget gate. In a GRU, z keeps the old state, and its biases
-    add up to log(u). In an MGU, f replaces the old state, and its biases add up to -log(u). A gate that keeps
-    sigmoid(log u) of the state forgets in 1 + u steps.
+    Other parameters have default values. For layers with gates and biases. u is drawn uniformly from [1,
+    longest - 1]. In an LSTM, the biases of the forget gate add up to log(u), and the biases of the input gate
+    to -log(u). A coupled LSTM has no input gate. `forget_bias` replaces the value of the forget gate. In a
+    GRU, z keeps the old state, and its biases add up to log(u). In an MGU, f replaces the old state, and its
+    biases add up to -log(u). A gate that keeps sigmoid(log u) of the state forgets in 1 + u steps.
 
     Parameters
     ----------
@@ -356,7 +365,10 @@ def parse_init(init: Any) -> Initialiser:
 
 
 def _role(name: str) -> str:
-    """Return `weight_ih` for `weight_ih_l0_reverse`. A name without a layer number is returned unchanged."""
+    """Return `weight_ih` for `weight_ih_l0_reverse`.
+
+    A name without a layer number is returned unchanged.
+    """
     return name.partition("_l")[0]
 
 

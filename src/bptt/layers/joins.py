@@ -57,7 +57,7 @@ def check_layers(layers: tuple[object, ...]) -> None:
 
 
 def check_joins(groups: Iterable[Sequence[Module]]) -> None:
-    """Raise if layers cannot work in this order, and warn if the order is almost always a mistake.
+    """Raise if layers cannot work in this order. Warn of likely mistakes.
 
     Parameters
     ----------

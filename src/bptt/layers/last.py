@@ -15,10 +15,10 @@ from bptt.layers.stateless import Stateless
 
 
 class Last(Stateless):
-    """Return the last step of x: (B, H) for x (T, B, H), or (H,) for an unbatched x (T, H).
+    """Return the last step of x, (T, B, H) to (B, H).
 
-    With `lengths`, return each row's last valid step. A row without a valid step gives zeros, whether its
-    length is 0 or x has no steps.
+    An unbatched x (T, H) gives (H,). With `lengths`, return each row's last valid step. A row without a valid
+    step gives zeros, whether its length is 0 or x has no steps.
 
     After a bidirectional layer, use `Ends`. At the last step, the reverse direction has read one step only.
 

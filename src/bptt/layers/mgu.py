@@ -10,7 +10,9 @@ from bptt.layers.recurrent import Recurrent
 
 
 class MGU(Recurrent):
-    """Minimal gated unit (MGU): two thirds of the size of a GRU, with one gate that forgets and updates.
+    """Minimal gated unit (MGU), with one gate that forgets and updates.
+
+    An MGU has two thirds of the size of a GRU.
 
     The gates come in the order f, n::
 

@@ -1,4 +1,7 @@
-"""Base class of every layer and model: parameters in one flat vector, and one calling protocol."""
+"""Base class of every layer and model.
+
+All parameters lie in one flat vector, and all layers have the same calling protocol.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,10 @@ class Module(ABC):
 
     @abstractmethod
     def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
-        """Run inference, without a tape or dropout, and return (y, state). A layer may return state None."""
+        """Run inference, without a tape or dropout, and return (y, state).
+
+        A layer may return state None.
+        """
 
     @property
     def state_pattern(self) -> str:
@@ -98,10 +104,10 @@ class Module(ABC):
     def backward(
         self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
     ) -> tuple[Floats | None, Any]:
-        """Backpropagate the errors of the outputs, and return (dx, dstate). Adds to `gradients`.
+        """Backpropagate the errors of the outputs, and return (dx, dstate).
 
-        None stands for zeros in `dy` and `dstate`. With `need_dx=False`, dx is None, which may save its
-        computation. dx is also None if x has no gradient, as for `Embedding`.
+        Adds to `gradients`. None stands for zeros in `dy` and `dstate`. With `need_dx=False`, dx is None,
+        which may save its computation. dx is also None if x has no gradient, as for `Embedding`.
         """
 
     @abstractmethod
@@ -113,7 +119,10 @@ class Module(ABC):
         """Return names and shapes of the parameters, in the order of the flat vector."""
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Draw the initial values of one parameter. Layers with parameters define this method."""
+        """Draw the initial values of one parameter.
+
+        Layers with parameters define this method.
+        """
         raise NotImplementedError(f"{self.kind} has no parameters to initialise, got {name!r} {shape}")
 
     # Parameters and gradients
@@ -129,7 +138,10 @@ class Module(ABC):
 
     @property
     def flat_gradients(self) -> npt.NDArray[Any]:
-        """All gradients in one vector, in the order of `flat_parameters`. An assignment writes into it."""
+        """All gradients in one vector, in the order of `flat_parameters`.
+
+        An assignment writes into it.
+        """
         return self._flat_gradients
 
     @flat_gradients.setter
@@ -142,7 +154,10 @@ class Module(ABC):
         return int(self._flat_parameters.size)
 
     def zero_grad(self) -> None:
-        """Set all gradients to zero. Call this before `backward`, which only adds to the gradients."""
+        """Set all gradients to zero.
+
+        Call this before `backward`, which only adds to the gradients.
+        """
         self._flat_gradients.fill(0)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
@@ -183,11 +198,16 @@ class Module(ABC):
 
     @property
     def is_initial(self) -> bool:
-        """Whether the parameters have not changed since the constructor drew them. False for a copy."""
+        """Whether the parameters have not changed since the constructor drew them.
+
+        False for a copy.
+        """
         return self.initialiser is not None and self._checksum == crc32(self._flat_parameters.data)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Draw new initial parameters, as the constructor did, and use `rng` for dropout masks from now on.
+        """Draw new initial parameters, as the constructor did.
+
+        `rng` becomes the generator of the layer, also for dropout masks.
 
         Raises
         ------
@@ -206,13 +226,19 @@ class Module(ABC):
         self.initialiser, self._checksum = initialiser, crc32(self._flat_parameters.data)
 
     def _draw(self, initialiser: Initialiser) -> None:
-        """Write initial values into the parameters. Layers with options for initial values extend it."""
+        """Write initial values into the parameters.
+
+        Layers with options for initial values extend it.
+        """
         for name, view in self.parameters.items():
             value = initialiser.draw(self, name, view.shape, self.rng)
             view[...] = as_floats(value, f"init({name!r})", self.dtype, view.shape)
 
     def _allocate(self, init: Init) -> None:
-        """Allocate the two vectors, and draw the initial values. Constructors end with this call."""
+        """Allocate the two vectors, and draw the initial values.
+
+        Constructors end with this call.
+        """
         initialiser = parse_init(init)
         initialiser.check(self)
         table = self._table()
@@ -269,7 +295,7 @@ class Module(ABC):
 
     @classmethod
     def _build(cls, config: Mapping[str, Any]) -> Self:
-        """Build a layer from its `config()`, which by default holds the constructor arguments."""
+        """Build a layer from its `config()`. By default, these are its arguments."""
         try:
             inspect.signature(cls).bind(**config)
         except TypeError as error:
@@ -315,7 +341,7 @@ class Module(ABC):
 
 
 def model_of(module: Module) -> Module | None:
-    """Return the living Sequential whose vectors hold the module's parameters, or None."""
+    """Return the Sequential whose vectors hold the module's parameters, or None."""
     return None if module._model is None else module._model()
 
 

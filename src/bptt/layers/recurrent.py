@@ -1,4 +1,7 @@
-"""Base class of RNN, LSTM, GRU and MGU: converts arguments, layouts and states for a backend."""
+"""Base class of RNN, LSTM, GRU and MGU.
+
+It converts arguments, layouts and states for a backend.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,10 @@ class Recurrent(Module):
 
     @property
     def zoneout(self) -> float | tuple[float, float]:
-        """Probability of keeping the old state. For an LSTM, a pair if h and c have different ones."""
+        """Probability of keeping the old state.
+
+        For an LSTM, a pair if h and c have different ones.
+        """
         h, c = self._masks.zoneout
         return (h, c) if self.has_cell_state and h != c else h
 
@@ -163,7 +169,9 @@ class Recurrent(Module):
         masks: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
-        """Run the layer for training: apply dropout and zoneout, and keep a tape for `backward`.
+        """Run the layer for training, and keep a tape for `backward`.
+
+        Dropout and zoneout are applied.
 
         Parameters
         ----------
@@ -336,7 +344,10 @@ class Recurrent(Module):
         return self._stack.parameters
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Draw uniformly in +-1/sqrt(hidden_size), as in PyTorch. Layer norm has gain 1 and offset 0."""
+        """Draw uniformly in +-1/sqrt(hidden_size), as in PyTorch.
+
+        Layer norm has gain 1 and offset 0.
+        """
         if name.startswith("weight_norm"):
             return np.ones(shape)
         if name.startswith("bias_norm"):
@@ -351,5 +362,8 @@ class Recurrent(Module):
 
 
 def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:
-    """Return the tape of a pass over the result of `canonical_input`, which uses the mean of zoneout."""
+    """Return the tape of a pass that uses the mean of zoneout.
+
+    The arrays are those that `canonical_input` returns.
+    """
     return layer._backend().forward(Call(x, h0, c0))[1]

@@ -10,7 +10,9 @@ from bptt.layers.recurrent import Recurrent
 
 
 class RNN(Recurrent):
-    """Elman network: h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
+    """Elman network.
+
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
 
     Parameters
     ----------

@@ -185,10 +185,10 @@ class Sequential(Module):
         reset: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, tuple[Any, ...], SequentialTape]:
-        """Run the model for training, with dropout and a tape for `backward`, and return (y, state, tape).
+        """Run the model for training, and return (y, state, tape).
 
-        Arguments and errors are those of a call of the model. `checkpoint` is for the recurrent layers, see
-        `LSTM.forward`.
+        Dropout is applied, and the tape is for `backward`. Arguments and errors are those of a call of the
+        model. `checkpoint` is for the recurrent layers, see `LSTM.forward`.
         """
         options = self._options(lengths, reset)
         states, tapes = [], []
@@ -350,7 +350,7 @@ class Sequential(Module):
 
 
 def iter_layers(module: Module) -> Iterator[Module]:
-    """Yield the layers of a model, including layers of nested models, in the order in which they run."""
+    """Yield the layers of a model, including nested ones, in the order of a pass."""
     for _, layer in _placed(module, "model"):
         yield layer
 

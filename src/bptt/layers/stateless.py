@@ -14,9 +14,9 @@ from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
 
 class Stateless(Module):
-    """A layer that treats every step in the same way. Subclasses define `_convert`, `_infer` and `_backward`.
+    """A layer that treats every step in the same way.
 
-    The initial and the final state are None.
+    Subclasses define `_convert`, `_infer` and `_backward`. The initial and the final state are None.
     """
 
     def __call__(self, x: Any, state: None = None) -> tuple[Floats, None]:
@@ -82,7 +82,10 @@ class Stateless(Module):
 
     @abstractmethod
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
-        """Add to `gradients`, and return dx, or None if dx is not needed or x has no gradient."""
+        """Add to `gradients`, and return dx.
+
+        None if dx is not needed or x has no gradient.
+        """
 
     def _table(self) -> Table:
         return []

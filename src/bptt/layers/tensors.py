@@ -75,7 +75,9 @@ class IncompatibleKeys(NamedTuple):
 def check_state_dict(
     tensors: Mapping[str, npt.NDArray[Any]], values: Mapping[str, object], strict: bool
 ) -> tuple[dict[str, npt.NDArray[Any]], IncompatibleKeys]:
-    """Convert the arrays of a state dict, and list the names that do not match. Changes no parameter.
+    """Convert the arrays of a state dict, and list the names that do not match.
+
+    Changes no parameter.
 
     Raises
     ------
@@ -101,7 +103,10 @@ def check_state_dict(
 
 
 def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
-    """Check and convert the new values of a parameter. Tensors of PyTorch are detached."""
+    """Check and convert the new values of a parameter.
+
+    Tensors of PyTorch are detached.
+    """
     array = as_real(value.detach() if hasattr(value, "detach") else value, f"parameter {name!r}")
     if array.shape != view.shape:
         fix = "build the model with the sizes that the parameters were saved with"
@@ -131,7 +136,10 @@ def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict
 
 
 def _common_prefix(tensors: Mapping[str, object], unused: IncompatibleKeys) -> str:
-    """Return the prefix of all missing names in the mapping, such as a PyTorch module's name "lstm."."""
+    """Return the prefix that all missing names have in the mapping, or "".
+
+    For example "lstm.", the name of a PyTorch module.
+    """
     unexpected = [name for name in unused.unexpected_keys if isinstance(name, str)]
     missing = unused.missing_keys
     if len(missing) < len(tensors):

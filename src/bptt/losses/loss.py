@@ -1,4 +1,7 @@
-"""Losses: the mean over the rows that are not masked, and its gradient. The core computes the sums."""
+"""Losses: the mean over the rows that are not masked, and its gradient.
+
+The core computes the sums.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ class Loss(ABC):
         return value, dy
 
     def value(self, y: npt.ArrayLike, target: npt.ArrayLike, mask: npt.ArrayLike | None = None) -> float:
-        """Return the loss without its gradient. Raises the same errors as `loss(y, target, mask)`."""
+        """Return the loss without its gradient.
+
+        Raises the same errors as `loss(y, target, mask)`.
+        """
         return self._evaluate(y, target, mask, need_gradient=False)[0]
 
     def _evaluate(
@@ -65,7 +71,10 @@ class Loss(ABC):
         mask: Mask | None,
         need_gradient: bool,
     ) -> tuple[float, Floats | None]:
-        """Check the target against y's `shape`, and pass `rows` (N, C) and `mask` (N,) to the core."""
+        """Check the target against y's `shape`, and call the core.
+
+        The core gets `rows` (N, C) and `mask` (N,).
+        """
 
 
 class CrossEntropy(Loss):
@@ -106,9 +115,10 @@ class MeanSquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """-target log s(y) - (1 - target) log(1 - s(y)), mean over rows and features, in nats.
+    """Binary cross-entropy, mean over rows and features, in nats.
 
-    s is the logistic function. Targets are numbers in [0, 1], in y's shape.
+    The loss is -target log s(y) - (1 - target) log(1 - s(y)). s is the logistic function. Targets are numbers
+    in [0, 1], in y's shape.
     """
 
     def _rows(
@@ -141,7 +151,10 @@ def row_mask(mask: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
 
 
 def check_outputs(y: npt.ArrayLike) -> Floats:
-    """Check that `y` has rows, and return it as float32 if it has this dtype, else as float64."""
+    """Check that `y` has rows, and return it as floats.
+
+    float32 stays float32, and other dtypes become float64.
+    """
     array = as_real(y, "y")
     if array.ndim < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Metrics: sums over all rows, which do not depend on how the rows were divided into batches."""
+"""Metrics: sums over all rows, for any division into batches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Metric(ABC):
-    """Base class of metrics. Call `metric.add(y, target, mask)` for every batch, then read `metric.value`.
+    """Base class of metrics.
 
-    `metric.reset()` starts again.
+    Call `metric.add(y, target, mask)` for every batch, then read `metric.value`. `metric.reset()` starts
+    again.
 
     The value is computed from one quotient over all batches, `total` / `count`. Both are sums over rows, so
     every unmasked row has the same weight in batches of any size. Several processes may add up their sums.
@@ -75,7 +76,9 @@ class Metric(ABC):
 
     @property
     def value(self) -> float:
-        """The metric over all batches that were added. NaN in an unmasked row may make it NaN.
+        """The metric over all batches that were added.
+
+        NaN in an unmasked row may make it NaN.
 
         Raises
         ------
@@ -119,10 +122,11 @@ class Accuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """The fraction of outputs that predict their target: y > 0 if the target is above 1/2, else y <= 0.
+    """The fraction of outputs that predict their target.
 
-    Outputs are logits, as for `BinaryCrossEntropy`. Targets are numbers in [0, 1], in y's shape. Each feature
-    counts separately. NaN counts as wrong.
+    An output predicts its target if y > 0 for a target above 1/2, or y <= 0 for other targets. Outputs are
+    logits, as for `BinaryCrossEntropy`. Targets are numbers in [0, 1], in y's shape. Each feature counts
+    separately. NaN counts as wrong.
     """
 
     name = "binary_accuracy"
@@ -143,7 +147,7 @@ class BinaryAccuracy(Metric):
 
 
 class _LogLikelihood(Metric):
-    """A function of the mean of -log softmax(y)[target], in nats, as `CrossEntropy` computes it."""
+    """A function of the mean of -log softmax(y)[target], in nats."""
 
     better = "lower"
     _loss = CrossEntropy()
@@ -154,9 +158,10 @@ class _LogLikelihood(Metric):
 
 
 class Perplexity(_LogLikelihood):
-    """exp of the mean cross-entropy: the number of equally likely symbols with the same uncertainty.
+    """exp of the mean cross-entropy.
 
-    Targets as for `CrossEntropy`. Infinite if it is too large for float64, above about 1.8e308.
+    This is the number of equally likely symbols with the same uncertainty. Targets as for `CrossEntropy`.
+    Infinite if it is too large for float64, above about 1.8e308.
     """
 
     name = "perplexity"
@@ -169,9 +174,9 @@ class Perplexity(_LogLikelihood):
 
 
 class BitsPerCharacter(_LogLikelihood):
-    """The mean cross-entropy in bits: the size of a character if the model compresses the text.
+    """The mean cross-entropy in bits.
 
-    Targets as for `CrossEntropy`.
+    This is the size of a character if the model compresses the text. Targets as for `CrossEntropy`.
     """
 
     name = "bits_per_character"
@@ -200,7 +205,10 @@ class _Error(Metric):
 
 
 class RMSE(_Error):
-    """The root of the mean of (y - target)^2 over rows and features. Targets are numbers in y's shape."""
+    """The root of the mean of (y - target)^2 over rows and features.
+
+    Targets are numbers in y's shape.
+    """
 
     name = "rmse"
 
@@ -212,7 +220,10 @@ class RMSE(_Error):
 
 
 class MAE(_Error):
-    """The mean of |y - target| over rows and features. Targets are numbers in y's shape."""
+    """The mean of |y - target| over rows and features.
+
+    Targets are numbers in y's shape.
+    """
 
     name = "mae"
 

@@ -37,7 +37,9 @@ def as_classes(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[np.int64]:
 
 
 def as_numbers(target: npt.ArrayLike, shape: Shape, dtype: np.dtype[Any]) -> Floats:
-    """Check numbers, one for each output `y` of this shape, and convert them to `dtype`.
+    """Check numbers, one for each output, and convert them to `dtype`.
+
+    `shape` is the shape of the outputs.
 
     Raises
     ------
@@ -65,7 +67,10 @@ def refuse_outside(classes: npt.NDArray[np.int64], count: int) -> None:
 
 
 def _check(target: npt.NDArray[Any], expected: Shape, rows: Shape) -> None:
-    """Compare the target's shape with the expected shape. `rows` is y's shape without its last axis."""
+    """Compare the target's shape with the expected shape.
+
+    `rows` is y's shape without its last axis.
+    """
     if target.shape == expected:
         return
     message = f"target must have shape {expected}; got {target.shape}"

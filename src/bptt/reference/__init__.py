@@ -1,10 +1,10 @@
-"""The recurrent layers in plain NumPy and float64: readable code that tests compare with the compiled core.
+"""The recurrent layers in plain NumPy and float64.
 
-`lstm.py`, `gru.py`, `gru_reset_before.py`, `mgu.py` and `rnn.py` hold one cell each: the equations, and the
-forward and backward passes through time. The cells use `activations.py` and `norm.py`. `interventions.py`
-holds resets and masks, and `clip.py` clips the errors of the backward pass. `stack.py` adds layers,
-directions and dropout. `ragged.py` adds rows of unequal length. `layers.py` adds the interface of the native
-layers.
+This code is written for readers. Tests compare the compiled core with it. `lstm.py`, `gru.py`,
+`gru_reset_before.py`, `mgu.py` and `rnn.py` hold one cell each: the equations, and the forward and backward
+passes through time. The cells use `activations.py` and `norm.py`. `interventions.py` holds resets and masks,
+and `clip.py` clips the errors of the backward pass. `stack.py` adds layers, directions and dropout.
+`ragged.py` adds rows of unequal length. `layers.py` adds the interface of the native layers.
 """
 
 from bptt.reference.copies import like

@@ -80,7 +80,10 @@ class Function:
         return VALUES[self.name](clipped(a, self.limit), self.alpha, self.beta)
 
     def slope(self, a: Array, y: Array) -> Array:
-        """Return the derivative with respect to the argument before clipping; y is f(clip(a))."""
+        """Return the derivative with respect to the argument before clipping.
+
+        y is f(clip(a)).
+        """
         return SLOPES[self.name](a, y, self.alpha, self.beta) * inside(a, self.limit)
 
 

@@ -152,7 +152,10 @@ class NumPy:
     def _interventions(
         self, call: Call, dropout: tuple[Array, ...], recurrent: Any, keep_h: Any, keep_c: Any
     ) -> Interventions:
-        """Return the interventions of a call. None becomes no resets, factors of 1 and no zoneout."""
+        """Return the interventions of a call.
+
+        None becomes no resets, factors of 1 and no zoneout.
+        """
         layer = self.layer
         runs, over_time = layer.num_layers * layer.num_directions, call.x.shape[:-1]
         B = call.x.shape[1] if call.active is None else call.batch

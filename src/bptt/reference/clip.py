@@ -1,4 +1,6 @@
-"""Clipping inside the recursion: clip the error of each step before it flows to the step before.
+"""Clipping inside the recursion: the error of each step is clipped.
+
+The clipped error flows to the step before.
 
     e' = min(max(e, -value), value)          entry by entry
     e" = e' min(1, norm / |e'|)              row by row
@@ -17,10 +19,10 @@ from bptt.reference.common import Array
 
 
 def limited(error: Array, clip: StateClip | None) -> Array:
-    """Clip the error of one step's state to its bounds. Without bounds, return it unchanged.
+    """Clip the error of one step's state to its bounds.
 
-    A row within the norm keeps its bits, and so does a row with a NaN. If `value` does not bound an infinity,
-    it becomes NaN and the finite entries of its row become 0.
+    Without bounds, return it unchanged. A row within the norm keeps its bits, and so does a row with a NaN.
+    If `value` does not bound an infinity, it becomes NaN and the finite entries of its row become 0.
     """
     if clip is None:
         return error

@@ -1,4 +1,4 @@
-"""Types and functions that the reference cells share: inputs, tape and gradients of one run over time."""
+"""Types and functions that the reference cells share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ All layers have `weight_ih` and `weight_hh`. Options add `bias_ih`, `bias_hh`, `
 
 @dataclass(frozen=True)
 class Run:
-    """Resets and masks of one run of a cell over time, in the order in which they apply.
+    """Resets and masks of one run of a cell over time.
+
+    The attributes come in the order in which they apply.
 
     Attributes
     ----------
@@ -58,7 +60,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Tape:
-    """The arrays of one layer in one direction that `backward` needs. Step t reads `x[t - 1]`.
+    """The arrays of one layer in one direction that `backward` needs.
+
+    Step t reads `x[t - 1]`.
 
     Attributes
     ----------
@@ -165,5 +169,8 @@ def error_norm(error: Array) -> float:
 
 
 def last_step(steps: int | None, T: int) -> int:
-    """Return the step at which backpropagation stops: it visits T, T - 1, ..., last_step."""
+    """Return the step at which backpropagation stops.
+
+    Backpropagation visits T, T - 1, ..., last_step.
+    """
     return 1 if steps is None else max(T - steps, 0) + 1

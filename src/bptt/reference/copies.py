@@ -59,7 +59,10 @@ def generators(layer: Module) -> list[np.random.Generator]:
 
 
 def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[int, Any]) -> Module:
-    """Copy a layer or model. `memo` maps generators to copies, so that layers share copies as before."""
+    """Copy a layer or model.
+
+    `memo` maps generators to copies, so that layers share copies as before.
+    """
     if isinstance(layer, Sequential):
         model = Sequential(*(_copy(child, dtype, reference=reference, memo=memo) for child in layer.layers))
         model.rng = copy.deepcopy(layer.rng, memo)

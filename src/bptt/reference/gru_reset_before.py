@@ -1,4 +1,4 @@
-"""The gated recurrent unit with a reset gate that acts before the product with U, in NumPy.
+"""The gated recurrent unit with the reset gate before the product, in NumPy.
 
 This is the form of Cho et al. 2014 that later papers print.
 

@@ -1,4 +1,4 @@
-"""Resets, and the masks of dropout and zoneout, which change the equations of a stack of layers."""
+"""Resets, and the masks of dropout and zoneout, for a stack of layers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class Interventions:
     zoneout_c: bool
 
     def run(self, index: int, direction: int) -> Run:
-        """Return the resets and masks of one direction of one layer, in the order in which it runs."""
+        """Return the resets and masks of one direction of one layer.
+
+        Time is in the order in which the direction runs.
+        """
         reset = self.reset
         if direction:
             # The reverse direction reads step t before it crosses the cut between t - 1 and t. Its reset is
@@ -58,7 +61,7 @@ class Interventions:
         )
 
     def row(self, row: int, positions: npt.NDArray[np.int64]) -> Interventions:
-        """Return a batch of one row, whose steps have these positions in the packed arrays."""
+        """Return a batch of one row, with these positions in the packed arrays."""
         return Interventions(
             tuple(mask[positions, np.newaxis] for mask in self.dropout),
             self.reset[positions, np.newaxis],
@@ -70,5 +73,8 @@ class Interventions:
 
 
 def in_time(values: npt.NDArray[Any], direction: int) -> npt.NDArray[Any]:
-    """Return a view of `values` in the order in which a direction reads them; its own inverse."""
+    """Return a view of `values` in the order of a direction.
+
+    The function is its own inverse.
+    """
     return values[::-1] if direction else values[:]

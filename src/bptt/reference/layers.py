@@ -18,7 +18,10 @@ from bptt.reference.backend import NumPy
 
 
 class ReferenceLayer(Recurrent):
-    """A recurrent layer that NumPy computes, with the equations that `equations` returns."""
+    """A recurrent layer that NumPy computes.
+
+    `equations` returns its equations.
+    """
 
     backend: ClassVar[str] = "reference"
     native: ClassVar[type[Recurrent]]
@@ -38,7 +41,7 @@ class ReferenceLayer(Recurrent):
         super().__init__(*args, dtype=dtype, **options)
 
     def equations(self) -> stack.Cell:
-        """Return the forward and backward functions of the layer's cell, with the layer's options."""
+        """Return the passes of the layer's cell, with the layer's options."""
         return stack.CELLS[self.cell]
 
     def chunk_steps(self, batch: int) -> int:
@@ -50,7 +53,7 @@ class ReferenceLayer(Recurrent):
 
 
 def lstm_options(layer: NativeLSTM) -> lstm.Options:
-    """Return the options of a layer that the equations in `lstm` need besides the weights."""
+    """Return the options of a layer for the equations in `lstm`."""
     gates, candidate, output = layer.activations
     return lstm.Options(
         Function(*gates, layer.gate_clip),

@@ -1,4 +1,6 @@
-"""Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000), in NumPy.
+"""Long short-term memory with a forget gate, in NumPy.
+
+Hochreiter and Schmidhuber (1997). Forget gate: Gers et al. (2000).
 
     h'_t, c'_t = h_{t-1}, c_{t-1}, or 0 after a reset
     s_t  = h'_t (.) m                                             m: recurrent dropout

@@ -18,10 +18,11 @@ EPSILON = 1e-5
 
 
 def products(T: int, B: int, N: int) -> dict[str, Array]:
-    """Return empty arrays for the inputs of layer norm: products with x (`v_ih`) and with h (`v_hh`).
+    """Return empty arrays for the inputs of layer norm.
 
-    A tape saves them, because rounding errors of v cause errors in the gradient. If the backward pass
-    computed v again from the same weights, it would not see these errors.
+    These are the products with x (`v_ih`) and with h (`v_hh`). A tape saves them, because rounding errors of
+    v cause errors in the gradient. If the backward pass computed v again from the same weights, it would not
+    see these errors.
     """
     return {"v_ih": np.empty((T, B, N)), "v_hh": np.empty((T, B, N))}
 
@@ -44,7 +45,7 @@ def forward(v: Array, gain: Array | None, cuts: Sequence[int] = ()) -> Array:
 def backward(
     dy: Array, v: Array, gain: Array | None, cuts: Sequence[int] = ()
 ) -> tuple[Array, Array | float]:
-    """Return (dv, dgain) from dL/dy of the result of `forward`, for the same arguments."""
+    """Return (dv, dgain) from dL/dy, for the arguments of `forward`."""
     if gain is None:
         return dy, 0.0
 
@@ -65,7 +66,7 @@ def _normalised(v: Array, cuts: Sequence[int]) -> Array:
 
 
 def spread(v: Array) -> Array:
-    """Return the standard deviation of each row, with layer norm's epsilon, in shape (B, 1)."""
+    """Return the standard deviation of each row with EPSILON, in shape (B, 1)."""
     return np.sqrt(_mean((v - _mean(v)) ** 2) + EPSILON)
 
 

@@ -1,7 +1,8 @@
-"""Rows of unequal length: each row runs separately, which defines the result of a ragged batch.
+"""Rows of unequal length: each row runs separately.
 
-Arrays over time are packed, as in `bptt.layers.passes.ragged.PackedRows` and cpp/core/addressing.hpp. The
-longest rows come first, and step t stores as many rows as were active at the step before.
+This defines the result of a ragged batch. Arrays over time are packed, as in
+`bptt.layers.passes.ragged.PackedRows` and cpp/core/addressing.hpp. The longest rows come first, and step t
+stores as many rows as were active at the step before.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class RaggedTape:
         return self._packed([tape.gates(layer, direction) for tape in self.rows])
 
     def dh(self, layer: int, direction: int) -> Array | None:
-        """Return the whole dL/dh_t, (rows over time, P), or None if `backward` did not keep it."""
+        """Return the whole dL/dh_t, (rows over time, P), if `backward` kept it."""
         views = [tape.dh(layer, direction) for tape in self.rows]
         errors = [view for view in views if view is not None]
         return self._packed(errors) if errors else None
@@ -84,7 +85,10 @@ def forward(
     active: npt.NDArray[np.int64],
     by: Interventions,
 ) -> tuple[Array, State, RaggedTape]:
-    """Run all layers over time, with `active` rows at each step. x, y, resets and masks are packed."""
+    """Run all layers over time, with `active` rows at each step.
+
+    x, y, resets and masks are packed.
+    """
     B = state[0].shape[1]
     rows_before = np.concatenate([[B], active[:-1]])[: len(active)]
     base = np.concatenate([[0], np.cumsum(rows_before)]).astype(np.int64)
@@ -112,9 +116,10 @@ def backward(
     clip: StateClip | None = None,
     keep_errors: bool = False,
 ) -> tuple[Array, State, list[list[Gradients]]]:
-    """Invert `forward`. `steps` counts from the last step of the batch, not of the row.
+    """Invert `forward`.
 
-    Each row is clipped separately, as in a batch.
+    `steps` counts from the last step of the batch, not of the row. Each row is clipped separately, as in a
+    batch.
     """
     T = tape.shape[0]
     dx: Array | None = None

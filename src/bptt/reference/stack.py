@@ -1,4 +1,4 @@
-"""Layers, directions and the dropout between layers, around any cell of the reference.
+"""Layers, directions and dropout, around any cell of the reference.
 
 Layer 0 reads x. Layer k > 0 reads the output of layer k - 1, both directions side by side, after dropout.
 The reverse direction is the same cell, run over the reversed sequence. Its outputs, tape and norms are
@@ -40,7 +40,9 @@ Layers = Sequence[Sequence[Weights]]  # [layer][direction]
 
 
 class StackTape:
-    """The arrays that `forward` saves for `backward`, with the interface of the compiled core's tape.
+    """The arrays that `forward` saves for `backward`.
+
+    The interface is that of the compiled core's tape.
 
     Attributes
     ----------
@@ -86,7 +88,7 @@ class StackTape:
         return self._view(self.tapes[layer][direction].gates, direction)
 
     def dh(self, layer: int, direction: int) -> Array | None:
-        """Return the whole dL/dh_t after clipping, (T, B, P), or None if `backward` did not keep it."""
+        """Return the whole dL/dh_t after clipping, (T, B, P), if `backward` kept it."""
         return None if self.errors is None else self._view(self.errors[layer][direction], direction)
 
     @property
@@ -100,7 +102,7 @@ class StackTape:
         return None if self.norms is None or len(self.norms) < 2 else self.norms[1]
 
     def move(self, move: Callable[[Array], Array], between: Callable[[Array], Array]) -> None:
-        """Replace all saved arrays, to measure how `backward` responds to small errors in them.
+        """Replace all saved arrays, to measure the response of `backward`.
 
         `move` replaces states and gates. `between` replaces the arrays between them. The input is not
         replaced, because the caller can change it before `forward`. Masks are exact and stay unchanged.

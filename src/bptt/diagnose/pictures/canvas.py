@@ -1,7 +1,8 @@
-"""Parts that all pictures share: figures without pyplot, line styles for black-and-white printers, and files.
+"""Parts that all pictures share: figures, lines, legends and files.
 
-Needs matplotlib (`pip install 'bptt[plot]'`), but no window system and no global state. A picture is always
-dark on an opaque white background, so it is readable in a dark notebook, too (see picture.py).
+Figures do not use pyplot. Line styles also differ in black and white. Needs matplotlib (`pip install
+'bptt[plot]'`), but no window system and no global state. A picture is always dark on an opaque white
+background, so it is readable in a dark notebook, too (see picture.py).
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def available() -> bool:
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure, and apply matplotlib's default style while the caller draws.
+    """Yield an empty figure.
 
-    `width` and `height` are in inches.
+    matplotlib's default style applies while the caller draws. `width` and `height` are in inches.
 
     Raises
     ------
@@ -69,7 +70,10 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
 
 def tidy(axes: Axes) -> None:
-    """Keep the left and bottom spines, place whole numbers below, and draw a pale grid under all curves."""
+    """Keep the left and bottom spines, and draw a pale grid under all curves.
+
+    Ticks on the x axis are whole numbers.
+    """
     whole(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.7)
@@ -77,7 +81,10 @@ def tidy(axes: Axes) -> None:
 
 
 def whole(*axes: Axis) -> None:
-    """Place ticks at whole numbers only, because half a step, update or unit does not exist."""
+    """Place ticks at whole numbers only.
+
+    Half a step, update or unit does not exist.
+    """
     from bptt.diagnose.pictures.picture import WholeLocator
 
     for axis in axes:
@@ -94,12 +101,18 @@ def plain(name: str) -> str:
 
 
 def drawable(values: Vector) -> Vector:
-    """Replace values that are not finite by NaN, and clip finite values to a range for matplotlib."""
+    """Replace values that are not finite by NaN, and clip the rest.
+
+    matplotlib cannot scale very large values.
+    """
     return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
 
 
 def lone(values: Vector) -> npt.NDArray[np.intp]:
-    """Return the positions of finite values without a finite neighbour, which a line does not show."""
+    """Return the positions of finite values without a finite neighbour.
+
+    A line does not show such values.
+    """
     finite = np.pad(np.isfinite(values), 1)
     return np.flatnonzero(finite[1:-1] & ~finite[:-2] & ~finite[2:])
 
@@ -117,7 +130,10 @@ def step_limits(axes: Axes, last: int) -> None:
 
 
 def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
-    """Write into an empty panel why it is empty, and remove the meaningless ticks of `axis`."""
+    """Write into an empty panel why it is empty.
+
+    `axis` loses its ticks, which have no meaning.
+    """
     background: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 3}
     centred: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     axes.text(0.5, 0.5, text, fontsize=9, color=DARK, bbox=background, wrap=True, **centred)
@@ -129,7 +145,10 @@ def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
 
 
 def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
-    """Return handles and labels for a legend: one entry per label, and none for a line without points."""
+    """Return handles and labels for a legend: one entry per label.
+
+    Lines without points have no entry.
+    """
     handles: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -152,7 +171,10 @@ def room_below(labels: Sequence[str]) -> float:
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of these axes below the figure. Inside the axes, it would hide lines."""
+    """Put the legend of these axes below the figure.
+
+    Inside the axes, it would hide lines.
+    """
     handles, labels = drawn(axes)
     if not labels:
         return
@@ -222,7 +244,10 @@ def svg(figure: Figure) -> bytes:
 
 
 def inline(figure: Figure, description: str) -> str:
-    """Return the figure as an HTML element without other files. Screen readers read the description."""
+    """Return the figure as an HTML element without other files.
+
+    Screen readers read the description.
+    """
     image = b64encode(png(figure)).decode("ascii")
     return (
         f'<img style="max-width:100%" alt="{html.escape(description)}" src="data:image/png;base64,{image}">'
@@ -230,5 +255,8 @@ def inline(figure: Figure, description: str) -> str:
 
 
 def positive(values: Vector) -> Vector:
-    """Replace values that a log axis cannot show, such as zeros and infinities, by NaN."""
+    """Replace values that a log axis cannot show by NaN.
+
+    These are numbers that are not above 0, and infinities.
+    """
     return np.where((values > 0) & np.isfinite(values), values, np.nan)

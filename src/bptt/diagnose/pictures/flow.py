@@ -1,4 +1,4 @@
-"""Pictures of gradient flows: the norm of the error against steps back, with both limits."""
+"""Pictures of gradient flows: norms of the error against steps back."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | No
 
 
 def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:
-    """Draw one line per row of every flow, and the limits of vanished and exploded errors.
+    """Draw one line per row of every flow, and both limits.
 
     If no finite error arrives, the line cannot be drawn, and its name is written inside the axes.
     """
@@ -155,7 +155,7 @@ def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:
 
 
 def _lines(flows: Mapping[str, FlowNorms]) -> Iterator[tuple[str, Norms, bool]]:
-    """Yield for each line its label, the norms to draw, and whether they are norms of dL/dc."""
+    """Yield for each line its label, its norms, and whether they are of dL/dc."""
     rows = sum(len(flow.rows) for flow in flows.values())
     for name, flow in flows.items():
         for k, row in enumerate(flow.rows):

@@ -34,9 +34,10 @@ _LONG = {
 def plot_gates(
     tape: Tape, row: int = 0, *, sequence: int = 0, path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """Draw every gate, cell and hidden state of one sequence: units upwards, steps to the right.
+    """Draw every gate, cell and hidden state of one sequence.
 
-    Steps past the end of a ragged row are hatched. Red marks values that are not finite.
+    Units go upwards, and steps go to the right. Steps past the end of a ragged row are hatched. Red marks
+    values that are not finite.
 
     Parameters
     ----------

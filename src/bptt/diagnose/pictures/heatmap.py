@@ -27,10 +27,10 @@ def plot_records(
     names: Sequence[str],
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
-    """Draw one heat map per layer and direction: updates to the right, steps back upwards.
+    """Draw one heat map per layer and direction.
 
-    Norms are relative to the norm of the error on arrival. Lines mark where the error has vanished and
-    exploded.
+    Updates go to the right, and steps back go upwards. Norms are relative to the norm of the error on
+    arrival. Lines mark where the error has vanished and exploded.
 
     Parameters
     ----------

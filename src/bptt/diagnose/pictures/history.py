@@ -1,4 +1,4 @@
-"""A picture of a training run: panels of loss, gradient norm and learning rate over updates."""
+"""A picture of a training run: loss, gradient norm and learning rate."""
 
 from __future__ import annotations
 
@@ -71,9 +71,10 @@ def _draw_rate(axes: Axes, rate: Vector) -> None:
 
 
 def _log_if_wide(axes: Axes, values: Vector, decades: float = 3) -> bool:
-    """Use a log scale if a quarter of the values would lie in the lowest eighth of a linear scale.
+    """Use a log scale if many values would be small on a linear scale.
 
-    A cosine schedule has fewer low values and keeps the linear scale.
+    The scale is logarithmic if a quarter of the values would lie in the lowest eighth. A cosine schedule has
+    fewer low values and keeps the linear scale.
     """
     finite = values[np.isfinite(values)]
     wide = finite.size > 0 and finite.min() > 0 and np.quantile(finite, 0.25) < finite.max() / 8

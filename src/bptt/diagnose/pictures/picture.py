@@ -1,4 +1,7 @@
-"""The figure class of all pictures. This module imports matplotlib, so import it only to draw."""
+"""The figure class of all pictures.
+
+This module imports matplotlib, so import it only to draw.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from matplotlib.ticker import MaxNLocator
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """Apply matplotlib's default style in place of the user's, and use constant names inside an SVG."""
+    """Apply matplotlib's default style in place of the user's.
+
+    Names inside an SVG are the same each time.
+    """
     with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": "bptt"}):
         yield
 
@@ -52,7 +58,7 @@ class WholeLocator(MaxNLocator):
 
 
 class Picture(Figure):
-    """A figure that looks the same on every screen and in every file, and that a notebook displays.
+    """A figure that looks the same on every screen and in every file.
 
     The figure is dark on an opaque white background. With a dark style, or with a transparent file on a dark
     page, its letters would be dark on a dark background.

@@ -1,4 +1,4 @@
-"""Pictures of a training run: loss, gradient norm before clipping, gradient through time.
+"""Pictures of a training run: loss, gradient norm, gradient through time.
 
 The pictures need matplotlib, see canvas.py.
 """
@@ -123,7 +123,10 @@ def _sliding(values: npt.NDArray[Any], window: int) -> Vector:
 def draw_loss(
     axes: Axes, loss: Vector, validation: Sequence[tuple[int, float]], baselines: Mapping[str, float]
 ) -> None:
-    """Draw loss against update, with a smoothed line, the validation points and a line per baseline."""
+    """Draw loss against update.
+
+    The panel also has a smoothed line, the validation points and a line per baseline.
+    """
     steps = np.arange(1, len(loss) + 1)
     window = max(1, len(steps) // 50)
     pale = window > 1  # next to a smoothed line
@@ -228,7 +231,10 @@ def log_ticks(axis: Axis, decades: float = 3) -> None:
 
 
 def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
-    """Draw |dL/dh_t| and |dL/dc_t| of every layer against steps back from the last, on a log scale."""
+    """Draw |dL/dh_t| and |dL/dc_t| of every layer, on a log scale.
+
+    The x axis has the steps back from the last step.
+    """
     back = np.arange(curves.dh_norm.shape[1])
     axes.set_yscale("log")
     for norms, name, colour in ((curves.dh_norm, "h", DARK), (curves.dc_norm, "c", BLUE)):

@@ -49,7 +49,10 @@ def flow_picture(flow: FlowNorms) -> str:
 
 
 def table_html(flow: FlowNorms) -> str:
-    """Return the table of `print(flow)`. If it is too wide, the table scrolls and the page does not."""
+    """Return the table of `print(flow)`.
+
+    If it is too wide, the table scrolls and the page does not.
+    """
     head, lines = cells(flow)
     body = "".join(_line("td", line) for line in lines)
     return (
@@ -70,7 +73,9 @@ def page(
     pictures: Sequence[tuple[str, str]],
     remarks: Sequence[str] = (),
 ) -> str:
-    """Return a report as one HTML page that contains all pictures and needs no network.
+    """Return a report as one HTML page, with all pictures inside.
+
+    The page needs no network.
 
     Parameters
     ----------

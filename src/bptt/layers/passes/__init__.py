@@ -1,1 +1,1 @@
-"""Passes of a recurrent layer: arguments, tapes, results, and the backends that compute them."""
+"""Passes of a recurrent layer: arguments, tapes, results, and backends."""

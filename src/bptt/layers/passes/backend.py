@@ -48,7 +48,7 @@ Backed: TypeAlias = tuple[Floats | None, Floats, Floats | None]
 
 
 class Errors(NamedTuple):
-    """The arguments of a backward pass: errors of outputs and of the last state, and options."""
+    """The arguments of a backward pass: errors, and options."""
 
     dy: Floats | None
     dh: Floats | None
@@ -77,13 +77,16 @@ class CoreTape(Protocol):
 
 
 class Infers(Protocol):
-    """An object that runs inference, with weights that may be packed once for many calls."""
+    """A protocol for inference with weights that may be packed once."""
 
     def infer(self, call: Call) -> Passed: ...
 
 
 class StreamCore(Protocol):
-    """A stream that keeps its state, and steps from `input` to `output`, which are the backend's memory."""
+    """A stream that keeps its state.
+
+    It steps from `input` to `output`, which are the backend's memory.
+    """
 
     @property
     def input(self) -> Floats:
@@ -110,13 +113,19 @@ class StreamCore(Protocol):
 
 
 class Backend(Infers, Protocol):
-    """Code that computes one stack of recurrent layers. `backward` adds to the layer's gradients."""
+    """Code that computes one stack of recurrent layers.
+
+    `backward` adds to the layer's gradients.
+    """
 
     def forward(self, call: Call) -> tuple[Passed, CoreTape]: ...
     def backward(self, tape: Any, errors: Errors) -> Backed: ...
 
     def chunk_steps(self, batch: int) -> int:
-        """Return the number of steps that `backward` sums together, for a batch of `batch` rows."""
+        """Return the number of steps that `backward` sums together.
+
+        `batch` is the number of rows.
+        """
 
     def freeze(self) -> Infers: ...
     def stream(self, batch_size: int) -> StreamCore: ...

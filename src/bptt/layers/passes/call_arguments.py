@@ -1,4 +1,4 @@
-"""Check the arguments of a recurrent layer, arrange them for a backend, and arrange the results."""
+"""Check arguments of a recurrent layer, and arrange them for a backend."""
 
 from __future__ import annotations
 
@@ -158,14 +158,20 @@ def infer(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
 ) -> tuple[Floats, State]:
-    """Run inference with the arguments of a call, and return its results in the caller's layout."""
+    """Run inference with the arguments of a call.
+
+    Returns results in the caller's layout.
+    """
     call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset)
     y, h, c = backend.infer(call)
     return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
 
 
 def refuse_bidirectional(layer: Sized, feature: str, alternative: str) -> None:
-    """Raise ValueError if a layer has a reverse direction, which starts at the end of the sequence."""
+    """Raise ValueError if a layer has a reverse direction.
+
+    A reverse direction starts at the end of the sequence.
+    """
     if layer.num_directions == 2:
         raise ValueError(
             f"{feature} needs a layer that reads forward only; got bidirectional=True, so a reverse "
@@ -186,6 +192,9 @@ def over_time(array: Floats, ragged: PackedRows | None) -> Floats:
 def canonical_input(
     layer: Sized, x: npt.ArrayLike, state: Any = None
 ) -> tuple[Floats, Floats | None, Floats | None]:
-    """Check x and state, and return x as (T, B, I) and h and c as (L*D, B, ...) or None for zeros."""
+    """Check x and state, and return x, h and c in canonical order.
+
+    The shapes are (T, B, I) and (L*D, B, ...). h and c are None for zeros.
+    """
     call, *_ = parse_call(layer, x, state, None, None)
     return call.x, call.h0, call.c0

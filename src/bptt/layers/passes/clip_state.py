@@ -1,4 +1,4 @@
-"""Clipping inside the recursion: the argument `clip_state` of `backward`, and its form for a backend."""
+"""Clipping inside the recursion: the argument `clip_state` of `backward`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bptt.arguments import real
 
 @dataclass(frozen=True)
 class StateClip:
-    """Bounds of the error of every step's state. dL/dh_t and dL/dc_t are clipped separately.
+    """Bounds of the error of every step's state.
 
-    Each is the error from outside at step t plus the error from step t + 1. The clipped error flows to step
-    t - 1.
+    dL/dh_t and dL/dc_t are clipped separately. Each is the error from outside at step t plus the error from
+    step t + 1. The clipped error flows to step t - 1.
 
     Attributes
     ----------

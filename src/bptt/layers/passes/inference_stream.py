@@ -1,4 +1,4 @@
-"""The result of `layer.stream()`: a layer that runs step by step and keeps its state."""
+"""The result of `layer.stream()`: a layer that runs step by step."""
 
 from __future__ import annotations
 
@@ -124,7 +124,10 @@ class InferenceStream:
 
     @property
     def state(self) -> State:
-        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c). Can be assigned."""
+        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c).
+
+        Can be assigned.
+        """
         h, c = self._core.state()
         return h if c is None else (h, c)
 

@@ -1,4 +1,4 @@
-"""Resets, and the masks of dropout and zoneout, which change the equations of a recurrent layer."""
+"""Resets, and the masks of dropout and zoneout, for a recurrent layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ("recurrent", "zoneout_h", "zoneout_c")
 
 
 def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRows | None) -> Flags:
-    """Check resets, and return them as bytes in the layout of x, as the core reads them.
+    """Check resets, and return them as bytes in the layout of x.
 
     The result does not change if the caller's array changes later.
 
@@ -150,7 +150,10 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
 
 
 def packed(masks: Masks, ragged: PackedRows | None) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """Return the masks as the core reads them: recurrent (L*D, B, P), then those of zoneout over time."""
+    """Return the masks of recurrent dropout and zoneout as the core reads them.
+
+    Recurrent dropout has the shape (L*D, B, P). Masks of zoneout are packed over time.
+    """
     if ragged is not None:
         masks = {name: _packed_mask(name, mask, ragged) for name, mask in masks.items()}
     recurrent, zoneout_h, zoneout_c = (masks.get(name) for name in NAMES)

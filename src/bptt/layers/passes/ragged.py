@@ -1,4 +1,4 @@
-"""Rows of unequal length: convert between the caller's order and the packed order of the core."""
+"""Rows of unequal length: conversion to and from the core's packed order."""
 
 from __future__ import annotations
 
@@ -60,28 +60,35 @@ class PackedRows:
         self._position = np.argsort(self.order)
 
     def gather(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Pack an array (T, B, N) into (rows over time, N), without the steps past the end of a row.
+        """Pack an array (T, B, N) into (rows over time, N).
 
-        The result is read-only, so a tape can keep it without a copy.
+        Steps past the end of a row are left out. The result is read-only, so a tape can keep it without a
+        copy.
         """
         packed = _core.gather_rows(_with_whole_rows(array), self.order, self.active)
         packed.flags.writeable = False
         return packed
 
     def scatter(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Unpack an array (rows over time, N) into (T, B, N), with zeros past the end of a row."""
+        """Unpack an array (rows over time, N) into (T, B, N).
+
+        Steps past the end of a row are 0.
+        """
         return _core.scatter_rows(_with_whole_rows(packed), self.order, self.active)
 
     def state_in(self, state: Floats | None) -> Floats | None:
-        """Reorder the rows of a state (L*D, B, H) from the caller's order to the core's order."""
+        """Reorder the rows of a state from the caller's order to the core's."""
         return None if state is None else contiguous(state[:, self.order])
 
     def state_out(self, state: Floats) -> Floats:
-        """Reorder the rows of a state (L*D, B, H) from the core's order to the caller's order."""
+        """Reorder the rows of a state from the core's order to the caller's."""
         return state[:, self._position]
 
 
 def _with_whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the array with contiguous elements on the last axis, as the core copies whole rows."""
+    """Return the array with contiguous elements on the last axis.
+
+    The core copies whole rows.
+    """
     contiguous = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     return array if contiguous else np.ascontiguousarray(array)

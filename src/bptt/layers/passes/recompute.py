@@ -1,4 +1,4 @@
-"""Recompute: keep only some states of the forward pass, and recompute the other states in the backward pass.
+"""Recompute: keep only some states, and compute the rest in the backward pass.
 
 Chen, Xu, Zhang and Guestrin (2016), Training deep nets with sublinear memory cost; Gruslys et al. (2016) for
 recurrent networks. Gradients have the same bits as without recomputation, because pieces end where the
@@ -34,7 +34,7 @@ class Piece:
 
 
 def parse_recompute(value: object, T: int) -> int:
-    """Check the argument `checkpoint`, and return the number of steps between two states that are kept.
+    """Return the number of steps between two kept states from `checkpoint`.
 
     Raises
     ------
@@ -50,7 +50,9 @@ def parse_recompute(value: object, T: int) -> int:
 
 
 class Recomputed:
-    """A tape that keeps only some states. Every view is recomputed each time it is read.
+    """A tape that keeps only some states.
+
+    Every view is recomputed each time it is read.
 
     Parameters
     ----------

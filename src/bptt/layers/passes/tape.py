@@ -33,7 +33,10 @@ class Tape:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerTape(Tape):
-    """Tape of a layer without time: values for the backward pass, and the shapes of `dx` and `dy`."""
+    """Tape of a layer without time.
+
+    Holds the values for the backward pass, and the shapes of `dx` and `dy`.
+    """
 
     saved: Any
     x_shape: tuple[int, ...]
@@ -69,7 +72,10 @@ class RecurrentTape(Tape):
 
     @property
     def c(self) -> tuple[npt.NDArray[Any], ...] | None:
-        """Cell states of an LSTM after every step: one (T, B, H) view per layer and direction, or None."""
+        """Cell states of an LSTM after every step, or None.
+
+        One (T, B, H) view per layer and direction.
+        """
         if not self.owner.has_cell_state:
             return None
         return tuple(self._unpacked(self.core.c(*index)) for index in self._indices())
@@ -96,16 +102,19 @@ class RecurrentTape(Tape):
 
     @property
     def dh_norm(self) -> npt.NDArray[np.float64] | None:
-        """(L*D, T) after a backward pass, else None: the 2-norm over batch and units of the whole dL/dh_t.
+        """Norms of the whole dL/dh_t, (L*D, T), after a backward pass, else None.
 
-        The whole error is the error from outside at step t plus the error from step t + 1, after
-        `clip_state`.
+        The 2-norm is over batch and units. The whole error is the error from outside at step t plus the error
+        from step t + 1, after `clip_state`.
         """
         return self.core.dh_norm
 
     @property
     def dc_norm(self) -> npt.NDArray[np.float64] | None:
-        """(L*D, T) after a backward pass of an LSTM, else None: the 2-norm of dL/dc_t, see `dh_norm`."""
+        """Norms of dL/dc_t, (L*D, T), after a backward pass of an LSTM, else None.
+
+        See `dh_norm`.
+        """
         return self.core.dc_norm
 
     def _unpacked(self, view: npt.NDArray[Any]) -> npt.NDArray[Any]:
