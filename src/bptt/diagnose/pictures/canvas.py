@@ -1,8 +1,8 @@
 """Parts that all pictures share: figures, lines, legends and files.
 
-Figures do not use pyplot. Line styles also differ in black and white. Needs matplotlib (`pip install
-'bptt[plot]'`), but no window system and no global state. A picture is always dark on an opaque white
-background, so it is readable in a dark notebook, too (see picture.py).
+Pictures need matplotlib, `pip install 'bptt[plot]'`, but no pyplot, window system or global state. A picture
+is always dark on an opaque white background, so it is readable in a dark notebook, too (see picture.py). Line
+styles also differ on a black-and-white printer.
 """
 
 from __future__ import annotations
