@@ -85,13 +85,10 @@ class Recurrent(Module):
         self.num_directions = 2 if self.bidirectional else 1
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
-        zoneout_h, zoneout_c = parse_zoneout(zoneout, self.has_cell_state)
+        zoneout_pair = parse_zoneout(zoneout, self.has_cell_state)
         between_layers = self.dropout if self.num_layers > 1 else 0.0
-        self._masks = RandomMasks(between_layers, self.recurrent_dropout, (zoneout_h, zoneout_c))
-        self._core_options = cell_options | {
-            "layer_norm": self.layer_norm,
-            "zoneout": (zoneout_h, zoneout_c),
-        }
+        self._masks = RandomMasks(between_layers, self.recurrent_dropout, zoneout_pair)
+        self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
         self.output_size = cell_options.get("projection") or self.hidden_size
         self.precision = choice(precision, "precision", ("highest",))
         # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers.
