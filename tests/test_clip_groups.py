@@ -246,7 +246,7 @@ def test_a_trainer_takes_it() -> None:
 AUTO = ClipNorm("auto")
 ERRORS = {
     "no mapping": (lambda: ClipGroups(ClipNorm(1.0)), TypeError, "groups must be a mapping .*got ClipNorm"),
-    "empty": (lambda: ClipGroups({}), ValueError, "groups must be a mapping .*got an empty one"),
+    "empty": (lambda: ClipGroups({}), ValueError, "groups must be a mapping .*got an empty mapping"),
     "a number": (
         lambda: ClipGroups({"*": 1.0}),
         TypeError,
@@ -258,7 +258,7 @@ ERRORS = {
     "a policy inside": (
         lambda: ClipGroups({"*": ClipNorm(1.0, nonfinite="skip")}),
         ValueError,
-        r"groups\['\*'\] must leave nonfinite out.*got 'skip'.*ClipGroups\(\.\.\., nonfinite='skip'\)",
+        r"groups\['\*'\] must leave out nonfinite.*got 'skip'.*ClipGroups\(\.\.\., nonfinite='skip'\)",
     ),
     "one that learns, twice": (
         lambda: ClipGroups({"0.*": AUTO, "*": AUTO}),
@@ -269,22 +269,22 @@ ERRORS = {
     "a parameter that fits none": (
         lambda: ClipGroups({"*weight*": None})(filled()),
         ValueError,
-        "a pattern for every parameter; got none that fits '0.bias_ih_l0'",
+        "a pattern for every parameter; got none that matches '0.bias_ih_l0'",
     ),
     "a pattern that fits none": (
         lambda: ClipGroups({"*wieght*": ClipNorm(1.0), "*": None})(filled()),
         ValueError,
-        r"groups\['\*wieght\*'\] must fit a parameter; got none among 0.weight_ih_l0",
+        r"groups\['\*wieght\*'\] must match a parameter; got none among 0.weight_ih_l0",
     ),
     "another case": (
         lambda: ClipGroups({"*WEIGHT*": ClipNorm(1.0), "*": None})(filled()),
         ValueError,
-        r"groups\['\*WEIGHT\*'\] must fit",
+        r"groups\['\*WEIGHT\*'\] must match",
     ),
     "a pattern that comes too late": (
         lambda: ClipGroups({"*": None, "*weight_hh*": ClipNorm(1.0)})(filled()),
         ValueError,
-        r"groups\['\*weight_hh\*'\] must .*got only some that patterns before it take",
+        r"groups\['\*weight_hh\*'\] must match a parameter that no earlier pattern matches",
     ),
 }
 
@@ -329,7 +329,7 @@ def test_clips_that_mean_nothing_inside_the_recursion() -> None:
     clip(filled())  # the limit that it has by now makes no difference
     for call in (clip.state_clip, lambda: parse_clip_state(clip)):
         with pytest.raises(
-            ValueError, match=r"norm of the whole gradient, not known inside .*Fix: give a number"
+            ValueError, match=r"norm of the whole gradient, not yet known during .*Fix: pass a number"
         ):
             call()
     for other in (groups(), Clip()):

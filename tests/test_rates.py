@@ -98,8 +98,12 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "no pattern": ({0: 1.0}, TypeError, "lr_factors must be a mapping"),
     "negative": ({"0.*": -1.0}, ValueError, r"lr_factors\['0.\*'\] must"),
     "text": ({"0.*": "1"}, TypeError, r"lr_factors\['0.\*'\] must"),
-    "fits none": ({"7.*": 1.0}, ValueError, r"lr_factors\['7.\*'\] must fit a parameter"),
-    "all taken": ({"*": 1.0, "0.*": 1.0}, ValueError, "only some that patterns before it take"),
+    "fits none": ({"7.*": 1.0}, ValueError, r"lr_factors\['7.\*'\] must match a parameter"),
+    "all taken": (
+        {"*": 1.0, "0.*": 1.0},
+        ValueError,
+        "must match a parameter that no earlier pattern matches",
+    ),
 }
 
 

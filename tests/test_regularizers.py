@@ -155,7 +155,7 @@ def test_it_brings_a_vanishing_gradient_back():
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (lambda: bptt.LSTM(I, 2), "regularizer needs an RNN in the model"),
+        (lambda: bptt.LSTM(I, 2), "regularizer requires an RNN in the model"),
         (lambda: bptt.RNN(I, 2, layer_norm=True), "without layer_norm"),
         (lambda: bptt.Sequential(bptt.RNN(I, 2, zoneout=0.1)), "zoneout"),
         (lambda: bptt.RNN(I, 2, recurrent_dropout=0.1), "recurrent_dropout"),

@@ -1,4 +1,4 @@
-"""From a gradient to new weights: clipping, optimizers, learning rates, regularizers."""
+"""Turn a gradient into new weights: clipping, optimizers, learning rates, regularizers."""
 
 from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, clip_by_norm, clip_by_value
 from bptt.optim.clip_groups import ClipGroups

@@ -1,6 +1,7 @@
 """Clipping of the whole gradient, and policies for a gradient that is not finite.
 
-By norm, and the policy "shrink": Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063 and its code.
+Clipping by norm and the policy "shrink" are from Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, and its
+code.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ SHRINK = 0.02
 """nonfinite="shrink": the fraction of the recurrent weights that replaces a gradient that is not finite."""
 
 LONGEST_WINDOW = 100_000
-"""Norms that `ClipNorm("auto")` remembers at most: a checkpoint holds them."""
+"""Largest number of norms that `ClipNorm("auto")` remembers. A checkpoint holds all of them."""
 
 
 LOWER = "lower the learning rate or the limit of the clip"
-"""Advice against a non-finite gradient for those who clip already."""
+"""Advice against a non-finite gradient if the gradient is already clipped."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,21 @@ class Clipped:
 
 
 def clip_by_value(gradients: Gradients, max_value: float) -> None:
-    """Bring every entry into [-max_value, max_value], in place.
+    """Clip every entry to [-max_value, max_value], in place.
 
     Parameters
     ----------
     gradients : ndarray, mapping of names to ndarray, or layer or model
-        Writable C-contiguous float32 or float64 arrays, or what holds them.
+        Writable C-contiguous float32 or float64 arrays, or an object that holds them.
     max_value : float
-        More than 0.
+        Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        Arrays that cannot be changed in place; a `max_value` that is not > 0.
+        An array cannot be changed in place, or `max_value` is not above 0.
     NonFiniteError
-        NaN or an infinity among them; then nothing was changed.
+        An array holds NaN or an infinity. No array is changed.
     """
     max_value = real(max_value, "max_value", 0.0, above=True)
     vectors = vectors_of(gradients)
@@ -65,17 +66,17 @@ def clip_by_value(gradients: Gradients, max_value: float) -> None:
 
 
 def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
-    """Scale all gradients by one factor, in place, so that their common 2-norm is at most `max_norm`.
+    """Scale all gradients by one factor, in place, to a total 2-norm of at most `max_norm`.
 
-    The norm is accumulated in float64. Gradients whose norm does not exceed the limit keep their bits;
-    however large the norm, the direction is kept.
+    The norm is accumulated in float64. Gradients within the limit keep their bits. The direction is kept,
+    however large the norm.
 
     Parameters
     ----------
     gradients : ndarray, mapping of names to ndarray, or layer or model
-        Writable C-contiguous float32 or float64 arrays, or what holds them.
+        Writable C-contiguous float32 or float64 arrays, or an object that holds them.
     max_norm : float
-        More than 0.
+        Above 0.
 
     Returns
     -------
@@ -85,9 +86,9 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        Arrays that cannot be changed in place; a `max_norm` that is not > 0.
+        An array cannot be changed in place, or `max_norm` is not above 0.
     NonFiniteError
-        NaN or an infinity among them; then nothing was changed.
+        An array holds NaN or an infinity. No array is changed.
     """
     max_norm = real(max_norm, "max_norm", 0.0, above=True)
     vectors = vectors_of(gradients)
@@ -99,25 +100,25 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
 
 
 class Clip:
-    """Measure the gradient and keep a non-finite gradient from the weights, without clipping.
+    """Measure the gradient and protect the weights from a non-finite gradient, without clipping.
 
     Parameters
     ----------
     nonfinite : {"raise", "skip", "zero", "shrink"}
-        Policy for NaN or infinity in the gradient. "raise": NonFiniteError names the parameter,
-        nothing is changed. "skip": no update is made. "zero": the offending entries become 0, the rest
-        is clipped and used. "shrink": the gradient of the recurrent weights becomes 0.02 times these
-        weights, and all other gradients become 0.
+        Policy for NaN or infinity in the gradient. "raise": raise a NonFiniteError that names the parameter,
+        and change nothing. "skip": make no update. "zero": set the offending entries to 0, then clip and use
+        the gradient. "shrink": set the gradient of the recurrent weights to 0.02 times these weights, and all
+        other gradients to 0.
 
     Attributes
     ----------
     nonfinite_steps : int
-        How many gradients were not finite so far.
+        Number of gradients so far that were not finite.
 
     Raises
     ------
     TypeError, ValueError
-        `nonfinite` is none of the four.
+        `nonfinite` is not one of the four policies.
     """
 
     _against_nonfinite: ClassVar[str] = "lower the learning rate, or pass clip=ClipNorm(1.0)"
@@ -133,38 +134,38 @@ class Clip:
         ----------
         model : Module
         fixed : collection of str
-            Names of parameters that the optimizer leaves as they are: `Optimizer.fixed(model)`. Their
-            gradients count nowhere and stay as they are.
+            Names of the parameters that the optimizer does not change: `Optimizer.fixed(model)`. Their
+            gradients do not count in the norm and are not changed.
 
         Raises
         ------
         NonFiniteError
-            With the policy "raise".
+            The gradient is not finite, and the policy is "raise".
         """
         vectors = vectors_of(model, fixed)
-        came = Norm.of(vectors)
-        if came.finite:
-            return Clipped(came.value, self._clip_model(model, fixed, vectors, came))
+        norm = Norm.of(vectors)
+        if norm.finite:
+            return Clipped(norm.value, self._clip_model(model, fixed, vectors, norm))
         self.nonfinite_steps += 1
         if self.nonfinite == "raise":
             refuse_nonfinite(model, fixed, f'{self._against_nonfinite}; nonfinite="skip" skips such updates')
         if self.nonfinite == "skip":
-            return Clipped(came.value, clipped=False, update=False)
+            return Clipped(norm.value, clipped=False, update=False)
         if self.nonfinite == "zero":
             for vector in vectors:
                 vector[~np.isfinite(vector)] = 0
-            return Clipped(came.value, self._clip_model(model, fixed, vectors, Norm.of(vectors), learn=False))
+            return Clipped(norm.value, self._clip_model(model, fixed, vectors, Norm.of(vectors), learn=False))
         for name, gradient in named(model, fixed).items():
             recurrent = name.rpartition(".")[2].startswith("weight_hh")
             gradient[...] = SHRINK * model.parameters[name] if recurrent else 0.0
-        return Clipped(came.value, clipped=False)
+        return Clipped(norm.value, clipped=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know of this one: numbers, lists and mappings of them."""
+        """Return the state that a resumed run needs: numbers, lists and mappings of them."""
         return {"nonfinite_steps": self.nonfinite_steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave for a clip of the same settings."""
+        """Restore a state that `state_dict` of a clip with the same settings returned."""
         self.nonfinite_steps = int(state["nonfinite_steps"])
 
     def _clip_model(
@@ -176,31 +177,31 @@ class Clip:
         *,
         learn: bool = True,
     ) -> bool:
-        """Clip the model's finite gradients, which the vectors hold; True if that changed them."""
+        """Clip the model's finite gradients, which `vectors` hold. Return True if an entry changed."""
         return self.clip_vectors(vectors, norm, learn=learn)
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
-        """Clip finite gradients of this common norm; True if that changed them.
+        """Clip finite gradients with this total norm. Return True if an entry changed.
 
-        `learn` is False if entries were set to zero: then the norm says little about later ones.
+        `learn` is False if entries were set to zero: then the norm says little about later norms.
         """
         return False
 
 
 class ClipValue(Clip):
-    """Brings every entry of the gradient into [-max_value, max_value].
+    """Clip every entry of the gradient to [-max_value, max_value].
 
     Parameters
     ----------
     max_value : float
-        More than 0.
+        Above 0.
     nonfinite
         As for Clip.
 
     Raises
     ------
     TypeError, ValueError
-        `max_value` is not a number more than 0; `nonfinite` as for Clip.
+        `max_value` is not a number above 0. `nonfinite` as for Clip.
     """
 
     _against_nonfinite = LOWER
@@ -210,12 +211,14 @@ class ClipValue(Clip):
         super().__init__(nonfinite)
 
     def state_clip(self) -> StateClip:
-        """What it means in `layer.backward(clip_state=...)`: every entry of dL/dh_t and dL/dc_t is brought
-        into [-max_value, max_value]."""
+        """Return the limit for `layer.backward(clip_state=...)`.
+
+        The backward pass then clips every entry of dL/dh_t and dL/dc_t to [-max_value, max_value].
+        """
         return StateClip(value=self.max_value)
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
-        # No entry exceeds the norm: most steps need no search for the largest.
+        # No entry exceeds the norm, so most updates need no search for the largest entry.
         if norm.value <= self.max_value or not any(
             np.abs(v).max() > v.dtype.type(self.max_value) for v in vectors
         ):
@@ -244,18 +247,18 @@ class ClipNorm(Clip):
     Attributes
     ----------
     max_norm : float
-        The limit in force. With "auto", the limit of the last gradient: infinite before the first norm.
+        The current limit. With "auto", the limit of the last gradient: infinite before the first norm.
 
     Raises
     ------
     TypeError, ValueError
-        `max_norm` is neither a number more than 0 nor "auto"; `quantile` and `window` out of range;
+        `max_norm` is neither a number above 0 nor "auto". `quantile` or `window` is out of range.
         `nonfinite` as for Clip.
 
     References
     ----------
     "auto": Seetharaman, Wichern, Pardo and Le Roux (2020), AutoClip: adaptive gradient clipping for source
-    separation networks, which finds 0.1 good.
+    separation networks. The authors recommend the quantile 0.1.
     """
 
     _against_nonfinite = LOWER
@@ -278,12 +281,19 @@ class ClipNorm(Clip):
         super().__init__(nonfinite)
 
     def state_clip(self) -> StateClip:
-        """What it means in `layer.backward(clip_state=...)`: each row's dL/dh_t and dL/dc_t is scaled down to
-        the 2-norm `max_norm`. ValueError for "auto", which needs the norm of the whole gradient."""
+        """Return the limit for `layer.backward(clip_state=...)`.
+
+        The backward pass then scales dL/dh_t and dL/dc_t of each row down to the 2-norm `max_norm`.
+
+        Raises
+        ------
+        ValueError
+            The limit is "auto", which needs the norm of the whole gradient.
+        """
         if self.auto:
             raise ValueError(
-                'clip_state must have a given norm; got ClipNorm("auto"), which needs the norm of the whole '
-                "gradient, not known inside the recursion. Fix: give a number, ClipNorm(1.0)."
+                'clip_state must have a fixed norm; got ClipNorm("auto"), which needs the norm of the whole '
+                "gradient, not yet known during the backward pass. Fix: pass a number, ClipNorm(1.0)."
             )
         return StateClip(norm=self.max_norm)
 
@@ -300,7 +310,7 @@ class ClipNorm(Clip):
         super().load_state_dict(state)
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
-        # A batch without an error has norm 0, a norm beyond float64 is infinite: neither is typical.
+        # A batch without an error has norm 0, and a norm beyond float64 is infinite. Neither is typical.
         if self.auto and learn and 0 < norm.value < math.inf:
             self._norms.append(norm.value)
             self.max_norm = float(np.quantile(self._norms, self.quantile))

@@ -1,4 +1,4 @@
-"""Clipping group by group of parameters."""
+"""Clipping of each group of parameters separately."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ClipGroups(Clip):
     ----------
     groups : mapping of str to ClipNorm, ClipValue or None
         Clip for each pattern of names in `model.parameters`: "*weight_hh*", "0.*", "*". Patterns match as
-        in a shell and are case-sensitive. The first matching pattern decides; None leaves its group
+        in a shell and are case-sensitive. The first matching pattern decides. None leaves its group
         unclipped. ClipNorm("auto") learns from the norms of its group.
     nonfinite
-        As for Clip. Those of the groups stay at their default.
+        As for Clip. The clips in `groups` must keep their default policy.
 
     Raises
     ------
@@ -32,8 +32,8 @@ class ClipGroups(Clip):
         `groups` is not such a mapping.
     ValueError
         `groups` is empty, a clip has its own `nonfinite`, or two groups share one ClipNorm("auto").
-        `nonfinite` as for Clip. From the call, before anything changes: no pattern matches a parameter, or a
-        pattern other than "*" has no parameter.
+        `nonfinite` as for Clip. When called, before any gradient changes: no pattern matches a parameter, or
+        a pattern other than "*" has no parameter.
     """
 
     _against_nonfinite = LOWER
@@ -42,7 +42,7 @@ class ClipGroups(Clip):
         if not isinstance(groups, Mapping):
             raise TypeError(f"{_GROUPS}; got {type(groups).__name__}. {_FIX_GROUPS}")
         if not groups:
-            raise ValueError(f"{_GROUPS}; got an empty one. {_FIX_GROUPS}")
+            raise ValueError(f"{_GROUPS}; got an empty mapping. {_FIX_GROUPS}")
         learning: set[int] = set()
         for pattern, clip in groups.items():
             if not isinstance(pattern, str):
@@ -56,14 +56,14 @@ class ClipGroups(Clip):
                 )
             if clip.nonfinite != "raise":
                 raise ValueError(
-                    f"groups[{pattern!r}] must leave nonfinite out, which is decided for the whole gradient; "
-                    f"got {clip.nonfinite!r}. Fix: ClipGroups(..., nonfinite={clip.nonfinite!r})."
+                    f"groups[{pattern!r}] must leave out nonfinite, which applies to the whole gradient; "
+                    f"got {clip.nonfinite!r}. Fix: pass ClipGroups(..., nonfinite={clip.nonfinite!r})."
                 )
             if isinstance(clip, ClipNorm) and clip.auto:
                 if id(clip) in learning:
                     raise ValueError(
-                        f"groups[{pattern!r}] must learn from the norms of its group alone; got a clip that "
-                        'another group has, too. Fix: a ClipNorm("auto") for each.'
+                        f"groups[{pattern!r}] must learn only from the norms of its group; got a clip that "
+                        'another group uses, too. Fix: pass a separate ClipNorm("auto") for each group.'
                     )
                 learning.add(id(clip))
         self.groups = dict(groups)
@@ -80,16 +80,16 @@ class ClipGroups(Clip):
         Raises
         ------
         NonFiniteError
-            With the policy "raise".
+            The gradient is not finite, and the policy is "raise".
         ValueError
-            A parameter that no pattern fits, or a pattern that is left without a parameter.
+            No pattern matches a parameter, or a pattern other than "*" has no parameter.
         """
         self._parts(model, fixed)
         return super().__call__(model, fixed)
 
     def state_dict(self) -> dict[str, Any]:
-        learnt = {pattern: clip.state_dict() if clip else {} for pattern, clip in self.groups.items()}
-        return super().state_dict() | {"groups": learnt}
+        states = {pattern: clip.state_dict() if clip else {} for pattern, clip in self.groups.items()}
+        return super().state_dict() | {"groups": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for pattern, clip in self.groups.items():
@@ -112,15 +112,15 @@ class ClipGroups(Clip):
         return any(changed)
 
     def _parts(self, model: Module, fixed: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
-        """The groups that are clipped, and their gradients without those of fixed parameters."""
+        """Return each clip with the gradients of its group, fixed parameters excluded."""
         gradients = named(model)
-        taken = members("groups", tuple(self.groups), tuple(gradients))
+        names = members("groups", tuple(self.groups), tuple(gradients))
         return [
-            (clip, vectors_of({name: gradients[name] for name in taken[pattern]}, fixed))
+            (clip, vectors_of({name: gradients[name] for name in names[pattern]}, fixed))
             for pattern, clip in self.groups.items()
             if clip is not None
         ]
 
 
 _GROUPS = "groups must be a mapping of patterns of parameter names to ClipNorm, ClipValue or None"
-_FIX_GROUPS = 'Fix: ClipGroups({"*weight_hh*": ClipNorm(1.0), "*": None}), for one.'
+_FIX_GROUPS = 'Fix: pass ClipGroups({"*weight_hh*": ClipNorm(1.0), "*": None}), for example.'

@@ -20,16 +20,16 @@ Gradients: TypeAlias = npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]] | Modul
 
 
 _SMALLEST = {4: 2.0**-126, 8: 2.0**-1022}
-"""The smallest normal number, by the size of a dtype."""
+"""The smallest normal number, by the size of its dtype in bytes."""
 
 
 class NonFiniteError(FloatingPointError):
-    """A gradient holds NaN or an infinity; gradients and parameters are as they were.
+    """A gradient holds NaN or an infinity. Gradients and parameters have not been changed.
 
     Attributes
     ----------
     parameter : str
-        Name of the first parameter it was found in.
+        Name of the first parameter whose gradient is not finite.
     """
 
     def __init__(self, message: str, parameter: str) -> None:
@@ -39,7 +39,10 @@ class NonFiniteError(FloatingPointError):
 
 @dataclass(frozen=True)
 class Norm:
-    """A 2-norm as relative * unit: that of finite float64 entries may lie beyond the largest float64."""
+    """A 2-norm, stored as relative * unit.
+
+    The norm of finite float64 entries may be larger than the largest float64.
+    """
 
     relative: float
     unit: float = 1.0
@@ -58,14 +61,14 @@ class Norm:
 
     @property
     def finite(self) -> bool:
-        """Whether every entry is."""
+        """Whether every entry is finite."""
         return math.isfinite(self.relative)
 
     def limit(self, vectors: Iterable[Floats], max_norm: float) -> bool:
-        """Scale the vectors whose common norm this is down to `max_norm`; False if they are within it."""
+        """Scale vectors with this total norm down to `max_norm`. Return False if no scaling is needed."""
         if self.value <= max_norm:
             return False
-        # In two steps where a factor may be subnormal, for the core counts such a factor as zero.
+        # If a factor may be subnormal, scale in two steps: the core treats a subnormal factor as zero.
         root = 1.0 / math.sqrt(self.unit)
         factor = max_norm / self.relative
         for vector in vectors:
@@ -81,7 +84,7 @@ class Norm:
 
 
 def named(gradients: Gradients, fixed: Collection[str] = ()) -> Mapping[str, npt.NDArray[Any]]:
-    """Gradients by name, without those of fixed parameters."""
+    """Return the gradients by name, without the gradients of fixed parameters."""
     if isinstance(gradients, Module):
         arrays: Mapping[str, npt.NDArray[Any]] = gradients.gradients
     elif isinstance(gradients, Mapping):
@@ -92,7 +95,7 @@ def named(gradients: Gradients, fixed: Collection[str] = ()) -> Mapping[str, npt
 
 
 def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice, Value]]:
-    """Slices of the model's flat vectors, one for each run of neighbouring parameters with equal values."""
+    """Return slices of the model's flat vectors, one per run of neighbours with equal values."""
     runs: list[tuple[slice, Value]] = []
     flat = model.flat_parameters
     for name, array in model.parameters.items():
@@ -106,18 +109,18 @@ def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice,
 
 
 def vectors_of(gradients: Gradients, fixed: Collection[str] = ()) -> list[Floats]:
-    """Flat views of the gradients of the parameters that are not fixed, to be changed in place."""
+    """Return flat writable views of the gradients of all parameters that are not fixed."""
     if isinstance(gradients, Module):
         if not fixed:
             return [gradients.flat_gradients]
         runs = flat_runs(gradients, {name: name in fixed for name in gradients.parameters})
-        return [gradients.flat_gradients[run] for run, still in runs if not still]
+        return [gradients.flat_gradients[run] for run, is_fixed in runs if not is_fixed]
     vectors: list[Floats] = []
     for name, array in named(gradients, fixed).items():
         if not isinstance(array, np.ndarray) or array.dtype not in ("f4", "f8"):
-            came = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            actual = f"dtype {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(
-                f"{name} must be a float32 or float64 ndarray, to be clipped in place; got {came}. "
+                f"{name} must be a float32 or float64 ndarray, to be clipped in place; got {actual}. "
                 "Fix: pass arrays, a mapping of names to arrays, or a model."
             )
         flags = array.flags
@@ -133,7 +136,7 @@ def vectors_of(gradients: Gradients, fixed: Collection[str] = ()) -> list[Floats
 def refuse_nonfinite(
     gradients: Gradients, fixed: Collection[str] = (), fix: str = "lower the learning rate"
 ) -> None:
-    """Raise NonFiniteError for the first entry that is not finite, if there is one."""
+    """Raise NonFiniteError for the first entry that is not finite."""
     for name, array in named(gradients, fixed).items():
         position = _core.first_nonfinite(array.reshape(-1))
         if position >= 0:

@@ -21,43 +21,45 @@ from bptt.layers.module import Module
 from bptt.optim.rates import fixed_names, parse_lr_factors, runs
 
 SMALLEST_EPS = 1e-30
-"""Where all gradients were 0 the step is 0 / eps: in float32, too, it must not be 0 / 0."""
+"""If all gradients were 0, the step is 0 / eps. In float32, too, this must not become 0 / 0."""
 
 Rate: TypeAlias = float | Callable[[int], float]
 CoreCall: TypeAlias = "partial[None]"
 
 
 def as_rate(value: object, name: str) -> Rate:
-    """A number >= 0, or something that can be called with the number of updates."""
+    """Check a learning rate: a number >= 0, or a callable that takes the number of updates."""
     if not callable(value):
         return real(value, name, 0.0)
     if not takes(value, 1):
         raise TypeError(
             f"{name} must be a number or a schedule(step); got {short(value)}, which cannot be called with "
-            f"one number. Fix: {name}=lambda step: 0.1 / (1 + step), or one of bptt.schedules."
+            f"one number. Fix: pass {name}=lambda step: 0.1 / (1 + step), or a class of bptt.schedules."
         )
     return value
 
 
 def rate_at(rate: Rate, step: int, name: str) -> float:
-    """The rate after `step` updates."""
+    """Return the learning rate after `step` updates."""
     return real(rate(step), f"{name}({step})", 0.0) if callable(rate) else rate
 
 
 class Optimizer(ABC):
-    """One optimiser serves one model: its state vectors are laid out like the model's parameters.
+    """Base class of all optimizers. One optimizer serves one model.
+
+    The state vectors are laid out like the model's flat parameters.
 
     Parameters
     ----------
     lr : float or callable
-        Learning rate, or a schedule: `lr(n)` is the rate of the update that n updates came before.
+        Learning rate, or a schedule: `lr(n)` is the rate of the next update after n updates.
     weight_decay : float
         Factor of the L2 term added to the gradient.
     lr_factors : mapping of str to float, optional
         Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
-        parameter names as shells match file names, and the first pattern that fits counts. Parameters without
-        a pattern have factor 1. Factor 0 freezes parameters: neither they nor their state vectors change, and
-        their gradients count neither in the gradient norm nor in clipping.
+        parameter names as shells match file names, and the first matching pattern decides. Parameters without
+        a pattern have factor 1. Parameters with factor 0 are fixed: neither they nor their state vectors
+        change, and their gradients count neither in the gradient norm nor in clipping.
     vectors : tuple of str
         Names of the state vectors.
 
@@ -66,7 +68,7 @@ class Optimizer(ABC):
     steps : int
         Updates made so far.
     given_lr : float or callable
-        The rate that it was made with.
+        The argument `lr` of the constructor.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Optimizer(ABC):
 
     @property
     def lr(self) -> float:
-        """The rate of the next update. Setting it takes a number or a schedule."""
+        """Learning rate of the next update. Assign a number or a schedule to change it."""
         return rate_at(self._lr, self.steps, "lr")
 
     @lr.setter
@@ -95,23 +97,23 @@ class Optimizer(ABC):
 
     @property
     def lr_factors(self) -> dict[str, float]:
-        """Of groups of parameters, by pattern."""
+        """Learning-rate factors of parameter groups, by pattern."""
         return dict(self._factors)
 
     @property
     def schedule(self) -> Callable[[int], float] | None:
-        """The schedule that `lr` comes from, if it is no number."""
+        """The schedule that sets `lr`; None if `lr` is a number."""
         return self._lr if callable(self._lr) else None
 
     def fixed(self, model: Module) -> frozenset[str]:
-        """Return the names of the model's parameters that `step` leaves as they are: those with factor 0.
+        """Return the names of the fixed parameters, whose learning-rate factor is 0.
 
         Raises
         ------
         TypeError
             `model` is not a model.
         ValueError
-            A pattern of `lr_factors` fits none of the model's parameters.
+            A pattern of `lr_factors` matches none of the model's parameters.
         """
         if not isinstance(model, Module):
             raise TypeError(
@@ -120,15 +122,15 @@ class Optimizer(ABC):
         return fixed_names(model, self._factors)
 
     def step(self, model: Module) -> None:
-        """Change `model.flat_parameters` by its `flat_gradients`, which stay as they are.
+        """Update `model.flat_parameters` from `model.flat_gradients`, which do not change.
 
-        Ctrl-C comes before or after: the update is made and counted, or neither.
+        Ctrl-C cannot interrupt an update halfway: the update is either made and counted, or not made.
 
         Raises
         ------
         ValueError
-            The model has another number of parameters, or another dtype, than the one before; a pattern of
-            `lr_factors` that fits none of its parameters.
+            The model has another number of parameters, or another dtype, than the model of earlier updates.
+            Or a pattern of `lr_factors` matches none of its parameters.
         """
         parameters, gradients = model.flat_parameters, model.flat_gradients
         groups = runs(model, self._factors)
@@ -137,9 +139,9 @@ class Optimizer(ABC):
         for vector in self._state.values():
             if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
                 raise ValueError(
-                    f"model must be the one this {type(self).__name__} belongs to, of {vector.size} "
-                    f"parameters in {vector.dtype}; got {parameters.size} in {parameters.dtype}. "
-                    "Fix: make one optimizer per model."
+                    f"model must be the model of earlier updates of this {type(self).__name__}, with "
+                    f"{vector.size} parameters in {vector.dtype}; got {parameters.size} in "
+                    f"{parameters.dtype}. Fix: make one optimizer per model."
                 )
         lr = self.lr
         updates = [
@@ -153,17 +155,17 @@ class Optimizer(ABC):
             if factor != 0
         ]
         count = partial(setattr, self, "steps", self.steps + 1)
-        # Signals are looked at between bytecodes: none comes between these calls, all made from C.
+        # Python handles signals between bytecodes. C makes all these calls, so no signal comes between them.
         deque(map(partial.__call__, (*updates, count)), maxlen=0)
 
     @abstractmethod
     def _update(
         self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
     ) -> CoreCall:
-        """One call of the core that changes parameters and state in place, ready to be made."""
+        """Return a call of the core that changes parameters and state in place. `step` makes the call."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return `kind`, `steps`, and copies of the state vectors by name (none before the first step).
+        """Return `kind`, `steps` and copies of the state vectors (none before the first step).
 
         A mean of squares that the dtype cannot hold is stored as minus its square root.
         """
@@ -171,15 +173,15 @@ class Optimizer(ABC):
         return {"kind": type(self).__name__, "steps": self.steps, **vectors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+        """Restore a state that `state_dict` returned. All values are checked before any is changed.
 
         Raises
         ------
         TypeError
-            Not a mapping.
+            `state` is not a mapping.
         ValueError
-            The state of another kind of optimiser; a vector missing or unknown; not float vectors of
-            one length.
+            `state` is the state of another kind of optimizer, a vector is missing or unknown, or the vectors
+            are not float vectors of one length.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -188,23 +190,25 @@ class Optimizer(ABC):
         kind, steps = state.get("kind"), state.get("steps")
         if kind != type(self).__name__:
             raise ValueError(
-                f"state must be that of a {type(self).__name__}; got that of {kind!r}. Fix: make a {kind}."
+                f"state must be the state of {type(self).__name__}; got the state of {kind!r}. "
+                f"Fix: load it into {kind}."
             )
         if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
             raise ValueError(
-                f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass a whole state_dict."
+                f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass an unchanged state_dict()."
             )
         vectors = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
         if set(vectors) != set(self._vectors) and (vectors or steps):
             raise ValueError(
                 f"state must hold the vectors {sorted(self._vectors)}; got {sorted(vectors)}. "
-                f"Fix: load into a {kind} made with the same options."
+                f"Fix: load it into {kind} with the same arguments."
             )
         forms = {(array.shape, array.dtype) for array in vectors.values()}
         if len(forms) > 1 or any(len(shape) != 1 or dtype not in ("f4", "f8") for shape, dtype in forms):
             raise ValueError(
                 "state must hold float32 or float64 vectors of one length; got "
-                f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. Fix: pass a whole state_dict."
+                f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. "
+                "Fix: pass an unchanged state_dict()."
             )
         copies: dict[str, Floats] = {}
         for name, array in vectors.items():
@@ -214,7 +218,12 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """v = momentum v + g;  p -= lr v, or with `nesterov` p -= lr (g + momentum v).
+    """Stochastic gradient descent, with or without momentum.
+
+    ::
+
+        v = momentum v + g
+        p -= lr v                       with nesterov: p -= lr (g + momentum v)
 
     Parameters
     ----------
@@ -223,12 +232,12 @@ class SGD(Optimizer):
     momentum : float
         In [0, 1).
     nesterov : bool
-        Sutskever et al. 2013, in PyTorch's form; needs momentum.
+        Nesterov momentum (Sutskever et al. 2013), in PyTorch's form. Requires `momentum` > 0.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range; `nesterov` without momentum.
+        An argument has the wrong type or is out of range, or `nesterov` is True without momentum.
     """
 
     def __init__(
@@ -244,7 +253,8 @@ class SGD(Optimizer):
         self.nesterov = flag(nesterov, "nesterov")
         if self.nesterov and not self.momentum:
             raise ValueError(
-                "nesterov needs a momentum > 0; got 0. Fix: pass momentum=0.9, or nesterov=False."
+                "nesterov=True requires momentum > 0; got momentum=0. "
+                "Fix: pass momentum=0.9, or nesterov=False."
             )
         super().__init__(lr, weight_decay, lr_factors, ("velocity",) if self.momentum else ())
 
@@ -265,7 +275,14 @@ class SGD(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """s = alpha s + (1 - alpha) g^2;  u = g / (sqrt(s) + eps);  v = momentum v + u;  p -= lr v.
+    """RMSProp: divide each step by the root of a running mean of squared gradients.
+
+    ::
+
+        s = alpha s + (1 - alpha) g^2
+        u = g / (sqrt(s) + eps)
+        v = momentum v + u
+        p -= lr v
 
     Tieleman and Hinton 2012.
 
@@ -278,12 +295,12 @@ class RMSProp(Optimizer):
     momentum : float
         In [0, 1).
     eps : float
-        At least 1e-30; outside the root, as in PyTorch.
+        At least 1e-30. Added outside the root, as in PyTorch.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
     """
 
     def __init__(
@@ -321,7 +338,9 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: scale each step by running means of the gradient and its square::
+    """Adam: scale each step by running means of the gradient and its square.
+
+    ::
 
         m = b1 m + (1 - b1) g                     m^ = m / (1 - b1^n)
         v = b2 v + (1 - b2) g^2                   v^ = v / (1 - b2^n)
@@ -336,12 +355,12 @@ class Adam(Optimizer):
     betas : pair of float
         (b1, b2), each in [0, 1).
     eps : float
-        At least 1e-30; outside the root.
+        At least 1e-30. Added outside the root.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
     """
 
     decoupled = False
@@ -381,9 +400,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: Adam's step on the plain gradient, plus p -= lr weight_decay p.
+    """Adam with decoupled weight decay: Adam's step, plus p -= lr weight_decay p.
 
-    Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and errors as for Adam.
+    The gradient in Adam's step has no L2 term. Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and
+    errors as for Adam.
     """
 
     decoupled = True

@@ -1,4 +1,4 @@
-"""Groups of parameters, by patterns of their names."""
+"""Groups of parameters, selected by patterns of their names."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from functools import lru_cache
 
 @lru_cache
 def members(argument: str, patterns: tuple[str, ...], names: tuple[str, ...]) -> dict[str, list[str]]:
-    """The names that each pattern takes: those that it fits, as shells match file names, and that none before
-    it does.
+    """Return the names of each pattern's group: each name belongs to the first pattern that it matches.
+
+    Patterns match as shells match file names. `argument` is the argument that error messages name.
 
     Raises
     ------
     ValueError
-        A name that no pattern fits; a pattern that is left without a name, "*" excepted. `argument` is what
-        messages call the mapping that has the patterns.
+        No pattern matches a name, or a pattern other than "*" has no name.
     """
     matches: dict[str, list[str]] = {pattern: [] for pattern in patterns}
     for name in names:
-        fitting = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
-        if not fitting:
+        matching = [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+        if not matching:
             raise ValueError(
-                f"{argument} must have a pattern for every parameter; got none that fits {name!r}. "
-                'Fix: add one, or "*": None to leave the rest unclipped.'
+                f"{argument} must have a pattern for every parameter; got none that matches {name!r}. "
+                'Fix: add a pattern, or add "*": None to leave all other parameters unclipped.'
             )
-        matches[fitting[0]].append(name)
-    for pattern, taken in matches.items():
-        if not taken and pattern != "*":
-            fits = any(fnmatchcase(name, pattern) for name in names)
-            came = "only some that patterns before it take" if fits else f"none among {', '.join(names)}"
+        matches[matching[0]].append(name)
+    for pattern, group in matches.items():
+        if not group and pattern != "*":
+            if any(fnmatchcase(name, pattern) for name in names):
+                raise ValueError(
+                    f"{argument}[{pattern!r}] must match a parameter that no earlier pattern matches; got "
+                    "none. Fix: move this pattern to the front, or leave it out."
+                )
             raise ValueError(
-                f"{argument}[{pattern!r}] must fit a parameter; got {came}. "
-                f"Fix: {'put it before them' if fits else 'correct it'}, or leave it out."
+                f"{argument}[{pattern!r}] must match a parameter; got none among {', '.join(names)}. "
+                "Fix: correct the pattern, or leave it out."
             )
     return matches

@@ -1,4 +1,4 @@
-"""Regularizers: terms in addition to the loss that keep the gradient alive through time."""
+"""Regularizers: terms added to the loss, against gradients that vanish or explode through time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ from bptt.layers.sequential import iter_layers
 Array = npt.NDArray[Any]
 
 LEAST = 1e-20
-"""Squared norm of an error below which its direction says nothing."""
+"""Squared norm of an error below which the direction of the error says nothing."""
 
 
 BLOCK = 1 << 16
-"""Bytes of the errors that are taken together: what is made of them stays in the cache."""
+"""Bytes of errors per block. The intermediate results of a block stay in the cache."""
 
 
 class PascanuRegularizer:
-    """
-    Push the recurrent weights of every `RNN` to keep the norm of errors on their way back through time.
+    """Push the recurrent weights of every `RNN` to preserve the norm of errors through time.
 
-    This is the term for each layer and direction. d_t is the whole dL/dh_t of one row, f' is the slope of the
-    activation there, and U are the recurrent weights ::
+    Each layer and direction adds this term. d_t is the total dL/dh_t of one row, f'_t is the slope of the
+    activation at step t, and U are the recurrent weights::
 
         Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
 
-    Steps with |d_t|^2 < 1e-20 don't count. Only U gets a gradient from this term. Errors and slopes are
-    constants, as in the authors' code. Every step counts by the error that the weights would pass back, also
-    a step after a reset or the initial state.
+    Steps with |d_t|^2 < 1e-20 do not count. Only U gets a gradient from this term. Errors and slopes are
+    treated as constants, as in the authors' code. Every other step counts, also a step after a reset or
+    after the initial state, with the error that the weights would pass back.
 
     Parameters
     ----------
@@ -46,16 +45,18 @@ class PascanuRegularizer:
     ----------
     omega : float
         Omega of the last backward pass, without the weight, summed over layers and directions; NaN before the
-        first pass. With `accumulate` or a pair for `truncate`, an update has several passes.
+        first pass. With `accumulate`, or with a pair for `truncate`, an update consists of several passes.
 
     Raises
     ------
     TypeError, ValueError
         `weight` is not a number above 0.
 
-    References ---------- Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural
-    networks, arXiv:1211.5063, section 3.3. The norms in Omega's ratio are not squared in the paper. They are
-    squared in the authors' code, and here.
+    References
+    ----------
+    Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
+    arXiv:1211.5063, section 3.3. The norms in Omega's ratio are not squared in the paper. They are squared in
+    the authors' code, and here.
     """
 
     def __init__(self, weight: float = 4.0) -> None:
@@ -63,36 +64,35 @@ class PascanuRegularizer:
         self.omega = float("nan")
 
     def check(self, model: Module) -> None:
-        """
+        """Raise ValueError if the regularizer cannot be used with a model.
+
         Raises
         ------
         ValueError
-            A model without an RNN, or with one whose step is more than its product: layer norm, recurrent
-            dropout, zoneout.
+            The model has no RNN, or an RNN with layer norm, recurrent dropout or zoneout.
         """
         layers = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
         if not layers:
             raise ValueError(
-                f"regularizer needs an RNN in the model; got {model!r}. Fix: leave it out: gates do in LSTM "
-                "and GRU what it does in an RNN."
+                f"regularizer requires an RNN in the model; got {model!r}. Fix: leave the regularizer out; "
+                "the gates of LSTM and GRU do its work."
             )
         for layer in layers:
             if layer.layer_norm or layer.recurrent_dropout or layer.zoneout:
                 raise ValueError(
-                    "regularizer needs RNNs without layer_norm, recurrent_dropout and zoneout; got "
-                    f"{layer!r}. Fix: leave the regularizer or these out."
+                    "regularizer requires RNNs without layer_norm, recurrent_dropout and zoneout; got "
+                    f"{layer!r}. Fix: leave out the regularizer, or these options of the layer."
                 )
 
     def __call__(self, tape: Tape, fraction: float = 1.0) -> float:
-        """
-        Add the term's gradient to those of the layers.
+        """Add the gradient of this term to the gradients of the layers.
 
         Parameters
         ----------
         tape : Tape
             Tape of a backward pass with `keep_errors=True`.
         fraction : float
-            Factor of this term's gradient, relative to other passes that are added to the same gradients.
+            Factor of this term's gradient if several passes accumulate into the same gradients.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class PascanuRegularizer:
             if part.dh is None:
                 raise ValueError(
                     "tape must hold the errors of every step; got one whose backward pass did not keep them. "
-                    "Fix: backward(..., keep_errors=True)."
+                    "Fix: call backward(..., keep_errors=True)."
                 )
             names = [name for name in layer.gradients if name.startswith("weight_hh")]
             for name, h, dh in zip(names, part.h, part.dh, strict=True):
@@ -118,37 +118,36 @@ class PascanuRegularizer:
 
 
 def omega(dh: Array, h: Array, weights: Array, relu: bool = False) -> tuple[float, Array]:
-    """
-    Omega of one layer and direction, and its gradient.
+    """Return Omega of one layer and direction, and its gradient.
 
     Parameters
     ----------
     dh, h : ndarray
-        (T, B, H): errors of the states, and the states, whose activation's slope is taken.
+        (T, B, H): errors of the states, and the states. The states give the slope of the activation.
     weights : ndarray
         (H, H).
     relu : bool
-        Whether the activation is relu; else it is tanh.
+        True if the activation is relu, False if the activation is tanh.
 
     Returns
     -------
     value : float
     gradient : ndarray
-        (H, H): of `weights`, all else taken as constant.
+        (H, H): gradient of `weights`, with errors and slopes as constants.
     """
     gradient, total, counted = np.zeros_like(weights), 0.0, 0
-    turned = np.ascontiguousarray(weights.T)
+    transposed = np.ascontiguousarray(weights.T)
     errors, states = (array.reshape(-1, array.shape[-1]) for array in (dh, h))
-    rows = max(1, BLOCK // turned[0].nbytes)
+    rows = max(1, BLOCK // transposed[0].nbytes)
     for begin in range(0, len(errors), rows):
         block = slice(begin, begin + rows)
         state = np.ascontiguousarray(states[block], weights.dtype)
         slope = (state > 0).astype(weights.dtype) if relu else 1 - state * state
-        through, count = _core.unit_errors(np.ascontiguousarray(errors[block], weights.dtype), slope, LEAST)
-        through = through[:count]
-        back = _core.linear_forward(through, turned, None)
-        total += _core.weigh_by_excess(back, through)
-        _core.linear_backward(back, weights, through, gradient, None, False)
+        units, count = _core.unit_errors(np.ascontiguousarray(errors[block], weights.dtype), slope, LEAST)
+        units = units[:count]
+        back = _core.linear_forward(units, transposed, None)
+        total += _core.weigh_by_excess(back, units)
+        _core.linear_backward(back, weights, units, gradient, None, False)
         counted += count
     return (total / counted, gradient / counted) if counted else (0.0, gradient)
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions from the number of updates made to the rate of the next update."""
+"""Learning-rate schedules: functions from the number of updates to the rate of the next update."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bptt.optim.optimizers import Rate, as_rate, rate_at
 
 
 class Schedule(ABC):
-    """`schedule(n)` is the learning rate of the update after n updates, a float.
+    """Base class of schedules. `schedule(n)` is the learning rate of the next update after n updates.
 
-    Your own subclass needs `_rate`. The `lr` of an optimiser also accepts any other callable.
+    A subclass must define `_rate`. The `lr` of an optimizer also accepts any other callable.
     """
 
     def __call__(self, step: int) -> float:
-        """The rate after `step` updates.
+        """Return the learning rate after `step` updates.
 
         Raises
         ------
@@ -30,21 +30,21 @@ class Schedule(ABC):
 
     @abstractmethod
     def _rate(self, step: int) -> float:
-        """The rate after `step` updates, 0 or more."""
+        """Return the learning rate after `step` updates, 0 or more."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What training has changed, as JSON values: nothing, but for `Plateau`."""
+        """Return the state that training has changed, as JSON values. Only `Plateau` has a state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave. Everything is checked before anything is changed.
+        """Restore a state that `state_dict` returned. All values are checked before any is changed.
 
         Raises
         ------
         TypeError
-            Not a mapping, or a value of another kind.
+            `state` is not a mapping, or a value has the wrong type.
         ValueError
-            A value missing, unknown or out of range.
+            A value is missing, unknown or out of range.
         """
         if not isinstance(state, Mapping):
             raise TypeError(
@@ -53,13 +53,13 @@ class Schedule(ABC):
         if set(state) != set(self.state_dict()):
             raise ValueError(
                 f"state of {self!r} must hold {sorted(self.state_dict())}; got {sorted(map(str, state))}. "
-                "Fix: load into a schedule made with the same arguments."
+                "Fix: load it into a schedule with the same arguments."
             )
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """Always the same rate.
+    """A constant learning rate.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Constant(Schedule):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
     """
 
     lr: float
@@ -83,21 +83,21 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """A staircase down: lr factor^k after k * every_updates updates.
+    """Step decay: multiply the learning rate by `factor` after every `every_updates` updates.
 
     Parameters
     ----------
     lr : float
-        At the start, at least 0.
+        Initial learning rate, at least 0.
     every_updates : int
-        Updates on each stair.
+        Number of updates between two changes of the rate.
     factor : float
         In (0, 1).
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
     """
 
     lr: float
@@ -115,23 +115,24 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a wave down: lr (final + (1 - final) (1 + cos(pi n / steps)) / 2) after n updates.
+    """Cosine decay: lr (final + (1 - final) (1 + cos(pi n / steps)) / 2) after n updates.
 
     Parameters
     ----------
     lr : float
-        At the start, at least 0.
+        Initial learning rate, at least 0.
     steps : int
-        Updates until the end of the fall: epochs times batches, for one. From there on the rate stays.
+        Number of updates until the decay ends, for example epochs times batches. The rate is constant after
+        that.
     final : float
-        What is left then, as a fraction of `lr`, in [0, 1).
+        Final rate as a fraction of `lr`, in [0, 1).
     restart : bool
-        After every `steps` updates begin again at `lr`.
+        Restart at `lr` after every `steps` updates.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
 
     References
     ----------
@@ -172,7 +173,7 @@ class WarmUp(Schedule):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range.
+        An argument has the wrong type or is out of range.
     """
 
     steps: int
@@ -188,16 +189,16 @@ class WarmUp(Schedule):
         return progress * rate_at(self.then, after, "then")
 
     def state_dict(self) -> dict[str, Any]:
-        """That of `then`."""
+        """Return the state of `then`."""
         return self.then.state_dict() if isinstance(self.then, Schedule) else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Hand it to `then`; raises as `Schedule.load_state_dict`."""
+        """Restore the state of `then`; raise as `Schedule.load_state_dict`."""
         super().load_state_dict(state)
         if isinstance(self.then, Schedule):
             self.then.load_state_dict(state)
 
 
 def factor_below_one(value: float) -> float:
-    """A factor in (0, 1) that lowers a rate."""
+    """Return `value` if it is in (0, 1); raise TypeError or ValueError otherwise."""
     return real(value, "factor", 0.0, 1.0, above=True)

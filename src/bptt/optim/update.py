@@ -12,19 +12,19 @@ class Update:
     Attributes
     ----------
     epoch : int
-        From 0.
+        Number of the epoch, counted from 0.
     loss : float
         Loss of this batch or window.
     grad_norm : float
         2-norm of the whole gradient before clipping.
     clipped : bool
-        Clipping changed the gradient.
+        Whether clipping changed the gradient.
     lr : float
         Learning rate.
     tokens : int
-        Steps times batch rows.
+        Number of time steps times batch rows.
     batches : float
-        Batches of this epoch done so far, windows counted as parts.
+        Number of batches processed so far in this epoch. A window counts as a part of its batch.
     """
 
     epoch: int
