@@ -30,7 +30,7 @@ SIZES = ((1, 32, 32), (1, 256, 256), (16, 64, 64), (32, 64, 128), (64, 256, 256)
 STEPS = 50
 CORE_CELLS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh"}
 VECTORS = (16_384, 262_144, 4_194_304)
-"""Parameters: with an optimiser's vectors in the first cache levels, in the last, and in memory."""
+"""Parameters: with an optimizer's vectors in the first cache levels, in the last, and in memory."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def elementwise() -> Iterator[Piece]:
         yield Piece("activations", f"{name}, {x.size:,}", run, 8.0 * x.size, "GB/s")
 
 
-def optimiser(size: int) -> Iterator[Piece]:
+def optimizer(size: int) -> Iterator[Piece]:
     """What walks through flat vectors of parameters, with the float32 it reads and writes for each."""
     # Gradients of zero leave every vector as it is, however often it is walked through.
     p, g, m, v = uniform(size), *(np.zeros(size, np.float32) for _ in range(3))
@@ -130,7 +130,7 @@ def optimiser(size: int) -> Iterator[Piece]:
         "zero": (1, lambda: g.fill(0.0)),
     }
     for name, (touched, run) in walks.items():
-        yield Piece("optimiser", f"{name}, {size:,}", run, 4.0 * touched * size, "GB/s")
+        yield Piece("optimizer", f"{name}, {size:,}", run, 4.0 * touched * size, "GB/s")
 
 
 def ends() -> Iterator[Piece]:
@@ -172,7 +172,7 @@ def figure(piece: Piece, compute: float, seconds: float) -> Figure:
 def pieces(contains: str) -> list[Piece]:
     """All whose group contains a string, group by group."""
     sized = [maker(cell, *size) for maker in (products, sequences) for cell in GATES for size in SIZES]
-    walks = [optimiser(size) for size in VECTORS]
+    walks = [optimizer(size) for size in VECTORS]
     chosen = [piece for piece in chain(*sized, elementwise(), *walks, ends()) if contains in piece.group]
     groups = list(dict.fromkeys(piece.group for piece in chosen))
     return sorted(chosen, key=lambda piece: groups.index(piece.group))

@@ -199,7 +199,7 @@ def test_bad_checkpoints(bptt_command: CommandLine, folder: Path, text_file: Pat
     whole = Path("run.safetensors").read_bytes()
     half = whole[: len(whole) // 2]
     newer = whole.replace(rb"{\"format\": 1,", rb"{\"format\": 2,")
-    for content, word in ((half, "cut short"), (newer, "upgrade bptt"), (b"", "no safetensors file")):
+    for content, word in ((half, "cut short"), (newer, "upgrade bptt"), (b"", "not a safetensors file")):
         Path("run.safetensors").write_bytes(content)
         fails(bptt_command(*command, "--resume"), "run.safetensors", word)
         assert Path("run.safetensors").read_bytes() == content

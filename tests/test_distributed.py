@@ -354,7 +354,7 @@ def test_stopped_on_one_rank_alone() -> None:
     def job(comm: Any) -> None:
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[Stop()]), comm)
 
-    assert "let stop() be called on all" in raised_by_all(run(2, job), RankError)
+    assert "a callback must call stop() on all ranks" in raised_by_all(run(2, job), RankError)
 
 
 DIFFERENT: dict[str, tuple[Callable[[int], Any], str]] = {
@@ -388,7 +388,7 @@ def test_ranks_that_set_out_to_do_different_things(name: str) -> None:
         case.trainer(comm).fit(data, case.epochs)
 
     message = raised_by_all(run(2, job), RankError)
-    assert message.startswith("every rank must set out to do the same; got ")
+    assert message.startswith("all ranks must begin the same run; got ")
     assert expected in message
 
 
@@ -409,7 +409,8 @@ def test_weights_that_drift_apart_are_noticed() -> None:
         CASES["symbols"].fit(CASES["symbols"].trainer(comm, callbacks=[Tamper()]), comm)
 
     message = raised_by_all(run(3, job), RankError)
-    assert "weights must be the same on every rank; got others on rank 2 than on rank 0 after 3" in message
+    expected = "weights must be the same on all ranks; got other weights on rank 2 than on rank 0 after 3"
+    assert expected in message
 
 
 def test_weights_are_compared_inside_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

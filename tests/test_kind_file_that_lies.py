@@ -139,7 +139,7 @@ IN_TRAINING: dict[str, tuple[str, Any, str]] = {
         "shape",
     ),
     "texts in the position": ("position", {"mapping": {"epoch": "0"}}, "position lacks the field 'batches'"),
-    "a step without a state": ("states", [[5, None]], "a state for the position's step"),
+    "a step without a state": ("states", [[5, None]], "a state for the step of training.position"),
     "a rate of nothing": ("next_lr", {"float": "nan"}, "next_lr must be a finite number of at least 0"),
     "a rate below 0": ("next_lr", -1, "next_lr must be a finite number of at least 0"),
     "a number for a truth": ("stopping", 1, "stopping must be true or false"),
@@ -147,7 +147,7 @@ IN_TRAINING: dict[str, tuple[str, Any, str]] = {
     "a generator that nobody has": (
         "generators",
         {"mapping": {"shared": [None, 0], "states": []}},
-        "generators.shared must name each of the states",
+        "generators.shared must refer to each state",
     ),
     "a generator from the end": ("generators", {"mapping": {"shared": [-1], "states": []}}, "from 0 to"),
     "a field from the future": ("os", 3, "a field that this version does not know: 'os'"),
@@ -183,7 +183,7 @@ EMPTY = {"kind": "Dropout", "config": {"p": 0.5, "dtype": "float32"}}
 
 def test_a_type_that_numpy_cannot_parse(tmp_path: Path) -> None:
     model = {"kind": "Dropout", "config": {"p": 0.5, "dtype": "9" * 5000}}
-    assert "another type than float32 or float64" in refused(described(model), tmp_path / "model")
+    assert "type is neither float32 nor float64" in refused(described(model), tmp_path / "model")
 
 
 def sequential(layers: list[Any]) -> Any:

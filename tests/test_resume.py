@@ -711,7 +711,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no file of ours": (
         lambda path: path.write_text("Once upon a time there was a file"),
-        "is no safetensors",
+        "is not a safetensors file",
     ),
     "newer": (damaged(lambda about: about.update(format=2, version="9.0.0")), "written by version '9.0.0'"),
     "a model alone": (lambda path: bptt.save(path, model()), "holds a model alone"),
@@ -719,7 +719,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda path: bptt.save(path, model(), optimizer=bptt.SGD(0.5)),
         "holds a model alone",
     ),
-    "training a number": (damaged(lambda about: about.update(training=3)), "is no mapping"),
+    "training a number": (damaged(lambda about: about.update(training=3)), "is not a mapping"),
     "training of nothing": (damaged(lambda about: about.update(training={"mapping": {}})), "cannot be used"),
     "training of a tag unknown": (damaged(lambda about: about.update(training={"run": "os"})), "is damaged"),
     "a tensor missing": (in_training("states", {"tensor": "77"}), "is damaged"),

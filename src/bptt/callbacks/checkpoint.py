@@ -26,13 +26,13 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : str or os.PathLike
-        Overwritten each time, unless the name contains {step} or {epoch}. {step} is the optimiser's number of
+        Overwritten each time, unless the name contains {step} or {epoch}. {step} is the optimizer's number of
         updates, {epoch} the number of epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors".
         Double any other braces.
     every_epochs : int
         Save after this many epochs, again and again.
     every_updates : int, optional
-        Save after this many updates, too. The optimiser counts the updates.
+        Save after this many updates, too. The optimizer counts the updates.
     keep : int, optional
         Keep only the last `keep` files of one `fit`; needs {step} or {epoch}. None: keep all. Files of an
         earlier `fit` are not deleted. A resumed run counts the files of the run that it continues.

@@ -50,7 +50,7 @@ class Plateau(Schedule, Callback):
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of its range. From `fit`: no validation data, or no metric of
+        An argument has the wrong type or is out of range. From `fit`: no validation data, or no metric of
         that name.
     """
 

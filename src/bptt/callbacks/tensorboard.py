@@ -19,7 +19,7 @@ class TensorBoard(Callback):
 
     Per update: train/loss, train/grad_norm (before clipping), train/lr and train/clipped (1 or 0). Per
     validation: validation/loss and a curve for each of the trainer's metrics. The horizontal axis counts the
-    optimiser's updates, so a resumed run goes on with the curves of the one before it, in the same folder.
+    optimizer's updates, so a resumed run goes on with the curves of the one before it, in the same folder.
 
     Parameters
     ----------

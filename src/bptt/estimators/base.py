@@ -88,7 +88,7 @@ class SequenceEstimator(BaseEstimator):
             del self.validation_loss_curve_
 
     def _build(self, outputs: int) -> None:
-        """A new network, and its optimiser."""
+        """A new network, and its optimizer."""
         kind = CELLS[choice(self.cell, "cell", tuple(CELLS))]
         recurrent = kind(
             self.n_channels_,

@@ -1,4 +1,4 @@
-"""Models and training runs in files: written whole or not at all, checked before use."""
+"""Save models and training runs to files: written completely or not at all, checked before use."""
 
 from bptt.files.checkpoint import CheckpointError, Saved, load, read_checkpoint, save
 

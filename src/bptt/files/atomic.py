@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def check(path: Path) -> None:
-    """Raise OSError where a file could not be put at `path`: no folder to write into, or no file's place."""
+    """Raise OSError if `path` has no writable folder, or is a folder, a device or a pipe."""
     path = _resolve(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"{path}: there is no folder {path.parent} to write into. Fix: create it first."
-        )
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent}. Fix: create the folder.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder. Fix: give a file name.")
     if path.exists() and not path.is_file():
-        raise OSError(f"{path} is a device or a pipe, which a file must not replace. Fix: give a file name.")
+        raise OSError(f"{path} is a device or a pipe, and is not replaced. Fix: give a file name.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"{path}: its folder cannot be written into. Fix: choose another folder.")
+        raise PermissionError(f"{path}: the folder is not writable. Fix: choose another folder.")
 
 
 def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> None:
-    """Put a file with this content at `path`. At any moment the old file or the new one is there, whole.
+    """Write a file at `path` atomically: at any moment, `path` holds the complete old or new file.
 
-    The content goes to a new file in the same folder. That file is flushed to the disk and passed to `verify`
-    before it gets the name. If anything fails, `verify` included, it is removed and `path` is as it was.
+    The content goes to a temporary file in the same folder. The temporary file is flushed to the disk and
+    passed to `verify` before it gets the name `path`. If anything fails, `verify` included, the temporary
+    file is removed and `path` does not change.
 
-    A symbolic link is followed. The new file gets the old one's mode and, where permitted, its owner. The
-    mode of a file that was not there follows the umask. Other hard links keep the old content. New files that
-    dead processes left in the folder are removed.
+    A symbolic link is followed. The new file gets the mode of the old file and, if permitted, its owner. If
+    there was no old file, the mode follows the umask. Other hard links keep the old content. Temporary files
+    that killed processes left in the folder are removed.
 
     Raises
     ------
@@ -48,15 +47,15 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
     """
     path = _resolve(path)
     check(path)
-    fresh = path.with_name(leftovers.name(secrets.token_hex(8)))
+    temporary = path.with_name(leftovers.name(secrets.token_hex(8)))
     try:
-        _write(fresh, content, _status(path))
-        verify(fresh)
-        os.replace(fresh, path)
+        _write(temporary, content, _status(path))
+        verify(temporary)
+        os.replace(temporary, path)
     except BaseException:
-        # The first call here must be this one: a second Ctrl-C is noticed after it, not before.
+        # `unlink` must be the first call here: Python handles a second Ctrl-C after this call, not before.
         try:  # noqa: SIM105
-            os.unlink(fresh)
+            os.unlink(temporary)
         except OSError:
             pass
         raise
@@ -65,14 +64,14 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
 
 @contextmanager
 def descriptor(path: Path, flags: int, mode: int = 0o600) -> Iterator[int]:
-    """A file descriptor, which is closed whenever a signal's exception comes.
+    """Open a file descriptor that is closed at any exception, also that of a signal.
 
     `with open(path)` leaves the file open if Ctrl-C comes after the call and before the block.
     """
     opened: list[int] = []
     try:
-        # Python looks for signals when a call has returned: none comes between opening and keeping the
-        # number, nor before `os.close`, as long as that is the first call of the block.
+        # Python handles signals after a call has returned. So no signal comes between opening the file and
+        # storing its number, nor before `os.close`, as long as `os.close` is the first call of the block.
         opened.extend(map(os.open, (path,), (flags | _BINARY,), (mode,)))
         yield opened[0]
     finally:
@@ -82,7 +81,7 @@ def descriptor(path: Path, flags: int, mode: int = 0o600) -> Iterator[int]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[BinaryIO]:
-    """An open file, which is closed whenever a signal's exception comes."""
+    """Open a file for reading. The file is closed at any exception, also that of a signal."""
     with descriptor(path, os.O_RDONLY) as number:
         if stat.S_ISDIR(os.fstat(number).st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -91,7 +90,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
 
 
 def _resolve(path: Path) -> Path:
-    """The path without symbolic links."""
+    """Return the path without symbolic links."""
     resolved = Path(os.path.realpath(path))
     try:
         os.stat(resolved)
@@ -104,7 +103,7 @@ def _resolve(path: Path) -> Path:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """The status of the file to be replaced, if there is one."""
+    """Return the status of the old file; None if there is no old file."""
     try:
         return os.stat(path)
     except FileNotFoundError:
@@ -112,8 +111,8 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _write(path: Path, content: bytes, old: os.stat_result | None) -> None:
-    # 0o666 leaves the mode to the user's umask, as open() does. Nobody else may read a file until it has the
-    # mode of the one that it replaces.
+    # 0o666 leaves the mode to the user's umask, as open() does. A file that replaces another must not be
+    # readable by other users until it has the mode of the old file.
     with descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600) as number:
         leftovers.remove(path.parent, os.fstat(number).st_mtime)
         if old is not None and hasattr(os, "fchown"):
@@ -130,18 +129,18 @@ def _keep_owner_and_mode(number: int, old: os.stat_result) -> None:
         try:  # noqa: SIM105
             os.fchown(number, owner, group)
         except PermissionError:
-            pass  # only the superuser may give files away
+            pass  # only the superuser may change the owner of a file
     now = os.fstat(number)
     if now.st_uid != old.st_uid:
         mode &= ~stat.S_ISUID
     if now.st_gid != old.st_gid:
-        # Another group must not get what the old one was permitted, only what everybody is.
+        # The old group's permissions must not pass to another group, which gets those of all users.
         mode = (mode & ~(stat.S_ISGID | stat.S_IRWXG)) | (mode & stat.S_IRWXO) << 3
     os.fchmod(number, mode)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name durable. Windows has no such call, and needs none."""
+    """Make the new name durable. Windows has no such call and does not need it."""
     if os.name == "nt":
         return
     with descriptor(folder, os.O_RDONLY) as number:

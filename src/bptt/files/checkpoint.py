@@ -2,9 +2,9 @@
 
 The file contains no pickle, so loading executes no code. A file is never half-written. The tensors have the
 names of the parameters. The metadata hold a JSON text under "bptt". This text has the format, the version,
-the kind and configuration of the model, the kind and step of the optimiser, and the caller's extra values.
-Files of `Trainer.save` also hold the position in the training. "sha256" is a checksum of that text and all
-tensors.
+the kind and configuration of the model, the kind and step of the optimizer, and the caller's extra values.
+Files of `Trainer.save` also hold the position of the training run. "sha256" is a checksum of this text and of
+all tensors.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Saved:
     Attributes
     ----------
     model : Module
-        With the saved parameters.
+        Model with the saved parameters.
     optimizer : dict or None
-        For `Optimizer.load_state_dict`; None if no optimiser was saved.
+        State for `Optimizer.load_state_dict`; None if no optimizer was saved.
     extra : dict
-        The caller's own values.
+        Extra values that the caller saved.
     training : Training or None
-        Where the training stands, for `Trainer.resume`, checked by `validate_training`; None if a model was
-        saved alone.
+        State of the training run for `Trainer.resume`, checked by `validate_training`. None if only a model
+        was saved.
     """
 
     model: Module
@@ -72,31 +72,32 @@ def save(
     optimizer: Optimizer | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model to one file, whole or not at all.
+    """Write a model to one file, completely or not at all.
 
-    The bytes go to a new file in the same folder, are flushed to the disk and read back as `read_checkpoint`
-    does. Only then the new file replaces the old file. Whatever fails, and whenever, `path` holds the old
-    file or the new file.
+    The bytes go to a temporary file in the same folder, are flushed to the disk and read back as
+    `read_checkpoint` does. Only then the temporary file replaces the old file. If anything fails, at any
+    moment, `path` holds the complete old file or the complete new file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Usually ends in `.safetensors`. A symbolic link is followed. A replaced file keeps its mode, and its
-        owner where permitted. A new file follows the umask.
+        Usually ends in `.safetensors`. A symbolic link is followed. If the file exists, its mode is kept, and
+        its owner if permitted. Otherwise the mode follows the umask.
     model : Module
         A model of layers that this package defines.
     optimizer : Optimizer, optional
-        Its state goes into the file too.
+        The optimizer whose state is saved, too.
     extra : mapping of str to JSON values, optional
-        Values that `read_checkpoint` returns: a vocabulary, a step, a note. Tuples become lists.
+        More values to save, for example a vocabulary or a note. `read_checkpoint` returns them. Tuples become
+        lists.
 
     Raises
     ------
     TypeError, ValueError
-        `model` is not a model, `optimizer` is not an optimiser, or `extra` is not a mapping of JSON values.
+        `model` is not a model, `optimizer` is not an optimizer, or `extra` is not a mapping of JSON values.
     CheckpointError
-        The file could not be loaded again: the model has a layer of another package or more than 1000 layers.
-        Or `extra` has more than 250,000 names or 1,000,000 values.
+        The file could not be loaded again: the model has a layer of another package, or more than 1000
+        layers. Or `extra` has more than 250,000 names or 1,000,000 values.
     OSError
         The file cannot be written.
     """
@@ -110,15 +111,16 @@ def write(
     extra: Mapping[str, Any] | None,
     training: Mapping[str, Any] | None,
 ) -> None:
-    """Save as `save` does, with the extra arguments of `pack`."""
+    """Save as `save` does, with the state of a training run."""
     path = _path(path)
     if not isinstance(model, Module):
         raise TypeError(
-            f"model must be a layer or model; got {type(model).__name__}. Fix: save(path, model)."
+            f"model must be a layer or model; got {type(model).__name__}. Fix: call save(path, model)."
         )
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise TypeError(
-            f"optimizer must be an Optimizer; got {optimizer!r:.60}. Fix: pass the one that made the steps."
+            f"optimizer must be an Optimizer; got {optimizer!r:.60}. "
+            "Fix: pass the optimizer that trained the model."
         )
     about: dict[str, Any] = {
         "format": FORMAT,
@@ -127,7 +129,7 @@ def write(
         "optimizer": None,
         "extra": _json_values(extra),
     }
-    # All of them are contiguous: safetensors would write wrong bytes for others (its issue 825).
+    # All parameters are contiguous. For other arrays, safetensors would write wrong bytes (its issue 825).
     tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
     if optimizer is not None:
         state = optimizer.state_dict()
@@ -143,28 +145,29 @@ def write(
         files.replace(path, content, _read)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{path} was not written, for it could not be loaded again: it {error}"
+            f"{path} was not written, because it could not be loaded again: it {error}"
         ) from None
 
 
 def load(path: str | os.PathLike[str]) -> Module:
-    """The model of a checkpoint; raises as `read_checkpoint` does."""
+    """Return the model of a checkpoint; raise as `read_checkpoint` does."""
     return read_checkpoint(path).model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
-    """Everything that a checkpoint holds.
+    """Read all contents of a checkpoint.
 
-    Every value is checked before it is used, so the file may come from anybody. The configuration's sizes
-    must be those of the file's tensors before memory is taken for the model. Only the package's own kinds of
-    layers are built.
+    Every value is checked before it is used, so the file may come from an untrusted source. Memory for the
+    model is allocated only if the sizes in the configuration agree with the tensors in the file. Only layers
+    of this package are built.
 
     Raises
     ------
     TypeError
-        `path` is no path.
+        `path` is not a path.
     CheckpointError
-        No checkpoint, cut short, changed since it was written, or written by a newer version.
+        The file is not a checkpoint, is cut short, has changed since it was written, or was written by a
+        newer version.
     OSError
         The file cannot be read.
     """
@@ -176,33 +179,35 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
 
 
 def _path(path: object) -> Path:
-    """The path of a checkpoint; TypeError for anything that is no path."""
+    """Convert the path of a checkpoint; raise TypeError if it is not a path."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or os.PathLike; got {short(path)}. Fix: pass the file's name.")
     return Path(path)
 
 
 def _read(path: Path) -> Saved:
-    """As read_checkpoint; the errors' messages lack the subject."""
+    """Read a checkpoint as `read_checkpoint` does. Error messages lack their subject, the path."""
     with files.reading(path) as file:
         prefix, header = read_header(file)
         metadata = header.pop("__metadata__", None)
         if not isinstance(metadata, dict) or not isinstance(metadata.get("bptt"), str):
-            raise CheckpointError("is not a checkpoint of bptt: it says nothing about a model")
+            raise CheckpointError("is not a checkpoint of bptt: its metadata do not describe a model")
         about = parse_about(metadata["bptt"])
         sizes = {name: byte_size(entry) for name, entry in header.items()}
         if len(prefix) + sum(sizes.values()) != os.fstat(file.fileno()).st_size:
-            raise CheckpointError("is cut short or has bytes too many; restore it from a copy")
+            raise CheckpointError("is cut short or has extra bytes; restore it from a copy")
         model = build_model(about["model"], header)
         content = prefix + file.read()
     try:
         tensors = safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
-        raise CheckpointError(f"is not a whole safetensors file: {error!s:.200}") from None
+        raise CheckpointError(f"is not a complete safetensors file: {error!s:.200}") from None
     if metadata.get("sha256") != _digest(metadata["bptt"], tensors):
-        raise CheckpointError("has changed since it was written: its sum is wrong; restore it from a copy")
-    vectors = _taken(tensors, OPTIMIZER)
-    arrays = _taken(tensors, TRAINING)
+        raise CheckpointError(
+            "has changed since it was written: its checksum is wrong; restore it from a copy"
+        )
+    vectors = _pop_prefix(tensors, OPTIMIZER)
+    arrays = _pop_prefix(tensors, TRAINING)
     try:
         model.load_state_dict(tensors)
     except ValueError as error:
@@ -211,13 +216,13 @@ def _read(path: Path) -> Saved:
     try:
         raw = unpack(about.get("training"), arrays)
         if not (raw is None or isinstance(raw, dict)):
-            raise CheckpointError("is damaged: where its training stands is no mapping")
+            raise CheckpointError("is damaged: the state of its training run is not a mapping")
         training = None if raw is None else validate_training(raw)
     except CheckpointError:
         raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"is damaged: what it says about its training cannot be used ({error!s:.200})"
+            f"is damaged: the state of its training run cannot be used ({error!s:.200})"
         ) from None
     return Saved(model, state, about["extra"], training)
 
@@ -228,10 +233,10 @@ _OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LI
 def _optimizer_state(
     about: object, vectors: dict[str, npt.NDArray[Any]], model: Module
 ) -> dict[str, Any] | None:
-    """The optimizer's state: its kind and steps, and vectors with an entry for each parameter."""
+    """Return the optimizer's state: its kind and steps, and vectors with one entry per parameter."""
     if about is None:
         if vectors:
-            raise CheckpointError("is damaged: it holds vectors of an optimizer, and no optimizer")
+            raise CheckpointError("is damaged: it holds vectors of an optimizer, but no optimizer")
         return None
     try:
         state: dict[str, Any] = record(_OPTIMIZER_STATE)(about, "optimizer")
@@ -243,18 +248,18 @@ def _optimizer_state(
     return {**state, **vectors}
 
 
-def _taken(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    """Copies of the tensors under a prefix, which leave `tensors`; named without it."""
+def _pop_prefix(tensors: dict[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Remove the tensors with a prefix from `tensors`. Return copies, named without the prefix."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name).copy() for name in names}
 
 
 def _digest(text: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    total = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
     for name, tensor in sorted(tensors.items()):
-        total.update(f"\n{name} {tensor.dtype.name} {tensor.shape}\n".encode("utf-8", "surrogatepass"))
-        total.update(tensor.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
+        digest.update(f"\n{name} {tensor.dtype.name} {tensor.shape}\n".encode("utf-8", "surrogatepass"))
+        digest.update(tensor.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _json_values(extra: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -262,11 +267,12 @@ def _json_values(extra: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
         raise TypeError(
-            f"extra must be a mapping of str to JSON values; got {type(extra).__name__} {extra!r:.80}"
+            f"extra must be a mapping of str to JSON values; got {type(extra).__name__} {extra!r:.80}. "
+            'Fix: pass a dict, extra={"note": "..."}.'
         )
     try:
         return json.loads(json.dumps(dict(extra), allow_nan=False))  # type: ignore[no-any-return]
     except (TypeError, ValueError, RecursionError) as error:
         raise type(error)(
-            f"extra must hold JSON values only; {error}. Fix: turn arrays into lists."
+            f"extra must hold only JSON values; {error}. Fix: convert arrays to lists."
         ) from None

@@ -1,6 +1,6 @@
-"""Header of a checkpoint, read with limits on bytes, values, layers and nesting.
+"""Read the header of a checkpoint, with limits on bytes, values, layers and nesting.
 
-The messages lack their subject, the path, which `read_checkpoint` puts in front.
+The error messages lack their subject, the path. `read_checkpoint` adds the path.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from bptt.layers import KINDS, Module
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20
-"""Bytes of the header. They bound the work before anything else is known about a file."""
+"""Largest header in bytes. This limits the work before anything else is known about a file."""
 _JSON_LIMITS = {b",": 1_000_000, b'":': 250_000, b"{": 100_000, b"[": 100_000}
-"""How often each mark may be in a JSON text: values, names, objects and lists. An object in memory is up to
-a hundred times as large as its text."""
+"""How often each character may occur in a JSON text: values, names, objects and lists. An object in memory is
+up to a hundred times as large as its text."""
 LAYERS_LIMIT = 1000
-"""Layers of a model, and time steps of depth in a stack."""
+"""Largest number of layers of a model. Each layer of a stack counts."""
 NESTING_LIMIT = 32
-"""Models inside each other."""
+"""Largest depth of models inside models."""
 OPTIMIZER = "optimizer."
 TRAINING = "training."
 
@@ -32,7 +32,7 @@ _ITEM_SIZE = {"F32": 4, "F64": 8}
 
 
 class CheckpointError(ValueError):
-    """The file is no whole, unchanged checkpoint that this version can read."""
+    """The file is not a complete and unchanged checkpoint that this version can read."""
 
 
 def read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
@@ -40,9 +40,7 @@ def read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
     start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
     if length is None or not 2 <= length <= HEADER_LIMIT:
-        raise CheckpointError(
-            f"is no safetensors file, or one with a header of more than {HEADER_LIMIT} bytes"
-        )
+        raise CheckpointError(f"is not a safetensors file, or its header has more than {HEADER_LIMIT} bytes")
     text = file.read(length)
     if len(text) < length:
         raise CheckpointError("is cut short inside its header; restore it from a copy")
@@ -50,8 +48,8 @@ def read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
 
 
 def parse_about(text: str) -> dict[str, Any]:
-    """Read what the file says about its model, optimizer and training."""
-    about = _json_object(text.encode("utf-8", "surrogatepass"), "what it says about its model")
+    """Parse the file's description of its model, optimizer and training."""
+    about = _json_object(text.encode("utf-8", "surrogatepass"), "the description of its model")
     form, version = about.get("format"), about.get("version")
     if form != FORMAT:
         raise CheckpointError(
@@ -59,7 +57,9 @@ def parse_about(text: str) -> dict[str, Any]:
             f"which reads format {FORMAT}; upgrade bptt"
         )
     if set(about) - {"training"} != {"format", "version", "model", "optimizer", "extra"}:
-        raise CheckpointError(f"is damaged: it tells {sorted(about)!r:.200} about its model")
+        raise CheckpointError(
+            f"is damaged: the description of its model has the fields {sorted(about)!r:.200}"
+        )
     optimizer = about["optimizer"]
     if not (isinstance(about["extra"], dict) and (optimizer is None or isinstance(optimizer, dict))):
         raise CheckpointError("is damaged: optimizer and extra must be JSON objects")
@@ -67,17 +67,17 @@ def parse_about(text: str) -> dict[str, Any]:
 
 
 def byte_size(entry: object) -> int:
-    """Return the bytes of a tensor."""
+    """Return the size of a tensor in bytes."""
     dtype = entry.get("dtype") if isinstance(entry, dict) else None
     if not isinstance(dtype, str) or dtype not in _ITEM_SIZE:
         raise CheckpointError(
-            f"holds a tensor of type {dtype!r:.40}; only {', '.join(_ITEM_SIZE)} belong in it"
+            f"holds a tensor of type {dtype!r:.40}; only {', '.join(_ITEM_SIZE)} are allowed"
         )
     return _elements(entry) * _ITEM_SIZE[dtype]
 
 
 def build_model(description: object, header: Mapping[str, object]) -> Module:
-    """Build the model described, with no more parameters than the header has tensors for."""
+    """Build the described model, with at most as many parameters as the header's tensors have."""
     kind, config = _check_model(description)
     count = sum(
         _elements(entry) for name, entry in header.items() if not name.startswith((OPTIMIZER, TRAINING))
@@ -89,20 +89,22 @@ def build_model(description: object, header: Mapping[str, object]) -> Module:
 
 
 def _check_model(description: object) -> tuple[str, dict[str, Any]]:
-    """Return the kind and the configuration, once every layer inside is known to be of one of the kinds.
+    """Check that all layers inside are of known kinds. Return the model's kind and configuration.
 
-    A layer costs time and memory even if it has no parameters, so their number is limited.
+    A layer costs time and memory even if it has no parameters, so the number of layers is limited.
     """
     layers, waiting = 0, [(description, 0)]
     while waiting:
         entry, depth = waiting.pop()
         if not isinstance(entry, dict) or set(entry) != {"kind", "config"}:
-            raise CheckpointError("is damaged: it describes no model")
+            raise CheckpointError("is damaged: it does not describe a model")
         kind, config = entry["kind"], entry["config"]
         if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
-            raise CheckpointError(f"describes a model of kind {kind!r:.40}; known are {', '.join(KINDS)}")
+            raise CheckpointError(
+                f"describes a model of kind {kind!r:.40}; the known kinds are {', '.join(KINDS)}"
+            )
         if config.get("dtype", "float32") not in ("float32", "float64"):
-            raise CheckpointError(f"describes a {kind} of another type than float32 or float64")
+            raise CheckpointError(f"describes a {kind} whose type is neither float32 nor float64")
         inner = config.get("layers", ()) if kind == "Sequential" else ()
         if not isinstance(inner, (list, tuple)):
             raise CheckpointError("is damaged: layers must be a list")
@@ -112,9 +114,9 @@ def _check_model(description: object) -> tuple[str, dict[str, Any]]:
             raise CheckpointError(
                 f"describes a model of more than {LAYERS_LIMIT} layers, or {NESTING_LIMIT} models in models"
             )
-        waiting += [(one, depth + 1) for one in inner]
-    whole: Any = description
-    return whole["kind"], whole["config"]
+        waiting += [(layer, depth + 1) for layer in inner]
+    model: Any = description
+    return model["kind"], model["config"]
 
 
 def _elements(entry: object) -> int:
@@ -125,27 +127,27 @@ def _elements(entry: object) -> int:
         raise CheckpointError(f"is damaged: {error}") from None
 
 
-def _json_object(text: bytes, what: str) -> dict[str, Any]:
+def _json_object(text: bytes, name: str) -> dict[str, Any]:
     for mark, limit in _JSON_LIMITS.items():
         if text.count(mark) > limit:
-            raise CheckpointError(f"holds too many values in {what}: more than {limit} times {mark.decode()}")
+            raise CheckpointError(f"holds too many values in {name}: more than {limit} times {mark.decode()}")
     try:
         value = json.loads(
             text.decode("utf-8", "surrogatepass"), parse_constant=_no_constant, object_pairs_hook=_unique
         )
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"is damaged: {what} is not JSON ({error!s:.200})") from None
+        raise CheckpointError(f"is damaged: {name} is not JSON ({error!s:.200})") from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"is damaged: {what} is not a JSON object")
+        raise CheckpointError(f"is damaged: {name} is not a JSON object")
     return value
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return value

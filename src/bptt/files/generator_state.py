@@ -1,6 +1,6 @@
 """Saved states of NumPy's random generators.
 
-NumPy checks few of their values: a position out of range makes it read outside its buffers.
+NumPy checks few of their values: a position out of range makes NumPy read outside its buffers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _odd(value: Any, name: str) -> int:
 
 def _twister_key(value: Any, name: str) -> Any:
     if not words("uint32", 624)(value, name).any():
-        raise ValueError(f"{name} must hold a number other than 0: the generator would only draw zeros")
+        raise ValueError(f"{name} must hold a number other than 0, or the generator would only draw zeros")
     return value
 
 
@@ -41,21 +41,21 @@ _STATES: dict[str, dict[str, Check]] = {
     },
     "SFC64": {"state": record({"state": words("uint64", 4)}), **_BUFFERED_WORD},
 }
-"""What `bit_generator.state` holds besides "bit_generator", for every kind that can be saved."""
+"""Fields of `bit_generator.state` besides "bit_generator", for every kind that can be saved."""
 KINDS = frozenset(_STATES)
 _NORMAL: dict[str, Check] = {"has_gauss": whole(0, 1), "gauss": number()}
-"""What `numpy.random.RandomState` adds to the state of its MT19937."""
+"""Fields that `numpy.random.RandomState` adds to the state of its MT19937."""
 
 
 def generator_from_state(state: object) -> np.random.Generator:
     """Make a NumPy generator that continues from a saved state.
 
-    Every value is checked before NumPy gets it, so the state may come from a file that nobody trusts.
+    Every value is checked before NumPy gets it, so the state may come from an untrusted file.
 
     Parameters
     ----------
     state : mapping
-        What `generator.bit_generator.state` returned, for PCG64, PCG64DXSM, MT19937, Philox or SFC64.
+        The value of `generator.bit_generator.state`, for PCG64, PCG64DXSM, MT19937, Philox or SFC64.
 
     Returns
     -------
@@ -64,7 +64,8 @@ def generator_from_state(state: object) -> np.random.Generator:
     Raises
     ------
     ValueError
-        The state of another kind of generator; a value missing, unknown, of the wrong type or out of range.
+        `state` is the state of another kind of generator. Or a value is missing, unknown, of the wrong type
+        or out of range.
     """
     checked = check_generator_state(state, "rng state")
     bits = getattr(np.random, checked["bit_generator"])(0)
@@ -73,12 +74,12 @@ def generator_from_state(state: object) -> np.random.Generator:
 
 
 def check_generator_state(value: Any, name: str) -> dict[str, Any]:
-    """Return a generator's state, once every value in it is known to be valid; a check as in `schema`."""
+    """Check every value of a generator's state and return the state; a check as in `schema`."""
     kind = value.get("bit_generator") if isinstance(value, Mapping) else None
     if not isinstance(kind, str) or kind not in _STATES:
         raise ValueError(
             f"rng of layers and data must be one of {', '.join(_STATES)} to be saved; got "
-            f"{kind!r:.40}. Fix: seed them with an int, or with one of these."
+            f"{kind!r:.40}. Fix: seed them with an int, or with one of these generators."
         )
     normal = _NORMAL if kind == "MT19937" and "gauss" in value else {}
     inner = {key: entry for key, entry in value.items() if key != "bit_generator"}
@@ -86,7 +87,7 @@ def check_generator_state(value: Any, name: str) -> dict[str, Any]:
 
 
 def check_twister_tuple(value: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Return ("MT19937", key, pos, has_gauss, gauss), a state of RandomState, once it is checked."""
+    """Check ("MT19937", key, pos, has_gauss, gauss), a state of RandomState, and return it."""
     fields = dict(zip(("key", "pos", "has_gauss", "gauss"), value[1:], strict=False))
     expected = _TWISTER | (_NORMAL if len(value) > 3 else {})
     return (value[0], *record(expected)(fields, name).values())

@@ -16,15 +16,15 @@ _INTEGERS = frozenset(["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bi
 
 
 def pack(value: Any, tensors: Tensors, name: str) -> Any:
-    """JSON for None, bools, numbers, texts and arrays in lists, tuples and mappings of str.
+    """Convert None, bools, numbers, texts, arrays, and lists, tuples and mappings of them to JSON.
 
-    Float arrays go into `tensors` under names that the JSON refers to; all else into the JSON itself.
-    Messages call the value `name`.
+    Float arrays go into `tensors`, under names that the JSON refers to. All other values go into the JSON
+    itself. `name` is the name of the value in error messages.
 
     Raises
     ------
     TypeError
-        Anything else.
+        A value has another type.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(float(value))}
@@ -49,18 +49,18 @@ def pack(value: Any, tensors: Tensors, name: str) -> Any:
             "values": value.reshape(-1).tolist(),
         }
     raise TypeError(
-        f"{name} must be None, a number, a text, an array of numbers, or lists, tuples or mappings of str of "
-        f"these, to be saved; got {type(value).__name__}. Fix: return such values from state_dict()."
+        f"{name} must be None, a number, a text, an array of numbers, or lists, tuples or mappings of str to "
+        f"these, to be saved; got {type(value).__name__}. Fix: return only such values from state_dict()."
     )
 
 
 def unpack(value: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Any:
-    """What `pack` was given.
+    """Return the value that `pack` converted.
 
     Raises
     ------
     ValueError
-        JSON that `pack` does not make; a name that is not among the tensors.
+        `pack` does not write such JSON, or a name is not among the tensors.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -89,7 +89,7 @@ def _integers(kind: object, sizes: object, values: object) -> npt.NDArray[Any]:
         raise wrong("values", "a list of whole numbers", values)
     dimensions = shape(sizes, "shape")
     if math.prod(dimensions) != len(values):
-        raise ValueError(f"shape must be that of {len(values)} values; got another")
+        raise ValueError(f"shape must have {len(values)} elements; got {math.prod(dimensions)}")
     try:
         return np.array(values, kind).reshape(dimensions)
     except OverflowError:

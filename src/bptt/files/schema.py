@@ -1,4 +1,4 @@
-"""Checks of values that were read from a file: each returns the value, or raises ValueError with its name.
+"""Checks of values from a file: each returns the value, or raises a ValueError that names it.
 
 A check is a function of the value and its name. Larger checks are built from smaller ones, so that the shape
 of a file can be written as one table.
@@ -15,16 +15,16 @@ import numpy as np
 Check: TypeAlias = Callable[[Any, str], Any]
 
 COUNT_LIMIT = 2**53
-"""Largest count: a float64 holds every smaller one exactly."""
+"""Largest count: a float64 holds every smaller count exactly."""
 LIST_LIMIT = 100_000
-"""Entries of a list of ranks, generators, callbacks or layers."""
+"""Largest number of entries of a list of ranks, generators, callbacks or layers."""
 AXES_LIMIT = 32
 EMPTY_AXIS_LIMIT = 2**16
-"""Size of the other axes of an array with an axis of size 0."""
+"""Largest size of the other axes of an array with an axis of size 0."""
 
 
 def wrong(name: str, expected: str, value: object) -> ValueError:
-    """The error to raise. It shows the value only if the value is short."""
+    """Return the error to raise. Its message shows the value only if the value is short."""
     plain = value is None or isinstance(value, (bool, int, float, str))
     # A long text or number is cut before it is formatted, because formatting takes time and memory.
     if isinstance(value, str):
@@ -36,7 +36,7 @@ def wrong(name: str, expected: str, value: object) -> ValueError:
 
 
 def whole(low: int, high: int) -> Check:
-    """An int from `low` to `high`."""
+    """Return a check that accepts an int from `low` to `high`."""
 
     def check(value: Any, name: str) -> int:
         if type(value) is not int or not low <= value <= high:
@@ -47,7 +47,7 @@ def whole(low: int, high: int) -> Check:
 
 
 def number(low: float = -math.inf, *, infinite: bool = False) -> Check:
-    """A float, or an int, of at least `low`: finite, unless `infinite` is True, and never NaN."""
+    """Return a check that accepts a float or int of at least `low`: never NaN, and finite by default."""
 
     def check(value: Any, name: str) -> float:
         if type(value) is int and abs(value) <= COUNT_LIMIT:
@@ -60,14 +60,14 @@ def number(low: float = -math.inf, *, infinite: bool = False) -> Check:
 
 
 def boolean(value: Any, name: str) -> bool:
-    """True or False."""
+    """Accept True or False."""
     if type(value) is not bool:
         raise wrong(name, "true or false", value)
     return value
 
 
 def text(limit: int = 1000) -> Check:
-    """A string of at most `limit` characters."""
+    """Return a check that accepts a string of at most `limit` characters."""
 
     def check(value: Any, name: str) -> str:
         if not isinstance(value, str) or len(value) > limit:
@@ -78,12 +78,12 @@ def text(limit: int = 1000) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """None, or what `check` accepts."""
+    """Return a check that accepts None and the values that `check` accepts."""
     return lambda value, name: None if value is None else check(value, name)
 
 
 def items(check: Check, limit: int) -> Check:
-    """A list of at most `limit` values that `check` accepts."""
+    """Return a check that accepts a list of at most `limit` values that `check` accepts."""
 
     def checked(value: Any, name: str) -> list[Any]:
         if not isinstance(value, list) or len(value) > limit:
@@ -94,7 +94,7 @@ def items(check: Check, limit: int) -> Check:
 
 
 def pair(first: Check, second: Check) -> Check:
-    """A list of two values."""
+    """Return a check that accepts a list of two values, one for each check."""
 
     def check(value: Any, name: str) -> tuple[Any, Any]:
         if not isinstance(value, list) or len(value) != 2:
@@ -105,7 +105,7 @@ def pair(first: Check, second: Check) -> Check:
 
 
 def table(check: Check, limit: int) -> Check:
-    """A mapping of at most `limit` texts to values that `check` accepts."""
+    """Return a check that accepts a mapping of at most `limit` texts to values that `check` accepts."""
 
     def checked(value: Any, name: str) -> dict[str, Any]:
         if not isinstance(value, Mapping) or len(value) > limit:
@@ -119,7 +119,7 @@ def table(check: Check, limit: int) -> Check:
 
 
 def record(fields: Mapping[str, Check], defaults: Mapping[str, Any] | None = None) -> Check:
-    """A mapping with exactly these fields. Fields with a default may be missing."""
+    """Return a check that accepts a mapping with exactly these fields; those with defaults may be missing."""
     defaults = defaults or {}
 
     def check(value: Any, name: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def record(fields: Mapping[str, Check], defaults: Mapping[str, Any] | None = Non
 
 
 def words(dtype: str, length: int) -> Check:
-    """A vector of `length` numbers of this NumPy type."""
+    """Return a check that accepts a vector of `length` numbers of this NumPy type."""
 
     def check(value: Any, name: str) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != (length,):
@@ -147,9 +147,9 @@ def words(dtype: str, length: int) -> Check:
 
 
 def shape(value: Any, name: str) -> list[int]:
-    """The shape of an array whose memory stays near that of its elements."""
+    """Accept the shape of an array that needs little more memory than its elements."""
     if not isinstance(value, list) or len(value) > AXES_LIMIT:
         raise wrong(name, f"a shape of at most {AXES_LIMIT} axes", value)
-    # Without an element, other axes cost nothing in the file, but may cost memory when the array is used.
+    # An array without elements needs no space in the file, but may need memory when the array is used.
     limit = EMPTY_AXIS_LIMIT if 0 in value else COUNT_LIMIT
     return [whole(0, limit)(size, f"{name}[{axis}]") for axis, size in enumerate(value)]

@@ -1,4 +1,4 @@
-"""Settings of a run as JSON values, to compare them when the run is resumed."""
+"""Settings of a training run as JSON values, which are compared when the run is resumed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bptt.optim.optimizers import Optimizer
 
 
 def describe(value: Any) -> Any:
-    """JSON values: numbers and texts as they are, of an object its kind and its constructor's arguments.
+    """Describe a value in JSON: an object by its kind and the arguments of its constructor.
 
-    What is no JSON value is described by its type alone, a function by its name.
+    Numbers and texts stay as they are. A function is described by its name, any other value by its type.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
@@ -40,12 +40,11 @@ def describe(value: Any) -> Any:
 
 
 def differences(saved: Any, given: Any, name: str = "", words: tuple[str, str] = ("was", "now")) -> list[str]:
-    """Where two descriptions differ, one short text each, with a word before either value."""
+    """Return a short text for each difference of two descriptions, with `words` before the two values."""
     was, now = words
     if isinstance(saved, Mapping) and isinstance(given, Mapping):
         if saved.get("kind") != given.get("kind"):
-            kinds = [_kind(one) for one in (saved, given)]
-            return [f"{name} {was} {kinds[0]}, {now} {kinds[1]}"]
+            return [f"{name} {was} {_kind(saved)}, {now} {_kind(given)}"]
         changed: list[str] = []
         for key in (*saved, *(key for key in given if key not in saved)):
             inner = (f"{name}.{key}" if name else str(key))[:200]

@@ -1,7 +1,7 @@
-"""The training part of a checkpoint: which fields it has, what each may hold, and a check of all of them.
+"""The training part of a checkpoint: its fields, their valid values, and a check of all of them.
 
-`read_checkpoint` runs the check, so `Trainer.resume` only gets valid values. To save a new field, add it to
-`Training` and to `_TRAINING`, with a default if older files lack it.
+`read_checkpoint` runs the check, so `Trainer.resume` gets only valid values. To save a new field, add the
+field to `Training` and to `_TRAINING`, with a default if older files lack the field.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bptt.optim.clip import LONGEST_WINDOW
 from bptt.optim.update import Update
 
 DEPTH_LIMIT = 32
-"""Levels of lists and mappings inside each other."""
+"""Largest number of levels of lists and mappings inside each other."""
 
 _PER_UPDATE = frozenset(entry.name for entry in fields(Update))
 _COLUMNS = ("loss", "grad_norm", "clipped", "lr", "epoch", "validation_loss", "validation_step")
@@ -40,16 +40,17 @@ _COLUMNS = ("loss", "grad_norm", "clipped", "lr", "epoch", "validation_loss", "v
 
 
 class GeneratorStates(TypedDict):
-    """For every layer, the data and the validation data: which of the states is its own, or None."""
+    """Index into `states` for every layer, the data and the validation data; None without a generator."""
 
     shared: list[int | None]
     states: list[dict[str, Any]]
 
 
 class RankPart(TypedDict):
-    """What differs between ranks: carried states by time step, generators, the current batch's checksum.
+    """Values that differ by rank: carried states by time step, generators, checksum of the current batch.
 
-    `generators_before`: before the current batch was drawn, where data and layers share a generator.
+    `generators_before` holds the generators' states before the current batch was drawn, if data and layers
+    share a generator.
     """
 
     states: list[tuple[int, Any]]
@@ -76,37 +77,37 @@ class Training(RankPart):
 
 
 def validate_training(raw: object) -> Training:
-    """Check everything that a checkpoint says about its training.
+    """Check the training part of a checkpoint.
 
     Parameters
     ----------
     raw : object
-        What `packing.unpack` returned. It is not changed.
+        The return value of `packing.unpack`. It is not changed.
 
     Returns
     -------
     Training
-        The same values, all of them valid, with a default for each field that the file may lack.
+        The same values, with a default for each field that the file may lack.
 
     Raises
     ------
     ValueError
-        A field missing, unknown, of the wrong type or out of range, or fields that contradict each other. The
-        message begins with the field's name.
+        A field is missing, unknown, of the wrong type or out of range, or fields contradict each other. The
+        message begins with the name of the field.
     """
     training = cast("Training", _TRAINING(raw, "training"))
     steps = [step for step, _ in training["states"]]
     if training["position"]["step"] not in steps:
-        raise ValueError("training.states must hold a state for the position's step; got none")
+        raise ValueError("training.states must hold a state for the step of training.position; got none")
     for part in (training, *training["others"]):
         if [step for step, _ in part["states"]] != steps:
-            raise ValueError("training.others must hold states for the same steps as the first rank")
+            raise ValueError("training.others must hold states for the same steps as training.states")
         for generators in (part["generators"], part["generators_before"]):
             if generators is None:
                 continue
             used = {index for index in generators["shared"] if index is not None}
             if used != set(range(len(generators["states"]))):
-                raise ValueError("training.generators.shared must name each of the states, and no others")
+                raise ValueError("training.generators.shared must refer to each state, and to no other index")
     if missing := sorted(set(_COLUMNS) - set(training["history"])):
         raise ValueError(f"training.history must have the column {missing[0]}")
     for name, column in training["history"].items():
@@ -117,16 +118,16 @@ def validate_training(raw: object) -> Training:
 
 
 def free(value: Any, name: str, depth: int = 0) -> Any:
-    """Accept what a `state_dict` may hold: numbers, texts and arrays in lists, tuples and mappings.
+    """Accept the values of a `state_dict`: numbers, texts and arrays in lists, tuples and mappings.
 
-    Data, callbacks, schedules and clips have one. States of random generators are checked wherever they are,
-    because the object that saved them gives them to NumPy.
+    Data, callbacks, schedules and clips have a `state_dict`. States of random generators are checked at any
+    depth, because the object that saved them passes them to NumPy.
     """
     if depth > DEPTH_LIMIT:
         raise ValueError(f"{name} must have at most {DEPTH_LIMIT} levels")
     if isinstance(value, Mapping):
         kind = value.get("bit_generator")
-        if isinstance(kind, str) and kind in KINDS:  # the user's own kinds check their states themselves
+        if isinstance(kind, str) and kind in KINDS:  # generators of other libraries check their own states
             return check_generator_state(value, name)
         return {key: free(entry, f"{name}[{key!r:.40}]"[:200], depth + 1) for key, entry in value.items()}
     if isinstance(value, tuple) and value and isinstance(value[0], str) and value[0] == "MT19937":
@@ -147,7 +148,7 @@ def _mapping(value: Any, name: str) -> Any:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """A mapping without arrays, which `differences` compares."""
+    """Accept a mapping without arrays, which `differences` compares."""
     fields = _mapping(value, name)
     waiting = [fields]
     while waiting:
@@ -162,7 +163,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _state(value: Any, name: str, depth: int = 0) -> Any:
-    """The state of a layer, of a model or of None, as `Module.forward` returned it."""
+    """Accept the state of a layer or model as `Module.forward` returned it, or None."""
     if isinstance(value, tuple) and depth < DEPTH_LIMIT:
         return tuple(_state(entry, f"{name}[{index}]"[:200], depth + 1) for index, entry in enumerate(value))
     if not (value is None or (isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64))):
@@ -171,7 +172,7 @@ def _state(value: Any, name: str, depth: int = 0) -> Any:
 
 
 def _clip(value: Any, name: str) -> Any:
-    """What a clip's `state_dict` returned."""
+    """Accept the `state_dict` of a clip."""
     fields = _mapping(value, name)
     if "nonfinite_steps" in fields and set(fields) <= set(_CLIP):
         return {key: _CLIP[key](entry, f"{name}.{key}") for key, entry in fields.items()}

@@ -1,4 +1,4 @@
-"""The part of MPI that training uses, so that nothing here needs to import it."""
+"""The part of MPI that training uses. The package does not import mpi4py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bptt import leaving
 
 
 class Comm(Protocol):
-    """The part of `mpi4py.MPI.Comm` that is used. Sums and broadcasts of arrays are the capital ones."""
+    """The part of `mpi4py.MPI.Comm` that training uses. Capitalised methods work on arrays."""
 
     @property
     def rank(self) -> int: ...
@@ -89,7 +89,7 @@ _keyval: int | None = None
 
 
 def watched(comm: Comm) -> Comm:
-    """Return one `Watched` for each mpi4py communicator of several ranks, others unchanged."""
+    """Return the `Watched` of an mpi4py communicator with several ranks; return any other unchanged."""
     global _keyval
     mpi: Any = sys.modules.get("mpi4py.MPI")
     if mpi is None or comm.size == 1 or not isinstance(comm, mpi.Intracomm):

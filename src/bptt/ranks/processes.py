@@ -1,4 +1,4 @@
-"""Set up the process of a rank: it takes its fraction of the cores, and ends the job if it fails."""
+"""Set up the process of a rank: it uses its fraction of the cores, and ends the job if it fails."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bptt.ranks.communicator import Alone, Comm, watched
 
 
 def check_comm(comm: Comm | None) -> Comm:
-    """Return the communicator that training uses, or that of one process.
+    """Return the communicator that training uses: for None, the communicator of one process.
 
-    From here on, the job ends if one of the ranks leaves before the others are done. All ranks call this
+    From then on, the job ends if a rank leaves before the other ranks are done. All ranks must call this
     function at the same point.
 
     Raises
     ------
     TypeError
-        Neither None nor a communicator.
+        `comm` is neither None nor a communicator.
     """
     if comm is None:
         return Alone()
@@ -33,19 +33,22 @@ def check_comm(comm: Comm | None) -> Comm:
 
 
 def share_cores(comm: Comm) -> None:
-    """Use as many threads as there are cores for each rank on this machine, unless somebody chose a number.
+    """Divide the cores of this machine among its ranks, unless the user chose a number of threads.
 
-    Ranks that `mpiexec` has bound to cores of their own share these with nobody. For all ranks to call.
+    Only ranks with a core in common share cores: `mpiexec` may bind each rank to different cores. All ranks
+    must call this function.
     """
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
     here = (platform.node(), cores)
-    sharing = sum(node == here[0] and not cores.isdisjoint(others) for node, others in comm.allgather(here))
+    sharing = sum(
+        node == here[0] and not cores.isdisjoint(rank_cores) for node, rank_cores in comm.allgather(here)
+    )
     if not runtime.threads_chosen():
         runtime.set_num_threads(max(1, runtime.get_num_threads() // sharing))
 
 
 def end_job(comm: Comm, error: BaseException) -> None:
-    """Say what broke on this rank, and end all of them: the others would wait for it for ever."""
+    """Print the error of this rank and end all ranks: the other ranks would wait for this rank forever."""
     if not isinstance(error, KeyboardInterrupt):
         traceback.print_exception(error, file=sys.__stderr__)
     leaving.tell(comm, leaving.failure(error))

@@ -1,7 +1,7 @@
 """Data-parallel training: the collective operations of the ranks of a run.
 
 Every rank has the whole model and its own rows. One sum per update turns the gradients of the ranks into the
-gradient over all rows. Every rank then makes the same decisions from it.
+gradient over all rows. From this gradient, every rank then makes the same update.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from bptt.ranks.processes import check_comm, end_job, share_cores
 AnyError = TypeVar("AnyError", bound=BaseException)
 
 COMPARE_EVERY = 100
-"""Updates. A million weights are hashed in some milliseconds: a per mille, or less, of so many updates."""
+"""Number of updates between two comparisons of the weights. Hashing a million weights takes a few
+milliseconds: 0.1 % of 100 updates, or less."""
 
 _ROWS, _LOSS, _TOKENS, _NONFINITE, _ENDED = range(5)
-"""What goes behind the gradient in the one sum of an update."""
+"""Positions of the numbers that follow the gradient in the sum of an update."""
 _EXTRA = 5
 
 
 class RankError(RuntimeError):
-    """The ranks of a run do not go together. All of them raise it, with the same message."""
+    """The ranks of a run do not agree. All ranks raise this error, with the same message."""
 
 
 class Ranks:
-    """The ranks of a run, as one of them sees them. Of one alone nothing is sent, and nothing changed.
+    """The ranks of a run, as seen by one rank. With a single rank, nothing is sent and nothing changes.
 
-    Its methods are for all ranks to call, each at the same point of the run.
+    The methods are collective: all ranks must call them at the same point of the run.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Ranks:
     Raises
     ------
     TypeError
-        `comm` is no communicator.
+        `comm` is not a communicator.
     """
 
     def __init__(self, comm: Comm | None) -> None:
@@ -73,39 +74,39 @@ class Ranks:
     # Before the first update
 
     def begin(self, model: Module, optimizer: Optimizer, clip: Clip, setup: Mapping[str, Any]) -> None:
-        """Check that all ranks begin the same run, and give all of them what the first one begins with.
+        """Check that all ranks begin the same run, then copy the state of the first rank to all ranks.
 
-        That is its weights, and the states of its optimizer and its clip.
+        The state consists of the weights, and the states of the optimizer and the clip.
 
         Parameters
         ----------
         model, optimizer, clip
-            Of this rank.
+            Objects of this rank.
         setup : mapping
             JSON values that must be the same on every rank.
 
         Raises
         ------
         RankError
-            The ranks differ; the message says in what, and which rank.
+            The ranks differ. The message names the difference and the rank.
         """
         if self.size == 1:
             return
         mine = {
             "bptt": __version__,
-            "instruction set": runtime.isa(),  # another rounds otherwise, and the weights would drift apart
+            "instruction set": runtime.isa(),  # instruction sets round differently: weights would diverge
             "model": repr(model),
             "dtype": model.dtype.name,
             **setup,
         }
-        every = self._comm.allgather(mine)
-        for rank, other in enumerate(every):
-            if differing := differences(every[0], other, words=("on rank 0:", f"on rank {rank}:")):
+        setups = self._comm.allgather(mine)
+        for rank, rank_setup in enumerate(setups):
+            if differing := differences(setups[0], rank_setup, words=("on rank 0:", f"on rank {rank}:")):
                 raise self._agree(
                     RankError(
-                        f"every rank must set out to do the same; got {'; '.join(differing)}. Fix: run one "
-                        "script with the same arguments everywhere; BPTT_ISA=avx2 gives unlike machines one "
-                        "instruction set."
+                        f"all ranks must begin the same run; got {'; '.join(differing)}. Fix: run the same "
+                        "script with the same arguments on all ranks; if the machines differ, set "
+                        "BPTT_ISA=avx2 on all of them."
                     )
                 )
         self._comm.Bcast(model.flat_parameters)
@@ -116,42 +117,45 @@ class Ranks:
     # Every update
 
     def reduce(self, model: Module, base: int, rows: int, loss: float, tokens: int) -> tuple[int, float, int]:
-        """Put the gradient of the mean over the rows of all ranks in the place of what this rank has.
+        """Replace the gradient of this rank by the gradient of the mean over the rows of all ranks.
 
-        The sum is made in float64: so no product with a number of rows overflows, these stay whole, and the
-        order of the summands, which MPI chooses, is lost when the mean is rounded to float32.
+        The sum is computed in float64. So products with a number of rows do not overflow, and numbers of rows
+        stay exact. MPI chooses the order of the sum. Its effect disappears when the mean is rounded to
+        float32.
 
         Parameters
         ----------
         model : Module
-            Its gradient, times `base`, is that of the sum over this rank's rows.
-        base, rows : int
-            `rows` are those that count; a rank may have none.
+            Model whose gradient, times `base`, is the gradient of the sum over this rank's rows.
+        base : int
+            Factor of the gradient.
+        rows : int
+            Number of this rank's rows that count; may be 0.
         loss : float
-            The sum over these rows.
+            Sum of the loss over these rows.
         tokens : int
-            Steps times rows.
+            Number of time steps times rows.
 
         Returns
         -------
         rows : int
-            The rows of all ranks that count. 0: the gradient is zero.
+            Number of rows that count on all ranks. If 0, the gradient is zero.
         loss : float
-            The mean over these rows.
+            Mean of the loss over these rows.
         tokens : int
-            Of all ranks.
+            Number of tokens on all ranks.
 
         Raises
         ------
         RankError
-            The weights differ, or another rank's epoch has ended.
+            The weights differ, or the epoch of another rank has ended.
         """
         if self._updates % COMPARE_EVERY == 0:
             self._compare(model)
         gradient = model.flat_gradients
         self._nonfinite = _core.first_nonfinite(gradient) >= 0
         sent, summed = self._buffers(gradient.size)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite the clip decides about
+        with np.errstate(over="ignore", invalid="ignore"):  # the clip handles non-finite gradients
             np.multiply(gradient, base, out=sent[:-_EXTRA], dtype=np.float64)
             sent[-_EXTRA:] = rows, loss, tokens, self._nonfinite, False
             self._comm.Allreduce(sent, summed)
@@ -165,12 +169,12 @@ class Ranks:
         return int(extra[_ROWS]), float(extra[_LOSS] / counted), int(extra[_TOKENS])
 
     def end_epoch(self, model: Module) -> None:
-        """See that no rank has more batches, and that the weights are the same.
+        """Check that no rank has more batches than this rank, and that all weights are equal.
 
         Raises
         ------
         RankError
-            One has, or they are not.
+            A rank has more batches, or the weights differ.
         """
         if self.size == 1:
             return
@@ -190,58 +194,59 @@ class Ranks:
 
     def _compare(self, model: Module) -> None:
         digest = hashlib.blake2b(model.flat_parameters.data, digest_size=8).digest()
-        every = self._comm.allgather(digest)
-        most = Counter(every).most_common(1)[0][0]
-        if others := [rank for rank, one in enumerate(every) if one != most]:
+        digests = self._comm.allgather(digest)
+        majority = Counter(digests).most_common(1)[0][0]
+        if differing := [rank for rank, rank_digest in enumerate(digests) if rank_digest != majority]:
             raise self._agree(
                 RankError(
-                    f"weights must be the same on every rank; got others {_on(others)} than "
-                    f"{_on([every.index(most)])} after {self._updates} updates. Fix: set weights and "
-                    "learning rates on all ranks alike."
+                    f"weights must be the same on all ranks; got other weights {_on(differing)} than "
+                    f"{_on([digests.index(majority)])} after {self._updates} updates. Fix: set the same "
+                    "weights and learning rates on all ranks."
                 )
             )
 
     def _uneven(self, *, ended: bool) -> RankError:
-        every = self._comm.allgather(ended)
-        left = [rank for rank, over in enumerate(every) if not over]
-        over = [rank for rank, over in enumerate(every) if over]
+        ended_by_rank = self._comm.allgather(ended)
+        unfinished = [rank for rank, rank_ended in enumerate(ended_by_rank) if not rank_ended]
+        finished = [rank for rank, rank_ended in enumerate(ended_by_rank) if rank_ended]
         return self._agree(
             RankError(
-                f"every rank must have as many batches as the others; got more {_on(left)} when the epoch "
-                f"had ended {_on(over)}, after {self._updates} updates. Fix: bptt.data.Shard(data, comm) "
-                "with the same data everywhere, or as many batches for each; let stop() be called on all."
+                f"all ranks must have the same number of batches; got more {_on(unfinished)} when the epoch "
+                f"had ended {_on(finished)}, after {self._updates} updates. Fix: pass "
+                "bptt.data.Shard(data, comm) with the same data on all ranks, or the same number of batches "
+                "on each; a callback must call stop() on all ranks."
             )
         )
 
-    # Now and then
+    # Occasional operations
 
     def count(self, rows: int) -> int:
-        """The rows of all ranks."""
+        """Return the number of rows on all ranks."""
         counts: list[int] = self._comm.allgather(rows)
         return sum(counts)
 
     def holds(self, condition: bool) -> bool:
-        """Whether it does on every rank."""
+        """Return whether the condition is true on every rank."""
         return all(self._comm.allgather(condition))
 
     def total(self, value: float, count: int) -> tuple[float, int]:
-        """Both, summed over all ranks."""
+        """Return the sums of both numbers over all ranks."""
         values, counts = zip(*self._comm.allgather((value, count)), strict=True)
         return sum(values), sum(counts)
 
     def gather(self, mine: Any) -> list[Any]:
-        """What each has, by rank."""
+        """Return the value of each rank, in the order of ranks."""
         return self._comm.allgather(mine)
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until all ranks have called this method."""
         self._comm.Barrier()
 
     # Errors
 
     def raise_on_all_ranks(self, error: NonFiniteError) -> NonFiniteError:
-        """For all to raise: what the first rank has to say whose own gradient was not finite."""
-        if self._nonfinite_ranks:  # none where the sum overflowed
+        """Return the error for all ranks to raise: that of the first rank with a non-finite gradient."""
+        if self._nonfinite_ranks:  # 0 if every gradient was finite and only the sum overflowed
             texts = self._comm.allgather(str(error) if self._nonfinite else None)
             rank, text = next((rank, text) for rank, text in enumerate(texts) if text is not None)
             error = NonFiniteError(f"on rank {rank}, {text}", error.parameter)
@@ -253,7 +258,7 @@ class Ranks:
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
-        """An exception in here ends the job, unless all ranks raise it."""
+        """End the job if the block raises an exception, unless all ranks raise the same exception."""
         if self.size == 1 or self._watched:
             yield
             return
