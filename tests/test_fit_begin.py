@@ -52,13 +52,15 @@ def test_the_name_of_a_metric_is_checked_at_once(make: Any, error: Any, message:
 
 
 def test_empty_validation_data() -> None:
-    refused(trainer(model()), "validation must give batches; got none", validation=[])
+    refused(trainer(model()), "validation must give at least one batch; got none", validation=[])
 
 
 @pytest.mark.parametrize("name", WATCHERS)
 def test_no_validation_data(name: str, folder: Path) -> None:
     fit = trainer(model(), metrics=[Accuracy()], callbacks=[WATCHERS[name]()])
-    message = r"validation must be given, because {} watches the validation; got None. Fix: fit\(..., valid"
+    message = (
+        r"validation must be given, because {} watches the validation; got None. Fix: call fit\(..., valid"
+    )
     refused(fit, message.format(name.replace("(", r"\(").replace(")", r"\)")))
     fit.fit([batch()], validation=[batch()])
     refused(fit, "watches the validation")  # also where an earlier run had some

@@ -26,7 +26,7 @@ def test_fit_with_two_arrays() -> None:
 
 
 def test_fit_with_one_array() -> None:
-    with pytest.raises(TypeError, match=r"got one ndarray. Fix: fit\(\[\(x, target\)\]\)"):
+    with pytest.raises(TypeError, match=r"got one ndarray. Fix: call fit\(\[\(x, target\)\]\)"):
         trainer(model()).fit(X)
 
 
@@ -95,7 +95,7 @@ def test_data_that_say_time_first_say_per_step_too() -> None:
     class Data(list[Any]):
         time_first = True
 
-    with pytest.raises(TypeError, match="data with time_first must have per_step"):
+    with pytest.raises(TypeError, match="data with time_first must have an attribute per_step"):
         trainer(model(batch_first=True)).fit(Data([batch()]))
 
 

@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "patience 0": (lambda: bptt.GradientMonitor(patience=0), ValueError, "patience must"),
     "warn a number": (lambda: bptt.GradientMonitor(warn=1), TypeError, "warn must"),
     "nothing to draw": (lambda: bptt.GradientMonitor().plot(), ValueError, "got none"),
-    "two models": (two_models, ValueError, "a new one for each model"),
+    "two models": (two_models, ValueError, "a new GradientMonitor for each model"),
     "no recurrent layer": (
         lambda: fit(bptt.Linear(3, 2), bptt.GradientMonitor(), [(X, STEPWISE)]),
         ValueError,

@@ -100,7 +100,7 @@ def test_a_resumed_monitor_draws_before_it_records(tmp_path: Path) -> None:
     fit(net(), monitor, [(X, STEPWISE)] * 3)
     other.load_state_dict(monitor.state_dict())
     other.plot(tmp_path / "records.svg")
-    with pytest.raises(ValueError, match="a new one for each model"):
+    with pytest.raises(ValueError, match="a new GradientMonitor for each model"):
         fit(net(bidirectional=True), other, [(X, STEPWISE)])
 
 

@@ -341,7 +341,7 @@ def test_data_that_cannot_be_put_back_say_so(make: Any, kind: str, tmp_path: Pat
     fit.save(tmp_path / "run")
     again = Trainer.resume(tmp_path / "run", bptt.CrossEntropy(), bptt.SGD(0.5), progress=False)
     with pytest.warns(
-        UserWarning, match=rf"data of type {kind} cannot be put back .* def make\(epoch, rng\)"
+        UserWarning, match=rf"data of type {kind} cannot be restored .* def make\(epoch, rng\)"
     ) as caught:
         again.fit(make(), epochs=2)
     assert [warning.filename for warning in caught] == [__file__]  # the line that calls fit
@@ -486,13 +486,13 @@ def test_checkpoint_keeps_the_last(tmp_path: Path) -> None:
 
 
 BAD_CHECKPOINTS: dict[str, tuple[dict[str, Any], str]] = {
-    "keep without a field": ({"path": "run", "keep": 2}, "keep needs a path with {step}"),
+    "keep without a field": ({"path": "run", "keep": 2}, "keep requires a path with {step}"),
     "keep 0": ({"path": "run-{step}", "keep": 0}, "keep must be an int >= 1"),
     "every_updates 0": ({"path": "run", "every_updates": 0}, "every_updates must be an int >= 1"),
     "an unknown field": ({"path": "run-{loss}"}, "got {loss} in 'run-{loss}'"),
     "a field without a name": ({"path": "run-{}"}, "got {} in"),
-    "a brace alone": ({"path": "run-{"}, "path may have {step} and {epoch}"),
-    "a format for texts": ({"path": "run-{step:s}"}, "path may have {step} and {epoch}"),
+    "a brace alone": ({"path": "run-{"}, "path may have only the fields {step} and {epoch}"),
+    "a format for texts": ({"path": "run-{step:s}"}, "path may have only the fields {step} and {epoch}"),
 }
 
 
@@ -714,10 +714,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
         "is not a safetensors file",
     ),
     "newer": (damaged(lambda about: about.update(format=2, version="9.0.0")), "written by version '9.0.0'"),
-    "a model alone": (lambda path: bptt.save(path, model()), "holds a model alone"),
+    "a model alone": (lambda path: bptt.save(path, model()), "holds only a model"),
     "a model and an optimiser": (
         lambda path: bptt.save(path, model(), optimizer=bptt.SGD(0.5)),
-        "holds a model alone",
+        "holds only a model",
     ),
     "training a number": (damaged(lambda about: about.update(training=3)), "is not a mapping"),
     "training of nothing": (damaged(lambda about: about.update(training={"mapping": {}})), "cannot be used"),
@@ -881,7 +881,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
     "fewer batches": (
         Case,
         lambda: iter([batch(0)]),
-        "data must give more than 2 batches, where the saved run stood; got 1. Fix: pass the data",
+        "data must give more than 2 batches, because the saved run has read them; got 1. Fix: pass the data",
     ),
     "a list instead of data with a generator": (
         lambda: noisy(Noisy),
@@ -902,7 +902,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:data of type list_iterator cannot be put back")
+@pytest.mark.filterwarnings("ignore:data of type list_iterator cannot be restored")
 @pytest.mark.parametrize("name", OTHER_DATA)
 def test_other_data_are_refused(name: str, tmp_path: Path) -> None:
     make, other, message = OTHER_DATA[name]

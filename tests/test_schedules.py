@@ -188,7 +188,7 @@ def test_plateau_needs_validation() -> None:
     rate = Plateau(0.1)
     fit = Trainer(model(), bptt.CrossEntropy(), bptt.SGD(rate), callbacks=[rate], progress=False)
     fit.fit([batch()], validation=[batch()])
-    with pytest.raises(ValueError, match=r"Plateau watches the validation; got None. Fix: fit\("):
+    with pytest.raises(ValueError, match=r"Plateau watches the validation; got None. Fix: call fit\("):
         fit.fit([batch()])
 
 

@@ -167,9 +167,9 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "twice": (
         lambda: trainer(model(), metrics=[RMSE(), RMSE()]),
         ValueError,
-        "of their own.* rmse, rmse",
+        "different names.* rmse, rmse",
     ),
-    "named loss": (lambda: trainer(model(), metrics=[Named()]), ValueError, "names of their own"),
+    "named loss": (lambda: trainer(model(), metrics=[Named()]), ValueError, "none may be named loss"),
     "unknown to stop by": (
         lambda: scripted([(1, 1)], bptt.EarlyStopping(metric="rmse")).fit([batch()], validation=[batch()]),
         ValueError,
@@ -183,7 +183,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "best every other": (
         lambda: bptt.Checkpoint("best", best=True, every_epochs=2),
         ValueError,
-        "best saves after",
+        "because best saves after each",
     ),
 }
 

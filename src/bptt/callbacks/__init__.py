@@ -1,4 +1,4 @@
-"""Callbacks of a training run: saving, stopping, logging, measuring."""
+"""Callbacks of a training run: save, stop, log, measure."""
 
 from bptt.callbacks.best import KeepBest
 from bptt.callbacks.callback import Callback, TrainerView

@@ -1,4 +1,4 @@
-"""The parameters of the best epoch."""
+"""Keep the parameters of the best epoch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class KeepBest(Callback):
-    """Keep the parameters of the lowest validation loss of one `fit`; `restore` puts them into a model.
+    """Keep the parameters with the lowest validation loss of one `fit`. `restore` copies them to a model.
 
-    `KeepBest` never ends a run: that is the work of `EarlyStopping`. Use it alone to train for a fixed number
-    of epochs and then return to the best of them, or together with `EarlyStopping`. `Checkpoint(best=True)`
-    writes the same parameters to a file.
+    `KeepBest` never ends a run; `EarlyStopping` does. Use `KeepBest` alone to train for a fixed number of
+    epochs and then return to the best epoch, or together with `EarlyStopping`. `Checkpoint(best=True)` writes
+    the same parameters to a file.
 
     Attributes
     ----------
     loss : float
-        The lowest validation loss of the last or current `fit`; infinity before the first.
+        The lowest validation loss of the last or current `fit`; infinity before the first validation.
 
     Raises
     ------
     ValueError
-        From `fit`: no validation data.
+        From `fit`: there are no validation data.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class KeepBest(Callback):
         self._parameters: npt.NDArray[Any] | None = None
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
-        """Check that there is a validation."""
+        """Check that there are validation data."""
         check_watched("KeepBest", trainer, None, validation)
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
@@ -53,12 +53,12 @@ class KeepBest(Callback):
             self._parameters = trainer.model.flat_parameters.copy()
 
     def restore(self, model: Module) -> None:
-        """Write these parameters into the model; before the first finite validation loss, do nothing.
+        """Copy the best parameters to the model. Before the first finite validation loss, do nothing.
 
         Raises
         ------
         ValueError
-            Another model than the one that was trained.
+            `model` has another number of parameters than the trained model.
         """
         if self._parameters is not None:
             model.flat_parameters = self._parameters

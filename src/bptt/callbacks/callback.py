@@ -1,4 +1,4 @@
-"""The interface of callbacks, and their view of the run."""
+"""The interface of callbacks, and their view of a Trainer."""
 
 from __future__ import annotations
 
@@ -56,52 +56,57 @@ class TrainerView(Protocol):
 
 
 class Callback:
-    """Override what you need. `fit_end` is called in any case, after an exception too.
+    """Base class of callbacks: override the methods that you need. `fit_end` is called even after an error.
 
     Attributes
     ----------
     every_rank : bool
-        False: of the ranks of a run, the first alone calls it.
+        Whether every rank calls the callback. False: only the first rank calls it.
     """
 
     every_rank = True
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
-        """Check that this callback can work in this run: `fit` calls it before anything has changed.
+        """Check that this callback can work in this run. `fit` calls this method before it changes anything.
 
-        Raise ValueError here, and change nothing. `epochs` are those of `fit`; `validation` tells whether
-        `fit` got validation data.
+        Raise ValueError if the callback cannot work, and change nothing. `epochs` is the argument of `fit`.
+        `validation` says whether `fit` got validation data.
         """
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
-        """`batches`: how many there will be, None where the data do not say."""
+        """Handle the start of an epoch of `batches` batches; None if the data have no length."""
 
     def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
-        """The errors dy of a batch or window went back: the model has their gradients, those of this rank's
-        rows, before clipping, and the tape their norms. A tape is as large as the pass was long: look at it,
-        do not keep it."""
+        """Handle the end of a backward pass of a batch or window.
+
+        `dy` are the errors at the outputs. The model holds the gradients of this rank's rows before clipping.
+        The tape holds the norms of the errors. Do not keep the tape: its size grows with the number of steps.
+        """
 
     def update(self, trainer: TrainerView, update: Update) -> None:
-        """An update was made, or skipped because its gradient was not finite."""
+        """Handle an update that was made, or skipped because its gradient was not finite."""
 
     def settled(self, trainer: TrainerView) -> None:
-        """All callbacks have seen the update: here `trainer.save` writes what each of them knows of it."""
+        """Handle the moment after all callbacks have seen the update.
+
+        Call `trainer.save` here, so that the saved states of all callbacks include the update.
+        """
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        """The validation loss at the end of an epoch."""
+        """Handle the validation loss at the end of an epoch."""
 
     def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
-        """After the validation."""
+        """Handle the end of an epoch, after its validation."""
 
     def interrupted(self, trainer: TrainerView) -> None:
-        """Ctrl-C ends the run; the trainer is at the last whole update."""
+        """Handle Ctrl-C, which ends the run. The trainer is in the state of the last complete update."""
 
     def fit_end(self, trainer: TrainerView) -> None:
-        """The last call of a run."""
+        """Handle the end of a run. This is the last call of a run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """State that a resumed run needs: numbers, texts, arrays, lists and mappings of them."""
+        """Return the state that a resumed run needs: numbers, texts, arrays, lists and mappings of them."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore a state that `state_dict` returned."""

@@ -1,4 +1,4 @@
-"""Saving a training run as it goes on."""
+"""Save a training run at regular intervals."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ from bptt.files import atomic as files
 
 
 class Checkpoint(Callback):
-    """Save the training, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
+    """Save the training run, for `Trainer.resume`, and the model, for `bptt.load`: see `Trainer.save`.
 
     Files are written every `every_epochs` epochs, at the end of the last epoch, and, if given, every
-    `every_updates` updates. On Ctrl-C, a file is written after the last whole update, unless there are
-    several ranks. Each file is written whole or not at all, so the process may be killed at any moment. The
-    extra value `epochs` is the number of epochs done.
+    `every_updates` updates. On Ctrl-C, a file with the last complete update is written, unless there are
+    several ranks. Each file is written completely or not at all, so the process may be killed at any moment.
+    The extra value `epochs` is the number of complete epochs.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Overwritten each time, unless the name contains {step} or {epoch}. {step} is the optimizer's number of
-        updates, {epoch} the number of epochs done: "run-{step}.safetensors", "run-{step:07d}.safetensors".
-        Double any other braces.
+        File to write. The file is overwritten each time, unless its name contains {step} or {epoch}. {step}
+        is the optimizer's number of updates, {epoch} the number of complete epochs:
+        "run-{step}.safetensors", "run-{step:07d}.safetensors". Double any other braces.
     every_epochs : int
-        Save after this many epochs, again and again.
+        Number of epochs from one file to the next.
     every_updates : int, optional
-        Save after this many updates, too. The optimizer counts the updates.
+        Also save whenever the optimizer's number of updates is a multiple of this number.
     keep : int, optional
-        Keep only the last `keep` files of one `fit`; needs {step} or {epoch}. None: keep all. Files of an
-        earlier `fit` are not deleted. A resumed run counts the files of the run that it continues.
+        Keep only the last `keep` files of one `fit`. Requires {step} or {epoch} in the name. None: keep all
+        files. Files of an earlier `fit` are not deleted. A resumed run counts the files of the run that it
+        continues.
     best : bool or str
         True: save only at the end of an epoch with the lowest validation loss so far. Name of one of the
-        trainer's metrics: save only when that metric is the best so far. Nothing is saved on Ctrl-C then.
+        trainer's metrics: save only when this metric is the best so far. In both cases, Ctrl-C saves nothing.
     extra : mapping of str to JSON values, optional
-        More extra values: a vocabulary, a note.
+        More values to save, for example a vocabulary or a note.
 
     Attributes
     ----------
     last : pathlib.Path or None
-        The file written last.
+        The last file that was written.
 
     Raises
     ------
@@ -55,7 +56,7 @@ class Checkpoint(Callback):
         or `every_updates`. From `fit`: `best` without validation data, or for a metric that the trainer does
         not have.
     OSError
-        From `fit`, before the first epoch: the file cannot be written there.
+        From `fit`, before the first epoch: the file cannot be written.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Checkpoint(Callback):
         self.best = (metric_name(best, "best") or False) if isinstance(best, str) else flag(best, "best")
         if self.best is not False and (self.every_epochs != 1 or every_updates is not None):
             raise ValueError(
-                "best saves after a validation that improves; got every_epochs or every_updates as well. "
-                "Fix: leave them out, or make two Checkpoints."
+                "best must be given without every_epochs and every_updates, because best saves after each "
+                "improved validation; got both. Fix: leave them out, or make two Checkpoints."
             )
         self._lowest, self._improved = math.inf, False
         self.extra = dict(extra or {})
         self.last: Path | None = None
-        self._written: list[list[int]] = []  # step and epochs of each, the last one last
+        self._written: list[list[int]] = []  # step and epochs of each file, oldest first
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(
                 f"path must be a str or os.PathLike; got {short(path)} of type {type(path).__name__}. "
@@ -90,17 +91,17 @@ class Checkpoint(Callback):
         fields = _fields(os.fspath(path))
         if self.keep is not None and not fields:
             raise ValueError(
-                f"keep needs a path with {{step}} or {{epoch}} in its name; got {os.fspath(path)!r:.200}. "
-                'Fix: "run-{step}.safetensors", or leave keep out, for one file.'
+                f"keep requires a path with {{step}} or {{epoch}} in its name; got {os.fspath(path)!r:.200}. "
+                'Fix: pass "run-{step}.safetensors", or leave keep out to write only one file.'
             )
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
-        """Check that there is the validation, and the metric, that `best` needs."""
+        """Check that the file can be written, and that `best` has its validation data and metric."""
         if self.best is not False:
             metric = self.best if isinstance(self.best, str) else None
             check_watched(f"Checkpoint(best={self.best!r})", trainer, metric, validation, "best")
         if trainer.rank == 0:
-            files.check(self._file(0, 0))  # now, not after an epoch's work
+            files.check(self._file(0, 0))  # fail before the first epoch, not after it
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
         self._last_epoch = epochs - 1
@@ -127,7 +128,7 @@ class Checkpoint(Callback):
             self._save(trainer)
 
     def interrupted(self, trainer: TrainerView) -> None:
-        if self.best is False and trainer.ranks == 1:  # others may stand behind another update
+        if self.best is False and trainer.ranks == 1:  # other ranks may have made more or fewer updates
             self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,19 +137,19 @@ class Checkpoint(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._lowest = float(state["lowest"])
-        # Numbers, not names: nothing but this path's own files is ever removed.
+        # The state holds numbers, not file names, so only files of this path can ever be removed.
         if state["path"] == os.fspath(self.path):
             self._written = [[int(step), int(epochs)] for step, epochs in state["written"]]
 
     def _save(self, trainer: TrainerView) -> None:
         entry = [trainer.optimizer.steps, trainer.epochs_done]
-        path, before = self._file(*entry), self._written
+        path, previous = self._file(*entry), self._written
         if self.keep is not None:
-            self._written = [other for other in before if self._file(*other) != path] + [entry]
+            self._written = [file for file in previous if self._file(*file) != path] + [entry]
         try:
             trainer.save(path, extra={**self.extra, "epochs": trainer.epochs_done})
         except BaseException:
-            self._written = before
+            self._written = previous
             raise
         self.last = path
         while self.keep is not None and len(self._written) > self.keep:
@@ -161,16 +162,16 @@ class Checkpoint(Callback):
 
 
 def _fields(path: str) -> set[str]:
-    """Which of {step} and {epoch} are in a path."""
+    """Return the fields in a path: "step", "epoch", both or none."""
     try:
         fields = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
         if not fields - {"step", "epoch"}:
             path.format(step=0, epoch=0)
             return fields
-        came = f"{{{min(fields - {'step', 'epoch'})}}}"
+        actual = f"{{{min(fields - {'step', 'epoch'})}}}"
     except (ValueError, IndexError, KeyError) as error:
-        came = str(error)
+        actual = str(error)
     raise ValueError(
-        f"path may have {{step}} and {{epoch}} in its name; got {came} in {path!r:.200}. Fix: write "
+        f"path may have only the fields {{step}} and {{epoch}}; got {actual} in {path!r:.200}. Fix: write "
         "{{ and }} for braces that belong to the name."
     )

@@ -1,4 +1,4 @@
-"""A training run as a table in a file."""
+"""Write a training run to a CSV file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bptt.optim.update import Update
 
 
 class CSVLog(Callback):
-    """Write one line per update, and one per validation with its loss and metrics, to a new CSV file.
+    """Write a CSV file with one line per update, and one line per validation with loss and metrics.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Every `fit` starts a new file. A resumed run continues the file, after the last row that it had when
-        the run was saved.
+        File to write. Every `fit` starts a new file. A resumed run continues the file after the last row of
+        the saved run.
 
     Raises
     ------
@@ -34,8 +34,8 @@ class CSVLog(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
         self._file: IO[str] | None = None
-        self._size: int | None = None  # of the file that a resumed run goes on with
-        self._closed_at: int | None = None  # size of the file that the last run left
+        self._size: int | None = None  # size of the file that a resumed run continues
+        self._closed_at: int | None = None  # size of the file at the end of the last run
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
         """Check that the file can be created."""

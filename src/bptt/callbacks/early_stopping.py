@@ -1,4 +1,4 @@
-"""Ending a run that no longer gets better."""
+"""Stop a run whose validation no longer improves."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from bptt.callbacks.watching import check_watched, metric_name, watched
 
 
 class EarlyStopping(Callback):
-    """Ends a run whose validation loss, or metric, no longer gets better.
+    """Stop a run whose validation loss, or metric, no longer improves.
 
     Parameters
     ----------
     patience : int
-        End the run at the `patience`-th validation in a row that does not improve on the best.
+        Stop at the `patience`-th validation in a row without an improvement.
     min_delta : float
-        An improvement is one by more than this on the last improvement.
+        A value counts as an improvement if it is better than the last improvement by more than this.
     metric : str, optional
         Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
 
     Attributes
     ----------
     best : float
-        The last improvement's loss, or metric, with its sign turned where higher is better; infinity before.
+        Loss or metric at the last improvement; infinity before the first. The sign of a metric is reversed if
+        higher is better.
 
     Raises
     ------
     ValueError
-        In a `fit` without validation data, or whose trainer does not have the metric.
+        From `fit`: there are no validation data, or the trainer does not have the metric.
     """
 
     def __init__(self, patience: int = 3, *, min_delta: float = 0.0, metric: str | None = None) -> None:
@@ -42,7 +43,7 @@ class EarlyStopping(Callback):
         self._waited: int | None = None
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
-        """Check that there is a validation, and the metric."""
+        """Check that there are validation data, and that the trainer has the metric."""
         check_watched("EarlyStopping", trainer, self.metric, validation)
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:

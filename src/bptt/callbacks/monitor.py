@@ -33,34 +33,35 @@ COLUMNS = 256
 
 
 class GradientWarning(UserWarning):
-    """A gradient vanishes or explodes on its way back through time."""
+    """A gradient vanishes or explodes during backpropagation through time."""
 
 
 class GradientMonitor(Callback):
-    """Records, during training, how far back the error of the last step reaches.
+    """Record during training how far back in time the error of the last step reaches.
 
-    Warns once, as a `GradientWarning`, when the error explodes or keeps vanishing: in which layer, and what
-    helps. `plot` draws the records.
+    The monitor gives one `GradientWarning` if the error explodes or keeps vanishing. The warning names the
+    layer and a remedy. `plot` draws the records.
 
-    If errors arrive at the last step only, as after `Last`, the monitor records the norms of training itself.
-    If every step has an error, these norms would hide how far a single error goes. Then the monitor sends an
-    error of norm 1 at the last step back too, which costs a second backward pass for each record. The
-    gradient of training and the norms on its tape stay as they are.
+    If only the last step has an error, as after `Last`, the monitor records the norms of the training pass.
+    If every step has an error, these norms would hide how far a single error reaches. Then the monitor
+    backpropagates a separate error of norm 1 from the last step, which costs a second backward pass for each
+    record. The gradient of training and the norms on its tape do not change.
 
-    A resumed run goes on with the records, counts and warnings of the saved one.
+    A resumed run continues the records, counts and warnings of the saved run.
 
     Parameters
     ----------
     every_updates : int
-        Record the first update, and then each time after this many updates. With `accumulate`, the record is
-        of the first batch of the update.
+        Number of updates from one record to the next. The first update is recorded. With `accumulate`, the
+        first batch of the update is recorded.
     records : int
-        Maximum number of records. When it is exceeded, the monitor drops every second record and from then on
-        makes half as many. A record keeps the norms at 256 steps back at most, evenly spaced.
+        Maximum number of records. If there are more, the monitor drops every second record and doubles
+        `every_updates`. A record keeps the norms of at most 256 steps, evenly spaced.
     patience : int
-        Number of records in a row that must vanish before the warning. An explosion warns at once.
+        Number of consecutive records with a vanishing error before the warning. An exploding error gives a
+        warning at once.
     warn : bool
-        False: no warnings.
+        Whether to give warnings.
 
     Attributes
     ----------
@@ -70,7 +71,8 @@ class GradientMonitor(Callback):
     Raises
     ------
     TypeError, ValueError
-        Arguments out of range. In `fit`, a model without a recurrent layer, or another model than before.
+        An argument has the wrong type or is out of range. From `fit`: the model has no recurrent layer, or is
+        not the model of the earlier records.
     """
 
     def __init__(
@@ -91,18 +93,18 @@ class GradientMonitor(Callback):
 
     @property
     def updates(self) -> npt.NDArray[np.int64]:
-        """(N,): numbers of the recorded updates, from 0 for the first update of the run."""
+        """(N,): numbers of the recorded updates. The first update of the run has number 0."""
         return np.array(self._updates, np.int64)
 
     @property
     def steps_back(self) -> npt.NDArray[np.int64]:
-        """(K,): steps back from where the error arrives, at which norms are kept."""
-        kept = max((len(way) for ways in self._ways for way in ways), default=0)
-        return np.arange(kept, dtype=np.int64) * self._stride
+        """(K,): numbers of steps back from the step of the error, at which norms are kept."""
+        longest = max((len(way) for ways in self._ways for way in ways), default=0)
+        return np.arange(longest, dtype=np.int64) * self._stride
 
     @property
     def dh_norm(self) -> Norms:
-        """(N, R, K): ||dL/dh|| of every record and row, at `steps_back`; NaN where a batch is shorter."""
+        """(N, R, K): ||dL/dh|| of every record and row, at `steps_back`; NaN if a batch is shorter."""
         rows = len(self._ways[0]) if self._ways else 0
         norms = np.full((len(self._ways), rows, len(self.steps_back)), np.nan)
         for record, ways in zip(norms, self._ways, strict=True):
@@ -116,19 +118,19 @@ class GradientMonitor(Callback):
         Parameters
         ----------
         path : str or os.PathLike, optional
-            Write the picture there, as its ending says: .png or .svg.
+            File for the picture. The suffix sets the format: .png or .svg.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            matplotlib is not installed.
         ValueError, OSError
-            Nothing recorded yet; a path with another ending; a file that cannot be written.
+            There are no records, `path` has another suffix, or the file cannot be written.
         """
         from bptt.diagnose.pictures.heatmap import plot_records
 
         if not self._updates:
-            raise ValueError("GradientMonitor must have watched an update; got none. Fix: fit first.")
+            raise ValueError("GradientMonitor must have a record to plot; got none. Fix: call fit first.")
         return plot_records(self.updates, self.steps_back, self.dh_norm, self._names, path)
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
@@ -136,11 +138,11 @@ class GradientMonitor(Callback):
         names = tuple(row.name for row in rows_of(trainer.model))
         if self._names not in ((), names):
             raise ValueError(
-                f"callbacks must hold a GradientMonitor of this model alone; got one with records of"
-                f" {', '.join(self._names)}. Fix: make a new one for each model."
+                "callbacks must hold a GradientMonitor without records of another model; got records of "
+                f"{', '.join(self._names)}. Fix: make a new GradientMonitor for each model."
             )
         self._names = names
-        # A monitor that a resumed run is the first to have did not see the updates before.
+        # A monitor that was added when the run was resumed has not seen the earlier updates.
         self._updates_done = max(self._updates_done, len(trainer.history["loss"]))
 
     def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
@@ -148,12 +150,12 @@ class GradientMonitor(Callback):
             return
         steps, rows = longest_rows(tape)
         if steps == 0 or len(rows) == 0:
-            return  # a batch of padding has no error to follow
+            return  # a batch that is all padding has no error to record
         flow = replace(_flow(trainer.model, tape, dy), in_use=_in_use(trainer))
         self.flow = flow
         self._record(flow)
         if self.warn:
-            self._say(flow)
+            self._warn(flow)
 
     def update(self, trainer: TrainerView, update: Update) -> None:
         self._updates_done += 1
@@ -201,7 +203,7 @@ class GradientMonitor(Callback):
             del self._updates[1::2], self._ways[1::2]
             self.every_updates *= 2
 
-    def _say(self, flow: GradientFlow) -> None:
+    def _warn(self, flow: GradientFlow) -> None:
         verdicts = set()
         for k, verdict in enumerate(flow.verdict):
             vanished = verdict == "vanishing" and not flow.carried[k]
@@ -210,14 +212,14 @@ class GradientMonitor(Callback):
                 verdicts.add((k, verdict))
         if verdicts - self._said:
             rows = sorted(k for k, _ in verdicts - self._said)
-            # Other layers may follow, or the same layer again: a warning for each would be noise.
+            # Other layers often follow, or the same layer again. A warning for each of them would be noise.
             self._said |= {(k, verdict) for _, verdict in verdicts for k in range(len(flow.rows))}
             text = " ".join(advice(flow, rows))
             warnings.warn(f"At update {self._updates_done}: {text}", GradientWarning, stacklevel=2)
 
 
 def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
-    """Measure how the error of the last step fares; the gradients and the tape stay as they are."""
+    """Measure how far the error of the last step reaches, without changing the gradients or the tape."""
     flow = flow_on(tape, dy.shape)
     if _from_last_step(tape, dy) or not np.isfinite(flow.dh_norm).all():
         return flow
@@ -229,7 +231,7 @@ def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
 
 
 def _from_last_step(tape: Tape, dy: Floats) -> bool:
-    """Return whether all errors of training arrive where `gradient_flow` would put its own."""
+    """Return whether all errors of training are at the step where `gradient_flow` would put its error."""
     (_, first), *_ = recurrent_tapes(tape)
     if first.ragged is not None or not dy.any():
         return False
@@ -240,7 +242,7 @@ def _from_last_step(tape: Tape, dy: Floats) -> bool:
 
 
 def _in_use(trainer: TrainerView) -> frozenset[str]:
-    """Return which arguments that remedies name the trainer has already."""
+    """Return the remedies that the trainer already uses, as names of its arguments."""
     given = {
         "clip": type(trainer.clip) is not Clip,
         "clip_state": trainer.clip_state is not None,

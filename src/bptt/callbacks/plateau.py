@@ -1,4 +1,4 @@
-"""A learning rate that falls when the validation loss no longer does."""
+"""Lower the learning rate when the validation loss no longer improves."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from bptt.optim.schedules import Schedule, factor_below_one
 
 
 class Plateau(Schedule, Callback):
-    """Lower the rate when the validation loss, or a metric, no longer improves::
+    """Lower the learning rate when the validation loss, or a metric, no longer improves.
+
+    ::
 
         trainer = bptt.Trainer(model, loss, bptt.Adam(bptt.schedules.Plateau(1e-3)))
 
     A Trainer passes each validation to the schedule of its optimizer. In your own training loop, call
-    `validation`. The state is saved with a run, and kept from one `fit` to the next, as the optimizer's state
-    is. With EarlyStopping, give EarlyStopping a patience at least 2 larger, or the rate is never lowered.
+    `validation`. Like the state of the optimizer, the state of the schedule is saved with a run, and kept
+    from one `fit` to the next. EarlyStopping in the same run needs a patience that is at least 2 larger.
+    Otherwise the run stops before the rate is lowered.
 
     Parameters
     ----------
     lr : float
-        Initial rate, at least 0.
+        Initial learning rate, at least 0.
     factor : float
         Factor of the rate at each cut, in (0, 1).
     patience : int
-        How many validations in a row may fail to improve on the best. The next failure lowers the rate and
-        restarts the count, as in PyTorch. A loss that is not finite is a failure.
+        Number of validations in a row that may fail to improve. The next failure lowers the rate and restarts
+        the count, as in PyTorch. A loss that is not finite is a failure.
     min_delta : float
         A value counts as an improvement if it is lower than the last improvement by more than this.
     min_lr : float
@@ -42,16 +45,16 @@ class Plateau(Schedule, Callback):
     cuts : int
         Number of times the rate was lowered: the rate is max(lr factor^cuts, min_lr).
     best : float
-        The last improvement's validation loss, or metric, with its sign turned where higher is better;
-        infinity before the first.
+        Validation loss or metric at the last improvement; infinity before the first. The sign of a metric is
+        reversed if higher is better.
     waited : int
-        Failures since the last improvement or cut.
+        Number of failures since the last improvement or cut.
 
     Raises
     ------
     TypeError, ValueError
-        An argument has the wrong type or is out of range. From `fit`: no validation data, or no metric of
-        that name.
+        An argument has the wrong type or is out of range. From `fit`: there are no validation data, or the
+        trainer does not have the metric.
     """
 
     def __init__(
@@ -80,11 +83,11 @@ class Plateau(Schedule, Callback):
         return max(self.lr * self.factor**self.cuts, self.min_lr)
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
-        """Check that there is a validation, and the metric."""
+        """Check that there are validation data, and that the trainer has the metric."""
         check_watched("Plateau", trainer, self.metric, validation)
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        """Lower the rate if this is one failure more than `patience`."""
+        """Lower the rate if there are more than `patience` failures."""
         value = watched(trainer, self.metric, loss)
         if value < self.best - self.min_delta:
             self.best, self.waited = float(value), 0
@@ -94,7 +97,7 @@ class Plateau(Schedule, Callback):
             self.cuts, self.waited = self.cuts + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """`cuts`, `best` (None before the first) and `waited`."""
+        """Return `cuts`, `best` (None before the first improvement) and `waited`."""
         return {
             "cuts": self.cuts,
             "best": None if self.best == math.inf else self.best,
@@ -102,7 +105,7 @@ class Plateau(Schedule, Callback):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; raises as `Schedule.load_state_dict`."""
+        """Restore a state that `state_dict` returned; raise as `Schedule.load_state_dict`."""
         super().load_state_dict(state)
         best = state["best"]
         restored = (

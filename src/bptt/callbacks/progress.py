@@ -16,10 +16,11 @@ from bptt.optim.update import Update
 
 
 class ProgressBar(Callback):
-    """One bar per epoch on standard error: loss (smoothed), gradient norm before clipping, fraction of
-    clipped steps, tokens/s.
+    """Show one progress bar per epoch on standard error.
 
-    Where standard error is no terminal, a line every ten seconds and one at the end of the epoch.
+    The bar shows the smoothed loss, the gradient norm before clipping, the fraction of clipped updates, and
+    tokens per second. If standard error is not a terminal, a line is printed every 10 s and at the end of the
+    epoch.
     """
 
     every_rank = False
@@ -32,7 +33,7 @@ class ProgressBar(Callback):
         self._loss = 0.0
         self._begin = time.perf_counter()
         terminal = sys.stderr.isatty()
-        # Some terminals say that they have no columns: tqdm would show nothing.
+        # Some terminals report 0 columns: tqdm would then show nothing.
         wide = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
         kind, bar = (tqdm, "|{bar}|") if terminal else (_Lines, "")
         self._bar = kind(
@@ -52,7 +53,7 @@ class ProgressBar(Callback):
         self._clipped += update.clipped
         self._tokens += update.tokens
         if math.isfinite(update.loss):
-            # A plain mean over the first 50 updates, then an exponential one of about that length.
+            # The mean over the first 50 updates, then an exponential moving average over about 50 updates.
             self._loss += (update.loss - self._loss) / min(self._updates, 50)
         rate = self._tokens / max(time.perf_counter() - self._begin, 1e-9)
         clipped = self._clipped / self._updates
@@ -81,7 +82,7 @@ class ProgressBar(Callback):
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]
-    """A bar that writes lines instead of overwriting one: for logs."""
+    """A progress bar for logs, which writes new lines instead of overwriting one line."""
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:

@@ -1,4 +1,4 @@
-"""Training watched in TensorBoard."""
+"""Write a training run to event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _PER_UPDATE = ("loss", "grad_norm", "lr", "clipped")
 
 
 class TensorBoard(Callback):
-    """Write event files for TensorBoard, through tensorboardX: `pip install 'bptt[tensorboard]'`.
+    """Write event files for TensorBoard with tensorboardX: `pip install 'bptt[tensorboard]'`.
 
     Per update: train/loss, train/grad_norm (before clipping), train/lr and train/clipped (1 or 0). Per
     validation: validation/loss and a curve for each of the trainer's metrics. The horizontal axis counts the
-    optimizer's updates, so a resumed run goes on with the curves of the one before it, in the same folder.
+    optimizer's updates, so a resumed run continues the curves of the saved run if the folder is the same.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Created if it does not exist; use one folder per run.
+        Folder for the event files, created if it does not exist. Use one folder per run.
     every_updates : int
         Number of updates per point of the curves. Use more than 1 for runs with millions of updates.
 
     Raises
     ------
     ImportError
-        Without tensorboardX.
+        tensorboardX is not installed.
     TypeError, ValueError
         `every_updates` is not a positive int.
     OSError
@@ -51,9 +51,9 @@ class TensorBoard(Callback):
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
         if self._writer is None:
             os.makedirs(self.folder, exist_ok=True)
-            # What the run before wrote after its last checkpoint is made again.
+            # The resumed run repeats the updates after the checkpoint, so drop their old points.
             purge = trainer.optimizer.steps + 1 if self._resumed else None
-            # Names have whole seconds in them: two runs in one would share a file.
+            # File names hold the time in seconds: two runs in the same second would share a file.
             suffix = f".{trainer.optimizer.steps}"
             self._writer = _writer()(self.folder, purge_step=purge, filename_suffix=suffix)
             self._resumed = False
@@ -90,4 +90,6 @@ def _writer() -> Any:
     try:
         return import_module("tensorboardX").SummaryWriter
     except ImportError:
-        raise ImportError("TensorBoard needs tensorboardX: pip install 'bptt[tensorboard]'") from None
+        raise ImportError(
+            "TensorBoard requires tensorboardX. Fix: pip install 'bptt[tensorboard]'."
+        ) from None

@@ -1,4 +1,4 @@
-"""All callbacks of a run, called together."""
+"""Call all callbacks of a run."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from bptt.callbacks.progress import ProgressBar
 
 
 class Watchers:
-    """The callbacks of one rank: those given, schedules that follow the validation, the progress bar.
+    """The callbacks of one rank, schedules that need the validation loss, and the progress bar.
 
     Parameters
     ----------
     callbacks : iterable of Callback
     schedule : object
-        The learning rate's schedule. It, or a schedule that follows it, may be a callback, too.
+        Learning-rate schedule. The schedule, or a schedule in its attribute `then`, may be a callback, too.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
     rank : int
-        Ranks other than the first leave out callbacks with `every_rank = False`.
+        Number of this rank. Only rank 0 calls callbacks with `every_rank = False`.
     """
 
     def __init__(self, callbacks: Iterable[Callback], schedule: Any, *, progress: bool, rank: int) -> None:
-        every = [*callbacks]
+        watchers = [*callbacks]
         while schedule is not None:
-            if isinstance(schedule, Callback) and not any(schedule is known for known in every):
-                every.append(schedule)
+            if isinstance(schedule, Callback) and not any(schedule is callback for callback in watchers):
+                watchers.append(schedule)
             schedule = getattr(schedule, "then", None)
         if progress:
-            every.append(ProgressBar())
-        self._all = tuple(callback for callback in every if callback.every_rank or rank == 0)
+            watchers.append(ProgressBar())
+        self._all = tuple(callback for callback in watchers if callback.every_rank or rank == 0)
 
     def ask(self, event: str, *details: Any) -> None:
-        """Call a method of the callbacks in order. The first exception ends this."""
+        """Call a method of the callbacks in order, and stop at the first exception."""
         for callback in self._all:
             getattr(callback, event)(*details)
 
     def tell(self, event: str, *details: Any) -> None:
-        """Call a method of every callback, even if one raises, so that all know of the same updates."""
+        """Call a method of every callback even if one raises, so that all have seen the same updates."""
         raised: BaseException | None = None
         for callback in self._all:
             try:

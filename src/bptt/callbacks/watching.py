@@ -1,4 +1,4 @@
-"""The validation loss or metric that a callback follows."""
+"""The validation loss or metric that a callback watches."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bptt.losses.metrics import Metric
 
 
 def metric_name(value: object, argument: str = "metric") -> str | None:
-    """Check what is to name a metric.
+    """Check an argument that names a metric.
 
     Raises
     ------
     TypeError, ValueError
-        Neither None nor a name.
+        `value` is neither None nor a name.
     """
     if value is None or (isinstance(value, str) and value):
         return value
     name = getattr(value, "name", None)
-    fix = f"{argument}={name if isinstance(name, str) else 'accuracy'!r}"
+    fix = f"pass {argument}={name if isinstance(name, str) else 'accuracy'!r}"
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"{argument} must be the name of a metric; got {short(value)}. Fix: {fix}.")
 
@@ -28,28 +28,29 @@ def metric_name(value: object, argument: str = "metric") -> str | None:
 def check_watched(
     watcher: str, trainer: TrainerView, metric: str | None, validation: bool, argument: str = "metric"
 ) -> None:
-    """Check that a run has the validation data and the metric that a callback follows.
+    """Check that a run has the validation data and the metric that a callback watches.
+
+    `watcher` and `argument` are the names of the callback and its argument in error messages.
 
     Raises
     ------
     ValueError
-        No validation data; no metric of that name. `watcher` and `argument` are the callback and its argument
-        that messages name.
+        There are no validation data, or there is no metric with this name.
     """
     if not validation:
         raise ValueError(
             f"validation must be given, because {watcher} watches the validation; got None. "
-            "Fix: fit(..., validation=data)."
+            "Fix: call fit(..., validation=data)."
         )
     if metric is not None:
         _metric(trainer, metric, argument)
 
 
 def watched(trainer: TrainerView, metric: str | None, loss: float) -> float:
-    """Return the value that a callback wants low: the validation loss, or the metric of that name.
+    """Return the value that should become low: the validation loss, or the metric with this name.
 
-    A metric that should be high has its sign turned. Values that are not finite become NaN, which is never
-    lower than the best so far.
+    The sign of a metric is reversed if higher is better. Values that are not finite become NaN, which is
+    never lower than the best value so far.
     """
     value = loss
     if metric is not None:
@@ -64,8 +65,8 @@ def _metric(trainer: TrainerView, name: str, argument: str = "metric") -> Metric
         if metric.name == name:
             return metric
     names = ", ".join(metric.name for metric in trainer.metrics) or "no metrics"
-    otherwise = "pass best=True" if argument == "best" else f"leave {argument} out"
+    alternative = "pass best=True" if argument == "best" else f"leave {argument} out"
     raise ValueError(
-        f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. "
-        f"Fix: correct the name, add it to Trainer(metrics=[...]), or {otherwise} to watch the loss."
+        f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. Fix: correct the name, "
+        f"add the metric to Trainer(metrics=[...]), or {alternative} to watch the loss."
     )

@@ -1,4 +1,4 @@
-"""A model's outputs on data, and how good they are."""
+"""Evaluate a model on data: outputs, loss and metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bptt.train.step import counted
 def outputs(
     model: Module, axes: ModelAxes, data: Iterable[Any], *, need_target: bool
 ) -> Iterator[tuple[Batch, Floats]]:
-    """Yield each batch and the model's output, with the state carried where the data say so."""
+    """Yield each batch with the model's output. The state is carried over if the data ask for it."""
     carries = carries_state(data, axes)
     state: Any = None
     for batch in read_batches(data, axes, need_target=need_target):
@@ -29,7 +29,7 @@ def outputs(
 def measure(
     model: Module, axes: ModelAxes, loss: Loss, metrics: Iterable[Metric], ranks: Ranks, data: Iterable[Any]
 ) -> dict[str, float]:
-    """Return the mean loss and the metrics over all rows that count, of all ranks.
+    """Return the mean loss and the metrics over all rows of all ranks that count.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def measure(
 
 
 class Evaluator:
-    """Measures a model on data, with the rows of all ranks.
+    """Measure a model on data, with the rows of all ranks.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Evaluator:
     loss : Loss
     metrics : tuple of Metric
     rank, ranks : int
-        The number of this process, and how many processes there are.
+        Number of this process, and number of processes.
     """
 
     model: Module
@@ -85,7 +85,7 @@ class Evaluator:
         return self._ranks.size
 
     def evaluate(self, data: Iterable[Any]) -> float:
-        """Return the mean loss over all rows that count, of all ranks.
+        """Return the mean loss over all rows of all ranks that count.
 
         Parameters
         ----------
@@ -95,12 +95,12 @@ class Evaluator:
         Raises
         ------
         TypeError, ValueError
-            As for `fit`; no row that counts.
+            As for `fit`, or no row counts.
         """
         return self._measure(data, ())["loss"]
 
     def measure(self, data: Iterable[Any]) -> dict[str, float]:
-        """Return the mean loss under the name "loss", and the trainer's metrics under theirs.
+        """Return the mean loss, named "loss", and the trainer's metrics by name.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class Evaluator:
         Raises
         ------
         TypeError, ValueError
-            As for `fit`; no row that counts; outputs or targets that a metric refuses.
+            As for `fit`, no row counts, or a metric does not accept the outputs or targets.
         """
         return self._measure(data, self.metrics)
 
@@ -124,7 +124,7 @@ class Evaluator:
         Parameters
         ----------
         data : iterable of batches
-            As for `fit`, or of x alone; targets are ignored.
+            As for `fit`, or batches of x alone. Targets are ignored.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class Evaluator:
         Raises
         ------
         TypeError, ValueError
-            Data that is no iterable of batches; arrays that the model refuses; data that carries state
-            through a bidirectional layer.
+            `data` is not an iterable of batches, or the model does not accept the arrays. Or the data carry
+            the state from batch to batch and the model has a bidirectional layer.
         """
         return [y for _, y in outputs(self.model, self._axes, data, need_target=False)]

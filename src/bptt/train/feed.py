@@ -1,4 +1,4 @@
-"""The data of a run: which batches come, in which order, cut into windows and grouped into updates."""
+"""The training data of a run: batches in their order, cut into windows and grouped into updates."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Feed:
     Parameters
     ----------
     model : Module
-        Its layers' generators are saved with those of the data.
+        The model in training. The generators of its layers are saved with the generators of the data.
     passes : Passes
         Axes of the model's data, and the length of a window.
     data : iterable of batches
     validation : iterable of batches or None
-        Never read here: only the position of its random order is kept.
+        `Feed` never reads these data. It only saves and restores the position of their random order.
     epochs : int
         How often `data` and `validation` are read.
     accumulate : int
@@ -49,12 +49,13 @@ class Feed:
     Attributes
     ----------
     carries : bool
-        Each batch continues the rows of the batch before.
+        Whether each batch continues the rows of the previous batch.
 
     Raises
     ------
     TypeError, ValueError
-        Data that are no iterable of batches; data that carry state through a bidirectional model.
+        `data` or `validation` is not an iterable of batches. Or the data carry the state from batch to batch
+        and the model is bidirectional.
     """
 
     def __init__(
@@ -80,49 +81,50 @@ class Feed:
 
     @property
     def batches(self) -> int | None:
-        """How many batches the data say that they give; None where they do not say."""
+        """Number of batches per epoch; None if the data have no length."""
         return batch_count(self._data)
 
     def state(self) -> dict[str, Any]:
-        """Where the order of the data stands when an epoch begins, for `Run`."""
+        """Return the states of data and validation data at the start of an epoch, for `Run`."""
         return {"data": data_state(self._data), "validation": data_state(self._validation)}
 
     def resume(self, run: Run) -> None:
-        """Put data, validation data and all generators where they stood when the run's epoch began.
+        """Restore the states of data, validation data and generators at the start of the run's epoch.
 
-        Warns where that cannot be done.
+        Warn if the data cannot be restored.
 
         Raises
         ------
         ValueError
-            Data other than those of the run.
+            The data differ from the data of the run.
         """
         check_data(self._data, run.data, "data")
         check_data(self._validation, run.validation, "validation")
         self.generators = self.generators.replace(run.generators)
         if self._validation is not self._data:
             load_data(self._validation, run.validation, "validation")
-        # The data come last: their generator may be that of the validation data, too.
+        # Restore the data last: the validation data may use the same generator.
         load_data(self._data, run.data, "data")
         if not is_restorable(self._data):
             warnings.warn(
-                f"data of type {type(self._data).__name__} cannot be put back to where the run stopped: if "
-                "they draw random numbers, the resumed run sees other batches. Fix: bptt.data.Batches(make) "
-                "with def make(epoch, rng), or give them state_dict and load_state_dict.",
+                f"data of type {type(self._data).__name__} cannot be restored to the position of the saved "
+                "run: if they draw random numbers, the resumed run gets other batches. Fix: use "
+                "bptt.data.Batches(make) with def make(epoch, rng), or define state_dict and "
+                "load_state_dict.",
                 UserWarning,
                 stacklevel=3,  # the line that calls Trainer.fit
             )
 
     def groups(self, run: Run) -> Iterator[list[Window]]:
-        """The windows of each update of the run's epoch that the run has not made yet.
+        """Yield the windows of each update that the run has not yet made in its current epoch.
 
-        Batches that the run has read are read again and dropped. Then the layers' generators are set to where
-        they stood, before the next batch is drawn.
+        Batches that the run has already processed are read again and skipped. Then the layers' generators get
+        their saved states, before the next batch is drawn.
 
         Raises
         ------
         TypeError, ValueError
-            Batches that do not fit; no batch at all; other batches than the run has read.
+            A batch does not fit the model, there is no batch, or the batches differ from those of the run.
         """
         group: list[Window] = []
         index = -1
@@ -148,15 +150,15 @@ class Feed:
             raise ValueError(
                 f"data must give batches; got none in epoch {run.epoch}. Fix: {fix}."
                 if index < 0
-                else f"data must give more than {run.last} batches, where the saved run stood; got "
+                else f"data must give more than {run.last} batches, because the saved run has read them; got "
                 f"{index + 1}. {FIX_DATA}"
             )
 
     def _draw(self, run: Run) -> Iterator[tuple[Batch, GeneratorStates | None]]:
-        """Each batch, and the generators' states before it, where the data share a layer's generator."""
+        """Yield each batch and the generators' states before it, if the data share a layer's generator."""
         batches = read_batches(self._data, self._axes, need_target=True)
         for index in itertools.count():
-            # Dropout masks were drawn between the batches before, too.
+            # Dropout masks were drawn between the earlier batches, too.
             if index == run.last and run.generators_before is not None:
                 self.generators.set_layers(run.generators_before)
             before = self.generators.get() if self.generators.shared_with_data else None
@@ -166,25 +168,27 @@ class Feed:
             yield batch, before
 
     def checksum(self, run: Run) -> int | None:
-        """Return the checksum of the batch that the run's last update read; None where that batch is gone."""
+        """Return the checksum of the batch of the run's last update; None if the batch is gone."""
         index, batch = self._batch
         return run.checksum if batch is None or index != run.last else checksum(batch)
 
 
 def read_batches(data: Iterable[Any], axes: ModelAxes, *, need_target: bool) -> Iterator[Batch]:
-    """Batches in the model's order of axes. Objects of `bptt.data` give (T, B, ...) and say so: `time_first`.
+    """Yield batches in the model's order of axes.
+
+    Objects of `bptt.data` always give (T, B, ...), and have the attribute `time_first`.
 
     Raises
     ------
     TypeError, ValueError
-        Data that are no iterable of batches.
+        `data` is not an iterable of batches.
     """
     check_iterable(data, "data")
     swap = axes.batch_first and getattr(data, "time_first", False)
     if swap and not hasattr(data, "per_step"):
         raise TypeError(
-            f"data with time_first must have per_step, which says whether targets have a time axis; got "
-            f"{type(data).__name__} without it. Fix: per_step = True, or False."
+            "data with time_first must have an attribute per_step, True if targets have a time axis; got "
+            f"{type(data).__name__} without per_step. Fix: set per_step to True or False."
         )
     for item in data:
         batch = parse_batch(item, need_target=need_target)
@@ -192,12 +196,12 @@ def read_batches(data: Iterable[Any], axes: ModelAxes, *, need_target: bool) -> 
 
 
 def carries_state(data: Iterable[Any], axes: ModelAxes) -> bool:
-    """Whether each batch continues the rows of the batch before.
+    """Return whether each batch continues the rows of the previous batch.
 
     Raises
     ------
     ValueError
-        They do, and the model has a reverse direction.
+        The batches continue each other, and the model has a reverse direction.
     """
     carries = bool(getattr(data, "carries_state", False))
     if carries:
@@ -206,7 +210,7 @@ def carries_state(data: Iterable[Any], axes: ModelAxes) -> bool:
 
 
 def checksum(batch: Batch) -> int:
-    """A checksum of everything in a batch."""
+    """Return a checksum of all arrays of a batch."""
     total = 0
     for entry in fields(batch):
         array = getattr(batch, entry.name)

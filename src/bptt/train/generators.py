@@ -1,4 +1,4 @@
-"""The random generators of a run: which layer or data draws from which, and their states."""
+"""The random generators of a run: their states, and which layer or data uses which generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from bptt.layers.sequential import iter_layers
 from bptt.ranks.ranks import Ranks
 
 _DATA = 2
-"""The last two owners of generators are the training data and the validation data."""
+"""Number of owners of generators that are not layers: the training data and the validation data, in this
+order, after all layers."""
 
 
 class GeneratorStates(NamedTuple):
@@ -23,8 +24,8 @@ class GeneratorStates(NamedTuple):
     Attributes
     ----------
     shared : sequence of int or None
-        For each layer, then the data and the validation data: index of its generator in `states`. None: it
-        has none.
+        Index into `states` for each layer, then for the data and the validation data. None if the layer or
+        data have no generator.
     states : sequence
         `BitGenerator.state` of each generator.
     """
@@ -33,33 +34,33 @@ class GeneratorStates(NamedTuple):
     states: Sequence[Any] = ()
 
     def by_rank(self, rank: int) -> GeneratorStates:
-        """States for one rank of several: layers get a generator of that rank, data keep theirs.
+        """Return states for one of several ranks: new generators for layers, the same ones for data.
 
         Raises
         ------
         ValueError
-            A generator that is none of NumPy's.
+            A generator is not one of NumPy's.
         """
-        places: dict[tuple[bool, int], int] = {}
+        indices: dict[tuple[bool, int], int] = {}
         shared: list[int | None] = []
         states: list[Any] = []
         for owner, index in enumerate(self.shared):
             if index is None:
                 shared.append(None)
                 continue
-            layer = owner < len(self.shared) - _DATA
-            if (layer, index) not in places:
-                places[layer, index] = len(states)
+            is_layer = owner < len(self.shared) - _DATA
+            if (is_layer, index) not in indices:
+                indices[is_layer, index] = len(states)
                 state = self.states[index]
-                states.append(_descendant(state, rank) if layer else state)
-            shared.append(places[layer, index])
+                states.append(_descendant(state, rank) if is_layer else state)
+            shared.append(indices[is_layer, index])
         return GeneratorStates(shared, states)
 
 
 class Generators:
-    """The live random generators of a model's layers, and of data that have one as `rng`.
+    """The random generators in use by a model's layers, and by data with an attribute `rng`.
 
-    A generator that several of them share is kept once.
+    A generator that several owners share is stored once.
     """
 
     def __init__(self, model: Module, data: object = None, validation: object = None) -> None:
@@ -72,32 +73,33 @@ class Generators:
         self._shared = [order[id(rng.bit_generator)] if rng else None for rng in generators]
 
     def get(self) -> GeneratorStates:
-        """Their states."""
+        """Return the states of all generators."""
         return GeneratorStates(self._shared, [bits.state for bits in self._all])
 
     @property
     def shared_with_data(self) -> bool:
-        """Whether the training data draw from the generator of a layer."""
+        """Whether the training data use the generator of a layer."""
         data = self._shared[-_DATA]
         return data is not None and data in self._shared[:-_DATA]
 
     def set_layers(self, saved: GeneratorStates) -> None:
-        """Set the generators that layers draw from. Generators of data alone keep their states."""
+        """Set the generators that layers use. Generators that only data use keep their states."""
         layers = zip(self._shared[:-_DATA], saved.shared, strict=False)
         for live, index in {pair for pair in layers if None not in pair}:
             self._all[cast("int", live)].state = saved.states[cast("int", index)]
 
     def replace(self, saved: GeneratorStates) -> Generators:
-        """Give layers and data new generators in the saved states, shared as they were shared.
+        """Give layers and data new generators with the saved states, shared as in the saved run.
 
         Raises
         ------
         TypeError, ValueError, LookupError, OverflowError
-            None of NumPy's generators; not one for each owner. Nothing was changed.
+            A state does not belong to one of NumPy's generators, or the number of owners differs. Nothing is
+            changed.
         """
-        fresh = [generator_from_state(state) for state in saved.states]
-        chosen = [None if index is None else fresh[index] for index in saved.shared]
-        for owner, live, rng in zip(self._owners, self._shared, chosen, strict=True):
+        restored = [generator_from_state(state) for state in saved.states]
+        rngs = [None if index is None else restored[index] for index in saved.shared]
+        for owner, live, rng in zip(self._owners, self._shared, rngs, strict=True):
             if live is None or rng is None:
                 continue
             try:
@@ -123,7 +125,7 @@ def first_states(model: Module, seed: Seed, ranks: Ranks) -> GeneratorStates:
 
 
 def check_generators(states: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ValueError for the state of a generator that could not be made again."""
+    """Raise ValueError if a generator cannot be restored from its state."""
     for state in states:
         generator_from_state(state)
 

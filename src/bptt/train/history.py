@@ -28,13 +28,14 @@ _PER_VALIDATION: dict[str, type[np.generic]] = {"validation_loss": np.float64, "
 
 
 class History(Mapping[str, npt.NDArray[Any]]):
-    """A mapping from names to arrays; `len(history["loss"])` updates were made.
+    """A mapping from names to arrays. `len(history["loss"])` is the number of updates.
 
-    Per update: `loss` of that batch or window, `grad_norm`, `clipped`, `lr` and `epoch` (from 0). `grad_norm`
-    is the 2-norm of the whole gradient before clipping; it is not finite if the gradient was not. `clipped`
-    is True where clipping changed the gradient. Per validation: `validation_loss`, `validation_step`, and one
-    column for each metric, such as `validation_accuracy`. `validation_step` is the number of updates made
-    before.
+    Columns per update: `loss` of the batch or window, `grad_norm`, `clipped`, `lr` and `epoch` (from 0).
+    `grad_norm` is the 2-norm of the whole gradient before clipping. It is not finite if the gradient is not.
+    `clipped` is True if clipping changed the gradient.
+
+    Columns per validation: `validation_loss`, `validation_step`, and one column for each metric, such as
+    `validation_accuracy`. `validation_step` is the number of updates before the validation.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class History(Mapping[str, npt.NDArray[Any]]):
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         columns = (*_PER_UPDATE, *_PER_VALIDATION, *(f"validation_{name}" for name in metrics))
-        # Eight bytes a number: a long run makes millions.
+        # An array needs eight bytes per number, and a long run has millions of numbers.
         self._columns = {name: array("d") for name in columns}
 
     def add(self, update: Update) -> None:
@@ -53,7 +54,7 @@ class History(Mapping[str, npt.NDArray[Any]]):
             self._columns[name].append(getattr(update, name))
 
     def add_validation(self, loss: float, **metrics: float) -> None:
-        """Append what one validation found, after the updates so far."""
+        """Append the loss and the metrics of a validation."""
         self._columns["validation_loss"].append(loss)
         self._columns["validation_step"].append(len(self._columns["loss"]))
         for name, value in metrics.items():
@@ -72,18 +73,18 @@ class History(Mapping[str, npt.NDArray[Any]]):
             self._columns.setdefault(name, array("d")).extend(np.asarray(values, np.float64).tolist())
 
     def cut(self, updates: int, validations: int) -> None:
-        """Drop rows that were appended since then, parts of rows included."""
+        """Drop all rows, and parts of rows, after these numbers of updates and validations."""
         for name, column in self._columns.items():
             del column[updates if name in _PER_UPDATE else validations :]
 
     def validation(self) -> dict[str, float]:
-        """The last one: `validation_loss` and those of metrics."""
+        """Return the results of the last validation: `validation_loss` and the columns of the metrics."""
         validations = (name for name in self._columns if name not in (*_PER_UPDATE, "validation_step"))
         return {name: self._columns[name][-1] for name in validations}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         dtypes = {**_PER_UPDATE, **_PER_VALIDATION}
-        # A copy of the column: training in another thread could not append to one that NumPy reads.
+        # Copy the column: while NumPy reads an array, training in another thread cannot append to it.
         return np.array(self._columns[name][:], dtype=dtypes.get(name, np.float64))
 
     def __iter__(self) -> Iterator[str]:
@@ -93,23 +94,25 @@ class History(Mapping[str, npt.NDArray[Any]]):
         return len(self._columns)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Plain lists of Python numbers under the same names, for `json.dump` and the like."""
+        """Return lists of Python numbers under the same names, for example for `json.dump`."""
         return {name: values.tolist() for name, values in self.items()}
 
     def to_pandas(self) -> Any:
-        """One table: a row per update, and what validation found in the row of the update before it.
+        """Return one table with a row per update.
+
+        The results of a validation are in the row of the last update before the validation.
 
         Returns
         -------
         pandas.DataFrame
-            Its index "update" counts from 1, as `validation_step` does; columns `loss`, `grad_norm`,
-            `clipped`, `lr`, `epoch`, `validation_loss` and those of metrics, which are NaN where nothing was
-            validated.
+            The index "update" counts from 1, as `validation_step` does. The columns are `loss`, `grad_norm`,
+            `clipped`, `lr`, `epoch`, `validation_loss` and one column per metric. Columns of validations are
+            NaN in rows without a validation.
 
         Raises
         ------
         ImportError
-            Without pandas.
+            pandas is not installed.
         """
         try:
             pandas = import_module("pandas")
@@ -127,12 +130,12 @@ class History(Mapping[str, npt.NDArray[Any]]):
         return pandas.DataFrame(updates, index=index).assign(**validations)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw loss, gradient norm and learning rate, one above the other, over updates.
+        """Plot loss, gradient norm and learning rate over updates, one above the other.
 
         Parameters
         ----------
         path : str or os.PathLike, optional
-            Write the picture there, as its ending says: .png or .svg.
+            File for the picture. The suffix sets the format: .png or .svg.
 
         Returns
         -------
@@ -141,9 +144,9 @@ class History(Mapping[str, npt.NDArray[Any]]):
         Raises
         ------
         ImportError
-            Without matplotlib.
+            matplotlib is not installed.
         TypeError, ValueError, OSError
-            No update to draw; a path with another ending; a file that cannot be written.
+            There is no update, `path` has another suffix, or the file cannot be written.
         """
         from bptt.diagnose.pictures.history import plot_history
 

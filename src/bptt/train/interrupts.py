@@ -1,4 +1,4 @@
-"""Ctrl-C while something runs that must not stop half-way."""
+"""Ignore Ctrl-C during code that must not stop halfway."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def interrupts_ignored() -> Iterator[None]:
     """Ignore Ctrl-C inside the block. Use it where an earlier Ctrl-C already ends the run.
 
-    Only the main thread receives Ctrl-C. In other threads, the block runs as it is. A handler that C code
-    installed cannot be put back, so it stays.
+    Only the main thread receives Ctrl-C, so nothing changes in other threads. A handler that C code installed
+    cannot be restored, so it stays in place.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:

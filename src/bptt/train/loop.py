@@ -17,16 +17,16 @@ from bptt.train.step import Pending, Step
 
 @dataclass(frozen=True)
 class Loop:
-    """One call of `fit`, once its data are checked and its run has begun or is resumed.
+    """The loop of one call of `fit`, after its data are checked and its run is started or resumed.
 
     Attributes
     ----------
     trainer : TrainerView
-        For the callbacks.
+        The argument of all callbacks.
     record, feed, step, ranks, watchers
-        Those of the run.
+        Objects of the run.
     validate : callable
-        Measures the loss and the metrics on the validation data; returns None without such data.
+        Returns the loss and the metrics on the validation data; None without validation data.
     """
 
     trainer: TrainerView
@@ -38,7 +38,7 @@ class Loop:
     validate: Callable[[], Mapping[str, float] | None]
 
     def run(self, epochs: int) -> None:
-        """Train until `epochs` epochs are done, or a callback stops the run."""
+        """Train until `epochs` epochs are complete, or a callback stops the run."""
         record, tell = self.record, self.watchers.tell
         try:
             with record.training():
@@ -59,7 +59,7 @@ class Loop:
             tell("fit_end", self.trainer)
 
     def _train_epoch(self, epochs: int) -> None:
-        """Make the updates of the current epoch that the run has not made yet."""
+        """Make the remaining updates of the current epoch."""
         record = self.record
         start = record.run
         self.watchers.ask("epoch_begin", self.trainer, start.epoch, epochs, self.feed.batches)
@@ -69,24 +69,24 @@ class Loop:
                 break
         self.ranks.end_epoch(self.trainer.model)
         if record.run.updates == start.updates and not (start.inside or record.stopping):
-            _warn_of_nothing(start.epoch)
+            _warn_no_update(start.epoch)
 
     def _commit(self, pending: Pending) -> None:
-        """Make an update, and tell the callbacks."""
+        """Make an update and call the callbacks."""
         self.record.commit(pending, lambda: self.trainer.optimizer.step(self.trainer.model))
         if pending.update is not None:
             self.watchers.tell("update", self.trainer, pending.update)
             self.watchers.tell("settled", self.trainer)
 
     def _close_epoch(self, figures: Mapping[str, float] | None) -> None:
-        """Go on to the next epoch, with the figures of the validation."""
+        """Continue with the next epoch and record the figures of the validation."""
         next_position = self.record.run.after_epoch(
             validated=figures is not None, generators=self.feed.generators.get(), **self.feed.state()
         )
         self.record.close_epoch(next_position, figures)
 
 
-def _warn_of_nothing(epoch: int) -> None:
+def _warn_no_update(epoch: int) -> None:
     warnings.warn(
         f"data of epoch {epoch} have no row that counts, so there was no update. "
         "Fix: check mask and lengths.",

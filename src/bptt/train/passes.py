@@ -15,18 +15,19 @@ from bptt.optim.regularizers import PascanuRegularizer
 
 @dataclass(frozen=True)
 class Passes:
-    """What every forward and backward pass of a run has in common.
+    """Settings of all forward and backward passes of a run.
 
     Attributes
     ----------
     axes : ModelAxes
         Axes of the model's data.
     windows : pair of int or None
-        (k1, k2): time steps of a window, and time steps that its errors go back. None: no limit.
+        (k1, k2): number of time steps in a window, and number of time steps to backpropagate. None: no limit.
     forward, backward : dict
-        Options of the model's forward pass and of its backward pass.
+        Options of the model's forward pass and backward pass.
     clips_state : bool
-        Errors are clipped inside the recursion. Every pass must then scale them by the rows of all ranks.
+        Whether errors are clipped at each time step of the backward pass. Then every pass must divide them by
+        the number of rows of all ranks.
     """
 
     axes: ModelAxes
@@ -43,13 +44,13 @@ def parse_passes(
     clip_state: StateClip | None,
     regularizer: PascanuRegularizer | None,
 ) -> Passes:
-    """Check these arguments of a `Trainer` against its model.
+    """Check that the model supports these arguments of `Trainer`.
 
     Raises
     ------
     TypeError, ValueError
-        A `checkpoint` that is not valid, or that the model cannot use; truncation of a bidirectional model;
-        options of a recurrent layer for a model that has none.
+        `checkpoint` is not valid, or the model does not support it. Backpropagation is truncated in a
+        bidirectional model. Or an option of recurrent layers is given for a model without recurrent layers.
     """
     axes = ModelAxes(model)
     windows = truncate if isinstance(truncate, tuple) else (truncate, None)
@@ -66,6 +67,6 @@ def parse_passes(
     for name, value in (forward | backward).items():
         if value is not None and name != "steps":
             raise ValueError(
-                f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave it out."
+                f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave {name} out."
             )
     return Passes(axes, windows, {}, {}, False)

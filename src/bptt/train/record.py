@@ -14,26 +14,26 @@ from bptt.train.step import Pending
 
 
 class Optimizing(Protocol):
-    """What has an optimizer, which may be replaced."""
+    """An object with an optimizer, which may be replaced."""
 
     optimizer: Optimizer
 
 
 class Record:
-    """The run and the history of a Trainer. Wherever a signal interrupts it, both agree with the weights.
+    """The run and the history of a Trainer. Both agree with the weights, even after an interrupt.
 
     Parameters
     ----------
     trainer : Optimizing
-        Its optimizer changes weights and step count in one call, which no signal divides. The count says
-        whether the current update has been made.
+        The optimizer of this object changes weights and step count in one call, which no signal can
+        interrupt. So the step count shows whether the current update has been made.
 
     Attributes
     ----------
     stopping : bool
-        The current epoch is the last.
+        Whether the current epoch is the last.
     resumed : bool
-        The next `fit` continues a saved run.
+        Whether the next `fit` continues a saved run.
     """
 
     def __init__(self, trainer: Optimizing) -> None:
@@ -45,13 +45,13 @@ class Record:
 
     @property
     def run(self) -> Run:
-        """Where training stands: after the last complete update."""
+        """Position of the training after the last complete update."""
         return self._next if self._trainer.optimizer.steps == self._next.optimizer_steps else self._run
 
     @property
     def history(self) -> History:
-        """Updates and validations of the run, without an incomplete row from an interrupt."""
-        # Other threads may look on, but only the one that trains knows which row is being added.
+        """Updates and validations of the run, without a row that an interrupt left incomplete."""
+        # Other threads may read the history, but only the training thread knows which row is incomplete.
         if self._thread in (None, threading.get_ident()):
             run = self.run
             self._history.cut(run.updates, run.validations)
@@ -59,7 +59,7 @@ class Record:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Only this thread may drop rows of the history in here."""
+        """Allow only this thread to drop rows of the history inside the block."""
         self._thread = threading.get_ident()
         try:
             yield
@@ -73,7 +73,7 @@ class Record:
         self._history = History(metrics)
 
     def resume(self, run: Run, history: Mapping[str, Any], stopping: bool) -> None:
-        """Take over a saved run."""
+        """Restore a saved run."""
         self._run = self._next = run
         self._history.load(history)
         self.stopping, self.resumed = stopping, True
@@ -81,7 +81,7 @@ class Record:
     def commit(self, pending: Pending, change: Callable[[], None]) -> None:
         """Make an update: `change` changes the weights and the optimizer's count."""
         if pending.update is not None:
-            self.history.add(pending.update)  # counts from the moment at which `run` is the next one
+            self.history.add(pending.update)  # visible only after `run` has moved to the next position
         self._run, self._next = self.run, pending.run
         if pending.changes:
             change()
@@ -89,7 +89,7 @@ class Record:
         self.resumed = False
 
     def close_epoch(self, next_position: Run, validation: Mapping[str, float] | None) -> None:
-        """Go on to the next epoch, with the figures of the validation."""
+        """Continue with the next epoch and record the figures of the validation."""
         if validation is not None:
             self.history.add_validation(**validation)
         self._next = next_position

@@ -1,4 +1,4 @@
-"""State that a trainer saves besides its model and optimizer, and how a new trainer restores it."""
+"""Save the state of a trainer besides its model and optimizer, and restore it in a new trainer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Resumed(NamedTuple):
-    """Where a saved run stood.
+    """The state of a saved run.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Resumed(NamedTuple):
     history : mapping of str to ndarray
         Columns for `History.load`.
     stopping : bool
-        A callback had stopped the run.
+        Whether a callback had stopped the run.
     """
 
     run: Run
@@ -49,15 +49,15 @@ class Resumable(TrainerView, Protocol):
 
 
 def training_state(trainer: Resumable, run: Run, ranks: Ranks, checksum: int | None) -> dict[str, Any]:
-    """What a file holds of a run. All ranks call this.
+    """Return the training part of a checkpoint. All ranks must call this function.
 
-    Each entry that differs by rank holds the value of the first rank; "others" holds those of the other
+    Each entry that differs by rank holds the value of the first rank. "others" holds the values of all other
     ranks.
 
     Raises
     ------
     ValueError
-        A random generator that is none of NumPy's.
+        A random generator is not one of NumPy's.
     """
     check_generators(run.generators.states)
     optimizer = trainer.optimizer
@@ -93,26 +93,26 @@ def read_training(path: str | os.PathLike[str]) -> Saved:
     Raises
     ------
     CheckpointError
-        As `bptt.load`; a file that holds a model alone.
+        As `bptt.load`, or the file holds only a model.
     """
     saved = read_checkpoint(path)
     if saved.training is None:
         raise CheckpointError(
-            f"{path} holds a model alone, without the state of a training run. Fix: take a file that "
-            "Trainer.save or bptt.Checkpoint wrote, or begin a new run with bptt.load(path)."
+            f"{path} holds only a model, without the state of a training run. Fix: pass a file that "
+            "Trainer.save or bptt.Checkpoint wrote, or start a new run with bptt.load(path)."
         )
     return saved
 
 
 def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, ranks: Ranks) -> Resumed:
-    """Give optimizer, clip, callbacks and the generators of the saved model's layers their saved states.
+    """Restore the states of optimizer, clip and callbacks, and of the generators of the model's layers.
 
     Raises
     ------
     CheckpointError
-        What the file says about its training cannot be used. Nothing was changed then.
+        The training part of the file cannot be used. Nothing is changed.
     ValueError
-        Settings that differ from the saved ones, all of them named. Nothing was changed then.
+        Settings differ from the saved settings. The message names all of them. Nothing is changed.
     """
     training = cast("Mapping[str, Any]", saved.training)
     try:
@@ -135,7 +135,7 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
     if changed:
         raise ValueError(
             f"{path} must be resumed with the settings that it was saved with: {'; '.join(changed)}. "
-            "Fix: pass the same, or begin a new run with the model of bptt.load(path)."
+            "Fix: pass the same settings, or start a new run with the model of bptt.load(path)."
         )
     with ExitStack() as undo:
         try:
@@ -150,7 +150,7 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
             raise ValueError(
                 f"{path} must be resumed with the settings that it was saved with: optimizer.lr gives "
                 f"{lr:g} for update {trainer.optimizer.steps}, and was {next_lr:g}. Fix: pass the same "
-                "schedule, or begin a new run with the model of bptt.load(path)."
+                "schedule, or start a new run with the model of bptt.load(path)."
             )
         undo.pop_all()
     return Resumed(run, training["history"], training["stopping"])
@@ -158,16 +158,16 @@ def restore(path: str | os.PathLike[str], saved: Saved, trainer: Resumable, rank
 
 def _rank_state(training: Mapping[str, Any], rank: int, ranks: int) -> Mapping[str, Any]:
     """Return the state of one rank. If the number of ranks has changed, the rows are dealt out again."""
-    every: list[Mapping[str, Any]] = [training, *training.get("others", ())]
-    if len(every) == ranks:
-        return every[rank]
+    saved: list[Mapping[str, Any]] = [training, *training.get("others", ())]
+    if len(saved) == ranks:
+        return saved[rank]
     steps = [step for step, _ in training["states"]]
-    dealt = [deal([dict(part["states"])[step] for part in every], rank, ranks) for step in steps]
+    states = [deal([dict(part["states"])[step] for part in saved], rank, ranks) for step in steps]
     generators = GeneratorStates(**training["generators"])
     return {
-        "states": list(zip(steps, dealt, strict=True)),
+        "states": list(zip(steps, states, strict=True)),
         "generators": _as_mapping(generators.by_rank(rank) if ranks > 1 else generators),
-        "generators_before": None,  # the batches of one rank are others than before
+        "generators_before": None,  # a rank no longer gets the batches that it got before
         "sum": None,
     }
 
@@ -177,13 +177,13 @@ def _as_mapping(generators: GeneratorStates) -> dict[str, Any]:
 
 
 def _restore_optimizer(optimizer: Optimizer, saved: Saved, lr: Any, schedule: Any, undo: ExitStack) -> None:
-    """Restore its vectors, its step count and its rate."""
+    """Restore the optimizer's vectors, step count and learning rate."""
     model, state = saved.model, saved.optimizer or {}
     for name, vector in state.items():
         if name in ("kind", "steps"):
             continue
         if vector.shape != (model.parameter_count,) or vector.dtype != model.dtype:
-            raise ValueError(f"the optimizer's {name} does not fit the model")
+            raise ValueError(f"the shape or type of the optimizer's {name} does not fit the model")
     undo.callback(optimizer.load_state_dict, optimizer.state_dict())
     optimizer.load_state_dict(state)
     load = getattr(optimizer.schedule, "load_state_dict", None)
@@ -195,19 +195,17 @@ def _restore_optimizer(optimizer: Optimizer, saved: Saved, lr: Any, schedule: An
         optimizer.lr = lr
 
 
-def _restore_callbacks(callbacks: Sequence[Callback], kept: list[tuple[str, Any]], undo: ExitStack) -> None:
-    """Give the n-th callback of a kind what the n-th callback of that kind saved."""
+def _restore_callbacks(callbacks: Sequence[Callback], states: list[tuple[str, Any]], undo: ExitStack) -> None:
+    """Give the n-th callback of each class the state that the n-th callback of this class saved."""
     for callback in callbacks:
-        for index, (kind, state) in enumerate(kept):
+        for index, (kind, state) in enumerate(states):
             if kind == type(callback).__name__:
                 if state:
                     undo.callback(callback.load_state_dict, callback.state_dict())
                     callback.load_state_dict(state)
-                del kept[index]
+                del states[index]
                 break
 
 
 def _damaged(path: str | os.PathLike[str], why: object) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged: what it says about its training cannot be used ({why!s:.200})"
-    )
+    return CheckpointError(f"{path} is damaged: the state of its training run cannot be used ({why!s:.200})")

@@ -12,30 +12,30 @@ from bptt.train.generators import GeneratorStates
 
 @dataclass(frozen=True)
 class Run:
-    """All that resuming needs besides weights, optimizer and history. Immutable: each update makes the next.
+    """All that resuming needs besides weights, optimizer and history. Each update makes a new `Run`.
 
     Attributes
     ----------
     epoch : int
-        Epochs done.
+        Number of complete epochs.
     batches, step : int
-        Batches done of the current epoch; time steps done of the next batch.
+        Number of complete batches in the current epoch, and of processed time steps in the next batch.
     updates, validations : int
-        Rows of the history that belong to this run.
+        Number of updates and validations in the history of this run.
     optimizer_steps : int
         `optimizer.steps` at this point.
     states : mapping of int to states
-        The model's states, by the time step of the batch at which a window may start.
+        The model's states, by the time steps of the batch at which a window may start.
     generators : GeneratorStates
     generators_before : GeneratorStates or None
-        Before the last batch was drawn, where data and layers draw from the same generator.
+        The generators' states before the last batch was drawn, if data and layers use the same generator.
     clip : Any
-        What the gradient clip has learnt.
+        The `state_dict` of the gradient clip.
     data, validation : mapping or None
-        `feed.data_state` of the data when the epoch began, and of the validation data after the last
+        `data_state` of the data at the start of the epoch, and of the validation data after the last
         validation.
     checksum : int or None
-        Of a resumed run: `feed.checksum` of the batch that its last update read.
+        For a resumed run: `feed.checksum` of the batch of the last update.
     """
 
     epoch: int = 0
@@ -59,13 +59,13 @@ class Run:
 
     @property
     def last(self) -> int:
-        """Index of the batch that the last update read; -1 when an epoch begins."""
+        """Index of the batch of the last update; -1 at the start of an epoch."""
         return self.batches if self.step else self.batches - 1
 
     def after_window(self, window: Window, state: Any, *, carries: bool) -> Run:
-        """The run once this window has been read and has left the model in `state`.
+        """Return the run after this window, at whose end the model is in `state`.
 
-        With `carries`, the next batch starts from the state after this one.
+        With `carries`, the next batch starts from the state at the end of this batch.
         """
         if window.fraction >= 1.0:
             batches, step, states = self.batches + 1, 0, {0: state if carries else None}
@@ -83,7 +83,7 @@ class Run:
         )
 
     def after_epoch(self, *, validated: bool, generators: GeneratorStates, data: Any, validation: Any) -> Run:
-        """The run at the start of the next epoch."""
+        """Return the run at the start of the next epoch."""
         return replace(
             self,
             epoch=self.epoch + 1,

@@ -10,7 +10,7 @@ from bptt.files.settings import describe
 from bptt.train.run import Run
 
 _NAMES = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
-"""These decide the bits of the weights and the columns of the history. `checkpoint` does not."""
+"""Settings that affect the bits of the weights or the columns of the history. `checkpoint` does not."""
 
 
 def settings(trainer: TrainerView) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def settings(trainer: TrainerView) -> dict[str, Any]:
 def fit_settings(
     trainer: TrainerView, run: Run, epochs: int, data: object, validation: object
 ) -> dict[str, Any]:
-    """Describe what must be the same on every rank when `fit` begins at the position of `run`."""
+    """Describe the settings that all ranks must share when `fit` starts at the position of `run`."""
     return {
         **settings(trainer),
         "epochs": epochs,

@@ -1,4 +1,4 @@
-"""Setup of a Trainer: checks of its arguments, and values that follow from them."""
+"""Check and convert the arguments of a Trainer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bptt.ranks.ranks import Ranks
 def check_parts(
     model: Module, loss: object, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
 ) -> None:
-    """Raise TypeError for a part of another kind, ValueError for a regularizer that the model cannot use."""
+    """Raise TypeError if an argument has the wrong type, ValueError if the regularizer cannot be used."""
     _check(model, "model", Module, "a layer, or Sequential(...)")
     _check(loss, "loss", Loss, "CrossEntropy()")
     _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
@@ -41,8 +41,8 @@ def parse_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:
     for name in names:
         if names.count(name) > 1 or name in ("loss", "step"):
             raise ValueError(
-                f"metrics must have names of their own beside loss and step; got {', '.join(names)}. "
-                f"Fix: leave one {name} out."
+                f"metrics must have different names, and none may be named loss or step; got "
+                f"{', '.join(names)}. Fix: leave one {name} out."
             )
     return metrics
 
@@ -61,30 +61,30 @@ def parse_truncate(value: object) -> int | tuple[int, int] | None:
     if len(value) != 2:
         raise ValueError(
             f"truncate must be a number of steps or a pair (k1, k2); got {len(value)} numbers. "
-            "Fix: truncate=(10, 30) updates every 10 steps with errors going back 30."
+            "Fix: pass truncate=(10, 30) to update every 10 steps and backpropagate 30 steps."
         )
     return size(value[0], "truncate[0]"), size(value[1], "truncate[1]")
 
 
 def check_validation(validation: object, metrics: tuple[Metric, ...]) -> None:
-    """Raise ValueError for metrics that nothing would be measured on."""
+    """Raise ValueError if there are metrics, but no validation data to measure them on."""
     if metrics and validation is None:
         raise ValueError(
-            f"validation must be given where the Trainer has metrics ({metrics[0].name}, ...); got "
-            "none. Fix: fit(data, validation=...), or leave metrics out and call measure(data)."
+            f"validation must be given if the Trainer has metrics ({metrics[0].name}, ...); got "
+            "none. Fix: call fit(data, validation=...), or leave metrics out and call measure(data)."
         )
 
 
 def check_batches(validation: object, ranks: Ranks) -> None:
-    """Raise ValueError for validation data without batches on every rank."""
+    """Raise ValueError if the validation data have no batch on any rank."""
     if validation is not None and ranks.holds(batch_count(validation) == 0):
         raise ValueError(
-            "validation must give batches; got none. Fix: pass at least one batch, or validation=None."
+            "validation must give at least one batch; got none. Fix: pass a batch, or validation=None."
         )
 
 
 def refuse_arrays(data: object, epochs: object) -> None:
-    """Raise TypeError for fit(x, target), as other libraries have it."""
+    """Raise TypeError for `fit(x, target)`, the call of other libraries."""
     if getattr(epochs, "ndim", 0) or isinstance(epochs, (list, tuple)):
         raise TypeError(
             f"epochs must be an int; got {type(epochs).__name__}, perhaps the target. Fix: pass batches, "
@@ -93,13 +93,14 @@ def refuse_arrays(data: object, epochs: object) -> None:
         )
     if hasattr(data, "__array__"):
         raise TypeError(
-            f"data must be an iterable of batches; got one {type(data).__name__}. Fix: fit([(x, target)]), "
-            "with x (T, B, features), or (B, T, features) for layers with batch_first=True."
+            f"data must be an iterable of batches; got one {type(data).__name__}. Fix: call "
+            "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "
+            "batch_first=True."
         )
 
 
 def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any, ...]:
-    """The objects of a list, or one object alone."""
+    """Return the objects of a list, or a single object, as a tuple."""
     if isinstance(value, kind):
         return (value,)
     if not np.iterable(value) or isinstance(value, (str, bytes, Mapping)):
@@ -132,7 +133,7 @@ _BY_NAME = {
         "adamw": "AdamW(1e-3)",
     },
 }
-"""The classes that other libraries call by these names, for each argument of `Trainer`."""
+"""For each argument of `Trainer`: names that other libraries use, and our classes."""
 
 
 def _check(value: object, name: str, kind: type, example: str) -> None:

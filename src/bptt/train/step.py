@@ -1,4 +1,4 @@
-"""One training step up to its update: forward and backward passes over its windows, then clipping."""
+"""One training step up to its update: forward and backward passes over windows, then clipping."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from bptt.train.run import Run
 
 
 class Pending(NamedTuple):
-    """A step that is ready to be made: nothing but gradients has been changed yet.
+    """An update that is ready to be made. So far, only gradients have changed.
 
     Attributes
     ----------
     update : Update or None
-        What the history gets; None: no row counted, so there is no update.
+        Row of the history. None: no row of the batch counts, so there is no update.
     changes : bool
-        Whether the optimizer is to change the weights.
+        Whether the optimizer must change the weights.
     run : Run
-        Where training stands afterwards.
+        Position of the training after the update.
     """
 
     update: Update | None
@@ -48,14 +48,14 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """Computes the gradient of one update. Knows neither the data nor the Trainer.
+    """Compute the gradient of one update. A `Step` depends neither on the data nor on the Trainer.
 
     Attributes
     ----------
     model, loss, optimizer, clip, regularizer, passes, ranks, generators
-        Those of the run.
+        Objects of the run.
     carries : bool
-        Each batch continues the rows of the batch before.
+        Whether each batch continues the rows of the previous batch.
     watch : callable
         Called with the tape and dy after each backward pass.
     """
@@ -77,15 +77,16 @@ class Step:
         Raises
         ------
         NonFiniteError
-            The clip refuses the gradient. The message says where it arose.
+            The gradient is not finite, and the policy of the clip is "raise". The message says where the
+            first NaN or infinity occurred.
         """
         self.model.zero_grad()
         position, rows, loss = run, 0, 0.0
         base: int | None = None
-        arose = ""
+        first_nonfinite = ""
         tape: Tape | None = None
         for window in group:
-            tape = None  # one tape at a time in memory
+            tape = None  # keep only one tape in memory
             y, state, tape = self.model.forward(
                 window.read.x, position.states[window.start], **window.read.options, **self.passes.forward
             )
@@ -94,8 +95,9 @@ class Step:
             value, count = self._go_back(window, y, tape, base)
             rows, loss = rows + count, loss + count * value
             batches = position.batches + window.fraction
-            if len(group) > 1 and not arose and _core.first_nonfinite(self.model.flat_gradients) >= 0:
-                arose = _place(tape, window, position.batches)
+            several = len(group) > 1
+            if several and not first_nonfinite and _core.first_nonfinite(self.model.flat_gradients) >= 0:
+                first_nonfinite = _place(tape, window, position.batches)
             position = position.after_window(window, state, carries=self.carries)
         mean = value if len(group) == 1 else loss / max(rows, 1)
         tokens = sum(self.passes.axes.tokens(window.counted) for window in group)
@@ -106,14 +108,14 @@ class Step:
         try:
             clipped = self.clip(self.model, self.optimizer.fixed(self.model))
         except NonFiniteError as error:
-            where = arose or _place(cast("Tape", tape), window)
+            where = first_nonfinite or _place(cast("Tape", tape), window)
             text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"
             raise self.ranks.raise_on_all_ranks(NonFiniteError(text, error.parameter)) from None
-        # A state that is not finite would spoil every window that follows.
+        # A state that is not finite would make all following windows non-finite.
         if not math.isfinite(clipped.norm):
-            fit = {step: self.ranks.holds(finite(state)) for step, state in position.states.items()}
+            usable = {step: self.ranks.holds(finite(state)) for step, state in position.states.items()}
             position = replace(
-                position, states={step: position.states[step] if fit[step] else None for step in fit}
+                position, states={step: position.states[step] if usable[step] else None for step in usable}
             )
         update = Update(
             epoch=run.epoch,
@@ -140,7 +142,7 @@ class Step:
         return max(1, self.ranks.count(rows) if self.passes.clips_state else rows)
 
     def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
-        """Add one window's part of the gradient. Returns its mean loss and the number of rows that count."""
+        """Add the gradient of one window. Return its mean loss and the number of rows that count."""
         outputs = self.passes.axes.after(y, window)
         if outputs.ndim < 2:
             raise ValueError(
@@ -166,12 +168,12 @@ class Step:
 
 
 def counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
-    """Rows whose loss counts."""
+    """Return the number of rows whose loss counts."""
     return math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
 
 
 def _place(tape: Tape, window: Window, batch: int | None = None) -> str:
-    """Where on this tape a number first ceased to be finite, in words; empty if the tape does not tell."""
+    """Return text that says where on this tape the first non-finite number occurred; "" if unknown."""
     place = origin(tape, window.start)
     if place is None:
         return ""

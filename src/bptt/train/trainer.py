@@ -1,4 +1,4 @@
-"""The training loop: forward, loss, backward through time, clip, update, over batches or windows of them."""
+"""The training loop over batches or windows: forward, loss, backward through time, clip, update."""
 
 from __future__ import annotations
 
@@ -43,49 +43,50 @@ class Trainer(Evaluator):
     Parameters
     ----------
     model : Module
-        A layer or a Sequential. It is trained in place.
+        A layer or a Sequential. The Trainer changes its parameters in place.
     loss : Loss
         For example `CrossEntropy()`.
     optimizer : Optimizer
         For example `Adam(1e-3)`.
     clip : ClipNorm, ClipValue or Clip, optional
-        Clips each gradient before the update. None: nothing is clipped; a non-finite gradient raises.
+        Clips each gradient before the update. None: no clipping; a non-finite gradient raises an error.
     clip_state : float, ClipValue or ClipNorm, optional
-        Clipping inside the recursion, in all recurrent layers: see `LSTM.backward`.
+        Clips errors at each time step of the backward pass, in all recurrent layers: see `LSTM.backward`.
     truncate : int or pair of int, optional
         `truncate=k`: cut each batch into windows of k time steps. The state is carried from one window to the
         next, gradients stop between windows, and each window makes an update. `truncate=(k1, k2)`: update
         every k1 steps, and backpropagate k2 steps; earlier windows are read again with the new weights. None,
-        or at least T: full backpropagation through time.
+        or k >= T: full backpropagation through time.
     checkpoint : int or "auto", optional
-        Less memory for long sequences: keep every `checkpoint`-th state and recompute the others during the
-        backward pass. See `LSTM.forward`.
+        Saves memory for long sequences: keep every `checkpoint`-th state and recompute all other states
+        during the backward pass. See `LSTM.forward`.
     regularizer : PascanuRegularizer, optional
-        Adds its term to the gradient before clipping. `history` has the loss alone.
+        Adds its gradient before clipping. The loss in `history` does not include this term.
     accumulate : int
-        Batches (or truncation windows) per update. Gradients are averaged over all rows that count, as if
-        they were one large batch; `clip_state` applies to errors of this average. A partial group at the end
-        of an epoch still makes an update.
+        Number of batches (or truncation windows) per update. Gradients are averaged over all rows that count,
+        as if they were one large batch. `clip_state` applies to the errors of this average. A partial group
+        at the end of an epoch still makes an update.
     metrics : iterable of Metric
-        Measured on the validation data after each epoch, besides the loss.
+        Metrics of the validation data, measured after each epoch together with the loss.
     callbacks : iterable of Callback
-        Called in order.
+        Callbacks, called in this order.
     progress : bool
-        Show a ProgressBar.
+        Whether to show a ProgressBar.
     comm : mpi4py.MPI.Comm, optional
         Data-parallel training over MPI: see docs/distributed.md. `fit`, `evaluate` and `save` are collective.
     seed : int, numpy.random.Generator or None
-        Reseeds the model's dropout masks, so that a run can be repeated. None keeps the layers' own seeds.
+        Random seed of the model's dropout masks. None keeps the seeds of the layers.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or out of range; truncation of a bidirectional model, whose reverse
-        direction has no state to carry forward.
+        An argument has the wrong type or is out of range. Or backpropagation is truncated in a bidirectional
+        model, whose reverse direction has no state to carry forward.
 
     Notes
     -----
-    A batch or window in which no row counts (masked, or beyond the ends of all sequences) makes no update.
+    A batch or window makes no update if no row counts: all rows are masked, or after the ends of their
+    sequences.
 
     Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
     """
@@ -130,54 +131,54 @@ class Trainer(Evaluator):
 
     @property
     def run(self) -> Run:
-        """Where training stands: after the last complete update."""
+        """Position of the training after the last complete update."""
         return self._record.run
 
     @property
     def history(self) -> History:
-        """Updates and validations of the last or current `fit`, also after it was interrupted."""
+        """Updates and validations of the last or current `fit`, also after an interrupt."""
         return self._record.history
 
     @property
     def epochs_done(self) -> int:
-        """Epochs of the last or current `fit`, and of the run that it resumed."""
+        """Number of complete epochs of the last or current `fit`, including the run that it resumed."""
         return self.run.epoch
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called: this epoch is the last."""
+        """Whether `stop` was called, so that this epoch is the last."""
         return self._record.stopping
 
     def stop(self) -> None:
-        """For callbacks: let `fit` end its epoch after the current update, validate and return."""
+        """End the epoch after the current update; `fit` then validates and returns. For callbacks."""
         self._record.stopping = True
 
     def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
-        """Train. The first `fit` after `resume` continues the saved run, up to `epochs` in total.
+        """Train the model. The first `fit` after `resume` continues the saved run, up to `epochs` in total.
 
-        After Ctrl-C (KeyboardInterrupt), model, optimizer and `history` are as after the last complete
-        update, and gradients are zero. `Checkpoint` callbacks save that, and so can `save`.
+        After Ctrl-C (KeyboardInterrupt), model, optimizer and `history` are in the state of the last complete
+        update, and gradients are zero. `Checkpoint` callbacks save this state, and you can call `save`.
 
         Parameters
         ----------
         data : iterable of batches
             `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and optionally mask, lengths
-            and reset; iterable once per epoch. Arrays have the model's order of axes, (T, B, ...) or, with
-            `batch_first=True`, (B, T, ...). `bptt.data` objects serve both. With the attribute
-            `carries_state = True`, each batch starts from the state in which the batch before it ended.
+            and reset. `data` is iterated once per epoch. Arrays have the model's order of axes, (T, B, ...)
+            or, with `batch_first=True`, (B, T, ...). `bptt.data` objects serve both. If data have the
+            attribute `carries_state = True`, each batch starts from the final state of the previous batch.
         epochs : int
-            Passes over the data.
+            Number of passes over the data.
         validation : iterable of batches, optional
-            Measured after each epoch.
+            Validation data, measured after each epoch.
 
         Raises
         ------
         TypeError, ValueError
-            Batches that are not as above or do not fit the model; no batches at all; metrics, or callbacks
-            that watch the validation, without validation data.
+            The batches are not as described above, do not fit the model, or are missing. Or there are metrics
+            or callbacks that need validation data, but no validation data.
         NonFiniteError
-            A gradient is not finite, with the policy "raise". The message says where the first NaN or
-            infinity arose. The model is as before that update.
+            A gradient is not finite, and the policy is "raise". The message says where the first NaN or
+            infinity occurred. This update is not made.
         """
         with self._ranks.all_or_none():
             setup.refuse_arrays(data, epochs)
@@ -236,22 +237,22 @@ class Trainer(Evaluator):
         )
 
     def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
-        """Write all that `Trainer.resume` needs to one file, whole or not at all, as `bptt.save` does.
+        """Save the model and the training run to one file, for `Trainer.resume` and `bptt.load`.
 
-        The file describes the moment after the last complete update. `bptt.load` reads the model from it.
-        With several ranks, call this on all of them; the first one writes.
+        The file holds the state after the last complete update. It is written completely or not at all, as by
+        `bptt.save`. With several ranks, call this method on all of them; the first rank writes the file.
 
         Parameters
         ----------
         path : str or os.PathLike
         extra : mapping of str to JSON values, optional
-            Returned by `bptt.files.read_checkpoint`.
+            More values to save. `bptt.files.read_checkpoint` returns them.
 
         Raises
         ------
         TypeError, ValueError, CheckpointError
-            As `bptt.save`; a `state_dict` of data or callbacks that no file can hold; a random generator that
-            is none of NumPy's.
+            As `bptt.save`. Or a `state_dict` of data or callbacks cannot be saved, or a random generator is
+            not one of NumPy's.
         OSError
             The file cannot be written.
         """
@@ -265,30 +266,32 @@ class Trainer(Evaluator):
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
-        """Make a trainer that continues the run in a file; its next `fit` goes on from there::
+        """Make a trainer that continues a saved run. The next `fit` starts at the saved position.
+
+        ::
 
             trainer = bptt.Trainer.resume("run.safetensors", bptt.CrossEntropy(), bptt.Adam(1e-3), clip=...)
             trainer.fit(data, epochs=20)  # 20 in total
 
         With the same data on the same kind of machine, weights, optimizer and history have the bits of a run
         that never stopped, also from the middle of an epoch. On another number of ranks, sums are rounded
-        differently and dropout masks are drawn again. docs/training.md says which data can be put back.
+        differently and dropout masks are drawn again. docs/training.md says which data can be restored.
 
         Parameters
         ----------
         path : str or os.PathLike
-            Written by `save` or a `Checkpoint`.
+            File that `save` or a `Checkpoint` has written.
         loss, optimizer, **options
             As for Trainer, with the settings of the saved run. `checkpoint`, `progress` and `callbacks` may
-            differ. A `seed` has no effect: the random state is the file's.
+            differ. A `seed` has no effect, because the random state comes from the file.
 
         Raises
         ------
         CheckpointError
-            As `bptt.load`; a file that holds a model alone.
+            As `bptt.load`, or the file holds only a model.
         TypeError, ValueError
-            As Trainer; settings that differ from the saved ones, all of them named. Nothing was changed then.
-            From `fit`: data that are not those of the run.
+            As Trainer. Or settings differ from the saved settings; the message names all of them, and nothing
+            is changed. From `fit`: the data differ from the data of the run.
         OSError
             The file cannot be read.
         """
