@@ -85,8 +85,7 @@ class Trainer(Evaluator):
 
     Notes
     -----
-    A batch or window makes no update if no row counts: all rows are masked, or after the ends of their
-    sequences.
+    A batch or window makes no update if all of its rows are masked, or lie past the ends of their sequences.
 
     Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
     """
@@ -266,9 +265,7 @@ class Trainer(Evaluator):
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
-        """Make a trainer that continues a saved run. The next `fit` starts at the saved position.
-
-        ::
+        """Make a trainer whose next `fit` continues a saved run at the saved position::
 
             trainer = bptt.Trainer.resume("run.safetensors", bptt.CrossEntropy(), bptt.Adam(1e-3), clip=...)
             trainer.fit(data, epochs=20)  # 20 in total
