@@ -250,7 +250,7 @@ SHAPES = [
 ]
 
 MODULES = [
-    Wrong("foreign tape", lambda: foreign(gru(), gru(), X), ValueError, ("tape", "GRU", "own forward")),
+    Wrong("foreign tape", lambda: foreign(gru(), gru(), X), ValueError, ("tape", "GRU", "another layer")),
     Wrong("tape of another cell", lambda: foreign(lstm(), gru(), X), ValueError, ("tape", "LSTM")),
     Wrong("tape of another kind", lambda: foreign(linear(), gru(), X), ValueError, ("tape", "Linear")),
     Wrong("tape of a layer for a model", lambda: foreign(gru(), model(), X), ValueError, ("tape", "GRU")),
@@ -281,7 +281,7 @@ MODULES = [
     Wrong("no layers in model", lambda: bptt.Sequential(), ValueError, ("layers", "at least one")),
     Wrong("list of layers", lambda: bptt.Sequential([linear()]), TypeError, ("layers", "list", "*layers")),
     Wrong("class for layer", lambda: bptt.Sequential(bptt.Linear), TypeError, ("layers", "at 0")),
-    Wrong("same layer twice", same_layer_twice, ValueError, ("layers", "Linear", "twice")),
+    Wrong("same layer twice", same_layer_twice, ValueError, ("layers", "the same Linear again")),
     Wrong("layer of two models", shared_in_two_models, ValueError, ("layers", "no other model", "Linear")),
     Wrong(
         "dtypes differ",

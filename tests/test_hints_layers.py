@@ -177,7 +177,7 @@ def test_a_carried_state_of_another_batch_size(kind, batch_first):
     text = message(lambda: layer(smaller, state), ValueError)
     assert text == (
         f"{name} must have the batch size of x, B = 3, in its shape (L*D, B, H) = (1, 3, 3); got (1, 4, 3), "
-        f"B = 4. Fix: pass {name} of the same rows as x, or None."
+        f"B = 4. Fix: pass {name} with the same rows as x, or None."
     )
 
 

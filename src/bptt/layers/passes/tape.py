@@ -153,7 +153,8 @@ def check_tape(tape: object, owner: object, kind: type[AnyTape]) -> AnyTape:
         )
     if tape.owner is not owner or not isinstance(tape, kind):
         raise ValueError(
-            f"tape must come from forward of this layer, {owner!r}; got a tape of {tape.owner!r}. "
+            f"tape must come from forward of this layer, {owner!r}; got a tape of another "
+            f"layer, {tape.owner!r}. "
             "Fix: call backward on the layer whose forward made the tape."
         )
     return tape
