@@ -61,7 +61,7 @@ def parse_activations(value: object) -> tuple[Choice, Choice, Choice]:
     return gates, candidate, output
 
 
-def shown(choice: Choice) -> Activation:
+def as_argument(choice: Choice) -> Activation:
     """Return a choice as a user would write it.
 
     If the parameters are the defaults, this is only the name.

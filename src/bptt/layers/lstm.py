@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.arguments import Seed, choice, finite, flag, integer, real, size
 from bptt.arrays import to_floats
-from bptt.layers.activations import Activation, parse_activations, shown
+from bptt.layers.activations import Activation, as_argument, parse_activations
 from bptt.layers.initialisers import Initialiser
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
@@ -219,5 +219,5 @@ class LSTM(Recurrent):
             "cell_clip": self.cell_clip,
             "gate_clip": self.gate_clip,
             "clip_mode": self.clip_mode,
-            "activations": tuple(map(shown, self.activations)),
+            "activations": tuple(map(as_argument, self.activations)),
         }

@@ -63,9 +63,9 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
     """
     if not available():
         raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'")
-    from bptt.diagnose.pictures.picture import Picture, own_style
+    from bptt.diagnose.pictures.picture import Picture, default_style
 
-    with own_style():
+    with default_style():
         yield Picture(figsize=(width, height), layout="constrained", facecolor="white")
 
 
@@ -74,13 +74,13 @@ def tidy(axes: Axes) -> None:
 
     Ticks on the x axis are whole numbers.
     """
-    whole(axes.xaxis)
+    whole_ticks(axes.xaxis)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
 
 
-def whole(*axes: Axis) -> None:
+def whole_ticks(*axes: Axis) -> None:
     """Place ticks at whole numbers only.
 
     Half a step, update or unit does not exist.
@@ -144,7 +144,7 @@ def note(axes: Axes, text: str, axis: Axis | None = None) -> None:
         axis.set_minor_locator(NullLocator())
 
 
-def drawn(*panels: Axes) -> tuple[list[Artist], list[str]]:
+def legend_entries(*panels: Axes) -> tuple[list[Artist], list[str]]:
     """Return handles and labels for a legend: one entry per label.
 
     Lines without points have no entry.
@@ -175,7 +175,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
     Inside the axes, it would hide lines.
     """
-    handles, labels = drawn(axes)
+    handles, labels = legend_entries(axes)
     if not labels:
         return
     size = 8 if max(map(len, labels)) <= 48 else 7

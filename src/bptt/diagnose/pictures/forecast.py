@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.diagnose.pictures.canvas import DARK, RED, drawable, drawing, drawn, line, note, plain, tidy, write
+from bptt.diagnose.pictures.canvas import (
+    DARK,
+    RED,
+    drawable,
+    drawing,
+    legend_entries,
+    line,
+    note,
+    plain,
+    tidy,
+    write,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +81,7 @@ def plot_forecast(
             tidy(axes)
         # The limits include steps without a finite value, which show as a gap.
         panels[0].set_xlim(0.5 - len(known), len(forecast) + 0.5)
-        handles, labels = drawn(*panels)
+        handles, labels = legend_entries(*panels)
         if labels:
             panels[0].legend(
                 handles,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import integer
 from bptt.diagnose.gates import step_values
-from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole, write
+from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole_ticks, write
 from bptt.diagnose.rows import rows_on
 from bptt.layers.passes.tape import RecurrentTape, Tape
 
@@ -109,7 +109,7 @@ def plot_gates(
             axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
             axes.set_ylabel("unit", fontsize=8)
             axes.tick_params(labelsize=8)
-            whole(axes.xaxis, axes.yaxis)
+            whole_ticks(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("step", fontsize=9)
         title = [f"{selected.stack.kind}, {selected.name}, sequence {sequence}"]
         if length < T:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.diagnose.curves import EXPLODED, VANISHED, Norms
-from bptt.diagnose.pictures.canvas import SHADES, drawing, note, positive, whole, write
+from bptt.diagnose.pictures.canvas import SHADES, drawing, note, positive, whole_ticks, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def plot_records(
             axes.set_title(names[k], fontsize=9)
             axes.tick_params(labelsize=9)
             axes.set_ylabel("steps back", fontsize=9)
-            whole(axes.xaxis, axes.yaxis)
+            whole_ticks(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("update", fontsize=9)
         powers = range(-RANGE, RANGE + 1, 3)
         bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30, ticks=powers)

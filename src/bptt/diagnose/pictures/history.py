@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.diagnose.pictures.canvas import DARK, Vector, drawable, drawing, drawn, line, note, tidy, write
+from bptt.diagnose.pictures.canvas import (
+    DARK,
+    Vector,
+    drawable,
+    drawing,
+    legend_entries,
+    line,
+    note,
+    tidy,
+    write,
+)
 from bptt.diagnose.pictures.plots import draw_gradient_norm, draw_loss, log_ticks
 
 if TYPE_CHECKING:
@@ -42,7 +52,7 @@ def plot_history(
         ):
             # The legend is next to the title, because it hides lines inside the axes of a small picture.
             axes.set_title(title, loc="left", fontsize=10)
-            handles, labels = drawn(axes)
+            handles, labels = legend_entries(axes)
             if len(labels) > 1:
                 axes.legend(
                     handles,

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 
 @contextmanager
-def own_style() -> Iterator[None]:
+def default_style() -> Iterator[None]:
     """Apply matplotlib's default style in place of the user's.
 
     Names inside an SVG are the same each time.
@@ -38,7 +38,7 @@ def svg_bytes(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, **options: Any) -> bytes:
     buffer = BytesIO()
-    with own_style():
+    with default_style():
         figure.savefig(buffer, **options)
     return buffer.getvalue()
 
@@ -66,7 +66,7 @@ class Picture(Figure):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw in the default style, because ticks get their colours only now."""
-        with own_style():
+        with default_style():
             super().draw(renderer)
 
     def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:

@@ -21,7 +21,7 @@ from bptt.diagnose.pictures.canvas import (
     Vector,
     available,
     drawing,
-    drawn,
+    legend_entries,
     line,
     lone,
     note,
@@ -93,7 +93,7 @@ def training_figure(curves: TrainingCurves) -> Figure:
         for axes in (loss, norm):
             axes.set(xlim=(0.5, len(curves.loss) + 0.5), xlabel="step (parameter updates)")
         for axes in (loss, norm, flow):
-            handles, labels = drawn(axes)
+            handles, labels = legend_entries(axes)
             if labels:
                 axes.legend(handles, labels, frameon=False, fontsize=8)
             tidy(axes)
@@ -250,7 +250,7 @@ def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
                 linewidth=1.5,
                 label=rf"$\|dL/d{name}_t\|$, layer {layer}",
             )
-    if not drawn(axes)[1]:
+    if not legend_entries(axes)[1]:
         zero = not curves.dh_norm.any()
         note(axes, "every norm is 0" if zero else "no norm is finite and above 0", axes.yaxis)
     if curves.truncate is not None and curves.truncate < len(back):

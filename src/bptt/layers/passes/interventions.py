@@ -77,15 +77,15 @@ class RandomMasks:
         """Return whether there is anything to draw."""
         return bool(self.dropout or self.recurrent or self.zoneout[0] or self.zoneout[1])
 
-    def draw(self, layer: Outline, given: object, T: int, B: int) -> tuple[int, Masks]:
-        """Return the key of the dropout between layers, and the other masks, which are read-only.
+    def draw(self, layer: Outline, user_masks: object, T: int, B: int) -> tuple[int, Masks]:
+        """Return the key of the dropout between layers, and the masks, which are read-only.
 
-        The caller may give the other masks; see `parse_masks` for the errors.
+        `user_masks` holds masks that the user passed, or None. Errors are those of `parse_masks`.
         """
-        if not self and given is None:
+        if not self and user_masks is None:
             return 0, {}
         shapes = self._shapes(layer, T, B)
-        masks = None if given is None else parse_masks(given, shapes, layer.dtype)
+        masks = None if user_masks is None else parse_masks(user_masks, shapes, layer.dtype)
         key = _key(layer.rng) if self.dropout else 0
         if masks is None:
             masks = {name: self._mask(name, shape, layer) for name, shape in shapes.items()}
