@@ -91,12 +91,12 @@ class Flawed(bptt.GRU):
         return Wrapped(super()._backend(), backward=self._spoiled)
 
     def _spoiled(self, backward, *args):
-        found = backward(*args)
-        places = {"dx": found.dx, "dstate": found.dh0}
+        dx, dh0, dc0 = backward(*args)
+        places = {"dx": dx, "dstate": dh0}
         places |= {f"gradients[{k}]": v for k, v in self.gradients.items()}
         if self.tensor in places:
             places[self.tensor].flat[-1] += self.amount
-        return found
+        return dx, dh0, dc0
 
 
 TENSORS = ("dx", "dstate", *(f"gradients[{k}_l0]" for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))

@@ -98,10 +98,7 @@ class Recurrent(Module):
 
     @property
     def zoneout(self) -> float | tuple[float, float]:
-        """Probability of keeping the old state.
-
-        For an LSTM, a pair if h and c have different ones.
-        """
+        """Probability of keeping the old state; a pair if h and c have different ones."""
         h, c = self._masks.zoneout
         return (h, c) if self.has_cell_state and h != c else h
 
@@ -133,8 +130,7 @@ class Recurrent(Module):
             and cost nothing. Default: all steps are valid.
         reset : array-like of bool, optional
             (T, B), or (B, T) with `batch_first`. Unbatched (T,). True: the row's state is zero before that
-            step, for example because an episode begins. No direction carries its state across the cut before
-            that step. The reverse direction starts again at the step before the cut. Default: never.
+            step, as where an episode begins. No direction carries its state across this cut. Default: never.
 
         Returns
         -------
@@ -148,11 +144,9 @@ class Recurrent(Module):
         Raises
         ------
         TypeError
-            If arrays do not hold real numbers, the state has the wrong type, lengths are not integers, or
-            resets are not booleans.
+            If arrays do not hold real numbers, lengths integers and resets booleans, or the state is no pair.
         ValueError
-            If rank or size are wrong, a finite value is too large for the layer's dtype, or lengths are out
-            of range.
+            If rank or size are wrong, a finite value is too large for the dtype, or lengths are out of range.
         """
         return call_arguments.infer(self, self._backend(), x, state, lengths, reset)
 
@@ -166,9 +160,7 @@ class Recurrent(Module):
         masks: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
-        """Run the layer for training, and keep a tape for `backward`.
-
-        Dropout and zoneout are applied.
+        """Run with dropout and zoneout, and keep a tape for `backward`.
 
         Parameters
         ----------
@@ -227,7 +219,7 @@ class Recurrent(Module):
         need_dx: bool = True,
         keep_errors: bool = False,
     ) -> tuple[Floats | None, State]:
-        """Backpropagate through time. Adds to `gradients`; dx and dstate are new arrays.
+        """Backpropagate through time (Werbos 1990), and add to `gradients`.
 
         Parameters
         ----------
@@ -261,15 +253,9 @@ class Recurrent(Module):
         Raises
         ------
         TypeError
-            If `tape` is not a tape, arrays do not hold real numbers, or `clip_state` or `steps` has the wrong
-            type.
+            If `tape` is no tape, arrays do not hold real numbers, or another argument has the wrong type.
         ValueError
-            If the tape is from another layer, shapes are wrong, `steps` is negative, or `clip_state` is not
-            above 0.
-
-        Notes
-        -----
-        Werbos (1990), Backpropagation through time: what it does and how to do it.
+            If the tape is from another layer, shapes are wrong, `steps` < 0, or `clip_state` <= 0.
         """
         checked = check_tape(tape, self, RecurrentTape)
         errors = call_arguments.parse_errors(
@@ -284,9 +270,7 @@ class Recurrent(Module):
         return dx, call_arguments.state_out(dh0, dc0, checked.layout, checked.ragged)
 
     def stream(self, batch_size: int = 1) -> InferenceStream:
-        """Make an inference stream, which runs step by step and keeps its state.
-
-        The stream has a packed copy of the current weights.
+        """Make a stream, which runs step by step with a packed copy of the weights.
 
         Parameters
         ----------
@@ -308,8 +292,7 @@ class Recurrent(Module):
         Returns
         -------
         Frozen
-            Call the snapshot like the layer. It returns the same bits in less time. Further training of the
-            layer does not change the snapshot.
+            Called like the layer, it returns the same bits in less time. Training does not change it.
         """
         return Frozen(partial(call_arguments.infer, self, self._backend().freeze()), repr(self))
 
