@@ -120,7 +120,7 @@ STREAM_ERRORS = {
     "not UTF-8": (
         lambda tmp: TextStream(file(tmp, b"abc\xff"), batch_size=1, steps=1),
         ValueError,
-        "utf-8 text; .* byte 3",
+        "utf-8 text; .* byte at position 3",
     ),
     "empty file": (
         lambda tmp: TextStream(file(tmp, b""), batch_size=1, steps=1),

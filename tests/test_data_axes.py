@@ -147,5 +147,5 @@ def test_batches_of_a_list_are_read_as_they_are() -> None:
 
 
 def test_shard_refuses_batch_first_for_data_objects() -> None:
-    with pytest.raises(ValueError, match=r"batch_first must be False for Windows, .* leave it out"):
+    with pytest.raises(ValueError, match=r"batch_first must be False for Windows, .* leave batch_first out"):
         bptt.data.Shard(bptt.data.Windows(SERIES, steps=6, batch_size=4), None, batch_first=True)

@@ -160,7 +160,7 @@ def test_shuffled_horizons_come_anew_and_from_a_seed() -> None:
         (np.zeros(5), {}, r"series\[0\] must have at least 6 steps"),
         ([np.zeros(9), np.zeros(5)], {}, r"series\[1\] must have at least 6"),
         ([np.zeros((9, 1)), np.zeros((9, 2))], {}, "the same columns"),
-        (np.zeros((9, 1, 1)), {}, "one row a step"),
+        (np.zeros((9, 1, 1)), {}, "one row per step"),
         (np.zeros(9), {"target": np.zeros(8)}, "as many steps as the series"),
     ],
 )

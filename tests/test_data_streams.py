@@ -426,7 +426,7 @@ BATCHES_ERRORS = {
     "the same iterator twice": (
         lambda: trainer(model()).fit(Batches(lambda: ONCE), epochs=2),
         ValueError,
-        "make must return a new iterator in every pass; got the same list_iterator again",
+        "make must return a new iterator in every pass; got the same list_iterator as in the last pass",
     ),
 }
 

@@ -648,7 +648,7 @@ def test_rows_that_cannot_be_dealt_anew(tmp_path: Path) -> None:
 
     returned(run(2, job))
     assert [len(trainer.history["loss"]) for trainer in returned(run(2, again))] == [4, 4]
-    with pytest.raises(ValueError, match=r"rows \[1, 3\] of 2 ranks cannot be dealt to 1"):
+    with pytest.raises(ValueError, match=r"rows \[1, 3\] of 2 ranks cannot be divided among 1 ranks"):
         Trainer.resume(tmp_path / "run", bptt.CrossEntropy(), Case(list).optimizer())
 
 

@@ -391,7 +391,7 @@ def test_bad_data_in_prediction() -> None:
     table = SequenceClassifier(epochs=1).fit(X, Y)
     with pytest.raises(ValueError, match="X has 3 features, but SequenceClassifier is expecting 4"):
         table.predict(X[:, :3])
-    with pytest.raises(ValueError, match=r"X must have 1 values a step.* got 2"):
+    with pytest.raises(ValueError, match=r"X must have 1 values per step.* got 2"):
         table.predict(np.zeros((2, 4, 2)))
     for kind in (SequenceClassifier, SequenceRegressor, Forecaster):
         with pytest.raises(NotFittedError):
@@ -426,7 +426,7 @@ BAD_SERIES: dict[str, tuple[Any, str]] = {
     "one too short": ([wave(20), wave(4)], r"X must hold at least 13 steps.* got n_samples=4"),
     "nan": (np.where(np.arange(50) == 7, np.nan, 0), r"X must hold finite numbers; got NaN at \(7, 0\)"),
     "four axes": (np.zeros((2, 2, 20, 1)), "Found array with dim 4"),
-    "widths": ([np.zeros((20, 1)), np.zeros((20, 2))], r"X\[1\] must have as many values a step"),
+    "widths": ([np.zeros((20, 1)), np.zeros((20, 2))], r"X\[1\] must have as many values per step"),
     "empty": (np.zeros(0), "X must have at least one step"),
 }
 

@@ -90,7 +90,7 @@ def test_unequal_lists_with_channels_first(make: Callable[[], Any]) -> None:
 )
 def test_channels_before_time(make: Callable[[], Any], X: Any, fix: str) -> None:
     steps = len(X[0])
-    message = rf"sequences of {steps} steps with 20 values a step. If the axes are swapped.* pass {fix}"
+    message = rf"sequences of {steps} steps with 20 values per step. If the axes are swapped.* pass {fix}"
     model = make()
     if steps == 1 and isinstance(model, Forecaster):  # too short for a forecast, too
         with pytest.warns(UserWarning, match=message), pytest.raises(ValueError, match="at least 3 steps"):
@@ -109,7 +109,7 @@ def test_channels_before_time(make: Callable[[], Any], X: Any, fix: str) -> None
 def test_channels_before_time_at_predict(make: Callable[[], Any]) -> None:
     X = RNG.random((ROWS, 20, 3))
     model = fit(make(), X)
-    with pytest.raises(ValueError, match=r"3 values a step.* got 20. Fix: .*X.transpose\(0, 2, 1\)"):
+    with pytest.raises(ValueError, match=r"3 values per step.* got 20. Fix: .*X.transpose\(0, 2, 1\)"):
         model.predict(X.transpose(0, 2, 1))
     with pytest.raises(ValueError, match=r"got 20. Fix: .*\[x.T for x in X\]"):
         model.predict([x.T for x in X])
@@ -120,7 +120,7 @@ def test_channels_before_time_at_predict(make: Callable[[], Any]) -> None:
 
 
 def test_one_series_with_channels_before_time() -> None:
-    with pytest.warns(UserWarning, match=r"12 steps with 20 values a step.* pass X.T"):
+    with pytest.warns(UserWarning, match=r"12 steps with 20 values per step.* pass X.T"):
         forecaster().fit(RNG.random((12, 20)))
 
 
@@ -225,7 +225,7 @@ def test_columns_that_hold_no_numbers(in_list: bool, make: Callable[[], Any]) ->
     frame = table(ROWS)
     cases = [
         (pandas.date_range("2020", periods=ROWS), r"column 't' holds dates .*Fix: .*set_index\('t'\)"),
-        (["x"] * ROWS, "column 't' holds values that are no numbers .*Fix: encode the column"),
+        (["x"] * ROWS, "column 't' holds values that are not numbers .*Fix: encode the column"),
     ]
     for column, message in cases:
         dated = frame.assign(t=column)

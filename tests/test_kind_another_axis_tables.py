@@ -229,12 +229,12 @@ def test_channels_before_time(read: Callable[[Any], object]) -> None:
 COLUMNS: dict[str, tuple[Any, str]] = {
     "dates": (
         pandas.date_range("2020", periods=50),
-        r"column 't' holds dates or .*Fix: \w+.set_index\('t'\)",
+        r"column 't' holds dates or .*Fix: pass \w+.set_index\('t'\)",
     ),
     "dates with a zone": (pandas.date_range("2020", periods=50, tz="UTC"), "column 't' holds dates"),
     "durations": (pandas.to_timedelta(np.arange(50), unit="s"), "column 't' holds dates"),
-    "text": (["x"] * 50, "column 't' holds values that are no numbers"),
-    "categories": (pandas.Categorical(["x", "y"] * 25), "column 't' holds values that are no numbers"),
+    "text": (["x"] * 50, "column 't' holds values that are not numbers"),
+    "categories": (pandas.Categorical(["x", "y"] * 25), "column 't' holds values that are not numbers"),
 }
 
 

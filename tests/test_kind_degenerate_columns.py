@@ -147,7 +147,7 @@ def test_a_result_or_one_clear_error(maker: str, case: str) -> None:
         ),
         (
             lambda: Horizons(np.zeros((9, 0)), window=4, horizon=2, batch_size=8),
-            r"one value a step; got shape \(9, 0\)",
+            r"one value per step; got shape \(9, 0\)",
         ),
         (
             lambda: Horizons([[1.0] * 9, []], window=4, horizon=2, batch_size=8),

@@ -71,7 +71,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a label of two columns": (
         lambda: Standardize([1.0, 2.0], [1.0, 1.0], columns=["a", "a"]).take(["a"]),
         ValueError,
-        "columns must name one column each; got 'a', the label of several.",
+        "columns must name one column each; got 'a', the label of several columns.",
     ),
     "NaN in one column": (
         lambda: Standardize.of(np.array([[1.0, 2.0], [3.0, np.nan]])),
@@ -165,7 +165,7 @@ def test_forecaster_names_what_it_got() -> None:
 def test_dates_that_come_twice_are_not_to_be_sorted() -> None:
     pandas = pytest.importorskip("pandas")
     dates = list(pandas.date_range("2020", periods=30))
-    with pytest.raises(ValueError, match="Fix: pass a list of series: dates that come more than once"):
+    with pytest.raises(ValueError, match="Fix: pass a list of series: repeated dates look like"):
         split(pandas.DataFrame({"load": SERIES}, index=dates * 2))
     with pytest.raises(ValueError, match=r"Fix: series.sort_index\(\)"):
         split(pandas.DataFrame({"load": SERIES[:30]}, index=dates[::-1]))

@@ -898,7 +898,7 @@ OTHER_DATA: dict[str, tuple[Callable[[], Case], Any, str]] = {
         lambda: bptt.data.Windows(SERIES[::-1], steps=6, batch_size=16, shuffle=True, seed=4),
         "another batch",
     ),
-    "another kind": (windows, lambda: [batch()], "with, Windows; got list"),
+    "another kind": (windows, lambda: [batch()], "must be Windows data, as in the saved run; got list"),
 }
 
 
@@ -950,7 +950,7 @@ def test_validation_data_with_fewer_batches(tmp_path: Path) -> None:
     count = len(case.validation)
     case.validation = bptt.data.Windows(SERIES[:20], steps=6, batch_size=8, shuffle=True, seed=5)
     left = len(case.validation)
-    words = f"^validation must give {count} batches, as when the run was begun; got {left}. Fix: pass"
+    words = f"^validation must give {count} batches, as in the saved run; got {left}. Fix: pass"
     with pytest.raises(ValueError, match=words):
         case.fit(case.resume(tmp_path / "run"))
 

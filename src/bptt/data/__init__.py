@@ -1,10 +1,10 @@
-"""Batches, parts of a series, and scaling.
+"""Batches, splits of a series, and scaling.
 
 Every class that makes batches can be iterated once per epoch and yields `(x, target)` or
-`(x, target, lengths)`. Time is the first axis. The attribute `time_first = True` says so, and `per_step`
-whether the target has a time axis, too: the Trainer swaps the axes for models with `batch_first=True`. The
-attribute `carries_state = True` says that batch n + 1 continues the rows of batch n, so that the Trainer
-carries the state over.
+`(x, target, lengths)`. Time is the first axis. The attribute `time_first = True` says so. The attribute
+`per_step` says whether the target has a time axis, too. The Trainer swaps the axes for models with
+`batch_first=True`. The attribute `carries_state = True` says that batch n + 1 continues the rows of batch n.
+Then the Trainer carries the state over.
 """
 
 from bptt.data.horizons import Horizons

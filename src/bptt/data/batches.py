@@ -1,4 +1,4 @@
-"""Reading batches as users hand them over, and cutting them into windows of time."""
+"""Parse the batches that users pass, and cut them into windows of time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEYS = ("x", "target", "mask", "lengths", "reset")
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch, or one window of it: arrays in the order of axes that the model reads."""
+    """One batch, or one window of a batch: arrays in the model's order of axes."""
 
     x: npt.NDArray[Any]
     target: npt.NDArray[Any] | None = None
@@ -31,25 +31,25 @@ class Batch:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a model's call takes besides x and state."""
-        given = {"lengths": self.lengths, "reset": self.reset}
-        return {name: value for name, value in given.items() if value is not None}
+        """Arguments of a model's call besides x and the state."""
+        options = {"lengths": self.lengths, "reset": self.reset}
+        return {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Window:
-    """What one update reads.
+    """A window of a batch, for one forward and backward pass.
 
     Attributes
     ----------
     read : Batch
-        What the model reads: steps `start` to `stop` of the whole batch.
+        Time steps `start` to `stop` of the batch, which the model reads.
     counted : Batch
-        Its last part, whose losses count.
+        The last part of `read`, whose losses count.
     context : int
-        Steps of `read` before `counted`: errors may go back into them.
+        Number of steps of `read` before `counted`. Errors are backpropagated into these steps.
     fraction : float
-        Fraction of the batch that is done after this window: 1.0 for the batch's last window.
+        Fraction of the batch that is processed after this window: 1.0 for the last window.
     generators_before : Any
         For `Run`: the generators' states before the batch was drawn.
     """
@@ -64,7 +64,7 @@ class Window:
 
 
 class ModelAxes:
-    """Where a model's inputs have their time axis, and which rows of its outputs count.
+    """The time axis of a model's inputs, and the rows of its outputs that count.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ class ModelAxes:
     Attributes
     ----------
     forward_only : bool
-        No layer reads from the end, so the model's state may be carried forward.
+        Whether no layer reads from the end, so that the model's state may be carried forward.
     batch_first : bool
-        The model reads batches (B, T, ...).
+        Whether the model reads batches (B, T, ...).
     """
 
     def __init__(self, model: Module) -> None:
@@ -86,32 +86,32 @@ class ModelAxes:
         self._features = 0 if isinstance(parts[0], Embedding) else 1
 
     def refuse_bidirectional(self, what: str) -> None:
-        """Raise ValueError where a layer reads from the end: `what` needs a state that can be carried on."""
+        """Raise ValueError for a bidirectional model: `what` needs a state that can be carried forward."""
         if not self.forward_only:
             raise ValueError(
                 f"{what} needs a model that reads forward only; got a bidirectional layer, whose reverse "
-                "direction starts at the end. Fix: bidirectional=False, or whole sequences without it."
+                f"direction starts at the end. Fix: pass bidirectional=False, or leave {what} out and pass "
+                "whole sequences."
             )
 
     def time_axis(self, x: npt.NDArray[Any]) -> int:
-        """0, or 1 for a batch (B, T, ...); an unbatched sequence has its time axis first."""
+        """Return 1 for a batch (B, T, ...), otherwise 0: an unbatched sequence has its time axis first."""
         return 1 if self.batch_first and self._batched(x) else 0
 
     def tokens(self, batch: Batch) -> int:
-        """Time steps times rows, or the sum of the lengths."""
+        """Return the number of time steps times rows, or the sum of the lengths."""
         if batch.lengths is not None:
             return int(np.sum(batch.lengths))
         return math.prod(self._lead(batch.x))
 
     def per_step(self, batch: Batch, y: npt.NDArray[Any]) -> bool:
-        """Whether the model gave one row per time step for this batch, rather than one per sequence."""
+        """Return whether the model's output `y` has one row per time step, not one per sequence."""
         return y.shape[:-1] == self._lead(batch.x)
 
     def mask(self, batch: Batch, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """The rows of the model's output `y` that count; None: all of them.
+        """Return a mask of the rows of the model's output `y` that count; None if all rows count.
 
-        Time steps after a row's end do not count. Nor do rows of length 0, and rows that the batch's own mask
-        leaves out.
+        Time steps after the end of a row, rows of length 0, and masked rows do not count.
         """
         return self._mask(batch, self.per_step(batch, y))
 
@@ -126,12 +126,12 @@ class ModelAxes:
         else:
             rows = (rows[1 - axis],)
             valid = np.asarray(batch.lengths) > 0
-            if valid.all():  # so that the loss need not look at a mask
+            if valid.all():  # the loss is faster without a mask
                 return batch.mask
         return valid if batch.mask is None else valid & row_mask(batch.mask, rows).reshape(rows)
 
     def count(self, batch: Batch, *, per_step: bool) -> int:
-        """How many rows of the model's output count."""
+        """Return the number of rows of the model's output that count."""
         mask = self._mask(batch, per_step)
         if mask is not None:
             return int(np.count_nonzero(mask))
@@ -141,7 +141,7 @@ class ModelAxes:
         return lead[1 - self.time_axis(batch.x)] if self._batched(batch.x) else 1
 
     def with_batch_first(self, batch: Batch, *, per_step: bool) -> Batch:
-        """A batch (T, B, ...) as views (B, T, ...); `per_step` says whether its target has a time axis."""
+        """Return views (B, T, ...) of a batch (T, B, ...). `per_step`: the target has a time axis, too."""
 
         def swapped(array: npt.NDArray[Any] | None, swap: bool = True) -> npt.NDArray[Any] | None:
             return array.swapaxes(0, 1) if swap and array is not None else array
@@ -155,7 +155,7 @@ class ModelAxes:
         )
 
     def _lead(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
-        """The axes of time and batch."""
+        """Return the sizes of the axes of time and batch."""
         return x.shape[: x.ndim - self._features]
 
     def _batched(self, x: npt.NDArray[Any]) -> bool:
@@ -164,20 +164,19 @@ class ModelAxes:
     def windows(
         self, batch: Batch, k1: int | None, k2: int | None = None, *, padding: bool = False
     ) -> Iterator[Window]:
-        """Cut a batch into windows of `k1` time steps. The last may be shorter. None: the whole batch.
+        """Cut a batch into windows of `k1` time steps. The last window may be shorter. None: no cut.
 
-        Windows after the end of every row are left out, unless `padding` asks for them: ranks whose longest
-        rows differ must still have equally many windows. With `k2` above `k1`, a window reads from `k2`
-        steps before its end, or from slightly earlier: from the end of an earlier window, where a state is
-        known.
+        Windows after the end of every row are left out, unless `padding` is True. Ranks need `padding` for an
+        equal number of windows if their longest rows differ. With `k2` above `k1`, a window starts `k2` steps
+        before its end, or slightly earlier: at the end of an earlier window, where the state is known.
 
         Raises
         ------
         ValueError
-            More than one window of a batch whose target or mask lacks the time axis.
+            The batch has more than one window, and its target or mask has no time axis.
         """
         axis = self.time_axis(batch.x)
-        T = batch.x.shape[axis] if batch.x.ndim else 1  # a lone number: the model says what is wrong
+        T = batch.x.shape[axis] if batch.x.ndim else 1  # x is a number: the model raises the error
         lengths, longest = batch.lengths, T
         if lengths is not None and self._batched(batch.x):
             lengths = parse_lengths(lengths, T, batch.x.shape[1 - axis])
@@ -195,14 +194,14 @@ class ModelAxes:
             name, array = without[0]
             raise ValueError(
                 f"{name} must have {T} steps on axis {axis}, like x, to be cut into windows of {k1}; "
-                f"got shape {array.shape}. Fix: leave truncate out, or give a {name} for every step."
+                f"got shape {array.shape}. Fix: leave truncate out, or pass a {name} for every step."
             )
 
         def part(begin: int, end: int) -> Batch:
             cut = (slice(None),) * axis + (slice(begin, end),)
             parts = {name: None if array is None else array[cut] for name, array in over_time.items()}
-            left = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
-            return Batch(batch.x[cut], lengths=left, **parts)
+            part_lengths = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
+            return Batch(batch.x[cut], lengths=part_lengths, **parts)
 
         for start in range(0, longest, k1):
             stop = min(start + k1, T)
@@ -214,16 +213,16 @@ class ModelAxes:
             yield Window(read, counted, begin, stop, start - begin, 1.0 if stop >= longest else stop / T)
 
     def after(self, y: npt.NDArray[Any], window: Window) -> npt.NDArray[Any]:
-        """A view of the outputs whose losses count."""
+        """Return a view of the outputs whose losses count."""
         if window.context == 0:
             return y
         return y[(slice(None),) * self.time_axis(window.read.x) + (slice(window.context, None),)]
 
 
 def check_iterable(data: Any, name: str, passes: int = 1) -> None:
-    """Raise TypeError unless `data` gives batches, as often as they will be asked for.
+    """Raise TypeError unless `data` can be iterated `passes` times and may give batches.
 
-    An array or a mapping can be iterated, too, but gives its rows or its keys.
+    An array or a mapping can be iterated, too, but gives its rows or its keys instead of batches.
     """
     expected = f"{name} must be an iterable of batches"
     iterable = hasattr(data, "__iter__") or hasattr(data, "__getitem__")
@@ -231,62 +230,67 @@ def check_iterable(data: Any, name: str, passes: int = 1) -> None:
         raise TypeError(f"{expected}; got one {type(data).__name__}. Fix: pass a list, {name}=[batch].")
     if passes > 1 and iter(data) is data:
         raise TypeError(
-            f"{expected}, once per epoch; got {type(data).__name__}, used up after one. "
+            f"{expected}, once per epoch; got {type(data).__name__}, used up after one epoch. "
             "Fix: pass a list of batches, or an object whose __iter__ starts again."
         )
 
 
 def batch_count(data: Any) -> int | None:
-    """How many batches data say that they give; None where they do not say."""
+    """Return the number of batches in `data`; None if `data` have no length."""
     try:
         return len(data)
-    except TypeError:  # no __len__, or one handed on from data without
+    except TypeError:  # there is no __len__, or it wraps data that have no length
         return None
 
 
 def is_restorable(data: Any) -> bool:
-    """Whether a resumed run sees the batches of a run that never stopped, as far as one can tell.
+    """Return whether a resumed run gets the same batches as a run that never stopped.
 
     True for lists, for data that save their state, and for the classes of `bptt.data`.
     """
-    says = getattr(data, "restorable", None)
-    if says is not None:
-        return bool(says)
+    restorable = getattr(data, "restorable", None)
+    if restorable is not None:
+        return bool(restorable)
     known = ("state_dict", "rng", "time_first")
     return isinstance(data, Sequence) or any(hasattr(data, name) for name in known)
 
 
 def parse_batch(item: object, *, need_target: bool) -> Batch:
-    """A batch from `(x, target)`, `(x, target, lengths)` or a mapping with x, target, mask, lengths, reset;
-    without `need_target`, from x alone too.
+    """Make a batch from an item of the data.
+
+    The item is `(x, target)`, `(x, target, lengths)` or a mapping with the keys x, target, mask, lengths and
+    reset. Without `need_target`, the item may also be x alone.
 
     Raises
     ------
     TypeError, ValueError
-        Neither of these; an unknown or missing key.
+        The item has another form, or a key is unknown or missing.
     """
     if isinstance(item, Mapping):
-        given = dict(item)
+        arrays = dict(item)
     elif isinstance(item, (tuple, list)) and len(item) in (2, 3):
-        given = dict(zip(("x", "target", "lengths"), item, strict=False))
+        arrays = dict(zip(("x", "target", "lengths"), item, strict=False))
     elif not need_target and not isinstance(item, (tuple, list)):
-        given = {"x": item}
+        arrays = {"x": item}
     else:
-        came = (
+        actual = (
             f"{type(item).__name__} of {len(item)}"
             if isinstance(item, (tuple, list))
             else type(item).__name__
         )
         raise TypeError(
-            f"data must give batches (x, target) or dicts with x, target and mask; got a {came}. "
+            f"data must give batches (x, target) or dicts with x, target and mask; got a {actual}. "
             "Fix: wrap the arrays, data=[(x, target)]."
         )
-    for name in given:
+    for name in arrays:
         if name not in _KEYS:
             raise ValueError(
-                f"a batch may hold {', '.join(_KEYS)}; got {name!r}. Fix: rename or leave it out."
+                f"a batch must hold only {', '.join(_KEYS)}; got {name!r}. Fix: rename {name!r} or leave it "
+                "out."
             )
-    missing = [name for name in ("x", "target")[: 1 + need_target] if given.get(name) is None]
+    missing = [name for name in ("x", "target")[: 1 + need_target] if arrays.get(name) is None]
     if missing:
-        raise ValueError(f"a batch must hold {missing[0]!r}; got {sorted(map(str, given))}. Fix: add it.")
-    return Batch(**{name: as_real(given[name], name) for name in _KEYS if given.get(name) is not None})
+        raise ValueError(
+            f"a batch must hold {missing[0]!r}; got {sorted(map(str, arrays))}. Fix: add {missing[0]!r}."
+        )
+    return Batch(**{name: as_real(arrays[name], name) for name in _KEYS if arrays.get(name) is not None})

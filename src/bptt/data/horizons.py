@@ -16,8 +16,11 @@ Numbers = npt.NDArray[Any]
 
 
 class Rows(Shuffled):
-    """Batches `(x, target)`, x (T, B, F), of arrays x (n, T, F) and targets (n, ...), views perhaps: they are
-    copied one batch at a time. With `shuffle`, in a new order every pass. `positions`: only these rows."""
+    """Batches `(x, target)` with x (T, B, F), from arrays x (n, T, F) and targets (n, ...).
+
+    The arrays may be views: only one batch at a time is copied. With `shuffle`, every pass has a new order.
+    `positions` selects rows of the arrays.
+    """
 
     per_step = False
 
@@ -40,7 +43,7 @@ class Rows(Shuffled):
 
     @property
     def count(self) -> int:
-        """How many rows a pass has."""
+        """Number of rows in a pass."""
         return len(self._positions)
 
     def __len__(self) -> int:
@@ -105,14 +108,14 @@ class Horizons(Rows):
         if [len(part) for part in targets] != lengths:
             raise ValueError(
                 f"target must have as many steps as the series, {lengths!s:.80}; got "
-                f"{[len(part) for part in targets]!s:.80}. Fix: one row for each of its steps."
+                f"{[len(part) for part in targets]!s:.80}. Fix: pass one row of target for each step."
             )
         need = self.window + self.horizon
         for i, length in enumerate(lengths):
             if length < need:
                 raise ValueError(
                     f"series[{i}] must have at least {need} steps, a window of {self.window} and "
-                    f"{self.horizon} ahead; got {length}. Fix: a smaller window, or a longer series."
+                    f"{self.horizon} ahead; got {length}. Fix: pass a smaller window, or a longer series."
                 )
         ends = np.cumsum(lengths)
         starts = [np.arange(end - n, end - need + 1) for end, n in zip(ends.tolist(), lengths, strict=True)]
@@ -127,11 +130,11 @@ class Horizons(Rows):
             yield x, target.reshape(len(target), -1)
 
     def inputs(self) -> Numbers:
-        """All windows in order of time, (n, window, F): a view where there is one series."""
+        """Return all windows in order of time, (n, window, F): a view if there is only one series."""
         return self._in_order(self._x)
 
     def targets(self) -> Numbers:
-        """What follows each, (n, horizon, K), likewise."""
+        """Return the targets of all windows in the same order, (n, horizon, K)."""
         return self._in_order(self._targets)
 
     def _in_order(self, views: Numbers) -> Numbers:
@@ -143,31 +146,31 @@ def _joined(parts: list[Numbers]) -> Numbers:
 
 
 def _views(values: Numbers, steps: int) -> Numbers:
-    """(n, steps, F): at i, the steps from i on."""
+    """Return views (n, steps, F). View i starts at step i."""
     views: Numbers = np.lib.stride_tricks.sliding_window_view(values, steps, axis=0).swapaxes(1, 2)
     return views
 
 
 def _parts(series: npt.ArrayLike | Sequence[npt.ArrayLike], name: str) -> list[Numbers]:
     """Read one or many series, each as (N, F)."""
-    given = named(series, name)
-    common_labels(given)
+    arrays = named(series, name)
+    common_labels(arrays)
     parts: list[Numbers] = []
-    for label, value in given:
+    for label, value in arrays:
         check_one_series(value, label)
         part = parse_real(value, label)
         if part.ndim not in (1, 2):
             raise ValueError(
-                f"{label} must have shape (N,) or (N, F); got {part.shape}. Fix: one row a step."
+                f"{label} must have shape (N,) or (N, F); got {part.shape}. Fix: pass one row per step."
             )
         if 0 in part.shape:
             raise ValueError(
-                f"{label} must hold at least one step and one value a step; got shape {part.shape}. "
+                f"{label} must hold at least one step and one value per step; got shape {part.shape}. "
                 "Fix: leave empty series out."
             )
         if part.ndim == 1:
             part = part[:, None]
         if parts and part.shape[1] != parts[0].shape[1]:
-            raise width_error(label, given[0][0], part.shape, parts[0].shape, name)
+            raise width_error(label, arrays[0][0], part.shape, parts[0].shape, name)
         parts.append(part)
     return parts

@@ -1,4 +1,4 @@
-"""Position in the random order of data: saved with a run, checked and restored on resuming."""
+"""Save the random order of data with a run; check and restore it when the run is resumed."""
 
 from __future__ import annotations
 
@@ -9,35 +9,33 @@ import numpy as np
 
 from bptt.data.batches import batch_count
 
-FIX_DATA = "Fix: pass the data of the saved run, or begin a new run with the model of bptt.load(path)."
+FIX_DATA = "Fix: pass the data of the saved run, or start a new run with the model of bptt.load(path)."
 
 
 def data_state(data: object) -> dict[str, Any] | None:
-    """What identifies the data, and where their random order stands.
+    """Return a description of the data and the state of their random order.
 
-    That is their `state_dict()`, or the state of their generator `rng`.
+    The state is their `state_dict()`, or the state of their generator `rng`.
     """
     if data is None:
         return None
     state_dict, rng = getattr(data, "state_dict", None), getattr(data, "rng", None)
-    draws = isinstance(rng, np.random.Generator) and not callable(state_dict)
+    save_rng = isinstance(rng, np.random.Generator) and not callable(state_dict)
     return {
         "kind": type(data).__name__,
         "batches": batch_count(data),
         "state": state_dict() if callable(state_dict) else None,
-        "rng": cast("Any", rng).bit_generator.state if draws else None,
+        "rng": cast("Any", rng).bit_generator.state if save_rng else None,
     }
 
 
 def check_data(data: object, saved: Mapping[str, Any] | None, name: str) -> None:
-    """Raise ValueError where the data cannot be those that a run was begun with."""
+    """Raise ValueError if the data are certainly not the data of the saved run."""
     if saved is None:
         return  # the saved run had none, so any data are allowed
-    came = "none" if data is None else type(data).__name__
-    if data is None or (saved["state"] is not None and came != saved["kind"]):
-        raise ValueError(
-            f"{name} must be what the run was begun with, {saved['kind']}; got {came}. {FIX_DATA}"
-        )
+    kind = "none" if data is None else type(data).__name__
+    if data is None or (saved["state"] is not None and kind != saved["kind"]):
+        raise ValueError(f"{name} must be {saved['kind']} data, as in the saved run; got {kind}. {FIX_DATA}")
     if saved["state"] is None:
         _check_count(data, saved, name)
 
@@ -48,8 +46,7 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
     Raises
     ------
     ValueError
-        The data cannot take over the saved state, or then have another number of batches than the run was
-        begun with.
+        The data cannot restore the saved state, or the number of batches then differs from the saved run.
     """
     if saved is None:
         return
@@ -58,9 +55,7 @@ def load_data(data: Any, saved: Mapping[str, Any] | None, name: str) -> None:
             data.load_state_dict(saved["state"])
             _check_count(data, saved, name)
         except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
-            raise ValueError(
-                f"{name} cannot take over the saved state ({error!s:.200}). {FIX_DATA}"
-            ) from error
+            raise ValueError(f"{name} cannot restore the saved state ({error!s:.200}). {FIX_DATA}") from error
     elif saved["rng"] is not None and isinstance(getattr(data, "rng", None), np.random.Generator):
         load_generator(data.rng, saved["rng"])
 
@@ -69,7 +64,7 @@ def _check_count(data: object, saved: Mapping[str, Any], name: str) -> None:
     count = batch_count(data)
     if count is not None and saved["batches"] not in (None, count):
         raise ValueError(
-            f"{name} must give {saved['batches']} batches, as when the run was begun; got {count}. {FIX_DATA}"
+            f"{name} must give {saved['batches']} batches, as in the saved run; got {count}. {FIX_DATA}"
         )
 
 
@@ -79,12 +74,12 @@ def load_generator(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError
-        The state of another kind of generator.
+        `state` is the state of another kind of generator.
     """
-    kind, came = type(rng.bit_generator).__name__, state["bit_generator"]
-    if came != kind:
+    kind, state_kind = type(rng.bit_generator).__name__, state["bit_generator"]
+    if state_kind != kind:
         raise ValueError(
-            f"state must be that of a {kind} generator; got that of {came!r:.40}. Fix: give seed a "
-            f"generator of this kind, numpy.random.Generator(numpy.random.{came}())."
+            f"state must be the state of a {kind} generator; got the state of {state_kind!r:.40}. Fix: pass "
+            f"seed=numpy.random.Generator(numpy.random.{state_kind}())."
         )
     rng.bit_generator.state = state

@@ -1,4 +1,4 @@
-"""Batches read ahead in the background."""
+"""Read batches in the background."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ _END = object()
 
 
 class Prefetch:
-    """Read batches in a background thread while the model works on earlier batches::
+    """Read batches in a background thread while the model processes earlier batches.
+
+    ::
 
         trainer.fit(bptt.data.Prefetch(data), epochs=10)
 
     Useful when loading is slow (disk, network, decompression); no gain for arrays already in memory. Python
     code that computes batches shares the interpreter lock with the rest of the program.
 
-    The batches and their order are those of `data`. An exception of `data` is raised when its batch is
-    requested. All other attributes are those of `data`: `rng`, `state_dict`, `carries_state`. To resume a run
-    in the middle of an epoch, `data` must not share its generator with a layer.
+    `data` determines the batches and their order. An exception of `data` is raised when its batch is
+    requested. All other attributes come from `data`: `rng`, `state_dict`, `carries_state`. To resume a run in
+    the middle of an epoch, `data` must not share its generator with a layer.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class Prefetch:
     Raises
     ------
     TypeError, ValueError
-        `data` is no iterable of batches; `count` is not a positive int.
+        `data` is not an iterable of batches, or `count` is not a positive int.
     """
 
     def __init__(self, data: Iterable[Any], count: int = 2) -> None:
@@ -44,7 +46,7 @@ class Prefetch:
         self._count = size(count, "count")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "data":  # not while it is being copied or unpickled
+        if name.startswith("__") or name == "data":  # copying and unpickling ask before `data` is set
             raise AttributeError(name)
         return getattr(self.data, name)
 
@@ -56,20 +58,20 @@ class Prefetch:
 
     @property
     def restorable(self) -> bool:
-        """Whether the data can be put back to where a run stopped."""
+        """Whether the data can be restored to the position of a saved run."""
         return is_restorable(self.data)
 
     def __len__(self) -> int:
         if not isinstance(self.data, Sized):
-            raise TypeError(f"{type(self.data).__name__} does not say how many batches it has")
+            raise TypeError(f"{type(self.data).__name__} has no length, so Prefetch has no length either")
         return len(self.data)
 
     def __iter__(self) -> Iterator[Any]:
         ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(self._count)
-        left = threading.Event()
+        stopped = threading.Event()
 
         def offer(batch: Any, error: BaseException | None = None) -> bool:
-            while not left.is_set():
+            while not stopped.is_set():
                 try:
                     ready.put((batch, error), timeout=0.1)
                     return True
@@ -96,8 +98,8 @@ class Prefetch:
                 if batch is _END:
                     return
                 yield batch
-        finally:  # also where the loop was left early: nothing is read behind its back
-            left.set()
+        finally:  # stop the thread even if the caller leaves the loop early
+            stopped.set()
             reader.join()
 
     def __repr__(self) -> str:

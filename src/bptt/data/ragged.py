@@ -16,27 +16,28 @@ from bptt.data.tables import parse_real, width_error
 class Ragged(Shuffled):
     """Batches of sequences of unequal length, grouped by similar length.
 
-    A batch is `(x, target, lengths)`: x (T, B, F), padded with zeros to the longest of the batch; target
-    (B, ...), or with `per_step` (T, B, ...), padded likewise; lengths (B,). The last batch may have fewer
-    rows.
+    A batch is `(x, target, lengths)`. x is (T, B, F), padded with zeros to the longest sequence of the batch.
+    target is (B, ...), or with `per_step` (T, B, ...), padded likewise. lengths is (B,). The last batch may
+    have fewer rows.
 
     Parameters
     ----------
     sequences : sequence of array-like
-        Each (T_i, F) with the same F, or (T_i,): integers are ids, and x is (T, B) as `Embedding` reads it;
-        other numbers are F = 1.
+        Each sequence is (T_i, F) with the same F, or (T_i,). Integers (T_i,) are ids, and x is (T, B) for
+        `Embedding`. Other numbers (T_i,) have F = 1.
     targets : sequence of array-like
-        One per sequence: of one shape, or with `per_step` of T_i entries.
+        One target per sequence, all of the same shape. With `per_step`, each target has T_i entries.
     batch_size : int
-        B.
+        Number of sequences per batch, B.
     per_step : bool
-        One target per step instead of one per sequence.
+        Whether there is one target per step instead of one per sequence.
     shuffle : bool
-        A new order in every pass: sequences are drawn into pools of `pool` batches, sorted by length there,
-        and the batches come in random order. Otherwise all are sorted, the shortest first.
+        Whether every pass has a new order. Sequences are drawn into pools of `pool` batches, sorted by length
+        within each pool, and the batches come in random order. Without `shuffle`, all sequences are sorted by
+        length, the shortest first.
     pool : int
-        Number of batches per pool. More batches mean less padding. Fewer mean that batches vary more between
-        passes.
+        Number of batches per pool. Larger pools need less padding. With smaller pools, batches vary more
+        between passes.
     seed : int, numpy.random.Generator or None
         Random seed of the shuffling.
 
@@ -45,8 +46,8 @@ class Ragged(Shuffled):
     TypeError
         Sequences or targets are not arrays of real numbers, or a setting has the wrong type.
     ValueError
-        There are no sequences. An array has another rank or width than the first. A sequence, or with
-        `per_step` a step, has no target. A setting is out of range.
+        There are no sequences. An array has another number of axes or another width than the first array. A
+        sequence, or with `per_step` a step, has no target. A setting is out of range.
     """
 
     def __init__(
@@ -69,14 +70,15 @@ class Ragged(Shuffled):
         self._targets = _alike(targets, "targets", skip=int(self.per_step))
         if self._x[0].ndim not in (1, 2):
             raise ValueError(
-                f"sequences[0] must have shape (T, F) or (T,); got {self._x[0].shape}. Fix: one row a step."
+                f"sequences[0] must have shape (T, F) or (T,); got {self._x[0].shape}. "
+                "Fix: pass one row per step."
             )
         if self._x[0].ndim == 1 and any(x.dtype.kind not in "iu" for x in self._x):
             self._x = [x[:, None] for x in self._x]
         if len(self._x) != len(self._targets):
             raise ValueError(
                 f"targets must hold one entry for each of the {len(self._x)} sequences; got "
-                f"{len(self._targets)}. Fix: pass them in the same order."
+                f"{len(self._targets)}. Fix: pass one target per sequence, in the same order."
             )
         self.lengths = np.array([len(x) for x in self._x], np.int64)
         if self.per_step:
@@ -84,7 +86,7 @@ class Ragged(Shuffled):
                 if len(target) != len(x):
                     raise ValueError(
                         f"targets[{i}] must have {len(x)} entries, one for each step of sequences[{i}]; got "
-                        f"{len(target)}. Fix: per_step=False for one target per sequence."
+                        f"{len(target)}. Fix: pass per_step=False if there is one target per sequence."
                     )
 
     def __len__(self) -> int:
@@ -111,7 +113,7 @@ class Ragged(Shuffled):
 
 
 def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.NDArray[Any]]:
-    """Arrays that agree in all axes but the first `skip`."""
+    """Parse arrays that must agree in all axes except the first `skip` axes."""
     if not np.iterable(values) or isinstance(values, (str, bytes, Mapping)):
         raise TypeError(
             f"{name} must be a list of arrays; got {type(values).__name__}. Fix: pass one array per sequence."
@@ -125,8 +127,9 @@ def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.ND
             raise width_error(f"{name}[{i}]", f"{name}[0]", array.shape, first.shape, name)
         if array.ndim != first.ndim or array.ndim < skip or array.shape[skip:] != first.shape[skip:]:
             raise ValueError(
-                f"{name}[{i}] must have the axes of {name}[0], {first.shape}"
-                f"{', but for the first' * skip}; got {array.shape}. Fix: give all the same width."
+                f"{name}[{i}] must have the shape of {name}[0], {first.shape}"
+                f"{', except for the first axis' * skip}; got {array.shape}. "
+                "Fix: pass arrays of the same width."
             )
     return arrays
 

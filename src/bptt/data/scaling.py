@@ -20,7 +20,9 @@ SQUARES_UNDERFLOW = 1e-150
 
 
 class Standardize:
-    """Standardize columns: (x - mean) / scale. Learn both from the training part alone::
+    """Standardize columns: (x - mean) / scale. Learn mean and scale only from the training part.
+
+    ::
 
         training, validation, test = bptt.data.split(series)
         scaling = bptt.data.Standardize.of(training)
@@ -56,11 +58,12 @@ class Standardize:
         if self.mean.ndim != 1 or self.scale.shape != self.mean.shape:
             raise ValueError(
                 f"mean and scale must have one shape (F,); got {self.mean.shape} and {self.scale.shape}. "
-                "Fix: one number for each column."
+                "Fix: pass one number for each column."
             )
         if not (np.isfinite(self.mean).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise ValueError(
-                "mean and scale must be finite, and scale above 0; got others. Fix: Standardize.of(training)."
+                "mean and scale must be finite, and scale must be above 0; got other values. "
+                "Fix: use Standardize.of(training)."
             )
         self.columns = None if columns is None else _labels(columns, len(self.mean))
 
@@ -82,10 +85,10 @@ class Standardize:
             `values` does not hold real numbers, or holds no step. Arrays have different widths, or tables
             have different columns. A number is not finite, or too large to be squared.
         """
-        given = named(values, "values")
-        columns = common_labels(given)
-        parts = [_columns(part, name) for name, part in given]
-        for (name, _), part in zip(given, parts, strict=True):
+        arrays = named(values, "values")
+        columns = common_labels(arrays)
+        parts = [_columns(part, name) for name, part in arrays]
+        for (name, _), part in zip(arrays, parts, strict=True):
             if part.shape[1] != parts[0].shape[1]:
                 raise width_error(name, "values[0]", part.shape, parts[0].shape, "values")
         steps = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -97,12 +100,12 @@ class Standardize:
             first = columns[wrong[0]] if columns else int(wrong[0])
             raise ValueError(
                 f"values must have a finite variance in every column; column {first!r} has none. "
-                "Fix: fill or leave out missing values, and rescale huge ones."
+                "Fix: fill or leave out missing values, and rescale huge values."
             )
         return cls(mean, scale, columns)
 
     def apply(self, x: npt.ArrayLike, dtype: str = "float32") -> Numbers:
-        """Standardize x: compute in float64, return an array of `dtype`.
+        """Standardize x. The computation is in float64; the result has the type `dtype`.
 
         Parameters
         ----------
@@ -119,8 +122,8 @@ class Standardize:
         F = len(self.mean)
         if array.ndim == 0 or (array.shape[-1] != F and not (F == 1 and array.ndim == 1)):
             raise ValueError(
-                f"x must have {F} columns, as what the scale was learned from; got shape {array.shape}. "
-                "Fix: give the same columns in the same order."
+                f"x must have {F} columns, like the data that the scale was learned from; got shape "
+                f"{array.shape}. Fix: pass the same columns in the same order."
             )
         return scaled(array, self.mean, self.scale, "x", float_dtype(dtype))
 
@@ -134,8 +137,8 @@ class Standardize:
         y : array-like or table
             (..., F), or with `columns` (..., K) or (..., horizon * K). Any shape if there is one column.
         columns : K labels or indices, optional
-            The columns that y holds: the targets of a model. An int is always an index. Of forecasts
-            (..., horizon * K), the K columns of the first step come first, as `Horizons` orders its targets.
+            The columns that y holds: the targets of a model. An int is always an index. In forecasts
+            (..., horizon * K), the K columns of the first step come first, as in the targets of `Horizons`.
             Default: all F columns.
 
         Returns
@@ -158,9 +161,9 @@ class Standardize:
         width = array.shape[-1] if array.ndim else 0
         if columns is None and width != K:
             raise ValueError(
-                f"y must have {K} columns, as what the scale was learned from; got shape {array.shape}. "
-                f"Fix: name the columns that y holds, undo(y, columns=...); columns=range({K}) if y holds "
-                "several steps of all columns."
+                f"y must have {K} columns, like the data that the scale was learned from; got shape "
+                f"{array.shape}. Fix: name the columns that y holds, undo(y, columns=...); pass "
+                f"columns=range({K}) if y holds several steps of all columns."
             )
         if width == 0 or width % K:
             raise ValueError(
@@ -183,10 +186,11 @@ class Standardize:
         Raises
         ------
         TypeError, ValueError
-            No columns, an unknown label, a label of several columns, or an index out of range.
+            There are no columns, a label is unknown or belongs to several columns, or an index is out of
+            range.
         """
-        given = (columns,) if isinstance(columns, (str, int, np.integer)) else columns
-        indices = [self._index(column) for column in given]
+        labels_or_indices = (columns,) if isinstance(columns, (str, int, np.integer)) else columns
+        indices = [self._index(column) for column in labels_or_indices]
         if not indices:
             raise ValueError("columns must name at least one column; got none. Fix: pass indices or labels.")
         labels = None if self.columns is None else [self.columns[i] for i in indices]
@@ -204,7 +208,7 @@ class Standardize:
             return integer(column, "each index in columns", -len(self.mean), len(self.mean) - 1)
         if self.columns is None:
             raise ValueError(
-                f"columns must be indices, as the scaling has no column labels; got {column!r}. "
+                f"columns must be indices, because the scaling has no column labels; got {column!r}. "
                 "Fix: pass indices, or learn the scaling from a table."
             )
         if column not in self.columns:
@@ -214,7 +218,8 @@ class Standardize:
             )
         if self.columns.count(column) > 1:
             raise ValueError(
-                f"columns must name one column each; got {column!r}, the label of several. Fix: pass indices."
+                f"columns must name one column each; got {column!r}, the label of several columns. "
+                "Fix: pass indices."
             )
         return self.columns.index(column)
 
@@ -227,7 +232,7 @@ class Standardize:
 
 
 def scaled(x: Numbers, mean: Numbers, scale: Numbers, name: str, dtype: np.dtype[Any] = FLOAT32) -> Numbers:
-    """(x - mean) / scale, computed in float64, in `dtype`; messages call x `name`."""
+    """Return (x - mean) / scale as `dtype`, computed in float64. Error messages call x `name`."""
     return to_floats((x - mean) / scale, name, dtype)
 
 
@@ -235,7 +240,7 @@ def _labels(columns: Sequence[Label], count: int) -> tuple[Label, ...]:
     labels = tuple(columns)
     if isinstance(columns, str) or not all(isinstance(label, (str, int)) for label in labels):
         raise TypeError(
-            f"columns must be a list of str or int; got {columns!r:.80}. Fix: list(frame.columns)."
+            f"columns must be a list of str or int; got {columns!r:.80}. Fix: pass list(frame.columns)."
         )
     if len(labels) != count:
         raise ValueError(
@@ -250,18 +255,18 @@ def _columns(values: npt.ArrayLike, name: str) -> Numbers:
     array = parse_real(values, name)
     if array.ndim == 0 or (array.ndim > 1 and array.shape[-1] == 0):
         raise ValueError(
-            f"{name} must have shape (N,) or (..., F), F >= 1; got {array.shape}. Fix: pass one row a step."
+            f"{name} must have shape (N,) or (..., F), F >= 1; got {array.shape}. Fix: pass one row per step."
         )
     return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
 
 
 def _moments(steps: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean and standard deviation of each column of (N, F); 1 instead of the deviation of a constant."""
+    """Return mean and standard deviation of each column of (N, F); the latter is 1 for a constant."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean = steps.mean(axis=0, dtype=np.float64)
         scale = steps.std(axis=0, dtype=np.float64)
-    # Rounding changes the mean of N values by up to N epsilons. A deviation that is not far above this error
-    # may consist of it, and squares of tiny deviations underflow. The differences to one value are exact.
+    # Rounding changes the mean of N values by up to N epsilons. A small deviation may be only this error, and
+    # squares of tiny deviations underflow. In these cases, use the differences to one value: they are exact.
     doubtful = scale <= np.maximum(100 * len(steps) * EPSILON * np.abs(mean), SQUARES_UNDERFLOW)
     for column in np.flatnonzero(doubtful):
         mean[column], scale[column] = _narrow_moments(steps[:, column].astype(np.float64))
@@ -269,7 +274,7 @@ def _moments(steps: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _narrow_moments(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation of values that differ by little or nothing."""
+    """Return mean and standard deviation of values that are nearly or exactly equal."""
     first = values[0]
     differences = values - first
     largest = np.abs(differences).max()

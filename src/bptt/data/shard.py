@@ -1,4 +1,4 @@
-"""Which rank has which rows: of n ranks, rank r has rows r, r + n, r + 2n, ... of every batch."""
+"""Distribute rows over ranks: of n ranks, rank r has rows r, r + n, r + 2n, ... of every batch."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Shard:
         data = bptt.data.Shard(bptt.data.Windows(series, steps=50, batch_size=64), MPI.COMM_WORLD)
         bptt.Trainer(model, loss, optimizer, comm=MPI.COMM_WORLD).fit(data)
 
-    Rank r of n has rows r, r + n, r + 2n, ... of each batch; in a stream these rows never change. If a batch
-    has fewer rows than ranks, the last ranks have none. So all ranks have the same number of batches, and
-    together they have the rows of one process.
+    Rank r of n has rows r, r + n, r + 2n, ... of each batch. In a stream, these rows never change. If a batch
+    has fewer rows than there are ranks, the last ranks have no rows. So all ranks have the same number of
+    batches, and together they have all rows.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ class Shard:
         As for `Trainer.fit`, the same on every rank. If its `state_dict` holds a random order, all ranks use
         the order of the first rank.
     comm : mpi4py.MPI.Comm or None
-        None: all rows, as with one rank. Construct the `Shard` on all ranks.
+        Communicator of the ranks. None: all rows, as with one rank. Construct the `Shard` on all ranks.
     batch_first : bool
-        Batches are (B, T, ...), as for layers with `batch_first`. Objects of `bptt.data` give (T, B, ...),
-        for every model: omit `batch_first` for them.
+        Whether batches are (B, T, ...), as for layers with `batch_first`. Leave out `batch_first` for objects
+        of `bptt.data`, which always give (T, B, ...).
 
     Raises
     ------
@@ -49,8 +49,8 @@ class Shard:
         `data` is not an iterable of batches, or `comm` is not a communicator. During iteration: an item is
         not a batch.
     ValueError
-        During iteration: a sequence has no batch axis, or a target, mask, ... does not have one entry for
-        each row.
+        During iteration: a sequence has no batch axis, or another array of the batch does not have one entry
+        for each row.
     """
 
     def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:
@@ -61,7 +61,7 @@ class Shard:
         if self.batch_first and self.time_first:
             raise ValueError(
                 f"batch_first must be False for {type(data).__name__}, which gives (T, B, ...); got True. "
-                "Fix: leave it out; the Trainer swaps the axes for the model."
+                "Fix: leave batch_first out; the Trainer swaps the axes for the model."
             )
         self.rank, self.size = world.rank, world.size
         if self.size > 1:
@@ -73,22 +73,22 @@ class Shard:
 
     @property
     def restorable(self) -> bool:
-        """Whether the data can be put back to where a run stopped."""
+        """Whether the data can be restored to the position of a saved run."""
         return is_restorable(self.data)
 
     @property
     def time_first(self) -> bool:
-        """Whether the data say that they give (T, B, ...) for models of either order."""
+        """Whether the data give (T, B, ...) for all models, also for those with `batch_first`."""
         return bool(getattr(self.data, "time_first", False))
 
     @property
     def per_step(self) -> bool:
-        """Whether such data have a target for every time step."""
+        """Whether the data have a target for every time step."""
         return bool(cast("Any", self.data).per_step)
 
     @property
     def rng(self) -> Any:
-        """The data's own generator, if they have one."""
+        """The random generator of the data."""
         return cast("Any", self.data).rng
 
     @rng.setter
@@ -96,16 +96,16 @@ class Shard:
         cast("Any", self.data).rng = generator
 
     def state_dict(self) -> dict[str, Any]:
-        """The data's own, and what they are."""
+        """Return the state of the data, and a description of them."""
         return {"data": data_state(self.data)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave.
+        """Restore a state that `state_dict` returned.
 
         Raises
         ------
         ValueError
-            That of other data.
+            `state` is the state of other data.
         """
         check_data(self.data, state["data"], "data")
         load_data(self.data, state["data"], "data")
@@ -122,8 +122,9 @@ class Shard:
         axis = 0 if self.batch_first else 1
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind not in "iu"):  # steps of integers are ids
             raise ValueError(
-                f"x must have a batch axis, (T, B, ...), for ranks to share its rows; got shape {x.shape}. "
-                "Fix: put sequences side by side, or give every rank sequences of its own without Shard."
+                f"x must have a batch axis, (T, B, ...), whose rows are divided among the ranks; got shape "
+                f"{x.shape}. Fix: stack sequences along a batch axis, or leave out Shard and pass different "
+                "sequences on every rank."
             )
         part: dict[str, Array] = {}
         for name in (entry.name for entry in fields(batch)):
@@ -134,31 +135,35 @@ class Shard:
             if array.ndim <= row_axis or array.shape[row_axis] != x.shape[axis]:
                 raise ValueError(
                     f"{name} must have {x.shape[axis]} rows on axis {row_axis}, like x {x.shape}; got shape "
-                    f"{array.shape}. Fix: Shard(..., batch_first=True) if the batch is the first axis of x."
+                    f"{array.shape}. Fix: pass Shard(..., batch_first=True) if the batch is the first axis "
+                    "of x."
                 )
             part[name] = array[(slice(None),) * row_axis + (slice(self.rank, None, self.size),)]
         return part
 
 
 def _has_steps(array: Array, x: Array) -> bool:
-    """Whether it has the axes of time and batch that x has; of two axes alone, classes and masks have."""
+    """Return whether an array has the axes of time and batch of x.
+
+    An array with only two axes has them if it holds classes or a mask.
+    """
     return array.shape[:2] == x.shape[:2] and (array.ndim > 2 or array.dtype.kind in "iub")
 
 
 def deal(states: Sequence[Any], rank: int, size: int) -> Any:
-    """The state of one rank's rows.
+    """Return the state of one rank's rows, from the states of another number of ranks.
 
     Parameters
     ----------
     states : sequence of states
-        By rank, of ranks that were of another number: arrays (layers, B, H), in tuples; None alike for all.
+        Saved states, in the order of ranks: arrays (layers, B, H) in tuples, or None for all ranks.
     rank, size : int
-        Of the ranks that are to have them.
+        Number of the new rank, and number of new ranks.
 
     Raises
     ------
     ValueError
-        Rows that were not shared out as `Shard` does.
+        The rows were not distributed by `Shard`.
     """
     first = states[0]
     if first is None:
@@ -169,6 +174,6 @@ def deal(states: Sequence[Any], rank: int, size: int) -> Any:
     whole = np.empty((first.shape[0], sum(rows), *first.shape[2:]), first.dtype)
     for owner, state in enumerate(states):
         if whole[:, owner :: len(states)].shape != state.shape:
-            raise ValueError(f"rows {rows} of {len(states)} ranks cannot be dealt to {size}")
+            raise ValueError(f"rows {rows} of {len(states)} ranks cannot be divided among {size} ranks")
         whole[:, owner :: len(states)] = state
     return np.ascontiguousarray(whole[:, rank::size])

@@ -1,4 +1,4 @@
-"""Batches in an order that is drawn again for every pass."""
+"""Batches in a random order that is drawn for every pass."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Shuffled:
     rng: np.random.Generator
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the order of the passes to come is drawn from."""
+        """Return the state of the generator that draws the order of the next passes."""
         return {"rng": self.rng.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave: the passes come as they would have come there.
+        """Restore a state that `state_dict` returned. The next passes then have the same order.
 
         Raises
         ------
         ValueError
-            The state of another kind of generator.
+            `state` is the state of another kind of generator.
         """
         load_generator(self.rng, state["rng"])

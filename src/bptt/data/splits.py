@@ -1,4 +1,4 @@
-"""A series in parts, one after the other in time."""
+"""Split a series into consecutive parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bptt.data.tables import check_one_series, parse_real, refuse_list
 
 
 class Split(NamedTuple):
-    """Training, validation and test part of a series, in order of time: views."""
+    """Training, validation and test part of a series, in order of time. All parts are views."""
 
     training: npt.NDArray[Any]
     validation: npt.NDArray[Any]
@@ -19,14 +19,14 @@ class Split(NamedTuple):
 
 
 def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, context: int = 0) -> Split:
-    """Split a series by time into training, validation and test part, without shuffling.
+    """Split a series by time into a training, validation and test part, without shuffling.
 
-    A model that has seen later steps cannot be judged by earlier ones.
+    Shuffling would train the model on steps after the test steps, and make the test error too small.
 
     Parameters
     ----------
     series : array-like (N, ...)
-        Real numbers, one row a step. The parts of an array or a memory map are views.
+        Real numbers, one row per step. The parts of an array or a memory map are views.
     validation, test : float
         Fractions of the steps, in [0, 1). The part of a fraction of 0 is empty.
     context : int
@@ -56,7 +56,8 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
     if first < 1 or any(fraction and not size for fraction, size in zip(fractions, sizes, strict=True)):
         raise ValueError(
             f"series must have a step for each part; got {N} steps, of which {first} would be for training, "
-            f"{sizes[0]} for validation, {sizes[1]} for the test. Fix: smaller fractions, or a longer series."
+            f"{sizes[0]} for validation, {sizes[1]} for the test. "
+            "Fix: pass smaller fractions, or a longer series."
         )
     second = first + sizes[0]
 
@@ -66,7 +67,7 @@ def split(series: npt.ArrayLike, validation: float = 0.1, test: float = 0.1, *, 
         if start < context:
             raise ValueError(
                 f"context must be at most {start}, the steps before the {name} part; got {context}. "
-                "Fix: a smaller window, smaller fractions, or a longer series."
+                "Fix: pass a smaller context, smaller fractions, or a longer series."
             )
         return array[start - context : stop]
 

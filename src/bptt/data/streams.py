@@ -1,4 +1,4 @@
-"""Data beyond memory: a long series read a batch at a time, and batches from a function that reads them."""
+"""Data larger than memory: a long series, read one batch at a time, and batches from a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bptt.data.tables import check_one_series, parse_real
 
 
 class Sliceable(Protocol):
-    """An array that may lie elsewhere, such as a dataset of h5py or zarr: slices of it are read on demand."""
+    """An array outside memory, such as a dataset of h5py or zarr. Slices are read on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -32,27 +32,27 @@ class Stream:
     """A series of any length, cut into `batch_size` rows that are read side by side.
 
     Row b holds the steps from b*n to (b+1)*n - 1, where n = N // batch_size, or (N - ahead) // batch_size
-    without a target. A batch is `(x, target)`, copies of the series' dtype: x (T, B, F), or (T, B) of ids;
-    target (T, B, K), or (T, B) of classes. T = `steps` except in the last batch, which holds the rest
-    of the rows. The steps after the last row, fewer than batch_size, are never used as x.
+    without a target. A batch is `(x, target)`, copies in the series' dtype. x is (T, B, F), or (T, B) for
+    ids. target is (T, B, K), or (T, B) for classes. T = `steps` except in the last batch, which holds the
+    rest of the rows. The steps after the last row, fewer than batch_size, are never used as x.
 
-    Each batch is read when it is needed. Nothing else of a memory map (`numpy.load(path, mmap_mode="r")`) is
+    Each batch is read when it is needed. No other part of a memory map (`numpy.load(path, mmap_mode="r")`) is
     read. If k divides `steps`, `Trainer(truncate=k)` trains as on a single batch of all steps. With
-    `truncate=(k1, k2)`, errors stop at the first step of a batch, so let `steps` be many times k2.
+    `truncate=(k1, k2)`, errors stop at the first step of a batch, so `steps` should be much larger than k2.
 
     Parameters
     ----------
     x : array-like (N,) or (N, F)
-        Real numbers: an array, a memory map, or anything that has `shape` and a NumPy `dtype` and gives
-        arrays for slices, as datasets of h5py and zarr do. (N,) of integers are ids, as `Embedding` reads
-        them; other numbers are F = 1.
+        Real numbers: an array, a memory map, or an object with `shape` and a NumPy `dtype` whose slices are
+        arrays, such as a dataset of h5py or zarr. Integers (N,) are ids for `Embedding`. Other numbers (N,)
+        have F = 1.
     target : array-like (N,) or (N, K), optional
-        Likewise, one for each step of x: (N,) of integers are classes, as `CrossEntropy` reads them; other
-        numbers are K = 1. None: x itself, `ahead` steps later.
+        Targets, one for each step of x. Integers (N,) are classes for `CrossEntropy`. Other numbers (N,) have
+        K = 1. None: the target is x itself, `ahead` steps later.
     steps, batch_size : int
-        T and B.
+        Number of time steps per batch, T, and number of rows, B.
     ahead : int
-        How many steps ahead the target lies, if x is its own target.
+        Number of steps from the input to its target, if `target` is None.
 
     Raises
     ------
@@ -86,11 +86,11 @@ class Stream:
         if len(self._target) != count:
             raise ValueError(
                 f"target must have {count} steps, as many as x; got {len(self._target)}. "
-                "Fix: cut both to the same steps."
+                "Fix: cut x and target to the same steps."
             )
         if target is not None and self.ahead != 1:
             raise ValueError(
-                f"ahead must be left out where a target is given; got {self.ahead}. "
+                f"ahead must be left out if a target is given; got {self.ahead}. "
                 f"Fix: shift the target, x[:-{self.ahead}] and target[{self.ahead}:]."
             )
         self._shift = self.ahead if target is None else 0
@@ -99,7 +99,7 @@ class Stream:
             sizes = "batch_size * steps" + " + ahead" * (target is None)
             raise ValueError(
                 f"x must have at least {sizes} = {need} steps; got {count}. "
-                "Fix: take fewer rows or steps, or a longer series."
+                "Fix: pass a smaller batch_size, fewer steps, or a longer series."
             )
         self._row = (count - self._shift) // self.batch_size
 
@@ -115,7 +115,7 @@ class Stream:
 
 
 class Batches:
-    """The batches that a function gives, from a new call in every pass.
+    """Batches from a function, which is called in every pass.
 
     ::
 
@@ -126,21 +126,21 @@ class Batches:
 
         trainer.fit(bptt.data.Batches(read, seed=0), epochs=3)
 
-    A function with these two arguments can draw random numbers and be resumed: the epoch and the state of
-    `rng` are saved with the training run and put back.
+    A function with these two arguments may draw random numbers, and a resumed run gets the same batches: the
+    epoch and the state of `rng` are saved and restored with the training run.
 
     Parameters
     ----------
     make : callable
-        Called at the start of every pass: as `make()` if it needs no arguments, else as `make(epoch, rng)`.
-        It returns a new iterator of batches, as `Trainer.fit` takes them. A generator function does, or a
-        function that returns a list. `epoch` counts the passes from 0; `rng` is a numpy.random.Generator.
+        Function that is called at the start of every pass: as `make()` if it needs no arguments, otherwise as
+        `make(epoch, rng)`. It must return a new iterable of batches for `Trainer.fit`, for example as a
+        generator function. `epoch` counts the passes from 0. `rng` is a numpy.random.Generator.
     carries_state : bool
-        Each batch continues the rows of the batch before, so that the Trainer carries the state over.
+        Whether each batch continues the rows of the previous batch. Then the Trainer carries the state over.
     length : int, optional
-        Number of batches in a pass: what `len` and the progress bar show. It is not checked.
+        Number of batches in a pass, for `len` and the progress bar. The number is not checked.
     seed : int, numpy.random.Generator or None
-        Of `rng`.
+        Random seed of `rng`.
 
     Attributes
     ----------
@@ -151,20 +151,20 @@ class Batches:
     Raises
     ------
     TypeError
-        `make` is no function but what a function returned, or takes other arguments; `carries_state` or
-        `length` of the wrong kind. While it is iterated: `make` returned no iterable of batches.
+        `make` is not a function, or has other arguments. `carries_state` or `length` has the wrong type.
+        During iteration: `make` did not return an iterable of batches.
     ValueError
-        `length` is less than 1. While it is iterated: `make` returned the iterator of the last pass again.
+        `length` is less than 1. During iteration: `make` returned the iterator of the previous pass again.
 
     Warns
     -----
     UserWarning
-        From `Trainer.fit`, where it resumes a run and `make` takes no arguments: random numbers that it draws
-        cannot be put back.
+        From `Trainer.fit`, if it resumes a run and `make` has no arguments: the random numbers that `make`
+        draws cannot be restored.
     """
 
     def __new__(cls, *args: Any, length: int | None = None, **options: Any) -> Batches:
-        # Whoever asks whether there is a len looks at the class, not at the object.
+        # Python looks for __len__ in the class, not in the object, so only a subclass can have a length.
         return super().__new__(_Counted if cls is Batches and length is not None else cls)
 
     def __init__(
@@ -176,10 +176,10 @@ class Batches:
         seed: Seed = None,
     ) -> None:
         if not callable(make):
-            used = ", used up after one pass" if hasattr(make, "__next__") else ""
+            once = ", used up after one pass" if hasattr(make, "__next__") else ""
             raise TypeError(
                 f"make must be a function that returns a new iterator of batches; got {type(make).__name__}"
-                f"{used}. Fix: pass the function without calling it, Batches(read), not Batches(read())."
+                f"{once}. Fix: pass the function without calling it, Batches(read), not Batches(read())."
             )
         self.carries_state = flag(carries_state, "carries_state")
         self.length = None if length is None else size(length, "length")
@@ -188,28 +188,28 @@ class Batches:
         self._make = make
         if not (takes(make, 0) or takes(make, 2)):
             raise TypeError(
-                f"make must take the arguments (epoch, rng), or none; got {inspect.signature(make)}. "
-                "Fix: def make(epoch, rng), or Batches(lambda: read(folder))."
+                f"make must have the arguments (epoch, rng), or no arguments; got {inspect.signature(make)}. "
+                "Fix: define make(epoch, rng), or pass Batches(lambda: read(folder))."
             )
         self._takes_rng = not takes(make, 0)
         self._last: Iterable[Any] | None = None
 
     @property
     def restorable(self) -> bool:
-        """Whether a resumed run sees the batches of a run that never stopped: `make` takes (epoch, rng)."""
+        """Whether a resumed run gets the batches of a run that never stopped: `make` takes (epoch, rng)."""
         return self._takes_rng
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and where its random numbers are drawn from."""
+        """Return the epoch and the state of `rng`."""
         return {"epoch": self.epoch, "rng": self.rng.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave.
+        """Restore a state that `state_dict` returned.
 
         Raises
         ------
         ValueError
-            The state of another kind of generator.
+            `state` is the state of another kind of generator.
         """
         load_generator(self.rng, state["rng"])
         self.epoch = int(state["epoch"])
@@ -228,21 +228,21 @@ class Batches:
             if batches is self._last:
                 raise ValueError(
                     "make must return a new iterator in every pass; got the same "
-                    f"{type(batches).__name__} again, which the last pass read. Fix: create it inside make."
+                    f"{type(batches).__name__} as in the last pass. Fix: create the iterator inside make."
                 )
             self._last = batches
         yield from batches
 
 
 class _Counted(Batches):
-    """Batches that say how many they are."""
+    """`Batches` with a length."""
 
     def __len__(self) -> int:
         return self.length or 0
 
 
 class _Series:
-    """An array (N,) or (N, `features`), read a piece at a time."""
+    """An array (N,) or (N, `features`), read piece by piece."""
 
     def __init__(self, values: Any, name: str, features: str) -> None:
         self._name = name
@@ -251,8 +251,8 @@ class _Series:
         self._shape: tuple[int, ...] = tuple(self._values.shape)
         if len(self._shape) not in (1, 2):
             raise ValueError(
-                f"{name} must have shape (N,) or (N, {features}); got {self._shape}. Fix: one row a step, "
-                "one column per value; arrays (T, B, F) are batches already, and go into a list."
+                f"{name} must have shape (N,) or (N, {features}); got {self._shape}. Fix: pass one row per "
+                "step, one column per value; if the arrays are batches (T, B, F), pass a list to fit instead."
             )
         kind = as_real(self._values[:0], name).dtype.kind  # reads nothing
         self._columns = self._shape[1:] or (() if kind in "iu" else (1,))
@@ -261,7 +261,7 @@ class _Series:
         return self._shape[0]
 
     def read(self, starts: Sequence[int], steps: int) -> npt.NDArray[Any]:
-        """A copy (T, B, ...): `steps` steps from each start."""
+        """Return a copy (T, B, ...) of `steps` steps from each start."""
         return np.stack([self._piece(start, start + steps) for start in starts], axis=1)
 
     def _piece(self, start: int, stop: int) -> npt.NDArray[Any]:
@@ -270,14 +270,14 @@ class _Series:
         shape = (stop - start, *self._shape[1:])
         if piece.shape != shape:
             raise ValueError(
-                f"{name} must have shape {shape}, {self._name} having {self._shape}; got {piece.shape}. "
-                "Fix: leave the data as they are while they are read; slices count steps from 0."
+                f"{name} must have shape {shape}, because {self._name} has shape {self._shape}; got "
+                f"{piece.shape}. Fix: do not change the data while they are read; slices count steps from 0."
             )
         return piece.reshape(stop - start, *self._columns)
 
 
 def _is_sliceable(values: object) -> bool:
-    """Whether it may be kept as it is and read by slices. NumPy's own arrays go through as_real, uncopied."""
+    """Return whether `values` can be read by slices. NumPy arrays go through `as_real`, without a copy."""
     return (
         not isinstance(values, np.ndarray)
         and isinstance(getattr(values, "shape", None), tuple)

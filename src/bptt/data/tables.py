@@ -1,4 +1,4 @@
-"""Lists of series and tables with named columns: what is a list, and whether columns agree."""
+"""Lists of series, and tables with named columns: recognise lists, and compare columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d\d(-\d\d|$)")
 
 
 def is_list_of_arrays(values: Any) -> bool:
-    """Whether `values` is a list of sequences, each read separately, whatever their lengths.
+    """Return whether `values` is a list of sequences, each read separately, whatever their lengths.
 
     A list, a tuple and a one-dimensional object array count as lists. A list of numbers is one sequence.
     """
@@ -30,7 +30,7 @@ def is_list_of_arrays(values: Any) -> bool:
 
 
 def named(values: Any, name: str) -> list[tuple[str, Any]]:
-    """Pair each array of a list of arrays, or the one array, with the name that messages use."""
+    """Pair each array of a list, or a single array, with its name in error messages."""
     if is_list_of_arrays(values):
         return [(f"{name}[{i}]", part) for i, part in enumerate(values)]
     return [(name, values)]
@@ -75,7 +75,7 @@ def common_labels(parts: Iterable[tuple[str, Any]]) -> list[Label] | None:
 
 
 def refuse_list(values: Any, name: str, fix: str) -> None:
-    """Raise TypeError for a list of arrays where one series is expected: each would be read as a step."""
+    """Raise TypeError for a list of arrays if one series is expected: each would be read as a step."""
     if is_list_of_arrays(values):
         raise TypeError(
             f"{name} must be one series; got a list of arrays. Fix: {fix}, or pass numpy.array({name}) if "
@@ -86,8 +86,8 @@ def refuse_list(values: Any, name: str, fix: str) -> None:
 def check_one_series(value: Any, name: str) -> None:
     """Raise ValueError for a table that is not one series in order of time.
 
-    An index with several levels that vary means many series below each other. Dates, periods and durations
-    in the index must not decrease.
+    If several levels of the index vary, the table holds many series below each other. Dates, periods and
+    durations in the index must not decrease.
     """
     index: Any = getattr(value, "index", None)
     if not hasattr(index, "nlevels"):
@@ -102,27 +102,25 @@ def check_one_series(value: Any, name: str) -> None:
             f"vary, {list(levels)}. Fix: pass [part for _, part in {name}.groupby(level="
             f"{next(iter(levels))!r})] if that level names the series."
         )
-    if any(not level.is_monotonic_increasing and _tells_time(level) for level in levels.values()):
-        fix = f"{name}.sort_index()"
+    if any(not level.is_monotonic_increasing and _is_time(level) for level in levels.values()):
+        fix = f"pass {name}.sort_index()"
         if not index.is_unique:  # sorting would mix the series
-            fix = (
-                "pass a list of series: dates that come more than once look like several series in one table"
-            )
+            fix = "pass a list of series: repeated dates look like several series in one table"
         raise ValueError(
             f"{name} must have its rows in order of time; got an index of dates in another order. Fix: {fix}."
         )
 
 
 def check_unmasked(value: Any, name: str) -> None:
-    """Raise TypeError for a masked array: other libraries read the data under the mask."""
+    """Raise TypeError for a masked array: other libraries ignore the mask."""
     if isinstance(value, np.ma.MaskedArray):
         as_real(value, name)
 
 
 def check_plain(value: Any, name: str) -> None:
-    """Raise TypeError for data that other libraries convert without a word, or refuse without a fix.
+    """Raise TypeError for masked arrays, dates, and tables with a column of dates or text.
 
-    These are masked arrays, dates, and tables with a column of dates or text.
+    Other libraries convert such data without a warning, or raise an error that names no fix.
     """
     check_unmasked(value, name)
     if _kind(value) in ("m", "M"):
@@ -135,22 +133,22 @@ def check_plain(value: Any, name: str) -> None:
         if kind in ("m", "M"):
             raise TypeError(
                 f"{name} must hold numbers in every column; column {label!r} holds dates or durations "
-                f"({dtype}). Fix: {name}.set_index({label!r}), or leave the column out."
+                f"({dtype}). Fix: pass {name}.set_index({label!r}), or leave the column out."
             )
         try:
             np.asarray(column).astype(np.float64)
         except (TypeError, ValueError):
-            what, fix = f"values that are no numbers ({dtype})", "encode the column as numbers"
+            content, fix = f"values that are not numbers ({dtype})", "encode the column as numbers"
             if kind in "biuf":
-                what, fix = f"missing values ({dtype})", f"fill the gaps, {name}.interpolate()"
+                content, fix = f"missing values ({dtype})", f"fill the gaps, {name}.interpolate()"
             raise TypeError(
-                f"{name} must hold numbers in every column; column {label!r} holds {what}. "
+                f"{name} must hold numbers in every column; column {label!r} holds {content}. "
                 f"Fix: {fix}, or leave the column out."
             ) from None
 
 
 def parse_real(value: Any, name: str) -> npt.NDArray[Any]:
-    """Read an array or a table as real numbers; a table with nullable types is read column by column.
+    """Convert an array or a table to real numbers, column by column for a table with nullable types.
 
     Raises
     ------
@@ -172,23 +170,23 @@ def parse_real(value: Any, name: str) -> npt.NDArray[Any]:
 def width_error(
     name: str, like: str, shape: tuple[int, ...], first: tuple[int, ...], many: str
 ) -> ValueError:
-    """Return the error for an array of a list, `name`, with another number of columns than the first.
+    """Return the error for an array of a list that has another number of columns than the first.
 
     Parameters
     ----------
     name, like, many : str
-        What messages call the array, the first array, and the list.
+        Names of the array, the first array, and the list in the message.
     shape, first : tuple of int
         Shapes of the array and of the first array.
     """
-    fix = "give all the same columns"
+    fix = "pass arrays with the same columns"
     if len(shape) == len(first) == 2 and shape[0] == first[0]:
         transpose = f"pass [x.T for x in {many}]"
-        # Fewer rows than columns: the rows are channels, more likely than steps.
+        # If there are fewer rows than columns, the rows are probably channels, not steps.
         channels = shape[0] < min(shape[1], first[1])
         fix = f"the first axes agree: {transpose}" if channels else f"{fix}, or {transpose}"
     return ValueError(
-        f"{name} must have as many values a step as {like}, {first[-1]}; got {shape[-1]} in shape {shape}. "
+        f"{name} must have as many values per step as {like}, {first[-1]}; got {shape[-1]} in shape {shape}. "
         f"Fix: {fix}."
     )
 
@@ -201,8 +199,8 @@ def _kind(value: Any) -> str:
     return str(getattr(getattr(value, "dtype", None), "kind", " "))
 
 
-def _tells_time(level: Any) -> bool:
-    """Whether an index holds dates, periods or durations, as objects or ISO 8601 text too."""
+def _is_time(level: Any) -> bool:
+    """Return whether an index holds dates, periods or durations, also as objects or ISO 8601 text."""
     inferred = getattr(level, "inferred_type", "")
     if inferred == "string":
         return all(_ISO_DATE.match(str(text)) for text in level)
@@ -210,5 +208,5 @@ def _tells_time(level: Any) -> bool:
 
 
 def _is_mixed(value: Any) -> bool:
-    """Whether `value` is a table that does not become an array of real numbers as it is."""
+    """Return whether `value` is a table that NumPy does not convert to an array of real numbers."""
     return hasattr(value, "iloc") and hasattr(value, "columns") and _kind(np.asarray(value)) not in "biuf"

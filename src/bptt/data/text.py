@@ -19,10 +19,10 @@ Ids = npt.NDArray[np.int64]
 
 
 class Vocabulary:
-    """The symbols of a character-level model; the id of a symbol is its place in `symbols`.
+    """The symbols of a character-level model. The id of a symbol is its position in `symbols`.
 
-    Byte n is the same symbol as the character with code point n, as in Latin-1. So a text may be given as
-    bytes, too, and `decode(ids).encode("latin-1")` returns the bytes.
+    Byte n is the same symbol as the character with code point n, as in Latin-1. So a text may also be bytes,
+    and `decode(ids).encode("latin-1")` returns these bytes.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Vocabulary:
     Raises
     ------
     TypeError, ValueError
-        `symbols` is neither str nor bytes, has fewer than two characters, or has one of them twice.
+        `symbols` is neither str nor bytes, has fewer than two characters, or has a character twice.
     """
 
     def __init__(self, symbols: str | bytes) -> None:
@@ -61,14 +61,14 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            An empty text, or one with a single symbol.
+            The text is empty, or has only one symbol.
         """
         symbols = np.unique(_codes(text))
         if len(symbols) < 2:
-            came = f"only {text[:1]!r}" if text else "an empty text"
+            actual = f"only {text[:1]!r}" if text else "an empty text"
             raise ValueError(
-                f"text must hold at least 2 different symbols; got {came}. Fix: take a text in which "
-                "there is something to predict."
+                f"text must hold at least 2 different symbols; got {actual}. Fix: pass a text with at least "
+                "2 symbols."
             )
         return cls(_text(symbols))
 
@@ -83,16 +83,17 @@ class Vocabulary:
             The vocabulary lacks a character; the message names it and its position.
         """
         codes = _codes(text)
-        place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
-        unknown = np.flatnonzero(self._sorted[place] != codes)
+        sorted_index = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
+        unknown = np.flatnonzero(self._sorted[sorted_index] != codes)
         if len(unknown):
             position = int(unknown[0])
             symbol = text[position : position + 1]
             raise ValueError(
                 f"text must hold only the {len(self)} symbols of the vocabulary; got {symbol!r} "
-                f"at position {position}. Fix: take it out, or make the vocabulary of a text that has it."
+                f"at position {position}. Fix: remove {symbol!r}, or make the vocabulary from a text that "
+                "contains it."
             )
-        return self._order[place].astype(np.int64, copy=False)
+        return self._order[sorted_index].astype(np.int64, copy=False)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Return the text of integer ids of any shape, read in C order.
@@ -100,13 +101,14 @@ class Vocabulary:
         Raises
         ------
         TypeError, ValueError
-            `ids` holds other things than integers, or an id outside 0 ... len - 1.
+            `ids` does not hold integers, or an id is outside 0 ... len - 1.
         """
         flat = as_ids(ids, "ids", empty=True).reshape(-1)
         outside = flat[(flat < 0) | (flat >= len(self))]
         if len(outside):
             raise ValueError(
-                f"ids must lie in 0..{len(self) - 1}; got {outside[0]}. Fix: use the one that made them."
+                f"ids must lie in 0..{len(self) - 1}; got {outside[0]}. "
+                "Fix: decode with the vocabulary that encoded the text."
             )
         return _text(self._codes[flat])
 
@@ -118,7 +120,7 @@ class Vocabulary:
 
 
 class TextStream:
-    """Cut a text into `batch_size` rows that are read side by side; the target is the next character.
+    """Cut a text into `batch_size` rows that are read side by side. The target is the next character.
 
     Row b holds the symbols from b*n to (b+1)*n - 1, where n = (symbols - 1) // batch_size. A batch is
     `(x, target)`, both int64 (T, B), T = `steps` except in the last batch, which holds the rest of the rows.
@@ -127,14 +129,14 @@ class TextStream:
     ----------
     source : str, bytes or os.PathLike
         A PathLike names a file. A str names a file if that file exists. Otherwise the str is the text itself,
-        unless it looks like a file name (a folder or a suffix, no white space): this raises
-        FileNotFoundError. bytes are always the text itself, one symbol per byte.
+        unless it looks like a file name (a folder or a suffix, no white space): then FileNotFoundError is
+        raised. bytes are always the text itself, one symbol per byte.
     steps, batch_size : int
-        T steps of one batch, and B rows.
+        Number of time steps per batch, T, and number of rows, B.
     vocabulary : Vocabulary, optional
-        Symbols to use instead of the text's own, for instance those of a trained model.
+        Vocabulary to use, for instance that of a trained model. Default: the symbols of the text.
     encoding : str
-        Encoding of the file. Line ends become "\\n", except with "latin-1": this encoding reads every byte
+        Encoding of the file. All line ends become LF, except with "latin-1": this encoding reads every byte
         of any file as one symbol, carriage returns included.
 
     Attributes
@@ -179,32 +181,32 @@ class TextStream:
         self.steps = size(steps, "steps")
         try:
             self.vocabulary = Vocabulary.of(text) if vocabulary is None else vocabulary
-            self._take(self.vocabulary.encode(text))
+            self._set_ids(self.vocabulary.encode(text))
         except ValueError as error:
             raise ValueError(f"{self._source}: {error}") from None
 
-    def _take(self, ids: Ids) -> None:
+    def _set_ids(self, ids: Ids) -> None:
         need = self.batch_size * self.steps + 1
         if len(ids) < need:
             raise ValueError(
                 f"steps {self.steps} x batch_size {self.batch_size} needs a text of at least {need} symbols; "
-                f"got {len(ids)}. Fix: take fewer rows or steps, or more text."
+                f"got {len(ids)}. Fix: pass a smaller batch_size, fewer steps, or more text."
             )
         self.ids = ids
         self._row = (len(ids) - 1) // self.batch_size
 
     def split(self, validation: float = 0.1) -> tuple[TextStream, TextStream]:
-        """Two streams: the text without its last part, and that part.
+        """Split the text into two streams, for training and validation. The validation part comes last.
 
         Parameters
         ----------
         validation : float
-            The last part's fraction of the symbols, in (0, 1).
+            Fraction of the symbols in the validation part, in (0, 1).
 
         Raises
         ------
         TypeError, ValueError
-            Not such a number; a part too short for steps * batch_size + 1.
+            `validation` is not a number in (0, 1), or a part has fewer than steps * batch_size + 1 symbols.
         """
         fraction = real(validation, "validation", 0.0, 1.0, above=True)
         cut = len(self.ids) - round(len(self.ids) * fraction)
@@ -214,7 +216,7 @@ class TextStream:
         part = copy.copy(self)
         part._source = f"{name} part of {self._source}"
         try:
-            part._take(ids)
+            part._set_ids(ids)
         except ValueError as error:
             raise ValueError(f"{part._source}: {error}") from None
         return part
@@ -250,7 +252,7 @@ def _codes(text: str | bytes) -> npt.NDArray[np.uint32]:
         return np.frombuffer(text, np.uint8).astype("<u4")
     if not isinstance(text, str):
         raise TypeError(f"text must be a str or bytes; got {type(text).__name__}. Fix: pass a str.")
-    # Lone surrogates are characters to Python: let them through.
+    # Python allows surrogates as characters, so allow them here, too.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
@@ -259,7 +261,7 @@ def _text(codes: npt.NDArray[np.uint32]) -> str:
 
 
 def _read(source: str | bytes | os.PathLike[str], encoding: str) -> tuple[str | bytes, str]:
-    """Return the text, and the name that messages use for it."""
+    """Return the text, and its name in error messages."""
     if isinstance(source, os.PathLike):
         return _read_file(Path(source), encoding)
     if isinstance(source, bytes):
@@ -269,13 +271,13 @@ def _read(source: str | bytes | os.PathLike[str], encoding: str) -> tuple[str | 
             f"source must be a path, a str or bytes; got {type(source).__name__}. "
             "Fix: pass a pathlib.Path, or the text itself."
         )
-    # No file system in use allows names above 255 bytes; asking about a whole book is an error in itself.
+    # Common file systems allow names of at most 255 bytes. For a whole book, lexists would raise an error.
     name_like = 0 < len(source) <= 255 and not re.search(r"[\n\r\0]", source)
     if name_like and os.path.lexists(source):
         return _read_file(Path(source), encoding)
     if name_like and re.fullmatch(r"\S+\.\w{1,8}|\S*[/\\]\S*", source):
         raise FileNotFoundError(f"there is no file {source}. Fix: check its name and folder.")
-    return source, "text, there being no file of this name" if name_like else "text"
+    return source, "text, because there is no file of this name" if name_like else "text"
 
 
 def _read_file(path: Path, encoding: str) -> tuple[str | bytes, str]:
@@ -285,6 +287,6 @@ def _read_file(path: Path, encoding: str) -> tuple[str | bytes, str]:
         return path.read_text(encoding=encoding), str(path)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} must be {encoding} text; got something else at byte {error.start}. "
-            "Fix: pass its own encoding."
+            f"{path} must be {encoding} text; got an invalid byte at position {error.start}. "
+            "Fix: pass the encoding of the file."
         ) from None

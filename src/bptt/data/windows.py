@@ -1,4 +1,4 @@
-"""Windows over a series."""
+"""Cut a series into windows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bptt.data.tables import check_one_series, parse_real, refuse_list
 class Windows(Shuffled):
     """Windows of `steps` steps over a series, with a target `ahead` steps later.
 
-    A batch is `(x, target)`. x is (T, B, F) in the series' dtype. The target is (T, B, F): for every step the
-    value `ahead` steps later. With `last=True` the target is (B, F): the value `ahead` steps after the
+    A batch is `(x, target)`. x is (T, B, F) in the series' dtype. The target is (T, B, F): for every step,
+    the value `ahead` steps later. With `last=True`, the target is (B, F): the value `ahead` steps after the
     last step of the window. The last batch may have fewer rows. Only one batch at a time is copied.
 
     Parameters
@@ -25,15 +25,15 @@ class Windows(Shuffled):
     series : array-like (N,) or (N, F)
         Real numbers.
     steps, batch_size : int
-        T and B.
+        Number of time steps per window, T, and number of windows per batch, B.
     ahead : int
-        How many steps ahead of the input the target lies.
+        Number of steps from the input to its target.
     stride : int
-        Steps between the starts of two windows.
+        Number of steps between the starts of two windows.
     last : bool
-        One target per window instead of one per step.
+        Whether there is one target per window instead of one per step.
     shuffle : bool
-        A new order of the windows in every pass.
+        Whether to draw a new order of the windows in every pass.
     seed : int, numpy.random.Generator or None
         Random seed of the shuffling.
 
@@ -61,8 +61,8 @@ class Windows(Shuffled):
         array = parse_real(series, "series")
         if array.ndim not in (1, 2):
             raise ValueError(
-                f"series must have shape (N,) or (N, F); got {array.shape}. Fix: one row a step, one column "
-                "per value."
+                f"series must have shape (N,) or (N, F); got {array.shape}. Fix: pass one row per step, one "
+                "column per value."
             )
         self.steps = size(steps, "steps")
         self.batch_size = size(batch_size, "batch_size")
@@ -76,7 +76,7 @@ class Windows(Shuffled):
         if count < 1:
             raise ValueError(
                 f"series must hold at least steps + ahead = {self.steps + self.ahead} values; got "
-                f"{len(array)}. Fix: take fewer steps, or a longer series."
+                f"{len(array)}. Fix: pass fewer steps, or a longer series."
             )
         self._series = array.reshape(len(array), -1)
         self._starts = np.arange(0, count, self.stride)

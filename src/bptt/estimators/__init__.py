@@ -1,8 +1,7 @@
-"""
-Recurrent networks as scikit-learn estimators: `SequenceClassifier`, `SequenceRegressor`, `Forecaster`.
+"""scikit-learn estimators: `SequenceClassifier`, `SequenceRegressor`, `Forecaster`.
 
-Needs scikit-learn 1.6 or later (`pip install 'bptt[sklearn]'`), which `import bptt` does not load. Importing
-this package also makes `threadpoolctl` see, and limit, bptt's threads.
+This package requires scikit-learn 1.6 or later (`pip install 'bptt[sklearn]'`). `import bptt` does not import
+scikit-learn. After `import bptt.estimators`, `threadpoolctl` reports and limits bptt's threads.
 """
 
 try:

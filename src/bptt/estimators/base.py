@@ -1,4 +1,4 @@
-"""Shared code of the estimators: the network, its training and its outputs."""
+"""Shared code of all estimators: the network, its training and its outputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bptt.train import Trainer
 
 CELLS: dict[str, Callable[..., Module]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN, "mgu": MGU}
 PREDICTED_AT_ONCE = 512
-"""Rows of a batch of predictions: each row has the same bits in a batch of any size."""
+"""Batch size of predictions. The bits of a row do not depend on the batch size."""
 
 
 class SequenceEstimator(BaseEstimator):
-    """Parameters, network and training; subclasses say what is learned."""
+    """Base class with parameters, network and training. Subclasses define targets and loss."""
 
     fitted_on_table_: bool
     _rng: np.random.Generator
@@ -73,7 +73,7 @@ class SequenceEstimator(BaseEstimator):
         return hasattr(self, "model_")
 
     def _begin(self) -> None:
-        """Check what the layers do not, and start from the seed."""
+        """Check the parameters that the layers do not check, and seed the random generator."""
         size(self.epochs, "epochs")
         size(self.batch_size, "batch_size")
         flag(self.standardize, "standardize")
@@ -81,14 +81,14 @@ class SequenceEstimator(BaseEstimator):
             real(self.validation_fraction, "validation_fraction", 0.0, 1.0, above=True)
         self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         if hasattr(self, "model_"):
-            del self.model_  # should this fit fail, nothing is left of the one before
+            del self.model_  # if this fit fails, the estimator must not keep the old network
         self.n_iter_ = 0
         self.loss_curve_ = []
         if hasattr(self, "validation_loss_curve_"):
             del self.validation_loss_curve_
 
     def _build(self, outputs: int) -> None:
-        """A new network, and its optimizer."""
+        """Make a new network and its optimizer."""
         kind = CELLS[choice(self.cell, "cell", tuple(CELLS))]
         recurrent = kind(
             self.n_channels_,
@@ -111,9 +111,9 @@ class SequenceEstimator(BaseEstimator):
         epochs: int,
         validation: Iterable[Any] | None = None,
     ) -> None:
-        """Epochs over the batches; with validation data, stops early and goes back to the best epoch."""
+        """Train; with validation data, stop early and restore the parameters of the best epoch."""
         share_cores()
-        self._optimizer.lr = self.lr  # as it is now, should set_params have changed it since
+        self._optimizer.lr = self.lr  # set_params may have changed lr since the last call
         best = KeepBest()
         trainer = Trainer(
             self.model_,
@@ -134,7 +134,7 @@ class SequenceEstimator(BaseEstimator):
             best.restore(self.model_)
 
     def _outputs(self, sequences: Sequences) -> npt.NDArray[Any]:
-        """The network's outputs (n, K) of scaled sequences."""
+        """Return the network's outputs (n, K) for scaled sequences."""
         share_cores()
         outputs = np.empty((len(sequences), self.model_[-1].out_features), np.float32)  # type: ignore[attr-defined]
         for x, rows, *lengths in sequences.batches(np.arange(len(sequences)), PREDICTED_AT_ONCE):

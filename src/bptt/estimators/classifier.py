@@ -1,4 +1,4 @@
-"""A class for each sequence."""
+"""Classify sequences: one class per sequence."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
-    """
-    Classify sequences: a recurrent network, the last step of its outputs, and a softmax over the classes.
+    """Classify sequences with a recurrent network and a softmax over its output at the last step.
 
     X is a table (n, T) of n series with one value per step, or an array (n, T, F). X may also be a list of
     arrays (T_i, F) or (T_i,) of unequal lengths. With an int as `random_state`, results have the same bits
@@ -31,62 +30,63 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     cell : {"lstm", "gru", "rnn", "mgu"}
         Kind of the recurrent layers.
     hidden_size : int
-        H of each layer.
+        Number of hidden units of each layer and direction.
     num_layers : int
-        Layers on top of each other.
+        Number of stacked recurrent layers.
     bidirectional : bool
-        True: a second direction reads from the end; each one's last output is used.
+        Whether a second direction reads from the end. The last output of each direction is used.
     dropout : float
-        In [0, 1): fraction of outputs dropped in training, between layers and after the last.
+        Fraction of outputs dropped in training, in [0, 1). Dropout acts between layers and after the last
+        layer.
     epochs : int
-        Passes over the data in `fit`, at most.
+        Largest number of passes over the data in `fit`.
     batch_size : int
-        Sequences of one update.
+        Number of sequences per update.
     lr : float
         Learning rate of Adam.
     clip : float or None
-        Largest 2-norm of the gradient. None: not clipped.
+        Largest 2-norm of the gradient. None: no clipping.
     standardize : bool
-        True: X is shifted and scaled to mean 0 and standard deviation 1, by channel, as the training data
-        were.
+        Whether to standardize each channel of X to mean 0 and standard deviation 1, with the mean and scale
+        of the training data.
     early_stopping : bool
-        True: a part of the data is set aside, training ends when its loss no longer falls, and the
-        parameters of the best epoch are kept. Nothing else is learned from that part, scales included.
+        Whether to set a validation part aside, stop when its loss no longer falls, and restore the parameters
+        of the best epoch. The validation part is used for nothing else, not even for scales.
     validation_fraction : float
-        Of `early_stopping`, in (0, 1): the fraction set aside. It keeps the classes' proportions if there is
-        enough of each class.
+        Fraction of sequences in the validation part for `early_stopping`, in (0, 1). The split keeps the
+        proportions of the classes if each class has enough sequences.
     n_iter_no_change : int
-        Of `early_stopping`: how many epochs in a row may fail to improve.
+        Number of epochs in a row without improvement after which `early_stopping` stops.
     random_state : int, numpy.random.RandomState or None
-        Of initial parameters, shuffling, dropout and the part set aside.
+        Random seed of initial parameters, shuffling, dropout and the validation part.
     verbose : bool
-        True: a progress bar.
+        Whether to show a progress bar.
 
     Attributes
     ----------
     classes_ : ndarray (n_classes,)
     model_ : bptt.Sequential
-        The network; it reads scaled sequences (T, B, F).
+        The network. It reads scaled sequences (T, B, F).
     mean_, scale_ : ndarray (F,)
-        Of the training data, by channel; 0 and 1 without `standardize`.
+        Mean and scale of each channel of the training data; 0 and 1 without `standardize`.
     n_features_in_ : int
-        T of a table (n, T), F of anything else.
+        T for a table (n, T), otherwise F.
     n_channels_ : int
-        F; of a table, 1.
+        1 for a table (n, T), otherwise F.
     feature_names_in_ : ndarray (n_features_in_,)
-        Names of the columns, where the table had names.
+        Names of the columns, if the table has names.
     n_iter_ : int
-        Epochs made.
+        Number of epochs trained.
     loss_curve_ : list of float
-        Mean loss of each epoch's updates, in nats.
+        Mean loss of the updates of each epoch, in nats.
     validation_loss_curve_ : list of float
-        Of `early_stopping`: the loss of the part set aside, after each epoch.
+        Loss of the validation part after each epoch, with `early_stopping`.
 
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter has the wrong type or is out of range. X or y is none of the above, is empty,
-        or holds NaN or infinities.
+        From `fit`: a parameter has the wrong type or is out of range. X or y has another form, is empty, or
+        holds NaN or infinities.
     bptt.NonFiniteError
         From `fit`: training diverged.
 
@@ -103,8 +103,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     classes_: npt.NDArray[Any]
 
     def fit(self, X: Any, y: Any) -> Self:
-        """
-        Train a new network.
+        """Train a new network.
 
         Parameters
         ----------
@@ -116,20 +115,19 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         -------
         self
         """
-        self._given_classes: npt.NDArray[Any] | None = None
+        self._all_classes: npt.NDArray[Any] | None = None
         self._fit(X, y)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """
-        One more epoch, over these data. The first call on a new estimator fixes classes and scales.
+        """Train for one more epoch on these data. The first call fixes classes and scales.
 
         Parameters
         ----------
         X, y
             As for `fit`.
         classes : array-like (n_classes,), optional
-            All classes there will be: must be given to the first call.
+            All classes that occur in this and later calls. Required in the first call.
 
         Returns
         -------
@@ -138,32 +136,33 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         Raises
         ------
         TypeError, ValueError
-            As `fit`; no `classes` in the first call, or others later; classes in y that are not among them.
+            As `fit`. Or `classes` is missing in the first call, `classes` differs in a later call, or y has a
+            class that is not in `classes`.
         """
         first = not hasattr(self, "model_")
-        given = None if classes is None else np.unique(column_or_1d(classes))
-        if first and given is None:
+        all_classes = None if classes is None else np.unique(column_or_1d(classes))
+        if first and all_classes is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit; got none. "
-                "Fix: classes=np.unique(y)."
+                "Fix: pass classes=np.unique(y)."
             )
-        if not first and given is not None and not np.array_equal(given, self.classes_):
+        if not first and all_classes is not None and not np.array_equal(all_classes, self.classes_):
             raise ValueError(
-                f"classes must be those of the first call, {self.classes_}; got {given}. "
+                f"classes must be the classes of the first call, {self.classes_}; got {all_classes}. "
                 "Fix: leave classes out."
             )
-        self._given_classes = given
+        self._all_classes = all_classes
         self._partial_fit(X, y)
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """
-        Probabilities (n, n_classes), in the order of `classes_`.
+        """Return probabilities (n, n_classes), in the order of `classes_`.
 
         Parameters
         ----------
         X
-            As for `fit`: of the same number of values a step; a table, of as many columns.
+            As for `fit`, with the same number of values per step. A table must have the same number of
+            columns.
 
         Raises
         ------
@@ -176,15 +175,15 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         return proba
 
     def predict_log_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """The logarithms of `predict_proba`, which do not underflow."""
-        y = self._predicted(X).astype(np.float64)
+        """Return the logarithms of `predict_proba`, which do not underflow."""
+        y = self._scaled_outputs(X).astype(np.float64)
         y -= y.max(axis=1, keepdims=True)
         log_p: npt.NDArray[np.float64] = y - np.log(np.exp(y).sum(axis=1, keepdims=True))
         return log_p
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The most probable class of each sequence, (n,). X and errors as for `predict_proba`."""
-        best = self._predicted(X).argmax(axis=1)
+        """Return the most probable class of each sequence, (n,). X and errors as for `predict_proba`."""
+        best = self._scaled_outputs(X).argmax(axis=1)
         classes: npt.NDArray[Any] = self.classes_[best]
         return classes
 
@@ -197,7 +196,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         return column
 
     def _learn_targets(self, values: npt.NDArray[Any]) -> None:
-        self.classes_ = np.unique(values) if self._given_classes is None else self._given_classes
+        self.classes_ = np.unique(values) if self._all_classes is None else self._all_classes
 
     def _learn_scale(self, values: npt.NDArray[Any]) -> int:
         return len(self.classes_)
@@ -207,7 +206,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         if unknown.any():
             raise ValueError(
                 f"y must hold classes among {self.classes_}; got {values[unknown][0]!r}. "
-                "Fix: name all classes in the first call to partial_fit."
+                "Fix: pass all classes in the first call to partial_fit."
             )
         return np.searchsorted(self.classes_, values)
 

@@ -1,4 +1,4 @@
-"""The next values of a series, and intervals for them."""
+"""Forecast the next values of a series, with prediction intervals."""
 
 from __future__ import annotations
 
@@ -24,75 +24,74 @@ if TYPE_CHECKING:
 
 
 class Forecaster(ForecastingNetwork):
-    """
-    Forecast the next `horizon` values of a series from its last `window` values, with intervals.
+    """Forecast the next `horizon` values of a series from its last `window` values, with intervals.
 
-    A series is (N,), or (N, F) with F values per step. Rows are time, so `TimeSeriesSplit` can split a
-    series. Many series are (n, N, F), or a list of arrays (N_i, F) or (N_i,) of equal or unequal lengths. One
-    network learns from all series. With an int as `random_state`, results have the same bits for any number
-    of threads.
+    A series is (N,), or (N, F) with F values per step. Rows are time steps, so `TimeSeriesSplit` can split a
+    series. Several series are (n, N, F), or a list of arrays (N_i, F) or (N_i,) of equal or unequal lengths.
+    One network learns from all series. With an int as `random_state`, results have the same bits for any
+    number of threads.
 
     Parameters
     ----------
     horizon : int
-        H: how many steps ahead.
+        H: number of steps to forecast.
     window : int
-        How many steps the network sees. If the longest series is too short, the window shrinks, with a
-        warning.
+        Number of steps that the network reads. If the longest series is too short, the window is shortened,
+        with a warning.
     strategy : {"direct", "recursive"}
         "direct": the network outputs all H steps. "recursive": the network outputs only the next step. This
         step is appended to the window to forecast the step after.
     coverage : float or None
-        In (0, 1), with "recursive" up to 0.999: fraction of future values that `predict_interval` should
-        hold. The network learns quantiles, and `predict` returns medians. None: the network learns means, by
-        the squared error, and there are no intervals.
+        Fraction of future values inside the intervals of `predict_interval`, in (0, 1), with "recursive" at
+        most 0.999. The network learns quantiles, and `predict` returns medians. None: the network learns
+        means, with the squared error, and there are no intervals.
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, n_iter_no_change, \
 random_state, verbose
         As for `SequenceClassifier`.
     standardize : bool
-        True: series are shifted and scaled to mean 0 and standard deviation 1, by column, as the training
-        data were. Forecasts are scaled back.
+        Whether to standardize each column of the series to mean 0 and standard deviation 1, with the mean and
+        scale of the training data. Forecasts are scaled back.
     early_stopping : bool
-        True: the last part of each series is set aside, training ends when its loss no longer falls, and the
-        parameters of the best epoch are kept. No target in that part is trained on, and no scale learned
-        from it.
+        Whether to set the last part of each series aside for validation, stop when its loss no longer falls,
+        and restore the parameters of the best epoch. The validation part gives no training targets and no
+        scales.
     validation_fraction : float
-        Of `early_stopping`, in (0, 1): the fraction set aside.
+        Fraction of each series in the validation part for `early_stopping`, in (0, 1).
 
     Attributes
     ----------
     model_ : bptt.Sequential
-        The network; it reads scaled windows (window, B, F).
+        The network. It reads scaled windows (window, B, F).
     mean_, scale_ : ndarray (F,)
-        Of the training data, by column; 0 and 1 without `standardize`.
+        Mean and scale of each column of the training data; 0 and 1 without `standardize`.
     window_ : int
-        The window in use.
+        Number of steps that the network reads.
     n_features_in_, n_channels_ : int
         F.
     feature_names_in_ : ndarray (F,)
-        Names of the columns, where the series had names.
+        Names of the columns, if the series have names.
     n_iter_, loss_curve_, validation_loss_curve_
         As for `SequenceClassifier`.
 
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter has the wrong type or is out of range. X is none of the above, not longer
-        than the horizon, a table of several series below each other or of dates in another order, or holds
-        NaN or infinities. One of many series is shorter than window and horizon together. y is not None.
+        From `fit`: a parameter has the wrong type or is out of range. X has another form, is not longer than
+        the horizon, or holds NaN or infinities. X is a table of several series below each other, or its dates
+        are not in order. One of several series is shorter than window + horizon. y is not None.
     bptt.NonFiniteError
         From `fit`: training diverged.
 
     Notes
     -----
-    The intervals of "direct" are quantiles that the network has for each step. Those of "recursive" are
-    quantiles of drawn futures: each step's value is drawn from a distribution, columns independently, and
-    appended to the window. The distribution has 13 learned quantiles, from 1% to 99%, and exponential tails
-    beyond them. The number of drawn futures grows with `coverage`, from 200 to 8,000.
+    With "direct", the intervals are quantiles that the network outputs for each step. With "recursive", they
+    are quantiles of drawn futures: the value of each step is drawn from a distribution, independently for
+    each column, and appended to the window. The distribution has 13 learned quantiles, from 1% to 99%, and
+    exponential tails beyond them. The number of drawn futures grows with `coverage`, from 200 to 8,000.
 
-    Quantiles: Koenker and Bassett (1978), Regression quantiles; by recurrent networks, direct: Wen, Torkkola,
-    Narayanaswamy and Madeka (2017), A multi-horizon quantile recurrent forecaster; drawn futures: Salinas,
-    Flunkert and Gasthaus (2017), DeepAR.
+    Quantiles: Koenker and Bassett (1978), Regression quantiles. Direct quantile forecasts with recurrent
+    networks: Wen, Torkkola, Narayanaswamy and Madeka (2017), A multi-horizon quantile recurrent forecaster.
+    Drawn futures: Salinas, Flunkert and Gasthaus (2017), DeepAR.
 
     Examples
     --------
@@ -150,15 +149,14 @@ random_state, verbose
         self.coverage = coverage
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """
-        Train a new network.
+        """Train a new network.
 
         Parameters
         ----------
         X : array-like (N,), (N, F) or (n, N, F), or list of array-likes (N_i, F) or (N_i,)
             The series.
         y : None
-            A forecaster has no other targets than the next values of X.
+            Must be None: the targets of a forecaster are the next values of X.
 
         Returns
         -------
@@ -167,21 +165,22 @@ random_state, verbose
         refuse_targets(self, y)
         self._begin()
         series, form = parse_series(self, X, reset=True)
-        seen = self._first_parts(series) if self.early_stopping else series
-        self._start(seen)
-        data = self._windows(seen, shuffle=True)
+        training = self._first_parts(series) if self.early_stopping else series
+        self._start(training)
+        data = self._windows(training, shuffle=True)
         validation = None
         if self.early_stopping:
-            later = [whole[len(part) - self._plan.window :] for whole, part in zip(series, seen, strict=True)]
+            window = self._plan.window
+            later = [whole[len(part) - window :] for whole, part in zip(series, training, strict=True)]
             validation = self._windows(later)
         self._train(self._loss(), data, self.epochs, validation)
-        self._keep_ends(series, form)
+        self._store_ends(series, form)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """
-        One more epoch, over these series. The first call on a new estimator fixes the scales. No window
-        reaches back into the series of an earlier call.
+        """Train for one more epoch on these series. The first call on a new estimator fixes the scales.
+
+        No window reaches back into the series of an earlier call.
 
         Parameters
         ----------
@@ -205,23 +204,22 @@ random_state, verbose
         if first:
             self._start(series)
         self._train(self._loss(), self._windows(series, shuffle=True), 1)
-        self._keep_ends(series, form)
+        self._store_ends(series, form)
         return self
 
     def predict(self, X: Any = None) -> npt.NDArray[np.float64]:
-        """
-        The H values that follow: medians, or means where `coverage` is None.
+        """Forecast the next H values: medians, or means if `coverage` is None.
 
         Parameters
         ----------
         X : optional
-            As for `fit`, at least `window` steps. Default: the series that was last trained on.
+            As for `fit`, with at least `window` steps. Default: the series of the last training.
 
         Returns
         -------
         ndarray
-            (H,) after a series (N,), (H, F) after (N, F), (n, H, F) after many, (n, H) after a list of
-            (N_i,).
+            (H,) for a series (N,), (H, F) for (N, F), (n, H, F) for several series, (n, H) for a list of
+            series (N_i,).
 
         Raises
         ------
@@ -233,8 +231,7 @@ random_state, verbose
         return form.shaped(self._unscaled(self._points(ends)))
 
     def predict_interval(self, X: Any = None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """
-        Bounds between which each of the H values that follow lies with a probability of `coverage`.
+        """Forecast intervals: each of the next H values is inside with probability `coverage`.
 
         Parameters
         ----------
@@ -244,25 +241,25 @@ random_state, verbose
         Returns
         -------
         lower, upper : ndarray
-            Each of the shape of `predict`.
+            Bounds of the intervals, each in the shape of `predict`.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
         TypeError, ValueError
-            As `predict`; `coverage` was None.
+            As `predict`, or `coverage` was None in `fit`.
         """
         ends, form = self._ends(X)
         if self._plan.coverage is None:
             raise ValueError(
-                "coverage must be a number in (0, 1) for intervals; got None. Fix: coverage=0.9, and fit."
+                "coverage must be a number in (0, 1) for intervals; got None. "
+                "Fix: set coverage=0.9 and call fit."
             )
         lower, upper = self._bounds(ends)
         return form.shaped(self._unscaled(lower)), form.shaped(self._unscaled(upper))
 
     def score(self, X: Any, y: Any = None) -> float:
-        """
-        R^2 of the forecasts from every window of X that the next H values follow, mean over columns.
+        """Return the R^2 of the forecasts from every window of X that H values follow, mean over columns.
 
         Parameters
         ----------
@@ -300,17 +297,17 @@ random_state, verbose
         if self._plan.strategy == "recursive" and (self._plan.coverage or 0) > LARGEST_DRAWN_COVERAGE:
             raise ValueError(
                 f'coverage must be at most {LARGEST_DRAWN_COVERAGE} with strategy="recursive"; got '
-                f'{self._plan.coverage}. Fix: strategy="direct".'
+                f'{self._plan.coverage}. Fix: pass strategy="direct".'
             )
         self._path_seed = int(self._rng.integers(2**31))
 
     def _start(self, series: list[npt.NDArray[Any]]) -> None:
-        name = "X without the part set aside" if self.early_stopping else "X"
+        name = "X without its validation part" if self.early_stopping else "X"
         longest = max(map(len, series)) - self._plan.steps
         if 0 < longest < self._plan.window:
             warnings.warn(
                 f"{name} has fewer steps than a window of {self._plan.window} and {self._plan.steps} ahead; "
-                f"the window is {longest}.",
+                f"the window is shortened to {longest}.",
                 stacklevel=3,
             )
             self._plan = replace(self._plan, window=longest)
@@ -320,7 +317,7 @@ random_state, verbose
         self._build(self._plan.steps * self.n_channels_ * max(1, len(self._plan.levels)))
 
     def _first_parts(self, series: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Of each series, all but the fraction set aside, at least `horizon` steps."""
+        """Return each series without its validation part, which has at least as many steps as a target."""
         return [
             part[: max(0, len(part) - max(self._plan.steps, round(len(part) * self.validation_fraction)))]
             for part in series
@@ -341,7 +338,7 @@ random_state, verbose
             seed=self._rng if shuffle else 0,
         )
 
-    def _keep_ends(self, series: list[npt.NDArray[Any]], form: Form) -> None:
+    def _store_ends(self, series: list[npt.NDArray[Any]], form: Form) -> None:
         self._last = np.stack([part[-self._plan.window :] for part in series]), form
 
     def _ends(self, X: Any) -> tuple[npt.NDArray[Any], Form]:

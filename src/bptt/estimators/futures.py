@@ -1,4 +1,4 @@
-"""Forecasts from windows in scaled units: points, bounds and drawn futures."""
+"""Forecasts from scaled windows: points, bounds and drawn futures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bptt.losses import Loss, MeanSquaredError
 
 
 class ForecastingNetwork(SequenceEstimator):
-    """A network of the outputs that a plan asks for; windows are (n, window, F) in scaled units."""
+    """A network with the outputs of a `Plan`. Its windows are (n, window, F), in scaled units."""
 
     mean_: npt.NDArray[Any]
     scale_: npt.NDArray[Any]
@@ -26,7 +26,7 @@ class ForecastingNetwork(SequenceEstimator):
         return QuantileLoss(self._plan.levels) if self._plan.levels else MeanSquaredError()
 
     def _next(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the network's outputs, (n, steps, F, levels), sorted: learned quantiles may cross."""
+        """Return the network's outputs (n, steps, F, levels), sorted because quantiles may cross."""
         y = self._outputs(Dense(windows))
         return np.sort(y.reshape(len(y), self._plan.steps, self.n_channels_, -1), axis=-1)
 
@@ -47,7 +47,7 @@ class ForecastingNetwork(SequenceEstimator):
             levels = self._next(windows)
             return levels[..., 0], levels[..., -1]
         paths = np.stack([self._paths(window) for window in windows])
-        # Weibull's quantiles are unbiased: of n draws, k are expected below the (k / (n + 1))-quantile.
+        # Weibull's quantiles are unbiased: the expected number of n draws below the k/(n + 1) quantile is k.
         tail = self._plan.tail
         lower, upper = np.quantile(paths, (tail, 1 - tail), axis=1, method="weibull")
         return lower, upper

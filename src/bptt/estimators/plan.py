@@ -1,4 +1,4 @@
-"""Outputs of a forecaster's network, and draws from the distributions that they describe."""
+"""The outputs of a forecaster's network, and random draws from their distributions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PATH_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.
 PATHS = 200
 """Smallest number of futures that the recursive strategy draws for an interval."""
 PATHS_IN_TAIL = 4
-"""Number of these futures that are expected beyond each bound of an interval."""
+"""Expected number of these futures beyond each bound of an interval."""
 LARGEST_DRAWN_COVERAGE = 0.999
-"""Beyond this coverage, an interval needs too many drawn futures."""
+"""Above this coverage, an interval would need too many drawn futures."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The parameters that the network was made for: `set_params` may change them before the next `fit`."""
+    """Parameters at the time of `fit`: `set_params` may change the estimator's parameters later."""
 
     horizon: int
     window: int
@@ -30,17 +30,17 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Number of steps that the network has as outputs."""
+        """Number of steps that the network outputs."""
         return self.horizon if self.strategy == "direct" else 1
 
     @property
     def tail(self) -> float:
-        """Probability that a value lies below an interval; also, that it lies above."""
+        """Probability of a value below an interval, and also of a value above."""
         return 0.5 - (self.coverage or 0.0) / 2
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """Quantile levels of the outputs, in ascending order; none if the outputs are means."""
+        """Quantile levels of the outputs, in ascending order; empty if the outputs are means."""
         if self.coverage is None:
             return ()
         if self.strategy == "direct":
@@ -54,15 +54,15 @@ class Plan:
 
 
 def draw(quantiles: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
-    """Draw one value from each distribution, of which the quantiles at `PATH_LEVELS` are known.
+    """Draw one value from each distribution, given its quantiles at `PATH_LEVELS`.
 
-    The other quantiles are linear in the logit of their level, between and beyond the known ones: the tails
-    are exponential.
+    Between and beyond these levels, quantiles are linear in the logit of the level, so the tails are
+    exponential.
 
     Parameters
     ----------
     quantiles : ndarray (..., 13)
-        In ascending order.
+        Quantiles in ascending order.
     rng : numpy.random.Generator
 
     Returns
@@ -70,9 +70,9 @@ def draw(quantiles: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[A
     ndarray (...)
     """
     known = _logit(np.array(PATH_LEVELS))
-    drawn = _logit(np.maximum(rng.random(quantiles.shape[:-1]), np.finfo(np.float64).tiny))
-    below = np.clip(np.searchsorted(known, drawn, side="right") - 1, 0, len(known) - 2)
-    weight = (drawn - known[below]) / (known[below + 1] - known[below])
+    logits = _logit(np.maximum(rng.random(quantiles.shape[:-1]), np.finfo(np.float64).tiny))
+    below = np.clip(np.searchsorted(known, logits, side="right") - 1, 0, len(known) - 2)
+    weight = (logits - known[below]) / (known[below + 1] - known[below])
     low = np.take_along_axis(quantiles, below[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(quantiles, below[..., None] + 1, axis=-1)[..., 0]
     values: npt.NDArray[Any] = low + weight * (high - low)

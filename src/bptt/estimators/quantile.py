@@ -14,10 +14,10 @@ from bptt.losses.loss import Loss, Mask
 
 
 class QuantileLoss(Loss):
-    """max(q e, (q - 1) e) with e = target - y, mean over rows, features and levels q: the pinball loss.
+    """Pinball loss max(q e, (q - 1) e) with e = target - y, mean over rows, features and levels q.
 
-    The last axis of y holds K features at Q levels each, (..., K*Q), with the levels of a feature next
-    to each other; targets are numbers (..., K). At e = 0 the gradient is that of e < 0.
+    The last axis of y holds Q levels for each of K features, (..., K*Q). The levels of a feature are next to
+    each other. Targets are numbers (..., K). At e = 0, the gradient is the same as for e < 0.
 
     Parameters
     ----------
@@ -37,7 +37,9 @@ class QuantileLoss(Loss):
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = tuple(real(level, "levels", 0.0, 1.0, above=True) for level in levels)
         if not self.levels:
-            raise ValueError("levels must be at least one number; got none. Fix: levels=(0.05, 0.5, 0.95).")
+            raise ValueError(
+                "levels must hold at least one number; got none. Fix: pass levels=(0.05, 0.5, 0.95)."
+            )
 
     def _rows(
         self,
@@ -50,8 +52,8 @@ class QuantileLoss(Loss):
         features, rest = divmod(shape[-1], len(self.levels))
         if rest:
             raise ValueError(
-                f"y must have {len(self.levels)} outputs, one a level, for each feature; got {shape[-1]} "
-                "in all. Fix: make the last layer's size a multiple of the number of levels."
+                f"y must have {len(self.levels)} outputs for each feature, one per level; got {shape[-1]} "
+                "in total. Fix: make the size of the last layer a multiple of the number of levels."
             )
         truth = as_floats(target, "target", rows.dtype, (*shape[:-1], features)).reshape(-1, features, 1)
         levels = np.array(self.levels, rows.dtype)

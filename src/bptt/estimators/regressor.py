@@ -1,4 +1,4 @@
-"""Numbers for each sequence."""
+"""Predict one or more numbers for each sequence."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 class SequenceRegressor(MultiOutputMixin, RegressorMixin, SupervisedEstimator):
-    """
-    Predict numbers from sequences: a recurrent network, the last step of its outputs, and a linear layer.
+    """Predict numbers with a recurrent network and a linear layer on its output at the last step.
 
     X is a table (n, T) of n series with one value per step, or an array (n, T, F). X may also be a list of
     arrays (T_i, F) or (T_i,) of unequal lengths. y is (n,) or (n, K). With an int as `random_state`, results
@@ -30,25 +29,25 @@ class SequenceRegressor(MultiOutputMixin, RegressorMixin, SupervisedEstimator):
     ----------
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, early_stopping, \
 validation_fraction, n_iter_no_change, random_state, verbose
-        As for `SequenceClassifier`. But the loss is the mean squared error of scaled targets, and the part
-        set aside is drawn from all sequences.
+        As for `SequenceClassifier`, except that the loss is the mean squared error of scaled targets, and the
+        validation part is drawn from all sequences.
     standardize : bool
-        True: X, by channel, and y, by column, are shifted and scaled to mean 0 and standard deviation 1, as
-        the training data were. Predictions are scaled back.
+        Whether to standardize each channel of X and each column of y to mean 0 and standard deviation 1, with
+        the mean and scale of the training data. Predictions are scaled back.
 
     Attributes
     ----------
     model_, mean_, scale_, n_features_in_, n_channels_, feature_names_in_, n_iter_, loss_curve_, \
 validation_loss_curve_
-        As for `SequenceClassifier`; losses in units of the scaled targets, squared.
+        As for `SequenceClassifier`. Losses are squared errors of the scaled targets.
     target_mean_, target_scale_ : ndarray (K,)
-        Of the training data; 0 and 1 without `standardize`.
+        Mean and scale of each column of y in the training data; 0 and 1 without `standardize`.
 
     Raises
     ------
     TypeError, ValueError
-        From `fit`: a parameter has the wrong type or is out of range. X or y is none of the above, is empty,
-        or holds NaN or infinities.
+        From `fit`: a parameter has the wrong type or is out of range. X or y has another form, is empty, or
+        holds NaN or infinities.
     bptt.NonFiniteError
         From `fit`: training diverged.
 
@@ -65,8 +64,7 @@ validation_loss_curve_
     target_scale_: npt.NDArray[Any]
 
     def fit(self, X: Any, y: Any) -> Self:
-        """
-        Train a new network.
+        """Train a new network.
 
         Parameters
         ----------
@@ -81,8 +79,7 @@ validation_loss_curve_
         return self
 
     def partial_fit(self, X: Any, y: Any) -> Self:
-        """
-        One more epoch, over these data. The first call on a new estimator fixes the scales.
+        """Train for one more epoch on these data. The first call on a new estimator fixes the scales.
 
         Parameters
         ----------
@@ -96,19 +93,19 @@ validation_loss_curve_
         Raises
         ------
         TypeError, ValueError
-            As `fit`; y of another width than before.
+            As `fit`, or y has another number of columns than before.
         """
         self._partial_fit(X, y)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[np.float64]:
-        """
-        Numbers (n,) or (n, K), as y was.
+        """Return predictions (n,) or (n, K), in the shape of y in `fit`.
 
         Parameters
         ----------
         X
-            As for `fit`: of the same number of values a step; a table, of as many columns.
+            As for `fit`, with the same number of values per step. A table must have the same number of
+            columns.
 
         Raises
         ------
@@ -116,7 +113,7 @@ validation_loss_curve_
         TypeError, ValueError
             As `fit` for X.
         """
-        y: npt.NDArray[np.float64] = self._predicted(X) * self.target_scale_ + self.target_mean_
+        y: npt.NDArray[np.float64] = self._scaled_outputs(X) * self.target_scale_ + self.target_mean_
         return y[:, 0] if self._flat else y
 
     def _check_targets(self, y: Any) -> None:
@@ -125,7 +122,7 @@ validation_loss_curve_
     def _parse_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if y.ndim not in (1, 2) or 0 in y.shape:
             raise ValueError(
-                f"y must have shape (n,) or (n, K); got {y.shape}. Fix: one row for each sequence."
+                f"y must have shape (n,) or (n, K); got {y.shape}. Fix: pass one row for each sequence."
             )
         try:
             numbers = y.astype(np.float64, copy=False)
@@ -146,7 +143,7 @@ validation_loss_curve_
         if columns.shape[1] != len(self.target_mean_):
             raise ValueError(
                 f"y must have {len(self.target_mean_)} columns, as in the first call to partial_fit; got "
-                f"{columns.shape[1]}. Fix: give the same columns."
+                f"{columns.shape[1]}. Fix: pass the same columns."
             )
         return scaled(columns, self.target_mean_, self.target_scale_, "y")
 

@@ -1,4 +1,4 @@
-"""Read and check the sequences of estimators: arrays of one length, and lists of any lengths."""
+"""Parse and check the sequences of estimators: arrays of one length, and lists of any lengths."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Target = npt.NDArray[Any]
 
 
 class Sequences(ABC):
-    """Sequences of F values a step, one or many lengths."""
+    """Sequences with F values per step, of equal or unequal lengths."""
 
     channels: int
 
@@ -40,25 +40,28 @@ class Sequences(ABC):
 
     @abstractmethod
     def take(self, rows: npt.NDArray[np.int64]) -> Sequences:
-        """Some of them."""
+        """Return the sequences at these rows."""
 
     @abstractmethod
     def steps(self) -> Numbers:
-        """Every step of every sequence, (N, F)."""
+        """Return all steps of all sequences, (N, F)."""
 
     @abstractmethod
     def scaled(self, mean: Numbers, scale: Numbers) -> Sequences:
-        """(x - mean) / scale, in float32."""
+        """Return (x - mean) / scale in float32."""
 
     @abstractmethod
     def batches(
         self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
     ) -> Iterable[tuple[Any, ...]]:
-        """`(x, target)` or `(x, target, lengths)`, time first; with `rng`, in a new order every pass."""
+        """Return batches `(x, target)` or `(x, target, lengths)`, time first.
+
+        With `rng`, every pass has a new random order.
+        """
 
 
 class Dense(Sequences):
-    """Sequences of one length.
+    """Sequences of equal length.
 
     Parameters
     ----------
@@ -88,7 +91,7 @@ class Dense(Sequences):
 
 
 class Uneven(Sequences):
-    """Sequences of many lengths.
+    """Sequences of unequal lengths.
 
     Parameters
     ----------
@@ -118,10 +121,10 @@ class Uneven(Sequences):
 
 
 def parse_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
-    """Read X as `fit`, `partial_fit` and `predict` take it.
+    """Parse the argument X of `fit`, `partial_fit` and `predict`.
 
-    `reset` sets `n_features_in_`, `n_channels_` and, of tables with named columns, `feature_names_in_`;
-    otherwise X must agree with them.
+    `reset` sets `n_features_in_`, `n_channels_` and, for tables with named columns, `feature_names_in_`.
+    Without `reset`, X must agree with these attributes.
     """
     check_plain(X, "X")
     sequences: Dense | Uneven
@@ -146,7 +149,7 @@ def parse_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:
 
 
 def is_list_of_sequences(X: Any) -> bool:
-    """Whether X is read sequence by sequence: a list of arrays, or nested lists of unequal lengths.
+    """Return whether X is a list of sequences: a list of arrays, or nested lists of unequal lengths.
 
     Nested lists of equal lengths are a table (n, T) or an array (n, T, F).
     """
@@ -158,14 +161,14 @@ def is_list_of_sequences(X: Any) -> bool:
 
 
 def rank(X: Any) -> int:
-    """How many axes X has: of arrays, tables and sparse matrices, or of what becomes an array."""
+    """Return the number of axes of X: an array, a table, a sparse matrix, or nested lists."""
     return int(X.ndim) if hasattr(X, "ndim") else np.asarray(X).ndim
 
 
 def parse_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
-    """Read a list of arrays (T_i,) or (T_i, F) as arrays (T_i, F).
+    """Parse a list of arrays (T_i,) or (T_i, F) as arrays (T_i, F).
 
-    With `one_series`, tables of several series below each other are refused.
+    With `one_series`, raise ValueError for tables of several series below each other.
     """
     parts = named(X, "X")
     common_labels(parts)
@@ -177,12 +180,12 @@ def parse_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
         if row.ndim not in (1, 2):
             raise ValueError(
                 f"{name} must have shape (T, F) or (T,); got {row.shape}. "
-                "Fix: one row a step, one column a value."
+                "Fix: pass one row per step, one column per value."
             )
         if 0 in row.shape:
             raise ValueError(
-                f"{name} must have at least one step and one value a step; got shape {row.shape}. "
-                "Fix: leave such sequences out."
+                f"{name} must have at least one step and one value per step; got shape {row.shape}. "
+                "Fix: leave empty sequences out."
             )
         row = row.reshape(len(row), -1)
         if rows and row.shape[1] != rows[0].shape[1]:
@@ -192,36 +195,38 @@ def parse_list(X: Any, *, one_series: bool = False) -> list[Numbers]:
 
 
 def one_length(rows: list[Numbers]) -> Dense | Uneven:
-    """The cheaper kind, where it fits."""
+    """Return `Dense` sequences if all lengths are equal, which is cheaper; otherwise `Uneven` sequences."""
     return Dense(np.stack(rows)) if len({len(row) for row in rows}) == 1 else Uneven(rows)
 
 
 def check_finite(array: Numbers, name: str) -> Numbers:
-    """The array, or ValueError for one that holds a NaN or an infinity."""
+    """Return the array; raise ValueError if the array holds a NaN or an infinity."""
     if not np.isfinite(array).all():
-        at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        came = "NaN" if np.isnan(array[at]) else "inf (infinity)"
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        actual = "NaN" if np.isnan(array[index]) else "inf (infinity)"
         raise ValueError(
-            f"{name} must hold finite numbers; got {came} at {at}. Fix: impute or leave out what is missing."
+            f"{name} must hold finite numbers; got {actual} at {index}. "
+            "Fix: impute missing values, or leave them out."
         )
     return array
 
 
 def check_channels(estimator: Any, channels: int, lengths: set[int], transpose: str) -> None:
-    """Raise ValueError unless there are as many values a step as in training.
+    """Raise ValueError if the number of values per step differs from training.
 
     Parameters
     ----------
     lengths : set of int
-        Lengths of the sequences: if all equal the channels of training, the axes are likely swapped.
+        Lengths of the sequences. If all equal the number of channels in training, the axes are probably
+        swapped.
     transpose : str
-        The expression that swaps the axes.
+        Expression that swaps the axes, for the message.
     """
     if channels != estimator.n_channels_:
         swapped = channels > 1 and lengths == {estimator.n_channels_}
-        fix = f"pass {transpose}" if swapped else "give the same columns in the same order"
+        fix = f"pass {transpose}" if swapped else "pass the same columns in the same order"
         raise ValueError(
-            f"X must have {estimator.n_channels_} values a step, as {type(estimator).__name__} was fitted "
+            f"X must have {estimator.n_channels_} values per step, as {type(estimator).__name__} was fitted "
             f"with; got {channels}. Fix: {fix}."
         )
 
@@ -244,18 +249,21 @@ def check_labels(estimator: Any, X: Any) -> None:
 
 
 def warn_if_transposed(steps: int, channels: int, fix: str, stacklevel: int) -> None:
-    """Warn that the axes of time and of channels may be swapped, if there are fewer steps than channels."""
+    """Warn that the axes may be swapped, if there are fewer steps than channels."""
     if steps < channels:
         warnings.warn(
-            f"X is read as sequences of {steps} steps with {channels} values a step. "
-            f"If the axes are swapped, {steps} channels of {channels} steps, pass {fix}.",
+            f"X is read as sequences of {steps} steps with {channels} values per step. "
+            f"If the axes are swapped and X has {steps} channels of {channels} steps, pass {fix}.",
             UserWarning,
             stacklevel=stacklevel,
         )
 
 
 def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
-    """Mean and standard deviation of each column, 1 where it is constant; (0, 1) without `standardize`."""
+    """Return mean and scale of each column; 0 and 1 without `standardize`.
+
+    The scale is the standard deviation, or 1 for a constant column.
+    """
     if not standardize:
         return np.zeros(steps.shape[1]), np.ones(steps.shape[1])
     scaling = Standardize.of(steps)
@@ -263,20 +271,20 @@ def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
 
 
 def _parse_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
-    """The sequences, and whether they came as a table (n, T)."""
+    """Return the sequences, and whether X is a table (n, T)."""
     ndim = rank(X)
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     if ndim > 3:
         raise ValueError(
             f"X must have shape (n, T) or (n, T, F), or be a list of arrays; got {ndim} axes. "
-            "Fix: join the axes of a step's values."
+            "Fix: reshape the values of each step to one axis."
         )
     if ndim == 3:
         array = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **options)
         if 0 in array.shape:
             raise ValueError(
-                f"X must have at least one step and one value a step; got shape {array.shape}. "
-                "Fix: T >= 1, F >= 1."
+                f"X must have at least one step and one value per step; got shape {array.shape}. "
+                "Fix: pass an array with T >= 1 and F >= 1."
             )
     elif reset or estimator.fitted_on_table_:
         array = validate_data(estimator, X, reset=reset, **options)[:, :, None]

@@ -1,4 +1,4 @@
-"""Read and check the series of a forecaster: one or many."""
+"""Parse and check the series of a forecaster: one series or several."""
 
 from __future__ import annotations
 
@@ -28,23 +28,26 @@ from bptt.estimators.sequences import (
 
 @dataclass(frozen=True)
 class Form:
-    """How series came, and forecasts go: one or many, of numbers or of rows of them."""
+    """The form of the input series, which forecasts take, too.
+
+    `many`: there is a list or an array of series. `flat`: a step is a number, not a row of numbers.
+    """
 
     many: bool
     flat: bool
 
     def shaped(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """(n, H, F) without the axes that the series lacked."""
+        """Remove from values (n, H, F) the axes that the input series do not have."""
         if self.flat:
             values = values[..., 0]
         return values if self.many else values[0]
 
 
 def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
-    """Read series (N_i, F) in the forms that `fit` takes; `reset` as for `parse_sequences`."""
+    """Parse the argument X of `fit` as series (N_i, F). `reset` is as for `parse_sequences`."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     check_plain(X, "X")
-    # A sparse dictionary of keys is a dict; scikit-learn refuses it below, as every sparse array.
+    # A sparse array in DOK format is a dict. scikit-learn raises an error below, as for all sparse arrays.
     if X is None or (isinstance(X, (Mapping, Iterator)) and not issparse(X)):
         raise TypeError(
             f"X must be a series or a list of series; got {type(X).__name__}. Fix: pass list(X), or "
@@ -58,7 +61,7 @@ def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers],
     elif (ndim := rank(X)) == 1:
         if not reset and estimator.n_channels_ > 1:
             raise ValueError(
-                f"X must have {estimator.n_channels_} values a step, as {type(estimator).__name__} was "
+                f"X must have {estimator.n_channels_} values per step, as {type(estimator).__name__} was "
                 f"fitted with; got a series (N,). Fix: Reshape your data to (N, {estimator.n_channels_})."
             )
         column = as_real(X, "X").reshape(-1, 1)
@@ -69,7 +72,8 @@ def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers],
         array = check_finite(check_array(X, allow_nd=True, estimator=estimator, **options), "X")
         if 0 in array.shape:
             raise ValueError(
-                f"X must have no empty axis; got shape {array.shape}. Fix: pass steps of values."
+                f"X must have no empty axis; got shape {array.shape}. "
+                "Fix: pass at least one step with one value."
             )
         series, form = list(array), Form(many=True, flat=False)
         fix = "X.transpose(0, 2, 1)"
@@ -89,23 +93,23 @@ def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers],
 
 
 def refuse_targets(estimator: Any, y: Any) -> None:
-    """Raise ValueError for a y: the targets of a forecaster are the next values of X."""
+    """Raise ValueError if y is not None: the targets of a forecaster are the next values of X."""
     if y is None:
         return
     name = type(estimator).__name__
     raise ValueError(
-        f"y must be None: {name} forecasts the next values of X itself; got {type(y).__name__}. "
-        f"Fix: {name}(...).fit(X), with the values to forecast as columns of X. For one target per sequence, "
-        "use SequenceRegressor."
+        f"y must be None, because {name} forecasts the next values of X itself; got {type(y).__name__}. "
+        f"Fix: call {name}(...).fit(X), with the values to forecast as columns of X. For one target per "
+        "sequence, use SequenceRegressor."
     )
 
 
 def check_steps(series: list[Numbers], window: int, steps: int, name: str = "X") -> None:
-    """Raise ValueError for a series too short for a window and the steps after it."""
-    at = min(range(len(series)), key=lambda i: len(series[i]))
-    if len(series[at]) < window + steps:
-        one = f"series {at} of {name}" if len(series) > 1 else name
+    """Raise ValueError if a series is too short for a window and the steps after it."""
+    shortest = min(range(len(series)), key=lambda i: len(series[i]))
+    if len(series[shortest]) < window + steps:
+        label = f"series {shortest} of {name}" if len(series) > 1 else name
         raise ValueError(
-            f"{one} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
-            f"got n_samples={len(series[at])}. Fix: take a smaller window, or a longer series."
+            f"{label} must hold at least {window + steps} steps, a window of {window} and {steps} ahead; "
+            f"got n_samples={len(series[shortest])}. Fix: pass a smaller window, or a longer series."
         )

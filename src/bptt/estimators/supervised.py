@@ -1,4 +1,4 @@
-"""One target for each sequence: what classifier and regressor share."""
+"""Shared code of classifier and regressor: one target for each sequence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bptt.losses import Loss
 
 
 class SupervisedEstimator(SequenceEstimator):
-    """Sequences, and a target for each."""
+    """Base class of estimators with one target for each sequence."""
 
     mean_: npt.NDArray[Any]
     scale_: npt.NDArray[Any]
@@ -25,13 +25,13 @@ class SupervisedEstimator(SequenceEstimator):
         self._begin()
         sequences, values = self._read(X, y, reset=True)
         self._learn_targets(values)
-        parts = self._split(values) if self.early_stopping else (np.arange(len(sequences)), None)
-        self._start(sequences.take(parts[0]) if self.early_stopping else sequences, values[parts[0]])
+        training, held_out = self._split(values) if self.early_stopping else (np.arange(len(sequences)), None)
+        self._start(sequences.take(training) if self.early_stopping else sequences, values[training])
         x, targets = sequences.scaled(self.mean_, self.scale_), self._targets(values)
         data, validation = x.batches(targets, self.batch_size, self._rng), None
-        if parts[1] is not None:
-            data = x.take(parts[0]).batches(targets[parts[0]], self.batch_size, self._rng)
-            validation = x.take(parts[1]).batches(targets[parts[1]], self.batch_size)
+        if held_out is not None:
+            data = x.take(training).batches(targets[training], self.batch_size, self._rng)
+            validation = x.take(held_out).batches(targets[held_out], self.batch_size)
         self._train(self._loss(), data, self.epochs, validation)
 
     def _partial_fit(self, X: Any, y: Any) -> None:
@@ -46,7 +46,7 @@ class SupervisedEstimator(SequenceEstimator):
         self._train(self._loss(), x.batches(targets, self.batch_size, self._rng), 1)
 
     def _start(self, sequences: Sequences, values: npt.NDArray[Any]) -> None:
-        """Scales, from the training part, and a new network."""
+        """Learn the scales from the training part, and make a new network."""
         self.mean_, self.scale_ = fit_scale(sequences.steps(), self.standardize)
         self._build(self._learn_scale(values))
 
@@ -69,7 +69,7 @@ class SupervisedEstimator(SequenceEstimator):
         check_consistent_length(range(len(sequences)), values)
         return sequences, values
 
-    def _predicted(self, X: Any) -> npt.NDArray[Any]:
+    def _scaled_outputs(self, X: Any) -> npt.NDArray[Any]:
         check_is_fitted(self)
         sequences = parse_sequences(self, X, reset=False)
         return self._outputs(sequences.scaled(self.mean_, self.scale_))
@@ -82,27 +82,27 @@ class SupervisedEstimator(SequenceEstimator):
 
     @abstractmethod
     def _check_targets(self, y: Any) -> None:
-        """Raise TypeError for a y that scikit-learn would misread."""
+        """Raise TypeError if scikit-learn would misread y."""
 
     @abstractmethod
     def _parse_targets(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """y checked, (n,) or (n, K)."""
+        """Check y and return it as (n,) or (n, K)."""
 
     @abstractmethod
     def _learn_targets(self, values: npt.NDArray[Any]) -> None:
-        """What `fit`, or a first `partial_fit`, learns of the targets as a whole."""
+        """Learn the classes or the shape from all targets of `fit` or a first `partial_fit`."""
 
     @abstractmethod
     def _learn_scale(self, values: npt.NDArray[Any]) -> int:
-        """What is learned of the training part's targets, and how many outputs they need."""
+        """Learn the scale from the targets of the training part. Return the number of outputs."""
 
     @abstractmethod
     def _targets(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Targets as the loss takes them."""
+        """Convert the targets for the loss."""
 
     @abstractmethod
     def _strata(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """Classes whose proportions a split keeps."""
+        """Return the classes whose proportions a split must keep; None if a split is not stratified."""
 
     @abstractmethod
     def _loss(self) -> Loss: ...

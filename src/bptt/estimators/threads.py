@@ -13,7 +13,7 @@ from bptt._version import __version__
 
 
 class Controller(threadpoolctl.LibController):
-    """What `threadpool_limits(n)` and `threadpool_info()` need to know of the compiled core."""
+    """Interface of the compiled core for `threadpool_limits(n)` and `threadpool_info()`."""
 
     user_api = "bptt"
     internal_api = "bptt"
@@ -23,7 +23,7 @@ class Controller(threadpoolctl.LibController):
 
     def set_additional_attributes(self) -> None:
         if os.path.realpath(self.filepath) != os.path.realpath(_core.__file__):
-            self.dynlib = None  # another package's _core: no symbol is found there, and it is passed over
+            self.dynlib = None  # the _core of another package: threadpoolctl finds no symbol and skips it
 
     def get_num_threads(self) -> int:
         return runtime.get_num_threads()
@@ -36,15 +36,15 @@ class Controller(threadpoolctl.LibController):
 
 
 def register() -> None:
-    """Make threadpoolctl see the core."""
+    """Register the core with threadpoolctl."""
     threadpoolctl.register(Controller)
 
 
 def share_cores() -> None:
-    """In a worker process, use the number of threads that its master set for it.
+    """Limit the threads of a worker process to its fraction of the cores.
 
-    joblib's processes find their part of the cores in `OMP_NUM_THREADS`. What somebody chose for bptt
-    itself, by `BPTT_NUM_THREADS`, `set_num_threads` or threadpoolctl, comes first.
+    joblib sets `OMP_NUM_THREADS` in its worker processes. A number of threads that the user chose, by
+    `BPTT_NUM_THREADS`, `set_num_threads` or threadpoolctl, takes precedence.
     """
     if multiprocessing.parent_process() is None:
         return
