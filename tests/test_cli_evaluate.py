@@ -99,7 +99,7 @@ def test_other_data_than_trained_on(bptt_command: CommandLine, models: Path) -> 
     np.savez("third.npz", x=x, y=np.array([0, 1, 2, 1, 0]))
     bad("signs", "third.npz", "the class 2")
     np.savez("wide.npz", x=np.zeros((5, 4, 3)), y=np.zeros(5, int))
-    bad("signs", "wide.npz", "3 values a step", "reads 2")
+    bad("signs", "wide.npz", "x must have 2 values per step", "got 3")
     np.savez("columns.npz", x=x, y=np.zeros((5, 2)))
     bad("sums", "columns.npz", "2 columns", "predicts 1")
 

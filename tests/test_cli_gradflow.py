@@ -215,7 +215,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no steps": ((N, "--data", "none.npy"), ("none.npy", "at least one step")),
     "complex": ((N, "--data", "complex.npy"), ("complex.npy", "complex128")),
     "four axes": ((N, "--data", "deep.npy"), ("deep.npy", "4 axes")),
-    "too wide": ((N, "--data", "wide.npy"), ("wide.npy", "5 numbers a step", "reads 3")),
+    "too wide": ((N, "--data", "wide.npy"), ("wide.npy", "3 numbers per step", "got 5")),
     "two arrays": ((N, "--data", "two.npz"), ("two.npz", "a, b", "named x")),
     "binary CSV": ((N, "--data", "binary.csv"), ("binary.csv", "UTF-8")),
     "ragged CSV": ((N, "--data", "ragged.csv"), ("ragged.csv", "line 2 has 2")),

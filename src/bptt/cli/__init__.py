@@ -1,7 +1,7 @@
 """The command `bptt`: one short file per subcommand, each with `add(subparsers)` and `run(options)`.
 
-Exit code 0 on success, 2 on a usage error, 130 after Ctrl-C, 1 otherwise; every failure is one line on
-standard error. Figures and samples go to standard output, progress to standard error.
+The exit code is 0 on success, 2 on a usage error, 130 after Ctrl-C, and 1 on any other failure. Every failure
+is one line on standard error. Figures and samples go to standard output, progress to standard error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 
 def parser() -> Parser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     top = Parser(
         prog="bptt",
         description="Train, run and inspect recurrent networks on the CPU.",
@@ -37,37 +37,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments after the program's name; those of this process by default.
+        Arguments after the name of the program. Default: the arguments of this process.
 
     Returns
     -------
     int
-        0 on success, 1 on a failure, 2 on a usage error, 130 when interrupted from the keyboard.
+        0 on success, 1 on a failure, 2 on a usage error, 130 after Ctrl-C.
     """
     try:
         argv = sys.argv[1:] if argv is None else argv
         options = parser().parse_args(argv)
         if getattr(options, "config", None) is not None:
             options = parser().parse_args(config.merged(argv, options.command, options.config))
-    except SystemExit as stop:  # argparse has printed help, the version, or what is wrong
+    except SystemExit as stop:  # argparse has printed help, the version, or an error
         return stop.code if isinstance(stop.code, int) else 1
     try:
         options.prepare(options)
         options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        kept = getattr(options, "checkpoint", None)
-        saved = kept is not None and kept.exists()
-        after = f"--resume continues from {kept}" if saved else "no file was written after that"
+        checkpoint = getattr(options, "checkpoint", None)
+        saved = checkpoint is not None and checkpoint.exists()
+        after = f"--resume continues from {checkpoint}" if saved else "no file was written after that"
         print(f"bptt: interrupted; {after}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (`| head`) has left: what is still buffered must not fail again at exit.
+        # The reader of the output (`| head`) has exited. The buffered output must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (CommandError, ValueError, TypeError, OSError) as error:  # their messages say all there is to say
+    except (CommandError, ValueError, TypeError, OSError) as error:  # these messages need no error type
         return _failed(str(error))
-    except Exception as error:  # a person at a terminal gets a sentence, whatever broke
+    except Exception as error:  # print one line for any other error, too, without a traceback
         return _failed(f"{type(error).__name__}: {error}")
     return 0
 

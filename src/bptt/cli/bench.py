@@ -1,4 +1,4 @@
-"""`bptt bench`: compare the speed of these layers with the libraries that are installed."""
+"""`bptt bench`: compare the speed of bptt's layers with installed libraries."""
 
 from __future__ import annotations
 
@@ -35,21 +35,24 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Time the shapes, and print each shape when it is done."""
+    """Time the shapes and print each result immediately."""
     shapes = GRID if options.mode in ("streaming", "iteration") else QUICK
     chosen = tuple(cases(shapes, [options.cell], [options.mode]))
     if not chosen:
-        raise CommandError(f"no {options.mode} is timed with {options.cell}; choose another --cell or --mode")
+        raise CommandError(
+            f"--mode {options.mode} cannot be timed with --cell {options.cell}. Fix: pass another --cell or"
+            " --mode."
+        )
     peers, left_out = session.peers_for(DEFAULT)
     for name, why in left_out.items():
         note(f"without {name}: {why}")
     threads = bptt.get_num_threads()
     order = session.Order(chosen, (threads,), peers, options.seconds, options.seed)
-    shown = lines.Lines(peers)
+    line = lines.Lines(peers)
     findings = session.Findings()
     try:
         for finding in session.run(order, findings):
-            (note if options.json else print)(shown(finding))
+            (note if options.json else print)(line(finding))
     except session.WorkerError as error:
         raise CommandError(str(error)) from None
     disagreed = [row for row in findings.rows if row.disagreed]
@@ -58,4 +61,6 @@ def run(options: argparse.Namespace) -> None:
     else:
         print("\n".join(["", *summary.lines(findings.rows)]))
     if disagreed:
-        raise CommandError("a library computes another result; report this with the output of 'bptt info'")
+        raise CommandError(
+            "the results of the libraries disagree. Fix: report this with the output of 'bptt info'."
+        )

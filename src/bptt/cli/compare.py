@@ -17,7 +17,7 @@ from bptt.cli.options import POSITIVE, CommandError, Parser, check_output, numbe
 
 
 def parser() -> argparse.ArgumentParser:
-    """Its options."""
+    """Return the parser of the command line."""
     top = Parser(
         description="Compare the speed of this package with the installed libraries. All libraries get the"
         " same inputs, weights and threads. Results are checked before they are timed, and the libraries take"
@@ -25,9 +25,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add = top.add_argument
     add("--quick", action="store_true", help="eight shapes instead of the whole grid")
-    for name, every, default in (("cells", CELLS, CELLS), ("modes", MODES, MODES), ("peers", PEERS, DEFAULT)):
-        choices = f"comma-separated, of {', '.join(every)}"
-        add(f"--{name}", type=_some_of(every), default=",".join(default), metavar="LIST", help=choices)
+    for name, offered, default in (
+        ("cells", CELLS, CELLS),
+        ("modes", MODES, MODES),
+        ("peers", PEERS, DEFAULT),
+    ):
+        choices = f"comma-separated, of {', '.join(offered)}"
+        add(f"--{name}", type=_some_of(offered), default=",".join(default), metavar="LIST", help=choices)
     add("--shapes", metavar="TEXT", help="only shapes whose printed form contains this text, as in 'B=1 '")
     add("--threads", type=_counts, default="1", metavar="LIST", help="numbers, each timed in its own process")
     rounds = "time for the rounds of a row; there are at least three rounds"
@@ -43,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Return 0; 1 if a result disagrees or a worker dies; 2 for a usage error."""
+    """Run the command. Return 0 on success, 1 if a result disagrees or a worker dies, 2 for a usage error."""
     command = parser()
     options = command.parse_args(argv)
     shapes = QUICK if options.quick else GRID
@@ -63,12 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, why in left_out.items():
         print(f"without {name}: {why}", file=sys.stderr)
     order = Order(chosen, options.threads, peers, options.seconds, options.seed, isa)
-    shown = lines.Lines(peers)
+    line = lines.Lines(peers)
     findings, complete = Findings(), True
     end = float("inf") if options.minutes is None else time.monotonic() + 60 * options.minutes
     try:
-        for found in run(order, findings):
-            print(shown(found), flush=True)
+        for finding in run(order, findings):
+            print(line(finding), flush=True)
             if time.monotonic() > end:
                 print(f"{options.minutes:g} minutes are over: the rows so far follow", file=sys.stderr)
                 break

@@ -1,4 +1,4 @@
-"""`--config FILE`: a command's options from a TOML file; the command line wins over it."""
+"""`--config FILE`: read options from a TOML file. The command line overrides the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 
 def add_option(command: Parser) -> None:
-    """--config, for a command that `merged` may be asked for."""
+    """Add --config to a command."""
     command.add_argument(
         "--config",
         type=Path,
@@ -29,16 +29,16 @@ def add_option(command: Parser) -> None:
 
 
 def merged(arguments: Sequence[str], command: Parser, path: Path) -> list[str]:
-    """The command line with the file's options put before its own, so that its own come last and win.
+    """Return the command line with the options of the file inserted in front, so that later options win.
 
-    A key that is not understood, or a value that its option would refuse, ends the program as any usage error
-    does, with the file and the key named.
+    An unknown key, or a value that its option does not accept, is a usage error. The message names the file
+    and the key.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         command.error(f"cannot read {path}: {error.strerror}")
-    except ValueError as error:  # UnicodeDecodeError and TOMLDecodeError are kinds of it
+    except ValueError as error:  # includes UnicodeDecodeError and TOMLDecodeError
         command.error(f"{path} is not TOML: {error}")
     actions = {
         action.option_strings[-1].removeprefix("--"): action
@@ -46,7 +46,7 @@ def merged(arguments: Sequence[str], command: Parser, path: Path) -> list[str]:
         if action.option_strings and action.dest not in ("help", "config")
     }
     given = {argument.split("=")[0] for argument in arguments}
-    words = len(command.prog.split()) - 1  # such as "train text"
+    words = len(command.prog.split()) - 1  # the words of the subcommand, such as "train text"
     options = []
     for key, value in table.items():
         name = key.replace("_", "-")
@@ -60,23 +60,23 @@ def merged(arguments: Sequence[str], command: Parser, path: Path) -> list[str]:
 
 
 def _argument(command: Parser, path: Path, name: str, action: argparse.Action, value: Any) -> list[str]:
-    """One key as an argument: a switch that is false is the opposite switch, or none."""
+    """Return one key as arguments. A false switch becomes the opposite switch, or no argument."""
     if action.nargs == 0:
         if not isinstance(value, bool):
             command.error(f"{path}: {name} must be true or false, got {value!r}")
         wanted = action.const if value else not action.const
         if action.default == wanted:
             return []
-        switches = (one for one in command.actions if one.dest == action.dest and one.const == wanted)
-        return [next(switches).option_strings[-1]]
+        switches = (switch for switch in command.actions if switch.dest == action.dest)
+        return [next(switch for switch in switches if switch.const == wanted).option_strings[-1]]
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         value = joined(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         command.error(f"{path}: {name} must be a number, a text or a list of texts, got {value!r}")
     try:
-        read = action.type(str(value)) if callable(action.type) else value
+        parsed = action.type(str(value)) if callable(action.type) else value
     except (argparse.ArgumentTypeError, ValueError) as error:
         command.error(f"{path}: {name}: {error}")
-    if action.choices is not None and read not in action.choices:
+    if action.choices is not None and parsed not in action.choices:
         command.error(f"{path}: {name}: expected one of {', '.join(action.choices)}, got {value!r}")
     return [f"--{name}={value}"]

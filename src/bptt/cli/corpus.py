@@ -1,4 +1,4 @@
-"""Real text that every machine with Python has: the source of its standard library."""
+"""A text that exists on every machine with Python: the source of its standard library."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bptt.cli.options import CommandError
 
-LIMIT = 4_000_000  # characters
-HELD_OUT = 20  # one file in so many goes to validation
+LIMIT = 4_000_000  # largest number of characters
+HELD_OUT = 20  # every 20th file is validation text
 
 
 def modules(folder: Path | None = None, limit: int = LIMIT) -> dict[str, str]:
-    """The standard library's top-level modules of plain ASCII by name: file to text, `limit` characters."""
+    """Return the ASCII texts of the top-level modules, by file name, with at most `limit` characters."""
     folder = Path(sysconfig.get_path("stdlib")) if folder is None else folder
     files: dict[str, str] = {}
     total = 0
@@ -29,22 +29,23 @@ def modules(folder: Path | None = None, limit: int = LIMIT) -> dict[str, str]:
 
 
 def standard_library(folder: Path | None = None, limit: int = LIMIT) -> tuple[str, str]:
-    """Training and validation text: every 20th of the modules goes to validation, so that the model is judged
-    on files it has never seen.
+    """Return training and validation text.
+
+    Every 20th module is validation text, so the validation files are not in the training text.
 
     Raises
     ------
     CommandError
-        Where the library's source isn't there to be read (some distributions ship only compiled files).
+        The source of the library cannot be read. Some distributions contain only compiled files.
     """
     folder = Path(sysconfig.get_path("stdlib")) if folder is None else folder
     files = list(modules(folder, limit).values())
     validation = "".join(files[HELD_OUT - 1 :: HELD_OUT])
-    training = "".join(text for at, text in enumerate(files, 1) if at % HELD_OUT)
+    training = "".join(text for position, text in enumerate(files, 1) if position % HELD_OUT)
     if len(validation) < 10_000:
         total = sum(map(len, files))
         raise CommandError(
-            f"found too little Python source in {folder} to train on ({total:,} characters);"
-            " use 'bptt train text FILE' with a text of your own"
+            f"{folder} has too little Python source to train on ({total:,} characters). Fix: use 'bptt train"
+            " text FILE' with your own text."
         )
     return training, validation

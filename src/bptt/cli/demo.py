@@ -1,4 +1,4 @@
-"""`bptt demo`: the whole library on text that is already there, in about a minute."""
+"""`bptt demo`: train a text model on the source of the standard library, in about a minute."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, judge, sample, draw."""
+    """Train a model, evaluate it, print a sample, draw a picture."""
     results.check(options)
     text, unseen = standard_library()
     for part in (text, unseen):

@@ -1,4 +1,4 @@
-"""`bptt evaluate MODEL DATA`: how good a saved model is on a text, a CSV file or an .npz file."""
+"""`bptt evaluate MODEL DATA`: measure a saved model on a text, a CSV file or an .npz file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bptt.cli.options import CommandError, add_common, print_json
 from bptt.data import TextStream, Vocabulary
 from bptt.metrics import Accuracy, BitsPerCharacter, Perplexity
 
-ROWS, STEPS = 32, 64  # of a text, read side by side and at once, where it is long enough
+ROWS, STEPS = 32, 64  # batch size and steps per batch for a text that is long enough
 PARTS = ("all", *train_csv.PARTS)
 
 
@@ -41,12 +41,13 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, judge, print."""
+    """Read model and data, measure the model, print the figures."""
     saved = networks.read(options.model)
     text, series, sequences = textmodel.of(saved), seriesmodel.of(saved), sequencemodel.of(saved)
     if series is None and options.part != "all":
         raise CommandError(
-            f"--part needs a model of 'bptt train csv'; {options.model} is another kind of model"
+            f"--part needs a model of 'bptt train csv'; {options.model} is another kind of model."
+            " Fix: leave --part out."
         )
     about = {"model": str(options.model), "data": str(options.data)}
     if text is not None:

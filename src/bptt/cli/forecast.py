@@ -1,4 +1,4 @@
-"""`bptt forecast MODEL FILE`: what comes after the last row of a CSV file."""
+"""`bptt forecast MODEL FILE`: forecast the rows after the last row of a CSV file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, tell, write, print."""
+    """Read model and data, forecast, write or print the forecast."""
     check_outputs((options.out, options.plot), (options.model, options.file))
     if options.plot is not None:
         canvas.picture_format(options.plot)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     model, task = seriesmodel.load(options.model)
     if options.file.is_dir():
         raise CommandError(f"{options.file} is a folder. Fix: pass one of its CSV files.")
-    # A target that is not read may not be known yet, but its past is drawn.
+    # A target that is not an input may be missing in the file, but the picture needs its past values.
     columns = task.columns if options.plot is None else task.names
     table = tables.read(options.file, columns, Format.of(options))
     steps = options.steps or task.horizon
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _text(names: list[str], forecast: npt.NDArray[np.float64]) -> str:
-    """CSV: the row's number after the last one, and its values."""
+    """Return the forecast as CSV: number of steps after the last row, and values."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["step", *names])

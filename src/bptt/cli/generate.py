@@ -1,4 +1,4 @@
-"""`bptt generate MODEL`: text from a model that `bptt train text` or `bptt demo` made."""
+"""`bptt generate MODEL`: generate text with a model of `bptt train text` or `bptt demo`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the prompt, if one was given, and what follows it as it comes."""
+    """Print the prompt, and then each character when the model has generated it."""
     model, vocabulary = textmodel.load(options.model)
     prompt = options.prompt or ""
     unknown = sorted(set(prompt) - set(vocabulary.symbols))
     if unknown:
         raise CommandError(
-            f"--prompt holds {unknown[0]!r}, which is not among the model's {len(vocabulary)} symbols"
+            f"--prompt must hold only the {len(vocabulary)} symbols of the model; got {unknown[0]!r}"
         )
     start = prompt or first_prompt(vocabulary)
     rng = np.random.default_rng(options.seed)

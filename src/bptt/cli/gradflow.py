@@ -1,4 +1,4 @@
-"""`bptt gradflow MODEL`: how far back an error reaches in a trained model, in words and as a picture."""
+"""`bptt gradflow MODEL`: measure how far back an error reaches in a trained model; draw a picture."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, measure, draw, print."""
-    asked = options.out is not None
-    if not asked:
+    """Read the model and its input, measure the gradient, draw and print the results."""
+    picture_wanted = options.out is not None
+    if not picture_wanted:
         options.out = Path(options.model.stem + "-gradflow.png")
     _check_outputs(options)
     if not canvas.available():
-        if asked or options.html is not None:
+        if picture_wanted or options.html is not None:
             raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
-        note("There will be no picture: that needs matplotlib (pip install 'bptt[plot]').")
+        note("No picture will be drawn, because matplotlib is missing. Fix: pip install 'bptt[plot]'.")
         options.out = None
     model, vocabulary, task = _load(options.model)
     rng = np.random.default_rng(options.seed)
-    for layer in iter_layers(model):  # a saved model has none of its own, and dropout draws
+    for layer in iter_layers(model):  # a file holds no random generator, and dropout needs one
         layer.rng = rng
     if options.data is None:
         x = series.random_input(model, options.steps, options.rows, options.seed)
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Before the work: the files can be written, and are not those that are read."""
+    """Check before the work that the files can be written, are different, and are not inputs."""
     canvas.picture_format(options.out)
     paths = [path for path in (options.out, options.html) if path is not None]
     for path in paths:
@@ -113,7 +113,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _load(path: Path) -> tuple[bptt.Module, str | None, seriesmodel.Task | None]:
-    """The model, the symbols of a text model, and what a forecasting model reads."""
+    """Return the model, the symbols of a text model, and the task of a forecasting model."""
     saved = networks.read(path)
     if not series.recurrent(saved.model):
         raise CommandError(f"{path} has no recurrent layer, so no gradient flows back through time")
@@ -131,7 +131,7 @@ def _page(
         weights = bptt.diagnose.plot_singular_values(model)
         pictures.append(
             (
-                "What the recurrent weights alone do to a state in one step.",
+                "The effect of the recurrent weights alone on a state in one step.",
                 canvas.inline(weights, "Singular values of the recurrent weights, largest first."),
             )
         )

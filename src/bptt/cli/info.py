@@ -1,4 +1,4 @@
-"""`bptt info`: what this build is, and what it chose on this machine and why."""
+"""`bptt info`: print the build, and its instruction set and number of threads on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def figures() -> dict[str, Any]:
-    """Everything the command prints, JSON-safe."""
+    """Return all values that the command prints, as JSON values."""
     return {
         "version": bptt.__version__,
         "python": platform.python_version(),
@@ -36,7 +36,7 @@ def figures() -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print it."""
+    """Print the values as a table or as JSON."""
     about = figures()
     if options.json:
         print_json(about)

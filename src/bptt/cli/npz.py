@@ -1,4 +1,4 @@
-"""Arrays of an .npz file: nothing unpickled, nothing executed."""
+"""Read the arrays of an .npz file, without unpickling or executing anything."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy.typing as npt
 from bptt.cli.options import CommandError
 
 _DAMAGED = (ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What zipfile and NumPy raise for archives that are cut, changed or encrypted, and for absurd sizes."""
+"""Errors of zipfile and NumPy for archives that are cut off, changed or encrypted, and for absurd sizes."""
 
 
 def read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """All its arrays by name.
+    """Return all arrays of a file by name.
 
     Raises
     ------
     CommandError
-        The file cannot be read, is no whole .npz file, or holds pickled objects.
+        The file cannot be read, is not a complete .npz file, or holds pickled objects.
     """
     name = ""
     try:
-        # Opened here: NumPy leaves the file open where it turns out to be no archive.
+        # Open the file here: NumPy leaves a file open if it is not an archive.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             arrays: dict[str, npt.NDArray[Any]] = {}
@@ -36,10 +36,10 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
     except (*_DAMAGED, AttributeError) as error:
-        # A lone array has no files. NumPy's own words on objects would advise to unpickle them.
+        # A single array has no attribute `files`. NumPy's message about objects would advise unpickling.
         if "pickle" in str(error) and name:
             raise CommandError(
-                f"{path}: {name} is an array of objects, which only pickle could read; save plain numbers:"
-                " padded sequences, and their lengths"
+                f"{path}: {name} must be an array of numbers; got an array of objects. Fix: save padded"
+                " sequences and their lengths."
             ) from None
         raise CommandError(f"cannot read {path}: it is not a complete .npz file of plain numbers") from None

@@ -29,33 +29,33 @@ CELLS: dict[
     "gru-reset-before": (bptt.GRU, {"reset_after": False}),
     "mgu": (bptt.MGU, {}),
 }
-"""What --cell offers and `bptt selftest` checks: the layer and what is special about it."""
+"""The choices of --cell, which `bptt selftest` checks: the class of the layer, and its special arguments."""
 
 
 class CommandError(Exception):
-    """A failure that its message explains: printed as one line, exit code 1."""
+    """A failure with a message for the user, which is printed as one line. The exit code is 1."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, where there is something to show."""
+    """Help that shows all defaults except None and False."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
-    """Like argparse's, with errors of one line that say where the help is, and no guessed abbreviations."""
+    """An ArgumentParser with errors in one line that name the help, and without abbreviations of options."""
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **keywords)
 
     @property
     def actions(self) -> list[argparse.Action]:
-        """All options and arguments, of which argparse has no public list."""
+        """All options and arguments. argparse has no public list of them."""
         return self._actions
 
     def rivals(self, action: argparse.Action) -> set[str]:
-        """The options that cannot be given together with this one."""
+        """Return the options that exclude this option."""
         return {
             option
             for group in self._mutually_exclusive_groups
@@ -72,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 def number(
     kind: type[int] | type[float], *, minimum: float, below: float = math.inf, above: bool = False
 ) -> Callable[[str], float]:
-    """An argparse type: a finite number of `kind`, at least (or `above`) `minimum` and less than `below`."""
+    """Return an argparse type for a finite number: at least (or `above`) `minimum`, and less than `below`."""
     words = "a whole number" if kind is int else "a number"
     words += f" {'above' if above else 'of at least'} {minimum:g}"
     if below < math.inf:
@@ -92,7 +92,7 @@ def number(
 
 
 def names(text: str) -> list[str]:
-    """Argparse type: names separated by commas. A name that contains a comma must be in quotes."""
+    """Parse names separated by commas. A name that contains a comma must be in quotes."""
     names = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True), [])]
     if not names or not all(names) or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"expected names, each once, with commas between them, got {text!r}")
@@ -100,20 +100,20 @@ def names(text: str) -> list[str]:
 
 
 def joined(entries: Sequence[object]) -> str:
-    """What `names` reads."""
+    """Join names to a text that `names` parses."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(entries)
     return line.getvalue()
 
 
 COUNT = number(int, minimum=1, below=2**31)
-THREADS = number(int, minimum=1, below=257)  # the core's own limit: beyond it, a usage error too
+THREADS = number(int, minimum=1, below=257)  # the limit of the core
 POSITIVE = number(float, minimum=0, above=True)
 SHARE = number(float, minimum=0, below=1, above=True)
 
 
 def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> None:
-    """Add the options of every command, --json, --seed and --threads, and the function that it runs."""
+    """Add the options of every command (--json, --seed, --threads), and set its function `run`."""
     group = command.add_argument_group("common options")
     group.add_argument("--json", action="store_true", help="print the results as one JSON object")
     threads = "number of threads (default: BPTT_NUM_THREADS, or all cores that this process may use)"
@@ -124,13 +124,13 @@ def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> 
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Apply the options that set the process up."""
+    """Apply the options that configure the process."""
     if "threads" in options:
         bptt.set_num_threads(options.threads)
 
 
 def plain(value: Any) -> Any:
-    """JSON values of what is almost that: null for the numbers that JSON lacks, infinity and NaN."""
+    """Convert a value to strict JSON values: infinity and NaN become null."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -139,23 +139,23 @@ def plain(value: Any) -> Any:
 
 
 def print_json(figures: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
+    """Print one JSON object to standard output."""
     print(json.dumps(plain(figures), indent=2))
 
 
 def note(message: str) -> None:
-    """Print a remark for the user to standard error, not into the output."""
+    """Print a note for the user to standard error."""
     print(message, file=sys.stderr)
 
 
 def check_output(path: Path) -> None:
-    """Raise CommandError unless a file can be written at `path`; leave no file.
+    """Raise CommandError if a file cannot be written at `path`. Leave no file.
 
-    Call this before the work starts, so that a mistyped folder does not cost a minute of training.
+    Call this function before the work starts, so that a mistyped folder does not cost a minute of training.
     """
-    if path.exists() and not path.is_file():  # a new file would take the place of a device, too
-        what = "a folder" if path.is_dir() else "no ordinary file"
-        raise CommandError(f"cannot write {path}: it is {what}. Fix: pass a file name.")
+    if path.exists() and not path.is_file():  # a new file would replace a device, too
+        actual = "a folder" if path.is_dir() else "not a regular file"
+        raise CommandError(f"cannot write {path}: it is {actual}. Fix: pass a file name.")
     if not path.parent.is_dir():
         raise CommandError(f"cannot write {path}: there is no folder {path.parent}. Fix: create the folder.")
     try:
@@ -170,9 +170,9 @@ def check_output(path: Path) -> None:
 
 
 def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> None:
-    """Raise CommandError unless all of these paths can be written, are different, and are not also read.
+    """Raise CommandError unless all paths in `written` can be written, differ, and are not in `read`.
 
-    A path of None means that the file is not wanted.
+    None stands for a file that is not written.
     """
     paths = [path for path in written if path is not None]
     for path in paths:

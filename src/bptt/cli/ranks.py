@@ -1,4 +1,4 @@
-"""The ranks that a command runs on: `mpiexec -n N bptt train ...`."""
+"""Run a command on several ranks: `mpiexec -n N bptt train ...`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from bptt.ranks.processes import check_comm
 
 
 def find_comm() -> Comm | None:
-    """The communicator of the ranks that `mpiexec` started; None for a process on its own, without looking
-    for mpi4py.
+    """Return the communicator of the ranks that `mpiexec` started.
+
+    For a single process, return None and do not import mpi4py.
 
     Raises
     ------
@@ -30,44 +31,47 @@ def find_comm() -> Comm | None:
     started = processes_started()
     try:
         comm: Comm = import_module("mpi4py.MPI").COMM_WORLD
-    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, its MPI is not
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is installed without an MPI
         raise CommandError(
-            f"mpiexec needs mpi4py ({error}); pip install 'bptt[mpi]', and an MPI if there is none: "
-            "pip install mpich"
+            f"mpiexec needs mpi4py ({error}). Fix: pip install 'bptt[mpi]', and if there is no MPI, "
+            "pip install mpich."
         ) from None
     if comm.size < started:
         raise CommandError(
-            f"mpiexec started {started} processes, and mpi4py sees {comm.size}: they are of different MPIs; "
-            "use the mpiexec of mpi4py's own ('pip install mpich' puts one beside python)"
+            f"mpiexec started {started} processes, but mpi4py sees {comm.size}: they use different MPIs. "
+            "Fix: use the mpiexec of the MPI that mpi4py uses ('pip install mpich' installs one)."
         )
     return check_comm(comm) if comm.size > 1 else None
 
 
 def on_ranks(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """A command's `run` that may go on several ranks at once: `options.comm` is theirs, or None for one. Only
-    the first one talks; the failure of one is that of all."""
+    """Make a command's `run` work on several ranks.
+
+    `options.comm` becomes their communicator, or None for a single process. Only the first rank prints. If a
+    rank fails, all ranks end.
+    """
 
     @functools.wraps(run)
-    def running(options: argparse.Namespace) -> None:
+    def run_on_ranks(options: argparse.Namespace) -> None:
         comm = options.comm = find_comm()
         if comm is None:
             run(options)
             return
         with ExitStack() as quiet:
             if comm.rank > 0:
-                nobody = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
-                quiet.enter_context(redirect_stdout(nobody))
-                quiet.enter_context(redirect_stderr(nobody))
+                devnull = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                quiet.enter_context(redirect_stdout(devnull))
+                quiet.enter_context(redirect_stderr(devnull))
             try:
                 run(options)
             except BaseException as error:
-                what = " ".join(str(error).split()) or type(error).__name__
-                print(f"bptt: rank {comm.rank} of {comm.size}: {what}", file=sys.__stderr__)
+                message = " ".join(str(error).split()) or type(error).__name__
+                print(f"bptt: rank {comm.rank} of {comm.size}: {message}", file=sys.__stderr__)
                 abort(comm)
 
-    return running
+    return run_on_ranks
 
 
 def is_first(options: argparse.Namespace) -> bool:
-    """Whether this is the rank that writes."""
+    """Return whether this rank is the first rank, which writes the results."""
     return options.comm is None or options.comm.rank == 0

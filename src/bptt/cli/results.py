@@ -18,12 +18,15 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.pictures import plots
 from bptt.files import atomic as files
 
-LOOK_BACK = 200  # steps over which the picture follows the gradient
-TEMPERATURE = 0.7  # of the sample: a little surer than the model's own distribution
+LOOK_BACK = 200  # number of steps of the gradient in the picture
+TEMPERATURE = 0.7  # temperature of the sample: prefers probable characters a little
 
 
 def add_options(command: Parser, *, model: str | None, plot: str | None, sample: int | None) -> None:
-    """Where results go; the arguments are the defaults, None for 'derived' (model) or 'only if asked for'."""
+    """Add options for the results, with these defaults.
+
+    `model=None` derives the name from the data. None for the other arguments means no such result.
+    """
     group = command.add_argument_group("results")
     derived = (
         None
@@ -50,9 +53,9 @@ def add_options(command: Parser, *, model: str | None, plot: str | None, sample:
 
 
 def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
-    """Check before the work that all files can be written, are different, and are not also read.
+    """Check before the work that all files can be written, are different, and are not inputs.
 
-    A picture that cannot be drawn is dropped.
+    If matplotlib is missing, print a note and draw no picture.
     """
     fitting.check_run(options)
     check_outputs((options.model, options.plot, options.checkpoint, options.log), read)
@@ -62,7 +65,7 @@ def check(options: argparse.Namespace, read: Iterable[Path] = ()) -> None:
 
 
 def deliver(options: argparse.Namespace, run: Run) -> None:
-    """Write the files, print the figures and the sample."""
+    """Write the files, and print the figures and the sample."""
     textmodel.save(options.model, run.fitted.model, run.training.vocabulary, run.figures())
     if options.plot is not None:
         picture = plots.png(plots.training_figure(_curves(run)))
@@ -82,7 +85,7 @@ def deliver(options: argparse.Namespace, run: Run) -> None:
 
 
 def first_prompt(vocabulary: Vocabulary) -> str:
-    """What a text may begin after: a new line where the model knows one."""
+    """Return the first character for a sample: a line break, if the vocabulary has one."""
     return "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
 
 
@@ -113,8 +116,10 @@ def _curves(run: Run) -> plots.TrainingCurves:
 
 
 def _reach(model: bptt.Module, stream: TextStream, steps: int) -> GradientFlow:
-    """How far back an error at the last of `steps` steps reaches, or of half of what the stream has; as many
-    steps before them bring the state in.
+    """Measure how far back an error at the last of `steps` steps reaches.
+
+    The same number of earlier steps first brings the model into a typical state. Both together use at most
+    the whole stream.
     """
     symbols = len(stream.ids)
     steps = min(steps, symbols // 2)

@@ -1,4 +1,4 @@
-"""`bptt selftest`: are the gradients right on this CPU, with every instruction set that it can run?"""
+"""`bptt selftest`: check the gradients on this CPU, with all its instruction sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import bptt
 from bptt.cli.options import CELLS, CommandError, add_common, note, print_json
 from bptt.testing import Report
 
-# Two layers, two directions, T x B x I -> H with tails in every vector length.
+# Two layers and two directions. H is not a multiple of any vector length, so the tails are checked, too.
 LAYERS, T, B, I, H = 2, 6, 3, 5, 19
-ENTRIES = 8  # of each tensor, for the finite differences
+ENTRIES = 8  # number of entries of each tensor that are checked by finite differences
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check's outcome; `worst` is the largest error as a fraction of what is allowed."""
+    """Outcome of a check. `worst` is the largest error as a fraction of its tolerance."""
 
     isa: str
     cell: str
@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run all checks; CommandError if one fails."""
+    """Run all checks; raise CommandError if a check fails."""
     start = time.perf_counter()
     checks: list[Check] = []
     for check, report in _checks(options.seed):

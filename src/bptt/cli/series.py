@@ -21,12 +21,12 @@ Array = npt.NDArray[Any]
 
 
 def recurrent(model: bptt.Module) -> bool:
-    """Whether there is a recurrent layer in it."""
+    """Return whether the model has a recurrent layer."""
     return bool(rows_of(model))
 
 
 def random_input(model: bptt.Module, steps: int, rows: int, seed: int) -> Array:
-    """Symbols drawn evenly for an Embedding, normal numbers for anything else: (T, B) or (T, B, I)."""
+    """Return uniform random ids (T, B) for an Embedding, otherwise normal random numbers (T, B, I)."""
     rng = np.random.default_rng(seed)
     first = _first(model)
     if isinstance(first, bptt.Embedding):
@@ -43,22 +43,22 @@ def read(
     task: seriesmodel.Task | None,
     form: Format,
 ) -> Array:
-    """As much of a file as is wanted, (T, B) of symbols or (T, B, I) of numbers.
+    """Read input from a file: ids (T, B) or numbers (T, B, I).
 
-    A series is cut into `rows` pieces of `steps` steps, spread evenly over it; a shorter one comes whole. An
-    array (T, B, I) keeps its own rows. A CSV file is read as `form` says. A forecasting model's `task` says
-    which of its columns the model reads, and their scale.
+    From a series, take `rows` evenly spaced pieces of `steps` steps. A shorter series is one piece. An array
+    (T, B, I) keeps its rows. `form` is the format of a CSV file. The `task` of a forecasting model has its
+    input columns and their scale.
 
     Raises
     ------
     CommandError
-        A file that cannot be read, holds something else, or does not fit the model.
+        The file cannot be read, holds data of another kind, or does not fit the model.
     """
     try:
         if isinstance(_first(model), bptt.Embedding) and symbols is None:
             raise CommandError(
                 f"{path} cannot be read as symbols, because the model was saved without a vocabulary."
-                " Fix: leave --data out, and random symbols are used."
+                " Fix: leave --data out to use random symbols."
             )
         suffix = path.suffix.lower()
         if suffix == ".csv" or suffix in _ARRAYS:
@@ -74,21 +74,21 @@ def read(
                 values = task.inputs(tables.read(path, task.columns, form).values)
             if values.shape[-1] != _width(model):
                 raise CommandError(
-                    f"{path} has {values.shape[-1]} numbers a step (shape {values.shape}), but the model"
-                    f" reads {_width(model)}. Fix: pass data with that many features."
+                    f"{path} must have {_width(model)} numbers per step, like the input of the model; got"
+                    f" {values.shape[-1]} (shape {values.shape}). Fix: pass data with that many features."
                 )
         else:
             values = _symbols(path, model, symbols)
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise CommandError(f"cannot read {path}: {why}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise CommandError(f"cannot read {path}: {reason}") from None
     if values.ndim == 3:
         return values[:steps, :rows]
     return _pieces(values, steps, rows)
 
 
 def laid_out(model: bptt.Module, x: Array) -> Array:
-    """From time first to the model's own layout."""
+    """Return x (T, B, ...) in the layout of the model."""
     return x.swapaxes(0, 1) if rows_of(model)[0].stack.batch_first else x
 
 
@@ -111,7 +111,7 @@ def _npy(path: Path) -> Array:
     try:
         with path.open("rb") as file:
             return _checked(path, np.load(file, allow_pickle=False), "")
-    except (ValueError, EOFError):  # NumPy's own words would advise to unpickle it
+    except (ValueError, EOFError):  # NumPy's message would advise unpickling
         raise CommandError(f"cannot read {path}: it is not a complete .npy file of plain numbers") from None
 
 
@@ -119,9 +119,7 @@ def _npz(path: Path) -> Array:
     arrays = npz.read(path)
     name = "x" if "x" in arrays else next(iter(arrays)) if len(arrays) == 1 else None
     if name is None:
-        raise CommandError(
-            f"{path} holds {', '.join(arrays)[:80] or 'nothing'}; one of its arrays must be named x"
-        )
+        raise CommandError(f"{path} must hold an array named x; got {', '.join(arrays)[:80] or 'no array'}")
     return _checked(path, arrays[name], f" {name}")
 
 
@@ -130,10 +128,11 @@ _ARRAYS = {".npy": _npy, ".npz": _npz}
 
 def _checked(path: Path, values: Any, name: str) -> Array:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2, 3):
-        came = f"{values.dtype} of {values.ndim} axes" if isinstance(values, np.ndarray) else "several arrays"
-        raise CommandError(f"{path}{name} must be numbers, (T,), (T, I) or (T, B, I); it is {came}")
+        several = not isinstance(values, np.ndarray)
+        actual = "several arrays" if several else f"{values.dtype} of {values.ndim} axes"
+        raise CommandError(f"{path}{name} must be numbers, (T,), (T, I) or (T, B, I); got {actual}")
     if values.size == 0:
-        raise CommandError(f"{path}{name} is empty, shape {values.shape}; it must hold at least one step")
+        raise CommandError(f"{path}{name} must hold at least one step; got shape {values.shape}")
     return values[:, None] if values.ndim == 1 else values
 
 
@@ -152,6 +151,6 @@ def _first(model: bptt.Module) -> bptt.Module:
 def _width(model: bptt.Module) -> int:
     first = _first(model)
     width = getattr(first, "input_size", getattr(first, "in_features", None))
-    if not isinstance(width, int):  # Dropout or Last before the first layer that has a width
+    if not isinstance(width, int):  # the first layers, such as Dropout or Last, have no width
         width = rows_of(model)[0].stack.input_size
     return width

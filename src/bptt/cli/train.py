@@ -1,5 +1,4 @@
-"""`bptt train`, and of its kinds of data the first: `bptt train text FILE`, a character-level model of any
-text."""
+"""`bptt train`, and `bptt train text FILE`: train a character-level model on a text."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, check, train, write."""
+    """Read the text, train the model, write and print the results."""
     if options.model is None:
         options.model = Path(options.file.stem + ".safetensors")
     whole, *parts = _streams(options)
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _streams(options: argparse.Namespace) -> tuple[TextStream, TextStream, TextStream]:
-    """The whole text, its training part and its validation part."""
+    """Return the whole text, its training part and its validation part."""
     name = str(options.file)
     try:
         symbols = len(TextStream(options.file, batch_size=1, steps=1, encoding=options.encoding).ids)

@@ -1,4 +1,4 @@
-"""`bptt train csv FILE`: forecasts of columns of a CSV file, from columns of it."""
+"""`bptt train csv FILE`: train a forecasting model on columns of a CSV file."""
 
 from __future__ import annotations
 
@@ -85,19 +85,19 @@ def add(kinds: Any) -> None:
 
 def read(path: Path, wanted: Sequence[str], form: Format) -> list[tables.Table]:
     """Read these columns of a file, or of each file in a folder."""
-    return [tables.read(one, wanted, form) for one in tables.paths(path)]
+    return [tables.read(file, wanted, form) for file in tables.paths(path)]
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, check, train, judge, write."""
+    """Read the data, train the model, test it, write and print the results."""
     path = fitting.model_file(options)
     fitting.check_run(options)
     files = tables.paths(options.file)
     check_outputs((path, options.checkpoint, options.log), files)
     if options.season is not None and options.season > options.window:
         raise CommandError(
-            f"--season must be at most --window, {options.window}, because the seasonal forecast takes its"
-            f" values from the window; got {options.season}."
+            f"--season must be at most --window, {options.window}, because the seasonal forecast uses values"
+            f" of the window; got {options.season}. Fix: pass a larger --window."
         )
     series, columns, target = _series(options, files)
     fractions = (options.validation, options.test)
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
     task = seriesmodel.Task(
         columns, target, options.window, options.horizon, scaling, fractions, options.season
     )
-    order = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
+    order = np.random.default_rng((options.seed, 1))  # independent of the random numbers of the weights
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
     rows = sum(len(table.values) for table in series)
@@ -157,19 +157,21 @@ def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standa
     except ValueError:
         raise CommandError(
             f"{options.file}: columns must hold numbers with a finite variance; got larger numbers."
-            " Fix: rescale them, or leave their column out with --columns."
+            " Fix: rescale the numbers, or leave their column out with --columns."
         ) from None
 
 
 def divided(
     series: Sequence[tables.Table], fractions: tuple[float, float], window: int, horizon: int
 ) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
-    """Training, validation and test part of every series; the later two with the window before them.
+    """Split every series into training, validation and test part.
+
+    The validation and test parts begin with the window before them.
 
     Raises
     ------
     CommandError
-        A part too short for a single window and the steps after it.
+        A part is too short for a window and the steps after it.
     """
     divided_parts: tuple[list[Numbers], list[Numbers], list[Numbers]] = ([], [], [])
     need = window + horizon
@@ -179,22 +181,22 @@ def divided(
         except ValueError:
             raise CommandError(
                 f"{table.path} must have more rows for --window {window} and three parts; got"
-                f" {len(table.values)}. Fix: take a smaller window, smaller parts or a longer series."
+                f" {len(table.values)}. Fix: pass a smaller window, smaller parts or a longer series."
             ) from None
-        for name, part, all_of in zip(PARTS, parts, divided_parts, strict=True):
+        for name, part, part_of_all in zip(PARTS, parts, divided_parts, strict=True):
             if len(part) < need:
                 raise CommandError(
                     f"{table.path} has {len(table.values)} rows; its {name} part has {len(part)}, and needs"
                     f" {need}, --window plus --horizon. Fix: pass a smaller --window, or a larger part."
                 )
-            all_of.append(part)
+            part_of_all.append(part)
     return divided_parts
 
 
 def _series(
     options: argparse.Namespace, files: Sequence[Path]
 ) -> tuple[list[tables.Table], list[str], list[str]]:
-    """Read the files; the columns that the model reads, and those that it forecasts."""
+    """Read the files. Return tables, input columns and target columns."""
     form = Format.of(options)
     columns: list[str] | None = options.columns
     if columns is not None:

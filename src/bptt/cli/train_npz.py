@@ -1,4 +1,4 @@
-"""`bptt train npz FILE`: a class, or numbers, for each sequence of an .npz file."""
+"""`bptt train npz FILE`: train a classifier or regressor on the sequences of an .npz file."""
 
 from __future__ import annotations
 
@@ -44,30 +44,31 @@ def add(kinds: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, check, train, judge, write."""
+    """Read the data, train the model, test it, write and print the results."""
     path = fitting.model_file(options)
     fitting.check_run(options)
     check_outputs((path, options.checkpoint, options.log), [options.file])
     data = sequencemodel.read(options.file)
-    rng = np.random.default_rng((options.seed, 1))  # not the numbers that the weights came from
+    rng = np.random.default_rng((options.seed, 1))  # independent of the random numbers of the weights
     try:
         rows = split(rng.permutation(len(data.y)), options.validation, options.test)
     except ValueError:
         raise CommandError(
-            f"{options.file} has {len(data.y)} sequences, too few for training, validation and test parts"
+            f"{options.file} must have more sequences for training, validation and test parts; got"
+            f" {len(data.y)}"
         ) from None
     training, validation, test = (data.take(part) for part in rows)
     task = sequencemodel.Task.of(training, np.unique(data.y))
     if task.classes is not None and len(task.classes) < 2:
-        raise CommandError(f"{options.file}: y must hold two classes or more; all are {task.classes[0]}")
+        raise CommandError(f"{options.file}: y must hold at least two classes; got only {task.classes[0]}")
     lengths = {len(x) for x in data.x}
     _warn_of_axes(options.file, data.shape, max(lengths))
     if options.truncate is not None and len(lengths) > 1:
-        raise CommandError("--truncate needs sequences of equal length. Fix: leave it out.")
+        raise CommandError("--truncate needs sequences of equal length. Fix: leave --truncate out.")
     batches = task.batches(training, options.batch, shuffle=True, seed=rng)
-    what = "numbers" if task.classes is None else f"{len(task.classes)} classes"
+    targets = "numbers" if task.classes is None else f"{len(task.classes)} classes"
     note(
-        f"{options.file}: {len(data.y):,} sequences of {min(lengths)} to {max(lengths)} steps, {what};"
+        f"{options.file}: {len(data.y):,} sequences of {min(lengths)} to {max(lengths)} steps, {targets};"
         f" {len(training.y):,} for training, {len(validation.y):,} for validation, {len(test.y):,} for"
         " the final test."
     )
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _warn_of_axes(path: Path, shape: tuple[int, ...], longest: int) -> None:
-    """Print a note where the axes of x, (N, T, F), look swapped, or all sequences have one step."""
+    """Print a note if the axes of x (N, T, F) look swapped, or if all sequences have one step."""
     if len(shape) == 3 and shape[2] > shape[1]:
         note(
             f"{path}: x has at most {quantity(shape[1], 'time step')} of {shape[2]} features each. If its"

@@ -1,4 +1,4 @@
-"""How `bptt demo` and `bptt train text` train a text model: the options and the run."""
+"""Train a text model for `bptt demo` and `bptt train text`: options and run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from bptt.data import TextStream
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
-ROUNDS = 10  # validations in a run whose length is given in steps
+ROUNDS = 10  # number of validations if --steps sets the length of the run
 
 
 def add_options(command: Parser, *, steps: int | None) -> None:
-    """Model and training; `steps` is the default length, None for one pass over the text."""
+    """Add options for model and training. `steps` is the default length; None: one pass over the text."""
     model = networks.add_options(command, cell="lstm", layers=2, hidden=128)
     model.add_argument(
         "--embedding", type=COUNT, metavar="N", default=64, help="size of the vector of each character"
@@ -44,7 +44,7 @@ def add_options(command: Parser, *, steps: int | None) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training, what it was trained and judged on, and the losses."""
+    """A finished training run, its data, and the losses of model and baselines."""
 
     name: str
     fitted: Fitted
@@ -52,10 +52,10 @@ class Run:
     validation: TextStream
     clip: float | None
     losses: dict[str, float]
-    """Validation loss, nats per character, of "unigram", "bigram" and "model", on the same characters."""
+    """Validation losses of "unigram", "bigram" and "model" on the same text, in nats per character."""
 
     def figures(self) -> dict[str, Any]:
-        """The run in numbers, JSON-safe."""
+        """Return the figures of the run as JSON values."""
         return {
             "model": self.name,
             "parameters": self.fitted.model.parameter_count,
@@ -72,7 +72,7 @@ class Run:
         }
 
     def table(self) -> str:
-        """Return the figures as text, next to those of the models to beat."""
+        """Return a table of the losses of the model and its baselines."""
         names = {"unigram": "unigram model", "bigram": "bigram model", "model": self.name}
         width = max(map(len, names.values()))
         rate = self.fitted.tokens / self.fitted.seconds
@@ -87,7 +87,7 @@ class Run:
 
 
 def train(options: argparse.Namespace, training: TextStream, validation: TextStream) -> Run:
-    """Build the model that the options describe; train it by truncated backpropagation through time.
+    """Make a model from the options and train it by truncated backpropagation through time.
 
     Raises
     ------
@@ -129,10 +129,10 @@ def check_length(name: str, symbols: int, options: argparse.Namespace) -> None:
 
 
 class Pieces:
-    """A stream dealt out in `count` pieces, `updates` of `accumulate` batches in all; it starts over where it
-    ends.
+    """A stream in `count` pieces, with batches for `updates` updates of `accumulate` batches in total.
 
-    To the Trainer each piece is an epoch, so that it validates after each.
+    At its end, the stream starts over. For the Trainer, each piece is an epoch, so it validates after each
+    piece.
     """
 
     carries_state = True
@@ -150,11 +150,11 @@ class Pieces:
             yield from stream
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next piece begins."""
+        """Return the position of the next piece."""
         return {"dealt": self._dealt}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to where `state_dict` was asked for."""
+        """Move to the position that `state_dict` returned."""
         self._dealt = int(state["dealt"])
         rounds, rest = divmod(self._dealt, len(self._sizes))
         before = rounds * sum(self._sizes) + sum(self._sizes[:rest])
@@ -163,7 +163,7 @@ class Pieces:
             pass
 
     def __len__(self) -> int:
-        """Batches in the next piece."""
+        """Return the number of batches in the next piece."""
         return self._sizes[self._dealt % len(self._sizes)]
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,1 +1,1 @@
-"""CSV files as other programs write them: the format, the columns, the time."""
+"""Read CSV files of other programs: format, columns, time."""

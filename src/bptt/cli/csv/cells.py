@@ -11,7 +11,7 @@ from typing import Literal
 from bptt.cli.csv.format import Format
 
 Kind = Literal["number", "date", "clock", "missing", "text"]
-"""What a cell holds: "clock" is a time of day without a date."""
+"""Kind of content of a cell. "clock" is a time of day without a date."""
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
 _ALTERNATIVES = {"space": "[ \u00a0\u2007\u2009\u202f]", "'": "['\u2019]"}
@@ -19,7 +19,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 def kind(cell: str, form: Format) -> Kind:
-    """Say what a cell holds."""
+    """Return the kind of content of a cell."""
     if is_missing(cell):
         return "missing"
     try:
@@ -32,7 +32,7 @@ def kind(cell: str, form: Format) -> Kind:
 
 
 def is_clock(cell: str) -> bool:
-    """Whether a cell holds a time of day without a date."""
+    """Return whether a cell holds a time of day without a date."""
     try:
         clock(cell)
     except ValueError:
@@ -41,7 +41,7 @@ def is_clock(cell: str) -> bool:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell is empty or holds one of the words that programs write for a missing value."""
+    """Return whether a cell is empty or holds a common word for a missing value."""
     return cell.strip().lower() in _MISSING
 
 
@@ -51,13 +51,13 @@ def number(cell: str, form: Format) -> float:
     Raises
     ------
     ValueError
-        The cell holds no number written with the format's marks.
+        The cell holds no number with the marks of the format.
     """
     return numbers([cell], form)[0]
 
 
 def numbers(texts: Sequence[str], form: Format) -> list[float]:
-    """Return the numbers in cells; raises as `number`."""
+    """Return the numbers in cells; raise as `number`."""
     if form.decimal == "." and form.thousands is None:
         if "_" in "".join(texts):  # Python reads 1_000 as a number; other programs do not
             raise ValueError(texts)
@@ -75,7 +75,7 @@ def _marked_number(text: str, form: Format, pattern: re.Pattern[str]) -> float:
 
 
 def mark_pattern(thousands: str) -> str:
-    """Return a regular expression for a mark of `Format.thousands`; "space" is any space inside a line."""
+    """Return a regular expression for a mark of `Format.thousands`. "space" is any space character."""
     return _ALTERNATIVES.get(thousands, re.escape(thousands))
 
 
@@ -105,7 +105,7 @@ _LAYOUTS = {
         "quarter": r"(?P<year>\d{4})[- ]?[Qq](?P<quarter>[1-4])",
     }.items()
 }
-_FIRST_SHORT_YEAR = 1969  # as in POSIX: 69 to 99 are of the 20th century
+_FIRST_SHORT_YEAR = 1969  # as in POSIX: 69 to 99 are years of the 20th century
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -113,7 +113,7 @@ _MONTHS = (
 
 
 def layouts(cell: str) -> Iterator[str]:
-    """Yield the layouts that a cell may be a time in, such as "day first"."""
+    """Yield the layouts in which a cell can be read as a time, such as "day first"."""
     for layout in _LAYOUTS:
         try:
             seconds(cell, layout)

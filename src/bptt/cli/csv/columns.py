@@ -1,4 +1,4 @@
-"""The columns of a CSV file: what each of them holds, and their numbers."""
+"""The columns of a CSV file: the kind of content of each, and their numbers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from bptt.cli.csv.format import Format
 from bptt.cli.options import CommandError
 
 Numbers = npt.NDArray[np.float64]
-SAMPLE = 100  # rows that decide what a column holds
+SAMPLE = 100  # rows that decide the kind of a column
 _KINDS: tuple[cells.Kind, ...] = ("number", "date", "clock", "text")
 
 
 @dataclass(frozen=True)
 class Head:
-    """The first line of a file, what its columns hold, and all rows below that line.
+    """The first line of a file, the kinds of its columns, and all rows below that line.
 
     Attributes
     ----------
     kinds : dict
-        What most cells of the first rows hold, by the column's name.
+        Kind of most cells in the first rows, by column name.
     not_numbers : dict
-        Line and text of the first cell that holds neither a number nor nothing, in the first rows.
+        Line and text of the first cell in the first rows that is neither empty nor a number, by column name.
     """
 
     path: Path
@@ -48,10 +48,11 @@ class Head:
         """Raise CommandError unless exactly one column has this name."""
         count = self.names.count(name)
         if count != 1:
-            wrong = "two columns" if count else "no column"
+            columns = "several columns" if count else "no column"
             raise CommandError(
                 csvhints.of_file(self.path, self.form)
-                or f"{self.path} has {wrong} named {name!r:.60}; it has {', '.join(self.names):.300}"
+                or f"{self.path} has {columns} named {name!r:.60}; its columns are"
+                f" {', '.join(self.names):.300}"
             )
 
 
@@ -64,13 +65,13 @@ class Columns:
     lines : sequence of int
         Line number of each row.
     values : ndarray (N, K)
-        Numbers of the columns in `place`; NaN where a cell holds no finite number.
+        Numbers of the columns in `place`; NaN if a cell holds no finite number.
     texts : dict
-        The cells of columns that hold times as text.
+        Cells of the columns that hold times as text.
     empty : dict
-        Line of the first empty cell, by the column's name.
+        Line and text of the first empty cell, by column name.
     not_numbers : dict
-        Line and text of the first cell that holds neither a finite number nor nothing.
+        Line and text of the first cell that is neither empty nor a finite number, by column name.
     """
 
     head: Head
@@ -82,12 +83,12 @@ class Columns:
     not_numbers: dict[str, tuple[int, str]]
 
     def column(self, name: str) -> Numbers:
-        """Values of one column, (N,)."""
+        """Return the values of one column, (N,)."""
         return self.values[:, self.place[name]]
 
 
 def read_head(path: Path, form: Format) -> Head:
-    """Read the names of the columns, and enough rows to say what each column holds.
+    """Read the names of the columns, and enough rows to find the kind of each column.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def read_head(path: Path, form: Format) -> Head:
     rows = csvfile.lines(path, form)
     first = next(rows, None)
     if first is None:
-        raise CommandError(f"{path} is empty; its first line must name the columns")
+        raise CommandError(f"{path} is empty. Fix: pass a file whose first line names the columns.")
     if form.header is False:
         names = [f"column{i}" for i, _ in enumerate(first[1], 1)]
         rows = chain([first], rows)
@@ -107,26 +108,26 @@ def read_head(path: Path, form: Format) -> Head:
     if form.header is None:
         _check_header(path, names, [cells.kind(cell, form) for cell in first[1]], sample, form)
     if not sample:
-        raise CommandError(f"{path} holds no numbers below the names of its columns")
+        raise CommandError(f"{path} has no rows below the names of its columns")
     kinds: dict[str, cells.Kind] = {}
     not_numbers: dict[str, tuple[int, str]] = {}
     for i, name in enumerate(names):
         sampled = [(line, row[i], _kind(row[i], form)) for line, row in sample]
         counts: Counter[cells.Kind] = Counter(kind for *_, kind in sampled if kind != "missing")
         most = max(_KINDS, key=lambda kind: counts[kind]) if counts else "missing"
-        if kinds.get(name) not in ("number", "missing"):  # of two columns with one name, the one of numbers
+        if kinds.get(name) not in ("number", "missing"):  # if two columns have one name, prefer the numbers
             kinds[name] = most
         other = ((line, text) for line, text, kind in sampled if kind not in ("number", "missing"))
         not_numbers.setdefault(name, next(other, (0, "")))
-    kept = {name: cell for name, cell in not_numbers.items() if cell[0]}
-    return Head(path, form, names, kinds, kept, chain(sample, rows))
+    not_numbers = {name: cell for name, cell in not_numbers.items() if cell[0]}
+    return Head(path, form, names, kinds, not_numbers, chain(sample, rows))
 
 
 def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
-    """Read the rows: these columns as numbers, and the cells of columns that hold times as text."""
+    """Read all rows: the columns `numbers` as numbers, the columns `times` as text."""
     first = {name: i for i, name in reversed(list(enumerate(head.names)))}
     place = {name: i for i, name in enumerate(dict.fromkeys(numbers))}
-    at = [first[name] for name in place]
+    indices = [first[name] for name in place]
     texts: dict[str, list[str]] = {name: [] for name in times}
     lines, values = array("q"), array("d")
     empty: dict[str, tuple[int, str]] = {}
@@ -134,27 +135,27 @@ def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
     for line, row in head.rows:
         lines.append(line)
         try:
-            parsed = cells.numbers([row[i] for i in at], head.form)
+            parsed = cells.numbers([row[i] for i in indices], head.form)
         except ValueError:
             parsed = [math.nan]
         if not all(map(math.isfinite, parsed)):
             parsed = []
-            for name, i in zip(place, at, strict=True):
+            for name, i in zip(place, indices, strict=True):
                 parsed.append(_finite(row[i], head.form))
                 if math.isnan(parsed[-1]):
                     first_bad = empty if cells.is_missing(row[i]) else not_numbers
                     first_bad.setdefault(name, (line, row[i]))
         values.extend(parsed)
-        for name, kept in texts.items():
-            kept.append(row[first[name]])
-    table = np.frombuffer(values).reshape(len(lines), len(at))
+        for name, column in texts.items():
+            column.append(row[first[name]])
+    table = np.frombuffer(values).reshape(len(lines), len(indices))
     return Columns(head, lines, place, table, texts, empty, not_numbers)
 
 
 def check_cells(table: Columns, names: Collection[str], whole: Collection[str], fix: str) -> None:
     """Raise CommandError for the first cell of the columns `names` that holds no finite number.
 
-    Empty cells are refused in the columns `whole` only. `fix` says what helps if the cell holds text.
+    Empty cells are errors only in the columns `whole`. `fix` is the fix in the message if a cell holds text.
     """
     bad = [(cell, table.place[name], name) for name, cell in table.not_numbers.items() if name in names]
     bad += [
@@ -164,27 +165,27 @@ def check_cells(table: Columns, names: Collection[str], whole: Collection[str], 
     ]
     if not bad:
         return
-    (line, text), _, name = min(bad, key=lambda one: (one[0][0], one[1]))
+    (line, text), _, name = min(bad, key=lambda entry: (entry[0][0], entry[1]))
     path, form = table.head.path, table.head.form
     where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
     if cells.is_missing(text):
-        came = f"has {text.strip()!r}" if text.strip() else "is empty"
-        raise CommandError(f"{where} {came}. Fix: fill the cell, or pass --fill linear.")
+        actual = f"has {text.strip()!r}" if text.strip() else "is empty"
+        raise CommandError(f"{where} {actual}. Fix: fill the cell, or pass --fill linear.")
     marks = csvhints.of_cells([text], form)
     if marks:
-        hints = csvhints.find(path, form) or [marks]  # the first lines together say more
+        hints = csvhints.find(path, form) or [marks]  # several lines are less ambiguous than one cell
         fix = f"pass {csvhints.options(hints)}"
     raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
 
 
 def _kind(text: str, form: Format) -> cells.Kind:
-    """What a cell holds; a number with other marks is a number, too."""
+    """Return the kind of a cell. A number with other marks is a number, too."""
     kind = cells.kind(text, form)
     return "number" if kind == "text" and csvhints.of_cells([text], form) else kind
 
 
 def _finite(text: str, form: Format) -> float:
-    """The number in a cell, or NaN."""
+    """Return the finite number in a cell, or NaN."""
     try:
         value = cells.number(text, form)
     except ValueError:
@@ -195,8 +196,11 @@ def _finite(text: str, form: Format) -> float:
 def _check_header(
     path: Path, names: Sequence[str], first: Sequence[cells.Kind], below: Sequence[Line], form: Format
 ) -> None:
-    """Refuse a first line that holds what the line below it holds, numbers or times among it."""
-    data = [one in ("number", "date", "clock") for one in first]
+    """Raise CommandError if the first line looks like data.
+
+    The first line holds only numbers, or it holds numbers or times in the same columns as the second line.
+    """
+    data = [kind in ("number", "date", "clock") for kind in first]
     second = [cells.kind(cell, form) for cell in below[0][1]] if below else []
     alike = [a == b or (yes and b == "missing") for a, b, yes in zip(first, second, data, strict=False)]
     if set(first) == {"number"} or (any(data) and alike and all(alike)):

@@ -28,19 +28,19 @@ _PACKED = {
 def lines(path: Path, form: Format) -> Iterator[Line]:
     """Yield the number of each line in the file, from 1, and its cells.
 
-    Blank lines are skipped. In a file of one column, a blank line between others is an empty cell.
+    Blank lines are skipped. In a file with one column, a blank line between other lines is an empty cell.
 
     Raises
     ------
     CommandError
-        The file cannot be read, is not such text, or has lines of unequal length.
+        The file cannot be read, has another encoding, or has lines with unequal numbers of cells.
     """
     try:
         _refuse_packed(path)
         with path.open(newline="", encoding=form.encoding) as file:
             yield from _records(path, _Text(file, form.comment), form)
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}; give an existing CSV file") from None
+        raise CommandError(f"cannot read {path}: {error.strerror}. Fix: pass an existing CSV file.") from None
     except UnicodeError:
         raise CommandError(
             f"{path} must be text in {form.encoding.upper()}; got other bytes."
@@ -52,11 +52,11 @@ def lines(path: Path, form: Format) -> Iterator[Line]:
             " Fix: pass utf-8, utf-16, latin-1 or cp1252, for example."
         ) from None
     except csv.Error as error:
-        raise CommandError(f"cannot read {path}: it is no whole CSV file ({error})") from None
+        raise CommandError(f"cannot read {path}: it is not a complete CSV file ({error})") from None
 
 
 class _Text:
-    """Lines of text without comments and byte-order mark; `number` is that of the last line read."""
+    """Lines of text without comments and byte-order mark. `number` is the number of the last line read."""
 
     def __init__(self, file: Iterable[str], comment: str | None) -> None:
         self._file, self._comment = file, comment
@@ -106,20 +106,20 @@ def _ragged(path: Path, form: Format, number: int, cells: int, width: int, *, la
 def _refuse_packed(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(8)
-    for magic, (what, fix) in _PACKED.items():
+    for magic, (actual, fix) in _PACKED.items():
         if start.startswith(magic):
-            raise CommandError(f"{path} must be a CSV file; got {what}. Fix: {fix}.")
+            raise CommandError(f"{path} must be a CSV file; got {actual}. Fix: {fix}.")
 
 
 def _encoding(path: Path) -> str:
-    """The encoding to suggest."""
+    """Return the encoding to suggest."""
     with path.open("rb") as file:
         start = file.read(2)
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1, or the right one"
 
 
 def warn_if_cut(path: Path) -> None:
-    """Print a note if the last line has no end: nothing else shows that a file was cut inside a number."""
+    """Print a note if the last line has no line break: the file may be cut off inside a number."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read() not in (b"\n", b"\r", b"\0"):  # \0: the last byte of UTF-16

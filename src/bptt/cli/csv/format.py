@@ -1,4 +1,4 @@
-"""The options that say how a CSV file is written."""
+"""Options for the format of a CSV file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIME_OFF = "off"
 
 @dataclass(frozen=True)
 class Format:
-    """How a CSV file is written, and how its gaps are filled.
+    """The format of a CSV file, and how its gaps are filled.
 
     Attributes
     ----------
@@ -28,11 +28,12 @@ class Format:
     comment : str, optional
         Lines that begin with this text are skipped.
     header : bool, optional
-        Whether the first line names the columns. None: yes, but refuse a first line that looks like data.
+        Whether the first line names the columns. None: yes, but a first line that looks like data is an
+        error.
     time : str, optional
-        The column that orders the rows. None: find it. "off": keep the order of the file.
+        Column that orders the rows. None: find the column. "off": keep the order of the file.
     fill : str, optional
-        One of `FILLS`: how empty cells are filled. None: refuse them.
+        One of `FILLS`: how empty cells are filled. None: empty cells are errors.
     """
 
     delimiter: str = ","
@@ -51,7 +52,7 @@ class Format:
         Raises
         ------
         CommandError
-            Decimal and thousands mark are the same.
+            The decimal mark and the thousands mark are the same.
         """
         if options.decimal == options.thousands:
             raise CommandError(

@@ -1,4 +1,4 @@
-"""Empty cells of a table: filled, or their rows dropped."""
+"""Fill the empty cells of a table, or drop their rows."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Numbers = npt.NDArray[np.float64]
 
 
 def fill(path: Path, values: Numbers, names: Sequence[str], how: str) -> Numbers:
-    """Return values (N, F) without NaN, and say in a note what was done.
+    """Return values (N, F) without NaN, and print a note about the changes.
 
     Parameters
     ----------
     values : ndarray (N, F)
-        Rows in order of time; NaN where a cell is empty.
+        Rows in order of time; NaN for empty cells.
     how : {"forward", "linear", "drop"}
-        Repeat the last value, draw a straight line between the neighbours (at either end, repeat the nearest
-        value), or drop the rows.
+        "forward": repeat the last value. "linear": interpolate linearly, and repeat the nearest value at the
+        ends. "drop": drop the rows.
 
     Raises
     ------
     CommandError
-        A column has no number; every row has an empty cell and would be dropped; the first cell of a column
-        is empty, and `how` is "forward".
+        A column has no number. `how` is "drop" and every row has an empty cell. Or `how` is "forward" and the
+        first cell of a column is empty.
     """
     empty = np.isnan(values)
     if not empty.any():
         return values
     columns = ", ".join(f"{name} ({n})" for name, n in zip(names, empty.sum(axis=0), strict=True) if n)
     if how == "drop":
-        kept = ~empty.any(axis=1)
-        if not kept.any():
+        complete = ~empty.any(axis=1)
+        if not complete.any():
             raise CommandError(
                 f"{path} must have rows without empty cells for --fill drop; got none."
                 " Fix: pass --fill linear."
             )
-        dropped = quantity(int(np.count_nonzero(~kept)), "row")
+        dropped = quantity(int(np.count_nonzero(~complete)), "row")
         note(f"{path}: dropped {dropped} with empty cells; empty cells: {columns:.300}.")
-        whole: Numbers = values[kept]
-        return whole
+        complete_rows: Numbers = values[complete]
+        return complete_rows
     filled: Numbers = values.copy()
     rows = np.arange(len(values))
     for k, name in enumerate(names):

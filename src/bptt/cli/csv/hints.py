@@ -12,19 +12,19 @@ from bptt.arguments import quantity
 from bptt.cli.csv import cells as cell
 from bptt.cli.csv.format import Format
 
-SAMPLE = 50  # lines looked at
+SAMPLE = 50  # number of lines that are examined
 _COMMENTS = ("#", "%", "//", "!")
 _DELIMITERS = (",", ";", "\t", "|", " ")
 _MARKS = {",": "comma", ".": "point", "'": "apostrophe", "_": "underscore", "space": "space"}
 _MARKED = re.compile(rf"[+-]?\d(?:[\d.,]|{'|'.join(map(cell.mark_pattern, _MARKS))})*", re.ASCII)
 Hint = tuple[str, str]
-"""What was found, and the options that read it."""
+"""Description of something unusual in the file, and the options that read it."""
 
 
 def of_file(path: Path, form: Format) -> str | None:
-    """Return an error message that names what is unusual in the first lines of a file, and how to read it.
+    """Return an error message about unusual first lines of a file, and the options that read them.
 
-    None: nothing unusual was found.
+    Return None if there is nothing unusual.
     """
     hints = find(path, form)
     if hints:
@@ -62,18 +62,19 @@ def find(path: Path, form: Format) -> list[Hint]:
         hints.append(
             (f"one column with {form.delimiter!r} in its cells", f"--delimiter {shlex.quote(unused)}")
         )
-    marks = of_cells((one for row in rows[1:] for one in row), form)
+    marks = of_cells((text for row in rows[1:] for text in row), form)
     return [*hints, marks] if marks else hints
 
 
 def of_cells(texts: Iterable[str], form: Format) -> Hint | None:
-    """Name the decimal and thousands marks in cells that are not numbers in this format."""
+    """Find the decimal and thousands marks in cells that are not numbers in this format."""
     unread = [text.strip() for text in texts if cell.kind(text, form) == "text"]
     unread = [text for text in unread if _MARKED.fullmatch(text)]
     if not unread:
         return None
     other = "," if form.decimal == "." else "."
-    readings: dict[str | None, str] = {}  # thousands mark to decimal mark: the format's own where it will do
+    # Maps the thousands mark to the decimal mark, which is the mark of the format if it fits.
+    readings: dict[str | None, str] = {}
     for decimal in (form.decimal, other):
         for mark in (None, *_MARKS):
             marks = Format(decimal=decimal, thousands=mark)
@@ -87,13 +88,13 @@ def of_cells(texts: Iterable[str], form: Format) -> Hint | None:
 
 
 def _option(decimal: str, mark: str | None, form: Format) -> str:
-    given = []
+    options = []
     if decimal != form.decimal:
-        given.append(f"--decimal {decimal}")
+        options.append(f"--decimal {decimal}")
     if mark is not None and mark != form.thousands:
-        given.append(f"--thousands {shlex.quote(mark)}")
-    what = f"decimal {_MARKS[decimal]}s" if mark is None else f"{_MARKS[mark]}s between thousands"
-    return f"{' '.join(given)} for {what}"
+        options.append(f"--thousands {shlex.quote(mark)}")
+    marks = f"decimal {_MARKS[decimal]}s" if mark is None else f"{_MARKS[mark]}s between thousands"
+    return f"{' '.join(options)} for {marks}"
 
 
 def _reads(text: str, form: Format) -> bool:
@@ -110,7 +111,7 @@ def _expected(form: Format) -> str:
 
 
 def _sample(path: Path, form: Format) -> tuple[list[str], list[str]]:
-    """Return the comment lines that a file begins with, and the first lines below them."""
+    """Return the comment lines at the start of a file, and the first lines after them."""
     comments: list[str] = []
     sample: list[str] = []
     mark: str | None = None
@@ -134,9 +135,9 @@ def _sample(path: Path, form: Format) -> tuple[list[str], list[str]]:
 
 
 def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[str]]]:
-    """Return the delimiter that gives every line as many cells and most numbers, and the cells.
+    """Return the delimiter that gives all lines the same number of cells and most numbers, and the cells.
 
-    Without such a delimiter: the format's own, and no cells.
+    Without such a delimiter, return the delimiter of the format and no cells.
     """
     best, split_rows, most = form.delimiter, _cells(lines, form.delimiter), 0
     if split_rows:
@@ -149,7 +150,7 @@ def _best_delimiter(lines: Sequence[str], form: Format) -> tuple[str, list[list[
 
 
 def _is_one_column(lines: Sequence[str], form: Format) -> bool:
-    """Whether every line below a name is one number, and some have the delimiter as a mark."""
+    """Return whether all lines below the name are single numbers, some with the delimiter as a mark."""
     if not lines or form.delimiter in lines[0]:
         return False
     below = [line.strip() for line in lines[1:] if not cell.is_missing(line)]
@@ -159,7 +160,7 @@ def _is_one_column(lines: Sequence[str], form: Format) -> bool:
 
 
 def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    """Cells of lines that all have as many, or nothing."""
+    """Return the cells of lines with equal numbers of cells; an empty list for other lines."""
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error:
@@ -173,13 +174,13 @@ def _numbers(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _lines_above(lines: Sequence[str], form: Format) -> int:
-    """How many lines stand above a table with the format's delimiter; 0 if there is no such table."""
+    """Return the number of lines above a table with the format's delimiter; 0 without such a table."""
     if _cells(lines, form.delimiter):
         return 0
     for above in range(1, len(lines) - 2):
         rows = _cells(lines[above:], form.delimiter)
         if rows and len(rows[0]) > 1:
-            # A line as wide as the table is one of its rows: then a line inside the table is wrong.
-            others = (_cells([line], form.delimiter) for line in lines[:above])
-            return above if all(len(other[0]) != len(rows[0]) for other in others if other) else 0
+            # If a line above is as wide as the table, it is a row, and a line inside the table is wrong.
+            lines_above = (_cells([line], form.delimiter) for line in lines[:above])
+            return above if all(len(cells[0]) != len(rows[0]) for cells in lines_above if cells) else 0
     return 0

@@ -1,4 +1,4 @@
-"""CSV files: numbers by the names of their columns, in order of time."""
+"""Read CSV files as tables of numbers: named columns, rows in order of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bptt.cli.options import CommandError, note
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file: values (N, F), float64, all finite, the oldest row first."""
+    """Columns of a file: finite float64 values (N, F), the oldest row first."""
 
     path: Path
     names: list[str]
@@ -38,17 +38,19 @@ def paths(path: Path) -> list[Path]:
         return [path]
     files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file())
     if not files:
-        raise CommandError(f"{path} is a folder without a .csv file; give one that has some, or a file")
+        raise CommandError(
+            f"{path} is a folder without a .csv file. Fix: pass a folder with .csv files, or a file."
+        )
     return files
 
 
 def read(path: Path, names: Sequence[str], form: Format) -> Table:
-    """Read the columns of these names, in this order.
+    """Read the columns with these names, in this order.
 
     Raises
     ------
     CommandError
-        The file cannot be read. A column is missing, occurs twice, or holds something other than finite
+        The file cannot be read. A column is missing, occurs twice, or holds values that are not finite
         numbers. The order of time is unknown.
     """
     raw = _read(columns.read_head(path, form), names)
@@ -57,7 +59,7 @@ def read(path: Path, names: Sequence[str], form: Format) -> Table:
 
 
 def read_all(path: Path, form: Format) -> Table:
-    """Read all columns but those of dates and times of day; the first line may hold names or numbers.
+    """Read all columns except dates and times of day. The first line may hold names or numbers.
 
     Raises
     ------
@@ -75,18 +77,18 @@ def read_all(path: Path, form: Format) -> Table:
 def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
     """Read the columns of numbers, in the file's order.
 
-    Columns that only count rows or tell the time are left out. A note names each column that
-    is left out, and the reason.
+    Columns that only count rows or hold the time are left out. A note names each column that is left out, and
+    the reason.
 
     Parameters
     ----------
     named : sequence of str
-        Columns that are read in any case.
+        Columns that are never left out.
 
     Raises
     ------
     CommandError
-        As `read`; no column is left.
+        As `read`, or no column is left.
     """
     raw = _read(columns.read_head(path, form), named)
     left_out = _left_out(raw, named)
@@ -95,7 +97,7 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
     if not names:
         raise CommandError(
             csvhints.of_file(path, form)
-            or f"{path} has no column of numbers to learn from; got {shown:.400}. Fix: name columns in"
+            or f"{path} must have a column of numbers to learn from; got {shown:.400}. Fix: name columns in"
             " --columns."
         )
     _check(raw, names, "correct the cell, or leave the column out with --columns")
@@ -106,21 +108,21 @@ def read_features(path: Path, named: Sequence[str], form: Format) -> Table:
 
 @dataclass(frozen=True)
 class _Raw:
-    """All numbers of a file, the time of its rows, and the columns that only count rows or tell the time."""
+    """All numbers of a file, the time of its rows, and the columns that only count rows or hold the time."""
 
     columns: Columns
     times: Times | None
     counting: Collection[str]
 
     def is_hour(self, name: str) -> bool:
-        """Whether a column of numbers tells only the time of day: it may be a feature, too."""
+        """Return whether a column of numbers holds only the time of day: it may be a feature, too."""
         return self.times is not None and name in self.times.columns[1:] and name in self.columns.place
 
 
 def _read(head: Head, named: Collection[str]) -> _Raw:
-    """Read the numbers of a file, those in the columns `named` in any case, and find the time of its rows."""
-    given = head.form.time
-    for name in named if given in (None, TIME_OFF) else (*named, given):
+    """Read all columns of numbers and the columns `named`, and find the time of each row."""
+    time = head.form.time
+    for name in named if time in (None, TIME_OFF) else (*named, time):
         head.check(name)
     csvfile.warn_if_cut(head.path)
     numeric = [name for name in head.names if name in named or head.kinds[name] in ("number", "missing")]
@@ -130,7 +132,7 @@ def _read(head: Head, named: Collection[str]) -> _Raw:
 
 
 def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
-    """Columns that are no features, and why."""
+    """Return the columns that are not features, with the reasons."""
     reasons: dict[str, str] = {}
     for name in raw.columns.head.names:
         if name in named:
@@ -146,7 +148,7 @@ def _left_out(raw: _Raw, named: Collection[str]) -> dict[str, str]:
 
 
 def _without_numbers(table: Columns, name: str) -> bool:
-    """Whether the column holds no number at all, not even one that is written with other marks."""
+    """Return whether a column holds no number, not even a number with other marks."""
     if table.head.names.count(name) > 1 or (table.column(name) == table.column(name)).any():
         return False
     bad = table.not_numbers.get(name)
@@ -154,7 +156,7 @@ def _without_numbers(table: Columns, name: str) -> bool:
 
 
 def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:
-    """Raise CommandError for a name that is not there once, or the first cell that holds no finite number."""
+    """Raise CommandError if a column is missing or occurs twice, or a cell holds no finite number."""
     for name in names:
         raw.columns.head.check(name)
     whole = () if raw.times is None else raw.times.columns
@@ -162,13 +164,13 @@ def _check(raw: _Raw, names: Sequence[str], fix: str) -> None:
 
 
 def _table(raw: _Raw, names: Sequence[str]) -> Table:
-    """These columns, in order of time and without gaps."""
+    """Return these columns in order of time, without gaps."""
     path, form = raw.columns.head.path, raw.columns.head.form
     values = raw.columns.values[:, [raw.columns.place[name] for name in names]]
     if raw.times is not None:
         values = values[timeorder.order(path, raw.times, raw.columns.lines)]
     elif form.time is None:
-        note(f"{path}: no time column was found; the first row is taken as the oldest.")
+        note(f"{path}: no time column was found; the first row is treated as the oldest.")
     if form.fill is not None:
         values = gaps.fill(path, values, names, form.fill)
     return Table(path, list(names), values)

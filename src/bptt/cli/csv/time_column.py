@@ -1,4 +1,4 @@
-"""Which columns of a table tell the time of its rows."""
+"""Find the columns of a table that hold the time of its rows."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _UNITS = frozenset(
     {*("s", "ms", "us", "ns", "sec", "secs", "seconds", "min", "minutes", "h", "hours"), "d", "days", "utc"}
 )
 _FEWEST = 3  # rows: two numbers always have one distance
-_TOLERANCE = 1e-4  # steps: as far as floating-point numbers may be off
+_TOLERANCE = 1e-4  # steps: largest error of floating-point numbers
 _MOST_ROUNDING = 0.13  # steps: coarser rounding hides whether steps are equal
 _YEAR_TOLERANCE = 0.15  # steps: months of a decimal year differ in length
-_FEW = 12  # rows: fewer may look even by chance
-_MOSTLY = 0.7  # of the steps of a sorted column: with one row a trading day, 0.77 are one day
-_NEARLY_ALL = 0.95  # of the steps of a column in no order
+_FEW = 12  # rows: fewer may be evenly spaced by chance
+_MOSTLY = 0.7  # fraction of equal steps in a sorted column; with one row per trading day, it is 0.77
+_NEARLY_ALL = 0.95  # fraction of equal steps in an unsorted column
 _MOST_DECIMALS = 9
 _UNIX = (6.3e8, 2.9e9)  # seconds: 1990 to 2061
 
 
 @dataclass(frozen=True)
 class Times:
-    """The time of every row, (N,): seconds since 1970, or the plain numbers of a column that counts.
+    """The time of every row, (N,): seconds since 1970, or the numbers of a column that counts rows.
 
-    `columns` has two names if one column holds the date and another one the time of day.
+    `columns` has two names if one column holds the date and another column the time of day.
     """
 
     columns: tuple[str, ...]
@@ -48,7 +48,7 @@ class Times:
 
     @property
     def label(self) -> str:
-        """What messages call the column or the two columns."""
+        """Name of the column or the two columns in messages."""
         return " with ".join(f"column {name:.60}" for name in self.columns)
 
     @property
@@ -58,7 +58,7 @@ class Times:
 
 
 def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> Times:
-    """Read a column of dates, all in one layout.
+    """Read a column of dates, all in the same layout.
 
     Raises
     ------
@@ -79,23 +79,23 @@ def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
         else:
             readings.append(values)
     if not readings:
-        came = f"has {texts[bad].strip()!r:.40}" if texts[bad].strip() else "is empty"
+        actual = f"has {texts[bad].strip()!r:.40}" if texts[bad].strip() else "is empty"
         raise CommandError(
-            f"{path} must hold times in column {column:.60}; line {lines[bad]} {came}. Fix: correct the cell,"
-            f" or pass --time with another column, or --time {TIME_OFF} to keep the order of the rows."
+            f"{path} must hold times in column {column:.60}; line {lines[bad]} {actual}. Fix: correct the"
+            f" cell, or pass --time with another column, or --time {TIME_OFF} to keep the order of the rows."
         )
     ordered = [values for values in readings if is_sorted(values) or is_sorted(values[::-1])]
     if len(readings) > 1 and not ordered:
         raise CommandError(
-            f"{path}: column {column:.60} must hold dates as YYYY-MM-DD where they are out of order; got"
-            f" {first.strip()!r:.40}, in which day, month and year may have several orders. Fix: rewrite the"
-            f" dates, or pass --time {TIME_OFF} to keep the order of the rows."
+            f"{path}: column {column:.60} must hold dates as YYYY-MM-DD if they are out of order; got"
+            f" {first.strip()!r:.40}, in which the order of day, month and year is ambiguous. Fix: rewrite"
+            f" the dates, or pass --time {TIME_OFF} to keep the order of the rows."
         )
     return Times((column,), min(ordered or readings, key=_unevenness), in_seconds=True)
 
 
 def need_clock(times: Times) -> bool:
-    """Whether times are dates that repeat, so that another column may tell the time of day."""
+    """Return whether times are dates that repeat, so that another column may hold the time of day."""
     return times.in_seconds and not (times.values % DAY).any() and not times.distinct
 
 
@@ -105,7 +105,7 @@ def with_clock(times: Times, column: str, clock: Numbers) -> Times:
 
 
 def clock_of_cells(texts: Sequence[str]) -> Numbers | None:
-    """Return the times of day in cells, in seconds; None if a cell holds none."""
+    """Return the times of day in cells, in seconds; None if a cell holds no time of day."""
     try:
         return np.array([cells.clock(text) for text in texts])
     except ValueError:
@@ -113,7 +113,10 @@ def clock_of_cells(texts: Sequence[str]) -> Numbers | None:
 
 
 def clock_of_numbers(column: str, values: Numbers) -> Numbers | None:
-    """Return the times of day in a column named "hour" or "time" of hours or HHMM, in seconds; else None."""
+    """Return the times of day, in seconds, in a column of hours or HHMM named "hour" or "time".
+
+    Return None for any other column.
+    """
     if _word(column) not in _HOURS or not (values == np.rint(values)).all() or values.min() < 0:
         return None
     hour, minute = (values, np.zeros_like(values)) if values.max() <= 24 else np.divmod(values, 100)
@@ -122,9 +125,9 @@ def clock_of_numbers(column: str, values: Numbers) -> Numbers | None:
 
 
 def of_clock(column: str, texts: Sequence[str]) -> Times | None:
-    """Return the times in a column that holds times of day without dates; a new day begins where they wrap.
+    """Return the times in a column of times of day without dates. A new day begins when they wrap around.
 
-    None: a cell holds no time of day, or the steps do not show whether the oldest row comes first.
+    Return None if a cell holds no time of day, or if it is unknown whether the oldest row comes first.
     """
     hours = clock_of_cells(texts)
     if hours is None:
@@ -138,11 +141,11 @@ def of_clock(column: str, texts: Sequence[str]) -> Times | None:
 
 
 def of_numbers(column: str, values: Numbers, *, first: bool) -> Times | None:
-    """Return the times in a column of numbers that only counts rows or tells the time; None for others.
+    """Return the times in a column of numbers that only counts rows or holds the time; otherwise None.
 
-    Such columns hold dates as digits (20210131, 202101, 2021013123), numbers with mostly one distance (row
-    numbers, years, seconds), or are in order and named so ("time", "date", "id", "year"). The `first` column
-    may also hold Unix times.
+    Such columns hold dates as digits (20210131, 202101, 2021013123), or numbers with mostly equal steps (row
+    numbers, years, seconds). Or they are in order and have the name of a time ("time", "date", "id", "year").
+    The `first` column may also hold Unix times.
     """
     if len(values) < _FEWEST or not np.isfinite(values).all() or values.min() == values.max():
         return None
@@ -158,17 +161,17 @@ def of_numbers(column: str, values: Numbers, *, first: bool) -> Times | None:
 
 
 def says_time(column: str) -> bool:
-    """Whether the name of a column says that it tells the time or counts rows."""
+    """Return whether the name of a column is the name of a time or of a row number."""
     return _word(column) in _TIMES | _INDICES
 
 
 def is_sorted(values: Numbers) -> bool:
-    """Whether no value is below the one before it."""
+    """Return whether no value is lower than the previous value."""
     return bool(np.all(values[1:] >= values[:-1]))
 
 
 def _word(column: str) -> str:
-    """The last word of a name, without units: "time" of "obs_time [s]"."""
+    """Return the last word of a name without units, for example "time" for "obs_time [s]"."""
     name = re.sub(r"[\[(].*?[\])]", "", column)
     words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
     while len(words) > 1 and words[-1] in _UNITS:
@@ -177,7 +180,7 @@ def _word(column: str) -> str:
 
 
 def _is_named_time(column: str, values: Numbers, seconds: Numbers | None, *, first: bool) -> bool:
-    """Whether the name, or the place of Unix times, says that a column tells the time."""
+    """Return whether a column holds the time, judged by its name, or by Unix times in the first column."""
     word, whole = _word(column), bool((values == np.rint(values)).all())
     in_order = is_sorted(values) or is_sorted(values[::-1])
     distinct = len(np.unique(values)) == len(values)
@@ -189,7 +192,7 @@ def _is_named_time(column: str, values: Numbers, seconds: Numbers | None, *, fir
 
 
 def _is_even(values: Numbers) -> bool:
-    """Whether most steps of the sorted column are equal, as far as its numbers were rounded."""
+    """Return whether most steps of the sorted column are equal, within the rounding of its numbers."""
     ordered = np.sort(values)
     steps = np.diff(ordered)
     usual = float(np.median(steps))
@@ -205,7 +208,7 @@ def _is_even(values: Numbers) -> bool:
         return False
     if unit == 1:
         return True
-    # Steps that only happen to be about equal drift away from an even grid.
+    # If steps are about equal only by chance, the values drift away from an even grid.
     step = float(steps[near].mean())
     places = (ordered - ordered[0]) / step
     places *= max(np.rint(places[-1]), 1.0) / places[-1]
@@ -213,7 +216,7 @@ def _is_even(values: Numbers) -> bool:
 
 
 def _unit(values: Numbers) -> float:
-    """The last decimal place that the numbers were printed with: 1 for whole numbers; 0 if it is unknown."""
+    """Return the last decimal place of the numbers: 1 for whole numbers, 0 if unknown."""
     for decimals in range(_MOST_DECIMALS + 1):
         scaled = values * 10.0**decimals
         if (np.rint(scaled) / 10.0**decimals == values).all():
@@ -222,7 +225,7 @@ def _unit(values: Numbers) -> float:
 
 
 def _unix(values: Numbers) -> Numbers | None:
-    """Seconds of Unix times in seconds, milliseconds, microseconds or nanoseconds; None for other numbers."""
+    """Return Unix times in seconds from s, ms, us or ns; None for other numbers."""
     for scale in (1.0, 1e3, 1e6, 1e9):
         if values.min() >= _UNIX[0] * scale and values.max() <= _UNIX[1] * scale:
             return values / scale
@@ -230,7 +233,7 @@ def _unix(values: Numbers) -> Numbers | None:
 
 
 def _digits(values: Numbers) -> Numbers | None:
-    """Seconds of dates written as digits, YYYYMM, YYYYMMDD, or with HH, HHMM, HHMMSS; None for others."""
+    """Return the seconds of dates as digits: YYYYMM, YYYYMMDD, also with HH, HHMM or HHMMSS; else None."""
     if (values != np.rint(values)).any() or values.min() < 150001 or values.max() > 22001231240000:
         return None
     digits = values.astype(np.int64)

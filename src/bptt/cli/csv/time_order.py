@@ -13,11 +13,11 @@ from bptt.cli.csv.format import TIME_OFF
 from bptt.cli.csv.time_column import Numbers, Times, is_sorted
 from bptt.cli.options import CommandError, note
 
-_GAP = 1.5  # usual steps: months and years differ by less
+_GAP = 1.5  # usual steps: the lengths of months and years differ by less
 
 
 def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp]:
-    """Return the order of rows that sorts them by time, with notes on what was changed or looks wrong.
+    """Return the indices that sort the rows by time. Print notes about changes and problems.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
         equal, where = _equal(values[order], order, lines)
         if equal:
             note(
-                f"{path}: {times.label} has {quantity(equal, 'row')} with the time of the row before, the"
+                f"{path}: {times.label} has {quantity(equal, 'row')} with the time of the previous row, the"
                 f" first in {where}. Are there several series in the file?"
             )
     _report_steps(path, times, order, lines)
@@ -52,7 +52,7 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
 
 
 def _equal(values: Numbers, rows: npt.NDArray[np.intp], lines: Sequence[int]) -> tuple[int, str]:
-    """How many values equal the one before, and the lines of the first two of them."""
+    """Return the number of values that equal the previous value, and the lines of the first pair."""
     equal = np.flatnonzero(values[1:] == values[:-1])
     if not len(equal):
         return 0, ""
@@ -61,7 +61,7 @@ def _equal(values: Numbers, rows: npt.NDArray[np.intp], lines: Sequence[int]) ->
 
 
 def _report_steps(path: Path, times: Times, rows: npt.NDArray[np.intp], lines: Sequence[int]) -> None:
-    """Print a note about steps that are much longer or shorter than the usual one."""
+    """Print a note about steps that are much longer or shorter than the usual step."""
     with np.errstate(over="ignore"):  # differences of numbers near the largest float
         steps = np.diff(times.values[rows])
         positive = steps[steps > 0]
@@ -69,20 +69,20 @@ def _report_steps(path: Path, times: Times, rows: npt.NDArray[np.intp], lines: S
     shown = _duration(usual) if times.in_seconds else f"{usual:g}"
     uneven = []
     long, short = steps > _GAP * usual, (steps > 0) & (steps < usual / _GAP)
-    for kind, far, extreme in (("longer", long, np.max), ("shorter", short, np.min)):
-        at = np.flatnonzero(far)
-        if len(at):
-            first, second = (lines[rows[at[0] + k]] for k in (0, 1))
-            factor = float(extreme(steps[at])) / usual
+    for kind, is_unusual, extreme in (("longer", long, np.max), ("shorter", short, np.min)):
+        unusual = np.flatnonzero(is_unusual)
+        if len(unusual):
+            first, second = (lines[rows[unusual[0] + k]] for k in (0, 1))
+            factor = float(extreme(steps[unusual])) / usual
             uneven.append(
-                f"{len(at)} of {len(steps)} steps are {kind} than the usual {shown}, the first between lines"
-                f" {first} and {second}, the {kind.removesuffix('er')}est {factor:.3g} times as long"
+                f"{len(unusual)} of {len(steps)} steps are {kind} than the usual {shown}, the first between"
+                f" lines {first} and {second}, the {kind.removesuffix('er')}est {factor:.3g} times as long"
             )
     if uneven:
-        advice = "add the missing rows if rows are lost" if long.any() else "bring the rows to equal steps"
+        advice = "add the missing rows if rows are lost" if long.any() else "resample the rows to equal steps"
         note(
             f"{path}: {times.label} has {'gaps' if long.any() else 'uneven steps'}: {'; '.join(uneven)}. The"
-            f" model takes rows as evenly spaced; {advice}."
+            f" model treats rows as evenly spaced; {advice}."
         )
 
 

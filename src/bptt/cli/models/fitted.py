@@ -1,4 +1,4 @@
-"""A finished training of `bptt train`: its figures, and what to try when they are poor."""
+"""A finished training run of `bptt train`: its figures, and advice if they are poor."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from bptt.optim.update import Update
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training.
+    """A finished training run.
 
     Attributes
     ----------
     model : Module
-        The trained model: the last, or with --patience the best.
+        The trained model: with --patience the model of the best epoch, otherwise of the last epoch.
     history : History
-        Every update of the run, with those before it was resumed.
+        All updates of the run, including those before it was resumed.
     seconds : float
-        Time that this process trained and validated.
+        Time of training and validation in this process.
     tokens : int
-        Time steps times rows of the updates that this process made.
+        Number of time steps times rows in the updates of this process.
     updates : int
-        Updates that this process made: all but those before the run was resumed.
+        Number of updates of this process: updates before the run was resumed do not count.
     planned : int
-        Updates of the whole run as it was asked for.
+        Number of updates of the complete run, as the options ask.
     stopped : bool
-        --patience ended the run.
+        Whether --patience stopped the run.
     validation_loss : float
-        Of the model.
+        Validation loss of the model.
     """
 
     model: bptt.Module
@@ -46,7 +46,7 @@ class Fitted:
     validation_loss: float
 
     def figures(self) -> dict[str, Any]:
-        """Return the run in numbers, JSON-safe."""
+        """Return the figures of the run as JSON values."""
         return {
             "parameters": self.model.parameter_count,
             "updates": len(self.history["loss"]),
@@ -58,24 +58,24 @@ class Fitted:
         }
 
     def summary(self) -> str:
-        """Return one line for people."""
+        """Return a summary in one line."""
         figures = self.figures()
         return f"{quantity(figures['epochs'], 'epoch')}, {self.pace()}; {figures['parameters']:,} parameters"
 
     def pace(self) -> str:
-        """Return how many updates were made, and the time of those that this process made."""
+        """Return the number of updates, and the time of the updates of this process."""
         total = len(self.history["loss"])
         if self.updates == total:
             return f"{quantity(total, 'update')} in {self.seconds:.1f} s"
         return f"{quantity(total, 'update')}, the last {self.updates} of them in {self.seconds:.1f} s"
 
     def advice(self, longer: str, otherwise: Sequence[str] = ()) -> str:
-        """Return what to try when the model is not good enough.
+        """Return advice for a model that is not good enough.
 
         Parameters
         ----------
         longer : str
-            The options that make a run longer; of no use to a run that --patience stopped.
+            Options that make a run longer. They do not help a run that --patience stopped.
         otherwise : sequence of str
             Other options to try.
         """
@@ -87,7 +87,7 @@ class Fitted:
 
 
 class Meter(bptt.Callback):
-    """Counts what this process has trained on."""
+    """Count the updates and tokens of this process."""
 
     def __init__(self) -> None:
         self.updates = self.tokens = 0

@@ -1,4 +1,4 @@
-"""How every `bptt train` trains: the Trainer's options, checkpoints, and going on from one."""
+"""Shared code of all `bptt train` commands: options of the Trainer, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bptt.files.settings import differences
 from bptt.losses import Loss
 from bptt.optim import Clip, Optimizer
 
-FINAL_RATE = 0.05  # of the cosine: what is left of the learning rate at the end
+FINAL_RATE = 0.05  # fraction of the learning rate at the end of the cosine schedule
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": bptt.Adam,
     "adamw": bptt.AdamW,
@@ -39,14 +39,14 @@ _FREE = frozenset(
     {
         *("config", "json", "threads", "help", "file", "model", "plot", "sample", "log", "tensorboard"),
         *("checkpoint", "checkpoint_every_updates", "resume", "epochs", "recompute"),
-        *Format.__dataclass_fields__,  # the checksum of the data covers how they were read
+        *Format.__dataclass_fields__,  # the checksum of the data depends on how they were read
     }
 )
-"""What may change when a run is resumed: all else decides its bits."""
+"""Options that may change when a run is resumed. All other options affect the bits of the result."""
 
 
 def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> argparse._ArgumentGroup:
-    """The Trainer's options, with these defaults; the group "training", for more of them."""
+    """Add the options of the Trainer, with these defaults. Return the group "training"."""
     group = command.add_argument_group("training")
     group.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="optimizer")
     group.add_argument(
@@ -102,13 +102,13 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
 
 
 def add_model_file(command: Parser) -> None:
-    """--model, for `model_file`."""
+    """Add --model, for `model_file`."""
     derived = "write the model to this file (default: the name of the data with .safetensors, in this folder)"
     command.add_argument("--model", type=Path, metavar="PATH", help=derived)
 
 
 def model_file(options: argparse.Namespace) -> Path:
-    """Where the model goes."""
+    """Return the path of the model file."""
     return options.model or Path(options.file.resolve().stem + ".safetensors")
 
 
@@ -130,22 +130,23 @@ def fit(
     Parameters
     ----------
     options : Namespace
-        Of `add_options`.
+        Options of `add_options`.
     model : Module
-        Freshly built; a resumed run has its own.
+        A new model. It is not used if a run is resumed.
     epochs : int
         Number of epochs of the whole run.
     updates : int, optional
         Number of updates of the whole run, for schedules. None: all epochs have the length of the data.
     about : mapping of JSON values
-        Extra values of the model file. A checkpoint holds them too, so it can serve as a model file.
+        Extra values of the model file. A checkpoint holds them too, so a checkpoint can serve as a model
+        file.
     source : str
         `digest` of the data: a run cannot be resumed with other data.
 
     Raises
     ------
     CommandError
-        There is no run to resume, or it began with other options or data.
+        There is no run to resume, or the run has other options or data.
     NonFiniteError
         The gradient became NaN or infinite (see bptt.ClipNorm).
     """
@@ -202,39 +203,40 @@ def fit(
 
 
 def check_run(options: argparse.Namespace) -> None:
-    """Before any work: raise CommandError where the run could not be saved, or one would be lost."""
+    """Raise CommandError before the work if the run could not be saved, or would overwrite another run."""
     if options.checkpoint is None:
         if options.resume or options.checkpoint_every_updates:
-            what = "--resume" if options.resume else "--checkpoint-every-updates"
-            raise CommandError(f"{what} needs --checkpoint FILE, the file that holds the run")
+            option = "--resume" if options.resume else "--checkpoint-every-updates"
+            raise CommandError(f"{option} needs --checkpoint FILE, the file that holds the run")
         return
-    there = options.checkpoint.exists()
-    if options.resume and not there:
+    exists = options.checkpoint.exists()
+    if options.resume and not exists:
         raise CommandError(
             f"--resume needs an existing run; there is no {options.checkpoint}. Fix: leave --resume out."
         )
-    if there and not options.resume:
+    if exists and not options.resume:
         raise CommandError(
-            f"{options.checkpoint} already exists. Fix: continue it with --resume, or remove the file."
+            f"{options.checkpoint} already exists. Fix: continue its run with --resume, or remove the file."
         )
 
 
 def digest(*arrays: npt.NDArray[Any]) -> str:
-    """A short text that differs where the data do."""
-    total = hashlib.sha256()
+    """Return a checksum of the data, as a short text."""
+    checksum = hashlib.sha256()
     for array in arrays:
-        total.update(f"{array.dtype.str} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return total.hexdigest()[:16]
+        checksum.update(f"{array.dtype.str} {array.shape}".encode())
+        checksum.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return checksum.hexdigest()[:16]
 
 
 def _settings(options: argparse.Namespace, source: str) -> dict[str, Any]:
-    """What decides the bits, as JSON values."""
-    falls = options.schedule in ("cosine", "step")  # over the whole run: it cannot become a longer one
-    free = _FREE - {"epochs"} if falls else _FREE
+    """Return the options that affect the bits of the result, as JSON values."""
+    # These schedules depend on the number of epochs, so a resumed run cannot be longer.
+    fixed_length = options.schedule in ("cosine", "step")
+    free = _FREE - {"epochs"} if fixed_length else _FREE
     names = [action.dest for action in options.command.actions if action.dest not in free]
-    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
-    settings: dict[str, Any] = json.loads(json.dumps({**given, "the data's checksum": source}))
+    values = {f"--{name.replace('_', '-')}": getattr(options, name) for name in names}
+    settings: dict[str, Any] = json.loads(json.dumps({**values, "the data's checksum": source}))
     return settings
 
 
@@ -244,22 +246,20 @@ def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
     if not isinstance(saved, dict):
-        raise CommandError(
-            f"{path} holds no run of 'bptt train'. Fix: pass the --checkpoint file of such a run."
-        )
+        raise CommandError(f"{path} holds no run of 'bptt train'. Fix: pass the --checkpoint file of a run.")
     changed = differences(saved, settings)
     if changed:
         raise CommandError(f"{path} must be resumed with the same options and data: {'; '.join(changed)}")
 
 
 def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
-    """With its schedule, over so many updates."""
+    """Return the optimizer, with its schedule over this number of updates."""
     falling = max(1, updates - (options.warm_up or 0))
     lr = options.learning_rate
     rate: schedules.Schedule = schedules.Constant(lr)
     if options.schedule == "cosine":
         rate = schedules.Cosine(lr, falling, FINAL_RATE)
-    elif options.schedule == "step":  # a tenth of it after each third of the run, rounded up: three stairs
+    elif options.schedule == "step":  # divide the rate by 10 after each third of the run
         rate = schedules.Step(lr, -(-falling // 3))
     elif options.schedule == "plateau":
         rate = schedules.Plateau(lr)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bptt.metrics import Metric
 
 Figures = dict[str, dict[str, dict[str, float]]]
-"""Target, then "model" or what it is to beat, then the metric's name; in the target's own units."""
+"""Values by target, then by "model" or the name of a baseline, then by metric. In the units of the target."""
 Predictions = Mapping[str, npt.NDArray[Any]]
 
 _TITLES = {"rmse": "RMSE", "mae": "MAE"}
@@ -33,17 +33,17 @@ def measure(
     for predictions, truth in batches:
         for name, y in predictions.items():
             for k, column in enumerate(columns):
-                one = (..., slice(k, k + 1)) if truth.ndim > 1 else ...
+                index = (..., slice(k, k + 1)) if truth.ndim > 1 else ...
                 for metric in sums[column].setdefault(name, [kind() for kind in metrics]):
-                    metric.add(y[one], truth[one])
+                    metric.add(y[index], truth[index])
     return {
-        column: {name: {metric.name: metric.value for metric in kept} for name, kept in rows.items()}
+        column: {name: {metric.name: metric.value for metric in row} for name, row in rows.items()}
         for column, rows in sums.items()
     }
 
 
 def beaten(figures: Figures, first: type[Metric]) -> bool:
-    """Whether the model is better than all that it is to beat, by this metric, for every target."""
+    """Return whether the model is better than all baselines, by this metric, for every target."""
     sign = 1 if first.better == "higher" else -1
     return all(
         sign * rows["model"][first.name]
@@ -53,7 +53,7 @@ def beaten(figures: Figures, first: type[Metric]) -> bool:
 
 
 def table(figures: Figures, model: str) -> str:
-    """The figures for people; `model` is what the model is called."""
+    """Return the figures as a text table. `model` is the name of the model."""
     first = next(iter(figures.values()))["model"]
     rows = [("", *(_TITLES.get(name, name) for name in first))]
     for column, row_figures in figures.items():

@@ -1,4 +1,4 @@
-"""Recurrent networks as options describe them, and files of models."""
+"""Make recurrent networks from options, and read model files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bptt.files.checkpoint import Saved, read_checkpoint
 
 
 def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argparse._ArgumentGroup:
-    """The network's options, with these defaults; their group, for more of them."""
+    """Add the options of the network, with these defaults. Return their group."""
     group = command.add_argument_group("model")
     group.add_argument("--cell", choices=list(CELLS), default=cell, help="recurrent cell")
     group.add_argument("--layers", type=COUNT, metavar="N", default=layers, help="number of recurrent layers")
@@ -28,18 +28,24 @@ def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argp
 
 
 def recurrent(options: argparse.Namespace, inputs: int, rng: np.random.Generator) -> list[bptt.Module]:
-    """Recurrent layers of `inputs` numbers a step, with what drops their outputs out."""
+    """Return recurrent layers for `inputs` numbers per step, followed by dropout if there is any."""
     kind, special = CELLS[options.cell]
-    between = options.dropout if options.layers > 1 else 0.0
-    ways = options.bidirectional
     layers: list[bptt.Module] = [
-        kind(inputs, options.hidden, options.layers, dropout=between, bidirectional=ways, seed=rng, **special)
+        kind(
+            inputs,
+            options.hidden,
+            options.layers,
+            dropout=options.dropout if options.layers > 1 else 0.0,
+            bidirectional=options.bidirectional,
+            seed=rng,
+            **special,
+        )
     ]
     return [*layers, bptt.Dropout(options.dropout, seed=rng)] if options.dropout else layers
 
 
 def many_to_one(options: argparse.Namespace, inputs: int, outputs: int) -> bptt.Sequential:
-    """Of a sequence (T, B, inputs) what follows from its end, or from both its ends, (B, outputs)."""
+    """Return a network from sequences (T, B, inputs) to one output row per sequence, (B, outputs)."""
     rng = np.random.default_rng(options.seed)
     layers, *drop = recurrent(options, inputs, rng)
     end, width = (bptt.Ends(), 2 * options.hidden) if options.bidirectional else (bptt.Last(), options.hidden)
@@ -47,25 +53,25 @@ def many_to_one(options: argparse.Namespace, inputs: int, outputs: int) -> bptt.
 
 
 def add_bidirectional(group: argparse._ArgumentGroup) -> None:
-    """--bidirectional, for networks that read whole sequences."""
+    """Add --bidirectional, for networks that read whole sequences."""
     both = "read each sequence in both directions"
     group.add_argument("--bidirectional", action="store_true", help=both)
 
 
 def describe(options: argparse.Namespace) -> str:
-    """Such as "LSTM, 2 layers of 128"."""
+    """Return a short description, such as "LSTM, 2 layers of 128"."""
     layers = quantity(options.layers, "layer")
     ways = ", both ways" if options.bidirectional else ""
     return f"{options.cell.upper()}, {layers} of {options.hidden}{ways}"
 
 
 def read(path: Path) -> Saved:
-    """A model's file.
+    """Read a model file.
 
     Raises
     ------
     CommandError
-        It cannot be read.
+        The file cannot be read.
     CheckpointError
         See bptt.load.
     """

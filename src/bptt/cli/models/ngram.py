@@ -1,4 +1,4 @@
-"""The models to beat: how well characters alone, or pairs of them, predict the next one."""
+"""Baselines for text models: unigram and bigram models."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
 
-# Additive smoothing. Whichever serves the baseline best on the validation text counts: ours has to beat that.
+# Additive smoothing. The baseline uses the value that is best on the validation text, so it is hard to beat.
 SMOOTHING = (1.0, 0.1, 0.01)
 
 
 def unigram_loss(train: Ids, target: Ids, symbols: int) -> float:
-    """Mean -log p(target), nats, of a model that knows how frequent each symbol is in `train`."""
+    """Return mean -log p(target) in nats, with p from the frequency of each symbol in `train`."""
     counts = np.bincount(train, minlength=symbols).astype(np.float64)
     return min(_loss(counts[None], np.zeros_like(target), target, k) for k in SMOOTHING)
 
 
 def bigram_loss(train: Ids, previous: Ids, target: Ids, symbols: int) -> float:
-    """Mean -log p(target | previous), nats, of a model that knows how often each pair follows in `train`.
+    """Return mean -log p(target | previous) in nats, with p from the frequency of each pair in `train`.
 
     Parameters
     ----------
     train : ndarray of int (N,)
-        The text to count pairs in, as symbol numbers 0 .. symbols - 1.
+        Text in which pairs are counted, as ids 0 .. symbols - 1.
     previous, target : ndarray of int (M,)
-        The pairs to judge the model on.
+        Pairs of the validation text.
     """
     pairs = np.bincount(train[:-1] * symbols + train[1:], minlength=symbols * symbols)
     counts = pairs.reshape(symbols, symbols).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Models of whole sequences: their data, and their classes or scales, in one file."""
+"""Models of whole sequences: their data, classes and scales."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bptt.metrics import MAE, RMSE, Accuracy, Metric
 
 Numbers = npt.NDArray[Any]
 AT_ONCE = 512
-"""Rows of a batch of predictions: each row has the same bits in a batch of any size."""
+"""Batch size of predictions. The bits of a row do not depend on the batch size."""
 
 
 @dataclass(frozen=True)
 class Data:
     """Sequences x, each (T_i, F), and a target for each: classes (N,) of integers, or numbers (N, K).
 
-    `shape` is that of the array x in the file.
+    `shape` is the shape of the array x in the file.
     """
 
     x: list[Numbers]
@@ -41,7 +41,7 @@ class Data:
         return self.y.ndim == 1
 
     def take(self, rows: npt.NDArray[np.int64]) -> Data:
-        """Some of them."""
+        """Return the sequences and targets at these rows."""
         return Data([self.x[row] for row in rows], self.y[rows], self.shape)
 
 
@@ -49,8 +49,8 @@ class Data:
 class Task:
     """Target of a sequence: one of `classes`, or numbers scaled by `target_scaling`.
 
-    `naive` is the prediction without looking at a sequence: the index of the most frequent class, or the
-    mean.
+    `naive` is the prediction of a baseline that ignores the sequence: the index of the most frequent class,
+    or the mean.
     """
 
     scaling: Standardize
@@ -60,17 +60,17 @@ class Task:
 
     @classmethod
     def of(cls, training: Data, classes: Numbers) -> Task:
-        """What is learned of the training part; `classes` are those of all parts."""
+        """Return the task for a training part. `classes` are the classes of all parts."""
         scaling = Standardize.of(training.x)
         if training.classified:
-            counts = [int(np.count_nonzero(training.y == one)) for one in classes]
+            counts = [int(np.count_nonzero(training.y == label)) for label in classes]
             return cls(scaling, classes.tolist(), None, int(np.argmax(counts)))
         target_scaling = Standardize.of(training.y)
         return cls(scaling, None, target_scaling, target_scaling.mean.tolist())
 
     @property
     def outputs(self) -> int:
-        """How many numbers the network tells."""
+        """Number of outputs of the network."""
         return len(self.classes) if self.classes is not None else len(self._numbers.mean)
 
     @property
@@ -90,31 +90,36 @@ class Task:
         return self.target_scaling
 
     def batches(self, data: Data, batch_size: int, **order: Any) -> Ragged:
-        """For the Trainer, in scaled units; `order` as Ragged has it."""
+        """Return scaled batches for the Trainer. `order` holds arguments of `Ragged`."""
         targets = self._numbers.apply(data.y) if self.classes is None else self._indices(data.y)
         return Ragged([self.scaling.apply(x) for x in data.x], list(targets), batch_size=batch_size, **order)
 
     def check(self, data: Data, path: Path) -> None:
-        """Raise CommandError where data are not of the kind that the model was trained on."""
+        """Raise CommandError if the data differ in kind from the training data of the model."""
         features = len(self.scaling.mean)
         if data.x[0].shape[1] != features:
             fix = ""
             if {len(x) for x in data.x} == {features}:
                 fix = f" Fix: save {'x.swapaxes(1, 2)' if len(data.shape) == 3 else 'x[:, None]'}."
             raise CommandError(
-                f"{path}: x has {data.x[0].shape[1]} values a step; the model reads {features}.{fix}"
+                f"{path}: x must have {features} values per step, as in training; got"
+                f" {data.x[0].shape[1]}.{fix}"
             )
         if data.classified != (self.classes is not None):
-            want = "numbers" if self.classes is None else "classes, integers"
-            raise CommandError(f"{path}: y must hold {want}, as in training; it is of {data.y.dtype}")
+            expected = "numbers" if self.classes is None else "classes, integers"
+            raise CommandError(f"{path}: y must hold {expected}, as in training; got {data.y.dtype}")
         if self.classes is None and data.y.shape[1] != self.outputs:
-            raise CommandError(f"{path}: y has {data.y.shape[1]} columns; the model predicts {self.outputs}")
+            raise CommandError(
+                f"{path}: y must have {self.outputs} columns, as in training; got {data.y.shape[1]}"
+            )
         unknown = [] if self.classes is None else sorted({*data.y.tolist()} - {*self.classes})
         if unknown:
-            raise CommandError(f"{path}: y holds the class {unknown[0]}, which the model was not trained on")
+            raise CommandError(
+                f"{path}: y must hold classes of the training data; got the class {unknown[0]}"
+            )
 
     def judge(self, model: bptt.Module, data: Data) -> Figures:
-        """How good the model is on data that `check` let through, and what tells without it."""
+        """Measure the model and the baseline on data that `check` accepts."""
 
         def batches() -> Iterator[tuple[dict[str, Numbers], Numbers]]:
             for x, target, lengths in self.batches(data, AT_ONCE, seed=0):
@@ -134,7 +139,7 @@ class Task:
         return np.searchsorted(np.asarray(self.classes), y)
 
     def about(self) -> dict[str, Any]:
-        """For a model's file, as JSON values."""
+        """Return extra values of the model file, as JSON values."""
         target_scaling = self.target_scaling
         return {
             "sequences": {
@@ -147,7 +152,7 @@ class Task:
 
 
 def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
-    """The model and its task, if it is one of sequences."""
+    """Return the model and its task; None if it is not a model of sequences."""
     about, model = saved.extra.get("sequences"), saved.model
     if not isinstance(about, dict):
         return None
@@ -168,22 +173,22 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
 
 
 def read(path: Path) -> Data:
-    """The arrays x and y of an .npz file, and lengths where there are some.
+    """Read the arrays x and y of an .npz file, and lengths if the file has lengths.
 
     Raises
     ------
     CommandError
-        As `npz.read`; arrays missing, of other kinds or shapes than described, or not finite.
+        As `npz.read`. Or an array is missing, has the wrong type or shape, or is not finite.
     """
     arrays = npz.read(path)
     for name in ("x", "y"):
         if name not in arrays:
             raise CommandError(
-                f"{path} must hold the arrays x and y; it has {', '.join(arrays)[:80] or 'nothing'}"
+                f"{path} must hold the arrays x and y; got {', '.join(arrays)[:80] or 'no array'}"
             )
     for name, array in arrays.items():
         if name in ("x", "y", "lengths") and array.dtype.kind not in "biuf":
-            raise CommandError(f"{path}: {name} must be an array of numbers; it is of {array.dtype}")
+            raise CommandError(f"{path}: {name} must be an array of numbers; got {array.dtype}")
     x, y = _sequences(path, arrays["x"], arrays.get("lengths")), arrays["y"]
     for n, sequence in enumerate(x):
         _check_finite(path, "x", sequence, (n,))
@@ -192,21 +197,21 @@ def read(path: Path) -> Data:
         y = y[:, None]
     if y.ndim != (2 if y.dtype.kind == "f" else 1):
         raise CommandError(
-            f"{path}: y must be integers (N,), classes, or floats (N,) or (N, K); it is {y.dtype} {y.shape}"
+            f"{path}: y must be integers (N,) for classes, or floats (N,) or (N, K); got {y.dtype} {y.shape}"
         )
     if len(x) != len(y) or 0 in y.shape:
         raise CommandError(
-            f"{path}: y must have a row for each of the {len(x)} sequences of x; it has shape {y.shape}"
+            f"{path}: y must have a row for each of the {len(x)} sequences of x; got shape {y.shape}"
         )
     return Data(x, y if y.dtype.kind == "f" else y.astype(np.int64), arrays["x"].shape)
 
 
 def _check_finite(path: Path, name: str, array: Numbers, position: tuple[int, ...]) -> None:
-    """Raise CommandError for the first entry that is not finite; `at` is the place of the array in x or y."""
+    """Raise CommandError for an entry that is not finite. `position` is the array's index in x or y."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         first = tuple(bad[0].tolist())
-        raise CommandError(f"{path}: {name} must be finite; it has {array[first]} at {(*position, *first)}")
+        raise CommandError(f"{path}: {name} must be finite; got {array[first]} at {(*position, *first)}")
 
 
 def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]:
@@ -215,7 +220,7 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
     x is padded at the end, (N, T) or (N, T, F), or concatenated, (sum of T_i, F).
     """
     if x.ndim not in (2, 3) or 0 in x.shape:
-        raise CommandError(f"{path}: x must be (N, T) or (N, T, F), none of them 0; it is {x.shape}")
+        raise CommandError(f"{path}: x must be (N, T) or (N, T, F), none of them 0; got {x.shape}")
     if lengths is None:
         return list(x if x.ndim == 3 else x[:, :, None])
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
@@ -226,7 +231,7 @@ def _sequences(path: Path, x: Numbers, lengths: Numbers | None) -> list[Numbers]
     if len(lengths) != len(x) or lengths.max() > x.shape[1]:
         raise CommandError(
             f"{path}: lengths must have an entry for each sequence of x {x.shape}, none above {x.shape[1]};"
-            f" it has {len(lengths)}, up to {lengths.max()}, {lengths.sum()} steps in all"
+            f" got {len(lengths)}, up to {lengths.max()}, {lengths.sum()} steps in total"
         )
     padded = x if x.ndim == 3 else x[:, :, None]
     if lengths.max() == 1 < padded.shape[1]:

@@ -1,4 +1,4 @@
-"""Forecasting models: a network, the columns that it reads and tells, and their scale, in one file."""
+"""Forecasting models: a network, its input and target columns, and their scale, in one file."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from bptt.metrics import MAE, RMSE
 
 Numbers = npt.NDArray[Any]
 AT_ONCE = 512
-"""Rows of a batch of forecasts: each row has the same bits in a batch of any size."""
+"""Batch size of forecasts. The bits of a row do not depend on the batch size."""
 
 
 @dataclass(frozen=True)
 class Task:
     """Forecasting task: the next `horizon` values of `target` from the last `window` rows of `columns`.
 
-    `fractions` are those of the steps in the validation and the test part. `season` is the period of the
-    seasonal baseline. Series are (N, F), with the columns `names`; `scaling` is the scaling of each column.
+    `fractions` are the fractions of the steps in the validation and the test part. `season` is the period of
+    the seasonal baseline. Series are (N, F), with the columns `names`. `scaling` holds the scale of each
+    column.
     """
 
     columns: list[str]
@@ -42,21 +43,21 @@ class Task:
 
     @property
     def names(self) -> list[str]:
-        """The columns of a file that are read: the inputs, then targets that are none."""
+        """Columns to read from a file: the inputs, then targets that are not inputs."""
         return names(self.columns, self.target)
 
     @property
     def targets(self) -> list[int]:
-        """Where the targets are among `names`."""
+        """Indices of the targets in `names`."""
         return [self.names.index(name) for name in self.target]
 
     def inputs(self, values: Numbers) -> Numbers:
-        """What the model reads of values (..., F) in their own units: scaled, (..., len(columns))."""
+        """Return the scaled inputs (..., len(columns)) from values (..., F) in the units of the data."""
         columns = range(len(self.columns))
         return self.scaling.take(columns).apply(values[..., columns])
 
     def windows(self, series: Sequence[Numbers], batch_size: int, **order: Any) -> Horizons:
-        """Batches for the Trainer, in scaled units; `order` as Horizons has it."""
+        """Return scaled batches for the Trainer. `order` holds arguments of `Horizons`."""
         target_scaling = self.scaling.take(self.targets)
         targets = [target_scaling.apply(part[:, self.targets]) for part in series]
         inputs = [self.inputs(part) for part in series]
@@ -65,7 +66,7 @@ class Task:
         )
 
     def about(self) -> dict[str, Any]:
-        """For a model's file, as JSON values."""
+        """Return extra values of the model file, as JSON values."""
         return {
             "series": {
                 "columns": self.columns,
@@ -80,12 +81,12 @@ class Task:
 
 
 def names(columns: Sequence[str], target: Sequence[str]) -> list[str]:
-    """The columns to read: the inputs, and targets that are not inputs."""
+    """Return the columns to read: the inputs, then targets that are not inputs."""
     return [*columns, *(name for name in target if name not in columns)]
 
 
 def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
-    """The model and its task, if it is a forecasting model."""
+    """Return the model and its task; None if it is not a forecasting model."""
     about, model = saved.extra.get("series"), saved.model
     if not isinstance(about, dict):
         return None
@@ -94,7 +95,7 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
             **{**about, "scaling": Standardize(**about["scaling"]), "fractions": tuple(about["fractions"])}
         )
         size(task.window, "window")
-        outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # any number of steps will do
+        outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # one step is enough for the shape
         fits = outputs.shape == (1, size(task.horizon, "horizon") * len(task.target))
         fits &= len(task.scaling.mean) == len(task.names)
     except (LookupError, TypeError, ValueError):
@@ -103,7 +104,7 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
 
 
 def load(path: Path) -> tuple[bptt.Module, Task]:
-    """A model that `bptt train csv` wrote.
+    """Read a model that `bptt train csv` wrote.
 
     Raises
     ------
@@ -119,24 +120,24 @@ def load(path: Path) -> tuple[bptt.Module, Task]:
 
 
 def predict(model: bptt.Module, task: Task, windows: Numbers) -> npt.NDArray[np.float64]:
-    """What follows windows (window, B, F) in the data's own units, (B, horizon, K), in these units too.
+    """Forecast (B, horizon, K) from windows (window, B, F), both in the units of the data.
 
-    Columns that are not read need not be there.
+    Columns that are not inputs may be missing.
     """
     y = model(task.inputs(windows))[0].reshape(-1, task.horizon, len(task.target))
     return task.scaling.take(task.targets).undo(y)
 
 
 def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt.NDArray[np.float64]:
-    """The next `steps` values (steps, K) of a series (N, F): beyond the horizon from its own forecasts.
+    """Forecast the next `steps` values (steps, K) of a series (N, F).
 
-    Columns that are not read need not be there.
+    Forecasts beyond the horizon use earlier forecasts as inputs. Columns that are not inputs may be missing.
 
     Raises
     ------
     CommandError
-        A series shorter than the window; more steps than the horizon where the targets are not all that the
-        model reads.
+        The series is shorter than the window. Or there are more steps than the horizon, and the model has an
+        input that is not a target.
     """
     if len(values) < task.window:
         raise CommandError(
@@ -153,21 +154,21 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
     while sum(map(len, forecasts)) < steps:
         forecasts.append(predict(model, task, values[-task.window :, None])[0])
         if not unknown:
-            read = forecasts[-1][:, [task.target.index(name) for name in task.columns]]
-            values = np.concatenate((values[-task.window :, : len(task.columns)], read))
+            inputs = forecasts[-1][:, [task.target.index(name) for name in task.columns]]
+            values = np.concatenate((values[-task.window :, : len(task.columns)], inputs))
     return np.concatenate(forecasts)[:steps]
 
 
 def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float64]]) -> tuple[Figures, int]:
-    """The errors of the forecasts from every window of the series, and how many windows there are.
+    """Return the errors of the forecasts from every window of the series, and the number of windows.
 
-    Persistence says that all stays as it was last, the seasonal naive forecast that it comes as it came a
+    The baseline "persistence" repeats the last value. The seasonal naive forecast repeats the value of one
     season before.
 
     Parameters
     ----------
     series : sequence of ndarray (N, F)
-        In the data's own units, of at least window + horizon steps.
+        Series in the units of the data, with at least window + horizon steps.
     """
     targets = [part[:, task.targets] for part in series]
     pairs = Horizons(series, window=task.window, horizon=task.horizon, batch_size=AT_ONCE, target=targets)
@@ -181,7 +182,7 @@ def judge(model: bptt.Module, task: Task, series: Sequence[npt.NDArray[np.float6
 
 
 def _naive(task: Task, x: Numbers) -> dict[str, Numbers]:
-    """Forecasts (B, horizon, K) of windows (window, B, F), without a model."""
+    """Return the forecasts (B, horizon, K) of the baselines from windows (window, B, F)."""
     known = x[..., task.targets]
     naive = {"persistence": np.repeat(known[-1][:, None], task.horizon, axis=1)}
     if task.season is not None:

@@ -1,4 +1,4 @@
-"""Character-level language models: built from options, kept in one file, sampled from."""
+"""Character-level language models: make them from options, save, load, and sample from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bptt.files.checkpoint import Saved
 
 
 def build(options: argparse.Namespace, symbols: int) -> bptt.Sequential:
-    """Embedding, recurrent layers, linear layer, as the options of `bptt train` describe them."""
+    """Make a network of embedding, recurrent layers and linear layer from the options of `bptt train`."""
     rng = np.random.default_rng(options.seed)
     return bptt.Sequential(
         bptt.Embedding(symbols, options.embedding, seed=rng),
@@ -27,17 +27,17 @@ def build(options: argparse.Namespace, symbols: int) -> bptt.Sequential:
 
 
 def about(vocabulary: Vocabulary) -> dict[str, Any]:
-    """Extra values of a text model's file."""
+    """Return extra values of the model file, as JSON values."""
     return {"vocabulary": vocabulary.symbols}
 
 
 def save(path: Path, model: bptt.Module, vocabulary: Vocabulary, figures: dict[str, Any]) -> None:
-    """One file that `load` reads, with the figures of its training."""
+    """Write a file for `load`, with the figures of the training."""
     bptt.save(path, model, extra={**about(vocabulary), "figures": plain(figures)})
 
 
 def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
-    """A model that `save` wrote, and its symbols.
+    """Read a model that `save` wrote, and its vocabulary.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def load(path: Path) -> tuple[bptt.Sequential, Vocabulary]:
 
 
 def of(saved: Saved) -> tuple[bptt.Sequential, Vocabulary] | None:
-    """The model and its symbols, if it is a text model."""
+    """Return the model and its vocabulary; None if it is not a text model."""
     model, symbols = saved.model, saved.extra.get("vocabulary")
     if isinstance(model, bptt.Sequential) and isinstance(symbols, str):
         first, last = model[0], model[len(model) - 1]
@@ -78,23 +78,24 @@ def sample(
     Parameters
     ----------
     temperature : float
-        Above 0: divides the logits. Below 1 prefers what the model is surest of; 1 samples its distribution.
+        Above 0. The logits are divided by the temperature. 1 samples from the model's distribution; values
+        below 1 prefer the most probable characters.
 
     Raises
     ------
     ValueError
-        `prompt` is empty or holds a character that the model has not seen.
+        `prompt` is empty or holds a character that is not in the vocabulary.
     """
     if not prompt:
-        raise ValueError("prompt: expected at least one character")
+        raise ValueError("prompt must hold at least one character; got none. Fix: pass a longer prompt.")
     ids = vocabulary.encode(prompt)[:, None]
     state = None
     for _ in range(length):
         logits, state = model(ids, state)
-        surest = logits[-1, 0].astype(np.float64)
-        with np.errstate(over="ignore"):  # near 0 the division may overflow: to -inf, whose mass is 0
-            mass = np.cumsum(np.exp((surest - surest.max()) / temperature))
-        # A draw of exactly the total, which rounding allows, still belongs to the last symbol.
-        chosen = min(int(np.searchsorted(mass, rng.random() * mass[-1], side="right")), len(mass) - 1)
-        ids = np.array([[chosen]], dtype=np.int64)
+        last = logits[-1, 0].astype(np.float64)
+        with np.errstate(over="ignore"):  # at temperatures near 0, the division may overflow to -inf
+            mass = np.cumsum(np.exp((last - last.max()) / temperature))
+        # Because of rounding, a draw may equal the total mass. Such a draw selects the last symbol.
+        drawn = min(int(np.searchsorted(mass, rng.random() * mass[-1], side="right")), len(mass) - 1)
+        ids = np.array([[drawn]], dtype=np.int64)
         yield vocabulary.decode(ids)
