@@ -1,4 +1,4 @@
-"""Do two peers compute the same? Nothing is timed before they do."""
+"""Check that two peers compute the same results. Peers are timed only after this check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bptt.bench.problem import Array
 from bptt.bench.shapes import Case
 
 FLOOR = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
-"""Below this, underflow takes digits: some flush denormal numbers to zero, some do not."""
+"""Smallest bound: below this value, underflow loses digits, because some libraries flush denormal numbers."""
 
 
 class DisagreementError(Exception):
@@ -19,7 +19,7 @@ class DisagreementError(Exception):
 
 
 def tolerance(case: Case) -> float:
-    """Return how far two float32 results may differ, as a share of the tensor's largest entry.
+    """Return how far two float32 results may differ, as a fraction of the tensor's largest entry.
 
     `bptt.crosscheck` allows 4 * ceil(log2(K * N)) * eps. This bound is twice that, because both results
     round. K is the number of terms in the longest sum of a step, and N the number of rows of time and batch.
@@ -31,31 +31,30 @@ def tolerance(case: Case) -> float:
     return factor * 2 * 4 * math.ceil(math.log2(max(2, terms))) * float(np.finfo(np.float32).eps)
 
 
-def check(found: Mapping[str, Array], expected: Mapping[str, Array], allowed: float) -> float:
-    """
-    The largest difference, as a share of what is allowed.
+def check(actual: Mapping[str, Array], expected: Mapping[str, Array], allowed: float) -> float:
+    """Return the largest difference, as a fraction of the allowed difference.
 
     Raises
     ------
     DisagreementError
-        A tensor is missing, has another shape, or an entry is off by more than `allowed` times the tensor's
-        largest expected entry. NaN always is.
+        A tensor is missing or has another shape. Or an entry is NaN, or differs by more than `allowed` times
+        the tensor's largest expected entry.
     """
-    if set(found) != set(expected):
-        raise DisagreementError(f"has {sorted(found)} where {sorted(expected)} is expected")
+    if set(actual) != set(expected):
+        raise DisagreementError(f"has {sorted(actual)}, expected {sorted(expected)}")
     worst = 0.0
-    for name, wanted in expected.items():
-        value = np.asarray(found[name], np.float64)
-        if value.shape != wanted.shape:
-            raise DisagreementError(f"{name} has shape {value.shape}, expected {wanted.shape}")
-        bound = max(allowed * float(np.max(np.abs(wanted), initial=0.0)), FLOOR)
-        error = np.abs(value - wanted)
+    for name, expected_value in expected.items():
+        value = np.asarray(actual[name], np.float64)
+        if value.shape != expected_value.shape:
+            raise DisagreementError(f"{name} has shape {value.shape}, expected {expected_value.shape}")
+        bound = max(allowed * float(np.max(np.abs(expected_value), initial=0.0)), FLOOR)
+        error = np.abs(value - expected_value)
         excess = np.where(np.isnan(error), np.inf, error / bound)
-        place = np.unravel_index(int(np.argmax(excess)), excess.shape)
-        if not excess[place] <= 1.0:
+        index = np.unravel_index(int(np.argmax(excess)), excess.shape)
+        if not excess[index] <= 1.0:
             raise DisagreementError(
-                f"{name}{[int(i) for i in place]} is {value[place]:.9g}, expected {wanted[place]:.9g}"
+                f"{name}{[int(i) for i in index]} is {value[index]:.9g}, expected {expected_value[index]:.9g}"
                 f" (allowed difference {bound:.2g})"
             )
-        worst = max(worst, float(excess[place]))
+        worst = max(worst, float(excess[index]))
     return worst

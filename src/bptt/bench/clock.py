@@ -13,13 +13,12 @@ from typing import Any
 MIN_ROUNDS = 3
 MAX_ROUNDS = 100
 TURN = 0.02
-"""
-Seconds: a call that is shorter is repeated within its turn, as in a loop.
+"""Length of a turn in seconds: a shorter call is repeated until the turn is over.
 
-A virtual machine's second core that has slept for a pause is slower than in a loop for some 10 ms.
+On a virtual machine, a core that has slept during a pause is slower for about 10 ms.
 """
 LONG = 0.05
-"""Seconds: a call that is longer needs none before it to warm the caches and to wake its threads."""
+"""Seconds: a longer call needs no untimed call before it to warm the caches and to wake its threads."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +30,22 @@ class Timing:
 
 
 def take_turns(runs: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
-    """
-    Seconds per call, one figure for each round.
+    """Return the seconds per call of each peer, one number for each round.
 
-    A round gives each peer a turn, in rotating order. Rounds go on for `seconds`, at least 3 and at most 100.
-    Before each turn the process is left alone until it is quiet, and a short call is made, untimed, as often
-    as in its turn: threads and cores that slept take longer than one call to be as fast as in a loop.
+    A round gives each peer a turn, in rotating order. There are rounds for `seconds`, at least 3 and at most
+    100. Before each turn, the process waits until its threads are idle. A short call is then repeated without
+    timing as often as in its turn, because threads and cores that slept need more than one call to wake up.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     with _no_collection():
-        # The second call: the first may have compiled.
+        # This is the second call, because the first call may compile.
         estimates = {name: _repeated(run, 1) for name, run in runs.items()}
         names = list(runs)
         end = time.perf_counter() + seconds
-        for done in range(MAX_ROUNDS):
-            if done >= MIN_ROUNDS and time.perf_counter() > end:
+        for rounds in range(MAX_ROUNDS):
+            if rounds >= MIN_ROUNDS and time.perf_counter() > end:
                 break
-            turn = done % len(names)
+            turn = rounds % len(names)
             for name in names[turn:] + names[:turn]:
                 wait_until_quiet()
                 times[name].append(_turn(runs[name], estimates[name]))
@@ -63,15 +61,15 @@ def timing(seconds: list[float], per_call: int = 1) -> Timing:
 def wait_until_quiet(limit: float = 0.3, pause: float = 0.012) -> None:
     """Sleep until no thread of this process is busy, or `limit` seconds have passed.
 
-    Thread pools spin for a while after their last work, PyTorch's OpenMP 4 to 8 ms, ONNX Runtime's over 30:
-    on as many cores as threads, that time would be charged to whoever comes next. A pause is longer than the
-    system's clock tick, at which the time of threads that run elsewhere is counted.
+    Thread pools spin after their last work: PyTorch's OpenMP for 4 to 8 ms, ONNX Runtime for more than 30 ms.
+    If there are as many threads as cores, the next peer would be slower during this time. A pause is longer
+    than a clock tick of the system, because the system counts the time of other threads at each tick.
     """
     end = time.perf_counter() + limit
     while time.perf_counter() < end:
         busy, begin = time.process_time(), time.perf_counter()
         time.sleep(pause)
-        # Going to sleep and waking up take some processor time themselves.
+        # Falling asleep and waking up need some processor time, too.
         if time.process_time() - busy < 0.4 * (time.perf_counter() - begin):
             return
 
@@ -84,7 +82,7 @@ def _turn(run: Callable[[], Any], estimate: float) -> float:
 
 
 def _repeated(run: Callable[[], Any], calls: int) -> float:
-    """Seconds per call."""
+    """Return the seconds per call."""
     begin = time.perf_counter()
     for _ in range(calls):
         run()

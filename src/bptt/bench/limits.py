@@ -1,4 +1,4 @@
-"""The limit of a case: the shortest time that the arithmetic, and the reads of its weights, allow."""
+"""The limit of a case: the shortest possible time for its arithmetic and for reading its weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ FLOAT = 4
 
 @dataclass(frozen=True)
 class Speed:
-    """
-    Speed of one thread.
+    """Speed of one thread.
 
     Attributes
     ----------
@@ -28,28 +27,26 @@ class Speed:
     bandwidth: Mapping[int, float] = field(default_factory=dict)
 
     def read_rate(self, size: float) -> float:
-        """
-        Return the rate for an array of `size` bytes, in GB/s; 0 if no bandwidth was measured.
+        """Return the rate for an array of `size` bytes, in GB/s; 0 if no bandwidth was measured.
 
         The rate is that of the next smaller measured array, or of a larger array that is read faster.
         """
-        start = max((each for each in self.bandwidth if each <= size), default=0)
-        return max((rate for each, rate in self.bandwidth.items() if each >= start), default=0.0)
+        start = max((measured for measured in self.bandwidth if measured <= size), default=0)
+        return max((rate for measured, rate in self.bandwidth.items() if measured >= start), default=0.0)
 
 
 def limits(case: Case, threads: int, speed: Speed) -> dict[str, float]:
-    """
-    Return the shortest times of a case in microseconds: "compute" and, if the bandwidth is known, "memory".
+    """Return the shortest times of a case in microseconds: "compute", and "memory" if it is known.
 
     The result is empty for a case with an option, because its arithmetic differs.
     """
     if case.mode == "variants":
         return {}
-    found = {"compute": 1e6 * case.gflop / (threads * speed.peak)}
+    times = {"compute": 1e6 * case.gflop / (threads * speed.peak)}
     rate = speed.read_rate(reread_bytes(case) / threads)
     if rate:
-        found["memory"] = 1e-3 * read_bytes(case) / (threads * rate)
-    return found
+        times["memory"] = 1e-3 * read_bytes(case) / (threads * rate)
+    return times
 
 
 def reread_bytes(case: Case) -> int:
@@ -61,10 +58,9 @@ def reread_bytes(case: Case) -> int:
 
 
 def read_bytes(case: Case) -> int:
-    """
-    Return the number of bytes of weights that a call (streaming: a step) must read.
+    """Return the number of bytes of weights that a call (streaming: a step) must read.
 
-    Each time step needs the recurrent weights, because it depends on the step before. One product for all
+    Each time step reads the recurrent weights, because it depends on the previous step. One product for all
     time steps can read the input weights once. Training reads weights in the forward and the backward pass.
     """
     shape = case.shape

@@ -1,4 +1,4 @@
-"""Rows as lines for a terminal, printed as they are measured."""
+"""Format rows as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from bptt.bench.memory import MIB, Memory
 from bptt.bench.peers import OURS
 
 SHAPE, COLUMN = 50, 13
-"""Widths."""
+"""Widths of the columns in characters."""
 
 
 class Lines:
-    """One line per row, under a heading wherever threads, cell or mode change."""
+    """Format one line per row, under a new heading if threads, cell or mode change."""
 
     def __init__(self, peers: Sequence[str]) -> None:
         self._peers = peers
         self._group: tuple[object, ...] = ()
 
-    def __call__(self, found: Row | Memory) -> str:
-        case = found.case
-        group = (found.threads, case.cell, case.mode)
-        heading = [] if group == self._group else [self._heading(found)]
+    def __call__(self, finding: Row | Memory) -> str:
+        case = finding.case
+        group = (finding.threads, case.cell, case.mode)
+        heading = [] if group == self._group else [self._heading(finding)]
         self._group = group
-        line = self._row(found) if isinstance(found, Row) else _memory(found)
+        line = self._row(finding) if isinstance(finding, Row) else _memory(finding)
         return "\n".join([*heading, f"{case.shape!s:<{SHAPE}}{line}"])
 
-    def _heading(self, found: Row | Memory) -> str:
-        case = found.case
-        title = f"{case.cell} {case.mode}, {found.threads} thread(s), "
-        if isinstance(found, Memory):
+    def _heading(self, finding: Row | Memory) -> str:
+        case = finding.case
+        title = f"{case.cell} {case.mode}, {finding.threads} thread(s), "
+        if isinstance(finding, Memory):
             columns = "".join(f"{name:>{COLUMN}}" for name in ("rise", "tape", "parameters", "result"))
             return f"\n{title + 'MiB':<{SHAPE}}{columns}"
         columns = "".join(f"{name:>{COLUMN}}" for name in (OURS, *self._peers))
@@ -50,14 +50,14 @@ class Lines:
                 text += f"  {name} {row.times[name].median:,.2f}"
         if row.barrier:
             text += f"  barrier {row.barrier:.0f} ns"
-        for name, how in row.disagreed.items():
-            text += f"  {name} DISAGREES: {how}"
-        for name, why in row.left_out.items():
-            if why.startswith("failed"):
-                text += f"  {name} {why}"
+        for name, difference in row.disagreed.items():
+            text += f"  {name} DISAGREES: {difference}"
+        for name, reason in row.left_out.items():
+            if reason.startswith("failed"):
+                text += f"  {name} {reason}"
         return text
 
 
-def _memory(found: Memory) -> str:
-    sizes = (found.rise, found.tape, found.parameters, found.result)
+def _memory(memory: Memory) -> str:
+    sizes = (memory.rise, memory.tape, memory.parameters, memory.result)
     return "".join(f"{size / MIB:{COLUMN},.1f}" for size in sizes)

@@ -23,11 +23,11 @@ TRIES = 5
 READ_SIZES = tuple(2**power for power in range(14, 27))
 """Sizes of the arrays whose read bandwidth is measured, in bytes: from the first cache to main memory."""
 READS = 20
-"""Measurements for each of these sizes. The best counts."""
+"""Number of measurements for each of these sizes. The fastest measurement counts."""
 
 
 def peak() -> float:
-    """Return the GFLOP/s of one thread. The best of several tries counts, because other processes disturb."""
+    """Return the GFLOP/s of one thread: the best of several tries, because other processes interfere."""
     return max(_core.fma_peak() for _ in range(TRIES))
 
 
@@ -37,8 +37,7 @@ def speed() -> Speed:
 
 
 def read_bandwidth(size: int) -> float:
-    """
-    Return the rate at which one thread reads an array again and again, in GB/s.
+    """Return the rate at which one thread reads an array again and again, in GB/s.
 
     NumPy's maximum of an int8 array reads 64 bytes per instruction and does little else. Small arrays are
     read many times in one call, through a view that repeats the array.
@@ -56,21 +55,20 @@ def _read_rate(view: npt.NDArray[np.int8]) -> float:
 
 
 def barrier() -> float:
-    """
-    Nanoseconds that two threads need to meet, which tells how near each other their cores are.
+    """Return the nanoseconds of a barrier of two threads, which shows how near their cores are.
 
-    0 if there was no second one: on one core, or as long as others want it.
+    Return 0 if there is no second thread: on one core, or if other processes use the second core.
     """
     for _ in range(TRIES):
-        found = _core.barrier_time()
-        if found or bptt.get_num_threads() == 1:
-            return found
-        time.sleep(0.1)  # threads that made room for others look again after a while
+        nanoseconds = _core.barrier_time()
+        if nanoseconds or bptt.get_num_threads() == 1:
+            return nanoseconds
+        time.sleep(0.1)  # a thread that yielded its core to other processes tries again after a while
     return 0.0
 
 
 def describe(peers: list[str]) -> dict[str, Any]:
-    """What a reader must know to place the figures, JSON-safe."""
+    """Return processor, system and versions as JSON values, for readers of the results."""
     return {
         "processor": processor(),
         "cores": len(cores()),
@@ -86,7 +84,7 @@ def describe(peers: list[str]) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Its name, as far as the system tells."""
+    """Return the name of the processor, or of its architecture if the system does not report the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -96,7 +94,7 @@ def processor() -> str:
 
 
 def cores() -> list[int]:
-    """The cores that this process may use, one hardware thread of each before the second of any."""
+    """Return the cores that this process may use; the second hardware threads of cores come last."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
     free = sorted(os.sched_getaffinity(0))
@@ -104,16 +102,15 @@ def cores() -> list[int]:
 
 
 def load() -> float | None:
-    """How many threads wanted to run during the last minute; None where the system does not tell."""
+    """Return the load average of the last minute; None if the system does not report it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 @contextmanager
 def limited_to(count: int) -> Iterator[None]:
-    """
-    Limit the cores of processes started inside, because some thread pools obey no other limit.
+    """Limit the cores of processes that the block starts, because some thread pools obey no other limit.
 
-    Where the system knows no such limit, nothing happens.
+    If the system has no such limit, do nothing.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -127,13 +124,13 @@ def limited_to(count: int) -> Iterator[None]:
 
 
 def _siblings(core: int) -> list[int]:
-    """The hardware threads of a core, itself among them."""
+    """Return the hardware threads of a core, including `core`."""
     try:
         text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text("ascii")
     except OSError:
         return [core]
-    found: list[int] = []
+    siblings: list[int] = []
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found if core in found else [core]
+        siblings += range(int(first), int(last or first) + 1)
+    return siblings if core in siblings else [core]

@@ -1,4 +1,4 @@
-"""One row: everyone who can do the case, checked against us, then timed by turns."""
+"""Measure one row: check the results of all peers that can run the case, then time them in turns."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from bptt.bench.problem import Array, Call, problem
 from bptt.bench.shapes import Case, case_of
 
 CHECKED = 3
-"""Iterations: the second tells whether the first updated the weights alike."""
+"""Number of iterations that are checked: the second shows whether the first made the same update."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """
-    Result of one case on one number of threads.
+    """Result of one case on one number of threads.
 
     Attributes
     ----------
     times : dict of str to Timing
-        Our times under "bptt", and the times of the peers that took part.
+        Times of bptt, under "bptt", and of all peers that took part.
     limits : dict of str to float
         Shortest possible times in microseconds: "compute" and "memory", as far as they are known.
     left_out, disagreed : dict of str to str
         Peers that could not run, or whose results disagreed, and the reason.
     valid : float
-        Share of the steps of all rows that lie before their ends.
+        Fraction of the time steps that are not padding.
     barrier : float
         Nanoseconds for a barrier of two threads, measured right after the case; 0 with one thread. A virtual
         machine may move its cores nearer to each other or further away.
@@ -49,12 +48,12 @@ class Row:
 
     @property
     def best_peer(self) -> str | None:
-        """The one with the lowest median."""
+        """The peer with the lowest median time."""
         peers = [name for name in self.times if name not in (OURS, *OWN)]
         return min(peers, key=lambda name: self.times[name].median, default=None)
 
     def ratio(self, peer: str) -> float:
-        """How many times as fast we are, by medians."""
+        """Return the median time of a peer over the median time of bptt."""
         return self.times[peer].median / self.times[OURS].median
 
     @property
@@ -64,7 +63,7 @@ class Row:
 
     @property
     def share(self) -> float | None:
-        """Our share of the limit: 1 if no implementation can be faster."""
+        """The limit over the time of bptt: 1 if no implementation can be faster."""
         return None if self.limit is None else self.limits[self.limit] / self.times[OURS].median
 
     def plain(self) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def measure(
     speed: Speed | None = None,
     seed: int = 0,
 ) -> Row:
-    """Time a case for about `seconds`, and at least three rounds."""
+    """Time a case for about `seconds`, in at least three rounds."""
     numbers = problem(case, seed)
     calls = {OURS: make(OURS, numbers, threads)}
     expected = _results(calls[OURS], case)
@@ -144,7 +143,7 @@ def _results(call: Call, case: Case) -> list[dict[str, Array]]:
 
 
 def _invited(peers: Sequence[str], case: Case, threads: int) -> list[str]:
-    """These, and those that join by themselves."""
+    """Return these peers, and the peers that the case adds."""
     more = ["torch-flush"] if case.shape.denormal and "torch" in peers else []
     more += ["plain"] if case.mode == "variants" else []
     more += ["one-thread"] if threads == 2 and case.divides else []

@@ -1,4 +1,4 @@
-"""Peak resident memory of a training step, compared with what the step must keep."""
+"""Peak resident memory of a training step, compared with the memory that the step needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bptt.bench.problem import layer
 from bptt.bench.shapes import Case, case_of
 
 STEPS = 3
-"""Training steps: what is recycled must be found again, not added."""
+"""Number of training steps: later steps must reuse the memory of earlier steps."""
 
 STATUS = Path("/proc/self/status")
 MIB = 2**20
@@ -22,8 +22,7 @@ FIGURES = ("threads", "rise", "tape", "parameters", "result")
 
 @dataclass(frozen=True)
 class Memory:
-    """
-    Memory of one case on one number of threads, in bytes.
+    """Memory of one case on one number of threads, in bytes.
 
     Attributes
     ----------
@@ -53,12 +52,12 @@ class Memory:
 
 
 def available() -> bool:
-    """Whether the system reports the resident memory of a process."""
+    """Return whether the system reports the resident memory of a process."""
     return STATUS.exists()
 
 
 def measure(case: Case, threads: int) -> Memory:
-    """Run some training steps, in a fresh process: memory left from earlier work would hide the rise."""
+    """Measure the memory of training steps. Call in a new process: free memory would hide the rise."""
     bptt.set_num_threads(threads)
     shape = case.shape
     rng = np.random.default_rng(0)
@@ -69,7 +68,7 @@ def measure(case: Case, threads: int) -> Memory:
     dy = rng.standard_normal((shape.T, shape.B, shape.directions * shape.H), np.float32)
     before = _resident("VmRSS")
     for _ in range(STEPS):
-        y = tape = dx = None  # the last step's are gone before the next begins
+        y = tape = dx = None  # free the arrays of the last step before the next step begins
         ours.zero_grad()
         y, _, tape = ours.forward(x, checkpoint=case.checkpoint)
         dx, _ = ours.backward(tape, dy)
@@ -79,9 +78,9 @@ def measure(case: Case, threads: int) -> Memory:
     assert dx is not None
     if case.checkpoint:
         return Memory(case, threads, rise, 0, ours.flat_parameters.nbytes, y.nbytes + dx.nbytes)
-    gates = () if case.cell == "rnn" else tape.gates  # an RNN's gates are its h
-    kept = sum(view.nbytes for view in (*tape.h, *(tape.c or ()), *gates))
-    return Memory(case, threads, rise, kept, ours.flat_parameters.nbytes, dx.nbytes)
+    gates = () if case.cell == "rnn" else tape.gates  # the gates of an RNN are its h
+    tape_bytes = sum(view.nbytes for view in (*tape.h, *(tape.c or ()), *gates))
+    return Memory(case, threads, rise, tape_bytes, ours.flat_parameters.nbytes, dx.nbytes)
 
 
 def _resident(name: str) -> int:

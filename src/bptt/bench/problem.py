@@ -1,4 +1,4 @@
-"""The numbers of one case: the same weights, inputs and errors for everyone who takes part."""
+"""The data of one case: the same weights, inputs and errors for all peers."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ LAYERS: dict[str, type[bptt.LSTM] | type[bptt.GRU] | type[bptt.RNN]] = {
 DENORMAL = np.float32(1e-39)
 
 BATCHES = 4
-"""Of a training iteration's data; after the last comes the first again."""
+"""Number of batches of a training iteration, used in a cycle."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One peer's way to do a problem.
+    """The code with which a peer computes a problem.
 
     Attributes
     ----------
     run : callable
-        What is timed. Does the whole of it before it returns.
+        The timed call. It returns after all computations are complete.
     read : callable
-        What `run` returned, by name, in our layouts and PyTorch's names: "y", "dx", "weight_ih_l0", ...
+        Converts the result of `run` to arrays by name, in our layouts and with PyTorch's names: "y", "dx",
+        "weight_ih_l0", ...
     """
 
     run: Callable[[], Any]
@@ -45,19 +46,18 @@ class Call:
 
 @dataclass(frozen=True)
 class Problem:
-    """
-    A recurrent layer and its data, float32.
+    """A recurrent layer and its data, float32.
 
     Attributes
     ----------
     weights : dict of str to ndarray
-        PyTorch's names and shapes.
+        Weights with PyTorch's names and shapes.
     x : ndarray (T, B, I)
-        While streaming, T is `STREAMED`.
+        Input. For streaming, T is `STREAMED`.
     dy : ndarray (T, B, D*H)
         dL/dy.
     lengths : ndarray (B,), optional
-        Valid steps of each row.
+        Number of valid steps of each row.
     """
 
     case: Case
@@ -69,13 +69,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Task:
-    """What stands around the recurrent layers of a whole model."""
+    """The parts of a whole model around its recurrent layers."""
 
     loss: str
     outputs: int
     clip: float
     symbols: int = 0
-    """0: no embedding; the inputs are numbers."""
+    """Number of symbols of the embedding. 0: there is no embedding, and the inputs are numbers."""
 
 
 TASKS = {
@@ -83,18 +83,18 @@ TASKS = {
     "DeepAR": Task("squared error", outputs=1, clip=10.0),
     "noise suppression": Task("binary cross entropy", outputs=22, clip=1.0),
 }
-"""By the name of the shape. All train with Adam."""
+"""Tasks by the name of the shape. All of them train with Adam."""
 
 LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class ModelProblem:
-    """
-    A whole model and its batches (x, target).
+    """A whole model and its batches (x, target).
 
-    x is (T, B) symbols or (T, B, I) numbers, the target (T, B) symbols or (T, B, outputs) numbers in [0, 1].
-    `weights` are named as in `Sequential` and in PyTorch's `ModuleList`: "0.weight", "1.weight_ih_l0", ...
+    x holds symbols (T, B) or numbers (T, B, I). The target holds symbols (T, B), or numbers in [0, 1] (T, B,
+    outputs). `weights` have the names of `Sequential` and of PyTorch's `ModuleList`: "0.weight",
+    "1.weight_ih_l0", ...
     """
 
     case: Case
@@ -104,7 +104,7 @@ class ModelProblem:
 
 
 def problem(case: Case, seed: int = 0) -> Problem | ModelProblem:
-    """Random numbers: x and dy from N(0, 1), weights as our layers draw them."""
+    """Return random data: x and dy from N(0, 1), and weights as our layers draw them."""
     rng = np.random.default_rng(seed)
     if case.mode == "iteration":
         task = TASKS[case.shape.name]
@@ -120,12 +120,12 @@ def problem(case: Case, seed: int = 0) -> Problem | ModelProblem:
         x, dy = x * DENORMAL, dy * DENORMAL
         for name, value in weights.items():
             if name.startswith("bias"):
-                value[:] = 0.0  # it would lift all that follows into the normal range
+                value[:] = 0.0  # a bias would lift the values into the normal range
     return Problem(case, weights, x, dy, lengths)
 
 
 def layer(case: Case, seed: int = 0) -> Layer:
-    """Our recurrent layers for a case."""
+    """Return our recurrent layers for a case."""
     shape = case.shape
     options = VARIANTS[shape.name] if case.mode == "variants" else {}
     return LAYERS[case.cell](
@@ -140,7 +140,7 @@ def layer(case: Case, seed: int = 0) -> Layer:
 
 
 def model(case: Case, task: Task, seed: int = 0) -> bptt.Sequential:
-    """Our model for a case: embedding where there are symbols, recurrent layers, linear layer."""
+    """Return our model for a case: embedding (if there are symbols), recurrent layers, linear layer."""
     shape = case.shape
     below = [bptt.Embedding(task.symbols, shape.I, seed=seed)] if task.symbols else []
     above = bptt.Linear(shape.directions * shape.H, task.outputs, seed=seed + 1)

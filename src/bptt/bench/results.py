@@ -16,7 +16,7 @@ def text(values: dict[str, Any]) -> str:
     parts = []
     for name, value in values.items():
         if isinstance(value, list):
-            lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in value)
+            lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in value)
             parts.append(f'"{name}": [\n{lines}\n]' if value else f'"{name}": []')
         else:
             parts.append(f'"{name}": {json.dumps(value)}')
@@ -31,5 +31,5 @@ def save(path: Path, findings: Findings, command: str) -> None:
 def load(path: Path) -> Findings:
     """Read the results that `save` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
-    rows = [Row.of(each) for each in values["rows"]]
-    return Findings(values["machine"], rows, [Memory.of(each) for each in values["memory"]])
+    rows = [Row.of(row) for row in values["rows"]]
+    return Findings(values["machine"], rows, [Memory.of(row) for row in values["memory"]])

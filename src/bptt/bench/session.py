@@ -1,4 +1,4 @@
-"""A whole benchmark: one worker process per number of threads, rows as they come."""
+"""Run a whole benchmark, with one worker process per number of threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ISA_LIMITS = {
         "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
     },
 }
-"""Environment in which everyone keeps to an instruction set. ONNX Runtime has no such switch."""
+"""Environment variables that limit all peers to an instruction set. ONNX Runtime has no such setting."""
 
 UNLIMITED = ("onnxruntime",)
 
@@ -36,13 +36,12 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """
-    What to time. Peers that are not installed are left out by `peers_for`, not here.
+    """The cases and peers to time. Call `peers_for` first to leave out peers that are not installed.
 
     Attributes
     ----------
     isa : str
-        "" for whatever the machine has, or a name of `ISA_LIMITS`.
+        A name of `ISA_LIMITS`, or "" for no limit.
     """
 
     cases: tuple[Case, ...]
@@ -83,45 +82,47 @@ def peers_for(wanted: Sequence[str], isa: str = "") -> tuple[tuple[str, ...], di
 
 
 def run(order: Order, findings: Findings) -> Iterator[Row | Memory]:
-    """
-    Carry out the order; each row is yielded as it comes, and is in `findings` by then.
+    """Run the benchmark. Add each row to `findings`, then yield the row.
 
     Raises
     ------
     ValueError
-        More threads than cores.
+        There are more threads than cores.
     WorkerError
         A worker died.
     """
     free = len(machine.cores())
     if max(order.threads) > free:
-        raise ValueError(f"{max(order.threads)} threads need as many cores; this process may use {free}")
+        raise ValueError(
+            f"--threads must be at most {free}, the number of cores that this process may use; got"
+            f" {max(order.threads)}"
+        )
     findings.machine["load"] = machine.load()
     timed = [case for case in order.cases if case.mode != "memory"]
-    weighed = [case for case in order.cases if case.mode == "memory" and memory.available()]
+    memory_cases = [case for case in order.cases if case.mode == "memory" and memory.available()]
     for threads in order.threads:
-        for cases in [timed] * bool(timed) + [[case] for case in weighed]:
+        for cases in [timed] * bool(timed) + [[case] for case in memory_cases]:
             for message in _worker(order, threads, cases):
-                found = _take(message, findings)
-                if found is not None:
-                    yield found
+                finding = _store(message, findings)
+                if finding is not None:
+                    yield finding
 
 
-def _take(message: dict[str, Any], findings: Findings) -> Row | Memory | None:
+def _store(message: dict[str, Any], findings: Findings) -> Row | Memory | None:
     if "row" in message:
         row = Row.of(message["row"])
         findings.rows.append(row)
         return row
     if "memory" in message:
-        weighed = Memory.of(message["memory"])
-        findings.memory.append(weighed)
-        return weighed
+        memory_row = Memory.of(message["memory"])
+        findings.memory.append(memory_row)
+        return memory_row
     findings.machine |= message["machine"]
     return None
 
 
 def _worker(order: Order, threads: int, cases: list[Case]) -> Iterator[dict[str, Any]]:
-    """What one process says."""
+    """Yield the messages of one worker process."""
     text = json.dumps(
         {
             "threads": threads,
@@ -139,12 +140,17 @@ def _worker(order: Order, threads: int, cases: list[Case]) -> Iterator[dict[str,
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        with suppress(BrokenPipeError), process.stdin as entry:  # a worker that died has its code told below
+        with (
+            suppress(BrokenPipeError),
+            process.stdin as entry,
+        ):  # if the worker died, WorkerError follows below
             entry.write(text)
         for line in process.stdout:
             yield json.loads(line)
         if process.wait():
-            raise WorkerError(f"the process on {threads} thread(s) ended early, code {process.returncode}")
+            raise WorkerError(
+                f"the worker with {threads} thread(s) ended early with exit code {process.returncode}"
+            )
     finally:
         process.kill()
         process.wait()

@@ -19,10 +19,10 @@ MODES = {
 }
 
 STREAMED = 64
-"""Steps of one streaming run; times are per step."""
+"""Number of steps of one streaming run. Times are per step."""
 
 DIVIDED_ROWS = 32
-"""Rows from which two threads have enough to share."""
+"""Smallest batch with enough work for two threads."""
 
 _BOTH = ("inference", "training")
 _STREAM = ("streaming",)
@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """T steps of B rows, I inputs, H units. `cells` and `modes`: with which it makes sense."""
+    """T steps of B rows, I inputs, H units. `cells` and `modes` are those that are timed."""
 
     name: str
     T: int
@@ -60,7 +60,7 @@ class Shape:
     modes: tuple[str, ...] = field(default=_BOTH, compare=False)
     cells: tuple[str, ...] = field(default=CELLS, compare=False)
     denormal: bool = False
-    """All values near 1e-39. A measure of robustness: kept out of the means."""
+    """Whether all values are near 1e-39. Such a case tests robustness, and does not count in the means."""
 
     def __str__(self) -> str:
         kind = f" {self.layers} layers" * (self.layers > 1) + " bidirectional" * self.bidirectional
@@ -73,9 +73,9 @@ class Shape:
     def plain(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, except `modes` and `cells`."""
         return {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if each.compare and getattr(self, each.name) != each.default
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)
+            if entry.compare and getattr(self, entry.name) != entry.default
         }
 
 
@@ -89,7 +89,7 @@ class Case:
 
     @property
     def checkpoint(self) -> Literal["auto"] | None:
-        """As `forward` takes it."""
+        """The argument `checkpoint` of `forward`."""
         return "auto" if self.shape.name == "checkpoint" and self.mode != "training" else None
 
     @property
@@ -99,21 +99,20 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """Time steps of one call."""
+        """Number of time steps of one call."""
         return STREAMED if self.mode == "streaming" else self.shape.T
 
     @property
     def per_call(self) -> int:
-        """What one call is counted as: steps while streaming, otherwise 1."""
+        """Divisor of the time of a call: the number of steps for streaming, otherwise 1."""
         return self.steps if self.mode == "streaming" else 1
 
     @property
     def gflop(self) -> float:
-        """
-        Arithmetic of the recurrent layers' matrix products, in 1e9 operations; of one step when streaming.
+        """Arithmetic of the recurrent layers' matrix products, in 1e9 operations; per step for streaming.
 
-        The backward pass has two products for each product of the forward pass, dx and dW. (An iteration may
-        skip the first dx.)
+        The backward pass has two products, for dx and dW, for each product of the forward pass. (An iteration
+        may skip the first dx.)
         """
         shape = self.shape
         inputs = shape.I + (shape.layers - 1) * shape.directions * shape.H
@@ -181,13 +180,13 @@ QUICK = (
     Shape("large", 100, 64, 512, 512),
     Shape("long", 1000, 8, 16, 64),
 )
-"""One of each kind: single rows to large batches, short to long."""
+"""One shape of each kind: from single rows to large batches, and from short to long sequences."""
 
 
 def cases(
     shapes: Sequence[Shape], cells: Sequence[str], modes: Sequence[str], contains: str = ""
 ) -> Iterator[Case]:
-    """Every sensible combination whose shape, as printed, contains a string; grouped by mode and cell."""
+    """Yield the cases whose printed shape contains a string, grouped by mode and cell."""
     for mode in modes:
         for cell in cells:
             for shape in shapes:

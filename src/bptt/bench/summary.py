@@ -13,17 +13,17 @@ Figure: TypeAlias = Callable[[Row], float | None]
 
 
 def best_ratio(row: Row) -> float | None:
-    """Return how many times as fast as the best competitor we are."""
+    """Return the time of the best competitor over the time of bptt."""
     return None if row.best_peer is None else row.ratio(row.best_peer)
 
 
 def torch_ratio(row: Row) -> float | None:
-    """Return how many times as fast as PyTorch we are."""
+    """Return the time of PyTorch over the time of bptt."""
     return row.ratio("torch") if "torch" in row.times else None
 
 
 def share(row: Row) -> float | None:
-    """Return our share of the row's limit."""
+    """Return the row's limit over the time of bptt."""
     return row.share
 
 
@@ -35,20 +35,20 @@ def mean(rows: Iterable[Row], figure: Figure) -> float | None:
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
-    """Return a line with the means of each cell, mode and number of threads, and of peers that disagree."""
+    """Return lines with the means of each cell, mode and number of threads, and lines of disagreements."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(f"{row.case.cell} {row.case.mode}, {row.threads} thread(s)", []).append(row)
-    found = []
+    texts = []
     for name, group in groups.items():
         ratio, part = mean(group, best_ratio), mean(group, share)
         if ratio is not None:
             text = "" if part is None else f", {part:.0%} of the limit"
-            found.append(f"{name}: {ratio:.2f} times as fast as the best competitor{text} (geometric means)")
+            texts.append(f"{name}: {ratio:.2f} times as fast as the best competitor{text} (geometric means)")
     for row in rows:
-        for peer, how in row.disagreed.items():
-            found.append(f"DISAGREES, not timed: {peer}, {describe(row)}: {how}")
-    return found
+        for peer, difference in row.disagreed.items():
+            texts.append(f"DISAGREES, not timed: {peer}, {describe(row)}: {difference}")
+    return texts
 
 
 def describe(row: Row) -> str:

@@ -1,7 +1,7 @@
-"""A process that times cases on a number of threads, and sends each row when it is ready.
+"""The worker process, which times cases with a number of threads and sends each row immediately.
 
-Started by `session`, with the number of cores already limited: one JSON object on its standard input, one
-per line of its standard output.
+`session` starts the worker with a limited number of cores. The worker reads one JSON object from standard
+input, and writes one JSON object per line to standard output.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Say = Callable[[dict[str, Any]], None]
 
 
 def work(order: dict[str, Any], say: Say) -> None:
-    """Carry out an order: threads, peers, seconds, seed and cases."""
+    """Run an order: threads, peers, seconds, seed and cases."""
     threads = order["threads"]
     bptt.set_num_threads(threads)
     say({"machine": machine.describe(order["peers"])})
@@ -33,7 +33,7 @@ def work(order: dict[str, Any], say: Say) -> None:
             say({"memory": measure_memory(case, threads).plain()})
     timed = [case for case in cases if case.mode != "memory"]
     if timed:
-        speed = machine.speed()  # after the measurements of memory: its arrays are large
+        speed = machine.speed()  # after the measurements of memory, because its arrays are large
         say({"machine": asdict(speed)})
         for case in timed:
             row = measure(case, order["peers"], threads, order["seconds"], speed, order["seed"])
@@ -41,9 +41,9 @@ def work(order: dict[str, Any], say: Say) -> None:
 
 
 def main() -> None:
-    """Say it on standard output, and keep everyone else off it."""
+    """Run the order from standard input. Only messages go to standard output."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
-        os.dup2(2, 1)  # compilers and run times print where they like
+        os.dup2(2, 1)  # redirect the output of compilers and libraries to standard error
 
         def say(message: dict[str, Any]) -> None:
             print(json.dumps(message), file=channel, flush=True)

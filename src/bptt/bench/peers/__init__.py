@@ -1,4 +1,4 @@
-"""Who takes part: one module each, with a function per mode that makes a `Call` of a `Problem`."""
+"""The libraries of the comparison. Each module has a function per mode that makes a `Call` of a `Problem`."""
 
 from __future__ import annotations
 
@@ -21,53 +21,54 @@ PEERS = {
     "plain": ("plain", ()),
     "one-thread": ("one_thread", ()),
 }
-"""Name -> module, and the packages that it imports."""
+"""Module of each peer, and the packages that the module imports."""
 
 DEFAULT = ("torch", "onnxruntime", "jax")
-"""`torch-compile` takes minutes to compile what it then runs; `torch-flush` joins by itself where numbers
-are denormal, and `plain`, our own layer without its options, beside variants, and `one-thread`, ourselves,
-beside two where the batch is large enough."""
+"""Peers that take part by default. `torch-compile` compiles for minutes, so it does not.
+
+Some peers join automatically: `torch-flush` if numbers are denormal, `plain` (our layer without its option)
+in the mode "variants", and `one-thread` (our layer on one thread) if two threads share a large batch.
+"""
 
 OWN = ("plain", "one-thread")
-"""We ourselves, done differently."""
+"""Peers that are our own layers, run differently."""
 
 OTHERWISE = ("plain",)
-"""Compute something else on purpose."""
+"""Peers that compute other results on purpose."""
 
 
 class NotApplicableError(Exception):
-    """A peer cannot do this case; the message says why."""
+    """A peer cannot run this case. The message says why."""
 
 
 def missing(name: str) -> list[str]:
-    """The packages that a peer needs and that are not installed."""
+    """Return the packages of a peer that are not installed."""
     return [package for package in PEERS[name][1] if find_spec(package) is None]
 
 
 def installed() -> list[str]:
-    """The peers whose packages are there."""
+    """Return the peers whose packages are installed."""
     return [name for name in PEERS if not missing(name)]
 
 
 def versions(names: list[str]) -> dict[str, str]:
-    """Package -> version, of all that these peers import."""
-    found = {}
+    """Return the versions of all packages that these peers import, by package."""
+    package_versions = {}
     for package in dict.fromkeys(package for name in names for package in PEERS[name][1]):
         try:
-            found[package] = version(package)
+            package_versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            package_versions[package] = "unknown"
+    return package_versions
 
 
 def make(name: str, problem: Problem | ModelProblem, threads: int) -> Call:
-    """
-    Return the call with which a peer, or bptt, computes a problem on a number of threads.
+    """Return the call with which a peer, or bptt, computes a problem on a number of threads.
 
     Raises
     ------
     NotApplicableError
-        It has no such mode, or cannot do this case.
+        The peer has no such mode, or cannot run this case.
     """
     module = import_module(f"bptt.bench.peers.{'native' if name == OURS else PEERS[name][0]}")
     mode = problem.case.mode

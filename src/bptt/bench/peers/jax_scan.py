@@ -1,4 +1,4 @@
-"""JAX: `jit` over `lax.scan`, the input projection hoisted out of the loop."""
+"""JAX: `jit` over `lax.scan`, with the input projection before the loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bptt.bench.problem import Array, Call, Problem
 jax: Any = import_module("jax")
 jnp: Any = import_module("jax.numpy")
 
-# Threads: XLA takes as many as the process has cores; the worker limits both.
+# XLA uses as many threads as the process has cores. The worker limits the cores.
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """A whole sequence."""
+    """Run a whole sequence."""
     x, weights = _device(problem.x), _device(problem.weights)
     compiled = jax.jit(lambda weights, x: _stack(problem, weights, x))
     return Call(
@@ -27,7 +27,7 @@ def inference(problem: Problem, threads: int) -> Call:
 
 
 def training(problem: Problem, threads: int) -> Call:
-    """`jax.vjp` for dx and all gradients."""
+    """Compute dx and all gradients with `jax.vjp`."""
 
     def step(weights: Any, x: Any, dy: Any) -> Any:
         y, back = jax.vjp(lambda weights, x: _stack(problem, weights, x)[0], weights, x)
@@ -46,7 +46,7 @@ def training(problem: Problem, threads: int) -> Call:
 
 
 def streaming(problem: Problem, threads: int) -> Call:
-    """One compiled step, its weights constants."""
+    """Run one compiled step per call, with the weights as constants."""
     shape, cell = problem.case.shape, problem.case.cell
     if shape.layers > 1 or shape.bidirectional:
         raise NotApplicableError("this benchmark streams one layer, one direction")
@@ -74,7 +74,7 @@ def _device(value: Any) -> Any:
 
 
 def _stack(problem: Problem, weights: Any, x: Any) -> Any:
-    """All layers and directions: y (T, B, D*H) and the list of final states."""
+    """Run all layers and directions. Return y (T, B, D*H) and the list of final states."""
     shape, cell = problem.case.shape, problem.case.cell
     states = []
     for layer in range(shape.layers):
@@ -99,7 +99,7 @@ def _zeros(cell: str, B: int, H: int) -> Any:
 
 
 def _project(cell: str, weights: Any, name: str, x: Any) -> Any:
-    """W x and every bias that can go with it: the GRU's b_hn stands inside the reset gate's product."""
+    """Return W x plus the biases. The GRU's b_hn is not added, because the reset gate multiplies it."""
     projected = x @ weights["weight_ih" + name].T + weights["bias_ih" + name]
     if cell == "gru":
         hidden = weights["bias_hh" + name]

@@ -1,4 +1,4 @@
-"""This package."""
+"""bptt itself."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bptt.losses.loss import Loss
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """Calling the frozen layer: the weights are packed once, as other libraries do in a session."""
+    """Call the frozen layer: the weights are packed once, as other libraries do in a session."""
     ours = _layer(problem, threads).freeze()
     return Call(lambda: ours(problem.x), lambda result: {"y": result[0]})
 
 
 def variants(problem: Problem, threads: int) -> Call:
-    """As training."""
+    """Run the same calls as in training."""
     return training(problem, threads)
 
 
 def training(problem: Problem, threads: int) -> Call:
-    """`zero_grad`, `forward`, `backward`."""
+    """Run `zero_grad`, `forward` and `backward`."""
     ours = _layer(problem, threads)
     x = problem.x.copy()
-    x.flags.writeable = False  # as a layer below hands it over: the tape needs no copy
+    x.flags.writeable = False  # like the output of a lower layer: the tape needs no copy
 
     def run() -> tuple[Array, Array | None]:
         ours.zero_grad()
@@ -44,7 +44,7 @@ def training(problem: Problem, threads: int) -> Call:
 
 
 def streaming(problem: Problem, threads: int) -> Call:
-    """`stream.step` on bound buffers, each sample copied in."""
+    """Run `stream.step` on bound buffers, after copying each sample into the input."""
     stream = _layer(problem, threads).stream(batch_size=problem.case.shape.B)
     samples = list(problem.x)
 
@@ -67,7 +67,7 @@ LOSSES: dict[str, Callable[[], Loss]] = {
 
 
 def iteration(problem: ModelProblem, threads: int) -> Call:
-    """What a `Trainer` does with a batch."""
+    """Run the steps of a `Trainer` for one batch."""
     bptt.set_num_threads(threads)
     ours = model(problem.case, problem.task)
     ours.load_state_dict(problem.weights)

@@ -10,8 +10,8 @@ from bptt.bench.peers import native
 from bptt.bench.problem import Call, ModelProblem, Problem
 
 
-def _alone(make: Callable[[Any, int], Call]) -> Callable[[Any, int], Call]:
-    def made(problem: Problem | ModelProblem, threads: int) -> Call:
+def _on_one_thread(make: Callable[[Any, int], Call]) -> Callable[[Any, int], Call]:
+    def make_call(problem: Problem | ModelProblem, threads: int) -> Call:
         call = make(problem, 1)
         bptt.set_num_threads(threads)
 
@@ -24,9 +24,9 @@ def _alone(make: Callable[[Any, int], Call]) -> Callable[[Any, int], Call]:
 
         return Call(run, call.read)
 
-    return made
+    return make_call
 
 
-inference = _alone(native.inference)
-training = _alone(native.training)
-iteration = _alone(native.iteration)
+inference = _on_one_thread(native.inference)
+training = _on_one_thread(native.training)
+iteration = _on_one_thread(native.iteration)

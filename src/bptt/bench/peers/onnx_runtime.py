@@ -16,13 +16,13 @@ onnx: Any = import_module("onnx")
 onnxruntime: Any = import_module("onnxruntime")
 
 ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
-"""Where each of ONNX's gates stands among PyTorch's: i o f c, z r h."""
+"""Index of each ONNX gate (i o f c, z r h) in PyTorch's order of gates."""
 
 OPSET, IR = 14, 8
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """A whole sequence."""
+    """Run a whole sequence."""
     shape = problem.case.shape
     session = _session(problem, threads, len(problem.x))
     y = np.empty((shape.T, shape.directions, shape.B, shape.H), np.float32)
@@ -35,7 +35,7 @@ def inference(problem: Problem, threads: int) -> Call:
 
 
 def streaming(problem: Problem, threads: int) -> Call:
-    """One step per run; two sets of buffers take turns, so that the state need not be copied."""
+    """Run one step per call. Two sets of buffers alternate, so the state is not copied."""
     shape = problem.case.shape
     if shape.layers > 1 or shape.bidirectional:
         raise NotApplicableError("this benchmark streams one layer, one direction")
@@ -66,7 +66,7 @@ def _suffixed(values: dict[str, Array], suffix: str) -> dict[str, Array]:
 
 
 def _bound(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], None]:
-    """A run that reads and writes these arrays where they lie."""
+    """Return a run that reads and writes these arrays in place."""
     binding = session.io_binding()
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
@@ -84,7 +84,10 @@ def _session(problem: Problem, threads: int, T: int) -> Any:
 
 
 def _model(problem: Problem, T: int) -> Any:
-    """One node per layer. Inputs x, and h0, c0 while streaming; outputs y as the node has it, and hn, cn."""
+    """Make a model with one node per layer.
+
+    Inputs are x, and for streaming h0 and c0. Outputs are y in ONNX's layout, and for streaming hn and cn.
+    """
     shape, cell = problem.case.shape, problem.case.cell
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     state = ("h", "c")[: 2 if cell == "lstm" else 1] if problem.case.mode == "streaming" else ()
@@ -126,7 +129,7 @@ def _model(problem: Problem, T: int) -> Any:
 
 
 def _weights(problem: Problem, layer: int) -> tuple[Array, Array, Array]:
-    """ONNX's W (D, G*H, I), R (D, G*H, H) and B (D, 2*G*H) of a layer."""
+    """Return ONNX's W (D, G*H, I), R (D, G*H, H) and B (D, 2*G*H) of a layer."""
     cell = problem.case.cell
 
     def stacked(name: str) -> Array:

@@ -11,7 +11,7 @@ from bptt.bench.problem import Call, Problem, layer
 
 
 def variants(problem: Problem, threads: int) -> Call:
-    """Training."""
+    """Run training without the option of the case."""
     case = replace(problem.case, mode="training")
     shape = case.shape
     dy = np.ones((shape.T, shape.B, shape.directions * shape.H), np.float32)

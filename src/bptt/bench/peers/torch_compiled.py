@@ -1,4 +1,4 @@
-"""PyTorch, compiled: `torch.compile`, for inference with frozen weights."""
+"""PyTorch with `torch.compile`, and with frozen weights in inference."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from bptt.bench.problem import Call, Problem
 torch = torch_eager.torch
 
 UNROLLED = 64
-"""Steps. GRU and RNN, and the LSTM in training, are unrolled over time: more of them compile for minutes."""
+"""Largest number of unrolled steps. GRU, RNN, and LSTM in training are unrolled over time; more steps would
+compile for minutes."""
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """Frozen weights let oneDNN pack them once."""
-    fused = problem.case.cell == "lstm"  # one operation, whatever the length
-    made = _compiled(problem, threads, unrolled=not fused, freezing=True)
-    return torch_eager.infer(made, problem)
+    """Run with frozen weights, which oneDNN packs once."""
+    fused = problem.case.cell == "lstm"  # an LSTM is one operation for any length
+    module = _compiled(problem, threads, unrolled=not fused, freezing=True)
+    return torch_eager.infer(module, problem)
 
 
 def training(problem: Problem, threads: int) -> Call:
-    """Forward and backward graphs, both compiled."""
-    made = _compiled(problem, threads, unrolled=True, freezing=False)
-    return torch_eager.train(made, problem)
+    """Run compiled forward and backward graphs."""
+    module = _compiled(problem, threads, unrolled=True, freezing=False)
+    return torch_eager.train(module, problem)
 
 
 def _compiled(problem: Problem, threads: int, unrolled: bool, freezing: bool) -> Any:
@@ -32,10 +33,10 @@ def _compiled(problem: Problem, threads: int, unrolled: bool, freezing: bool) ->
     steps = shape.T * shape.layers * shape.directions
     if unrolled and steps > UNROLLED:
         raise NotApplicableError(f"would unroll {steps} steps, and compile for minutes")
-    made = torch_eager.module(problem, threads)
+    module = torch_eager.module(problem, threads)
     torch._dynamo.reset()
     torch._dynamo.config.allow_rnn = True
     config: Any = import_module("torch._inductor.config")
     config.freezing = freezing
-    made.compile()
-    return made
+    module.compile()
+    return module

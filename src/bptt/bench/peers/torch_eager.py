@@ -1,4 +1,4 @@
-"""PyTorch, eager."""
+"""PyTorch in eager mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bptt.bench.peers import NotApplicableError
 from bptt.bench.problem import LEARNING_RATE, Array, Call, ModelProblem, Problem
 from bptt.bench.shapes import Case
 
-torch: Any = import_module("torch")  # an optional package, whose types are not ours to check
+torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
 
 MODULES = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 STEPS = {"lstm": torch.nn.LSTMCell, "gru": torch.nn.GRUCell, "rnn": torch.nn.RNNCell}
@@ -25,34 +25,34 @@ LOSSES = {
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """`nn.LSTM` and so on, without gradients."""
+    """Run `nn.LSTM`, `nn.GRU` or `nn.RNN` without gradients."""
     return infer(module(problem, threads), problem)
 
 
 def training(problem: Problem, threads: int) -> Call:
-    """Autograd."""
+    """Run forward and backward pass with autograd."""
     return train(module(problem, threads), problem)
 
 
 def variants(problem: Problem, threads: int) -> Call:
-    """Packed sequences; `proj_size`; peepholes in a loop over steps, as their users write it."""
-    made: Any
+    """Run packed sequences, `proj_size`, or peepholes in a loop over steps."""
+    network: Any
     if problem.case.shape.name == "ragged":
-        made = Packed(_recurrent(problem.case), torch.from_numpy(problem.lengths))
+        network = Packed(_recurrent(problem.case), torch.from_numpy(problem.lengths))
     elif problem.case.shape.name == "projection":
-        warnings.filterwarnings("ignore", "LSTM with projections")  # are not done by oneDNN, it says
-        made = _recurrent(problem.case, proj_size=problem.weights["weight_hr_l0"].shape[0])
+        warnings.filterwarnings("ignore", "LSTM with projections")  # PyTorch warns that oneDNN is not used
+        network = _recurrent(problem.case, proj_size=problem.weights["weight_hr_l0"].shape[0])
     elif problem.case.shape.name == "peephole":
-        made = Peephole(problem.weights)
+        network = Peephole(problem.weights)
     else:
         raise NotApplicableError("has no such option")
     torch.set_num_threads(threads)
-    made.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
-    return train(made, problem)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
+    return train(network, problem)
 
 
 class Packed(torch.nn.Module):  # type: ignore[misc]
-    """A module over rows of unequal length."""
+    """A module for rows of unequal length."""
 
     def __init__(self, module: Any, lengths: Any) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ class Packed(torch.nn.Module):  # type: ignore[misc]
         return self.module.named_parameters()
 
     def forward(self, x: Any) -> Any:
-        """(y, state), y padded with zeros."""
+        """Return y, padded with zeros, and the state."""
         rnn = torch.nn.utils.rnn
         y, state = self.module(rnn.pack_padded_sequence(x, self.lengths, enforce_sorted=False))
         return rnn.pad_packed_sequence(y, total_length=len(x))[0], state
 
 
 class Peephole(torch.nn.Module):  # type: ignore[misc]
-    """An LSTM with peepholes, a step as `nn.LSTMCell` has it."""
+    """An LSTM with peepholes, whose steps are written like those of `nn.LSTMCell`."""
 
     def __init__(self, weights: dict[str, Array]) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Peephole(torch.nn.Module):  # type: ignore[misc]
             self.register_parameter(name, torch.nn.Parameter(torch.empty(value.shape)))
 
     def forward(self, x: Any) -> Any:
-        """(y, state)."""
+        """Return y and the state."""
         linear = torch.nn.functional.linear
         peep_i, peep_f, peep_o = self.weight_peephole_l0
         h = c = x.new_zeros(x.shape[1], len(peep_i))
@@ -98,10 +98,10 @@ class Peephole(torch.nn.Module):  # type: ignore[misc]
 
 
 def streaming(problem: Problem, threads: int) -> Call:
-    """`nn.LSTMCell` and so on, which step in a third of the time that `nn.LSTM` takes."""
+    """Run `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`: a step takes a third of the time of `nn.LSTM`."""
     shape = problem.case.shape
     if shape.layers > 1 or shape.bidirectional:
-        raise NotApplicableError("its cells have one layer and one direction")
+        raise NotApplicableError("this benchmark streams one layer, one direction")
     torch.set_num_threads(threads)
     cell = STEPS[problem.case.cell](shape.I, shape.H).eval()
     cell.load_state_dict(
@@ -120,7 +120,7 @@ def streaming(problem: Problem, threads: int) -> Call:
 
 
 def iteration(problem: ModelProblem, threads: int) -> Call:
-    """Embedding, recurrent layers, linear layer, loss, clipping, Adam."""
+    """Run embedding, recurrent layers, linear layer, loss, clipping and Adam."""
     torch.set_num_threads(threads)
     task, shape = problem.task, problem.case.shape
     below = [torch.nn.Embedding(task.symbols, shape.I)] if task.symbols else []
@@ -148,28 +148,28 @@ def iteration(problem: ModelProblem, threads: int) -> Call:
 
 
 def module(problem: Problem, threads: int) -> Any:
-    """The module with the problem's weights."""
+    """Return the recurrent module with the weights of the problem."""
     torch.set_num_threads(threads)
-    made = _recurrent(problem.case)
-    made.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
-    return made
+    recurrent = _recurrent(problem.case)
+    recurrent.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
+    return recurrent
 
 
-def infer(made: Any, problem: Problem) -> Call:
-    """A call of a module."""
-    made.eval()
+def infer(module: Any, problem: Problem) -> Call:
+    """Return a call of the module."""
+    module.eval()
     x = torch.from_numpy(problem.x)
 
     def run() -> Any:
         with torch.inference_mode():
-            return made(x)
+            return module(x)
 
     return Call(run, lambda result: {"y": array(result[0])})
 
 
-def train(made: Any, problem: Problem) -> Call:
-    """A call of a module and its backward pass, into gradients that start empty."""
-    named = dict(made.named_parameters())
+def train(module: Any, problem: Problem) -> Call:
+    """Return a call of the module and of its backward pass, which starts without gradients."""
+    named = dict(module.named_parameters())
     x = torch.from_numpy(problem.x).clone().requires_grad_()
     dy = torch.from_numpy(problem.dy)
     leaves = [x, *named.values()]
@@ -177,7 +177,7 @@ def train(made: Any, problem: Problem) -> Call:
     def run() -> Any:
         for leaf in leaves:
             leaf.grad = None
-        y = made(x)[0]
+        y = module(x)[0]
         y.backward(dy)
         return y
 
@@ -194,6 +194,6 @@ def _recurrent(case: Case, **options: Any) -> Any:
 
 
 def array(tensor: Any) -> Array:
-    """A copy, in NumPy."""
+    """Return a NumPy copy of a tensor."""
     copied: Array = tensor.detach().numpy().copy()
     return copied

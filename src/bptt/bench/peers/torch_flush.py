@@ -11,18 +11,18 @@ torch = torch_eager.torch
 
 
 def inference(problem: Problem, threads: int) -> Call:
-    """As `torch_eager`."""
+    """Run `torch_eager.inference`."""
     return _flushing(torch_eager.inference(problem, threads))
 
 
 def training(problem: Problem, threads: int) -> Call:
-    """As `torch_eager`."""
+    """Run `torch_eager.training`."""
     return _flushing(torch_eager.training(problem, threads))
 
 
 def _flushing(call: Call) -> Call:
     def run() -> Any:
-        # Per thread, and for all that runs in it: nobody else's turn may inherit it.
+        # The setting belongs to the thread, so reset it before the turns of other peers.
         torch.set_flush_denormal(True)
         try:
             return call.run()
