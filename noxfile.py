@@ -1,4 +1,4 @@
-"""Checks that need an environment of their own: `nox` runs the first three, `nox -s NAME` any one."""
+"""Checks in fresh environments. `nox` runs the first three sessions, `nox -s NAME` runs one session."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ nox.options.default_venv_backend = "virtualenv"
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite against an installed wheel; further arguments go to pytest."""
+    """Run the test suite against an installed wheel. Further arguments go to pytest."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """The same with PyTorch and ONNX Runtime installed, so that the tests against them run too."""
+    """Run the tests with PyTorch and ONNX Runtime installed, so the tests against them run, too."""
     session.install(".[test,peers]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, spelling and workflow files."""
+    """Check style, types, spelling and workflow files."""
     session.install(".[lint,plot]")
     session.run("bash", ".ci/lint", external=True)
 
 
 @nox.session
 def stubs(session: nox.Session) -> None:
-    """`_core.pyi` names what the compiled module holds, no more and no less."""
+    """Check that `_core.pyi` has exactly the names of the compiled module."""
     session.install(".[test]")
     session.run("pytest", "tests/test_stubs.py", *session.posargs)
 
 
 @nox.session
 def sanitizers(session: nox.Session) -> None:
-    """The test suite over a core built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """Run the test suite with AddressSanitizer and UndefinedBehaviorSanitizer in the core."""
     session.install(
         ".[test]", "-Ccmake.define.BPTT_SANITIZE=address,undefined", "-Ccmake.build-type=RelWithDebInfo"
     )
@@ -57,10 +57,10 @@ def sanitizers(session: nox.Session) -> None:
         "pytest",
         *session.posargs,
         env={
-            # The interpreter is not instrumented: the run time must be there first, and malloc be its own.
+            # The interpreter is not instrumented, so load the sanitizer first, and use its malloc.
             "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so')}",
             "PYTHONMALLOC": "malloc",
-            # The interpreter's own leaks are not ours; a test asks for more memory than there is.
+            # Ignore leaks of the interpreter. One test asks for more memory than the machine has.
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         },
@@ -69,7 +69,7 @@ def sanitizers(session: nox.Session) -> None:
 
 @nox.session
 def threads(session: nox.Session) -> None:
-    """The native stress test under ThreadSanitizer."""
+    """Run the native stress test under ThreadSanitizer."""
     session.install("cmake>=3.24", "ninja")
     session.run("cmake", "--preset", "threads")
     session.run("cmake", "--build", "--preset", "threads", "--target", "bptt_stress")
@@ -79,7 +79,7 @@ def threads(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("compiler", ["g++-11", "clang++-14"])
 def compilers(session: nox.Session, compiler: str) -> None:
-    """Build with the oldest compilers that CMakeLists.txt accepts, and test what the kernels compute."""
+    """Build with the oldest compilers that CMakeLists.txt accepts, and test the kernels."""
     session.install(".[test]", "-Ccmake.define.BPTT_WERROR=ON", env={"CXX": compiler})
     selection = ["kind_range", "kind_stale_state", "activations", "stream", "bits", "ragged", "losses"]
     session.run("pytest", *(session.posargs or [f"tests/test_{name}.py" for name in selection]))
@@ -87,7 +87,7 @@ def compilers(session: nox.Session, compiler: str) -> None:
 
 @nox.session
 def cpus(session: nox.Session) -> None:
-    """Other processors, emulated by qemu-user: native tests on 64-bit Arm, every cell on older x86."""
+    """Test on processors emulated by qemu-user: native tests on 64-bit Arm, all cells on older x86."""
     session.install(".[test]", "cmake>=3.24", "ninja")
     session.run("bash", ".ci/arm", session.create_tmp(), "differences|stress", external=True)
     session.run("bash", ".ci/x86", session.create_tmp(), external=True)
@@ -95,7 +95,7 @@ def cpus(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Long runs of the fuzz targets: a million random calls, every number of a checkpoint, many set-ups."""
+    """Run the fuzz targets for long: random calls, every number of a checkpoint, many configurations."""
     session.install(".[test]")
     for target, cases in (
         ("fuzz/test_calls.py", "1000000"),
@@ -108,14 +108,14 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def full(session: nox.Session) -> None:
-    """The suite with every combination of the grids that it takes in turn otherwise."""
+    """Run the test suite with all combinations of its grids, not only some of them."""
     session.install(".[test]")
     session.run("pytest", "-m", "", *session.posargs)
 
 
 @nox.session
 def busy(session: nox.Session) -> None:
-    """The suite with four busy processes beside it."""
+    """Run the test suite next to four busy processes."""
     session.install(".[test]")
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
     try:

@@ -115,7 +115,7 @@ LSTM_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def digest(value: Any) -> str:
-    """First half of the SHA-256 of nested tuples, lists and dicts of arrays, with types and shapes."""
+    """Return half of the SHA-256 of nested tuples, lists and dicts of arrays, with types and shapes."""
     sha = hashlib.sha256()
 
     def add(item: Any) -> None:
@@ -139,7 +139,7 @@ def digest(value: Any) -> str:
 
 
 class Inputs:
-    """A layer's arguments, drawn from a fixed seed."""
+    """Arguments of a layer, drawn with a fixed seed."""
 
     def __init__(self, layer: Any, size: Size) -> None:
         rng = np.random.default_rng(7)
@@ -162,7 +162,7 @@ class Inputs:
 def training_pass(
     layer: Any, inputs: Inputs, forward: dict[str, Any] | None = None, backward: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One forward and one backward pass."""
+    """Run one forward and one backward pass."""
     layer.rng = np.random.default_rng(3)
     layer.zero_grad()
     y, state, tape = layer.forward(inputs.x, inputs.state, **forward or {})
@@ -178,7 +178,7 @@ def inference(call: Any, inputs: Inputs, **options: Any) -> dict[str, Any]:
 
 
 def stream(layer: Any, inputs: Inputs) -> dict[str, Any]:
-    """Single steps, then the rest of the sequence in one call."""
+    """Run single steps, then the rest of the sequence in one call."""
     current = layer.stream(inputs.x.shape[1])
     current.state = inputs.state
     x = inputs.x.astype(layer.dtype)
@@ -190,7 +190,7 @@ Call = Callable[[Any, Inputs], dict[str, Any]]
 
 
 def calls(size: Size, *, brief: bool, one_way: bool) -> Iterator[tuple[str, Call]]:
-    """Names and functions of what is called. `brief`: only the main ones."""
+    """Return names and functions of the calls. `brief`: only the main calls."""
     yield "inference", lambda layer, i: inference(layer, i)
     yield "training", lambda layer, i: training_pass(layer, i)
     yield "ragged", lambda layer, i: training_pass(layer, i, {"lengths": i.lengths})
@@ -229,7 +229,7 @@ def calls(size: Size, *, brief: bool, one_way: bool) -> Iterator[tuple[str, Call
 
 
 def layers() -> Iterator[tuple[str, Any, dict[str, Any], Size, bool]]:
-    """Name, class, options, size, and whether only the main calls are wanted."""
+    """Yield name, class, options, size, and whether only the main calls are made."""
     for cell, (kind, own) in CELLS.items():
         yield cell, kind, own, SMALL, False
         for name, options in OPTIONS.items():
@@ -247,7 +247,7 @@ def layers() -> Iterator[tuple[str, Any, dict[str, Any], Size, bool]]:
 
 
 def passes(dtype: str, *, briefly: bool) -> Digests:
-    """Digests of single passes. `briefly`: only the main calls."""
+    """Return digests of single passes. `briefly`: only the main calls."""
     found: Digests = {}
     for name, kind, options, size, brief in layers():
         layer = kind(size.I, size.H, dtype=dtype, seed=0, **options)
@@ -275,7 +275,7 @@ def model(dtype: str, kind: Any = bptt.LSTM, **options: Any) -> Any:
 
 
 def trained(net: Any, data: Any, optimizer: Any = None, **options: Any) -> dict[str, Any]:
-    """Parameters and losses after two epochs."""
+    """Return parameters and losses after two epochs."""
     loss = bptt.MeanSquaredError()
     trainer = bptt.Trainer(net, loss, optimizer or bptt.Adam(1e-2), progress=False, **options)
     history = trainer.fit(data, epochs=2)
@@ -283,7 +283,7 @@ def trained(net: Any, data: Any, optimizer: Any = None, **options: Any) -> dict[
 
 
 def resumed(dtype: str) -> dict[str, Any]:
-    """One epoch, a file, and another epoch."""
+    """Train one epoch, save, resume, and train another epoch."""
     net = model(dtype, num_layers=2, dropout=0.3)
     trainer = bptt.Trainer(net, bptt.MeanSquaredError(), bptt.Adam(1e-2), truncate=8, progress=False)
     trainer.fit(batches(), epochs=1)
@@ -306,7 +306,7 @@ def two_ranks(dtype: str) -> dict[str, Any]:
 
 
 def trainings(dtype: str) -> Digests:
-    """Digests of parameters and losses after training."""
+    """Return digests of parameters and losses after training."""
     data, ragged = batches(), batches(ragged=True)
     groups = bptt.ClipGroups({"*weight_hh*": bptt.ClipNorm(0.2), "*bias*": None, "*": bptt.ClipValue(0.01)})
     runs: dict[str, Callable[[], dict[str, Any]]] = {

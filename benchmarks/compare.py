@@ -1,4 +1,4 @@
-"""Times this package beside every installed peer; `--help` says how, `bptt.bench` how it is done."""
+"""Compare the speed of bptt with installed libraries. See `--help`; the code is in `bptt.bench`."""
 
 from bptt.cli.compare import main
 

@@ -21,9 +21,9 @@ from bptt.bench.summary import best_ratio, describe
 
 RESULTS = Path(__file__).resolve().parent / "results"
 NOISE = 0.03
-"""Medians of the same row differ by this share from run to run, so a ratio of 0.97 passes as 1."""
+"""Medians of the same row differ by this fraction from run to run, so a ratio of 0.97 passes as 1."""
 DROP = 0.05
-"""The share of the limit may be lower than before by this share of itself."""
+"""The share of the limit may be lower than before by this fraction."""
 
 
 def slower_than_competitor(new: Findings) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Times the pieces that a training step is made of, each against its own bound.
+"""Time the parts of a training step, and compare each with its bound.
 
 Matrix products, in GFLOP/s, are held against the multiply-adds that the same threads reach on registers
 alone; what only walks through memory, in GB/s read and written, against the least that can be done with as
@@ -30,12 +30,12 @@ SIZES = ((1, 32, 32), (1, 256, 256), (16, 64, 64), (32, 64, 128), (64, 256, 256)
 STEPS = 50
 CORE_CELLS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh"}
 VECTORS = (16_384, 262_144, 4_194_304)
-"""Parameters: with an optimizer's vectors in the first cache levels, in the last, and in memory."""
+"""Numbers of parameters: with the optimizer's vectors they fit the first caches, the last, or memory."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """`work` is what one call does: flop where `unit` is GFLOP/s, bytes where it is GB/s."""
+    """`work` is the work of one call: flop if `unit` is GFLOP/s, bytes if `unit` is GB/s."""
 
     group: str
     name: str
@@ -46,7 +46,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Figure:
-    """Median and minimum in microseconds, and the rate by the median beside its bound."""
+    """Median and minimum in microseconds, and the rate at the median with its bound."""
 
     group: str
     name: str
@@ -58,14 +58,14 @@ class Figure:
 
 
 def uniform(*shape: int) -> npt.NDArray[np.float32]:
-    """In +-0.5."""
+    """Return random numbers between -0.5 and 0.5."""
     values: npt.NDArray[np.float32] = np.random.default_rng(0).random(shape, np.float32)
     values -= np.float32(0.5)
     return values
 
 
 def products(cell: str, B: int, I: int, H: int) -> Iterator[Piece]:
-    """The large products of a sequence: input projection, weight gradients, input gradients."""
+    """Return the large products of a sequence: input projection, weight gradients, input gradients."""
     rows, columns = STEPS * B, GATES[cell] * H
     x, weight, bias, dy = uniform(rows, I), uniform(columns, I), uniform(columns), uniform(rows, columns)
     dweight, dbias = np.zeros_like(weight), np.zeros_like(bias)
@@ -80,7 +80,7 @@ def products(cell: str, B: int, I: int, H: int) -> Iterator[Piece]:
 
 
 def sequences(cell: str, B: int, I: int, H: int) -> Iterator[Piece]:
-    """A single step, and a sequence: inference, forward with tape, backward."""
+    """Return a single step, and the passes of a sequence: inference, forward with tape, backward."""
     core = _core.Recurrent(CORE_CELLS[cell], "float32", I, H, 1, False, True)  # type: ignore[arg-type]
     parameters = uniform(core.parameter_count) / np.float32(np.sqrt(H))
     gradients = np.zeros_like(parameters)
@@ -108,7 +108,7 @@ def sequences(cell: str, B: int, I: int, H: int) -> Iterator[Piece]:
 
 
 def elementwise() -> Iterator[Piece]:
-    """Activations on what fits the first cache level."""
+    """Return activations on arrays that fit the first cache level."""
     x = 8 * uniform(4096)
     for name in ("exp", "tanh", "sigmoid"):
         run = partial(_core.activation, name, x)
@@ -116,8 +116,8 @@ def elementwise() -> Iterator[Piece]:
 
 
 def optimizer(size: int) -> Iterator[Piece]:
-    """What walks through flat vectors of parameters, with the float32 it reads and writes for each."""
-    # Gradients of zero leave every vector as it is, however often it is walked through.
+    """Return loops over flat vectors of parameters, with the float32 read and written per parameter."""
+    # With gradients of zero, no vector changes, so calls can be repeated.
     p, g, m, v = uniform(size), *(np.zeros(size, np.float32) for _ in range(3))
     walks: dict[str, tuple[int, Callable[[], Any]]] = {
         "sgd": (3, lambda: _core.sgd_step(p, g, None, 0.1, 0.0, False, 0.0)),
@@ -134,7 +134,7 @@ def optimizer(size: int) -> Iterator[Piece]:
 
 
 def ends() -> Iterator[Piece]:
-    """Below and above the recurrent layers of a character model."""
+    """Return the parts below and above the recurrent layers of a character model."""
     rows, symbols, width = 2500, 65, 128
     ids = np.random.default_rng(0).integers(0, symbols, rows)
     table, dy, logits = uniform(symbols, width), uniform(rows, width), uniform(rows, symbols)
@@ -155,14 +155,14 @@ def ends() -> Iterator[Piece]:
 
 
 def walking(bytes_moved: float, seconds: float) -> float:
-    """GB/s, read and written, of one thread that changes signs in place."""
+    """Return the GB/s, read and written, of one thread that changes signs in place."""
     vector = uniform(max(1, round(bytes_moved / 8)))
     times = take_turns({"": lambda: np.negative(vector, out=vector)}, seconds)
     return 2e-9 * vector.nbytes / min(times[""])
 
 
 def figure(piece: Piece, compute: float, seconds: float) -> Figure:
-    """Time it for `seconds`; `compute` is what the threads reach on registers, GFLOP/s."""
+    """Time a part for `seconds`. `compute` is the peak of the threads on registers, in GFLOP/s."""
     found = timing(take_turns({"": piece.run}, seconds)[""])
     bound = compute if piece.unit == "GFLOP/s" else walking(piece.work, seconds)
     rate = 1e-3 * piece.work / found.median
@@ -170,7 +170,7 @@ def figure(piece: Piece, compute: float, seconds: float) -> Figure:
 
 
 def pieces(contains: str) -> list[Piece]:
-    """All whose group contains a string, group by group."""
+    """Return all parts whose group contains a string, group by group."""
     sized = [maker(cell, *size) for maker in (products, sequences) for cell in GATES for size in SIZES]
     walks = [optimizer(size) for size in VECTORS]
     chosen = [piece for piece in chain(*sized, elementwise(), *walks, ends()) if contains in piece.group]
@@ -179,7 +179,7 @@ def pieces(contains: str) -> list[Piece]:
 
 
 def main() -> None:
-    """Print a line for each piece, and write JSON."""
+    """Print a line for each part, and write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="(default: 1)")
     parser.add_argument("--only", default="", metavar="TEXT", help="groups whose name contains it")

@@ -1,4 +1,4 @@
-"""Training on all cores while others want them: milliseconds an iteration.
+"""Training on all cores while other processes need them: milliseconds per iteration.
 
 Others are busy processes, or NumPy's own threads where it multiplies matrices between the iterations.
 
@@ -19,18 +19,18 @@ import bptt
 
 SECONDS = 3.0
 PRODUCT = 300
-"""Rows and columns: about a millisecond, and enough for NumPy's library to wake its threads."""
+"""Rows and columns of the product: about 1 ms, and large enough for the threads of NumPy's library."""
 
 
 def spin() -> None:
-    """Want a core all the time."""
+    """Keep a core busy."""
     while True:
         pass
 
 
 @contextmanager
 def neighbour():
-    """A busy process."""
+    """Run a busy process."""
     process = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
     process.start()
     try:
@@ -41,7 +41,7 @@ def neighbour():
 
 
 def iteration(threads: int, hidden: int, layers: int, between: bool = False) -> float:
-    """The mean, over some seconds: a stall is part of it. `between`: after an untimed product in NumPy."""
+    """Return the mean time, stalls included. `between`: make an untimed NumPy product before each call."""
     bptt.set_num_threads(threads)
     layer = bptt.LSTM(hidden, hidden, num_layers=layers, seed=0)
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def iteration(threads: int, hidden: int, layers: int, between: bool = False) -> 
 
 
 def after_products(blas_threads: int | None, threads: int) -> float:
-    """In a process of its own: NumPy's library reads its number of threads once."""
+    """Measure in a separate process: NumPy's library reads its number of threads only once."""
     if blas_threads is not None:
         os.environ["OPENBLAS_NUM_THREADS"] = str(blas_threads)
     with multiprocessing.get_context("spawn").Pool(1) as process:

@@ -34,7 +34,7 @@ WARM, STEPS = 5, 30
 
 
 class Timed:
-    """A communicator that keeps the times of its sums."""
+    """A communicator that records the times of its sums."""
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
@@ -50,7 +50,7 @@ class Timed:
 
 
 class Clock(bptt.Callback):
-    """Notes when each update was made."""
+    """Record the time of each update."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -60,7 +60,7 @@ class Clock(bptt.Callback):
 
 
 def measure(comm: Any, name: str) -> dict[str, Any]:
-    """Medians of this rank, in milliseconds."""
+    """Return the medians of this rank, in milliseconds."""
     inputs, hidden, steps, rows = SHAPES[name]
     model = bptt.Sequential(bptt.LSTM(inputs, hidden, seed=0), bptt.Linear(hidden, inputs, seed=1))
     rng = np.random.default_rng(0)
@@ -86,13 +86,13 @@ def measure(comm: Any, name: str) -> dict[str, Any]:
 
 
 def rows_of(x: Any, comm: Any) -> tuple[Any, Any]:
-    """This rank's rows, which are to be reproduced."""
+    """Return this rank's rows. The target is the input itself."""
     own = np.ascontiguousarray(x[:, comm.rank :: comm.size])
     return own, own
 
 
 def on_a_rank() -> None:
-    """Measure, and let the first rank print what was found."""
+    """Measure, and print the results on the first rank."""
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD

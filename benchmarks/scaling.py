@@ -1,4 +1,4 @@
-"""Two threads beside two processes with half of the batch each: what two cores can do.
+"""Compare two threads with two processes of half the batch each, the best that two cores can do.
 
     python benchmarks/scaling.py [TEXT]
 
@@ -29,14 +29,14 @@ from bptt.bench.shapes import CELLS, GRID, Case, cases
 
 MODES = ("inference", "training")
 SMALL = 2.0
-"""GFLOP."""
+"""Work of a turn in GFLOP."""
 ROUNDS = 15
 SECONDS = 0.05
-"""Of a turn, after as long a one that is not counted."""
+"""Seconds of a turn, after an equally long turn that does not count."""
 
 
 def work(core: int, pipe: Connection) -> None:
-    """Answers (case, threads) by seconds a call; on one core where there is one thread."""
+    """Answer (case, threads) with seconds per call, on one core if there is one thread."""
     everywhere = os.sched_getaffinity(0)
     made: dict[Case, Callable[[], Any]] = {}
     with suppress(EOFError):  # who asks has ended
@@ -51,7 +51,7 @@ def work(core: int, pipe: Connection) -> None:
 
 
 def run_for(call: Callable[[], Any]) -> float:
-    """Seconds a call."""
+    """Return the seconds per call."""
     calls, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
         call()

@@ -33,17 +33,17 @@ ROWS: dict[str, Any] = {"hidden_size": 64, "bidirectional": True, "dropout": 0.3
 PIXELS: dict[str, Any] = {"cell": "gru", "hidden_size": 128, "dropout": 0.2, "epochs": 100, "lr": 5e-3}
 QUICK = {"epochs": 8, "hidden_size": 32}
 C = (0.01, 0.1, 1.0)
-"""Of logistic regression: the inverse strengths of its penalty, from which cross-validation chooses."""
+"""Inverse penalties of logistic regression, from which cross-validation chooses."""
 
 
 def load() -> tuple[Array, Array]:
-    """Images (n, 8, 8) in [0, 1], and which digits they are."""
+    """Return images (n, 8, 8) in [0, 1], and their digits."""
     data = results.need("sklearn.datasets", "scikit-learn").load_digits()
     return data.images / 16.0, data.target
 
 
 def split(digits: Array, seed: int) -> tuple[Array, Array]:
-    """Which images are to learn from, and which for the test."""
+    """Return the indices of the training images and of the test images."""
     selection = results.need("sklearn.model_selection", "scikit-learn")
     train, test = selection.train_test_split(
         np.arange(len(digits)), test_size=0.25, stratify=digits, random_state=seed
@@ -52,12 +52,12 @@ def split(digits: Array, seed: int) -> tuple[Array, Array]:
 
 
 def classifier(seed: int, settings: dict[str, Any]) -> Any:
-    """A network, as an estimator of scikit-learn."""
+    """Return a network as a scikit-learn estimator."""
     return results.need("bptt.estimators", "scikit-learn").SequenceClassifier(random_state=seed, **settings)
 
 
 def logistic_regression(seed: int) -> Any:
-    """On 64 pixels at once, the penalty chosen by cross-validation."""
+    """Return logistic regression on all 64 pixels, with a penalty chosen by cross-validation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
@@ -66,7 +66,7 @@ def logistic_regression(seed: int) -> Any:
 
 
 def belief(model: Any, image: Array) -> Array:
-    """The probabilities (rows, 10) of a fitted classifier after one row, two, ... of an image."""
+    """Return the probabilities (rows, 10) of a fitted classifier after 1, 2, ... rows of an image."""
     beliefs: Array = np.concatenate(
         [model.predict_proba(image[None, :rows]) for rows in range(1, len(image) + 1)]
     )
@@ -74,7 +74,7 @@ def belief(model: Any, image: Array) -> Array:
 
 
 def draw(figure: Figure, scores: dict[str, Array], image: Array, digit: int, beliefs: Array) -> None:
-    """What the reader of rows believes on its way through one image, and every seed's accuracy."""
+    """Draw the probabilities after each row of an image, and the accuracy of every seed."""
     picture, believed, accuracy = figure.subplots(1, 3, width_ratios=(1, 1.35, 1.35))
     picture.imshow(image, cmap="Greys")
     picture.set(title=f"A {digit}, read row by row", ylabel="row", xticks=[])
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(options.seeds):
         train, test = split(digits, seed)
         for name, (X, make) in models.items():
-            # The baseline's threads, too: on a busy machine they would wait for each other.
+            # Limit the threads of the baseline, too: on a busy machine they would wait for each other.
             with limits(1):
                 model = make(seed).fit(X[train], digits[train])
             scores[name].append(model.score(X[test], digits[test]))

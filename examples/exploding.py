@@ -45,7 +45,7 @@ LIMIT = 1.0
 
 
 def echo(seed: int, batches: int) -> list[tuple[Array, Array]]:
-    """Noise, and as the target the same noise DELAY steps later."""
+    """Return noise, and as the target the same noise DELAY steps later."""
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(batches):
@@ -57,7 +57,7 @@ def echo(seed: int, batches: int) -> list[tuple[Array, Array]]:
 
 
 def build(seed: int) -> bptt.Sequential:
-    """Recurrent weights whose largest eigenvalue is RADIUS."""
+    """Return recurrent weights whose largest eigenvalue is RADIUS."""
     return bptt.Sequential(
         bptt.RNN(1, HIDDEN, init=bptt.init.sparse(spectral_radius=RADIUS), seed=seed),
         bptt.Linear(HIDDEN, 1, seed=seed),
@@ -66,7 +66,7 @@ def build(seed: int) -> bptt.Sequential:
 
 @dataclass
 class Run:
-    """One training: its mean loss and largest gradient norm in each batch, and what ended it early."""
+    """One training run: mean loss and largest gradient norm of each batch, and the error that ended it."""
 
     name: str
     loss: Array
@@ -80,7 +80,7 @@ class Run:
 
 
 def trained(name: str, seed: int, batches: int, **options: Any) -> Run:
-    """The same network and data each time, with other options of the Trainer."""
+    """Train the same network on the same data with several options of the Trainer."""
     trainer = bptt.Trainer(build(seed), bptt.MeanSquaredError(), bptt.SGD(RATE), progress=False, **options)
     ended = ""
     try:
@@ -109,7 +109,7 @@ class Claim:
 
 
 GROWTH = (1.1, 1.6)
-"""Per step back, before training: over 99 steps more than 10,000-fold."""
+"""Growth of the error per step back before training: more than 10,000-fold over 99 steps."""
 CLAIMS = {
     "plain": Claim(True, (1e6, np.inf), (1e6, np.inf), (1e6, np.inf)),
     f"clipped at norm {LIMIT:g}": Claim(False, (0, 3), (0, 3), (1e3, np.inf)),
@@ -141,7 +141,7 @@ def check(seed: int, flow: bptt.diagnose.GradientFlow, runs: list[Run]) -> None:
 
 
 def compared(seed: int, batches: int) -> list[Run]:
-    """Plain, clipped, truncated."""
+    """Train without clipping, with clipping, and with truncation."""
     return [
         trained("plain", seed, batches),
         trained(f"clipped at norm {LIMIT:g}", seed, batches, clip=bptt.ClipNorm(LIMIT)),
@@ -150,7 +150,7 @@ def compared(seed: int, batches: int) -> list[Run]:
 
 
 def draw(runs: list[Run], flow: bptt.diagnose.GradientFlow, path: Path) -> bool:
-    """Where errors grow, and what that does to loss and gradient; False without matplotlib."""
+    """Draw the growth of errors, the loss and the gradient norm. Return False without matplotlib."""
     if not canvas.available():
         return False
     from bptt.diagnose.pictures.flow import draw_flows
@@ -180,11 +180,11 @@ HARD_STEPS = (50, 100)
 HARD_UNITS, HARD_ROWS, HARD_RATE = 50, 20, 0.01
 HARD_UPDATES = 200_000
 HARD_CHECK = 1000
-"""Updates between two looks at the test error."""
+"""Number of updates between two measurements of the test error."""
 HARD_SUCCESS = 0.01
-"""The paper's: fewer than 1 % of unseen sequences wrong."""
+"""Success as in the paper: fewer than 1 % of unseen sequences are wrong."""
 HARD_GUESSING = 0.7
-"""A network that guesses is wrong in 75 % of 1,000 sequences, give or take 5 %."""
+"""Error of a network that guesses: 75 % +- 5 % of 1,000 sequences."""
 
 
 def temporal_order(rng: np.random.Generator, steps: int, rows: int) -> tuple[Array, Array]:
@@ -201,7 +201,7 @@ def temporal_order(rng: np.random.Generator, steps: int, rows: int) -> tuple[Arr
 
 
 class TemporalOrder:
-    """HARD_CHECK new batches in every pass, each of one length."""
+    """HARD_CHECK new batches in every pass. All sequences of a batch have the same length."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -217,7 +217,7 @@ class TemporalOrder:
 
 
 class Success(bptt.Callback):
-    """Ends the run when fewer than 1 % of 1,000 sequences of other seeds are wrong."""
+    """End the run when fewer than 1 % of 1,000 sequences with other seeds are wrong."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(12345)
@@ -226,14 +226,14 @@ class Success(bptt.Callback):
 
     def epoch_end(self, trainer: bptt.Trainer, epoch: int) -> None:
         right = [trainer.model(x)[0].argmax(-1) == target for x, target in self.unseen]
-        # Of all in one: the mean of means is a little less than 0.01 where ten are wrong.
+        # Count over all batches: for ten wrong sequences, the mean of means is slightly below 0.01.
         self.error = float(np.count_nonzero(~np.concatenate(right)) / sum(map(len, right)))
         if self.error < HARD_SUCCESS:
             trainer.stop()
 
 
 def hard_model(rng: np.random.Generator) -> bptt.Sequential:
-    """tanh, 50 units: recurrent weights orthogonal, all others N(0, 0.03^2), no bias at first."""
+    """Return a tanh RNN of 50 units: orthogonal recurrent weights, others N(0, 0.03^2), biases 0."""
 
     def init(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         if name.startswith("weight_hh"):
@@ -248,7 +248,7 @@ def hard_model(rng: np.random.Generator) -> bptt.Sequential:
 
 
 def attempt(seed: int, clipped: bool, updates: int) -> dict[str, Any]:
-    """One run of the task, ended by success, or by a gradient that is not finite."""
+    """Train on the task until success, or until a gradient is not finite."""
     bptt.set_num_threads(1)  # the runs are what goes side by side
     rng, success = np.random.default_rng(seed), Success()
     trainer = bptt.Trainer(
@@ -275,12 +275,12 @@ def attempt(seed: int, clipped: bool, updates: int) -> dict[str, Any]:
 
 
 def table(seeds: int, updates: int) -> list[dict[str, Any]]:
-    """Success and failure, with clipping and without, seed by seed."""
+    """Print the results of all seeds with and without clipping. Return them."""
     print(f"temporal order, {HARD_STEPS[0]} to {HARD_STEPS[1]} steps, at most {updates} updates")
     print("seed  clipping  solved  updates   error  largest norm  seconds")
     rows = []
     order = [(seed, clipped) for seed in range(seeds) for clipped in (True, False)]
-    # Fresh processes: one that is forked would have lost the threads of the compiled core.
+    # Start new processes: a forked process loses the threads of the compiled core.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for row in pool.map(attempt, *zip(*order, strict=True), repeat(updates)):
             rows.append(row)

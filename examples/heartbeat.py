@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[Any]
 
 RATE = 125
-"""Hz, after the means."""
+"""Sampling rate in Hz after averaging."""
 AHEAD = 12
-"""Steps ahead that are predicted, all at once."""
+"""Number of steps ahead that are predicted together."""
 SHOWN = (2, 4, 8, 12)
 """Steps ahead that the table shows."""
 HALF = "16 to 96 ms ahead, the error of the LSTM is less than half of that of ridge regression."
 WINDOW = 125
-"""Steps that ridge regression sees, and that errors go back."""
+"""Number of steps that ridge regression reads, and that errors are backpropagated."""
 PARTS = (0.65, 0.15)
-"""Shares of the stream for training and for validation; the rest is the test."""
+"""Fractions of the stream for training and validation. The rest is the test part."""
 HIDDEN, ROWS, EPOCHS, LR, DROPOUT = 64, 2, 60, 5e-3, 0.1
 PENALTIES = 10.0 ** np.arange(-4, 4)
 
 
 def load() -> Array:
-    """The ECG in its own units, RATE values a second, (N,)."""
+    """Return the ECG in its units, RATE values per second, (N,)."""
     spec = find_spec("peakdet")  # its file is all that is needed of it
     if spec is None or spec.origin is None:
         raise SystemExit(
@@ -61,23 +61,23 @@ def load() -> Array:
 
 
 def cut(values: Array) -> tuple[int, int]:
-    """Where training ends, and where validation ends."""
+    """Return the ends of the training part and of the validation part."""
     ends = np.cumsum(PARTS) * len(values)
     return int(ends[0]), int(ends[1])
 
 
 def ahead(values: Array) -> Array:
-    """What comes after each step but the last few, (N - AHEAD, AHEAD)."""
+    """Return the AHEAD values that follow each step, (N - AHEAD, AHEAD)."""
     windows: Array = np.lib.stride_tricks.sliding_window_view(values[1:], AHEAD)
     return windows
 
 
 def ridge(values: Array) -> Array:
-    """Predictions (steps, AHEAD) of the test part by ridge regression on the last WINDOW values."""
+    """Predict the test part (steps, AHEAD) by ridge regression on the last WINDOW values."""
     train, validation = cut(values)
     target = ahead(values)[WINDOW - 1 :]
     x = np.lib.stride_tricks.sliding_window_view(values, WINDOW)[: len(target)]
-    # Row k stands at step k + WINDOW - 1. Nothing that a part learns from reaches into the next part.
+    # Row k is at step k + WINDOW - 1. The targets of a part do not reach into the next part.
     last = np.arange(len(target)) + WINDOW - 1
     learn = last + AHEAD < train
     choose = (last >= train) & (last + AHEAD < validation)
@@ -97,7 +97,7 @@ def ridge(values: Array) -> Array:
 
 
 def trained(values: Array, seed: int, epochs: int) -> bptt.Sequential:
-    """A network that read this stream, `epochs` times."""
+    """Return a network that was trained on this stream for `epochs` epochs."""
     rng = np.random.default_rng(seed)
     model = bptt.Sequential(
         bptt.LSTM(1, HIDDEN, seed=rng),
@@ -120,19 +120,19 @@ def trained(values: Array, seed: int, epochs: int) -> bptt.Sequential:
 
 
 def predicted(model: bptt.Sequential, values: Array) -> Array:
-    """What it says at each step of the stream, read from the first value on in one go, (N - AHEAD, AHEAD)."""
+    """Return the predictions (N - AHEAD, AHEAD) at each step of the stream, read from its first value."""
     y, _ = model(values[:-AHEAD, None, None])
     return y[:, 0]
 
 
 def rmse(forecast: Array, came: Array) -> Array:
-    """By steps ahead, (AHEAD,)."""
+    """Return the errors by number of steps ahead, (AHEAD,)."""
     root: Array = np.sqrt(np.mean((forecast - came) ** 2, axis=0))
     return root
 
 
 def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> None:
-    """Three seconds of the test, each value as it was predicted AHEAD steps before; and the errors."""
+    """Draw 3 s of the test part with predictions AHEAD steps before, and the errors."""
     trace, by_horizon = figure.subplots(1, 2, width_ratios=(1.9, 1))
     seconds = np.arange(3 * RATE) / RATE
     for k, (name, values) in enumerate(traces.items()):

@@ -29,14 +29,14 @@ Utterances: TypeAlias = list[Vector]
 HIDDEN = 32
 BATCH = 30
 NOISE = 0.4
-"""Of the training data, in standard deviations of a channel."""
+"""Noise added to the training data, in standard deviations of a channel."""
 EPOCHS = 60
 RIGHT, SIMPLE = 0.95, 0.93
-"""Shares of right answers that docs/examples.md promises: of the network, and without time."""
+"""Accuracies in docs/examples.md: of the network, and of the baseline without time."""
 
 
 def load(split: str) -> tuple[Utterances, Vector]:
-    """The utterances of "train" or "test", and who spoke them, 0 to 8."""
+    """Return the utterances of "train" or "test", and their speakers, 0 to 8."""
     try:
         from aeon.datasets import load_japanese_vowels
     except ImportError:
@@ -48,7 +48,7 @@ def load(split: str) -> tuple[Utterances, Vector]:
 
 
 def standardised(train: Utterances, test: Utterances) -> tuple[Utterances, Utterances]:
-    """Every channel with mean 0 and variance 1 over the training steps; the test set has no say in it."""
+    """Standardize every channel with the mean and variance of the training steps."""
     steps = np.concatenate(train)
     mean, std = steps.mean(0), steps.std(0)
     return [(x - mean) / std for x in train], [(x - mean) / std for x in test]
@@ -92,7 +92,7 @@ def build(channels: int, speakers: int, rng: np.random.Generator) -> bptt.Sequen
 
 
 class Report(bptt.Callback):
-    """A line for every tenth epoch."""
+    """Print a line for every tenth epoch."""
 
     def epoch_begin(self, trainer: bptt.Trainer, epoch: int, epochs: int, batches: int | None) -> None:
         self.first, self.epochs = len(trainer.history["loss"]), epochs
@@ -106,7 +106,7 @@ class Report(bptt.Callback):
 def trained(
     utterances: Utterances, speakers: Vector, epochs: int, rng: np.random.Generator
 ) -> bptt.Sequential:
-    """A model of these utterances."""
+    """Train a model on these utterances."""
     model = build(utterances[0].shape[1], int(speakers.max()) + 1, rng)
     batches = bptt.data.Ragged(utterances, speakers, batch_size=BATCH, shuffle=True, seed=rng)
     trainer = bptt.Trainer(
@@ -122,7 +122,7 @@ def trained(
 
 
 def confusion(model: bptt.Sequential, utterances: Utterances, speakers: Vector) -> npt.NDArray[np.int64]:
-    """How often each speaker (row) was taken for each (column)."""
+    """Return the confusion matrix: speakers in rows, predictions in columns."""
     count = int(speakers.max()) + 1
     counts = np.zeros((count, count), np.int64)
     for x, speaker, lengths in bptt.data.Ragged(utterances, speakers, batch_size=BATCH):
@@ -132,7 +132,7 @@ def confusion(model: bptt.Sequential, utterances: Utterances, speakers: Vector) 
 
 
 def baseline(train: tuple[Utterances, Vector], test: tuple[Utterances, Vector]) -> float:
-    """The accuracy of logistic regression on each utterance's mean: what can be told without time."""
+    """Return the accuracy of logistic regression on the mean of each utterance, without time."""
     means, speakers = np.stack([x.mean(0) for x in train[0]]), train[1]
     model = bptt.Linear(means.shape[1], int(speakers.max()) + 1, seed=0)
     trainer = bptt.Trainer(model, bptt.CrossEntropy(), bptt.Adam(0.1), progress=False)
@@ -142,7 +142,7 @@ def baseline(train: tuple[Utterances, Vector], test: tuple[Utterances, Vector]) 
 
 
 def draw(counts: npt.NDArray[np.int64], path: Path) -> bool:
-    """The confusion matrix as a picture, in greys; False without matplotlib."""
+    """Draw the confusion matrix in greys. Return False without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""An interpolated Kneser-Ney model of characters: what counting the last few can tell of the next one."""
+"""An interpolated Kneser-Ney model of characters: predict the next character by counting n-grams."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class KneserNey:
 
 
 class _Counts:
-    """The n-grams of one order, and what their contexts have in all."""
+    """The n-grams of one order, and the totals of their contexts."""
 
     def __init__(self, grams: Ids, counts: Ids, symbols: int) -> None:
         self.symbols = symbols
         self.grams, self.counts = grams, counts
         once, twice = (np.count_nonzero(counts == k) for k in (1, 2))
-        # Without a discount, a symbol unseen would have no probability at all.
+        # Without a discount, an unseen symbol would have probability 0.
         self.discount = once / (once + 2 * twice) if once else 0.5
         self.contexts, first = np.unique(grams // symbols, return_index=True)
         self.totals = np.add.reduceat(counts, first)
@@ -77,7 +77,7 @@ class _Counts:
 
 
 def _codes(ids: Ids, n: int, symbols: int) -> Ids:
-    """Every n-gram as one number, (N - n + 1,)."""
+    """Return every n-gram as one number, (N - n + 1,)."""
     codes = np.zeros(len(ids) - n + 1, np.int64)
     for k in range(n):
         codes = codes * symbols + ids[k : len(ids) - n + 1 + k]
@@ -85,6 +85,6 @@ def _codes(ids: Ids, n: int, symbols: int) -> Ids:
 
 
 def _looked_up(keys: Ids, values: Ids, wanted: Ids) -> Ids:
-    """The value of each key, 0 where there is none. `keys` are sorted."""
+    """Return the value of each key, or 0 for a missing key. `keys` are sorted."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], 0)

@@ -1,4 +1,4 @@
-"""What the examples with a figure to reach share: options, table, picture, verdict."""
+"""Shared code of the examples with a baseline: options, table, picture, verdict."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass
 class Table:
-    """Ours above the models to beat, and how it came about."""
+    """A table of results, with a line about the seeds and the machine."""
 
     head: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Table:
 
 
 def need(module: str, package: str) -> Any:
-    """A module of the package that holds the data; one line on standard error and exit code 1 without it."""
+    """Import the package that holds the data. If it is missing, print one line and exit with code 1."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -159,7 +159,7 @@ def error_table(
 
 
 def draw_errors(axes: Axes, horizons: Array, errors: dict[str, Array]) -> None:
-    """Means over seeds of errors (seeds, horizons), and for several seeds a band from least to largest."""
+    """Draw mean errors over seeds (seeds, horizons), and for several seeds a band from least to largest."""
     for k, (name, error) in enumerate(errors.items()):
         style = {"color": canvas.COLOURS[k], "linestyle": canvas.STYLES[k], "marker": canvas.MARKERS[k]}
         axes.plot(horizons, error.mean(0), label=name, markersize=4, **style)
@@ -171,12 +171,12 @@ def draw_errors(axes: Axes, horizons: Array, errors: dict[str, Array]) -> None:
 
 
 def legend_below(axes: Axes, columns: int = 3) -> None:
-    """Under the axes: inside, it would hide lines."""
+    """Draw a legend under the axes: inside, it would hide lines."""
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False)
 
 
 def made_by(options: argparse.Namespace) -> str:
-    """Say under a table which seeds, threads and instruction set it was made with."""
+    """Return a line with the seeds, threads and instruction set of a table."""
     seeds = "seed 0" if options.seeds == 1 else f"seeds 0 to {options.seeds - 1}"
     threads = bptt.get_num_threads()
     quick = ", the small version" if options.quick else ""
@@ -184,7 +184,7 @@ def made_by(options: argparse.Namespace) -> str:
 
 
 def _marks(path: Path, name: str) -> tuple[str, re.Match[str]]:
-    """The text of a Markdown file, and where in it this example's table goes."""
+    """Return the text of a Markdown file, and the position of this example's table in it."""
     if not path.is_file():
         raise CommandError(f"cannot write into {path}: there is no such file")
     check_output(path)

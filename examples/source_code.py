@@ -41,13 +41,13 @@ HIDDEN, EMBEDDING, DROPOUT = 256, 32, 0.2
 EPOCHS, LR = 3, 4e-3
 QUICK = {"characters": 600_000, "hidden": 64, "epochs": 2}
 ORDERS = (3, 5, 7)
-"""Of the Kneser-Ney models; the one to beat is the 5-gram."""
+"""Orders of the Kneser-Ney models. The baseline is the 5-gram model."""
 VALIDATIONS = 8
 
 
 def texts(characters: int) -> dict[str, str]:
-    """Whole files, dealt out to "train", "validation" and "test"."""
-    # What the build wrote down of its machine is a table, no source.
+    """Divide whole files into "train", "validation" and "test"."""
+    # The file with the settings of the build is a table, not source code.
     files = [
         text for name, text in modules(limit=characters).items() if not name.startswith("_sysconfigdata")
     ]
@@ -60,12 +60,12 @@ def texts(characters: int) -> dict[str, str]:
 
 
 def judged(stream: TextStream) -> Array:
-    """The symbols that a stream's rows hold, and the last one's target: all that any model is judged on."""
+    """Return the symbols of a stream's rows and the last target, on which all models are measured."""
     return stream.ids[: (len(stream.ids) - 1) // stream.batch_size * stream.batch_size + 1]
 
 
 def counted(train: TextStream, test: TextStream) -> dict[str, float]:
-    """Bits per character of the models that count."""
+    """Return the bits per character of the n-gram models."""
     ids, symbols = judged(test), len(train.vocabulary)
     nats = {"bigram": bigram_loss(train.ids, ids[:-1], ids[1:], symbols)}
     for order in ORDERS:
@@ -74,7 +74,7 @@ def counted(train: TextStream, test: TextStream) -> dict[str, float]:
 
 
 class Report(bptt.Callback):
-    """A line for every validation."""
+    """Print a line for every validation."""
 
     def validation(self, trainer: bptt.Trainer, epoch: int, loss: float) -> None:
         updates = len(trainer.history["loss"])
@@ -82,7 +82,7 @@ class Report(bptt.Callback):
 
 
 def trained(train: TextStream, validation: TextStream, seed: int, hidden: int, epochs: int) -> bptt.Trainer:
-    """The trainer, at the end of the run."""
+    """Train the network and return the trainer."""
     rng = np.random.default_rng(seed)
     symbols, updates = len(train.vocabulary), epochs * len(train)
     model = bptt.Sequential(
@@ -99,13 +99,13 @@ def trained(train: TextStream, validation: TextStream, seed: int, hidden: int, e
         callbacks=[Report()],
         progress=False,
     )
-    # To the trainer each piece is an epoch, so that it validates after each.
+    # For the trainer, each piece is an epoch, so it validates after each piece.
     trainer.fit(Pieces(train, updates, VALIDATIONS), VALIDATIONS, validation)
     return trainer
 
 
 def draw(figure: Figure, runs: list[bptt.Trainer], counts: dict[str, float]) -> None:
-    """Validation on the way, beside what the models that count come to."""
+    """Draw the validation loss during training, and the losses of the n-gram models."""
     axes = figure.subplots()
     for k, run in enumerate(runs):
         read = run.history["validation_step"] * ROWS * STEPS / 1e6

@@ -37,7 +37,7 @@ SHOWN = (1, 2, 3, 5, 8, 11)
 TEST = 60
 COVERAGE = 0.8
 LAGS = 9
-# What docs/examples.md says besides the table.
+# Figures in docs/examples.md outside the table.
 CLOSE = (
     "Four to seven years ahead, the errors of the GRU and of seasonal-naive differ by less than 6 sunspots."
 )
@@ -49,33 +49,33 @@ SETTINGS: dict[str, Any] = {"cell": "gru", "window": 22, "hidden_size": 16, "epo
 
 
 def load() -> tuple[Array, Array]:
-    """The years, and the mean number of sunspots of each."""
+    """Return the years, and the mean number of sunspots of each year."""
     data = results.need("statsmodels.datasets.sunspots", "statsmodels").load_pandas().data
     return data["YEAR"].to_numpy().astype(int), data["SUNACTIVITY"].to_numpy()
 
 
 def origins(values: Array) -> Array:
-    """The last years that forecasts of the test start from: all eleven years ahead have been seen since."""
+    """Return the origins of the test forecasts: years that are followed by eleven known years."""
     return np.arange(len(values) - TEST - 1, len(values) - HORIZON)
 
 
 def truth(values: Array) -> Array:
-    """What came, (origins, HORIZON)."""
+    """Return the true values, (origins, HORIZON)."""
     return np.stack([values[last + 1 : last + 1 + HORIZON] for last in origins(values)])
 
 
 def seasonal_naive(values: Array) -> Array:
-    """The number of eleven years before."""
+    """Forecast the number of eleven years before."""
     return np.stack([values[last + 1 - CYCLE : last + 1 - CYCLE + HORIZON] for last in origins(values)])
 
 
 def persistence(values: Array) -> Array:
-    """The last number, for all years ahead."""
+    """Forecast the last number for all years ahead."""
     return np.repeat(values[origins(values)][:, None], HORIZON, axis=1)
 
 
 def autoregression(values: Array) -> Array:
-    """A linear combination of the last LAGS years, by least squares, year after year."""
+    """Forecast by a linear combination of the last LAGS years, fitted by least squares for each origin."""
     made = []
     for last in origins(values):
         seen = values[: last + 1]
@@ -89,11 +89,11 @@ def autoregression(values: Array) -> Array:
 
 
 def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Array]:
-    """Medians, lower and upper bounds, each (origins, HORIZON), of a network for each origin."""
+    """Return medians, lower and upper bounds (origins, HORIZON), with a network for each origin."""
     forecaster = results.need("bptt.estimators", "scikit-learn").Forecaster(
         horizon=HORIZON, coverage=COVERAGE, random_state=seed, **SETTINGS | {"epochs": epochs}
     )
-    # Active years vary more than quiet ones. In roots they vary alike, and a quantile's root is the root's.
+    # Active years vary more than quiet years. Square roots vary equally, and keep the order of quantiles.
     series = np.sqrt(values)
     made = []
     for last in origins(values):
@@ -104,7 +104,7 @@ def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Arra
 
 
 def rmse(forecast: Array, values: Array) -> Array:
-    """By horizon, (HORIZON,)."""
+    """Return the errors by horizon, (HORIZON,)."""
     root: Array = np.sqrt(np.mean((forecast - truth(values)) ** 2, axis=0))
     return root
 
@@ -112,7 +112,7 @@ def rmse(forecast: Array, values: Array) -> Array:
 def draw(
     figure: Figure, years: Array, values: Array, errors: dict[str, Array], forecast: tuple[Array, ...]
 ) -> None:
-    """Forecasts of one seed from three origins, beside the errors by horizon."""
+    """Draw forecasts of one seed from three origins, and the errors by horizon."""
     series, by_horizon = figure.subplots(1, 2, width_ratios=(1.7, 1))
     median, lower, upper = forecast
     start = len(years) - TEST - 20

@@ -35,14 +35,14 @@ STEPS, ROWS = 40, 32
 
 
 def series() -> np.ndarray:
-    """(3000,): two waves, one of them slowly growing stronger and weaker, and noise."""
+    """Return a series (3000,): two waves, one of them with a slowly varying amplitude, and noise."""
     t = np.arange(3000)
     noise = np.random.default_rng(0).normal(0, 0.05, t.size)
     return np.sin(t / 8) * np.cos(t / 150) + 0.5 * np.sin(t / 19) + noise
 
 
 def trial(settings: dict[str, Any], epochs: int, threads: int) -> float:
-    """The validation loss of one model, trained in a process of its own, maybe on another machine."""
+    """Return the validation loss of one model, trained in a separate process or on another machine."""
     bptt.set_num_threads(threads)  # or each would take all cores
     values = series()
     learn = bptt.data.Windows(
@@ -65,13 +65,13 @@ def trial(settings: dict[str, Any], epochs: int, threads: int) -> float:
 
 
 def grid() -> Iterator[dict[str, Any]]:
-    """Every combination."""
+    """Return all combinations of settings."""
     for values in product(*GRID.values()):
         yield dict(zip(GRID, values, strict=True))
 
 
 def sweep(jobs: int, epochs: int, threads: int = 1) -> list[tuple[float, dict[str, Any]]]:
-    """Validation losses and settings, the best first."""
+    """Return validation losses and settings, the best first."""
     settings = list(grid())
     losses = joblib.Parallel(n_jobs=jobs)(joblib.delayed(trial)(each, epochs, threads) for each in settings)
     return sorted(zip(losses, settings, strict=True), key=lambda found: found[0])

@@ -78,7 +78,7 @@ def check(name: str, seed: int, horizon: int, right: float) -> None:
 
 
 def recall(seed: int, batches: int, rows: int = ROWS) -> list[tuple[Array, Array]]:
-    """A sign, then noise; the class is the sign's."""
+    """Return sequences of a sign followed by noise. The class is the sign."""
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(batches):
@@ -94,7 +94,7 @@ def model(layer: bptt.Module, seed: int) -> bptt.Sequential:
 
 
 def trained(net: bptt.Sequential, data: list[tuple[Array, Array]]) -> tuple[Array, float]:
-    """The loss at every update, and the fraction of unseen sequences it gets right afterwards."""
+    """Train a network. Return the loss of every update, and the accuracy on unseen sequences."""
     optimizer = bptt.Adam(bptt.schedules.Cosine(RATE, steps=len(data)))
     trainer = bptt.Trainer(net, bptt.CrossEntropy(), optimizer, clip=bptt.ClipNorm(1.0), progress=False)
     trainer.fit(data)
@@ -103,7 +103,7 @@ def trained(net: bptt.Sequential, data: list[tuple[Array, Array]]) -> tuple[Arra
 
 
 def table(seeds: int, updates: int) -> list[dict[str, Any]]:
-    """What each network gets right of unseen sequences, and the horizon it began with, seed by seed."""
+    """Print the accuracy of each network, and its horizon before training, for each seed."""
     rows = []
     print("seed  network                         horizon   right")
     for seed in range(seeds):
@@ -120,7 +120,7 @@ def table(seeds: int, updates: int) -> list[dict[str, Any]]:
 
 
 def draw(flows: dict[str, GradientFlow], losses: dict[str, Array], path: Path) -> bool:
-    """How far errors reach before training, beside what training makes of it; False without matplotlib."""
+    """Draw how far errors reach before training, and the loss. Return False without matplotlib."""
     if not canvas.available():
         return False
     from bptt.diagnose.pictures.flow import draw_flows
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=10, help="of the table (default: 10)")
     options = parser.parse_args(arguments)
 
-    # Networks so small gain nothing from a second thread, and alone one does not wait for a busy machine's.
+    # Small networks gain nothing from a second thread, and on a busy machine they would wait for it.
     bptt.set_num_threads(1)
     if options.table:
         rows = table(options.seeds, options.updates)
