@@ -1,8 +1,8 @@
 """Time the parts of a training step, and compare each with its bound.
 
-Matrix products, in GFLOP/s, are held against the multiply-adds that the same threads reach on registers
-alone; what only walks through memory, in GB/s read and written, against the least that can be done with as
-many bytes: changing signs in place.
+The bound of a matrix product is the rate of multiply-adds that the same threads reach on registers, in
+GFLOP/s. The bound of a loop over memory is the rate of the simplest loop, which changes signs in place, in
+GB/s read and written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training on all cores while other processes need them: milliseconds per iteration.
 
-Others are busy processes, or NumPy's own threads where it multiplies matrices between the iterations.
+The other threads belong to busy processes, or to NumPy, which multiplies matrices between the iterations.
 
 python benchmarks/neighbours.py
 """

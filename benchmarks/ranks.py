@@ -1,12 +1,12 @@
-"""Training steps of one batch on 1, 2, ... ranks: milliseconds a step, and what the sum of gradients takes.
+"""Time training steps of one batch on 1, 2, ... ranks, and the sum of their gradients, in milliseconds.
 
     pip install 'bptt[mpi]' mpich
     python benchmarks/ranks.py                  # 1 and 2 ranks, one thread each, through shared memory
     python benchmarks/ranks.py --ranks 1,2,4 --threads 2
     python benchmarks/ranks.py --tcp            # and by TCP over the loopback interface (MPICH)
 
-The sum is timed twice: as it is in a step, where a rank also waits for those that are late, and alone, all
-ranks at once. To time real machines: mpiexec -hosts a,b -n 2 python benchmarks/ranks.py
+The sum is timed twice: in a step, where a rank also waits for slower ranks, and separately, after all ranks
+have met. To time real machines: mpiexec -hosts a,b -n 2 python benchmarks/ranks.py
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/scaling.py [TEXT]
 
-For the rows of compare.py that are to be nearly twice as fast on two threads and small enough for barriers to
-matter; with TEXT, for those whose shape contains it. The two processes have nothing to do with each other, so
-the slower of them is as fast as two threads with equal halves could be if they never waited and shared no
-memory. Where a virtual machine's cores are halves of one real core, or others use one of them, that is less
-than twice as fast as one thread.
+The script times rows of compare.py that should be nearly twice as fast on two threads, and that are small
+enough for barriers to matter. With TEXT, only rows whose shape contains it. The two processes are
+independent. So the slower process shows the speed that two threads could reach without waiting and without
+shared memory. If the cores of a virtual machine are two halves of one real core, or if other processes use
+them, even this is less than twice as fast as one thread.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ Digits read as sequences, row by row and pixel by pixel, against logistic regres
     pip install 'bptt[examples]'
     python examples/digits.py   # two minutes
 
-The 1,797 images of 8 by 8 pixels, written by hand, come with scikit-learn; they are the test set of Alpaydin
-and Kaynak's Optical Recognition of Handwritten Digits (1998), UCI Machine Learning Repository. A network sees
-one row of 8 pixels at a time, or one pixel at a time, and names the digit after the last.
+The 1,797 images of handwritten digits, 8 by 8 pixels, come with scikit-learn. They are the test set of
+Alpaydin and Kaynak's Optical Recognition of Handwritten Digits (1998), UCI Machine Learning Repository. A
+network reads one row of 8 pixels at a time, or one pixel at a time, and predicts the digit after the last.
 
-Each seed deals the images out anew, three quarters to learn from and a quarter for the test, and all models
-get the same ones.
+Each seed splits the images again: three quarters for training and one quarter for the test. All models get
+the same split.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 """
-Gradients that explode: a recurrent weight above 1, what it does to the loss, and two remedies.
+Exploding gradients: recurrent weights above 1, their effect on the loss, and two remedies.
 
     pip install 'bptt[plot]'
     python examples/exploding.py           # a picture and its figures, some seconds
     python examples/exploding.py --table   # clipping on the temporal order task, some minutes
 
-A tanh network with recurrent weights of spectral radius 3 learns to repeat the input of three steps ago. On
-the way back through 100 steps its gradient grows more than 10,000-fold, so that one update undoes what was
-learned before. Clipping the gradient norm bounds the update. Truncation keeps the gradient from going so far.
+A tanh network with recurrent weights of spectral radius 3 learns to repeat the input of three steps ago. Over
+100 steps of backpropagation its gradient grows more than 10,000-fold, and a single update destroys what the
+network has learned. Clipping the gradient norm bounds the update. Truncation limits the number of steps.
 
 Each run compares its figures with CLAIMS, which docs/gradient-flow.md prints, and exits with code 1 if a
 figure is outside. CLAIMS hold for seeds 0 to 9 on every instruction set.
 
-`--table` trains a tanh network with and without clipping on the task that shows it in Pascanu, Mikolov and
+`--table` trains a tanh network with and without clipping on the temporal order task of Pascanu, Mikolov and
 Bengio (2013), On the difficulty of training recurrent neural networks, arXiv:1211.5063.
 """
 

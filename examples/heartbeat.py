@@ -1,16 +1,16 @@
 """
-A heart, 20 to 100 milliseconds ahead: one long ECG read by truncated backpropagation through time.
+Predict an ECG 20 to 100 ms ahead: truncated backpropagation through time on one long series.
 
     pip install 'bptt[examples]'
     python examples/heartbeat.py   # some seconds
 
-The recording is 44.6 seconds at 1,000 Hz; the package peakdet holds it (tests/data/ECG.csv), and here every 8
-values become their mean. A network reads the stream once through in every epoch, step after step, its state
-handed on from each window to the next; errors go back to their window's begin and no further. For the test it
-goes on reading where the training part ended, and says at each step what comes.
+The recording of 44.6 s at 1,000 Hz is in the package peakdet (tests/data/ECG.csv). Here, every 8 values are
+averaged. A network reads the stream once per epoch. The state is carried from each window to the next, and
+errors go back to the start of their window. For the test, the network continues where the training part
+ended, and predicts at each step.
 
-The models to beat: the value stays as it is (persistence), and the best linear combination of the values of
-the last second (ridge regression, one for each step ahead, its penalty chosen on the validation part).
+There are two baselines. Persistence repeats the last value. Ridge regression uses the values of the last
+second, with one model for each step ahead and a penalty chosen on the validation part.
 """
 
 from __future__ import annotations

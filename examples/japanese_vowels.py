@@ -1,12 +1,12 @@
 """
-Who is speaking? Nine men say "ae" and are told apart: sequences of unequal length, from data to picture.
+Recognise nine speakers who say "ae": sequences of unequal length, from data to picture.
 
     pip install 'bptt[examples]'
     python examples/japanese_vowels.py
 
 The data set JapaneseVowels has 270 utterances to train on and 370 to test on, each 7 to 29 steps of 12
-coefficients of a linear prediction. It is from Kudo, Toyama and Shimbo (1999), Multidimensional curve
-classification using passing-through regions; the package aeon holds it.
+coefficients of a linear prediction. The source is Kudo, Toyama and Shimbo (1999), Multidimensional curve
+classification using passing-through regions. The package aeon holds the data.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def standardised(train: Utterances, test: Utterances) -> tuple[Utterances, Utter
 
 
 class Noisy:
-    """
-    The same batches with noise on x, new in every pass: at each step, and one offset for the whole utterance.
+    """The same batches with noise on x, drawn in every pass.
 
-    30 utterances of a speaker are few. Without it, the model learns them by heart.
+    Each step gets noise, and the whole utterance gets one offset. With only 30 utterances per speaker, the
+    model would overfit without noise.
     """
 
     def __init__(self, batches: bptt.data.Ragged, rng: np.random.Generator) -> None:

@@ -10,16 +10,16 @@ Vector = npt.NDArray[np.float64]
 
 
 class KneserNey:
-    """
-    P(next | the n - 1 before), each order's counts less a discount that goes to the order below.
+    """P(next | the n - 1 symbols before). Each order gives a discount of its counts to the next lower order.
 
-    The highest order counts n-grams in the text; those below count after how many different symbols theirs
-    occur, for what follows only one context should not be expected in others. The lowest is uniform.
+    The highest order counts n-grams in the text. A lower order counts the number of different symbols before
+    each n-gram, because an n-gram that follows only one symbol is unlikely elsewhere. The lowest order is
+    uniform.
 
     Parameters
     ----------
     ids : ndarray of int (N,)
-        The text to count in, as symbol numbers 0 .. symbols - 1.
+        Text in which n-grams are counted, as ids 0 .. symbols - 1.
     order : int
         n, at least 1; symbols**order below 2**63.
     symbols : int

@@ -1,15 +1,15 @@
 """
-The next character of Python source: an LSTM against counting, on the standard library's modules.
+Predict the next character of Python source: an LSTM against n-gram models, on the standard library.
 
     pip install 'bptt[plot]'
     python examples/source_code.py   # two minutes
 
-The text is on every machine that has Python: the library's top-level modules of plain ASCII, in order of
-name, until 2 million characters. Of every ten files the fifth is for validation, the tenth for the test. A
-network reads the others as one stream, 16 rows side by side, by truncated backpropagation through time. The
-models to beat know how often each character follows the one before (bigram) or the four before (5-gram,
-interpolated Kneser-Ney: see ngrams.py). The figure is bits per character on the test files, for all models on
-the same characters.
+Every machine with Python has this text: the ASCII top-level modules of the library, in order of name, up to 2
+million characters. Of every ten files, the fifth is for validation and the tenth for the test. A network
+reads all other files as one stream, 16 rows side by side, with truncated backpropagation through time. The
+baselines count how often each character follows the previous character (bigram) or the previous four (5-gram,
+interpolated Kneser-Ney: see ngrams.py). All models are measured in bits per character on the same characters
+of the test files.
 """
 
 from __future__ import annotations

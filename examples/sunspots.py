@@ -1,16 +1,17 @@
 """
-Sunspots of the next eleven years, with intervals: a forecaster on yearly numbers, against the cycle itself.
+Forecast the sunspots of the next eleven years, with intervals, and compare with the last cycle.
 
     pip install 'bptt[examples]'
     python examples/sunspots.py   # half a minute
 
-The Sun's activity rises and falls about every eleven years, never twice alike. The models to beat say that it
-will be as it was eleven years before (seasonal-naive), or as it is now (persistence). The data, 1700 to 2008,
-come with the package statsmodels; they are the National Geophysical Data Center's, in the public domain.
+The activity of the Sun rises and falls about every eleven years, but each cycle is different. One baseline
+repeats the value of eleven years before (seasonal-naive), the other the last value (persistence). The data,
+1700 to 2008, come with the package statsmodels. Their source is the National Geophysical Data Center (public
+domain).
 
-The last sixty years are for the test, from the end of every year in turn: a network learns from the years
-until then, and forecasts the eleven that follow. What counts is the error over all eleven. A linear
-autoregression stands beside them, to show what is possible.
+The last sixty years are for the test. At the end of each year, a network learns from all years so far, and
+forecasts the next eleven years. The measure is the error over all eleven years. A linear autoregression is
+shown for comparison.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-A sweep: many small models at once, one process each, the best by their validation loss.
+A hyper-parameter sweep: train many small models in parallel, and sort them by validation loss.
 
     pip install joblib
     python examples/sweep.py              # on this machine's cores, some seconds
     python examples/sweep.py --jobs 2
 
-Models that fit one core are trained fastest side by side, with one thread each: nothing waits for anything.
-joblib hands them out, here to processes of this machine; other machines plug in behind the same loop:
+Small models are trained fastest in parallel processes with one thread each, because no process waits for
+another. joblib starts the processes, here on this machine. The same loop works on other machines:
 
     from dask.distributed import Client; Client("scheduler:8786")
     with joblib.parallel_config("dask"): ...

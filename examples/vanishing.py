@@ -1,5 +1,5 @@
 """
-Gradients that vanish: a recurrent weight below 1, and what an LSTM has to do with it.
+Vanishing gradients: recurrent weights below 1, and how an LSTM avoids the problem.
 
     pip install 'bptt[plot]'
     python examples/vanishing.py           # a picture and its figures, some seconds
