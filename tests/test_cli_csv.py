@@ -155,7 +155,7 @@ HEAD = "day,temperature,wind\n"
 ROWS = "".join(f"{i},{i % 7}.5,{i % 5}.25\n" for i in range(100))
 BAD = {
     "empty": ("", ("is empty", "first line")),
-    "names alone": (HEAD, ("no numbers",)),
+    "names alone": (HEAD, ("no rows",)),
     "no names": (ROWS, ("name its columns",)),
     "NaN": (HEAD + ROWS + "100,nan,3\n", ("line 102", "column temperature", "'nan'")),
     "infinite": (HEAD + ROWS + "100,1,-inf\n", ("line 102", "column wind", "'-inf'")),
@@ -164,13 +164,13 @@ BAD = {
     "a word": (HEAD + ROWS + "100,n/a,3\n", ("line 102", "'n/a'")),
     "ragged": (HEAD + ROWS + "100,1\n" + ROWS, ("same number of columns", "line 102 has 2", "first 3")),
     "cut in half": (HEAD + ROWS + "100,1", ("line 102 has 2", "cut short")),
-    "cut inside quotes": (HEAD + ROWS + '100,"1', ("whole CSV file",)),
-    "two of a name": ("a,wind,wind\n" + ROWS, ("two columns", "'wind'")),
+    "cut inside quotes": (HEAD + ROWS + '100,"1', ("complete CSV file",)),
+    "two of a name": ("a,wind,wind\n" + ROWS, ("several columns", "'wind'")),
     "too short": (HEAD + "1,2,3\n" * 30, ("30 rows", "validation part has 9", "12")),
     "hardly any": (HEAD + "1,2,3\n", ("got 1.", "three parts")),
     "no numbers at all": (
         "a,b\n" + "x,y\n" * 100,
-        ("no column of numbers", "a (no numbers: line 2 has 'x'), b"),
+        ("must have a column of numbers", "a (no numbers: line 2 has 'x'), b"),
     ),
 }
 

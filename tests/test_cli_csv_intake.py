@@ -262,7 +262,7 @@ def test_times_of_day_that_do_not_show_an_order(folder: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "no time column was found" in said
     assert re.search(r"t \(no numbers: line 2 has '\d\d:30'\)", said)
-    with pytest.raises(CommandError, match="times in order of time in column t"):
+    with pytest.raises(CommandError, match="column t must hold dates"):
         features("a.csv", Format(time="t"))
 
 
@@ -300,7 +300,7 @@ def test_index_like_columns_are_left_out_unless_named(bptt_command: CommandLine,
     write("b.csv", "n,year", columns[:2])
     fails(
         bptt_command("train", "csv", "b.csv", *SMALL),
-        "no column of numbers",
+        "must have a column of numbers",
         "n (time), year (index)",
         "--columns",
     )

@@ -220,7 +220,7 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "binary CSV": ((N, "--data", "binary.csv"), ("binary.csv", "UTF-8")),
     "ragged CSV": ((N, "--data", "ragged.csv"), ("ragged.csv", "line 2 has 2")),
     "words in a CSV": ((N, "--data", "words.csv"), ("words.csv", "'x'")),
-    "a CSV of names": ((N, "--data", "empty.csv"), ("empty.csv", "no numbers")),
+    "a CSV of names": ((N, "--data", "empty.csv"), ("empty.csv", "no rows")),
     "text for numbers": ((N, "--data", "abc.txt"), ("abc.txt", "pass a file of numbers")),
     "numbers for text": ((S, "--data", "series.npy"), ("series.npy", "pass a text file")),
     "binary text": ((S, "--data", "binary.txt"), ("binary.txt", "UTF-8")),

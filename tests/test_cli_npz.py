@@ -112,7 +112,7 @@ def test_truncate(bptt_command: CommandLine, folder: Path) -> None:
 
 X, Y = np.zeros((60, 6, 2)), np.arange(60) % 2
 BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "no y": ({"x": X}, ("arrays x and y", "it has x")),
+    "no y": ({"x": X}, ("arrays x and y", "got x")),
     "no x": ({"a": X, "y": Y}, ("arrays x and y", "a, y")),
     "NaN": ({"x": np.where(X == 0, np.nan, X), "y": Y}, ("x must be finite", "nan at (0, 0, 0)")),
     "infinite target": ({"x": X, "y": np.full(60, np.inf)}, ("y must be finite", "inf")),
@@ -122,14 +122,14 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no steps": ({"x": np.zeros((60, 0, 2)), "y": Y}, ("none of them 0", "(60, 0, 2)")),
     "fewer targets": ({"x": X, "y": Y[:50]}, ("each of the 60 sequences", "(50,)")),
     "a matrix of classes": ({"x": X, "y": np.stack((Y, Y), 1)}, ("y must be integers (N,)", "(60, 2)")),
-    "one class": ({"x": X, "y": np.full(60, 4)}, ("two classes", "all are 4")),
-    "few": ({"x": X[:3], "y": Y[:3]}, ("3 sequences, too few",)),
+    "one class": ({"x": X, "y": np.full(60, 4)}, ("two classes", "got only 4")),
+    "few": ({"x": X[:3], "y": Y[:3]}, ("must have more sequences",)),
     "negative lengths": ({"x": X, "y": Y, "lengths": np.full(60, -1)}, ("at least 1",)),
     "real lengths": ({"x": X, "y": Y, "lengths": np.full(60, 2.0)}, ("lengths must be integers",)),
     "too long": ({"x": X, "y": Y, "lengths": np.full(60, 7)}, ("none above 6", "60, up to 7")),
     "other lengths": ({"x": X, "y": Y, "lengths": np.full(59, 2)}, ("an entry for each sequence", "59")),
     "no lengths": ({"x": X, "y": Y, "lengths": np.zeros(0, int)}, ("at least 1",)),
-    "objects": ({"x": np.array([X, None], dtype=object), "y": Y}, ("x is an array of objects", "lengths")),
+    "objects": ({"x": np.array([X, None], dtype=object), "y": Y}, ("got an array of objects", "lengths")),
 }
 
 

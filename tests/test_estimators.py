@@ -171,7 +171,7 @@ def test_partial_fit() -> None:
     mean = model.mean_.copy()
     model.partial_fit(x + 100, y)
     assert np.array_equal(model.mean_, mean)
-    with pytest.raises(ValueError, match="classes must be those of the first call"):
+    with pytest.raises(ValueError, match="classes must be the classes of the first call"):
         model.partial_fit(x, y, classes=["other", "third"])
     with pytest.raises(ValueError, match="y must hold classes among"):
         model.partial_fit(x, np.where(y == "other", "third", y))
@@ -291,7 +291,7 @@ def test_parameters_set_after_fit_wait_for_the_next() -> None:
 def test_a_series_too_short_for_the_window() -> None:
     model = Forecaster(horizon=3, window=10, epochs=1, **SMALL)
     with pytest.warns(
-        UserWarning, match="X has fewer steps than a window of 10 and 3 ahead; the window is 9"
+        UserWarning, match="X has fewer steps than a window of 10 and 3 ahead; the window is shortened to 9"
     ):
         model.fit(wave(12))
     assert model.window_ == 9
@@ -449,7 +449,7 @@ def test_bad_series_in_prediction() -> None:
     for name, value in (("strategy", "both"), ("coverage", 1.0), ("horizon", 0), ("window", 0)):
         with pytest.raises(ValueError, match=f"{name} must be"):
             Forecaster(epochs=1).set_params(**{name: value}).fit(wave(60))
-    with pytest.raises(ValueError, match="X without the part set aside must hold at least 13 steps"):
+    with pytest.raises(ValueError, match="X without its validation part must hold at least 13 steps"):
         Forecaster(horizon=3, window=10, early_stopping=True).fit([wave(40), wave(14)])
 
 

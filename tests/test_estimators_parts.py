@@ -68,7 +68,7 @@ def test_quantile_loss_with_every_row_masked() -> None:
 
 
 def test_quantile_loss_errors() -> None:
-    with pytest.raises(ValueError, match="levels must be at least one number"):
+    with pytest.raises(ValueError, match="levels must hold at least one number"):
         QuantileLoss([])
     with pytest.raises(ValueError, match="levels must be a number > 0 and < 1"):
         QuantileLoss([0.5, 1.0])

@@ -45,7 +45,7 @@ def test_a_forecaster_refuses_targets(call: str) -> None:
     model = forecaster().fit(x)
     before = model.predict()
     with pytest.raises(
-        ValueError, match=r"y must be None: Forecaster .*Fix: .*fit\(X\), .*SequenceRegressor"
+        ValueError, match=r"y must be None, because Forecaster .*Fix: .*fit\(X\), .*SequenceRegressor"
     ):
         getattr(model, call)(x, x[:, 0])
     assert np.array_equal(model.predict(), before)
@@ -113,9 +113,9 @@ def test_channels_before_time_at_predict(make: Callable[[], Any]) -> None:
         model.predict(X.transpose(0, 2, 1))
     with pytest.raises(ValueError, match=r"got 20. Fix: .*\[x.T for x in X\]"):
         model.predict([x.T for x in X])
-    with pytest.raises(ValueError, match=r"got 20. Fix: give the same columns in the same order\."):
+    with pytest.raises(ValueError, match=r"got 20. Fix: pass the same columns in the same order\."):
         model.predict(RNG.random((ROWS, 5, 20)))
-    with pytest.raises(ValueError, match=r"got 20. Fix: give the same columns in the same order\."):
+    with pytest.raises(ValueError, match=r"got 20. Fix: pass the same columns in the same order\."):
         model.predict([RNG.random((3 + i, 20)) for i in range(ROWS)])
 
 

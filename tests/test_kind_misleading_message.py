@@ -167,5 +167,5 @@ def test_dates_that_come_twice_are_not_to_be_sorted() -> None:
     dates = list(pandas.date_range("2020", periods=30))
     with pytest.raises(ValueError, match="Fix: pass a list of series: repeated dates look like"):
         split(pandas.DataFrame({"load": SERIES}, index=dates * 2))
-    with pytest.raises(ValueError, match=r"Fix: series.sort_index\(\)"):
+    with pytest.raises(ValueError, match=r"Fix: pass series.sort_index\(\)"):
         split(pandas.DataFrame({"load": SERIES[:30]}, index=dates[::-1]))
