@@ -101,7 +101,7 @@ def test_other_data_than_trained_on(bptt_command: CommandLine, models: Path) -> 
     np.savez("wide.npz", x=np.zeros((5, 4, 3)), y=np.zeros(5, int))
     bad("signs", "wide.npz", "x must have 2 values per step", "got 3")
     np.savez("columns.npz", x=x, y=np.zeros((5, 2)))
-    bad("sums", "columns.npz", "must have 1 columns", "predicts 1")
+    bad("sums", "columns.npz", "must have 1 columns", "got 2")
 
 
 def test_bad_models(bptt_command: CommandLine, models: Path) -> None:

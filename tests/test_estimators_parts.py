@@ -72,7 +72,7 @@ def test_quantile_loss_errors() -> None:
         QuantileLoss([])
     with pytest.raises(ValueError, match="levels must be a number > 0 and < 1"):
         QuantileLoss([0.5, 1.0])
-    with pytest.raises(ValueError, match="y must have 3 outputs, one a level"):
+    with pytest.raises(ValueError, match="y must have 3 outputs for each feature"):
         QuantileLoss(LEVELS)(np.ones((2, 4)), np.ones((2, 1)))
     with pytest.raises(ValueError, match="target must have shape"):
         QuantileLoss(LEVELS)(np.ones((2, 6)), np.ones((2, 1)))
