@@ -265,10 +265,10 @@ class Trainer(Evaluator):
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
-        """Make a trainer whose next `fit` continues a saved run at the saved position::
+        """Make a trainer whose next `fit` continues a saved run at the saved position.
 
-            trainer = bptt.Trainer.resume("run.safetensors", bptt.CrossEntropy(), bptt.Adam(1e-3), clip=...)
-            trainer.fit(data, epochs=20)  # 20 in total
+        `Trainer.resume("run.safetensors", CrossEntropy(), Adam(1e-3)).fit(data, epochs=20)` trains until 20
+        epochs are done, including those of the saved run.
 
         With the same data on the same kind of machine, weights, optimizer and history have the bits of a run
         that never stopped, also from the middle of an epoch. On another number of ranks, sums are rounded
