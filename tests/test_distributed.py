@@ -766,7 +766,7 @@ def test_a_command_under_mpiexec(name: str, no_launcher: None, monkeypatch: pyte
     assert comm is not None
     assert comm.size == 2
     imported(monkeypatch, 1)
-    with pytest.raises(CommandError, match="mpiexec started 2 processes, and mpi4py sees 1"):
+    with pytest.raises(CommandError, match="mpiexec started 2 processes, but mpi4py sees 1"):
         find_comm()
     for error in (ModuleNotFoundError("No module named 'mpi4py'"), RuntimeError("cannot load MPI library")):
         imported(monkeypatch, error)
