@@ -11,7 +11,7 @@ const std::int64_t* order_of(const py::array& order, Index batch) {
   return rows;
 }
 
-// Of any type whose elements are plain bytes. The strides of an empty array say nothing.
+// Elements may be of any type of plain bytes. The strides of an empty array mean nothing.
 void check_elements(const char* name, const py::array& a, Index dimensions) {
   if (a.dtype().kind() == 'O' || a.ndim() != dimensions ||
       (a.size() > 0 && a.shape(dimensions - 1) > 1 && a.strides(dimensions - 1) != a.itemsize())) {

@@ -16,8 +16,8 @@ namespace {
 
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
-// Whether nobody can write to the array's memory: it and the arrays it is a view of are read-only, and at the bottom
-// lies memory that an array owns or a block of ours, not some other object's buffer.
+// Whether no code can write to the array's memory: the array and all arrays that it views are read-only, and at the
+// bottom lies memory that an array owns or a block of ours, not some other object's buffer.
 bool frozen(const py::array& a) {
   py::object owner = a;
   while (py::isinstance<py::array>(owner)) {
@@ -28,7 +28,7 @@ bool frozen(const py::array& a) {
   return owner.is_none() || PyCapsule_IsValid(owner.ptr(), kBlockName);
 }
 
-// The array itself if nobody can write to it, else a copy: what a backward pass needs as it was.
+// The array itself if no code can write to it, else a copy: a backward pass needs the values of the forward pass.
 template <class T>
 py::array as_it_is(const py::array& a) {
   if (frozen(a)) return a;
@@ -63,7 +63,7 @@ class BoundSnapshot {
   std::variant<std::unique_ptr<PackedNetwork<float>>, std::unique_ptr<PackedNetwork<double>>> packed_;
 };
 
-// What a backward call gets besides the tape. None: zeros.
+// The arguments of a backward call besides the tape. None: zeros.
 struct BackwardCall {
   const std::optional<py::array>& dy;
   const std::optional<py::array>& dh;

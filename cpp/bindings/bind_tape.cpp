@@ -12,7 +12,7 @@ const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bo
   return tape.layers[static_cast<std::size_t>(layer)];
 }
 
-// What a tape keeps, in the shape of shape_over_time: a view, or a copy where the halves of the batch are stored
+// An array of a tape, in the shape of shape_over_time: a view, or a copy where the halves of the batch are stored
 // separately.
 template <class T>
 py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, const TapeColumns& columns) {

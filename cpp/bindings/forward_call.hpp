@@ -9,7 +9,7 @@ namespace bptt::bindings {
 inline Shape state_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.output}; }
 inline Shape cell_shape(const Recurrent& net, Index batch) { return {net.layers * net.directions, batch, net.hidden}; }
 
-// What Python passes; None where an array is missing. With `active`, the rows of each step out of `batch`, x is
+// The arguments from Python; None where an array is missing. With `active`, the rows of each step out of `batch`, x is
 // (rows.total(), I), else (T, B, I).
 struct ForwardCall {
   py::array x;

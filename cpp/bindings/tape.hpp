@@ -1,4 +1,4 @@
-// What a forward pass kept, as Python holds it.
+// The tape of a forward pass, as a Python object.
 #pragma once
 
 #include <cstring>
@@ -21,7 +21,7 @@ class BoundTape {
   std::shared_ptr<const Recurrent> net;
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
-  // The weights of the forward pass: a copy, or the caller's array if nobody can write to it.
+  // The weights of the forward pass: a copy, or the caller's array if it is read-only.
   const void* weights = nullptr;
   Block copied_weights;
   py::object parameters;

@@ -70,19 +70,19 @@ class BackwardPass {
     if (!interrupt_.stopped()) finish_state(run, worker.crew);
   }
 
-  // One step of the recursion, as the loop finds it.
+  // Where the loop is.
   struct Place {
     Index s;
     bool first_of_chunk, first_of_all;  // in the order of this pass
     Index low;                          // of the chunk
   };
 
-  // dL/dh_t, dL/dc_t -> gate gradients of step t, for the rows and units of one thread.
+  // dL/dh_t, dL/dc_t -> gate gradients of step t.
   void step(const BackwardRun<T>& run, const Place& at, const Worker& worker) const {
     if (worker.polls && at.s % schedule_.poll_steps() == 0) interrupt_.poll();
     const bool rows_change_hands = !at.first_of_all && touched(run, at.s) != touched(run, at.s + 1);
     if (worker.split == Split::rows && rows_change_hands) worker.crew.sync();
-    if (!interrupt_.stopped() && (worker.split != Split::nobody || worker.crew.leads())) {
+    if (!interrupt_.stopped() && (worker.split != Split::leader_only || worker.crew.leads())) {
       const Index all = touched(run, at.s);
       const Range mine = worker.split == Split::rows ? worker.crew.slice_of(all) : Range{0, all};
       const Range panels = worker.split == Split::units ? worker.crew.slice_of(panels_) : Range{0, panels_};
@@ -97,6 +97,7 @@ class BackwardPass {
     return rows_.active(run.order.reverse && s + 1 < time_ ? run.order.at(s + 1) : run.order.at(s));
   }
 
+  // The rows and panels of one thread.
   void step_rows(const BackwardRun<T>& run, const Place& at, Range mine, Range panels) const {
     const Index t = run.order.at(at.s);
     const Index active = rows_.active(t);

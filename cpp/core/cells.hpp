@@ -1,5 +1,5 @@
-// What the core must know of each cell: how many gates, what is kept, where its two sides lie. The equations are in
-// kernels/cells/{rnn,lstm,gru,mgu}.hpp, and again, to be read, in bptt/reference.
+// The traits of each cell that the core needs: gates, kept values, and where its input and recurrent side lie. The
+// equations are in kernels/cells/{rnn,lstm,gru,mgu}.hpp, and again, to be read, in bptt/reference.
 #pragma once
 
 #include <limits>
@@ -46,7 +46,7 @@ struct Sizes {
   bool bias = true;
 };
 
-// What a network of any cell may have besides its sizes.
+// Options of a network, besides its sizes.
 struct Options {
   Index projection = 0;  // width of h; 0: as wide as the cell
   bool peephole = false;

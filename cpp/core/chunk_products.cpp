@@ -214,7 +214,7 @@ void ChunkProducts<T>::multiply_input(const BackwardRun<T>& run, const Chunk& ch
   multiply_input_rows(run, chunk.low, chunk.low, crew.slice_of(addresses_.rows_in(chunk)));
 }
 
-// What the chunk has for its products: some rows of a dense batch, or all there are.
+// The operands of a chunk: some rows of a dense batch, or all rows.
 template <class T>
 ChunkOperands<T> ChunkProducts<T>::operands(const BackwardRun<T>& run, const Chunk& chunk, const Range* some) const {
   const Index b = some ? some->begin : 0;

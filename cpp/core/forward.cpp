@@ -66,7 +66,7 @@ class ForwardPass {
       if (worker.polls) interrupt_.poll();
       if (!fused_) project(run, chunk, worker);
       for (Index s = begin; s < end; ++s) step(run, s, chunk.low, worker);
-      if (worker.split == Split::nobody || (!tape_ && !worker.keeps_own_rows)) worker.crew.sync();
+      if (worker.split == Split::leader_only || (!tape_ && !worker.keeps_own_rows)) worker.crew.sync();
       if (run.y && !interrupt_.stopped()) copy_output(run, {begin + 1, end + 1}, mine);
     }
     if (!worker.keeps_own_rows) worker.crew.sync();
@@ -118,7 +118,7 @@ class ForwardPass {
     const Index active = rows_.active(t);
     const bool rows_change_hands = s > 0 && active != rows_.active(run.order.at(s - 1));
     if (worker.split == Split::rows && rows_change_hands) worker.crew.sync();
-    if (!interrupt_.stopped() && (worker.split != Split::nobody || worker.crew.leads())) {
+    if (!interrupt_.stopped() && (worker.split != Split::leader_only || worker.crew.leads())) {
       const Range mine = worker.split == Split::rows ? worker.crew.slice_of(active) : Range{0, active};
       const Range panels = worker.split == Split::units ? worker.crew.slice_of(panels_) : Range{0, panels_};
       const Units units{panels, schedule_.alternates() && t % 2 != 0};

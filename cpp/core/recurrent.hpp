@@ -1,4 +1,4 @@
-// A stack of recurrent layers: its sizes, where its parameters lie, what a forward pass keeps, and the two passes.
+// A stack of recurrent layers: its sizes, its parameters in a flat vector, the tape of a forward pass, and both passes.
 //
 // T time, B batch, I input, H hidden, P output (H but with a projection), D directions, L layers. Arrays are dense and
 // row-major.
@@ -38,7 +38,7 @@ struct Recurrent {
   std::vector<Parameter> parameters;  // in flat order, without gaps
   Index parameter_count;
 
-  // As in the traits, but for what options change.
+  // As in the traits, except where options change them.
   Index tape_gates;
   Index dgates;
   Index recurrent_at;
@@ -55,7 +55,7 @@ struct Recurrent {
 
   Index input_of(Index layer) const { return layer == 0 ? input : width(); }
   Index width() const { return directions * output; }  // of y
-  // Of one layer and direction: weights, biases and projection.
+  // The weights, biases and projection of one layer and direction.
   Index summed_parameters(Index input_size) const {
     const Index rows = traits.gates * hidden;
     return rows * (input_size + output + (bias ? 2 : 0)) + (options.projection ? output * hidden : 0);
@@ -71,37 +71,38 @@ template <class T>
 struct DirectionParameters {
   T* weight_ih;  // (G * H, input_of(layer))
   T* weight_hh;  // (G * H, P)
-  T* bias_ih;    // (G * H)
-  T* bias_hh;    // (G * H)
+  T* bias_ih;  // (G * H)
+  T* bias_hh;  // (G * H)
   T* weight_hr;  // (P, H): the projection
-  T* peephole;   // (peepholes, H)
-  T* norm_ih;    // (G * H): gains of layer norm
-  T* norm_hh;    // (G * H)
-  T* norm_c;     // (H)
+  T* peephole;  // (peepholes, H)
+  T* norm_ih;  // (G * H): gains of layer norm
+  T* norm_hh;  // (G * H)
+  T* norm_c;  // (H)
   T* bias_norm_c;
 };
 template <class T>
 DirectionParameters<T> direction_parameters(const Recurrent& net, T* flat, Index layer, Index direction);
 
-// Those of them whose gradients are sums of products over all rows, the first ones in flat order, in other memory.
+// The same parameters in other memory, but only those whose gradients are sums of products over all rows. They are the
+// first ones in flat order.
 template <class T>
 DirectionParameters<T> summed_in(const DirectionParameters<T>& like, T* other);
 
 // (T, B, ...) below is rows.total() rows, (T + 2, B, ...) rows.slots(); dense if all rows run to the end.
 
-// What the caller does to the recursion besides its equations. Each may be null.
+// Changes that the caller makes to the recursion, besides its equations. Each may be null.
 template <class T>
 struct Interventions {
   const std::uint8_t* reset = nullptr;  // (T, B): 1 where the state is zero before that step; 0 in padding
-  const T* recurrent_mask = nullptr;    // (L * D, B, P): factors of h where it enters the recurrent product
+  const T* recurrent_mask = nullptr;  // (L * D, B, P): factors of h where it enters the recurrent product
   const T* keep_h = nullptr;  // (L * D, T, B, P): zoneout, 1 where the old state stays; null: its expectation
   const T* keep_c = nullptr;  // (L * D, T, B, H)
 
   bool any() const { return reset || recurrent_mask || keep_h || keep_c; }
 };
 
-// What a forward pass keeps. Time slots of h and c run one further on both sides, so that "the step before" is a
-// constant distance away in both directions and the initial state needs no special case.
+// The record of a forward pass. Time slots of h and c have one more at both ends, so that "the step before" is a
+// constant distance away in both directions, and the initial state needs no special case.
 template <class T>
 struct Tape {
   Tape(const Recurrent& net, Rows rows);
@@ -181,10 +182,10 @@ struct BackwardArgs {
   T* dc0;  // or null
   double* dh_norm;  // (L * D, T)
   double* dc_norm;  // or null
-  Index steps;  // go back at most so many from the end; < T needs one direction
+  Index steps;  // the most steps to go back from the end; fewer than T need one direction
   StateClip clip{};
   T* errors = nullptr;  // (L * D, T, B, P) or null: gets dL/dh_t as a whole, clipped; zero before the first step
-  Index chunk = 0;      // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule
+  Index chunk = 0;  // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule
 };
 
 template <class T>

@@ -1,5 +1,5 @@
-// Who does what: how many threads a pass gets, how they are grouped over directions, how a group divides a step, and
-// how many steps go into a chunk. None of it changes a bit of any result.
+// The schedule of a pass: how many threads it gets, how they are grouped over directions, how a group divides a step,
+// and how many steps go into a chunk. The schedule changes no bit of any result.
 #pragma once
 
 #include <algorithm>
@@ -26,13 +26,13 @@ struct Crew {
 
 // How a crew divides one time step. By rows there is nothing to wait for between steps; by units every step ends with
 // a barrier, but each thread reads only its part of the recurrent weights.
-enum class Split { rows, units, nobody };
+enum class Split { rows, units, leader_only };
 
 // One thread's part in the recursions that its crew runs.
 struct Worker {
   Crew crew;
   Split split;
-  bool keeps_own_rows;  // also in large products over a chunk: it waits for nobody between its steps
+  bool keeps_own_rows;  // also in large products over a chunk: it does not wait between its steps
   bool polls;           // for an interrupt
 };
 
@@ -125,8 +125,8 @@ class Schedule {
 
  private:
   // Whether threads that divide steps by rows keep to those rows in large products over a chunk, too, step by step:
-  // what one has written stays in its core's cache, and nobody waits. Not with weights that would come from past half
-  // of L2 for every few rows.
+  // each finds what it wrote in its core's cache, and none waits. Not with weights of more than half of L2, which
+  // every few rows would read again.
   bool keeps_own_rows(Split split, const Crew& crew, const Rows& rows) const {
     return split == Split::rows && crew.size > 1 && weights_bytes_ <= kPrivateCache / 2 && !rows.ragged();
   }
@@ -139,7 +139,7 @@ class Schedule {
       return Split::rows;
     }
     if (units) return Split::units;
-    return batch_ >= kFewestRows * crew.size ? Split::rows : Split::nobody;
+    return batch_ >= kFewestRows * crew.size ? Split::rows : Split::leader_only;
   }
 
   static constexpr double kWorthATeam = 4e6;    // floating-point operations: some 40 microseconds of one core

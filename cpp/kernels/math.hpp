@@ -75,7 +75,7 @@ struct Exponential {
   Vec<T> p;  // e^x = 2^n (1 + p)
 };
 
-// Of e^(kx), k a power of two or minus one: k x is exact, and its product is nothing the first step waits for.
+// Reduces e^(kx), k a power of two or minus one: k x is exact, and the first step does not wait for the product.
 // k x must lie within [lowest, highest] or be NaN.
 template <class T>
 BPTT_INLINE Exponential<T> reduce_exp(Vec<T> x, T k = 1) {
@@ -87,7 +87,7 @@ BPTT_INLINE Exponential<T> reduce_exp(Vec<T> x, T k = 1) {
   const Vec<T> square = r * r;
   const Vec<T> q = polynomial<T>(r, square, C::q);
   if constexpr (kFused) return {shifted, fma(square, q, r)};
-  // What the roundings lose here, a fused multiply-add does not: put back what r is short of.
+  // Without a fused multiply-add, roundings lose a part of r: add it again.
   return {shifted, r + (square * q + ((high - r) - n * C::ln2_low))};
 }
 
@@ -150,7 +150,7 @@ BPTT_INLINE Vec<T> tanh(Vec<T> x) {
     const Vec<T> rest = fma(-quotient, m, fma(quotient, broadcast(T{-2}), m));  // m - quotient (2 + m)
     return copy_sign<T>(fma(rest, q, quotient), x);
   } else {
-    // What the sum lost matters while the quotient is small, and 1 / sum = (1 - quotient) / 2.
+    // The rounding of the sum matters while the quotient is small, and 1 / sum = (1 - quotient) / 2.
     const Vec<T> quotient = m / sum;
     const Vec<T> lost = select<T>(m < 2, m - (sum - 2), Vec<T>{});
     return copy_sign<T>(quotient - quotient * lost * (T{0.5} * (1 - quotient)), x);

@@ -9,7 +9,8 @@ namespace bptt::BPTT_ISA {
 BPTT_INLINE Index minimum(Index a, Index b) { return a < b ? a : b; }
 BPTT_INLINE Index maximum(Index a, Index b) { return a > b ? a : b; }
 
-// Of the left operand of a large product: a quarter of L2. At least so many rows, for the weights' sake.
+// The block of the left operand of a large product: a quarter of L2, and at least kLeastRows rows, because the weights
+// are read once per block.
 inline constexpr Index kRowsBytes = 256 << 10;
 inline constexpr Index kLeastRows = 32;
 
@@ -196,8 +197,8 @@ void product(const Product<T>& args) {
   }
 }
 
-// Of the left operand of a transposed product, which is read again for every few columns of the output: no more than a
-// core may count on of a shared L3.
+// The block of the left operand of a transposed product, which is read again for every few columns of the output: the
+// part of a shared L3 that one core can expect.
 inline constexpr Index kLeftBytes = 2 << 20;
 
 template <class T>

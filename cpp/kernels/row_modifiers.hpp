@@ -1,4 +1,4 @@
-// What may be done to a cell's inputs and outputs row by row: masks, blending with the old state, layer norm.
+// Loops over the rows before and after a cell: masks, blending with the old state, layer norm.
 #pragma once
 
 #include "kernels/vectors.hpp"

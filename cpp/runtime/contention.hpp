@@ -1,4 +1,4 @@
-// Whether somebody else wants the cores that the team runs on. A team whose threads wait for one another at every
+// Whether other processes use the cores that the team runs on. A team whose threads wait for one another at every
 // step is then as slow as its slowest thread's turns: up to a hundred times slower than one thread alone, which gives
 // the same bits. So where the caller has stood still for most of its team's time, it works alone for a while.
 #pragma once
@@ -15,7 +15,7 @@ class Contention {
   // Whether jobs are to be done by one thread, for now.
   bool alone() const { return now(CLOCK_MONOTONIC) < until_; }
 
-  // What a job of so many threads began with.
+  // The clock readings at the start of a job.
   struct Start {
     std::int64_t wall;
     std::int64_t own;

@@ -183,7 +183,7 @@ class Team {
   std::atomic<int> running_{0};
   void (*call_)(void*, int, int) = nullptr;
   void* context_ = nullptr;
-  Contention contention_;  // whoever holds busy_ has it
+  Contention contention_;  // guarded by busy_
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };

@@ -1,4 +1,4 @@
-// How many threads to use when nobody says: the cores this process may run on, by affinity and control group.
+// The default number of threads: the cores this process may run on, by affinity and control group.
 #include <pthread.h>
 #include <sched.h>
 

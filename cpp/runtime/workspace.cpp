@@ -80,7 +80,7 @@ class Pool {
   // never all in use at once, and would take turns to be freed.
   std::size_t allowed() const { return peak_ + peak_ / kSpare; }
 
-  // Keeps at most so many idle bytes; drops the smallest blocks first, which are the cheapest to make again.
+  // Keeps at most `most` idle bytes. Frees the smallest blocks first, which are the cheapest to make again.
   void shrink(std::size_t most) noexcept {
     while (idle_bytes_ > most) {
       const auto victim = idle_.begin();

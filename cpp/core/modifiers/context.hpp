@@ -1,6 +1,6 @@
-// What the modifiers of one step work with. A modifier is an option that changes a step outside the fused kernel of the
-// cell: a function for the forward pass, and a function for the backward pass that inverts it, in one file. They read
-// and write the rows before and after the kernel, which are in a level-1 or level-2 cache at that time.
+// The arguments of the modifiers of one step. A modifier is an option that changes a step outside the fused kernel of
+// the cell: a function for the forward pass, and a function for the backward pass that inverts it, in one file. They
+// read and write the rows before and after the kernel, which are in a level-1 or level-2 cache at that time.
 // modified_step.cpp calls them in order.
 #pragma once
 
@@ -37,7 +37,7 @@ struct BackwardContext {
   RowSpan<T> dgates;  // where the layer's gate gradients go
   BackwardStep<T> step;
 
-  // A gate or column of what the tape keeps for these rows.
+  // The rows of an array of the tape.
   T* taped(const Buffer<T>& buffer, Index width) const { return buffer.data() + tape_row * width; }
 };
 

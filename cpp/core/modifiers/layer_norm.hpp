@@ -30,7 +30,7 @@ void for_each_group(const Recurrent& net, F f) {
   if (first.end < net.traits.gates * net.hidden) f(last_gate(net));
 }
 
-// What a tape keeps of the normalised rows of one side, or null: (rows, G * H) and (rows, 2).
+// The normalised rows of one side that a tape keeps, or null: (rows, G * H) and (rows, 2).
 template <class T>
 struct Kept {
   T* hat;

@@ -14,7 +14,7 @@ T* row_of(const Buffer<T>& buffer, Index row, Index width) {
   return buffer.data() ? buffer.data() + row * width : nullptr;
 }
 
-// What the caller does to the rows of one step.
+// The caller's interventions in the rows of one step.
 template <class T>
 struct StepInterventions {
   const std::uint8_t* reset;
@@ -30,7 +30,7 @@ class InterventionRows {
   InterventionRows(const Recurrent& net, const Interventions<T>& all, const Rows& rows)
       : net_(net), all_(all), rows_(rows) {}
 
-  // Of number layer * directions + direction, at step t, from row `row` on.
+  // For number layer * directions + direction, at step t, from row `row` on.
   StepInterventions<T> at(const TimeOrder& order, Index number, Index t, Index row) const;
 
  private:

@@ -7,8 +7,8 @@
 namespace bptt {
 namespace {
 
-// Of a row whose squares sum up to `square`: multiply the row by this power of two first. Without that, 1 / norm of a
-// long row is a subnormal number of T, which the kernels' floating-point mode flushes to zero.
+// For a row whose squares sum up to `square`: multiply the row by this power of two first. Without this factor, 1 /
+// norm of a long row is a subnormal number of T, which the kernels' floating-point mode flushes to zero.
 template <class T>
 T factor_before_dividing(double square) {
   if (sizeof(T) < sizeof(double)) return square > 0x1p200 ? T{0x1p-64} : T{1};

@@ -1,4 +1,4 @@
-// What Pascanu's regulariser does to the rows of its two products: see src/bptt/optim/regularizers.py.
+// Pascanu's regulariser, the part on rows of its two products: see src/bptt/optim/regularizers.py.
 #pragma once
 
 #include "kernels/table.hpp"

@@ -7,8 +7,8 @@
 
 namespace bptt::BPTT_ISA {
 
-// Of one row and panel. Squares of float never leave float64. The squares of double may: then `total` takes a second
-// pass over the vectors, which are kept in `kept`. This array lies outside, so that the sum stays in registers.
+// The sum over one row and panel. Squares of float never leave float64. The squares of double may: then `total` takes a
+// second pass over the vectors, which are kept in `kept`. This array lies outside, so that the sum stays in registers.
 template <class T>
 class ErrorSquares {
  public:
@@ -45,7 +45,7 @@ class ErrorSquares {
   Vec<T>* end_;
 };
 
-// Of dL/dh_t and dL/dc_t.
+// The sums of squares of dL/dh_t and dL/dc_t.
 template <class T>
 struct StepSquares {
   ErrorSquares<T>& dh;
