@@ -152,6 +152,8 @@ __attribute__((noinline)) void update_wide(Index n, const Rule& rule, const Vect
 // One update of n parameters. `epsilon` is what the rule adds to the root of a square.
 template <template <class> class Rule, class T, class Options>
 BPTT_INLINE void update(Index n, const Options& options, double epsilon, const Vectors<T>& vectors) {
+  // Local copies: as far as the compiler knows, storing a vector may change the pointers in `vectors`.
+  const T* const g = vectors.g;
   T* const p = vectors.p;
   T* const moment = vectors.moment;
   T* const square = vectors.square;
@@ -168,7 +170,7 @@ BPTT_INLINE void update(Index n, const Options& options, double epsilon, const V
     Vec<T> s{};
     if constexpr (Narrow::squares) s = load_first<T>(square + i, lanes);
     const Vec<T> s_before = s;
-    narrow(load_first<T>(vectors.g + i, lanes), param, m, s, moment != nullptr);
+    narrow(load_first<T>(g + i, lanes), param, m, s, moment != nullptr);
     Bits<T> in_range;
     if constexpr (Narrow::squares) {
       in_range = (s_before >= 0) & (s <= largest);
@@ -177,7 +179,7 @@ BPTT_INLINE void update(Index n, const Options& options, double epsilon, const V
       in_range = absolute<T>(param) <= largest;  // the parameter is infinite or NaN wherever its velocity is
     }
     if (__builtin_expect(!every_lane<T>(in_range), 0)) {
-      update_wide<T>(lanes, wide, {vectors.g + i, p + i, moment ? moment + i : nullptr, square ? square + i : nullptr});
+      update_wide<T>(lanes, wide, {g + i, p + i, moment ? moment + i : nullptr, square ? square + i : nullptr});
       return;
     }
     if (moment) store_first<T>(moment + i, m, lanes);
