@@ -5,8 +5,9 @@ A cell or an instruction set that is added here, or that the core lists, gets th
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,19 +76,51 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     }
     | _EVERYWHERE,
 }
-"""What each class of layer may be asked for beside its sizes."""
+"""The options of each class of layer, besides its sizes."""
 
 CONTRADICTIONS = ({"coupled", "forget_bias"},)
 
 
-def variants() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Class, name and options: every variant alone, and in every pair that names different options."""
-    for kind, options in VARIANTS.items():
-        for name, own in options.items():
-            yield kind, name, own
-        for (one, first), (other, second) in itertools.combinations(options.items(), 2):
-            if not first.keys() & second.keys() and {one, other} not in CONTRADICTIONS:
-                yield kind, f"{one}+{other}", first | second
+def _variant(kind: str, names: Iterable[str]) -> tuple[str, tuple[str, dict[str, Any]]]:
+    """Return an id, and class and options."""
+    options = {key: value for name in names for key, value in VARIANTS[kind][name].items()}
+    return f"{kind}-{'+'.join(names)}", (kind, options)
+
+
+def _pairs(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of two variants that name different options."""
+    for (one, first), (other, second) in itertools.combinations(VARIANTS[kind].items(), 2):
+        if not first.keys() & second.keys() and {one, other} not in CONTRADICTIONS:
+            yield one, other
+
+
+MOST = 5
+"""Variants in one layer. With more, clipping leaves rows so even that their layer norm is mostly rounding."""
+
+
+def _combined(kind: str) -> Iterator[tuple[str, ...]]:
+    """Yield few tuples of many names that together hold each of the pairs."""
+    allowed = {frozenset(pair) for pair in _pairs(kind)}
+    missing = set(allowed)
+    while missing:
+        names: tuple[str, ...] = ()
+        candidates = sorted(VARIANTS[kind])
+        while candidates and len(names) < MOST:  # add the one with the most missing pairs
+            taken = {name: sum({name, other} in missing for other in names) for name in candidates}
+            left = {name: sum({name, other} in missing for other in candidates) for name in candidates}
+            best = max(candidates, key=lambda name: (taken[name], left[name]))
+            names += (best,)
+            candidates = [name for name in candidates if {name, best} in allowed]
+        missing -= {frozenset(pair) for pair in itertools.combinations(names, 2)}
+        yield names
+
+
+SINGLE = dict(_variant(kind, (name,)) for kind in VARIANTS for name in VARIANTS[kind])
+"""Class and options of each variant alone."""
+PAIRS = dict(_variant(kind, names) for kind in VARIANTS for names in _pairs(kind))
+"""Class and options of each pair of variants that name different options."""
+COMBINED = dict(_variant(kind, names) for kind in VARIANTS for names in _combined(kind))
+"""Class and options of few layers with up to `MOST` variants each. Together they hold each pair."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +137,11 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.cell}-L{self.layers}D{self.directions}-I{self.I}H{self.H}T{self.T}B{self.B}"
+
+    @property
+    def axes(self) -> tuple[Any, ...]:
+        """What `grids.pairwise` combines."""
+        return dataclasses.astuple(self)
 
     def build(self, dtype: str, backend: str = "native", **options: Any) -> bptt.Module:
         """The layer, its parameters drawn from a fixed seed."""

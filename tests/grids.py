@@ -3,60 +3,93 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
 
-Combination: TypeAlias = tuple[int, ...]
-"""The place of the chosen value on each axis."""
+Combination: TypeAlias = tuple[Any, ...]
+"""One value, or the place of one value, for each axis."""
+Axis: TypeAlias = tuple[str, Iterable[Any]]
+"""The names of its arguments, and its values: a mapping from ids, or anything else that can be iterated."""
 
 
-def pairwise(*axes: tuple[str, Iterable[Any]]) -> pytest.MarkDecorator:
+def pairwise(*axes: Axis, where: Callable[..., bool] = lambda *_: True) -> pytest.MarkDecorator:
     """
-    Parametrize a test over all combinations of the axes' values.
+    Parametrize a test over all combinations of the axes' values for which `where` is true.
 
-    An axis has the names of its arguments and its values. Values may be a mapping from ids. If an axis has
-    several names, each value is a tuple. Combinations that add no pair of values are marked "grid".
+    Combinations that add no pair of values are marked "grid". `where` takes one value of each axis. If an
+    axis has several names, each value is a tuple. A value with an attribute `axes`, a tuple, counts as one
+    value of each of these axes.
     """
-    return _parametrize(axes, cover_pairs)
+    return _parametrize(axes, where, cover_pairs, _own_axes)
 
 
-def in_turn(*axes: tuple[str, Iterable[Any]]) -> pytest.MarkDecorator:
+def in_turn(
+    *axes: Axis, extra: Mapping[str, Any] = MappingProxyType({}), where: Callable[..., bool] = lambda *_: True
+) -> pytest.MarkDecorator:
     """
     As `pairwise`, but the suite runs each value of the first axis once. The other axes' values take turns.
 
-    For a first axis that is a list of pairs itself.
+    Use it for a first axis that is a list of pairs itself, or if the other axes are not the subject. `extra`
+    has further values of the first axis, by id. All combinations of these values are marked "grid".
     """
-    return _parametrize(axes, _take_turns)
+    names, values = axes[0]
+    first = dict(_with_ids(values))
+    return _parametrize(
+        ((names, first | extra), *axes[1:]),
+        where,
+        lambda combinations: _take_turns([each for each in combinations if each[0] < len(first)]),
+        lambda place, _: (place,),
+    )
 
 
 def _parametrize(
-    axes: tuple[tuple[str, Iterable[Any]], ...], choose: Callable[[list[Combination]], set[Combination]]
+    axes: tuple[Axis, ...],
+    where: Callable[..., bool],
+    choose: Callable[[list[Combination]], set[Combination]],
+    parts_of: Callable[[int, Any], Sequence[Any]],
 ) -> pytest.MarkDecorator:
-    choices = [
-        list(values.items()) if isinstance(values, Mapping) else [(str(value), value) for value in values]
-        for _, values in axes
-    ]
-    combinations = list(itertools.product(*(range(len(values)) for values in choices)))
-    chosen = choose(combinations)
+    choices = [_with_ids(values) for _, values in axes]
+    parts = [[parts_of(place, value) for place, (_, value) in enumerate(values)] for values in choices]
+    combinations = {}
+    for places in itertools.product(*(range(len(values)) for values in choices)):
+        picked = [values[place] for values, place in zip(choices, places, strict=True)]
+        if where(*(value for _, value in picked)):
+            combination = [values[place] for values, place in zip(parts, places, strict=True)]
+            combinations[tuple(itertools.chain(*combination))] = picked
+    chosen = choose(list(combinations))
     cases = []
-    for combination in combinations:
-        picked = [values[place] for values, place in zip(choices, combination, strict=True)]
-        parts = [
+    for combination, picked in combinations.items():
+        arguments = [
             value if "," in name else (value,) for (name, _), (_, value) in zip(axes, picked, strict=True)
         ]
         marks = () if combination in chosen else pytest.mark.grid
-        cases.append(pytest.param(*itertools.chain(*parts), id="-".join(id for id, _ in picked), marks=marks))
+        id = "-".join(name for name, _ in picked)
+        cases.append(pytest.param(*itertools.chain(*arguments), id=id, marks=marks))
     return pytest.mark.parametrize(", ".join(name for name, _ in axes), cases)
 
 
+def _with_ids(values: Iterable[Any]) -> list[tuple[str, Any]]:
+    if isinstance(values, Mapping):
+        return list(values.items())
+    return [(getattr(value, "__name__", None) or str(value), value) for value in values]
+
+
+def _own_axes(place: int, value: Any) -> Sequence[Any]:
+    """Return the parts that a value has on axes of its own, or else its place."""
+    return getattr(value, "axes", (place,))
+
+
 def _take_turns(combinations: list[Combination]) -> set[Combination]:
-    others = list(dict.fromkeys(each[1:] for each in combinations))
-    return {each for each in combinations if each[1:] == others[each[0] % len(others)]}
+    groups: dict[Any, list[Combination]] = {}
+    for each in combinations:
+        groups.setdefault(each[0], []).append(each)
+    return {group[turn % len(group)] for turn, group in enumerate(groups.values())}
 
 
-def cover_pairs(combinations: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+def cover_pairs(combinations: list[Combination]) -> set[Combination]:
     """Few of the combinations, which hold every pair of values that all of them hold."""
     pairs = {each: set(itertools.combinations(enumerate(each), 2)) for each in combinations}
     missing = set().union(*pairs.values())

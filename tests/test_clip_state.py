@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import CELLS, DTYPES, ISAS, build
-from tests.grids import pairwise
-from tests.test_options import SINGLE, B, I, T, every_variant, numbers, setting, start_of
+from tests.cells import CELLS, COMBINED, DTYPES, ISAS, PAIRS, SINGLE, build
+from tests.grids import in_turn, pairwise
+from tests.test_options import B, I, T, numbers, setting, start_of
 from tests.test_options import build as build_variant
 
 import bptt
@@ -33,14 +33,14 @@ def within(rows, bounds):
     return np.where(norms > bounds.norm, rows * (bounds.norm / norms), rows)
 
 
-@pairwise(("kind, options", SINGLE), ("isa", ISAS), ("clip", PASSED))
+@in_turn(("kind, options", SINGLE), ("isa", ISAS), ("clip", PASSED))
 def test_agreement_with_the_reference(kind, options, isa, clip):
     bptt.use_isa(isa)
     layer = build_variant(kind, options, num_layers=2, bidirectional=True)
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), clip_state=clip, **setting("ragged_reset"))
 
 
-@every_variant
+@in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS)
 def test_agreement_of_pairs_of_options(kind, options):
     layer = build_variant(kind, options, bidirectional=True)
     clip, _ = CLIPS["both"]
@@ -55,67 +55,71 @@ def test_agreement_of_plain_cells(cell, H, dtype, isa, clip):
     bptt.crosscheck(layer, numbers(20, 3, I), clip_state=clip, steps=11)
 
 
-@every_clip
 @every_cell
-def test_every_step_is_within_bounds_and_most_are_at_them(cell, clip, bounds):
+def test_every_step_is_within_bounds_and_most_are_at_them(cell):
     """Or the tests above compare what was never clipped."""
-    layer = build(cell, I, 9, dtype="float64")
-    y, _, tape = layer.forward(numbers(T, B, I), start_of(layer))
-    layer.backward(tape, numbers(*y.shape, seed=8), clip_state=clip, keep_errors=True)
-    (dh,) = tape.dh
-    np.testing.assert_allclose(within(dh, bounds), dh, rtol=1e-14)
-    # The last step's error is all the caller's own.
-    np.testing.assert_allclose(dh[-1], within(numbers(*y.shape, seed=8)[-1], bounds), rtol=1e-14)
-    largest = max(np.abs(dh).max() / bounds.value, np.linalg.norm(dh, axis=2).max() / bounds.norm)
-    assert largest == pytest.approx(1, rel=1e-14)
-    np.testing.assert_allclose(np.linalg.norm(dh, axis=(1, 2)), tape.dh_norm[0], rtol=1e-13)
+    for clip, bounds in CLIPS.values():
+        layer = build(cell, I, 9, dtype="float64")
+        y, _, tape = layer.forward(numbers(T, B, I), start_of(layer))
+        layer.backward(tape, numbers(*y.shape, seed=8), clip_state=clip, keep_errors=True)
+        (dh,) = tape.dh
+        np.testing.assert_allclose(within(dh, bounds), dh, rtol=1e-14)
+        # The last step's error is all the caller's own.
+        np.testing.assert_allclose(dh[-1], within(numbers(*y.shape, seed=8)[-1], bounds), rtol=1e-14)
+        largest = max(np.abs(dh).max() / bounds.value, np.linalg.norm(dh, axis=2).max() / bounds.norm)
+        assert largest == pytest.approx(1, rel=1e-14)
+        np.testing.assert_allclose(np.linalg.norm(dh, axis=(1, 2)), tape.dh_norm[0], rtol=1e-13)
 
 
-@every_isa
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_bounds_not_reached_change_nothing(cell):
+    for dtype in ["float32", "float64"]:
+        for isa in ISAS:
+            bptt.use_isa(isa)
+            layer = build(cell, I, 17, num_layers=2, bidirectional=True, dtype=dtype)
+            y, _, tape = layer.forward(numbers(T, B, I))
+            found, norms = [], []
+            for clip in (None, 1e30, bptt.ClipNorm(1e30)):
+                layer.zero_grad()
+                dx, _ = layer.backward(tape, np.cos(y), clip_state=clip)
+                found.append((dx, layer.flat_gradients.copy()))
+                norms.append(tape.dh_norm)
+            # Summed in another order, in float64, of errors that were rounded to the layer's dtype.
+            for other in norms[1:]:
+                np.testing.assert_allclose(other, norms[0], rtol=50 * np.finfo(dtype).eps)
+            for other in found[1:]:
+                for value, plain in zip(other, found[0], strict=True):
+                    if (
+                        cell == "lstm"
+                    ):  # whose cell another kernel inverts where it is clipped, and rounds elsewhere
+                        largest = np.abs(plain).max()
+                        np.testing.assert_allclose(
+                            value, plain, rtol=0, atol=50 * np.finfo(dtype).eps * largest
+                        )
+                    else:
+                        np.testing.assert_array_equal(value, plain)
+
+
 @every_cell
-def test_bounds_not_reached_change_nothing(cell, dtype, isa):
-    bptt.use_isa(isa)
-    layer = build(cell, I, 17, num_layers=2, bidirectional=True, dtype=dtype)
-    y, _, tape = layer.forward(numbers(T, B, I))
-    found, norms = [], []
-    for clip in (None, 1e30, bptt.ClipNorm(1e30)):
-        layer.zero_grad()
-        dx, _ = layer.backward(tape, np.cos(y), clip_state=clip)
-        found.append((dx, layer.flat_gradients.copy()))
-        norms.append(tape.dh_norm)
-    # Summed in another order, in float64, of errors that were rounded to the layer's dtype.
-    for other in norms[1:]:
-        np.testing.assert_allclose(other, norms[0], rtol=50 * np.finfo(dtype).eps)
-    for other in found[1:]:
-        for value, plain in zip(other, found[0], strict=True):
-            if cell == "lstm":  # whose cell another kernel inverts where it is clipped, and rounds elsewhere
-                largest = np.abs(plain).max()
-                np.testing.assert_allclose(value, plain, rtol=0, atol=50 * np.finfo(dtype).eps * largest)
-            else:
-                np.testing.assert_array_equal(value, plain)
-
-
-@every_clip
-@every_cell
-def test_rows_do_not_see_each_other(cell, clip, bounds):
+def test_rows_do_not_see_each_other(cell):
     layer = build(cell, I, 9, num_layers=2)
     x, dy = numbers(T, B, I).astype("f4"), numbers(T, B, 9, seed=8).astype("f4")
 
-    def run(rows):
+    def run(rows, clip):
         _, _, tape = layer.forward(x[:, rows])
         dx, dstart = layer.backward(tape, dy[:, rows], clip_state=clip, keep_errors=True)
         return dx, *(dstart if isinstance(dstart, tuple) else (dstart,)), *tape.dh
 
-    together = run(slice(None))
-    for row in range(B):
-        for whole, alone in zip(together, run(slice(row, row + 1)), strict=True):
-            np.testing.assert_array_equal(whole[:, row : row + 1], alone)
+    for name, clip in PASSED.items():
+        together = run(slice(None), clip)
+        for row in range(B):
+            for whole, alone in zip(together, run(slice(row, row + 1), clip), strict=True):
+                np.testing.assert_array_equal(whole[:, row : row + 1], alone, err_msg=name)
 
 
-@every_clip
-@pytest.mark.parametrize("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)])
-@every_cell
+@pairwise(
+    ("cell", CELLS.keys()), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]), ("clip, bounds", CLIPS)
+)
 def test_threads_change_no_bit(cell, shape, clip, bounds):
     steps, batch, width = shape
     layer = build(cell, 6, width)
@@ -132,16 +136,16 @@ def test_threads_change_no_bit(cell, shape, clip, bounds):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e30), ("float64", 1e200), ("float64", 1e307)])
 @every_cell
-def test_huge_errors_are_scaled_and_keep_their_direction(cell, dtype, size):
-    layer = build(cell, I, 9, dtype=dtype)
-    y, _, tape = layer.forward(numbers(1, B, I))
-    direction = numbers(*y.shape, seed=8)
-    layer.backward(tape, size * direction, clip_state=bptt.ClipNorm(2.0), keep_errors=True)
-    expected = 2 * direction / np.linalg.norm(direction, axis=2, keepdims=True)
-    np.testing.assert_allclose(tape.dh[0], expected, rtol=4 * np.finfo(dtype).eps)
-    assert np.isfinite(layer.flat_gradients).all()
+def test_huge_errors_are_scaled_and_keep_their_direction(cell):
+    for dtype, size in [("float32", 1e30), ("float64", 1e200), ("float64", 1e307)]:
+        layer = build(cell, I, 9, dtype=dtype)
+        y, _, tape = layer.forward(numbers(1, B, I))
+        direction = numbers(*y.shape, seed=8)
+        layer.backward(tape, size * direction, clip_state=bptt.ClipNorm(2.0), keep_errors=True)
+        expected = 2 * direction / np.linalg.norm(direction, axis=2, keepdims=True)
+        np.testing.assert_allclose(tape.dh[0], expected, rtol=4 * np.finfo(dtype).eps)
+        assert np.isfinite(layer.flat_gradients).all()
 
 
 @every_cell

@@ -1,6 +1,7 @@
 """gradcheck and crosscheck pass for every pair of options, at states of any size, and find planted errors.
 
-The suite runs each pair once, with one of the states in turn. `pytest -m grid` runs every combination.
+The suite runs each option alone, and few layers that together hold every pair, with the states in turn.
+`pytest -m grid` runs each pair alone, in every state.
 """
 
 from __future__ import annotations
@@ -10,25 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.backends import Wrapped
-from tests.cells import variants
+from tests.cells import COMBINED, PAIRS, SINGLE
+from tests.grids import in_turn
 
 import bptt
 
 I, H, T, B = (1, 2), 4, 3, 2
 STATES = {"zero": None, "tiny": 1e-8, "large": 1e3}
-PAIRS = tuple(variants())
-
-
-def grid() -> list[Any]:
-    """(kind, options, inputs, state, number): in turn for the suite, all others marked "grid"."""
-    found = []
-    for number, (kind, name, options) in enumerate(PAIRS):
-        every = [(inputs, state) for inputs in I for state in STATES]
-        for place, (inputs, state) in enumerate(every):
-            marks = [] if place == number % len(every) else [pytest.mark.grid]
-            values = (kind, options, inputs, state, number)
-            found.append(pytest.param(*values, id=f"{kind}-{name}-I{inputs}-{state}", marks=marks))
-    return found
+EVERY = [*(SINGLE | COMBINED | PAIRS).values()]
+every_pair_of_options = in_turn(
+    ("kind, options", SINGLE | COMBINED), ("inputs", I), ("state", STATES.keys()), extra=PAIRS
+)
 
 
 def state_of(layer: Any, name: str) -> Any:
@@ -52,8 +45,8 @@ def overflows(layer: Any, x: Any, state: Any) -> bool:
     return max(np.abs(part).max() for part in (*tape.gates, *(tape.c or ()))) > 1e15
 
 
-@pytest.mark.parametrize(("kind", "options", "inputs", "state", "number"), grid())
-def test_correct_layers_pass(kind: str, options: Any, inputs: int, state: str, number: int) -> None:
+@every_pair_of_options
+def test_correct_layers_pass(kind: str, options: Any, inputs: int, state: str) -> None:
     bptt.gradcheck(*case(kind, options, inputs, state, "float64"), entries=3)
     bptt.crosscheck(*case(kind, options, inputs, state, "float64"))
     single = case(kind, options, inputs, state, "float32")
@@ -88,14 +81,14 @@ def planted(kind: str) -> type[Any]:
     return Planted
 
 
-@pytest.mark.parametrize(("kind", "options", "inputs", "state", "number"), grid())
-def test_a_planted_error_is_found(kind: str, options: Any, inputs: int, state: str, number: int) -> None:
+@every_pair_of_options
+def test_a_planted_error_is_found(kind: str, options: Any, inputs: int, state: str) -> None:
     """One tensor in turn. Gradients below 1e-3, as of saturated units, are within gradcheck's atol."""
     base = planted(kind)
     layer, x, start = case(kind, options, inputs, state, "float64", base)
     _, _, tape = layer.forward(x, start)
     layer.backward(tape, np.ones((T, B, layer.output_size)))
-    name = base.tensor = layer.names[number % len(layer.names)]
+    name = base.tensor = layer.names[EVERY.index((kind, options)) % len(layer.names)]
     for check, options_of_check in ((bptt.gradcheck, {"entries": 2}), (bptt.crosscheck, {})):
         report = check(layer, x, start, raises=False, **options_of_check)
         if base.error > 1e-6:
@@ -117,14 +110,19 @@ def test_a_planted_error_is_found_in_every_tensor(kind: str, layer_norm: bool) -
             assert [row.name for row in report.failures] == [name]
 
 
-@pytest.mark.parametrize("eps", [1e-3, 1e-7, 1e-10, 1e-13, 1e-15, 1e-18, 1e-100, 1e-300, 5e-324])
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "MGU"])
-def test_steps_of_any_size(kind: str, eps: float) -> None:
+def test_steps_of_any_size(kind: str) -> None:
     """A step that is too short gets a wider error bound. No step vanishes beside its number."""
-    for x in (np.ones((4, 1, 1)), np.zeros((4, 1, 1)), np.full((4, 1, 1), 1e-200), np.full((4, 1, 1), 1e8)):
-        layer = getattr(bptt, kind)(1, 3, dtype="float64", seed=0)
-        layer.parameters["bias_ih_l0"][:2] = 0.0, 1e-150
-        bptt.gradcheck(layer, x, eps=eps, entries=3)
+    for eps in [1e-3, 1e-7, 1e-10, 1e-13, 1e-15, 1e-18, 1e-100, 1e-300, 5e-324]:
+        for x in (
+            np.ones((4, 1, 1)),
+            np.zeros((4, 1, 1)),
+            np.full((4, 1, 1), 1e-200),
+            np.full((4, 1, 1), 1e8),
+        ):
+            layer = getattr(bptt, kind)(1, 3, dtype="float64", seed=0)
+            layer.parameters["bias_ih_l0"][:2] = 0.0, 1e-150
+            bptt.gradcheck(layer, x, eps=eps, entries=3)
 
 
 def test_huge_inputs_are_no_division_by_zero() -> None:

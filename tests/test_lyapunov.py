@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import variants
+from tests.cells import COMBINED, PAIRS, SINGLE
+from tests.grids import in_turn, pairwise
 
 import bptt
 
@@ -64,9 +65,7 @@ def test_nan_is_no_exponent():
         bptt.lyapunov_spectrum(bptt.GRU(I, H, seed=0), x)
 
 
-@pytest.mark.parametrize("k", [None, 2])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("kind", STEPS)
+@pairwise(("kind", STEPS.keys()), ("dtype", ["float64", "float32"]), ("k", [None, 2]))
 def test_agrees_with_numpy(kind, dtype, k):
     layer = getattr(bptt, kind)(I, H, seed=0, dtype=dtype)
     layer.flat_parameters *= 2
@@ -135,12 +134,12 @@ SINGULAR = {
 }
 
 
-@pytest.mark.parametrize("k", [None, 1])
 @pytest.mark.parametrize("name", SINGULAR)
-def test_directions_that_are_lost_stay_lost(name, k):
-    weights, exponents = SINGULAR[name]
-    found = bptt.lyapunov_spectrum(network_at_rest(weights), np.zeros((40, I)), k)
-    np.testing.assert_allclose(found, exponents[:k], rtol=0, atol=0.05)
+def test_directions_that_are_lost_stay_lost(name):
+    for k in [None, 1]:
+        weights, exponents = SINGULAR[name]
+        found = bptt.lyapunov_spectrum(network_at_rest(weights), np.zeros((40, I)), k)
+        np.testing.assert_allclose(found, exponents[:k], rtol=0, atol=0.05)
 
 
 def test_fewer_than_all_exponents_are_the_largest():
@@ -161,16 +160,16 @@ def explosive(weights):
     return layer
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("exponent", [-900, -600, -300, 0, 300, 600])
-def test_a_factor_of_the_jacobian_adds_its_logarithm(exponent, k):
+def test_a_factor_of_the_jacobian_adds_its_logarithm(exponent):
     """Squares of the weights leave float64; the exponents do not."""
-    weights = np.diag([1.0, 2.0, 3.0])
-    x = np.zeros((3, 1, 3))
-    x[:2] = 2.0**-1000  # the state grows up to 2 ** 200, and never stops being positive
-    plain = bptt.lyapunov_spectrum(explosive(weights), np.ones((3, 1, 3)), k)
-    found = bptt.lyapunov_spectrum(explosive(2.0**exponent * weights), x if exponent > 0 else x + 1, k)
-    np.testing.assert_allclose(found, plain + exponent * np.log(2.0), rtol=1e-12)
+    for k in [1, 2, 3]:
+        weights = np.diag([1.0, 2.0, 3.0])
+        x = np.zeros((3, 1, 3))
+        x[:2] = 2.0**-1000  # the state grows up to 2 ** 200, and never stops being positive
+        plain = bptt.lyapunov_spectrum(explosive(weights), np.ones((3, 1, 3)), k)
+        found = bptt.lyapunov_spectrum(explosive(2.0**exponent * weights), x if exponent > 0 else x + 1, k)
+        np.testing.assert_allclose(found, plain + exponent * np.log(2.0), rtol=1e-12)
 
 
 def test_an_exploding_layer_has_a_large_exponent():
@@ -278,10 +277,7 @@ def by_differences(layer, x, state, frame):
     return np.sort(sums / len(x))[::-1]
 
 
-VARIANTS = [pytest.param(kind, options, id=f"{kind}-{name}") for kind, name, options in variants()]
-
-
-@pytest.mark.parametrize(("kind", "options"), VARIANTS)
+@in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS)
 def test_every_option_agrees_with_differences(kind, options):
     layer = getattr(bptt, kind)(I, 6, 2, dtype="float64", seed=1, **options)
     layer.flat_parameters *= 1.5

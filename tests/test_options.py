@@ -9,8 +9,8 @@ import pickle
 
 import numpy as np
 import pytest
-from tests.cells import BACKENDS, DTYPES, ISAS, VARIANTS, variants
-from tests.grids import in_turn
+from tests.cells import BACKENDS, COMBINED, DTYPES, ISAS, PAIRS, SINGLE, VARIANTS
+from tests.grids import in_turn, pairwise
 
 import bptt
 
@@ -18,16 +18,6 @@ T, B, I, H = 7, 5, 4, 9
 LENGTHS = np.array([3, 7, 0, 6, 1])
 SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
 
-EVERY = {f"{kind}-{name}": (kind, own) for kind, name, own in variants()}
-SINGLE = {f"{kind}-{name}": (kind, own) for kind, each in VARIANTS.items() for name, own in each.items()}
-every_variant = pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        pytest.param(*value, id=name, marks=() if name in SINGLE else pytest.mark.grid)
-        for name, value in EVERY.items()
-    ],
-)
-"""Pairs of options only in the full grid: `test_agreement_with_the_reference` runs every pair anyway."""
 single_variants = pytest.mark.parametrize(("kind", "options"), SINGLE.values(), ids=SINGLE)
 
 
@@ -80,29 +70,36 @@ def assert_same(found, expected, names=None):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@in_turn(("kind, options", EVERY), ("isa", ISAS), ("where", SETTINGS.keys()))
-def test_gradients(kind, options, isa, where):
+def check_gradients(kind, options, isa, where):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=where != "whole")
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
 
 
-@in_turn(("kind, options", EVERY), ("dtype", DTYPES), ("isa", ISAS))
+@pairwise(("kind, options", SINGLE), ("isa", ISAS), ("where", SETTINGS.keys()))
+def test_gradients(kind, options, isa, where):
+    check_gradients(kind, options, isa, where)
+
+
+@in_turn(("kind, options", COMBINED), ("isa", ISAS), ("where", SETTINGS.keys()), extra=PAIRS)
+def test_gradients_of_options_together(kind, options, isa, where):
+    check_gradients(kind, options, isa, where)
+
+
+@in_turn(("kind, options", SINGLE | COMBINED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS)
 def test_agreement_with_the_reference(kind, options, dtype, isa):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting("ragged_reset"))
 
 
-@every_variant
+@in_turn(("kind, options", SINGLE), extra=PAIRS)
 def test_gradients_of_the_reference(kind, options):
     layer = build(kind, options, "reference", bidirectional=True)
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting("ragged_reset"))
 
 
-@single_variants
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("D", [1, 2])
+@in_turn(("kind, options", SINGLE), ("D", [1, 2]), ("isa", ISAS))
 def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
     """Alone, in a ragged batch, and in a padded one, with resets and the same masks."""
     bptt.use_isa(isa)
@@ -129,9 +126,7 @@ def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
                 np.testing.assert_array_equal(value[:, rows], alone[name], err_msg=name)
 
 
-@single_variants
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)])
+@in_turn(("kind, options", SINGLE), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]), ("D", [1, 2]))
 def test_threads_change_no_bit(kind, options, D, shape):
     steps, batch, width = shape
     layer = getattr(bptt, kind)(6, width, bidirectional=D == 2, seed=0, **options)
@@ -146,9 +141,7 @@ def test_threads_change_no_bit(kind, options, D, shape):
             assert_same(found, expected)
 
 
-@single_variants
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("isa", ISAS)
+@in_turn(("kind, options", SINGLE), ("isa", ISAS), ("dtype", ["float32", "float64"]))
 def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, dtype=dtype)
@@ -169,8 +162,7 @@ def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
         np.testing.assert_array_equal(layer.forward(x, start)[0], y)
 
 
-@single_variants
-@pytest.mark.parametrize("backend", BACKENDS)
+@in_turn(("kind, options", SINGLE), ("backend", BACKENDS.keys()))
 def test_a_reset_parts_a_row_into_sequences_of_their_own(kind, options, backend):
     layer = build(kind, options, backend, bidirectional=True)
     x, start = numbers(T, 2, I), start_of(layer, 2)
@@ -347,11 +339,12 @@ BAD_OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options", "error", "message"), BAD_OPTIONS)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_bad_options(kind, options, error, message, backend):
-    with pytest.raises(error, match=message):
-        build(kind, options, backend)
+def test_bad_options(subtests):
+    for kind, options, error, message in BAD_OPTIONS:
+        with subtests.test(kind=kind):
+            for backend in BACKENDS:
+                with pytest.raises(error, match=message):
+                    build(kind, options, backend)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +390,7 @@ def test_bad_masks(masks, error, message):
 
 
 def test_options_survive_configuration_and_copies():
-    for kind, _, options in variants():
+    for kind, options in (SINGLE | PAIRS).values():
         layer = build(kind, options, num_layers=2)
         again = type(layer).from_config(layer.config())
         assert again.config() == layer.config()

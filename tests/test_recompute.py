@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cells import BACKENDS, CELLS, DTYPES, ISAS, build, state
+from tests.cells import CELLS, DTYPES, ISAS, build, state
 from tests.grids import pairwise
 from tests.test_options import numbers, single_variants
 
@@ -68,17 +68,27 @@ def test_every_option(kind, options):
         assert_same_bits(again, expected)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 7])
-@pytest.mark.parametrize(("steps", "batch", "width"), [(900, 1, 40), (300, 9, 70), (60, 130, 16)])
-@every_cell
+@pairwise(
+    ("cell", CELLS.keys()),
+    ("steps, batch, width", [(900, 1, 40), (300, 9, 70), (60, 130, 16)]),
+    ("threads", [1, 2, 3, 7]),
+)
 def test_any_number_of_threads(cell, steps, batch, width, threads):
     bptt.set_num_threads(threads)
     layer, x = build(cell, 5, width), numbers(steps, batch, 5)
     assert_same_bits(step(layer, x, 1)[0], step(layer, x, None)[0])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@every_cell
+@pytest.mark.parametrize(
+    ("cell", "backend"),
+    [
+        *((cell, "native") for cell in CELLS),
+        *(
+            pytest.param(cell, "reference", marks=() if cell in ("lstm", "gru") else pytest.mark.grid)
+            for cell in CELLS
+        ),
+    ],
+)
 def test_either_backend_clips_and_keeps_errors(cell, backend):
     layer = build(cell, I, H, backend, num_layers=2, dropout=0.3, dtype="float64")
     found = []
