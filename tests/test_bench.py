@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.commandline import CommandLine
+from tests.grids import pairwise
 
 import bptt
 from bptt.bench import limits, lines, machine, measure, memory, results, session, summary
@@ -141,9 +142,7 @@ def test_only_peers_that_agree_are_timed(kind: str, monkeypatch: pytest.MonkeyPa
 TIMED = tuple(mode for mode in MODES if mode != "memory")
 
 
-@pytest.mark.parametrize("mode", TIMED)
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("peer", DEFAULT)
+@pairwise(("peer", DEFAULT), ("cell", CELLS), ("mode", TIMED))
 def test_peers_agree_with_us(peer: str, cell: str, mode: str) -> None:
     if missing(peer):
         pytest.skip(f"{peer} is not installed")
