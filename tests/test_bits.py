@@ -14,13 +14,8 @@ import bptt
 SHAPES = ((7, 1, 64), (3, 40, 33), (5, 5, 130))
 """(T, B, H): each axis that threads may share out is once the long one."""
 
-everywhere = pytest.mark.parametrize(
-    ("cell", "dtype", "isa"), [(cell, dtype, isa) for cell in CELLS for dtype in DTYPES for isa in ISAS]
-)
 
-
-@everywhere
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pairwise(("shape", SHAPES), ("cell", CELLS.keys()), ("dtype", DTYPES), ("isa", ISAS))
 def test_any_number_of_threads(cell, dtype, isa, shape):
     bptt.use_isa(isa)
     T, B, H = shape
@@ -70,53 +65,61 @@ def test_halves_are_apart_on_two_threads(layer):
         assert np.shares_memory(tape.h[1], tape.h[1])  # the output
 
 
-@everywhere
-def test_any_batch_mates(cell, dtype, isa):
-    bptt.use_isa(isa)
-    T, B, H = 4, 13, 17
-    layer = build(cell, 5, H, dtype=dtype, num_layers=2)
-    x, initial = _normal(T, B, 5), state(cell, (2, B, H))
-    together = _training_step(layer, x, initial)
-    for rows in (slice(0, 1), slice(12, 13), slice(3, 10)):
-        alone = _training_step(layer, x[:, rows], _rows(initial, rows))
-        for name in ("y", "h", "c", "dx", "dh", "dc"):
-            np.testing.assert_array_equal(alone[name], together[name][:, rows], err_msg=name)
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_batch_mates(cell):
+    for dtype in DTYPES:
+        for isa in ISAS:
+            bptt.use_isa(isa)
+            T, B, H = 4, 13, 17
+            layer = build(cell, 5, H, dtype=dtype, num_layers=2)
+            x, initial = _normal(T, B, 5), state(cell, (2, B, H))
+            together = _training_step(layer, x, initial)
+            for rows in (slice(0, 1), slice(12, 13), slice(3, 10)):
+                alone = _training_step(layer, x[:, rows], _rows(initial, rows))
+                for name in ("y", "h", "c", "dx", "dh", "dc"):
+                    np.testing.assert_array_equal(alone[name], together[name][:, rows], err_msg=name)
 
 
-@everywhere
-@pytest.mark.parametrize("layers", [1, 2])
-def test_any_cut_of_the_time_axis(cell, dtype, isa, layers):
-    bptt.use_isa(isa)
-    T, B, H = 9, 3, 17
-    layer = build(cell, 5, H, dtype=dtype, num_layers=layers)
-    x, initial = _normal(T, B, 5), state(cell, (layers, B, H))
-    y, last = layer(x, initial)
-    for cut in (0, 1, 4, 8, 9):
-        for run in (layer, layer.forward):
-            first, carried = run(x[:cut], initial)[:2]
-            second, end = run(x[cut:], carried)[:2]
-            np.testing.assert_array_equal(np.concatenate([first, second]), y)
-            np.testing.assert_array_equal(np.stack(end), np.stack(last))
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_cut_of_the_time_axis(cell):
+    for layers in [1, 2]:
+        for dtype in DTYPES:
+            for isa in ISAS:
+                bptt.use_isa(isa)
+                T, B, H = 9, 3, 17
+                layer = build(cell, 5, H, dtype=dtype, num_layers=layers)
+                x, initial = _normal(T, B, 5), state(cell, (layers, B, H))
+                y, last = layer(x, initial)
+                for cut in (0, 1, 4, 8, 9):
+                    for run in (layer, layer.forward):
+                        first, carried = run(x[:cut], initial)[:2]
+                        second, end = run(x[cut:], carried)[:2]
+                        np.testing.assert_array_equal(np.concatenate([first, second]), y)
+                        np.testing.assert_array_equal(np.stack(end), np.stack(last))
 
 
-@everywhere
-def test_training_computes_what_inference_computes(cell, dtype, isa):
-    bptt.use_isa(isa)
-    layer = build(cell, 5, 17, dtype=dtype, num_layers=2, bidirectional=True)
-    x, initial = _normal(6, 3, 5), state(cell, (4, 3, 17))
-    (y, last), (y_training, last_training, _) = layer(x, initial), layer.forward(x, initial)
-    np.testing.assert_array_equal(y, y_training)
-    np.testing.assert_array_equal(np.stack(last), np.stack(last_training))
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_computes_what_inference_computes(cell):
+    for dtype in DTYPES:
+        for isa in ISAS:
+            bptt.use_isa(isa)
+            layer = build(cell, 5, 17, dtype=dtype, num_layers=2, bidirectional=True)
+            x, initial = _normal(6, 3, 5), state(cell, (4, 3, 17))
+            (y, last), (y_training, last_training, _) = layer(x, initial), layer.forward(x, initial)
+            np.testing.assert_array_equal(y, y_training)
+            np.testing.assert_array_equal(np.stack(last), np.stack(last_training))
 
 
-@everywhere
-@pytest.mark.parametrize("steps", [6, 7, 1000])
-def test_truncation_at_or_past_the_length_is_full_backpropagation(cell, dtype, isa, steps):
-    bptt.use_isa(isa)
-    layer = build(cell, 5, 17, dtype=dtype, num_layers=2)
-    x, initial = _normal(6, 3, 5), state(cell, (2, 3, 17))
-    full, truncated = (_digest(_training_step(layer, x, initial, steps=s)) for s in (None, steps))
-    assert full == truncated
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncation_at_or_past_the_length_is_full_backpropagation(cell):
+    for steps in [6, 7, 1000]:
+        for dtype in DTYPES:
+            for isa in ISAS:
+                bptt.use_isa(isa)
+                layer = build(cell, 5, 17, dtype=dtype, num_layers=2)
+                x, initial = _normal(6, 3, 5), state(cell, (2, 3, 17))
+                full, truncated = (_digest(_training_step(layer, x, initial, steps=s)) for s in (None, steps))
+                assert full == truncated
 
 
 def _training_step(layer, x, initial, **options):
