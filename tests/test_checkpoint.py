@@ -260,14 +260,15 @@ def test_the_hostile_files_start_from_a_good_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(bptt.load(tmp_path / "m").flat_parameters, [1, 1])
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_file(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "m"
-    path.write_bytes(HOSTILE[name]())
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path)
-    assert str(caught.value).startswith(str(path))
-    assert len(str(caught.value)) < 1000
+def test_hostile_file(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in HOSTILE:
+        with subtests.test(name):
+            path = tmp_path / "m"
+            path.write_bytes(HOSTILE[name]())
+            with pytest.raises(CheckpointError) as caught:
+                read_checkpoint(path)
+            assert str(caught.value).startswith(str(path))
+            assert len(str(caught.value)) < 1000
 
 
 def fails_at(call: int, function: Any, error: BaseException) -> Any:
@@ -352,12 +353,13 @@ BAD_CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_CALLS)
-def test_bad_calls(name: str, tmp_path: Path) -> None:
-    call, error, message = BAD_CALLS[name]
-    with pytest.raises(error, match=message):
-        call(tmp_path)
-    assert os.listdir(tmp_path) == []
+def test_bad_calls(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in BAD_CALLS:
+        with subtests.test(name):
+            call, error, message = BAD_CALLS[name]
+            with pytest.raises(error, match=message):
+                call(tmp_path)
+            assert os.listdir(tmp_path) == []
 
 
 OVERWRITE = """
