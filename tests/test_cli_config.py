@@ -133,14 +133,15 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_files(bptt_command: CommandLine, table: Path, folder: Path, name: str) -> None:
-    text, words = BAD[name]
-    Path("c.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
-    result = bptt_command("train", "csv", table, "--config", "c.toml")
-    fails(result, "c.toml", *words, code=2)
-    assert result.err.count("\n") == 1
-    assert {path.name for path in folder.iterdir()} == {"c.toml", "weather.csv"}
+def test_bad_files(bptt_command: CommandLine, table: Path, folder: Path, subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            text, words = BAD[name]
+            Path("c.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+            result = bptt_command("train", "csv", table, "--config", "c.toml")
+            fails(result, "c.toml", *words, code=2)
+            assert result.err.count("\n") == 1
+            assert {path.name for path in folder.iterdir()} == {"c.toml", "weather.csv"}
 
 
 def test_no_file(bptt_command: CommandLine, table: Path) -> None:
