@@ -175,13 +175,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_files(bptt_command: CommandLine, folder: Path, name: str) -> None:
-    text, words = BAD[name]
-    Path("bad.csv").write_text(text, encoding="utf-8")
-    fails(bptt_command("train", "csv", "bad.csv", "--horizon", 6, *SMALL), "bad.csv", *words)
-    assert [path.name for path in folder.iterdir()] == ["bad.csv"]
-    assert Path("bad.csv").read_text(encoding="utf-8") == text
+def test_bad_files(bptt_command: CommandLine, folder: Path, subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            text, words = BAD[name]
+            Path("bad.csv").write_text(text, encoding="utf-8")
+            fails(bptt_command("train", "csv", "bad.csv", "--horizon", 6, *SMALL), "bad.csv", *words)
+            assert [path.name for path in folder.iterdir()] == ["bad.csv"]
+            assert Path("bad.csv").read_text(encoding="utf-8") == text
 
 
 def test_bad_paths(bptt_command: CommandLine, folder: Path, table: Path) -> None:
