@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.commandline import CommandLine, fails, weather
+from tests.grids import pairwise
 
 import bptt
 from bptt.cli.csv import cells, tables
@@ -92,28 +92,21 @@ IN_ORDER = {  # or newest first
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "how"),
-    [
-        *product(TIMES, ["in order", "newest first", "shuffled"]),
-        *product(IN_ORDER, ["in order", "newest first"]),
-    ],
-)
-def test_rows_are_read_in_order_of_time(
-    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, how: str
-) -> None:
+@pytest.mark.parametrize("kind", TIMES | IN_ORDER)
+def test_rows_are_read_in_order_of_time(folder: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     name, times = (TIMES | IN_ORDER)[kind]
-    order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
-        how, np.random.default_rng(0).permutation(120).tolist()
-    )
-    write("a.csv", f"{name},temperature,wind", [list(times), *VALUES.T.tolist()], order=list(order))
-    table = features("a.csv")
-    np.testing.assert_array_equal(table.values, VALUES)
-    assert table.names == ["temperature", "wind"]
-    said = capsys.readouterr().err
-    assert f"{name or 'column1'} (time)" in said
-    assert ("the rows were reversed" in said) is (how == "newest first")
-    assert ("the rows were not in order of time" in said) is (how == "shuffled")
+    orders: dict[str, Iterable[int]] = {"in order": range(120), "newest first": range(119, -1, -1)}
+    if kind in TIMES:
+        orders["shuffled"] = np.random.default_rng(0).permutation(120).tolist()
+    for how, order in orders.items():
+        write("a.csv", f"{name},temperature,wind", [list(times), *VALUES.T.tolist()], order=list(order))
+        table = features("a.csv")
+        np.testing.assert_array_equal(table.values, VALUES, err_msg=how)
+        assert table.names == ["temperature", "wind"]
+        said = capsys.readouterr().err
+        assert f"{name or 'column1'} (time)" in said
+        assert ("the rows were reversed" in said) is (how == "newest first")
+        assert ("the rows were not in order of time" in said) is (how == "shuffled")
 
 
 def test_forecast_and_evaluate_read_in_order_of_time(bptt_command: CommandLine, folder: Path) -> None:
@@ -134,43 +127,44 @@ def test_forecast_and_evaluate_read_in_order_of_time(bptt_command: CommandLine, 
         assert "the rows were reversed" in two.err
 
 
-@pytest.mark.parametrize(
-    ("cell", "layout", "iso"),
-    [
-        ("2021-02-28", "year first", "2021-02-28T00:00"),
-        ("2021-02-28T23:59:30.250+05:30", "year first", "2021-02-28T18:29:30.250"),
-        ("2021-03-01 00:30-0100", "year first", "2021-03-01T01:30"),
-        ("2021/2/8 24:00", "year first", "2021-02-09T00:00"),
-        ("1/2/1969 12:05 AM", "day first", "1969-02-01T00:05"),
-        ("1/2/1969 12:05 pm", "month first", "1969-01-02T12:05"),
-        ("28-Feb-2021", "month name", "2021-02-28T00:00"),
-        ("September 2021", "month name", "2021-09-01T00:00"),
-        ("Sept 2021", "month name", "2021-09-01T00:00"),
-        ("Sep 5, 2021", "month name first", "2021-09-05T00:00"),
-        ("2021-03-01 00:30+05", "year first", "2021-02-28T19:30"),
-        ("2021-03", "year and month", "2021-03-01T00:00"),
-        ("1900.1", "year and month", None),
-        ("1900.1", "year first", None),
-        ("28.2.69", "day first", "1969-02-28T00:00"),
-        ("2/28/68 24:00", "month first", "2068-02-29T00:00"),
-        ("21-02-28", "short year first", "2021-02-28T00:00"),
-        ("28-Feb-99", "day and month name", "1999-02-28T00:00"),
-        ("2021-Q4", "quarter", "2021-10-01T00:00"),
-        ("2021-02-30", "year first", None),
-        ("2021-02-28T25:00", "year first", None),
-        ("2021-02-28T23:60", "year first", None),
-        ("2021-02-28 13:00 PM", "year first", None),
-        ("31/12/2021", "month first", None),
-        ("Mayo 2021", "month name", None),
-        ("Foo 2021", "month name", None),
-    ],
-)
-def test_times_by_hand(cell: str, layout: str, iso: str | None) -> None:
-    if iso is None:
-        with pytest.raises(ValueError, match=r"."):
-            cells.seconds(cell, layout)
-    else:
-        assert cells.seconds(cell, layout) == np.datetime64(iso, "ms").astype(float) / 1000
+CASES_OF_TIMES_BY_HAND = [
+    ("2021-02-28", "year first", "2021-02-28T00:00"),
+    ("2021-02-28T23:59:30.250+05:30", "year first", "2021-02-28T18:29:30.250"),
+    ("2021-03-01 00:30-0100", "year first", "2021-03-01T01:30"),
+    ("2021/2/8 24:00", "year first", "2021-02-09T00:00"),
+    ("1/2/1969 12:05 AM", "day first", "1969-02-01T00:05"),
+    ("1/2/1969 12:05 pm", "month first", "1969-01-02T12:05"),
+    ("28-Feb-2021", "month name", "2021-02-28T00:00"),
+    ("September 2021", "month name", "2021-09-01T00:00"),
+    ("Sept 2021", "month name", "2021-09-01T00:00"),
+    ("Sep 5, 2021", "month name first", "2021-09-05T00:00"),
+    ("2021-03-01 00:30+05", "year first", "2021-02-28T19:30"),
+    ("2021-03", "year and month", "2021-03-01T00:00"),
+    ("1900.1", "year and month", None),
+    ("1900.1", "year first", None),
+    ("28.2.69", "day first", "1969-02-28T00:00"),
+    ("2/28/68 24:00", "month first", "2068-02-29T00:00"),
+    ("21-02-28", "short year first", "2021-02-28T00:00"),
+    ("28-Feb-99", "day and month name", "1999-02-28T00:00"),
+    ("2021-Q4", "quarter", "2021-10-01T00:00"),
+    ("2021-02-30", "year first", None),
+    ("2021-02-28T25:00", "year first", None),
+    ("2021-02-28T23:60", "year first", None),
+    ("2021-02-28 13:00 PM", "year first", None),
+    ("31/12/2021", "month first", None),
+    ("Mayo 2021", "month name", None),
+    ("Foo 2021", "month name", None),
+]
+
+
+def test_times_by_hand(subtests: pytest.Subtests) -> None:
+    for cell, layout, iso in CASES_OF_TIMES_BY_HAND:
+        with subtests.test(cell=cell):
+            if iso is None:
+                with pytest.raises(ValueError, match=r"."):
+                    cells.seconds(cell, layout)
+            else:
+                assert cells.seconds(cell, layout) == np.datetime64(iso, "ms").astype(float) / 1000
 
 
 def test_day_and_month_that_cannot_be_told_apart(folder: Path) -> None:
@@ -230,29 +224,28 @@ CLOCKS: dict[str, Callable[[int], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["in order", "newest first", "shuffled"])
-@pytest.mark.parametrize("digits", [False, True])
-@pytest.mark.parametrize("name", CLOCKS)
+@pairwise(("name", CLOCKS.keys()), ("how", ["in order", "newest first", "shuffled"]))
 def test_a_date_and_a_time_of_day_in_two_columns(
-    folder: Path, capsys: pytest.CaptureFixture[str], name: str, digits: bool, how: str
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, how: str
 ) -> None:
-    columns = [
-        [DAYS[i // 24].replace("-", "" if digits else "-") for i in range(120)],
-        [CLOCKS[name](i % 24) for i in range(120)],
-        VALUES[:, 0].tolist(),
-    ]
-    order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
-        how, np.random.default_rng(0).permutation(120).tolist()
-    )
-    write("a.csv", f"Date,{name},x", columns, order=list(order))
-    for form in (Format(), Format(time="Date")):
-        table = features("a.csv", form)
-        np.testing.assert_array_equal(table.values[:, -1], VALUES[:, 0])
-        said = capsys.readouterr().err
-        assert "Date (time)" in said
-        assert table.names == (["x"] if name == "Time" else [name, "x"])
-        assert "several series" not in said
-        assert "steps" not in said
+    for digits in [False, True]:
+        columns = [
+            [DAYS[i // 24].replace("-", "" if digits else "-") for i in range(120)],
+            [CLOCKS[name](i % 24) for i in range(120)],
+            VALUES[:, 0].tolist(),
+        ]
+        order = {"in order": range(120), "newest first": range(119, -1, -1)}.get(
+            how, np.random.default_rng(0).permutation(120).tolist()
+        )
+        write("a.csv", f"Date,{name},x", columns, order=list(order))
+        for form in (Format(), Format(time="Date")):
+            table = features("a.csv", form)
+            np.testing.assert_array_equal(table.values[:, -1], VALUES[:, 0])
+            said = capsys.readouterr().err
+            assert "Date (time)" in said
+            assert table.names == (["x"] if name == "Time" else [name, "x"])
+            assert "several series" not in said
+            assert "steps" not in said
 
 
 def test_times_of_day_that_do_not_show_an_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -437,46 +430,61 @@ def test_a_column_without_any_number_is_left_out(folder: Path, capsys: pytest.Ca
     assert "b (no numbers: line 4 has 'x'), column3 (no numbers)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("cell", ["1_000", "0x10", "1 2", "1,000.5", "inf", "1e999", "--1", "1e", "½"])
-def test_cells_that_are_no_finite_numbers(folder: Path, cell: str) -> None:
-    Path("a.csv").write_text(f'a,b\n1,7\n2,"{cell}"\n3,8\n', encoding="utf-8")
-    with pytest.raises(CommandError, match="line 3, column b"):
-        tables.read(Path("a.csv"), ["b"], Format())
+CASES_OF_CELLS_THAT_ARE_NO_FINITE_NUMBERS = [
+    "1_000",
+    "0x10",
+    "1 2",
+    "1,000.5",
+    "inf",
+    "1e999",
+    "--1",
+    "1e",
+    "½",
+]
 
 
-@pytest.mark.parametrize(
-    ("cell", "decimal", "thousands", "value"),
-    [
-        ("1,5", ",", None, 1.5),
-        ("-0,994", ",", None, -0.994),
-        ("1.271,5", ",", ".", 1271.5),
-        ("1,271,596", ".", ",", 1271596),
-        ("+12,345.5e2", ".", ",", 1234550),
-        ("1\u202f234,5", ",", "space", 1234.5),
-        ("1'234", ".", "'", 1234),
-        ("1\u2019234", ".", "'", 1234),
-        ("1_000", ".", "_", 1000),
-        ("12", ",", ".", 12),
-        (",5", ",", None, 0.5),
-        ("1.5", ",", None, None),
-        ("1,27", ".", ",", None),
-        ("0,994", ".", ",", None),
-        ("12345,678", ".", ",", None),
-        ("1,2345", ".", ",", None),
-        ("1,5,2", ",", None, None),
-        ("1.5.2", ",", ".", None),
-        ("", ",", ".", None),
-        (",", ",", None, None),
-        ("inf", ",", None, None),
-    ],
-)
-def test_marks(cell: str, decimal: str, thousands: str | None, value: float | None) -> None:
-    form = Format(decimal=decimal, thousands=thousands)
-    if value is None:
-        with pytest.raises(ValueError, match=re.escape(cell) or "^"):
-            cells.number(cell, form)
-    else:
-        assert cells.number(cell, form) == value
+def test_cells_that_are_no_finite_numbers(folder: Path, subtests: pytest.Subtests) -> None:
+    for cell in CASES_OF_CELLS_THAT_ARE_NO_FINITE_NUMBERS:
+        with subtests.test(cell):
+            Path("a.csv").write_text(f'a,b\n1,7\n2,"{cell}"\n3,8\n', encoding="utf-8")
+            with pytest.raises(CommandError, match="line 3, column b"):
+                tables.read(Path("a.csv"), ["b"], Format())
+
+
+CASES_OF_MARKS = [
+    ("1,5", ",", None, 1.5),
+    ("-0,994", ",", None, -0.994),
+    ("1.271,5", ",", ".", 1271.5),
+    ("1,271,596", ".", ",", 1271596),
+    ("+12,345.5e2", ".", ",", 1234550),
+    ("1\u202f234,5", ",", "space", 1234.5),
+    ("1'234", ".", "'", 1234),
+    ("1\u2019234", ".", "'", 1234),
+    ("1_000", ".", "_", 1000),
+    ("12", ",", ".", 12),
+    (",5", ",", None, 0.5),
+    ("1.5", ",", None, None),
+    ("1,27", ".", ",", None),
+    ("0,994", ".", ",", None),
+    ("12345,678", ".", ",", None),
+    ("1,2345", ".", ",", None),
+    ("1,5,2", ",", None, None),
+    ("1.5.2", ",", ".", None),
+    ("", ",", ".", None),
+    (",", ",", None, None),
+    ("inf", ",", None, None),
+]
+
+
+def test_marks(subtests: pytest.Subtests) -> None:
+    for cell, decimal, thousands, value in CASES_OF_MARKS:
+        with subtests.test(cell=cell):
+            form = Format(decimal=decimal, thousands=thousands)
+            if value is None:
+                with pytest.raises(ValueError, match=re.escape(cell) or "^"):
+                    cells.number(cell, form)
+            else:
+                assert cells.number(cell, form) == value
 
 
 def test_a_mark_far_down_the_file(folder: Path) -> None:
