@@ -34,6 +34,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw nothing, as if matplotlib were missing: drawing takes most of the time of a command."""
+    monkeypatch.setattr(canvas, "available", lambda: False)
+
+
+without_pictures = pytest.mark.usefixtures("no_pictures")
+
+
 def test_words_and_picture(bptt_command: CommandLine, folder: Path) -> None:
     result = bptt_command("gradflow", "numbers.safetensors")
     assert result.code == 0, result.err
@@ -61,6 +70,7 @@ DATA = {
 }
 
 
+@without_pictures
 @pytest.mark.parametrize("name", DATA)
 def test_data(bptt_command: CommandLine, folder: Path, name: str) -> None:
     model, size = DATA[name]
@@ -80,6 +90,7 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+@without_pictures
 @pytest.mark.parametrize("forecasting", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_options_that_errors_name_are_there(
@@ -99,6 +110,7 @@ def test_options_that_errors_name_are_there(
     assert result.code == 0, result.err
 
 
+@without_pictures
 def test_dates_order_the_rows_of_a_csv_file(bptt_command: CommandLine, folder: Path) -> None:
     lines = [f"2021-01-{1 + i:02},{a},{b},{c}\n" for i, (a, b, c) in enumerate(RNG.random((28, 3)).tolist())]
     figures = []
@@ -108,14 +120,16 @@ def test_dates_order_the_rows_of_a_csv_file(bptt_command: CommandLine, folder: P
     assert figures[0] == figures[1]
 
 
+@without_pictures
 @pytest.mark.parametrize("model", ["numbers", "text"])
 def test_random_input_comes_from_the_seed(bptt_command: CommandLine, folder: Path, model: str) -> None:
     def norms(seed: int) -> Any:
         options = ("--json", "--seed", seed, "--steps", 12)
         return bptt_command("gradflow", f"{model}.safetensors", *options).figures["dh_norm"]
 
-    assert norms(1) == norms(1) != norms(2)
-    assert np.shape(norms(1))[1] == 12
+    first = norms(1)
+    assert first == norms(1) != norms(2)
+    assert np.shape(first)[1] == 12
 
 
 def test_svg_and_report(bptt_command: CommandLine, folder: Path) -> None:
@@ -130,6 +144,7 @@ def test_svg_and_report(bptt_command: CommandLine, folder: Path) -> None:
     assert not Path("numbers-gradflow.png").exists()
 
 
+@without_pictures
 def test_nan_is_traced(bptt_command: CommandLine, folder: Path) -> None:
     x = RNG.standard_normal((60, 3))
     x[33, 1] = np.nan
@@ -153,6 +168,7 @@ def test_a_report_of_a_model_that_is_not_finite(bptt_command: CommandLine, folde
     assert said in Path("report.html").read_text(encoding="utf-8")
 
 
+@without_pictures
 def test_dropout_comes_from_the_seed(bptt_command: CommandLine, folder: Path) -> None:
     model = bptt.Sequential(bptt.LSTM(3, 8, 2, dropout=0.5), bptt.Dropout(0.5), bptt.Linear(8, 1))
     bptt.save("dropout.safetensors", model)
@@ -164,6 +180,7 @@ def test_dropout_comes_from_the_seed(bptt_command: CommandLine, folder: Path) ->
     assert norms(1) == norms(1) != norms(2)
 
 
+@without_pictures
 def test_characters_the_model_has_not_seen_are_left_out(bptt_command: CommandLine, folder: Path) -> None:
     Path("more.txt").write_text("a-b!c" * 20, encoding="utf-8")
     result = bptt_command("gradflow", "text.safetensors", "--data", "more.txt", "--rows", 1)
