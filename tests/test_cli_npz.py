@@ -133,14 +133,15 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_arrays(bptt_command: CommandLine, folder: Path, name: str) -> None:
-    arrays, words = BAD[name]
-    np.savez("bad.npz", **arrays)
-    before = Path("bad.npz").read_bytes()
-    fails(bptt_command("train", "npz", "bad.npz", *SMALL), "bad.npz", *words)
-    assert [path.name for path in folder.iterdir()] == ["bad.npz"]
-    assert Path("bad.npz").read_bytes() == before
+def test_bad_arrays(bptt_command: CommandLine, folder: Path, subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            arrays, words = BAD[name]
+            np.savez("bad.npz", **arrays)
+            before = Path("bad.npz").read_bytes()
+            fails(bptt_command("train", "npz", "bad.npz", *SMALL), "bad.npz", *words)
+            assert [path.name for path in folder.iterdir()] == ["bad.npz"]
+            assert Path("bad.npz").read_bytes() == before
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
