@@ -289,11 +289,12 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_bad_groups(name: str) -> None:
-    call, error, message = ERRORS[name]
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_groups(subtests: pytest.Subtests) -> None:
+    for name in ERRORS:
+        with subtests.test(name):
+            call, error, message = ERRORS[name]
+            with pytest.raises(error, match=message):
+                call()
 
 
 def test_names_are_looked_at_before_anything_is_changed() -> None:
