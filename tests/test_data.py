@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 
 import bptt
 from bptt.data import TextStream, Vocabulary, Windows
@@ -186,16 +187,19 @@ STREAM_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("name", STREAM_ERRORS)
-def test_bad_text(name: str, tmp_path: Path) -> None:
-    call, error, message = STREAM_ERRORS[name]
-    with pytest.raises(error, match=message):
-        call(tmp_path)
+def test_bad_text(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in STREAM_ERRORS:
+        with subtests.test(name):
+            call, error, message = STREAM_ERRORS[name]
+            with pytest.raises(error, match=message):
+                call(tmp_path)
 
 
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("features", [None, 1, 3])
-@pytest.mark.parametrize(("ahead", "stride", "batch_size"), [(1, 1, 4), (3, 2, 5), (2, 7, 100)])
+@pairwise(
+    ("ahead, stride, batch_size", [(1, 1, 4), (3, 2, 5), (2, 7, 100)]),
+    ("features", [None, 1, 3]),
+    ("last", [False, True]),
+)
 def test_windows(ahead: int, stride: int, batch_size: int, features: int | None, last: bool) -> None:
     series = np.arange(40.0) if features is None else np.arange(40.0 * features).reshape(40, features)
     windows = Windows(series, steps=6, batch_size=batch_size, ahead=ahead, stride=stride, last=last)
