@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import in_turn, pairwise
 from tests.training import SYMBOLS, Watch, by_hand, model, trainer
 
 from bptt.data import Batches, Stream
@@ -70,9 +71,11 @@ def joined(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(x), np.concatenate(target)
 
 
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("kind", SERIES)
-@pytest.mark.parametrize(("batch_size", "steps", "ahead"), [(1, 7, 1), (4, 6, 1), (3, 33, 2), (7, 5, 30)])
+@pairwise(
+    ("batch_size, steps, ahead", [(1, 7, 1), (4, 6, 1), (3, 33, 2), (7, 5, 30)]),
+    ("kind", SERIES.keys()),
+    ("source", SOURCES.keys()),
+)
 def test_each_row_is_read_on_where_it_stopped(
     batch_size: int, steps: int, ahead: int, kind: str, source: str, tmp_path: Path
 ) -> None:
@@ -97,8 +100,7 @@ def test_each_row_is_read_on_where_it_stopped(
     assert stream.carries_state
 
 
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("kind", SERIES)
+@in_turn(("kind", SERIES.keys()), ("source", SOURCES.keys()))
 def test_a_given_target_lies_beside_its_step(kind: str, source: str, tmp_path: Path) -> None:
     target = SERIES[kind]
     stream = Stream(np.arange(101.0), SOURCES[source](target, tmp_path), steps=10, batch_size=3)
@@ -431,18 +433,20 @@ BATCHES_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("name", STREAM_ERRORS)
-def test_bad_streams(name: str) -> None:
-    call, error, message = STREAM_ERRORS[name]
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_streams(subtests: pytest.Subtests) -> None:
+    for name in STREAM_ERRORS:
+        with subtests.test(name):
+            call, error, message = STREAM_ERRORS[name]
+            with pytest.raises(error, match=message):
+                call()
 
 
-@pytest.mark.parametrize("name", BATCHES_ERRORS)
-def test_bad_batches(name: str) -> None:
-    call, error, message = BATCHES_ERRORS[name]
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_batches(subtests: pytest.Subtests) -> None:
+    for name in BATCHES_ERRORS:
+        with subtests.test(name):
+            call, error, message = BATCHES_ERRORS[name]
+            with pytest.raises(error, match=message):
+                call()
 
 
 def test_data_that_change_while_they_are_read() -> None:
