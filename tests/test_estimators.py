@@ -370,12 +370,13 @@ BAD_SEQUENCES: dict[str, tuple[Any, Any, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("model", [SequenceClassifier, SequenceRegressor])
-@pytest.mark.parametrize("case", BAD_SEQUENCES)
-def test_bad_sequences(case: str, model: Any) -> None:
-    x, y, error, message = BAD_SEQUENCES[case]
-    with pytest.raises(error, match=message):
-        model(epochs=1, **SMALL).fit(x, y)
+def test_bad_sequences(subtests: pytest.Subtests) -> None:
+    for case in BAD_SEQUENCES:
+        with subtests.test(case):
+            for model in [SequenceClassifier, SequenceRegressor]:
+                x, y, error, message = BAD_SEQUENCES[case]
+                with pytest.raises(error, match=message):
+                    model(epochs=1, **SMALL).fit(x, y)
 
 
 def test_bad_targets() -> None:
@@ -398,27 +399,28 @@ def test_bad_data_in_prediction() -> None:
             kind().predict(X)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value", "error"),
-    [
-        ("cell", "transformer", ValueError),
-        ("hidden_size", 0, ValueError),
-        ("epochs", 0, ValueError),
-        ("epochs", 1.5, TypeError),
-        ("batch_size", 0, ValueError),
-        ("lr", -1, ValueError),
-        ("dropout", 1.0, ValueError),
-        ("clip", 0, ValueError),
-        ("standardize", "yes", TypeError),
-        ("early_stopping", 1, TypeError),
-        ("random_state", "x", ValueError),
-    ],
-)
-@pytest.mark.parametrize("model", [SequenceClassifier, Forecaster])
-def test_bad_parameters(model: Any, parameter: str, value: object, error: type[Exception]) -> None:
-    options = {"epochs": 1, "window": 2} if model is Forecaster else {"epochs": 1}
-    with pytest.raises(error, match=re.compile(f"{parameter}|max_norm|probability|{value!r}")):
-        model(**(options | {parameter: value})).fit(*([X] if model is Forecaster else [X, Y]))
+CASES_OF_BAD_PARAMETERS = [
+    ("cell", "transformer", ValueError),
+    ("hidden_size", 0, ValueError),
+    ("epochs", 0, ValueError),
+    ("epochs", 1.5, TypeError),
+    ("batch_size", 0, ValueError),
+    ("lr", -1, ValueError),
+    ("dropout", 1.0, ValueError),
+    ("clip", 0, ValueError),
+    ("standardize", "yes", TypeError),
+    ("early_stopping", 1, TypeError),
+    ("random_state", "x", ValueError),
+]
+
+
+def test_bad_parameters(subtests: pytest.Subtests) -> None:
+    for parameter, value, error in CASES_OF_BAD_PARAMETERS:
+        with subtests.test(parameter=parameter):
+            for model in [SequenceClassifier, Forecaster]:
+                options = {"epochs": 1, "window": 2} if model is Forecaster else {"epochs": 1}
+                with pytest.raises(error, match=re.compile(f"{parameter}|max_norm|probability|{value!r}")):
+                    model(**(options | {parameter: value})).fit(*([X] if model is Forecaster else [X, Y]))
 
 
 BAD_SERIES: dict[str, tuple[Any, str]] = {
