@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import unittest
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,20 +60,34 @@ def expected_failures(estimator: object) -> dict[str, str]:
     }
 
 
-ESTIMATORS = (
-    SequenceClassifier(epochs=15, **SMALL),
-    SequenceClassifier(epochs=15, bidirectional=True, early_stopping=True, **SMALL),
-    SequenceRegressor(epochs=40, **SMALL),
-    WithoutTargets(epochs=1, **SMALL),
-    WithoutTargets(horizon=2, window=2, epochs=1, strategy="recursive", coverage=None, **SMALL),
+ESTIMATORS: tuple[tuple[Any, ...], ...] = (
+    (
+        SequenceClassifier(epochs=15, **SMALL),
+        SequenceClassifier(epochs=15, bidirectional=True, early_stopping=True, **SMALL),
+    ),
+    (SequenceRegressor(epochs=40, **SMALL),),
+    (
+        WithoutTargets(epochs=1, **SMALL),
+        WithoutTargets(horizon=2, window=2, epochs=1, strategy="recursive", coverage=None, **SMALL),
+    ),
 )
-CHECKS = [
-    case
-    for estimator in ESTIMATORS
-    for case in estimator_checks_generator(
+"""One or two estimators of each class."""
+
+
+def checks_of(estimator: Any) -> Iterator[Any]:
+    yield from estimator_checks_generator(
         estimator, expected_failed_checks=expected_failures(estimator), mark="xfail"
     )
-]
+
+
+def checks() -> Iterator[Any]:
+    """Yield estimator and check. The suite runs each check once per class: the estimators take turns."""
+    for estimators in ESTIMATORS:
+        for turn, cases in enumerate(zip(*map(checks_of, estimators), strict=True)):
+            for place, case in enumerate(cases):
+                values, marks = getattr(case, "values", case), getattr(case, "marks", ())
+                in_suite = place == turn % len(estimators)
+                yield pytest.param(*values, marks=marks if in_suite else (*marks, pytest.mark.grid))
 
 
 def label(argument: object) -> str:
@@ -81,7 +96,7 @@ def label(argument: object) -> str:
 
 
 @pytest.mark.filterwarnings("ignore")  # as check_estimator runs them: some checks warn on purpose
-@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=label)
+@pytest.mark.parametrize(("estimator", "check"), list(checks()), ids=label)
 def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     try:
         check(estimator)
