@@ -175,29 +175,23 @@ def test_no_picture_without_matplotlib(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
+def test_bad_options_take_one_line(name: str, example: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, says in [
         (["--seeds", "0"], "expected a whole number of at least 1"),
         (["--picture", "x.jpg"], "must end in .png or .svg"),
         (["--picture", "missing/x.png"], "there is no folder missing"),
         (["--markdown", "missing.md"], "there is no such file"),
         (["--markdown", "empty.md"], "has no marks '<!-- "),
         (["--epochs", "3"], "unrecognized arguments"),
-    ],
-    ids=lambda value: value[-1] if isinstance(value, list) else "",
-)
-def test_bad_options_take_one_line(
-    name: str, arguments: list[str], says: str, example: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("empty.md").touch()
-    with pytest.raises(SystemExit) as stop:
-        example(name).main(arguments)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"{name}.py: ")
-    assert says in error
-    assert error.count("\n") == 1
+    ]:
+        Path("empty.md").touch()
+        with pytest.raises(SystemExit) as stop:
+            example(name).main(arguments)
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"{name}.py: ")
+        assert says in error
+        assert error.count("\n") == 1
 
 
 def test_says_which_package_is_missing(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
