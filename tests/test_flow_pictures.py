@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import in_turn
 
 import bptt
 from bptt.diagnose import plot_flows, plot_gates, plot_singular_values
@@ -209,11 +210,10 @@ ODD: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_draws_whatever_there_is(name: str) -> None:
-    figure = ODD[name]()
-    assert canvas.png(figure, 40).startswith(PNG)
-    assert canvas.svg(figure).startswith(b"<?xml")
+@in_turn(("name", ODD.keys()), ("file", ["png", "svg"]))
+def test_draws_whatever_there_is(name: str, file: str) -> None:
+    made = canvas.png(ODD[name](), 40) if file == "png" else canvas.svg(ODD[name]())
+    assert made.startswith(PNG if file == "png" else b"<?xml")
 
 
 def test_files(tmp_path: Path) -> None:
@@ -239,32 +239,33 @@ def test_dark_styles_do_not_reach_it() -> None:
     assert plain[0, 0].tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["flow", "gates", "weights", "records"])
-def test_reads_alike_however_it_is_saved(name: str) -> None:
-    """Also by the user's own call, in a dark style, without a ground, or as a notebook does it."""
-    import matplotlib
+PICTURES: dict[str, Callable[[], Any]] = {
+    "flow": lambda: bptt.gradient_flow(lstm(), X).plot(),
+    "gates": lambda: plot_gates(lstm().forward(X)[2]),
+    "weights": lambda: plot_singular_values(lstm()),
+    "records": lambda: plot_records(*records()),
+}
+SAVES: dict[str, Callable[[Any, BytesIO], None]] = {
+    "savefig": lambda figure, file: figure.savefig(file, dpi=60),
+    "savefig, transparent": lambda figure, file: figure.savefig(file, dpi=60, transparent=True),
+    "as a notebook": lambda figure, file: figure.canvas.print_figure(
+        file, dpi=60, facecolor=figure.get_facecolor(), edgecolor=figure.get_edgecolor()
+    ),
+}
+
+
+@in_turn(("name", PICTURES.keys()), ("save", SAVES.keys()))
+def test_reads_alike_however_it_is_saved(name: str, save: str) -> None:
+    """The user's own call, in a dark style and without a background, saves the same picture."""
     import matplotlib.style
     from matplotlib.image import imread
 
-    draw: dict[str, Callable[[], Any]] = {
-        "flow": lambda: bptt.gradient_flow(lstm(), X).plot(),
-        "gates": lambda: plot_gates(lstm().forward(X)[2]),
-        "weights": lambda: plot_singular_values(lstm()),
-        "records": lambda: plot_records(*records()),
-    }
-    plain = pixels(draw[name]())
+    plain = pixels(PICTURES[name]())
     dark = {"savefig.facecolor": "black", "savefig.transparent": True, "figure.facecolor": "black"}
+    file = BytesIO()
     with matplotlib.style.context("dark_background"), matplotlib.rc_context(dark):
-        for save in (
-            lambda figure, file: figure.savefig(file, dpi=60),
-            lambda figure, file: figure.savefig(file, dpi=60, transparent=True),
-            lambda figure, file: figure.canvas.print_figure(
-                file, dpi=60, facecolor=figure.get_facecolor(), edgecolor=figure.get_edgecolor()
-            ),
-        ):
-            file = BytesIO()
-            save(draw[name](), file)
-            np.testing.assert_array_equal(imread(BytesIO(file.getvalue())), plain)
+        SAVES[save](PICTURES[name](), file)
+    np.testing.assert_array_equal(imread(BytesIO(file.getvalue())), plain)
 
 
 def test_leaves_pyplot_alone() -> None:
@@ -307,7 +308,8 @@ def read(text: str) -> Page:
 
 def test_notebooks() -> None:
     found = bptt.gradient_flow(lstm(), X)
-    shown = read(found._repr_html_())
+    html = found._repr_html_()
+    shown = read(html)
     assert len(shown.sources) == 1
     assert "vanishing" in shown.text
     assert "forget_bias=1 or more" in shown.text
@@ -316,7 +318,7 @@ def test_notebooks() -> None:
         assert png is not None
         assert png.startswith(PNG)
     # The page's own colours: a table that a dark notebook styles is not to stand on a ground of ours.
-    assert "color" not in re.sub(r'src="[^"]*"', "", found._repr_html_())
+    assert "color" not in re.sub(r'src="[^"]*"', "", html)
 
 
 def test_page_is_one_file() -> None:
@@ -390,8 +392,9 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_bad_input(name: str) -> None:
-    call, error, message = WRONG[name]
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_input(subtests: pytest.Subtests) -> None:
+    for name in WRONG:
+        with subtests.test(name):
+            call, error, message = WRONG[name]
+            with pytest.raises(error, match=message):
+                call()
