@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
+from tests.grids import pairwise
 
 import bptt
 
@@ -31,10 +32,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(("cell", CELLS.keys()), ("dtype", DTYPES), ("isa", ISAS), ("shape", SHAPES))
 def test_bits_of_the_call(cell, dtype, isa, shape):
     bptt.use_isa(isa)
     T, B, I, H = shape
@@ -56,16 +54,16 @@ def test_directions_layouts_and_threads(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("module", [bptt, bptt.reference])
-def test_later_weights_do_not_show(cell, module):
-    layer = build(cell, 5, 16)
-    if module is bptt.reference:
-        layer = bptt.reference.like(layer)
-    x = numbers(4, 3, 5)
-    before = layer(x)
-    frozen = layer.freeze()
-    layer.flat_parameters[:] = 0
-    assert_same(frozen(x), before)
+def test_later_weights_do_not_show(cell):
+    for module in [bptt, bptt.reference]:
+        layer = build(cell, 5, 16)
+        if module is bptt.reference:
+            layer = bptt.reference.like(layer)
+        x = numbers(4, 3, 5)
+        before = layer(x)
+        frozen = layer.freeze()
+        layer.flat_parameters[:] = 0
+        assert_same(frozen(x), before)
 
 
 def test_it_keeps_the_instruction_set_that_it_was_packed_for():
