@@ -276,13 +276,14 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_bad_input(name: str) -> None:
-    call, error, message = WRONG[name]
-    with pytest.raises(error, match=message) as raised:
-        call()
-    assert "Fix: " in str(raised.value)
-    assert not LAYER.flat_gradients.any()
+def test_bad_input(subtests: pytest.Subtests) -> None:
+    for name in WRONG:
+        with subtests.test(name):
+            call, error, message = WRONG[name]
+            with pytest.raises(error, match=message) as raised:
+                call()
+            assert "Fix: " in str(raised.value)
+            assert not LAYER.flat_gradients.any()
 
 
 def test_import_loads_no_pictures() -> None:
