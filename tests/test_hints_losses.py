@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,12 @@ def check(call: Callable[[], object], error: type[Exception], words: list[str]) 
         assert "bptt.Last()" not in message, message
 
 
-@pytest.mark.parametrize("name", CLASS_HINTS)
-def test_targets_of_classes(name: str) -> None:
-    target, error, words = CLASS_HINTS[name]
-    check(lambda: bptt.CrossEntropy()(Y, target), error, words)
-    check(lambda: bptt.CrossEntropy().value(Y, target), error, words)
-    check(lambda: Accuracy().add(Y, target), error, words)
+def test_targets_of_classes(subtests: pytest.Subtests) -> None:
+    for name in CLASS_HINTS:
+        with subtests.test(name):
+            target, error, words = CLASS_HINTS[name]
+            for call in (bptt.CrossEntropy(), bptt.CrossEntropy().value, Accuracy().add):
+                check(partial(call, Y, target), error, words)
 
 
 def test_targets_of_classes_in_pandas() -> None:
@@ -130,22 +131,23 @@ def test_one_output() -> None:
     check(lambda: bptt.MeanSquaredError()(y[0], target[0]), ValueError, ["target[..., None]"])
 
 
-@pytest.mark.parametrize("name", CLASS_HINTS)
-def test_the_fixes_work(name: str) -> None:
-    target, _, words = CLASS_HINTS[name]
-    loss, target = bptt.CrossEntropy(), np.asarray(target)
-    expected = loss.value(Y, CLASSES)
-    if f"{ARGMAX}." in words:
-        fixed: Any = target.argmax(-1)
-        assert fixed.shape == CLASSES.shape
-    elif f"{ARGMAX}.T" in words:
-        assert loss.value(Y, target.argmax(-1).T) == expected
-    elif UNIQUE in words:
-        assert loss.value(Y, np.unique(target, return_inverse=True)[1].reshape(T, B)) == expected
-    elif "mask=target != -100" in words:
-        assert loss.value(Y, target, mask=target != -100) == loss.value(Y, CLASSES, CLASSES != 1)
-    elif name == "batch first":
-        assert loss.value(Y, target.transpose(1, 0)) == expected
+def test_the_fixes_work(subtests: pytest.Subtests) -> None:
+    for name in CLASS_HINTS:
+        with subtests.test(name):
+            target, _, words = CLASS_HINTS[name]
+            loss, target = bptt.CrossEntropy(), np.asarray(target)
+            expected = loss.value(Y, CLASSES)
+            if f"{ARGMAX}." in words:
+                fixed: Any = target.argmax(-1)
+                assert fixed.shape == CLASSES.shape
+            elif f"{ARGMAX}.T" in words:
+                assert loss.value(Y, target.argmax(-1).T) == expected
+            elif UNIQUE in words:
+                assert loss.value(Y, np.unique(target, return_inverse=True)[1].reshape(T, B)) == expected
+            elif "mask=target != -100" in words:
+                assert loss.value(Y, target, mask=target != -100) == loss.value(Y, CLASSES, CLASSES != 1)
+            elif name == "batch first":
+                assert loss.value(Y, target.transpose(1, 0)) == expected
 
 
 def test_a_classifier_without_last() -> None:
