@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 
 import bptt
 
@@ -24,9 +25,7 @@ def rows() -> Any:
     return np.random.default_rng(1).standard_normal((T, B, I)) * [[[0.1], [1.0], [5.0]]]
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("k", [1, 3, None])
-@pytest.mark.parametrize("kind", KINDS)
+@pairwise(("kind", KINDS), ("k", [1, 3, None]), ("layers", [1, 2]))
 def test_exponents_of_rows_are_sorted_before_their_mean(kind: str, k: int | None, layers: int) -> None:
     layer, x = layer_of(kind, num_layers=layers), rows()
     alone = [bptt.lyapunov_spectrum(layer, x[:, [b]], k) for b in range(B)]
