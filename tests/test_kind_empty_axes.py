@@ -12,7 +12,6 @@ import bptt
 
 I, H = 3, 4
 SIZES = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 1)]
-sizes = pytest.mark.parametrize(("T", "B"), SIZES)
 
 
 def lengths_of(T: int, B: int) -> dict[str, np.ndarray | None]:
@@ -70,38 +69,38 @@ def test_kind_empty_axes_of_recurrent_layers(cell, options, T, B):
             assert not found["gradients"].any()
 
 
-@sizes
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_kind_empty_axes_keep_the_state(T, B, batch_first):
+def test_kind_empty_axes_keep_the_state(batch_first):
     """A row without a valid step hands its state through, and its error back."""
-    rng = np.random.default_rng(1)
-    for make in (bptt.LSTM, bptt.reference.LSTM):
-        layer = make(I, H, batch_first=batch_first, dtype="float64", seed=0)
-        x = rng.standard_normal((B, T, I) if batch_first else (T, B, I))
-        state = tuple(rng.standard_normal((2, 1, B, H)))
-        lengths = np.zeros(B, np.int64)
-        _, last, tape = layer.forward(x, state, lengths=lengths)
-        _, back = layer.backward(tape, None, state)
-        for part, kept, returned in zip(state, last, back, strict=True):
-            assert np.array_equal(part, kept)
-            assert np.array_equal(part, returned)
+    for T, B in SIZES:
+        rng = np.random.default_rng(1)
+        for make in (bptt.LSTM, bptt.reference.LSTM):
+            layer = make(I, H, batch_first=batch_first, dtype="float64", seed=0)
+            x = rng.standard_normal((B, T, I) if batch_first else (T, B, I))
+            state = tuple(rng.standard_normal((2, 1, B, H)))
+            lengths = np.zeros(B, np.int64)
+            _, last, tape = layer.forward(x, state, lengths=lengths)
+            _, back = layer.backward(tape, None, state)
+            for part, kept, returned in zip(state, last, back, strict=True):
+                assert np.array_equal(part, kept)
+                assert np.array_equal(part, returned)
 
 
 @pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
 @pytest.mark.parametrize("batch_first", [False, True])
-@sizes
-def test_kind_empty_axes_of_the_ends(end, batch_first, T, B):
+def test_kind_empty_axes_of_the_ends(end, batch_first):
     """Rows without a valid step give zeros, because of a length of 0 or because there are no steps at all."""
-    layer = end(batch_first=batch_first)
-    x = np.ones((B, T, H) if batch_first else (T, B, H), np.float32)
-    for lengths in lengths_of(T, B).values():
-        valid = T > 0 and (lengths is None or lengths.any())
-        y, _, tape = layer.forward(x, lengths=lengths)
-        assert np.array_equal(y, np.full((B, H), float(valid)))
-        assert np.array_equal(y, layer(x, lengths=lengths)[0])
-        dx, _ = layer.backward(tape, np.ones_like(y))
-        assert dx.shape == x.shape
-        assert dx.sum() == (B * H if valid else 0)
+    for T, B in SIZES:
+        layer = end(batch_first=batch_first)
+        x = np.ones((B, T, H) if batch_first else (T, B, H), np.float32)
+        for lengths in lengths_of(T, B).values():
+            valid = T > 0 and (lengths is None or lengths.any())
+            y, _, tape = layer.forward(x, lengths=lengths)
+            assert np.array_equal(y, np.full((B, H), float(valid)))
+            assert np.array_equal(y, layer(x, lengths=lengths)[0])
+            dx, _ = layer.backward(tape, np.ones_like(y))
+            assert dx.shape == x.shape
+            assert dx.sum() == (B * H if valid else 0)
 
 
 @pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
@@ -115,37 +114,37 @@ def test_kind_empty_axes_of_the_ends_unbatched(end):
 @pytest.mark.parametrize(
     "make", [lambda: bptt.Linear(I, H), lambda: bptt.Dropout(0.5)], ids=["Linear", "Dropout"]
 )
-@sizes
-def test_kind_empty_axes_of_stateless_layers(make, T, B):
-    layer = make()
-    y, _, tape = layer.forward(np.ones((T, B, I), np.float32))
-    assert y.shape == layer(np.ones((T, B, I)))[0].shape == (T, B, H if layer.kind == "Linear" else I)
-    assert layer.backward(tape, np.ones_like(y))[0].shape == (T, B, I)
+def test_kind_empty_axes_of_stateless_layers(make):
+    for T, B in SIZES:
+        layer = make()
+        y, _, tape = layer.forward(np.ones((T, B, I), np.float32))
+        assert y.shape == layer(np.ones((T, B, I)))[0].shape == (T, B, H if layer.kind == "Linear" else I)
+        assert layer.backward(tape, np.ones_like(y))[0].shape == (T, B, I)
 
 
-@sizes
-def test_kind_empty_axes_of_an_embedding(T, B):
-    layer = bptt.Embedding(5, H)
-    y, _, tape = layer.forward(np.zeros((T, B), np.int64))
-    assert y.shape == (T, B, H)
-    assert layer.backward(tape, np.ones_like(y))[0] is None
-    assert layer.flat_gradients.sum() == y.size
+def test_kind_empty_axes_of_an_embedding():
+    for T, B in SIZES:
+        layer = bptt.Embedding(5, H)
+        y, _, tape = layer.forward(np.zeros((T, B), np.int64))
+        assert y.shape == (T, B, H)
+        assert layer.backward(tape, np.ones_like(y))[0] is None
+        assert layer.flat_gradients.sum() == y.size
 
 
-@sizes
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_kind_empty_axes_of_a_model(T, B, bidirectional):
-    end, width = (bptt.Ends(), 2 * H) if bidirectional else (bptt.Last(), H)
-    model = bptt.Sequential(
-        bptt.Embedding(5, I), bptt.LSTM(I, H, bidirectional=bidirectional), end, bptt.Linear(width, 2)
-    )
-    for lengths in lengths_of(T, B).values():
-        y, state, tape = model.forward(np.zeros((T, B), np.int64), lengths=lengths)
-        assert y.shape == (B, 2)
-        dx, dstate = model.backward(tape, np.ones_like(y), state)
-        assert dx is None
-        assert dstate[1][0].shape == state[1][0].shape
-        assert np.isfinite(model.flat_gradients).all()
+def test_kind_empty_axes_of_a_model(bidirectional):
+    for T, B in SIZES:
+        end, width = (bptt.Ends(), 2 * H) if bidirectional else (bptt.Last(), H)
+        model = bptt.Sequential(
+            bptt.Embedding(5, I), bptt.LSTM(I, H, bidirectional=bidirectional), end, bptt.Linear(width, 2)
+        )
+        for lengths in lengths_of(T, B).values():
+            y, state, tape = model.forward(np.zeros((T, B), np.int64), lengths=lengths)
+            assert y.shape == (B, 2)
+            dx, dstate = model.backward(tape, np.ones_like(y), state)
+            assert dx is None
+            assert dstate[1][0].shape == state[1][0].shape
+            assert np.isfinite(model.flat_gradients).all()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -163,19 +162,19 @@ def public_losses() -> list[type]:
 
 
 @pytest.mark.parametrize("kind", public_losses())
-@sizes
-def test_kind_empty_axes_of_losses(kind, T, B):
+def test_kind_empty_axes_of_losses(kind):
     """A finite value where a row counts, and 0 with a gradient of 0 where none does: never a NaN."""
-    loss = kind()
-    y = np.zeros((T, B, 2), np.float32)
-    target = np.zeros((T, B), np.int64) if kind is bptt.CrossEntropy else np.ones((T, B, 2), np.float32)
-    for mask in (None, np.ones((T, B), bool), np.zeros((T, B), bool)):
-        value, dy = loss(y, target, mask)
-        counts = T * B > 0 and (mask is None or mask.any())
-        assert np.isfinite(value)
-        assert (value > 0) == counts
-        assert dy.shape == y.shape
-        assert dy.any() == counts
+    for T, B in SIZES:
+        loss = kind()
+        y = np.zeros((T, B, 2), np.float32)
+        target = np.zeros((T, B), np.int64) if kind is bptt.CrossEntropy else np.ones((T, B, 2), np.float32)
+        for mask in (None, np.ones((T, B), bool), np.zeros((T, B), bool)):
+            value, dy = loss(y, target, mask)
+            counts = T * B > 0 and (mask is None or mask.any())
+            assert np.isfinite(value)
+            assert (value > 0) == counts
+            assert dy.shape == y.shape
+            assert dy.any() == counts
 
 
 METRICS = [
@@ -186,18 +185,18 @@ METRICS = [
 
 
 @pytest.mark.parametrize("kind", METRICS)
-@sizes
-def test_kind_empty_axes_of_metrics(kind, T, B):
+def test_kind_empty_axes_of_metrics(kind):
     """An empty batch adds nothing, and a metric without rows says so."""
-    y, numbers = np.zeros((T, B, 2), np.float32), np.zeros((T, B, 2), np.float32)
-    classes = np.zeros((T, B), np.int64)
-    target = classes if kind.__name__ in ("Accuracy", "Perplexity", "BitsPerCharacter") else numbers
-    for mask in (None, np.zeros((T, B), bool)):
-        metric = kind()
-        metric.add(y, target, mask)
-        if T * B and mask is None:
-            assert np.isfinite(metric.value)
-        else:
-            assert metric.count == 0
-            with pytest.raises(ValueError, match="Fix: "):
-                _ = metric.value
+    for T, B in SIZES:
+        y, numbers = np.zeros((T, B, 2), np.float32), np.zeros((T, B, 2), np.float32)
+        classes = np.zeros((T, B), np.int64)
+        target = classes if kind.__name__ in ("Accuracy", "Perplexity", "BitsPerCharacter") else numbers
+        for mask in (None, np.zeros((T, B), bool)):
+            metric = kind()
+            metric.add(y, target, mask)
+            if T * B and mask is None:
+                assert np.isfinite(metric.value)
+            else:
+                assert metric.count == 0
+                with pytest.raises(ValueError, match="Fix: "):
+                    _ = metric.value
