@@ -53,10 +53,7 @@ OUT_OF_RANGE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("place", "value"), [(place, value) for place, values in OUT_OF_RANGE.items() for value in values]
-)
-def test_a_generator_out_of_range(
+def check_a_generator_out_of_range(
     place: tuple[str, ...], value: Any, runs: dict[str, File], tmp_path: Path
 ) -> None:
     kind, *names = place
@@ -69,6 +66,12 @@ def test_a_generator_out_of_range(
         inner[names[-1]] = value
 
     assert names[-1] in refused(forge(runs[kind].content, change), tmp_path / "run")
+
+
+def test_a_generator_out_of_range(runs: dict[str, File], tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for place, value in [(place, value) for place, values in OUT_OF_RANGE.items() for value in values]:
+        with subtests.test(place=place):
+            check_a_generator_out_of_range(place, value, runs, tmp_path)
 
 
 def test_a_layer_s_generator_out_of_range(runs: dict[str, File], tmp_path: Path) -> None:
@@ -160,14 +163,19 @@ IN_TRAINING: dict[str, tuple[str, Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", IN_TRAINING)
-def test_a_training_that_cannot_be(name: str, runs: dict[str, File], tmp_path: Path) -> None:
+def check_a_training_that_cannot_be(name: str, runs: dict[str, File], tmp_path: Path) -> None:
     field, value, message = IN_TRAINING[name]
 
     def change(about: Any) -> None:
         about["training"]["mapping"][field] = value
 
     assert message in refused(forge(runs["stream"].content, change), tmp_path / "run")
+
+
+def test_a_training_that_cannot_be(runs: dict[str, File], tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in IN_TRAINING:
+        with subtests.test(name):
+            check_a_training_that_cannot_be(name, runs, tmp_path)
 
 
 # Sizes
