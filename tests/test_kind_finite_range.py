@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import in_turn
 
 import bptt
 from bptt.optim import SGD, Adam, AdamW, Optimizer, RMSProp
@@ -53,8 +54,7 @@ def vectors(optimizer: Optimizer) -> dict[str, np.ndarray]:
     return {name: value for name, value in optimizer.state_dict().items() if isinstance(value, np.ndarray)}
 
 
-@pytest.mark.parametrize("isa", bptt.available_isas())
-@pytest.mark.parametrize(("kind", "options"), CASES)
+@in_turn(("kind, options", CASES), ("isa", bptt.available_isas()))
 def test_float32_matches_float64(kind: str, options: str, isa: str) -> None:
     bptt.use_isa(isa)
     gradients = SEQUENCES.astype(np.float32)
