@@ -51,6 +51,7 @@ RIGHT = [
     ("Dropout", "Ends"),  # what comes in may be a bidirectional layer's output
 ]
 PAIRS = [(first, second) for first in PARTS for second in PARTS]
+ALL = [*PAIRS, *LONGER, *WARNED_LONGER, *RIGHT]
 
 
 def build(names: tuple[str, ...]) -> bptt.Sequential:
@@ -60,9 +61,6 @@ def build(names: tuple[str, ...]) -> bptt.Sequential:
 def nested(names: tuple[str, ...]) -> bptt.Sequential:
     first, *others = (PARTS[name]() for name in names)
     return bptt.Sequential(bptt.Sequential(first), bptt.Sequential(*others))
-
-
-ways = pytest.mark.parametrize("make", [build, nested])
 
 
 def rows_are_independent(model: bptt.Sequential, names: tuple[str, ...]) -> bool:
@@ -78,9 +76,14 @@ def rows_are_independent(model: bptt.Sequential, names: tuple[str, ...]) -> bool
     return True
 
 
-@ways
-@pytest.mark.parametrize("names", [*PAIRS, *LONGER, *WARNED_LONGER, *RIGHT], ids="-".join)
-def test_kind_joins_are_right_or_refused_or_warned_of(make, names):
+@pytest.mark.parametrize("make", [build, nested])
+def test_kind_joins_are_right_or_refused_or_warned_of(make, subtests):
+    for names in ALL:
+        with subtests.test("-".join(names)):
+            check_a_join(names, make)
+
+
+def check_a_join(names, make):
     refused, warned = (REFUSED | LONGER).get(names), (WARNED | WARNED_LONGER).get(names)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
