@@ -119,11 +119,12 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_message_names_the_cause(name: str) -> None:
-    call, error, message = CASES[name]
-    with pytest.raises(error, match=re.escape(message)):
-        call()
+def test_message_names_the_cause(subtests: pytest.Subtests) -> None:
+    for name in CASES:
+        with subtests.test(name):
+            call, error, message = CASES[name]
+            with pytest.raises(error, match=re.escape(message)):
+                call()
 
 
 @pytest.mark.parametrize("bad", ["1.0,2.0,3.0", "1.0"])
