@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 from tests.training import SYMBOLS, B, T, batch, model
 
 import bptt
@@ -137,9 +138,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pairwise(("kind", OPTIMIZERS.keys()), ("clip", CLIPS.keys()), ("dtype", ["float32", "float64"]))
 def test_a_frozen_first_layer(kind: str, clip: str, dtype: str) -> None:
     """An embedding with learning-rate factor 0 is the same as inputs that were embedded before."""
 
@@ -196,10 +195,17 @@ def net_views(net: bptt.Module, flat: np.ndarray) -> dict[str, np.ndarray]:
     return {name: flat[bounds[i] : bounds[i + 1]] for i, name in enumerate(net.parameters)}
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("policy", ["raise", "skip", "zero", "shrink"])
-@pytest.mark.parametrize(
-    "clip", [Clip, lambda **o: ClipNorm(1e9, **o), lambda **o: ClipGroups({"*": None}, **o)]
+@pairwise(
+    (
+        "clip",
+        {
+            "Clip": Clip,
+            "ClipNorm": lambda **o: ClipNorm(1e9, **o),
+            "ClipGroups": lambda **o: ClipGroups({"*": None}, **o),
+        },
+    ),
+    ("policy", ["raise", "skip", "zero", "shrink"]),
+    ("bad", [np.nan, np.inf]),
 )
 def test_frozen_gradients_need_not_be_finite(clip: Callable[..., Clip], policy: str, bad: float) -> None:
     net = model()
