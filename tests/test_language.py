@@ -89,15 +89,19 @@ def problems(paragraphs: Iterator[str]) -> Iterator[str]:
                 yield f"{len(sentence.split())} words in '{sentence}': split the sentence"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_are_plain_english(page: Path) -> None:
-    assert list(problems(page_paragraphs(page.read_text(encoding="utf-8")))) == []
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: "/".join(module.parts[-2:]))
-def test_docstrings_are_plain_english(module: Path) -> None:
+def test_pages_are_plain_english() -> None:
     found = [
-        f"{name}: {problem}"
+        f"{page.name}: {problem}"
+        for page in PAGES
+        for problem in problems(page_paragraphs(page.read_text(encoding="utf-8")))
+    ]
+    assert found == []
+
+
+def test_docstrings_are_plain_english() -> None:
+    found = [
+        f"{module.relative_to(PACKAGE)}, {name}: {problem}"
+        for module in MODULES
         for name, docstring in docstrings(module.read_text(encoding="utf-8"))
         for problem in problems(docstring_paragraphs(docstring))
     ]
