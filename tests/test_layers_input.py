@@ -69,17 +69,16 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_form_of_the_same_numbers_gives_the_same_bits(form, dtype):
+def test_every_form_of_the_same_numbers_gives_the_same_bits(dtype):
     layer = bptt.GRU(I, 5, dtype=dtype, seed=0)
     plain = layer(WHOLE.astype(dtype))[0]
-    assert np.array_equal(layer(FORMS[form](WHOLE))[0], plain)
+    for form, convert in FORMS.items():
+        np.testing.assert_array_equal(layer(convert(WHOLE))[0], plain, err_msg=form)
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("argument", ["state", "dy", "dstate"])
-def test_every_form_is_read_by_every_argument(form, argument):
+def test_every_form_is_read_by_every_argument(argument):
     layer = bptt.GRU(I, 3, seed=0)
     errors = {"dy": WHOLE[..., :3], "dstate": WHOLE[:1]}
 
@@ -90,7 +89,8 @@ def test_every_form_is_read_by_every_argument(form, argument):
         dx, _ = layer.backward(layer.forward(WHOLE, state)[-1], **given)
         return np.concatenate([dx.ravel(), layer.flat_gradients])
 
-    assert np.array_equal(run(FORMS[form]), run(np.copy))
+    for form, convert in FORMS.items():
+        np.testing.assert_array_equal(run(convert), run(np.copy), err_msg=form)
 
 
 @pytest.mark.parametrize("form", ["b1", "u1", "u8"])
