@@ -45,17 +45,17 @@ def trained(layer: Any, x: Any, initial: Any = None, dy: Any = None, dlast: Any 
 
 
 @cells
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_shapes_and_types(cell, dtype):
-    layer = layer_of(cell, dtype=dtype)
-    out = trained(layer, normal(T, B, I), dy=normal(T, B, 2 * H))
-    shapes = {"y": (T, B, 2 * H), "dx": (T, B, I), "last": (LD, B, H), "dstate": (LD, B, H)}
-    for name, shape in shapes.items():
-        for array in parts(out[name]):
-            assert array.shape == shape, name
-            assert array.dtype == dtype, name
-    assert len(parts(out["last"])) == len(parts(out["dstate"])) == (2 if layer.has_cell_state else 1)
-    assert layer.backend == "native"
+def test_shapes_and_types(cell):
+    for dtype in DTYPES:
+        layer = layer_of(cell, dtype=dtype)
+        out = trained(layer, normal(T, B, I), dy=normal(T, B, 2 * H))
+        shapes = {"y": (T, B, 2 * H), "dx": (T, B, I), "last": (LD, B, H), "dstate": (LD, B, H)}
+        for name, shape in shapes.items():
+            for array in parts(out[name]):
+                assert array.shape == shape, name
+                assert array.dtype == dtype, name
+        assert len(parts(out["last"])) == len(parts(out["dstate"])) == (2 if layer.has_cell_state else 1)
+        assert layer.backend == "native"
 
 
 @cells
@@ -95,40 +95,40 @@ def test_batch_first_is_the_transposed_call(cell):
 
 
 @cells
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_one_sequence_is_a_batch_of_one(cell, batch_first):
-    plain, layer = layer_of(cell), layer_of(cell, batch_first=batch_first)
-    x, dy = normal(T, 1, I), normal(T, 1, 2 * H)
-    initial, dlast = (state(cell, (LD, 1, H), seed) for seed in (4, 5))
+def test_one_sequence_is_a_batch_of_one(cell):
+    for batch_first in [False, True]:
+        plain, layer = layer_of(cell), layer_of(cell, batch_first=batch_first)
+        x, dy = normal(T, 1, I), normal(T, 1, 2 * H)
+        initial, dlast = (state(cell, (LD, 1, H), seed) for seed in (4, 5))
 
-    def row(array: np.ndarray) -> np.ndarray:
-        return array[:, 0]
+        def row(array: np.ndarray) -> np.ndarray:
+            return array[:, 0]
 
-    expected = trained(plain, x, initial, dy, dlast)
-    got = trained(layer, row(x), mapped(row, initial), row(dy), mapped(row, dlast))
-    for name in ("y", "dx", "last", "dstate"):
-        assert all(map(np.array_equal, parts(got[name]), parts(mapped(row, expected[name])))), name
-    assert np.array_equal(got["gradients"], expected["gradients"])
-    assert np.array_equal(layer(row(x), mapped(row, initial))[0], got["y"])
-    assert got["tape"].h[0].shape == (T, 1, H)
+        expected = trained(plain, x, initial, dy, dlast)
+        got = trained(layer, row(x), mapped(row, initial), row(dy), mapped(row, dlast))
+        for name in ("y", "dx", "last", "dstate"):
+            assert all(map(np.array_equal, parts(got[name]), parts(mapped(row, expected[name])))), name
+        assert np.array_equal(got["gradients"], expected["gradients"])
+        assert np.array_equal(layer(row(x), mapped(row, initial))[0], got["y"])
+        assert got["tape"].h[0].shape == (T, 1, H)
 
 
 @cells
-@pytest.mark.parametrize(("steps", "batch"), [(0, B), (T, 0), (0, 0)])
-def test_no_steps_or_no_rows(cell, steps, batch):
+def test_no_steps_or_no_rows(cell):
     """The initial state is handed through, and so are the errors of the last."""
-    layer = layer_of(cell)
-    initial, dlast = (mapped(np.float32, state(cell, (LD, batch, H), seed)) for seed in (4, 5))
-    out = trained(layer, np.zeros((steps, batch, I)), initial, np.zeros((steps, batch, 2 * H)), dlast)
-    assert out["y"].shape == (steps, batch, 2 * H)
-    assert out["dx"].shape == (steps, batch, I)
-    assert all(map(np.array_equal, parts(out["last"]), parts(initial)))
-    assert all(map(np.array_equal, parts(out["dstate"]), parts(dlast)))
-    assert not out["gradients"].any()
-    assert all(view.shape == (steps, batch, H) for view in out["tape"].h)
-    y, last = layer(np.zeros((steps, batch, I)), initial)
-    assert y.shape == out["y"].shape
-    assert all(map(np.array_equal, parts(last), parts(initial)))
+    for steps, batch in [(0, B), (T, 0), (0, 0)]:
+        layer = layer_of(cell)
+        initial, dlast = (mapped(np.float32, state(cell, (LD, batch, H), seed)) for seed in (4, 5))
+        out = trained(layer, np.zeros((steps, batch, I)), initial, np.zeros((steps, batch, 2 * H)), dlast)
+        assert out["y"].shape == (steps, batch, 2 * H)
+        assert out["dx"].shape == (steps, batch, I)
+        assert all(map(np.array_equal, parts(out["last"]), parts(initial)))
+        assert all(map(np.array_equal, parts(out["dstate"]), parts(dlast)))
+        assert not out["gradients"].any()
+        assert all(view.shape == (steps, batch, H) for view in out["tape"].h)
+        y, last = layer(np.zeros((steps, batch, I)), initial)
+        assert y.shape == out["y"].shape
+        assert all(map(np.array_equal, parts(last), parts(initial)))
 
 
 @cells
