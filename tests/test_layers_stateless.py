@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -45,34 +44,34 @@ def test_gradients_agree_with_differences(name):
 
 
 @layers
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_one_protocol(name, dtype):
-    build, make = LAYERS[name]
-    layer, x = build(dtype=dtype), make(T, B)
-    y, state = layer(x)
-    y_train, state_train, tape = layer.forward(x)
-    assert state is state_train is None
-    assert y.dtype == y_train.dtype == dtype
-    assert y.shape == y_train.shape
-    assert not y_train.flags.writeable
-    assert tape.owner is layer
-    if not isinstance(layer, bptt.Dropout):
-        assert np.array_equal(y, y_train)
-    dy = normal(*y.shape)
-    dx, dstate = layer.backward(tape, dy)
-    assert dstate is None
-    once = layer.flat_gradients.copy()
-    assert (dx is None) == isinstance(layer, bptt.Embedding)
-    assert dx is None or (dx.shape, dx.dtype) == (x.shape, np.dtype(dtype))
-    none, _ = layer.backward(tape, dy, need_dx=False)
-    assert none is None
-    # g + g is exact; what is added in parts may round at every part.
-    bound = T * B * np.finfo(dtype).eps * max(abs(once), default=0)
-    assert np.allclose(layer.flat_gradients, 2 * once, rtol=0, atol=bound)
-    layer.zero_grad()
-    silent, _ = layer.backward(tape)
-    assert not layer.flat_gradients.any()
-    assert silent is None or not silent.any()
+def test_one_protocol(name):
+    for dtype in DTYPES:
+        build, make = LAYERS[name]
+        layer, x = build(dtype=dtype), make(T, B)
+        y, state = layer(x)
+        y_train, state_train, tape = layer.forward(x)
+        assert state is state_train is None
+        assert y.dtype == y_train.dtype == dtype
+        assert y.shape == y_train.shape
+        assert not y_train.flags.writeable
+        assert tape.owner is layer
+        if not isinstance(layer, bptt.Dropout):
+            assert np.array_equal(y, y_train)
+        dy = normal(*y.shape)
+        dx, dstate = layer.backward(tape, dy)
+        assert dstate is None
+        once = layer.flat_gradients.copy()
+        assert (dx is None) == isinstance(layer, bptt.Embedding)
+        assert dx is None or (dx.shape, dx.dtype) == (x.shape, np.dtype(dtype))
+        none, _ = layer.backward(tape, dy, need_dx=False)
+        assert none is None
+        # g + g is exact; what is added in parts may round at every part.
+        bound = T * B * np.finfo(dtype).eps * max(abs(once), default=0)
+        assert np.allclose(layer.flat_gradients, 2 * once, rtol=0, atol=bound)
+        layer.zero_grad()
+        silent, _ = layer.backward(tape)
+        assert not layer.flat_gradients.any()
+        assert silent is None or not silent.any()
 
 
 # Last needs a step: tests/test_errors.py.
@@ -80,14 +79,15 @@ NO_ROWS = [(name, axes) for name in LAYERS if "Last" not in name for axes in ((0
 NO_ROWS += [("Last", (3, 0)), ("Last, batch first", (0, 3))]
 
 
-@pytest.mark.parametrize(("name", "axes"), NO_ROWS)
-def test_no_rows(name, axes):
-    build, make = LAYERS[name]
-    layer, x = build(), make(*axes)
-    y, _, tape = layer.forward(x)
-    assert y.size == 0
-    layer.backward(tape, y)
-    assert not layer.flat_gradients.any()
+def test_no_rows(subtests):
+    for name, axes in NO_ROWS:
+        with subtests.test(name=name):
+            build, make = LAYERS[name]
+            layer, x = build(), make(*axes)
+            y, _, tape = layer.forward(x)
+            assert y.size == 0
+            layer.backward(tape, y)
+            assert not layer.flat_gradients.any()
 
 
 WIDE = (1100, 257, 512)
@@ -104,27 +104,26 @@ PRODUCTS = [
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rows", "I", "O"), PRODUCTS)
-def test_linear_is_a_matrix_product(rows, I, O, dtype, isa):
+def test_linear_is_a_matrix_product(dtype, isa):
     bptt.use_isa(isa)
-    layer = bptt.Linear(I, O, dtype=dtype, seed=0)
-    weight, bias = (layer.parameters[name].astype(np.float64) for name in ("weight", "bias"))
-    x, dy = normal(rows, I).astype(dtype), normal(rows, O).astype(dtype)
-    y, _, tape = layer.forward(x)
-    dx, _ = layer.backward(tape, dy)
-    x, dy = x.astype(np.float64), dy.astype(np.float64)
     eps = np.finfo(dtype).eps
-
-    def check(got: np.ndarray, left: np.ndarray, right: np.ndarray, offset: Any = 0.0) -> None:
-        # n products and additions, each off by at most half an eps of the terms' absolute sum.
-        n = left.shape[1] + 1
-        bound = n * eps * (abs(left) @ abs(right) + abs(offset))
-        assert (abs(got - (left @ right + offset)) <= bound).all()
-
-    check(y, x, weight.T, bias)
-    check(dx, dy, weight)
-    check(layer.gradients["weight"], dy.T, x)
-    check(layer.gradients["bias"][None], np.ones((1, rows)), dy)
+    for rows, I, O in PRODUCTS:
+        layer = bptt.Linear(I, O, dtype=dtype, seed=0)
+        weight, bias = (layer.parameters[name].astype(np.float64) for name in ("weight", "bias"))
+        x, dy = normal(rows, I).astype(dtype), normal(rows, O).astype(dtype)
+        y, _, tape = layer.forward(x)
+        dx, _ = layer.backward(tape, dy)
+        x, dy = x.astype(np.float64), dy.astype(np.float64)
+        for what, got, left, right, offset in (
+            ("y", y, x, weight.T, bias),
+            ("dx", dx, dy, weight, 0.0),
+            ("dW", layer.gradients["weight"], dy.T, x, 0.0),
+            ("db", layer.gradients["bias"][None], np.ones((1, rows)), dy, 0.0),
+        ):
+            # n products and additions, each off by at most half an eps of the terms' absolute sum.
+            n = left.shape[1] + 1
+            bound = n * eps * (abs(left) @ abs(right) + abs(offset))
+            assert (abs(got - (left @ right + offset)) <= bound).all(), f"{what} of {rows} x {I} -> {O}"
 
 
 @pytest.mark.parametrize("threads", [2, 3])
