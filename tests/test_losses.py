@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 
 import bptt
 
@@ -63,10 +64,9 @@ def bound(dtype: Any, shape: tuple[int, ...], largest: float) -> float:
     return 4 * (1 + np.ceil(np.log2(np.prod(shape)))) * float(np.finfo(dtype).eps) * (1 + largest)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
+@pairwise(
+    ("name", CASES.keys()), ("dtype", ["float32", "float64"]), ("shape", SHAPES), ("masked", [False, True])
+)
 def test_value_and_gradient(name: str, dtype: str, shape: tuple[int, ...], masked: bool) -> None:
     case, rng = CASES[name], np.random.default_rng(3)
     y = (3 * rng.standard_normal(shape)).astype(dtype)
@@ -176,8 +176,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name: str) -> None:
-    loss, arguments, error, message = BAD[name]
-    with pytest.raises(error, match=message):
-        getattr(bptt, loss)()(*arguments)
+def test_bad_input(subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            loss, arguments, error, message = BAD[name]
+            with pytest.raises(error, match=message):
+                getattr(bptt, loss)()(*arguments)
