@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 from tests.training import batch, model
 
 import bptt
@@ -49,9 +50,7 @@ def close(dtype: str) -> float:
     return 16 * C * EPS[dtype]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("kind", FORMULAS)
+@pairwise(("kind", FORMULAS.keys()), ("masked", [False, True]), ("dtype", ["float32", "float64"]))
 def test_formula_over_batches_of_unequal_size(kind: type[Metric], masked: bool, dtype: str) -> None:
     y, target = rows(kind, 101, dtype)
     mask = np.random.default_rng(1).random(101) < 0.6
@@ -207,11 +206,12 @@ BAD: dict[str, tuple[type[Metric], tuple[Any, ...], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input_adds_nothing(name: str) -> None:
-    kind, arguments, error, message = BAD[name]
-    metric = kind()
-    with pytest.raises(error, match=message) as caught:
-        metric.add(*arguments)
-    assert "\n" not in str(caught.value)
-    assert metric.count == metric.total == 0
+def test_bad_input_adds_nothing(subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            kind, arguments, error, message = BAD[name]
+            metric = kind()
+            with pytest.raises(error, match=message) as caught:
+                metric.add(*arguments)
+            assert "\n" not in str(caught.value)
+            assert metric.count == metric.total == 0
