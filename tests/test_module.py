@@ -42,11 +42,6 @@ MODULES: dict[str, Callable[..., bptt.Module]] = {
 }
 
 
-@pytest.fixture(params=MODULES)
-def module(request) -> bptt.Module:
-    return MODULES[request.param]()
-
-
 def random_values(module: bptt.Module) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(9)
     return {
@@ -54,62 +49,76 @@ def random_values(module: bptt.Module) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MODULES)
-def test_views_tile_the_flat_vectors(name, dtype):
+def test_views_tile_the_flat_vectors(subtests):
     """In order, without a gap or an overlap, and writing to either side shows on the other."""
-    module = MODULES[name](dtype=dtype)
-    for flat, tensors in (
-        (module.flat_parameters, module.parameters),
-        (module.flat_gradients, module.gradients),
-    ):
-        assert flat.dtype == dtype
-        assert flat.size == module.parameter_count == sum(math.prod(view.shape) for view in tensors.values())
-        flat[...] = np.arange(flat.size)
-        assert np.array_equal(
-            np.concatenate([np.zeros(0), *(view.ravel() for view in tensors.values())]), flat
-        )
-        for view in tensors.values():
-            assert view.flags.c_contiguous
-            view += 1
-        assert np.array_equal(flat, np.arange(flat.size) + 1)
-        assert not flat.size or flat.ctypes.data % 64 == 0
-    assert list(module.parameters) == list(module.gradients)
+    for name in MODULES:
+        with subtests.test(name):
+            for dtype in DTYPES:
+                module = MODULES[name](dtype=dtype)
+                for flat, tensors in (
+                    (module.flat_parameters, module.parameters),
+                    (module.flat_gradients, module.gradients),
+                ):
+                    assert flat.dtype == dtype
+                    assert (
+                        flat.size
+                        == module.parameter_count
+                        == sum(math.prod(view.shape) for view in tensors.values())
+                    )
+                    flat[...] = np.arange(flat.size)
+                    assert np.array_equal(
+                        np.concatenate([np.zeros(0), *(view.ravel() for view in tensors.values())]), flat
+                    )
+                    for view in tensors.values():
+                        assert view.flags.c_contiguous
+                        view += 1
+                    assert np.array_equal(flat, np.arange(flat.size) + 1)
+                    assert not flat.size or flat.ctypes.data % 64 == 0
+                assert list(module.parameters) == list(module.gradients)
 
 
-def test_zero_grad_zeroes_gradients_and_nothing_else(module):
-    before = module.flat_parameters.copy()
-    module.flat_gradients[...] = 1
-    module.zero_grad()
-    assert not module.flat_gradients.any()
-    assert np.array_equal(module.flat_parameters, before)
+def test_zero_grad_zeroes_gradients_and_nothing_else(subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            before = module.flat_parameters.copy()
+            module.flat_gradients[...] = 1
+            module.zero_grad()
+            assert not module.flat_gradients.any()
+            assert np.array_equal(module.flat_parameters, before)
 
 
-def test_assignment_writes_into_the_vector(module):
-    flat, views = module.flat_parameters, dict(module.parameters)
-    expected = flat * 2
-    module.flat_parameters *= 2
-    assert module.flat_parameters is flat
-    assert np.array_equal(flat, expected)
-    for name, value in random_values(module).items():
-        module.parameters[name] = value
-        module.parameters[name] *= 2
-        assert module.parameters[name] is views[name]
-        assert np.array_equal(views[name], value * 2)
-    assert module.flat_parameters is flat
-    module.flat_gradients = np.ones(flat.shape)
-    assert module.flat_gradients.all()
+def test_assignment_writes_into_the_vector(subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            flat, views = module.flat_parameters, dict(module.parameters)
+            expected = flat * 2
+            module.flat_parameters *= 2
+            assert module.flat_parameters is flat
+            assert np.array_equal(flat, expected)
+            for name, value in random_values(module).items():
+                module.parameters[name] = value
+                module.parameters[name] *= 2
+                assert module.parameters[name] is views[name]
+                assert np.array_equal(views[name], value * 2)
+            assert module.flat_parameters is flat
+            module.flat_gradients = np.ones(flat.shape)
+            assert module.flat_gradients.all()
 
 
-def test_state_dict_round_trip(module):
-    state = module.state_dict()
-    assert list(state) == list(module.parameters)
-    assert not any(np.shares_memory(value, module.flat_parameters) for value in state.values())
-    module.flat_parameters += 1
-    changed = module.flat_parameters.copy()
-    module.load_state_dict(state)
-    assert all(np.array_equal(module.parameters[name], value) for name, value in state.items())
-    assert not module.flat_parameters.size or not np.array_equal(module.flat_parameters, changed)
+def test_state_dict_round_trip(subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            state = module.state_dict()
+            assert list(state) == list(module.parameters)
+            assert not any(np.shares_memory(value, module.flat_parameters) for value in state.values())
+            module.flat_parameters += 1
+            changed = module.flat_parameters.copy()
+            module.load_state_dict(state)
+            assert all(np.array_equal(module.parameters[name], value) for name, value in state.items())
+            assert not module.flat_parameters.size or not np.array_equal(module.flat_parameters, changed)
 
 
 def test_state_dict_converts_between_types():
@@ -148,20 +157,25 @@ def test_torch_state_dict_is_loaded():
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_are_whole_and_their_own(module, copied):
-    module.flat_gradients[...] = 3
-    twin = copied(module)
-    assert type(twin) is type(module)
-    assert twin.config() == module.config()
-    assert np.array_equal(twin.flat_parameters, module.flat_parameters)
-    assert np.array_equal(twin.flat_gradients, module.flat_gradients)
-    assert not twin.parameter_count or twin.flat_parameters.ctypes.data % 64 == 0
-    assert not np.shares_memory(twin.flat_parameters, module.flat_parameters)
-    twin.flat_parameters[...] = 7
-    assert all((view == 7).all() for view in twin.parameters.values())
-    assert not module.flat_parameters.size or not (module.flat_parameters == 7).any()
-    for layer in getattr(module, "layers", ()):  # the first model keeps its layers
-        assert not layer.parameter_count or np.shares_memory(layer.flat_parameters, module.flat_parameters)
+def test_copies_are_whole_and_their_own(copied, subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            module.flat_gradients[...] = 3
+            twin = copied(module)
+            assert type(twin) is type(module)
+            assert twin.config() == module.config()
+            assert np.array_equal(twin.flat_parameters, module.flat_parameters)
+            assert np.array_equal(twin.flat_gradients, module.flat_gradients)
+            assert not twin.parameter_count or twin.flat_parameters.ctypes.data % 64 == 0
+            assert not np.shares_memory(twin.flat_parameters, module.flat_parameters)
+            twin.flat_parameters[...] = 7
+            assert all((view == 7).all() for view in twin.parameters.values())
+            assert not module.flat_parameters.size or not (module.flat_parameters == 7).any()
+            for layer in getattr(module, "layers", ()):  # the first model keeps its layers
+                assert not layer.parameter_count or np.shares_memory(
+                    layer.flat_parameters, module.flat_parameters
+                )
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
@@ -184,15 +198,18 @@ def test_a_layer_copied_out_of_a_model_stands_alone():
     bptt.Sequential(layer)
 
 
-def test_config_rebuilds_the_module(module):
-    config = json.loads(json.dumps(module.config()))
-    twin = KINDS[module.kind].from_config(config, parameter_count=module.parameter_count)
-    assert twin.config() == module.config()
-    assert {n: v.shape for n, v in twin.parameters.items()} == {
-        n: v.shape for n, v in module.parameters.items()
-    }
-    twin.load_state_dict(module.state_dict())
-    assert np.array_equal(twin.flat_parameters, module.flat_parameters)
+def test_config_rebuilds_the_module(subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            config = json.loads(json.dumps(module.config()))
+            twin = KINDS[module.kind].from_config(config, parameter_count=module.parameter_count)
+            assert twin.config() == module.config()
+            assert {n: v.shape for n, v in twin.parameters.items()} == {
+                n: v.shape for n, v in module.parameters.items()
+            }
+            twin.load_state_dict(module.state_dict())
+            assert np.array_equal(twin.flat_parameters, module.flat_parameters)
 
 
 def test_a_budget_bounds_what_a_whole_model_may_allocate():
@@ -203,21 +220,25 @@ def test_a_budget_bounds_what_a_whole_model_may_allocate():
     assert bptt.Linear(100, 100).parameter_count == 10100
 
 
-def test_repr_names_what_was_chosen(module):
-    text = repr(module)
-    assert text.startswith(f"{module.kind}(")
-    assert "dtype" not in text
-    assert repr(bptt.GRU(3, 4, bias=False)) == "GRU(input_size=3, hidden_size=4, bias=False)"
+def test_repr_names_what_was_chosen(subtests):
+    for name, make in MODULES.items():
+        with subtests.test(name):
+            module = make()
+            text = repr(module)
+            assert text.startswith(f"{module.kind}(")
+            assert "dtype" not in text
+            assert repr(bptt.GRU(3, 4, bias=False)) == "GRU(input_size=3, hidden_size=4, bias=False)"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("Sequential", "nested")])
-def test_a_seed_fixes_the_parameters(name):
-    first, again, other = (MODULES[name](seed=seed) for seed in (5, 5, 6))
-    assert np.array_equal(first.flat_parameters, again.flat_parameters)
-    if first.parameter_count:
-        assert not np.array_equal(first.flat_parameters, other.flat_parameters)
-        unseeded = [MODULES[name](seed=None).flat_parameters for _ in range(2)]
-        assert not np.array_equal(*unseeded)
+def test_a_seed_fixes_the_parameters(subtests):
+    for name in [name for name in MODULES if name not in ("Sequential", "nested")]:
+        with subtests.test(name):
+            first, again, other = (MODULES[name](seed=seed) for seed in (5, 5, 6))
+            assert np.array_equal(first.flat_parameters, again.flat_parameters)
+            if first.parameter_count:
+                assert not np.array_equal(first.flat_parameters, other.flat_parameters)
+                unseeded = [MODULES[name](seed=None).flat_parameters for _ in range(2)]
+                assert not np.array_equal(*unseeded)
 
 
 def test_the_dtype_rounds_the_same_draws():
