@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import mpi_job
-from tests.commandline import weather, write_csv
+from tests.commandline import CommandLine, weather, write_csv
+from tests.grids import in_turn
 
 import bptt
 
@@ -88,9 +89,9 @@ def whole() -> np.ndarray:
     return trainer.model.flat_parameters
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_half_batches_equal_whole_ones(ranks: int, tmp_path: Path) -> None:
-    done = job("train", tmp_path, ranks)
+def test_batches_in_three_parts_equal_whole_ones(tmp_path: Path) -> None:
+    """Two ranks, over TCP, are in the next test."""
+    done = job("train", tmp_path, 3)
     assert done.code == 0, done.err
     np.testing.assert_allclose(np.load(tmp_path / "trained.npz")["weights"], whole(), rtol=0, atol=1e-6)
 
@@ -109,28 +110,23 @@ def test_over_tcp(tmp_path: Path) -> None:
         assert trained["bytes"] > 2 * 8 * mpi_job.STEPS * trained["weights"].size
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("fail", "rank 1 of 2 failed and ends the job: LookupError: the disk is on fire"),
-        ("fail outside", "rank 1 of 2 failed and ends the job: LookupError: the disk is on fire"),
-        (
-            "fail to read",
-            "rank 1 of 2 failed and ends the job: TypeError: data must be an iterable of batches",
-        ),
-    ],
-)
-@pytest.mark.parametrize("variables", [{}, TCP], ids=["memory", "tcp"])
-def test_a_rank_that_raises_ends_the_job(
-    name: str, message: str, variables: dict[str, str], tmp_path: Path
-) -> None:
+FAILURES = {
+    "fail": "LookupError: the disk is on fire",
+    "fail outside": "LookupError: the disk is on fire",
+    "fail to read": "TypeError: data must be an iterable of batches",
+}
+
+
+@in_turn(("name", FAILURES.keys()), ("variables", {"memory": {}, "tcp": TCP}))
+def test_a_rank_that_raises_ends_the_job(name: str, variables: dict[str, str], tmp_path: Path) -> None:
     done = job(name, tmp_path, **variables)
     assert done.code != 0
-    assert message in done.err
+    assert f"rank 1 of 2 failed and ends the job: {FAILURES[name]}" in done.err
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.grid), 3])
 def test_killed_and_resumed(ranks: int, tmp_path: Path) -> None:
+    """On two ranks until it is killed, then on three: test_distributed.py resumes on any number of ranks."""
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("there is no SIGKILL")
     assert job("killed", tmp_path).code != 0
@@ -220,7 +216,7 @@ def test_ranks_share_the_cores() -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz"])
-def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path) -> None:
+def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path, bptt_command: CommandLine) -> None:
     table = write_csv(tmp_path / "weather.csv", weather())
     x = np.random.default_rng(0).standard_normal((60, 5, 2))
     np.savez(tmp_path / "sums.npz", x=x, y=x.sum(axis=(1, 2)))
@@ -229,7 +225,8 @@ def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path) -> None:
     for ranks, more in ((1, ()), (2, ()), (2, ("--resume",))):
         model, run = tmp_path / f"of-{ranks}.safetensors", tmp_path / f"run-{ranks}.safetensors"
         options = ("--epochs", 3, "--hidden", 4, "--model", model, "--checkpoint", run, "--json")
-        done = mpiexec(ranks, "-m", "bptt", "train", kind, data, *options, *more)
+        command = ("train", kind, data, *options, *more)
+        done = bptt_command(*command) if ranks == 1 else mpiexec(ranks, "-m", "bptt", *command)
         assert done.code == 0, done.err
         assert done.err.count("for training") == 1
         figures.append(json.loads(done.out)["test"])
