@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 
 import bptt
 from bptt.optim import Optimizer
@@ -98,20 +99,19 @@ def rounding(dtype: str) -> float:
     return 12 * STEPS * float(np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", CASES)
-def test_formula(name: str, size: int, dtype: str) -> None:
-    case, net = CASES[name], model(size, dtype)
-    optimizer, state = case.build(), {}
-    p = net.flat_parameters.astype(np.float64)
-    for n, g in enumerate(gradients(size).astype(dtype), 1):
-        net.flat_gradients[:] = g
-        optimizer.step(net)
-        np.testing.assert_array_equal(net.flat_gradients, g)
-        p = case.rule(p, g.astype(np.float64), state, n, **case.options)
-    np.testing.assert_allclose(net.flat_parameters, p, rtol=rounding(dtype), atol=rounding(dtype))
-    assert optimizer.steps == STEPS
+@pairwise(("name", CASES.keys()), ("dtype", ["float32", "float64"]))
+def test_formula(name: str, dtype: str) -> None:
+    for size in SIZES:
+        case, net = CASES[name], model(size, dtype)
+        optimizer, state = case.build(), {}
+        p = net.flat_parameters.astype(np.float64)
+        for n, g in enumerate(gradients(size).astype(dtype), 1):
+            net.flat_gradients[:] = g
+            optimizer.step(net)
+            np.testing.assert_array_equal(net.flat_gradients, g)
+            p = case.rule(p, g.astype(np.float64), state, n, **case.options)
+        np.testing.assert_allclose(net.flat_parameters, p, rtol=rounding(dtype), atol=rounding(dtype))
+        assert optimizer.steps == STEPS
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -223,11 +223,12 @@ BAD_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_OPTIONS)
-def test_bad_options(name: str) -> None:
-    kind, options, error, message = BAD_OPTIONS[name]
-    with pytest.raises(error, match=message):
-        getattr(bptt, kind)(**options)
+def test_bad_options(subtests: pytest.Subtests) -> None:
+    for name in BAD_OPTIONS:
+        with subtests.test(name):
+            kind, options, error, message = BAD_OPTIONS[name]
+            with pytest.raises(error, match=message):
+                getattr(bptt, kind)(**options)
 
 
 def test_schedule_that_leaves_the_range_changes_nothing() -> None:
@@ -269,14 +270,15 @@ BAD_STATES = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_STATES)
-def test_bad_state_changes_nothing(name: str) -> None:
-    net, optimizer = model(3), bptt.Adam()
-    net.flat_gradients[:] = 1
-    optimizer.step(net)
-    before = optimizer.state_dict()
-    with pytest.raises(ValueError, match="state"):
-        optimizer.load_state_dict(BAD_STATES[name])
-    after = optimizer.state_dict()
-    assert after["steps"] == before["steps"]
-    np.testing.assert_array_equal(after["m"], before["m"])
+def test_bad_state_changes_nothing(subtests: pytest.Subtests) -> None:
+    for name in BAD_STATES:
+        with subtests.test(name):
+            net, optimizer = model(3), bptt.Adam()
+            net.flat_gradients[:] = 1
+            optimizer.step(net)
+            before = optimizer.state_dict()
+            with pytest.raises(ValueError, match="state"):
+                optimizer.load_state_dict(BAD_STATES[name])
+            after = optimizer.state_dict()
+            assert after["steps"] == before["steps"]
+            np.testing.assert_array_equal(after["m"], before["m"])
