@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, CASES, CELLS
+from tests.grids import pairwise
 
 TORCH_CLASS = {"rnn_tanh": "RNN", "rnn_relu": "RNN", "lstm": "LSTM", "gru": "GRU"}
 SWEEP = [case for case in CASES if case.cell in TORCH_CLASS and case.H in (1, 7, 16)]
@@ -12,9 +13,7 @@ CLOSE = {"rtol": 0, "atol": 1e-10}
 """The agreement promised in float64."""
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("case", SWEEP, ids=str)
+@pairwise(("case", SWEEP), ("bias", [True, False]), ("backend", BACKENDS.keys()))
 def test_pytorch_outputs_and_gradients(case, bias, backend):
     torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
     torch.set_num_threads(1)
@@ -93,11 +92,13 @@ ONNX = {
 """Our class and options, and the attributes of ONNX's operator that say the same."""
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize(("T", "B", "I", "H"), [(1, 2, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)])
-@pytest.mark.parametrize("name", ONNX)
+@pairwise(
+    ("name", ONNX.keys()),
+    ("T, B, I, H", [(1, 2, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)]),
+    ("bidirectional", [False, True]),
+    ("ragged", [False, True]),
+    ("backend", BACKENDS.keys()),
+)
 def test_onnx_runtime_forward(name, T, B, I, H, bidirectional, ragged, backend):
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the peer of this test")
     onnx = pytest.importorskip("onnx", reason="builds the model that ONNX Runtime runs")
@@ -177,11 +178,13 @@ def _onnx_weights(layer, directions):
     return weights
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("layers", "D"), [(1, 1), (2, 2), (3, 1)])
-@pytest.mark.parametrize("P", [1, 5, 16])
+@pairwise(
+    ("P", [1, 5, 16]),
+    ("layers, D", [(1, 1), (2, 2), (3, 1)]),
+    ("bias", [True, False]),
+    ("packed", [False, True]),
+    ("backend", BACKENDS.keys()),
+)
 def test_pytorch_projection(P, layers, D, bias, packed, backend):
     torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
     torch.set_num_threads(1)
