@@ -75,7 +75,7 @@ ODD: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("changes", ODD.values(), ids=ODD)
 def test_draws_whatever_a_run_leaves(changes: dict[str, object]) -> None:
-    assert plots.png(plots.training_figure(_curves(**changes))).startswith(PNG)
+    assert plots.png(plots.training_figure(_curves(**changes)), 40).startswith(PNG)
 
 
 def test_smoothed_is_the_mean_of_what_there_is() -> None:
