@@ -118,11 +118,6 @@ SMALL: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture(params=SMALL, scope="module")
-def small(request: pytest.FixtureRequest) -> Any:
-    return SMALL[request.param]()
-
-
 def finite(line: Any) -> np.ndarray:
     return np.isfinite(np.asarray(line.get_xydata(), np.float64)).all(-1)
 
@@ -139,7 +134,7 @@ def marked(line: Any) -> list[int]:
     return list(positions if every is None else positions[every])
 
 
-def test_every_point_can_be_seen(small: Any) -> None:
+def check_every_point_can_be_seen(small: Any) -> None:
     """A point is joined to a finite neighbour, or has a mark."""
     for axes in small.axes:
         for line in axes.get_lines():
@@ -153,13 +148,13 @@ def test_every_point_can_be_seen(small: Any) -> None:
             assert not hidden, (line.get_label(), hidden)
 
 
-def test_every_entry_of_a_legend_is_drawn(small: Any) -> None:
+def check_every_entry_of_a_legend_is_drawn(small: Any) -> None:
     legends = [*small.legends, *(axes.get_legend() for axes in small.axes if axes.get_legend())]
     drawn = {line.get_label() for axes in small.axes for line in axes.get_lines() if finite(line).any()}
     assert {text.get_text() for legend in legends for text in legend.get_texts()} <= drawn
 
 
-def test_an_empty_panel_says_why(small: Any) -> None:
+def check_an_empty_panel_says_why(small: Any) -> None:
     for axes in (axes for axes in small.axes if axes.get_label() != "<colorbar>"):
         lines = [
             line
@@ -172,13 +167,22 @@ def test_an_empty_panel_says_why(small: Any) -> None:
         assert any(filled) or any(finite(line).any() for line in lines) or axes.images or told
 
 
-def test_steps_updates_and_units_have_whole_ticks(small: Any) -> None:
+def check_steps_updates_and_units_have_whole_ticks(small: Any) -> None:
     for axes in (axes for axes in small.axes if axes.get_label() != "<colorbar>"):
         for axis in (axes.xaxis, axes.yaxis) if axes.images or axes.collections else (axes.xaxis,):
             low, high = sorted(axis.get_view_interval())
             ticks = np.asarray(axis.get_majorticklocs())
             assert (ticks == np.round(ticks)).all()
             assert ((ticks >= low) & (ticks <= high)).any()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_picture_shows_all_there_is(name: str) -> None:
+    figure = SMALL[name]()
+    check_every_point_can_be_seen(figure)
+    check_every_entry_of_a_legend_is_drawn(figure)
+    check_an_empty_panel_says_why(figure)
+    check_steps_updates_and_units_have_whole_ticks(figure)
 
 
 def notes(axes: Any) -> list[str]:
