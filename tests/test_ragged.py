@@ -54,55 +54,60 @@ def row_of(values, row):
     )
 
 
-@pytest.mark.parametrize("name", LENGTHS)
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_row_has_the_bits_that_it_has_alone(cell, dtype, isa, D, name):
-    bptt.use_isa(isa)
-    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype=dtype)
-    lengths = np.array(LENGTHS[name])
-    x, start = numbers(T, B, I, dtype=dtype), state(cell, (L * D, B, H))
-    dy = numbers(T, B, D * H, dtype=dtype, seed=7)
-    y, last = layer(x, start, lengths=lengths)
-    dstate = dstate_like(last)
-    together, _ = run(layer, x, start, lengths, dy, dstate)
-    np.testing.assert_array_equal(together["y"], y)
-    for row, n in enumerate(lengths):
-        alone, _ = run(
-            layer, x[:n, row : row + 1], row_of(start, row), None, dy[:n, row : row + 1], row_of(dstate, row)
-        )
-        for what, value in together.items():
-            own = value[:, row : row + 1]
-            if what in ("y", "dx"):
-                np.testing.assert_array_equal(own[:n], alone[what], err_msg=what)
-                assert not own[n:].any(), what
-            else:
-                np.testing.assert_array_equal(own, alone[what], err_msg=what)
+@pairwise(("cell", CELLS.keys()), ("D", [1, 2]))
+def test_a_row_has_the_bits_that_it_has_alone(cell, D):
+    for dtype in DTYPES:
+        for isa in ISAS:
+            for name in LENGTHS:
+                bptt.use_isa(isa)
+                layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype=dtype)
+                lengths = np.array(LENGTHS[name])
+                x, start = numbers(T, B, I, dtype=dtype), state(cell, (L * D, B, H))
+                dy = numbers(T, B, D * H, dtype=dtype, seed=7)
+                y, last = layer(x, start, lengths=lengths)
+                dstate = dstate_like(last)
+                together, _ = run(layer, x, start, lengths, dy, dstate)
+                np.testing.assert_array_equal(together["y"], y)
+                for row, n in enumerate(lengths):
+                    alone, _ = run(
+                        layer,
+                        x[:n, row : row + 1],
+                        row_of(start, row),
+                        None,
+                        dy[:n, row : row + 1],
+                        row_of(dstate, row),
+                    )
+                    for what, value in together.items():
+                        own = value[:, row : row + 1]
+                        if what in ("y", "dx"):
+                            np.testing.assert_array_equal(own[:n], alone[what], err_msg=what)
+                            assert not own[n:].any(), what
+                        else:
+                            np.testing.assert_array_equal(own, alone[what], err_msg=what)
 
 
-@pytest.mark.parametrize("name", LENGTHS)
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
-def test_agrees_with_the_reference(cell, D, name):
-    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype="float64", dropout=0.3)
-    reference = bptt.reference.like(layer)
-    lengths = LENGTHS[name]
-    x, start = numbers(T, B, I, dtype="float64"), state(cell, (L * D, B, H))
-    found, tape = run(layer, x, start, lengths)
-    wanted, other = run(reference, x, start, lengths)
-    views = ("h", "gates", *(["c"] if tape.c is not None else []))
-    pairs = [(found[what], wanted[what], what) for what in found]
-    pairs += [
-        (a, b, view) for view in views for a, b in zip(getattr(tape, view), getattr(other, view), strict=True)
-    ]
-    pairs += [(tape.dh_norm, other.dh_norm, "dh_norm")]
-    pairs += [(layer.gradients[key], reference.gradients[key], key) for key in layer.gradients]
-    if tape.dc_norm is not None:
-        pairs.append((tape.dc_norm, other.dc_norm, "dc_norm"))
-    for a, b, what in pairs:
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
+@pairwise(("cell", CELLS.keys()), ("D", [1, 2]))
+def test_agrees_with_the_reference(cell, D):
+    for name in LENGTHS:
+        layer = build(cell, I, H, num_layers=L, bidirectional=D == 2, dtype="float64", dropout=0.3)
+        reference = bptt.reference.like(layer)
+        lengths = LENGTHS[name]
+        x, start = numbers(T, B, I, dtype="float64"), state(cell, (L * D, B, H))
+        found, tape = run(layer, x, start, lengths)
+        wanted, other = run(reference, x, start, lengths)
+        views = ("h", "gates", *(["c"] if tape.c is not None else []))
+        pairs = [(found[what], wanted[what], what) for what in found]
+        pairs += [
+            (a, b, view)
+            for view in views
+            for a, b in zip(getattr(tape, view), getattr(other, view), strict=True)
+        ]
+        pairs += [(tape.dh_norm, other.dh_norm, "dh_norm")]
+        pairs += [(layer.gradients[key], reference.gradients[key], key) for key in layer.gradients]
+        if tape.dc_norm is not None:
+            pairs.append((tape.dc_norm, other.dc_norm, "dc_norm"))
+        for a, b, what in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
 
 
 @pairwise(
@@ -136,40 +141,38 @@ def test_checks_of_models_and_of_layers_without_time():
             check(bptt.Linear(I, 2, seed=0), x, lengths=[1] * B)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 4, 9])
 @pytest.mark.parametrize("cell", CELLS)
-def test_truncated_backward_counts_from_the_batchs_last_step(cell, steps):
-    layer = build(cell, I, H, num_layers=L, dtype="float64")
-    reference = bptt.reference.like(layer)
-    x, start = numbers(T, B, I, dtype="float64"), state(cell, (L, B, H))
-    found, _ = run(layer, x, start, LENGTHS["mixed"], steps=steps)
-    wanted, _ = run(reference, x, start, LENGTHS["mixed"], steps=steps)
-    for what, value in found.items():
-        np.testing.assert_allclose(value, wanted[what], rtol=1e-10, atol=1e-12, err_msg=what)
+def test_truncated_backward_counts_from_the_batchs_last_step(cell):
+    for steps in [0, 1, 4, 9]:
+        layer = build(cell, I, H, num_layers=L, dtype="float64")
+        reference = bptt.reference.like(layer)
+        x, start = numbers(T, B, I, dtype="float64"), state(cell, (L, B, H))
+        found, _ = run(layer, x, start, LENGTHS["mixed"], steps=steps)
+        wanted, _ = run(reference, x, start, LENGTHS["mixed"], steps=steps)
+        for what, value in found.items():
+            np.testing.assert_allclose(value, wanted[what], rtol=1e-10, atol=1e-12, err_msg=what)
 
 
-@pytest.mark.parametrize("D", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_lies_past_a_rows_end_does_not_matter(cell, D):
-    layer = build(cell, I, H, num_layers=L, bidirectional=D == 2)
-    lengths = np.array(LENGTHS["mixed"])
-    x, start, dy = numbers(T, B, I), state(cell, (L * D, B, H)), numbers(T, B, D * H, seed=7)
-    expected, tape = run(layer, x, start, lengths, dy)
-    gradients, norms = layer.flat_gradients.copy(), tape.dh_norm
-    past = np.arange(T)[:, None] >= lengths
-    for filler in (np.nan, np.inf, 1e30):
-        x[past] = filler
-        dy[past] = filler
-        found, tape = run(layer, x, start, lengths, dy)
-        for what, value in expected.items():
-            np.testing.assert_array_equal(found[what], value, err_msg=what)
-        np.testing.assert_array_equal(layer.flat_gradients, gradients)
-        np.testing.assert_array_equal(tape.dh_norm, norms)
+def test_what_lies_past_a_rows_end_does_not_matter(cell):
+    for D in [1, 2]:
+        layer = build(cell, I, H, num_layers=L, bidirectional=D == 2)
+        lengths = np.array(LENGTHS["mixed"])
+        x, start, dy = numbers(T, B, I), state(cell, (L * D, B, H)), numbers(T, B, D * H, seed=7)
+        expected, tape = run(layer, x, start, lengths, dy)
+        gradients, norms = layer.flat_gradients.copy(), tape.dh_norm
+        past = np.arange(T)[:, None] >= lengths
+        for filler in (np.nan, np.inf, 1e30):
+            x[past] = filler
+            dy[past] = filler
+            found, tape = run(layer, x, start, lengths, dy)
+            for what, value in expected.items():
+                np.testing.assert_array_equal(found[what], value, err_msg=what)
+            np.testing.assert_array_equal(layer.flat_gradients, gradients)
+            np.testing.assert_array_equal(tape.dh_norm, norms)
 
 
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("shape", [(40, 50, 16, 48), (200, 3, 20, 160)])
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(("cell", CELLS.keys()), ("shape", [(40, 50, 16, 48), (200, 3, 20, 160)]), ("D", [1, 2]))
 def test_threads_change_no_bit(cell, shape, D):
     T, B, I, H = shape
     layer = build(cell, I, H, bidirectional=D == 2)
@@ -366,12 +369,19 @@ def rearranged(array, lengths, fill):
     return np.array(rows, array.dtype).reshape(-1, array.shape[2])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("layout", ["time first", "batch first", "every other element"])
-@pytest.mark.parametrize(
-    ("steps", "width", "dtype"),
-    # Within the caches, past them in whole lines (some 6 MB), and past them in parts of lines.
-    [(7, 5, "float32"), (7, 1, "uint8"), (300, 128, "float32"), (300, 64, "float64"), (300, 67, "float64")],
+@pairwise(
+    (
+        "steps, width, dtype",
+        [  # Within the caches, past them in whole lines (some 6 MB), and past them in parts of lines.
+            (7, 5, "float32"),
+            (7, 1, "uint8"),
+            (300, 128, "float32"),
+            (300, 64, "float64"),
+            (300, 67, "float64"),
+        ],
+    ),
+    ("layout", ["time first", "batch first", "every other element"]),
+    ("threads", [1, 3]),
 )
 def test_rows_go_where_they_run_and_back(steps, width, dtype, layout, threads):
     bptt.set_num_threads(threads)
@@ -404,19 +414,19 @@ def test_the_core_refuses_rows_that_do_not_fit():
         _core.gather_rows(x.astype(object), order, active)
 
 
-@pytest.mark.parametrize("D", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_rows_change_hands_without_a_bit(cell, D):
+def test_rows_change_hands_without_a_bit(cell):
     """Threads divide the rows that still run, not those of the batch."""
-    layer = build(cell, 16, 32, bidirectional=D == 2)
-    lengths = np.array([40, 40, 33, 32, 32, 30, 21, 20, 12, 11, 5, 5, 5, 2, 1, 0, 17, 18, 39, 7])
-    x, start = numbers(40, 20, 16), state(cell, (D, 20, 32))
-    bptt.set_num_threads(1)
-    one, _ = run(layer, x, start, lengths)
-    gradients = layer.flat_gradients.copy()
-    for threads in (2, 3, 4, 7):
-        bptt.set_num_threads(threads)
-        several, _ = run(layer, x, start, lengths)
-        for what, value in several.items():
-            np.testing.assert_array_equal(value, one[what], err_msg=what)
-        np.testing.assert_array_equal(layer.flat_gradients, gradients)
+    for D in [1, 2]:
+        layer = build(cell, 16, 32, bidirectional=D == 2)
+        lengths = np.array([40, 40, 33, 32, 32, 30, 21, 20, 12, 11, 5, 5, 5, 2, 1, 0, 17, 18, 39, 7])
+        x, start = numbers(40, 20, 16), state(cell, (D, 20, 32))
+        bptt.set_num_threads(1)
+        one, _ = run(layer, x, start, lengths)
+        gradients = layer.flat_gradients.copy()
+        for threads in (2, 3, 4, 7):
+            bptt.set_num_threads(threads)
+            several, _ = run(layer, x, start, lengths)
+            for what, value in several.items():
+                np.testing.assert_array_equal(value, one[what], err_msg=what)
+            np.testing.assert_array_equal(layer.flat_gradients, gradients)
