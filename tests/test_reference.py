@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, CASES, CELLS, OPTIONS, build, state
-from tests.grids import cover_pairs
+from tests.grids import cover_pairs, pairwise
 
 import bptt
 from bptt.reference import stack
@@ -22,18 +22,18 @@ EXACT = 1e-13
 @pytest.mark.parametrize("case", [SMALL[key] for key in SMALL if key in cover_pairs(list(SMALL))], ids=str)
 def test_gradients_agree_with_differences(case):
     layer = case.build("float64", "reference")
-    report = bptt.gradcheck(layer, case.x(), case.state(), entries=None if case.H < 3 else 6)
+    report = bptt.gradcheck(layer, case.x(), case.state(), entries=None if case.H < 3 else 3)
     assert len(report.rows) == 1 + (2 if CELLS[case.cell][0] == "LSTM" else 1) + len(layer.parameters)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("option", OPTIONS)
-def test_gradients_agree_with_differences_under_options(cell, option):
-    layer = build(cell, 3, 4, "reference", **{"num_layers": 2} | OPTIONS[option])
-    # With a state of zeros and no biases, dead units below put ReLU units exactly on their corner.
-    runs = layer.num_layers * layer.num_directions
-    initial = state(cell, (runs, 3 if layer.batch_first else 2, 4))
-    bptt.gradcheck(layer, np.random.default_rng(1).standard_normal((3, 2, 3)), initial, entries=8)
+def test_gradients_agree_with_differences_under_options(cell):
+    for option in OPTIONS:
+        layer = build(cell, 3, 4, "reference", **{"num_layers": 2} | OPTIONS[option])
+        # With a state of zeros and no biases, dead units below put ReLU units exactly on their corner.
+        runs = layer.num_layers * layer.num_directions
+        initial = state(cell, (runs, 3 if layer.batch_first else 2, 4))
+        bptt.gradcheck(layer, np.random.default_rng(1).standard_normal((3, 2, 3)), initial, entries=3)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -43,27 +43,26 @@ def test_all_steps_are_full_backpropagation_to_the_bit(cell):
     assert all(np.array_equal(full[name], steps[name]) for name in full)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("steps", [0, 1, 3])
-def test_truncation_is_full_backpropagation_over_the_last_steps(cell, layers, steps):
+@pairwise(("layers", [1, 2]), ("cell", CELLS.keys()))
+def test_truncation_is_full_backpropagation_over_the_last_steps(cell, layers):
     """Gradients of the last steps alone, started from the state that the steps before them leave behind."""
-    layer = build(cell, 3, 4, "reference", num_layers=layers)
-    T = 5
-    found = _training_step(layer, T, steps=steps)
+    for steps in [0, 1, 3]:
+        layer = build(cell, 3, 4, "reference", num_layers=layers)
+        T = 5
+        found = _training_step(layer, T, steps=steps)
 
-    x, dy, dlast = _errors(layer, T)
-    _, carried = layer(x[: T - steps], state(cell, (layers, 2, 4)))
-    layer.zero_grad()
-    _, _, tape = layer.forward(x[T - steps :], carried)
-    dx, _ = layer.backward(tape, dy[T - steps :], dlast)
+        x, dy, dlast = _errors(layer, T)
+        _, carried = layer(x[: T - steps], state(cell, (layers, 2, 4)))
+        layer.zero_grad()
+        _, _, tape = layer.forward(x[T - steps :], carried)
+        dx, _ = layer.backward(tape, dy[T - steps :], dlast)
 
-    assert not found["dx"][: T - steps].any()
-    np.testing.assert_array_equal(found["dx"][T - steps :], dx)
-    np.testing.assert_array_equal(found["gradients"], layer.flat_gradients)
-    np.testing.assert_array_equal(found["dh_norm"][:, T - steps :], tape.dh_norm)
-    assert not found["dh_norm"][:, : T - steps].any()
-    assert not np.any(found["dstate"])
+        assert not found["dx"][: T - steps].any()
+        np.testing.assert_array_equal(found["dx"][T - steps :], dx)
+        np.testing.assert_array_equal(found["gradients"], layer.flat_gradients)
+        np.testing.assert_array_equal(found["dh_norm"][:, T - steps :], tape.dh_norm)
+        assert not found["dh_norm"][:, : T - steps].any()
+        assert not np.any(found["dstate"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -76,30 +75,30 @@ def test_truncation_needs_one_direction(backend):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_dh_norm_is_the_whole_error_of_a_state(cell, reverse):
+def test_dh_norm_is_the_whole_error_of_a_state(cell):
     """dL/dh_t is dy_t plus the gradient of the initial state of the sequence that begins at t + 1."""
-    T, H = 4, 3
-    layer = build(cell, 2, H, "reference", bidirectional=reverse)
-    if reverse:  # the forward direction of a twin runs over the sequence turned round
-        twin = build(cell, 2, H, "reference")
-        for name, value in twin.parameters.items():
-            value[...] = layer.parameters[f"{name}_reverse"]
-    else:
-        twin = layer
-    x, dy, _ = _errors(layer, T, H)
-    _, _, tape = layer.forward(x)
-    layer.backward(tape, dy)
+    for reverse in [False, True]:
+        T, H = 4, 3
+        layer = build(cell, 2, H, "reference", bidirectional=reverse)
+        if reverse:  # the forward direction of a twin runs over the sequence turned round
+            twin = build(cell, 2, H, "reference")
+            for name, value in twin.parameters.items():
+                value[...] = layer.parameters[f"{name}_reverse"]
+        else:
+            twin = layer
+        x, dy, _ = _errors(layer, T, H)
+        _, _, tape = layer.forward(x)
+        layer.backward(tape, dy)
 
-    order = slice(None, None, -1 if reverse else 1)
-    x, dy = x[order], dy[order][:, :, -H:]
-    norms = tape.dh_norm[-1][order]
-    for t in range(T):
-        _, carried = twin(x[: t + 1])
-        _, _, rest = twin.forward(x[t + 1 :], carried)
-        _, dstate = twin.backward(rest, dy[t + 1 :])
-        dh = dy[t] + (dstate[0] if isinstance(dstate, tuple) else dstate)[0]
-        assert norms[t] == pytest.approx(np.linalg.norm(dh), rel=EXACT)
+        order = slice(None, None, -1 if reverse else 1)
+        x, dy = x[order], dy[order][:, :, -H:]
+        norms = tape.dh_norm[-1][order]
+        for t in range(T):
+            _, carried = twin(x[: t + 1])
+            _, _, rest = twin.forward(x[t + 1 :], carried)
+            _, dstate = twin.backward(rest, dy[t + 1 :])
+            dh = dy[t] + (dstate[0] if isinstance(dstate, tuple) else dstate)[0]
+            assert norms[t] == pytest.approx(np.linalg.norm(dh), rel=EXACT)
 
 
 def test_dc_norm_is_the_whole_error_of_a_cell_state():
@@ -170,20 +169,20 @@ def test_gradients_accumulate_and_a_tape_serves_twice(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("T", "B"), [(0, 2), (2, 0), (0, 0)])
-def test_nothing_to_do_hands_the_state_through(cell, T, B):
-    layer = build(cell, 3, 4, "reference", num_layers=2, bidirectional=True)
-    given = state(cell, (4, B, 4))
-    y, last, tape = layer.forward(np.zeros((T, B, 3)), given)
-    dx, dstate = layer.backward(tape, np.zeros_like(y), last)
-    assert y.shape == (T, B, 8)
-    assert dx.shape == (T, B, 3)
-    assert tape.dh_norm.shape == (4, T)
-    assert not layer.flat_gradients.any()
-    for value, wanted in zip(np.atleast_2d(last), np.atleast_2d(given), strict=True):
-        np.testing.assert_array_equal(value, wanted) if T == 0 else None
-    for value, wanted in zip(np.atleast_2d(dstate), np.atleast_2d(last), strict=True):
-        np.testing.assert_array_equal(value, wanted) if T == 0 else None
+def test_nothing_to_do_hands_the_state_through(cell):
+    for T, B in [(0, 2), (2, 0), (0, 0)]:
+        layer = build(cell, 3, 4, "reference", num_layers=2, bidirectional=True)
+        given = state(cell, (4, B, 4))
+        y, last, tape = layer.forward(np.zeros((T, B, 3)), given)
+        dx, dstate = layer.backward(tape, np.zeros_like(y), last)
+        assert y.shape == (T, B, 8)
+        assert dx.shape == (T, B, 3)
+        assert tape.dh_norm.shape == (4, T)
+        assert not layer.flat_gradients.any()
+        for value, wanted in zip(np.atleast_2d(last), np.atleast_2d(given), strict=True):
+            np.testing.assert_array_equal(value, wanted) if T == 0 else None
+        for value, wanted in zip(np.atleast_2d(dstate), np.atleast_2d(last), strict=True):
+            np.testing.assert_array_equal(value, wanted) if T == 0 else None
 
 
 def test_logistic_function_holds_at_both_ends():
