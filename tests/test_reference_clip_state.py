@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from tests.cells import CELLS, build, state
+from tests.grids import pairwise
 
 from bptt.layers.passes.backend import Call, Errors
 from bptt.layers.passes.clip_state import StateClip
@@ -91,20 +92,20 @@ class Clipper:
 
 
 @pytest.mark.parametrize("name", CLIPS)
-@pytest.mark.parametrize("magnitude", [1e-320, 1e-200, 1e-5, 1.0, 1e5, 1e154, 1e200, 1e307])
-def test_rows_of_any_size_are_bounded_one_by_one(magnitude, name):
-    rows = magnitude * numbers(6, 5)
-    rows[2] *= 0.1
-    rows[4] = 0.0
-    clip = StateClip(CLIPS[name].value * magnitude, CLIPS[name].norm * magnitude)
-    wanted = Clipper(clip)
-    given = rows.copy()
-    found = limited(rows, clip)
-    np.testing.assert_allclose(found, wanted(rows), rtol=EXACT, atol=5e-324)
-    np.testing.assert_array_equal(rows, given)
-    wanted.assert_both_sides()
-    for row in range(len(rows)):
-        np.testing.assert_array_equal(limited(rows[row : row + 1], clip)[0], found[row])
+def test_rows_of_any_size_are_bounded_one_by_one(name):
+    for magnitude in [1e-320, 1e-200, 1e-5, 1.0, 1e5, 1e154, 1e200, 1e307]:
+        rows = magnitude * numbers(6, 5)
+        rows[2] *= 0.1
+        rows[4] = 0.0
+        clip = StateClip(CLIPS[name].value * magnitude, CLIPS[name].norm * magnitude)
+        wanted = Clipper(clip)
+        given = rows.copy()
+        found = limited(rows, clip)
+        np.testing.assert_allclose(found, wanted(rows), rtol=EXACT, atol=5e-324)
+        np.testing.assert_array_equal(rows, given)
+        wanted.assert_both_sides()
+        for row in range(len(rows)):
+            np.testing.assert_array_equal(limited(rows[row : row + 1], clip)[0], found[row])
 
 
 def test_what_is_within_keeps_its_bits():
@@ -328,9 +329,7 @@ STEPPED = {
 AROUND = {"recurrent_dropout": 0.3, "zoneout": 0.3}
 
 
-@pytest.mark.parametrize("name", CLIPS)
-@pytest.mark.parametrize("around", [False, True])
-@pytest.mark.parametrize("cell", STEPPED)
+@pairwise(("cell", STEPPED.keys()), ("around", [False, True]), ("name", CLIPS.keys()))
 def test_clipped_steps_are_steps_of_clipped_errors(cell, around, name):
     """Zoneout's kept share and recurrent dropout's see what is left of an error; a reset stops it."""
     layer = build(cell, I, H, "reference", **((AROUND if around else {}) | STEPPED[cell]))
@@ -413,24 +412,24 @@ def test_every_layer_and_direction_is_clipped_as_it_is_alone(cell):
     assert_close(dx, dy)
 
 
-@pytest.mark.parametrize("lengths", [None, [3, 5, 0]])
 @pytest.mark.parametrize("cell", CELLS)
-def test_bounds_that_nothing_exceeds_change_no_bit(cell, lengths):
-    layer = build(cell, I, H, "reference", num_layers=2, bidirectional=True, zoneout=0.3)
-    _, last, tape = layer.forward(numbers(T, B, I), lengths=lengths)
-    dy, dlast = numbers(*tape.core.y_shape, seed=7), errors_like(last)
-    expected = backward(layer, tape, dy, dlast, None)
-    norms, errors = (tape.dh_norm, tape.dc_norm), seen(tape)
-    for clip in (LOOSE, StateClip()):
-        dx, dstate, gradients = backward(layer, tape, dy, dlast, clip)
-        assert dx.tobytes() == expected[0].tobytes()
-        for found, wanted in zip(dstate, expected[1], strict=True):
-            assert found.tobytes() == wanted.tobytes()
-        for name, value in expected[2].items():
-            assert gradients[name].tobytes() == value.tobytes()
-        for found, wanted in zip((tape.dh_norm, tape.dc_norm), norms, strict=True):
-            np.testing.assert_array_equal(found, wanted)
-        np.testing.assert_array_equal(seen(tape), errors)
+def test_bounds_that_nothing_exceeds_change_no_bit(cell):
+    for lengths in [None, [3, 5, 0]]:
+        layer = build(cell, I, H, "reference", num_layers=2, bidirectional=True, zoneout=0.3)
+        _, last, tape = layer.forward(numbers(T, B, I), lengths=lengths)
+        dy, dlast = numbers(*tape.core.y_shape, seed=7), errors_like(last)
+        expected = backward(layer, tape, dy, dlast, None)
+        norms, errors = (tape.dh_norm, tape.dc_norm), seen(tape)
+        for clip in (LOOSE, StateClip()):
+            dx, dstate, gradients = backward(layer, tape, dy, dlast, clip)
+            assert dx.tobytes() == expected[0].tobytes()
+            for found, wanted in zip(dstate, expected[1], strict=True):
+                assert found.tobytes() == wanted.tobytes()
+            for name, value in expected[2].items():
+                assert gradients[name].tobytes() == value.tobytes()
+            for found, wanted in zip((tape.dh_norm, tape.dc_norm), norms, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+            np.testing.assert_array_equal(seen(tape), errors)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -447,26 +446,26 @@ def test_huge_errors_come_out_bounded(cell):
     assert_close(tape.core.dh(0, 0)[:-1], 2.0 * direction)  # what flows back is nothing beside 1e200
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("cell", CELLS)
-def test_truncation_clips_the_steps_that_it_reaches(cell, steps):
-    layer = build(cell, I, H, "reference", num_layers=2)
-    x, before = numbers(T, B, I), state(cell, (2, B, H))
-    y, last, tape = layer.forward(x, before)
-    dy, dlast = errors_like(y, 7)[0], errors_like(last)
-    dx, dstate, gradients = backward(layer, tape, dy, dlast, TIGHT, steps)
-    first = T - steps
-    _, carried = layer(x[:first], before)
-    _, _, rest = layer.forward(x[first:], carried)
-    dx_rest, _, gradients_rest = backward(layer, rest, dy[first:], dlast, TIGHT)
-    np.testing.assert_array_equal(dx[first:], dx_rest)
-    for name, value in gradients_rest.items():
-        np.testing.assert_array_equal(gradients[name], value)
-    for found, wanted in zip(seen(tape), seen(rest), strict=True):
-        np.testing.assert_array_equal(found[first:], wanted)
-        assert not found[:first].any()
-    assert not any(part.any() for part in dstate)
-    np.testing.assert_array_equal(tape.dh_norm[:, first:], rest.dh_norm)
+def test_truncation_clips_the_steps_that_it_reaches(cell):
+    for steps in [0, 1, 3]:
+        layer = build(cell, I, H, "reference", num_layers=2)
+        x, before = numbers(T, B, I), state(cell, (2, B, H))
+        y, last, tape = layer.forward(x, before)
+        dy, dlast = errors_like(y, 7)[0], errors_like(last)
+        dx, dstate, gradients = backward(layer, tape, dy, dlast, TIGHT, steps)
+        first = T - steps
+        _, carried = layer(x[:first], before)
+        _, _, rest = layer.forward(x[first:], carried)
+        dx_rest, _, gradients_rest = backward(layer, rest, dy[first:], dlast, TIGHT)
+        np.testing.assert_array_equal(dx[first:], dx_rest)
+        for name, value in gradients_rest.items():
+            np.testing.assert_array_equal(gradients[name], value)
+        for found, wanted in zip(seen(tape), seen(rest), strict=True):
+            np.testing.assert_array_equal(found[first:], wanted)
+            assert not found[:first].any()
+        assert not any(part.any() for part in dstate)
+        np.testing.assert_array_equal(tape.dh_norm[:, first:], rest.dh_norm)
 
 
 # What is kept
@@ -480,9 +479,11 @@ def seen(tape):
     return np.array([view if tape.ragged is None else tape.ragged.scatter(view) for view in views])
 
 
-@pytest.mark.parametrize("clip", [None, TIGHT], ids=str)
-@pytest.mark.parametrize("lengths", [None, [3, 5, 0], [5, 5, 5], [1, 2, 0], [0, 0, 0]], ids=str)
-@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
+@pairwise(
+    ("cell", ["rnn_tanh", "lstm", "gru"]),
+    ("lengths", [None, [3, 5, 0], [5, 5, 5], [1, 2, 0], [0, 0, 0]]),
+    ("clip", [None, TIGHT]),
+)
 def test_kept_errors_are_those_that_dh_norm_measures(cell, lengths, clip):
     projection = {"proj_size": 3} if cell == "lstm" else {}
     layer = build(cell, I, H, "reference", num_layers=2, bidirectional=True, **projection)
@@ -510,38 +511,37 @@ def test_kept_errors_are_those_that_dh_norm_measures(cell, lengths, clip):
     assert tape.core.dh(0, 0) is None
 
 
-@pytest.mark.parametrize("lengths", [[3, 5, 0], [1, 2, 5]], ids=str)
-@pytest.mark.parametrize("D", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
-def test_ragged_rows_are_clipped_as_they_are_alone(cell, D, lengths):
-    layer = build(cell, I, H, "reference", num_layers=2, bidirectional=D == 2)
-    x, before = numbers(T, B, I), parts(state(cell, (2 * D, B, H)))
-    _, last, tape = layer.forward(x, whole(before), lengths=lengths)
-    rows = tape.ragged
-    dy, dlast = numbers(T, B, D * H, seed=7), errors_like(last)
-    dx, dstate, gradients = backward(
-        layer, tape, rows.gather(dy), tuple(rows.state_in(part) for part in dlast), TIGHT
-    )
-    # room that no row runs in
-    packed = tape.core.dh(0, 0)
-    assert np.count_nonzero(packed.any(axis=1)) == sum(lengths) <= len(packed)
-    dx, kept, total = rows.scatter(dx), seen(tape), dict.fromkeys(gradients, 0.0)
-    norms = np.zeros((B, 2 * D, T))
-    for row, n in enumerate(lengths):
-        one = slice(row, row + 1)
-        _, _, alone = layer.forward(x[:n, one], whole(tuple(part[:, one] for part in before)))
-        dx_row, dstate_row, found = backward(
-            layer, alone, dy[:n, one], tuple(part[:, one] for part in dlast), TIGHT
+@pairwise(("cell", CELLS.keys()), ("D", [1, 2]))
+def test_ragged_rows_are_clipped_as_they_are_alone(cell, D):
+    for lengths in [[3, 5, 0], [1, 2, 5]]:
+        layer = build(cell, I, H, "reference", num_layers=2, bidirectional=D == 2)
+        x, before = numbers(T, B, I), parts(state(cell, (2 * D, B, H)))
+        _, last, tape = layer.forward(x, whole(before), lengths=lengths)
+        rows = tape.ragged
+        dy, dlast = numbers(T, B, D * H, seed=7), errors_like(last)
+        dx, dstate, gradients = backward(
+            layer, tape, rows.gather(dy), tuple(rows.state_in(part) for part in dlast), TIGHT
         )
-        np.testing.assert_array_equal(dx[:n, one], dx_row)
-        np.testing.assert_array_equal(kept[:, :n, one], seen(alone))
-        for mine, wanted in zip(dstate, dstate_row, strict=True):
-            np.testing.assert_array_equal(rows.state_out(mine)[:, one], wanted)
-        norms[row, :, :n] = alone.dh_norm
-        add(total, found, total)
-    assert_close(tape.dh_norm, np.linalg.norm(norms, axis=0))
-    for name, value in total.items():
-        assert_close(gradients[name], value, name)
+        # room that no row runs in
+        packed = tape.core.dh(0, 0)
+        assert np.count_nonzero(packed.any(axis=1)) == sum(lengths) <= len(packed)
+        dx, kept, total = rows.scatter(dx), seen(tape), dict.fromkeys(gradients, 0.0)
+        norms = np.zeros((B, 2 * D, T))
+        for row, n in enumerate(lengths):
+            one = slice(row, row + 1)
+            _, _, alone = layer.forward(x[:n, one], whole(tuple(part[:, one] for part in before)))
+            dx_row, dstate_row, found = backward(
+                layer, alone, dy[:n, one], tuple(part[:, one] for part in dlast), TIGHT
+            )
+            np.testing.assert_array_equal(dx[:n, one], dx_row)
+            np.testing.assert_array_equal(kept[:, :n, one], seen(alone))
+            for mine, wanted in zip(dstate, dstate_row, strict=True):
+                np.testing.assert_array_equal(rows.state_out(mine)[:, one], wanted)
+            norms[row, :, :n] = alone.dh_norm
+            add(total, found, total)
+        assert_close(tape.dh_norm, np.linalg.norm(norms, axis=0))
+        for name, value in total.items():
+            assert_close(gradients[name], value, name)
 
 
 @pytest.mark.parametrize("cell", CELLS)
