@@ -126,11 +126,17 @@ def by_row(
     return {name: change(array, axis[name]) for name, array in batch.items()}
 
 
-seeds = pytest.mark.parametrize("seed", range(CASES))
+RELATIONS: list[Callable[[int], None]] = []
 
 
-@seeds
-def test_rows_permuted(seed: int) -> None:
+def relation(check: Callable[[int], None]) -> Callable[[int], None]:
+    """Add the function to what `test_relations` checks."""
+    RELATIONS.append(check)
+    return check
+
+
+@relation
+def rows_permuted(seed: int) -> None:
     set_up = drawn(seed)
     rng = np.random.default_rng(seed)
 
@@ -141,8 +147,8 @@ def test_rows_permuted(seed: int) -> None:
     assert_close(changed(set_up, permuted).weights(), set_up.weights())
 
 
-@seeds
-def test_padding_appended(seed: int) -> None:
+@relation
+def padding_appended(seed: int) -> None:
     set_up = drawn(seed)
 
     def padded(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -157,9 +163,17 @@ def test_padding_appended(seed: int) -> None:
     assert_close(changed(set_up, padded).weights(), set_up.weights())
 
 
-@seeds
-@pytest.mark.parametrize("way", ["mask", "length 0"])
-def test_a_row_that_does_not_count_added(seed: int, way: str) -> None:
+@relation
+def a_row_added_that_the_mask_leaves_out(seed: int) -> None:
+    check_a_row_that_does_not_count(seed, "mask")
+
+
+@relation
+def a_row_of_length_0_added(seed: int) -> None:
+    check_a_row_that_does_not_count(seed, "length 0")
+
+
+def check_a_row_that_does_not_count(seed: int, way: str) -> None:
     set_up = drawn(seed)
 
     def with_row(batch: dict[str, np.ndarray]) -> Any:
@@ -176,8 +190,8 @@ def test_a_row_that_does_not_count_added(seed: int, way: str) -> None:
     assert_close(changed(set_up, with_row).weights(), set_up.weights())
 
 
-@seeds
-def test_axes_swapped(seed: int) -> None:
+@relation
+def axes_swapped(seed: int) -> None:
     set_up = drawn(seed)
 
     def swapped(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -189,8 +203,8 @@ def test_axes_swapped(seed: int) -> None:
     assert_close(other.weights(), set_up.weights())
 
 
-@seeds
-def test_epochs_split(seed: int) -> None:
+@relation
+def epochs_split(seed: int) -> None:
     set_up = drawn(seed)
     split = set_up.trainer()
     for _ in range(EPOCHS):
@@ -198,8 +212,8 @@ def test_epochs_split(seed: int) -> None:
     assert np.array_equal(split.model.flat_parameters, set_up.weights())
 
 
-@seeds
-def test_truncation_of_at_least_T(seed: int) -> None:
+@relation
+def truncation_of_at_least_T(seed: int) -> None:
     set_up = drawn(seed)
     set_up.cell_options["bidirectional"] = False
     whole = set_up.weights()
@@ -207,8 +221,8 @@ def test_truncation_of_at_least_T(seed: int) -> None:
     assert np.array_equal(set_up.weights(truncate=(8, 20)), whole)
 
 
-@seeds
-def test_steps_recomputed(seed: int) -> None:
+@relation
+def steps_recomputed(seed: int) -> None:
     set_up = drawn(seed)
     set_up.cell_options["bidirectional"] = False
     whole = set_up.weights()
@@ -216,8 +230,8 @@ def test_steps_recomputed(seed: int) -> None:
         assert np.array_equal(set_up.weights(checkpoint=checkpoint), whole), checkpoint
 
 
-@seeds
-def test_equal_batches_accumulated(seed: int) -> None:
+@relation
+def equal_batches_accumulated(seed: int) -> None:
     set_up = drawn(seed)
     twice = changed(set_up, dict)
     twice.batches = [batch for batch in set_up.batches for _ in range(2)]
@@ -226,8 +240,8 @@ def test_equal_batches_accumulated(seed: int) -> None:
     assert_close(twice.weights(**options), set_up.weights(clip_state=None))
 
 
-@seeds
-def test_threads(seed: int) -> None:
+@relation
+def threads(seed: int) -> None:
     set_up = drawn(seed)
     found = []
     for threads in (1, 2, 3):
@@ -237,8 +251,8 @@ def test_threads(seed: int) -> None:
     assert np.array_equal(found[2], found[0])
 
 
-@seeds
-def test_a_loop_written_by_hand(seed: int) -> None:
+@relation
+def a_loop_written_by_hand(seed: int) -> None:
     set_up = drawn(seed)
     options = set_up.options()
     net, loss, optimizer, clip = set_up.model(), set_up.loss(), set_up.optimizer(), options["clip"]
@@ -258,3 +272,10 @@ def test_a_loop_written_by_hand(seed: int) -> None:
                 bptt.clip_by_norm(net, clip.max_norm)
             optimizer.step(net)
     assert_close(net.flat_parameters, set_up.weights())
+
+
+@pytest.mark.parametrize("seed", range(CASES))
+def test_relations(seed: int, subtests: pytest.Subtests) -> None:
+    for check in RELATIONS:
+        with subtests.test(check.__name__):
+            check(seed)
