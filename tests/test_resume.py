@@ -747,19 +747,20 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_file(name: str, tmp_path: Path) -> None:
-    path, (damage, message) = tmp_path / "run", BAD_FILES[name]
-    stopped(path, Case())
-    damage(path)
-    before, optimizer = path.read_bytes(), bptt.SGD(0.5)
-    with pytest.raises(CheckpointError) as caught:
-        Trainer.resume(path, bptt.CrossEntropy(), optimizer)
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(str(path))
-    assert "\n" not in str(caught.value)
-    assert path.read_bytes() == before
-    assert optimizer.state_dict() == {"kind": "SGD", "steps": 0}
+def test_bad_file(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name in BAD_FILES:
+        with subtests.test(name):
+            path, (damage, message) = tmp_path / "run", BAD_FILES[name]
+            stopped(path, Case())
+            damage(path)
+            before, optimizer = path.read_bytes(), bptt.SGD(0.5)
+            with pytest.raises(CheckpointError) as caught:
+                Trainer.resume(path, bptt.CrossEntropy(), optimizer)
+            assert message in str(caught.value)
+            assert str(caught.value).startswith(str(path))
+            assert "\n" not in str(caught.value)
+            assert path.read_bytes() == before
+            assert optimizer.state_dict() == {"kind": "SGD", "steps": 0}
 
 
 OTHER_SETTINGS: dict[str, tuple[Callable[[], tuple[Any, Any, dict[str, Any]]], str]] = {
