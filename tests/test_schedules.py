@@ -43,15 +43,16 @@ CASES: dict[str, tuple[Schedule, np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_closed_form(name: str) -> None:
-    schedule, expected = CASES[name]
-    rates = [schedule(step) for step in range(60)]
-    assert {type(rate) for rate in rates} == {float}
-    # An argument of the cosine of up to pi, rounded, and four more operations.
-    np.testing.assert_allclose(rates, expected, rtol=60 * EPS, atol=16 * EPS)
-    assert schedule(0) >= 0
-    assert schedule(np.int64(7)) == rates[7]
+def test_closed_form(subtests: pytest.Subtests) -> None:
+    for name in CASES:
+        with subtests.test(name):
+            schedule, expected = CASES[name]
+            rates = [schedule(step) for step in range(60)]
+            assert {type(rate) for rate in rates} == {float}
+            # An argument of the cosine of up to pi, rounded, and four more operations.
+            np.testing.assert_allclose(rates, expected, rtol=60 * EPS, atol=16 * EPS)
+            assert schedule(0) >= 0
+            assert schedule(np.int64(7)) == rates[7]
 
 
 def test_ends_are_exact() -> None:
@@ -63,21 +64,29 @@ def test_ends_are_exact() -> None:
     assert Step(0.3, 1)(10**9) == 0  # underflows, and is still a rate
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_in_an_optimizer(name: str) -> None:
-    schedule, expected = CASES[name]
-    net, optimizer = model(), bptt.SGD(schedule)
-    data = [batch(steps=2)]
-    history = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False).fit(data * 5, validation=data)
-    np.testing.assert_allclose(history["lr"], expected[:5], rtol=60 * EPS, atol=16 * EPS)
+def test_in_an_optimizer(subtests: pytest.Subtests) -> None:
+    for name in CASES:
+        with subtests.test(name):
+            schedule, expected = CASES[name]
+            net, optimizer = model(), bptt.SGD(schedule)
+            data = [batch(steps=2)]
+            history = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False).fit(
+                data * 5, validation=data
+            )
+            np.testing.assert_allclose(history["lr"], expected[:5], rtol=60 * EPS, atol=16 * EPS)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "function" not in name])
-def test_repr_and_pickle(name: str) -> None:
-    schedule, _ = CASES[name]
-    for other in (eval(repr(schedule)), pickle.loads(pickle.dumps(schedule)), copy.deepcopy(schedule)):
-        assert repr(other) == repr(schedule)
-        assert [other(step) for step in range(60)] == [schedule(step) for step in range(60)]
+def test_repr_and_pickle(subtests: pytest.Subtests) -> None:
+    for name in [name for name in CASES if "function" not in name]:
+        with subtests.test(name):
+            schedule, _ = CASES[name]
+            for other in (
+                eval(repr(schedule)),
+                pickle.loads(pickle.dumps(schedule)),
+                copy.deepcopy(schedule),
+            ):
+                assert repr(other) == repr(schedule)
+                assert [other(step) for step in range(60)] == [schedule(step) for step in range(60)]
 
 
 BAD: dict[str, tuple[Any, type[Exception], str]] = {
@@ -107,13 +116,14 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_arguments(name: str) -> None:
-    call, error, message = BAD[name]
-    with pytest.raises(error, match=message) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    assert "Fix: " in str(caught.value)
+def test_bad_arguments(subtests: pytest.Subtests) -> None:
+    for name in BAD:
+        with subtests.test(name):
+            call, error, message = BAD[name]
+            with pytest.raises(error, match=message) as caught:
+                call()
+            assert "\n" not in str(caught.value)
+            assert "Fix: " in str(caught.value)
 
 
 def hear(schedule: Plateau, losses: list[float]) -> list[float]:
@@ -140,12 +150,13 @@ PLATEAUS: dict[str, tuple[dict[str, Any], list[float], list[int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PLATEAUS)
-def test_plateau(name: str) -> None:
-    options, losses, cuts = PLATEAUS[name]
-    schedule = Plateau(0.5, factor=0.25, **options)
-    assert hear(schedule, losses) == [0.5 * 0.25**count for count in cuts]
-    assert schedule.cuts == cuts[-1]
+def test_plateau(subtests: pytest.Subtests) -> None:
+    for name in PLATEAUS:
+        with subtests.test(name):
+            options, losses, cuts = PLATEAUS[name]
+            schedule = Plateau(0.5, factor=0.25, **options)
+            assert hear(schedule, losses) == [0.5 * 0.25**count for count in cuts]
+            assert schedule.cuts == cuts[-1]
 
 
 def test_plateau_has_no_lower_bound_by_default() -> None:
@@ -193,17 +204,17 @@ def test_plateau_needs_validation() -> None:
 
 
 @pytest.mark.parametrize("heard", range(6))
-@pytest.mark.parametrize("warm", [False, True])
-def test_plateau_goes_on_from_its_state(warm: bool, heard: int) -> None:
-    losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5]
-    whole = Plateau(0.5)
-    expected = hear(whole, losses)
-    first, second = Plateau(0.5), Plateau(0.5)
-    rates = hear(first, losses[:heard])
-    state = json.loads(json.dumps((WarmUp(3, first) if warm else first).state_dict(), allow_nan=False))
-    (WarmUp(3, second) if warm else second).load_state_dict(state)
-    assert rates + hear(second, losses[heard:]) == expected
-    assert second.state_dict() == whole.state_dict()
+def test_plateau_goes_on_from_its_state(heard: int) -> None:
+    for warm in [False, True]:
+        losses = [3.0, 2.0, 2.5, 2.0, 1.0, 1.5]
+        whole = Plateau(0.5)
+        expected = hear(whole, losses)
+        first, second = Plateau(0.5), Plateau(0.5)
+        rates = hear(first, losses[:heard])
+        state = json.loads(json.dumps((WarmUp(3, first) if warm else first).state_dict(), allow_nan=False))
+        (WarmUp(3, second) if warm else second).load_state_dict(state)
+        assert rates + hear(second, losses[heard:]) == expected
+        assert second.state_dict() == whole.state_dict()
 
 
 def test_plateau_of_a_resumed_run(tmp_path: Path) -> None:
@@ -248,14 +259,15 @@ BAD_STATES: dict[str, tuple[Schedule, Any, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_STATES)
-def test_bad_state_changes_nothing(name: str) -> None:
-    schedule, state, error, message = BAD_STATES[name]
-    before = schedule.state_dict()
-    with pytest.raises(error, match=message) as caught:
-        schedule.load_state_dict(state)
-    assert "\n" not in str(caught.value)
-    assert schedule.state_dict() == before
+def test_bad_state_changes_nothing(subtests: pytest.Subtests) -> None:
+    for name in BAD_STATES:
+        with subtests.test(name):
+            schedule, state, error, message = BAD_STATES[name]
+            before = schedule.state_dict()
+            with pytest.raises(error, match=message) as caught:
+                schedule.load_state_dict(state)
+            assert "\n" not in str(caught.value)
+            assert schedule.state_dict() == before
 
 
 def test_schedules_without_state() -> None:
