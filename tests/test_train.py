@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 from tests.training import CELLS, SYMBOLS, B, T, batch, by_hand, model, numbers, trainer
 
 import bptt
@@ -43,9 +44,7 @@ def test_truncation_beyond_the_end_is_full_bptt(truncate: int, cell: str) -> Non
     np.testing.assert_array_equal(history["grad_norm"], expected["grad_norm"])
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("k", [1, 4, 5, 11])
+@pairwise(("k", [1, 4, 5, 11]), ("cell", CELLS.keys()), ("masked", [False, True]))
 def test_windows_carry_the_state_and_cut_the_gradient(k: int, cell: str, masked: bool) -> None:
     net, hand = model(cell, num_layers=2), model(cell, num_layers=2)
     mask = np.random.default_rng(6).random((T, B)) < 0.7 if masked else None
