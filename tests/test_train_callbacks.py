@@ -57,19 +57,17 @@ class Breaks(Callback):
         setattr(self, where, fail)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("where", ["update", "settled", "validation", "epoch_end", "fit_end"])
-def test_an_exception_in_one_callback_hides_nothing_from_the_next(
-    where: str, error: type[BaseException]
-) -> None:
-    watch = Watch()
-    fit = trainer(model(), callbacks=[Breaks(where, error), watch])
-    with pytest.raises(error, match="planted"):
-        fit.fit([batch()], validation=[batch()])
-    last = {"update": "update", "settled": "update", "validation": "validation", "epoch_end": "end"}
-    seen = [entry[0] if isinstance(entry, tuple) else entry for entry in watch.seen]
-    assert seen[-1] == "fit end"
-    assert last.get(where, "end") in seen
+def test_an_exception_in_one_callback_hides_nothing_from_the_next(where: str) -> None:
+    for error in [KeyboardInterrupt, OSError]:
+        watch = Watch()
+        fit = trainer(model(), callbacks=[Breaks(where, error), watch])
+        with pytest.raises(error, match="planted"):
+            fit.fit([batch()], validation=[batch()])
+        last = {"update": "update", "settled": "update", "validation": "validation", "epoch_end": "end"}
+        seen = [entry[0] if isinstance(entry, tuple) else entry for entry in watch.seen]
+        assert seen[-1] == "fit end"
+        assert last.get(where, "end") in seen
 
 
 def test_a_schedule_hears_of_a_validation_that_a_callback_interrupts(tmp_path: Path) -> None:
