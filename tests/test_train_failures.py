@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import pairwise
 from tests.training import B, T, Watch, batch, by_hand, model, numbers, trainer
 from tests.waiting import wait_until
 
@@ -84,22 +85,22 @@ def real_model(**options: Any) -> bptt.Sequential:
     )
 
 
-@pytest.mark.parametrize("truncate", [None, 5])
-@pytest.mark.parametrize("step", [0, 4, 7, 11])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nonfinite_input_is_traced_to_its_step(bad: float, step: int, truncate: int | None) -> None:
-    net, (x, target) = real_model(), numbers()
-    x[step, 1, 0] = bad
-    fit = Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.0), truncate=truncate, progress=False)
-    before = net.flat_parameters.copy()
-    update = 0 if truncate is None else step // truncate
-    words = (
-        f"update {update} of epoch 0, loss nan; gate i of layer 0 of model.1. is not finite at step {step} "
-    )
-    with pytest.raises(NonFiniteError, match=words):
-        fit.fit([(x, target)])
-    np.testing.assert_array_equal(net.flat_parameters, before)
-    assert len(fit.history["loss"]) == update
+@pairwise(("bad", [np.nan, np.inf]), ("truncate", [None, 5]))
+def test_nonfinite_input_is_traced_to_its_step(bad: float, truncate: int | None) -> None:
+    for step in [0, 4, 7, 11]:
+        net, (x, target) = real_model(), numbers()
+        x[step, 1, 0] = bad
+        fit = Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.0), truncate=truncate, progress=False)
+        before = net.flat_parameters.copy()
+        update = 0 if truncate is None else step // truncate
+        words = (
+            f"update {update} of epoch 0, loss nan; "
+            f"gate i of layer 0 of model.1. is not finite at step {step} "
+        )
+        with pytest.raises(NonFiniteError, match=words):
+            fit.fit([(x, target)])
+        np.testing.assert_array_equal(net.flat_parameters, before)
+        assert len(fit.history["loss"]) == update
 
 
 def test_nonfinite_target_is_traced_on_the_way_back() -> None:
@@ -268,8 +269,9 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_bad_input(name: str) -> None:
-    call, error, message = ERRORS[name]
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_input(subtests: pytest.Subtests) -> None:
+    for name in ERRORS:
+        with subtests.test(name):
+            call, error, message = ERRORS[name]
+            with pytest.raises(error, match=message):
+                call()
