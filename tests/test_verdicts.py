@@ -39,14 +39,15 @@ CURVES: dict[str, tuple[tuple[float, ...], float, int, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CURVES)
-def test_odd_curves(name: str) -> None:
-    norms, rate, horizon, verdict = CURVES[name]
-    flow = curve(*norms)
-    np.testing.assert_allclose(flow.rate, [rate], rtol=1e-12)
-    assert flow.horizon.tolist() == [horizon]
-    assert flow.verdict == (verdict,)
-    assert verdict in str(flow)
+def test_odd_curves(subtests: pytest.Subtests) -> None:
+    for name in CURVES:
+        with subtests.test(name):
+            norms, rate, horizon, verdict = CURVES[name]
+            flow = curve(*norms)
+            np.testing.assert_allclose(flow.rate, [rate], rtol=1e-12)
+            assert flow.horizon.tolist() == [horizon]
+            assert flow.verdict == (verdict,)
+            assert verdict in str(flow)
 
 
 def test_float32_underflows_sooner() -> None:
