@@ -108,8 +108,8 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def full(session: nox.Session) -> None:
-    """Run the test suite with all combinations of its grids, not only some of them."""
-    session.install(".[test]")
+    """Run all tests: the suite, and all combinations of options (marker "grid")."""
+    session.install(".[test,peers]")
     session.run("pytest", "-m", "", *session.posargs)
 
 
