@@ -121,12 +121,14 @@ def test_threads_option(bptt_command: CommandLine) -> None:
     assert bptt_command("info", "--json", "--threads", 2).figures["threads"] == 2
 
 
-def test_selftest(bptt_command: CommandLine) -> None:
+def test_selftest(bptt_command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    isas = [*dict.fromkeys(["generic", bptt.isa()])]  # each instruction set takes as long again
+    monkeypatch.setattr(bptt, "available_isas", lambda: isas)
     figures = bptt_command("selftest", "--json").figures
     assert figures["passed"]
     done = {(check["isa"], check["cell"], check["check"]) for check in figures["checks"]}
     kinds = ("gradcheck", "crosscheck float32", "crosscheck float64")
-    wanted = {(isa, cell, kind) for isa in bptt.available_isas() for cell in CELLS for kind in kinds}
+    wanted = {(isa, cell, kind) for isa in isas for cell in CELLS for kind in kinds}
     assert done == wanted | {("reference", cell, "gradcheck") for cell in CELLS}
     assert all(check["passed"] and 0 <= check["worst"] <= 1 for check in figures["checks"])
 

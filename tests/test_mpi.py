@@ -215,7 +215,7 @@ def test_ranks_share_the_cores() -> None:
     assert found == [[cores, max(1, cores // 2)]] * 2
 
 
-@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize("kind", ["csv", pytest.param("npz", marks=pytest.mark.grid)])
 def test_bptt_train_of_tables_and_sequences(kind: str, tmp_path: Path, bptt_command: CommandLine) -> None:
     table = write_csv(tmp_path / "weather.csv", weather())
     x = np.random.default_rng(0).standard_normal((60, 5, 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.grids import in_turn
 
 import bptt
 from bptt.diagnose import plot_flows, plot_gates, plot_singular_values
@@ -284,22 +285,19 @@ def test_forecasts_beyond_all_limits_can_be_drawn() -> None:
     assert canvas.png(figure, 20)
 
 
-@pytest.mark.parametrize("size", [1e90, 1e160, 1e308])
-def test_states_beyond_all_limits_can_be_drawn(size: float) -> None:
+@in_turn(("size", [1e90, 1e160, 1e308]), ("kind", ["ReLU", "LSTM", "LSTM, not finite"]))
+def test_states_beyond_all_limits_can_be_drawn(size: float, kind: str) -> None:
     """Cell states of both signs, and the states of a ReLU."""
     lstm = bptt.LSTM(1, 2, dtype="float64", seed=0)
     relu = bptt.RNN(1, 2, nonlinearity="relu", bias=False, dtype="float64", seed=0)
     relu.parameters["weight_ih_l0"][:] = 1
     relu.parameters["weight_hh_l0"][:] = 0
     x = np.full((3, 1, 1), size)
-    for red, layer, state in (
-        (False, relu, None),
-        (False, lstm, (np.zeros((1, 1, 2)), np.array([[[size, -size]]]))),
-        (True, lstm, (np.zeros((1, 1, 2)), np.array([[[size, INF]]]))),
-    ):
-        figure = plot_gates(layer.forward(x if layer is relu else 0 * x, state)[2])
-        assert canvas.png(figure, 20)
-        assert ("red: not finite" in figure.texts[0].get_text()) == red
+    cells = np.array([[[size, INF if "not finite" in kind else -size]]])
+    call = relu.forward(x) if kind == "ReLU" else lstm.forward(0 * x, (np.zeros((1, 1, 2)), cells))
+    figure = plot_gates(call[2])
+    assert canvas.png(figure, 20)
+    assert ("red: not finite" in figure.texts[0].get_text()) == ("not finite" in kind)
 
 
 NAMES = ["_a", "__", "$a^$", "costs $5 and $6", r"\$\alpha$", "$", "_$x_1$"]
