@@ -32,7 +32,7 @@ COMMANDS = (
 
 def test_help(bptt_command: CommandLine, subtests: pytest.Subtests) -> None:
     for command in COMMANDS:
-        with subtests.test(command=command):
+        with subtests.test(" ".join(command)):
             result = bptt_command(*command, "--help")
             assert result.code == 0
             assert result.out.startswith(f"usage: bptt {' '.join(command)}")

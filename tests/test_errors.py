@@ -319,7 +319,7 @@ TABLE = ARGUMENTS + KINDS + SHAPES + MODULES
 
 def test_wrong_input_is_answered_in_one_sentence(subtests):
     for wrong in TABLE:
-        with subtests.test(wrong):
+        with subtests.test(wrong.label):
             with pytest.raises(wrong.error) as caught:
                 wrong.call()
             message = str(caught.value)

@@ -23,7 +23,7 @@ def test_no_word_is_listed_twice() -> None:
 
 def test_the_file_uses_the_word(subtests: pytest.Subtests) -> None:
     for row in ROWS:
-        with subtests.test(row=row):
+        with subtests.test(row[0]):
             cell, _, place = row
             text = (ROOT / place.strip("`")).read_text("utf-8")
             for name in names(cell):
