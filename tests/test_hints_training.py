@@ -120,3 +120,16 @@ def test_no_message_shows_more_than_a_line_of_a_value(value: Any) -> None:
         bptt.LSTM(3, value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 200
+
+
+def test_validation_that_is_used_up_after_one_epoch() -> None:
+    fit = trainer(model())
+    before = fit.model.flat_parameters.copy()
+    with pytest.raises(TypeError, match=r"validation must be .* once per epoch; got .*Fix: pass a list"):
+        fit.fit([(X, TARGET)], epochs=2, validation=iter([(X, TARGET)]))
+    np.testing.assert_array_equal(fit.model.flat_parameters, before)
+
+
+def test_fixed_parameters_of_something_else_than_a_model() -> None:
+    with pytest.raises(TypeError, match=r"model must be a layer or a Sequential; got 3"):
+        bptt.SGD(0.1).fixed(3)  # type: ignore[arg-type]
