@@ -87,9 +87,10 @@ def sentence(machines: Sequence[Findings]) -> str:
     return (
         f"**Training is {torch[0]} times as fast as in PyTorch**, on one core of an"
         f" {findings.machine['processor']}\n"
-        f"(geometric mean). Inference is {torch[1]} times as fast, and one time step per call"
-        f" {torch[2]} times.\n"
-        f"Compared with the best of {others}, the ratios are {best[0]}, {best[1]} and {best[2]}."
+        f"(geometric mean over all cases). Inference is {torch[1]} times as fast, and a call with a single"
+        f" time step is {torch[2]} times as fast.\n"
+        f"Compared with the fastest of {others} in each case, training is {best[0]} times,"
+        f" inference {best[1]} times and a single step {best[2]} times as fast."
     )
 
 

@@ -52,7 +52,7 @@ class Rows {
     for (Index t = 0; t < time; ++t) base_.push_back(base_.back() + allocated(t));
   }
 
-  // Whether `active` is one.
+  // Whether `active` never rises, and stays within 0..batch.
   static bool valid(Index time, Index batch, const Index* active) {
     for (Index t = 0; t < time; ++t) {
       if (active[t] < 0 || active[t] > (t == 0 ? batch : active[t - 1])) return false;

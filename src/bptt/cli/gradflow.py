@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "gradflow",
         help="measure how far back gradients reach in a model: do they vanish or explode?",
-        description="Backpropagate an error through a saved model. Report for each layer whether the"
-        " gradient vanishes or explodes, after how many steps, and what helps. Draw a picture.",
+        description="Backpropagate a gradient of norm 1 from the last step of a saved model. Report for each"
+        " layer whether the gradient vanishes or explodes, after how many steps, and what helps.",
     )
     command.add_argument(
         "model", type=Path, metavar="MODEL", help="model file that bptt.save or 'bptt train' wrote"
@@ -41,8 +41,14 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--data", type=Path, metavar="FILE", help=data)
     csvformat.add_options(command)
-    command.add_argument("--steps", type=COUNT, metavar="N", default=STEPS, help="time steps to go back")
-    rows = "sequences in the batch, taken from evenly spaced places in the data"
+    command.add_argument(
+        "--steps",
+        type=COUNT,
+        metavar="N",
+        default=STEPS,
+        help="time steps to go back; compare with the window of the training",
+    )
+    rows = "number of sequences, taken from evenly spaced places in the data"
     command.add_argument("--rows", type=COUNT, metavar="N", default=ROWS, help=rows)
     out = "picture, a .png or .svg file (default: MODEL-gradflow.png in this folder)"
     command.add_argument("--out", type=Path, metavar="PATH", help=out)

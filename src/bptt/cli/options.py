@@ -119,7 +119,7 @@ def add_common(command: argparse.ArgumentParser, run: Callable[[Any], None]) -> 
     threads = "number of threads (default: BPTT_NUM_THREADS, or all cores that this process may use)"
     group.add_argument("--threads", type=THREADS, metavar="N", default=argparse.SUPPRESS, help=threads)
     seed = number(int, minimum=0, below=2**63)
-    group.add_argument("--seed", type=seed, metavar="N", default=0, help="random seed")
+    group.add_argument("--seed", type=seed, metavar="N", default=0, help="seed of all random numbers")
     command.set_defaults(run=run, prepare=prepare)
 
 

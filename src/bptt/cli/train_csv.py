@@ -48,7 +48,7 @@ def add(kinds: Any) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="CSV file whose first line names the columns, or a folder of such files",
+        help="CSV file, or a folder of CSV files",
     )
     csvformat.add_options(command)
     data = command.add_argument_group("data")
@@ -64,20 +64,24 @@ def add(kinds: Any) -> None:
         type=SHARE,
         metavar="SHARE",
         default=0.1,
-        help="fraction of the rows that decide when to stop training",
+        help="fraction of the rows, before the test part, that decides when to stop training",
     )
     data.add_argument(
-        "--test", type=SHARE, metavar="SHARE", default=0.1, help="fraction of the rows for the final errors"
+        "--test",
+        type=SHARE,
+        metavar="SHARE",
+        default=0.1,
+        help="fraction of the rows, at the end, for the final errors",
     )
-    season = "rows in a season; adds a baseline that repeats the value of one season before"
+    season = "rows per season, at most --window: also compare with repeating the value of one season before"
     data.add_argument("--season", type=COUNT, metavar="N", help=season)
     raw = "do not scale the columns to mean 0 and standard deviation 1"
     data.add_argument("--no-standardize", action="store_true", help=raw)
     networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
-    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows per update")
-    back = "most time steps that errors go back (default: the window)"
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="windows per batch")
+    back = "let errors go back at most N rows of the window (default: the whole window)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)
     add_common(command, ranks.on_ranks(run))

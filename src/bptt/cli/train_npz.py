@@ -36,7 +36,7 @@ def add(kinds: Any) -> None:
     networks.add_bidirectional(networks.add_options(command, cell="lstm", layers=1, hidden=32))
     training = fitting.add_options(command, rate=5e-3, clip=1.0, patience=10)
     training.add_argument("--epochs", type=COUNT, metavar="N", default=50, help="passes over the data")
-    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences per update")
+    training.add_argument("--batch", type=COUNT, metavar="N", default=32, help="sequences per batch")
     back = "most time steps that errors go back; only for sequences of equal length (default: all)"
     training.add_argument("--truncate", type=COUNT, metavar="N", help=back)
     fitting.add_model_file(command)

@@ -50,34 +50,35 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
     group = command.add_argument_group("training")
     group.add_argument("--optimizer", choices=list(OPTIMIZERS), default="adam", help="optimizer")
     group.add_argument(
-        "--learning-rate", type=POSITIVE, metavar="X", default=rate, help="learning rate at the start"
+        "--learning-rate", type=POSITIVE, metavar="X", default=rate, help="highest learning rate"
     )
-    falls = (
-        "learning-rate schedule: cosine and step fall over the run, plateau when the validation loss stalls"
-    )
+    falls = "learning rate over the run: cosine falls to 1/20, step to a tenth after each third, plateau to a"
+    falls += " tenth when the validation loss stalls"
     group.add_argument("--schedule", choices=SCHEDULES, default="cosine", help=falls)
     group.add_argument(
         "--warm-up",
         type=COUNT,
         metavar="N",
-        help="updates in which the learning rate rises to its starting value",
+        help="updates in which the learning rate rises from 0 (default: 0)",
     )
     fraction = number(float, minimum=0, below=1)
-    group.add_argument("--momentum", type=fraction, metavar="X", help="momentum, for sgd and rmsprop")
+    momentum = "momentum of sgd or rmsprop (default: 0)"
+    group.add_argument("--momentum", type=fraction, metavar="X", help=momentum)
     decay = number(float, minimum=0)
-    group.add_argument("--weight-decay", type=decay, metavar="X", help="weight decay")
+    shrink = "weight decay (default: 0, for adamw 0.01)"
+    group.add_argument("--weight-decay", type=decay, metavar="X", help=shrink)
     limit = "largest norm of the gradient: a number, auto (a running quantile of recent norms), or off"
     group.add_argument("--clip", type=_limit, metavar="X", default=clip, help=limit)
     lost = "what to do when a gradient is not finite: stop the run, skip the update, set the bad entries to"
     lost += " zero, or shrink the recurrent weights"
     group.add_argument("--nonfinite", choices=NONFINITE, default="raise", help=lost)
-    inside = "largest entry of the error at each time step, inside the recursion"
+    inside = "limit every entry of dL/dh and dL/dc at each step back in time to X (default: no limit)"
     group.add_argument("--clip-state", type=POSITIVE, metavar="X", help=inside)
-    sparse = "keep every N-th state and recompute the others, to save memory (auto: choose N)"
+    sparse = "keep only every N-th state: saves memory, costs time, same results (auto: choose N)"
     group.add_argument("--recompute", type=_every, metavar="N", help=sparse)
-    regular = "strength of the Pascanu regularizer, for the cells rnn and rnn-relu"
+    regular = "strength of a penalty that keeps gradients from vanishing, for rnn and rnn-relu (try 4)"
     group.add_argument("--pascanu", type=POSITIVE, metavar="X", help=regular)
-    more = "batches per update"
+    more = "batches whose gradients are averaged for one update"
     group.add_argument("--accumulate", type=COUNT, metavar="N", default=1, help=more)
     stop = (
         "stop after N epochs without improvement, and keep the model of the best epoch; 0: never stop early"
@@ -96,7 +97,7 @@ def add_options(command: Parser, *, rate: float, clip: float, patience: int) -> 
     runs.add_argument(
         "--checkpoint-every-updates", type=COUNT, metavar="N", help="also save after every N updates"
     )
-    again = "continue the run in --checkpoint; the result equals that of a run that never stopped"
+    again = "continue the run in the file of --checkpoint, with the same options and data"
     runs.add_argument("--resume", action="store_true", help=again)
     return group
 

@@ -21,7 +21,11 @@ def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argp
     group.add_argument("--hidden", type=COUNT, metavar="N", default=hidden, help="hidden units per layer")
     fraction = number(float, minimum=0, below=1)
     group.add_argument(
-        "--dropout", type=fraction, metavar="P", default=0.0, help="dropout probability after each layer"
+        "--dropout",
+        type=fraction,
+        metavar="P",
+        default=0.0,
+        help="probability that dropout sets an output of a layer to 0",
     )
     command.set_defaults(bidirectional=False)
     return group
