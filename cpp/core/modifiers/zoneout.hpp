@@ -1,9 +1,9 @@
 // Zoneout: a unit keeps its old state with some probability (Krueger et al. 2017). h' and c' are the states before the
-// step. keep_h and keep_c are 1 where a unit keeps h' or c'. Without these masks, as in inference, the states are blended
-// by the probability. The kernel computes h from c before zoneout.
+// step. keep_h and keep_c are 1 where a unit keeps h' or c'. Without these masks, as in inference, the states are
+// blended by the probability. The kernel computes h from c before zoneout.
 //
-// Backward, the error of a blended state splits into two parts. One flows through the kernel. The other goes directly to
-// h' or c', and is added after the kernel: for c' in the same step, for h' when the error of h' is complete.
+// Backward, the error of a blended state splits into two parts. One flows through the kernel. The other goes directly
+// to h' or c', and is added after the kernel: for c' in the same step, for h' when the error of h' is complete.
 #pragma once
 
 #include "core/modifiers/context.hpp"
