@@ -354,7 +354,10 @@ def everything() -> Digests:
 
 def compare(before: Path, after: Path) -> int:
     """Print the names that differ. Return the exit status."""
-    one, other = (json.loads(path.read_text()) for path in (before, after))
+    try:
+        one, other = (json.loads(path.read_text()) for path in (before, after))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"bits.py: {error}") from None
     differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     for name in differing:
         missing = next((path for path, all_of in ((before, one), (after, other)) if name not in all_of), None)

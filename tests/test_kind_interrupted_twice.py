@@ -26,12 +26,11 @@ from bptt.train import Trainer
 
 EPOCHS = 2
 DATA = [batch(seed) for seed in range(3)]
-LOOP = tuple(
-    os.path.join("train", name) for name in ("trainer.py", "step.py", "feed.py", "run.py", "history.py")
-)
+FILES = ("trainer.py", "loop.py", "record.py", "step.py", "passes.py", "feed.py", "run.py", "history.py")
+LOOP = tuple(os.path.join("train", name) for name in FILES)
 
 
-def parts() -> tuple[bptt.Loss, bptt.Optimizer, dict[str, Any]]:
+def parts() -> tuple[bptt.losses.Loss, bptt.optim.Optimizer, dict[str, Any]]:
     options = {"clip": bptt.ClipNorm("auto"), "truncate": 5, "progress": False}
     return bptt.CrossEntropy(), bptt.Adam(1e-2), options
 

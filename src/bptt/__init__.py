@@ -1,7 +1,7 @@
 """Fast, exact and readable recurrent networks with backpropagation through time, on the CPU.
 
 Layers (`RNN`, `LSTM`, `GRU`, ...) store parameters and gradients as NumPy views into flat vectors. `forward`
-returns a tape, and `backward` reads it. `Trainer` combines layers with losses, optimisers and clipping.
+returns a tape, and `backward` reads it. `Trainer` combines layers with losses, optimizers and clipping.
 
 `bptt.reference` implements the same layers in plain NumPy. `crosscheck` compares a fast layer with this
 reference, and `gradcheck` compares any layer with finite differences.
@@ -41,7 +41,15 @@ if TYPE_CHECKING:
         testing,
         train,
     )
-    from bptt.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, KeepBest, TensorBoard
+    from bptt.callbacks import (
+        Callback,
+        Checkpoint,
+        CSVLog,
+        EarlyStopping,
+        GradientMonitor,
+        KeepBest,
+        TensorBoard,
+    )
     from bptt.diagnose import (
         first_nonfinite,
         gradient_flow,

@@ -9,6 +9,7 @@ import inspect
 import math
 import numbers
 import operator
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -145,6 +146,15 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
     if value not in options:
         raise ValueError(f"{name} must be {expected}; got {short(value)}. Fix: pass one of these names.")
     return value
+
+
+def check_path(value: object, name: str, example: str) -> None:
+    """Raise TypeError unless the value is a path. A number would be taken for a file descriptor."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"{name} must be a str or os.PathLike; got {short(value)} of type {type(value).__name__}. "
+            f'Fix: pass "{example}".'
+        )
 
 
 def float_dtype(value: object) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules, for the `lr` of an optimiser: `bptt.Adam(bptt.schedules.Cosine(1e-3, 5000))`.
+"""Learning-rate schedules, for the `lr` of an optimizer: `bptt.Adam(bptt.schedules.Cosine(1e-3, 5000))`.
 
 `lr` also accepts any function that takes the number of updates so far and returns a learning rate. Unlike
 such a function, these schedules can always be printed and pickled.

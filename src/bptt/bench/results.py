@@ -29,7 +29,20 @@ def save(path: Path, findings: Findings, command: str) -> None:
 
 
 def load(path: Path) -> Findings:
-    """Read the results that `save` wrote."""
-    values = json.loads(path.read_text(encoding="utf-8"))
-    rows = [Row.of(row) for row in values["rows"]]
-    return Findings(values["machine"], rows, [Memory.of(row) for row in values["memory"]])
+    """Read the results that `save` wrote.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        The file holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        rows = [Row.of(row) for row in values["rows"]]
+        return Findings(values["machine"], rows, [Memory.of(row) for row in values["memory"]])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} must hold results of benchmarks/compare.py --json; got {type(error).__name__}: {error}"
+        ) from None

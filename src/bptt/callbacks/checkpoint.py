@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from bptt.arguments import flag, short, size
+from bptt.arguments import check_path, short, size
 from bptt.callbacks.callback import Callback, TrainerView
 from bptt.callbacks.watching import check_watched, metric_name, watched
 from bptt.files import atomic as files
@@ -73,7 +73,12 @@ class Checkpoint(Callback):
         self.every_epochs = size(every_epochs, "every_epochs")
         self.every_updates = None if every_updates is None else size(every_updates, "every_updates")
         self.keep = None if keep is None else size(keep, "keep")
-        self.best = (metric_name(best, "best") or False) if isinstance(best, str) else flag(best, "best")
+        if not isinstance(best, (bool, str)):
+            raise TypeError(
+                f"best must be True, False or the name of a metric; got {short(best)} of type "
+                f"{type(best).__name__}. Fix: pass True to watch the validation loss."
+            )
+        self.best = (metric_name(best, "best") or False) if isinstance(best, str) else best
         if self.best is not False and (self.every_epochs != 1 or every_updates is not None):
             raise ValueError(
                 "best must be given without every_epochs and every_updates, because best saves after each "
@@ -83,11 +88,7 @@ class Checkpoint(Callback):
         self.extra = dict(extra or {})
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each file, oldest first
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(
-                f"path must be a str or os.PathLike; got {short(path)} of type {type(path).__name__}. "
-                'Fix: pass "run-{step}.safetensors".'
-            )
+        check_path(path, "path", "run-{step}.safetensors")
         fields = _fields(os.fspath(path))
         if self.keep is not None and not fields:
             raise ValueError(

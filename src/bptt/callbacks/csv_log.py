@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from bptt.arguments import check_path
 from bptt.callbacks.callback import Callback, TrainerView
 from bptt.files import atomic as files
 from bptt.optim.update import Update
@@ -24,6 +25,8 @@ class CSVLog(Callback):
 
     Raises
     ------
+    TypeError
+        `path` is not a path.
     OSError
         From `fit`, before the first epoch: the file cannot be written.
     """
@@ -32,6 +35,7 @@ class CSVLog(Callback):
     columns: tuple[str, ...] = ("epoch", "loss", "grad_norm", "clipped", "lr", "tokens", "validation_loss")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_path(path, "path", "run.csv")
         self.path = path
         self._file: IO[str] | None = None
         self._size: int | None = None  # size of the file that a resumed run continues

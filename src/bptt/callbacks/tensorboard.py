@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from bptt.arguments import size
+from bptt.arguments import check_path, size
 from bptt.callbacks.callback import Callback, TrainerView
 from bptt.optim.update import Update
 
@@ -41,6 +41,7 @@ class TensorBoard(Callback):
     every_rank = False
 
     def __init__(self, folder: str | os.PathLike[str], *, every_updates: int = 1) -> None:
+        check_path(folder, "folder", "runs/first")
         self.folder = os.fspath(folder)
         self.every_updates = size(every_updates, "every_updates")
         self._writer: Any = None

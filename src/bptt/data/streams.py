@@ -234,6 +234,15 @@ class Batches:
         yield from batches
 
 
+def _constructor(kind: type) -> inspect.Signature:
+    signature = inspect.signature(kind.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+# Otherwise help() would show the arguments of __new__, which copies call without any.
+Batches.__signature__ = _constructor(Batches)  # type: ignore[attr-defined]
+
+
 class _Counted(Batches):
     """`Batches` with a length."""
 

@@ -36,6 +36,10 @@ class NonFiniteError(FloatingPointError):
         super().__init__(message)
         self.parameter = parameter
 
+    def __reduce__(self) -> tuple[type[NonFiniteError], tuple[str, str]]:
+        # The default passes only the message, so the error could not leave a worker process.
+        return type(self), (str(self), self.parameter)
+
 
 @dataclass(frozen=True)
 class Norm:

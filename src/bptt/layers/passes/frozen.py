@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy.typing as npt
 
@@ -58,6 +58,12 @@ class Frozen:
             As for a call of the layer.
         """
         return self._call(x, state, lengths, reset)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a frozen layer cannot be copied or pickled, because it holds packed weights. "
+            "Fix: copy or pickle the layer, and call freeze() again."
+        )
 
     def __repr__(self) -> str:
         return f"Frozen({self._layer})"

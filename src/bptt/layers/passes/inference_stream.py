@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -159,6 +159,12 @@ class InferenceStream:
                 f"Fix: pass numpy.empty({shape}, {self.output.dtype.name!r})."
             )
         check_shape(out, "out", shape)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a stream cannot be copied or pickled, because it holds packed weights. "
+            "Fix: copy or pickle the layer, call stream() again, and set stream.state."
+        )
 
     def __repr__(self) -> str:
         return f"InferenceStream({self._layer}, batch_size={len(self.input)})"
