@@ -43,7 +43,11 @@ def refused(fit: Trainer, message: str, **options: Any) -> None:
         (lambda: bptt.EarlyStopping(metric=""), ValueError, "metric must be the name of a metric; got ''"),
         (lambda: Plateau(0.1, metric=RMSE), TypeError, "metric must be the name of a metric"),
         (lambda: bptt.Checkpoint("best", best=""), ValueError, "best must be the name of a metric; got ''"),
-        (lambda: bptt.Checkpoint("best", best=None), TypeError, "best must be True, False or the name of a metric"),  # type: ignore[arg-type]
+        (
+            lambda: bptt.Checkpoint("best", best=None),
+            TypeError,
+            "best must be True, False or the name of a metric",
+        ),  # type: ignore[arg-type]
     ],
 )
 def test_the_name_of_a_metric_is_checked_at_once(make: Any, error: Any, message: str) -> None:

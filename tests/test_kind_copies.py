@@ -28,12 +28,6 @@ ERRORS = [
 ]
 
 
-def diverge() -> None:
-    """Train on numbers whose gradient leaves float32."""
-    trainer = bptt.Trainer(bptt.Linear(1, 1), bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False)
-    trainer.fit([(np.full((1, 1, 1), 1e30), np.zeros((1, 1, 1)))])
-
-
 @pytest.mark.parametrize("by", COPIES)
 def test_errors_survive_a_copy(by: str) -> None:
     assert bptt.NonFiniteError in ERRORS
@@ -44,8 +38,10 @@ def test_errors_survive_a_copy(by: str) -> None:
 
 
 def test_an_error_leaves_a_worker_process() -> None:
+    trainer = bptt.Trainer(bptt.Linear(1, 1), bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False)
+    beyond_float32 = [(np.full((1, 1, 1), 1e30), np.zeros((1, 1, 1)))]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        error = pool.submit(diverge).exception(timeout=300)
+        error = pool.submit(trainer.fit, beyond_float32).exception(timeout=300)
     assert isinstance(error, bptt.NonFiniteError)
     assert error.parameter in str(error)
 
