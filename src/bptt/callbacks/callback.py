@@ -15,7 +15,7 @@ from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.tape import Tape
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Clip
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
 

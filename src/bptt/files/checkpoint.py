@@ -39,7 +39,7 @@ from bptt.files.packing import pack, unpack
 from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
 from bptt.files.validate_training import Training, validate_training
 from bptt.layers import Module
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 
 
 @dataclass(frozen=True)

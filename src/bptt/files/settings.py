@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bptt.optim.clip import Clip, ClipNorm
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 
 
 def describe(value: Any) -> Any:

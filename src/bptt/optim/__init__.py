@@ -3,7 +3,8 @@
 from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, clip_by_norm, clip_by_value
 from bptt.optim.clip_groups import ClipGroups
 from bptt.optim.gradients import NonFiniteError
-from bptt.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from bptt.optim.optimizer import Optimizer
+from bptt.optim.optimizers import SGD, Adam, AdamW, RMSProp
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bptt.arguments import flag, integer, real, size, store
-from bptt.optim.optimizers import Rate, as_rate, rate_at
+from bptt.optim.optimizer import Rate, as_rate, rate_at
 
 
 class Schedule(ABC):

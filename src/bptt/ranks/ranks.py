@@ -21,7 +21,7 @@ from bptt.files.settings import differences
 from bptt.layers import Module
 from bptt.optim.clip import Clip
 from bptt.optim.gradients import NonFiniteError
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.ranks.communicator import Comm
 from bptt.ranks.processes import check_comm, end_job, share_cores
 

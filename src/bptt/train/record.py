@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.train.history import History
 from bptt.train.run import Run
 from bptt.train.step import Pending

@@ -11,7 +11,7 @@ from bptt.callbacks.callback import Callback, TrainerView
 from bptt.data.shard import deal
 from bptt.files.checkpoint import CheckpointError, Saved, read_checkpoint
 from bptt.files.settings import differences
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.ranks.ranks import Ranks
 from bptt.train.generators import Generators, GeneratorStates, check_generators
 from bptt.train.history import History

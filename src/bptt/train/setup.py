@@ -15,7 +15,7 @@ from bptt.layers import Module
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Clip
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.ranks import Ranks
 

@@ -19,7 +19,7 @@ from bptt.layers.passes.tape import Tape
 from bptt.losses.loss import Loss
 from bptt.optim.clip import Clip
 from bptt.optim.gradients import NonFiniteError
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
 from bptt.ranks.ranks import Ranks

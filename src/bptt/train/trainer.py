@@ -16,7 +16,7 @@ from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.losses.loss import Loss
 from bptt.losses.metrics import Metric
 from bptt.optim.clip import Clip
-from bptt.optim.optimizers import Optimizer
+from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.communicator import Comm
 from bptt.ranks.ranks import Ranks

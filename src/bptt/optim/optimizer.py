@@ -1,0 +1,209 @@
+"""The base class of the optimizers: learning rates, state vectors and one update of a model's flat vector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bptt.arguments import real, short, takes
+from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.module import Module
+from bptt.optim.rates import fixed_names, parse_lr_factors, runs
+
+Rate: TypeAlias = float | Callable[[int], float]
+CoreCall: TypeAlias = "partial[None]"
+
+
+def as_rate(value: object, name: str) -> Rate:
+    """Check a learning rate: a number >= 0, or a callable that takes the number of updates."""
+    if not callable(value):
+        return real(value, name, 0.0)
+    if not takes(value, 1):
+        raise TypeError(
+            f"{name} must be a number or a schedule(step); got {short(value)}, which cannot be called with "
+            f"one number. Fix: pass {name}=lambda step: 0.1 / (1 + step), or a class of bptt.schedules."
+        )
+    return value
+
+
+def rate_at(rate: Rate, step: int, name: str) -> float:
+    """Return the learning rate after `step` updates."""
+    return real(rate(step), f"{name}({step})", 0.0) if callable(rate) else rate
+
+
+class Optimizer(ABC):
+    """Base class of all optimizers. One optimizer serves one model.
+
+    The state vectors are laid out like the model's flat parameters.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule: `lr(n)` is the rate of the next update after n updates.
+    weight_decay : float
+        Factor of the L2 term added to the gradient.
+    lr_factors : mapping of str to float, optional
+        Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
+        parameter names as shells match file names, and the first matching pattern decides. Parameters without
+        a pattern have factor 1. Parameters with factor 0 are fixed: neither they nor their state vectors
+        change, and their gradients count neither in the gradient norm nor in clipping.
+    vectors : tuple of str
+        Names of the state vectors.
+
+    Attributes
+    ----------
+    steps : int
+        Updates made so far.
+    given_lr : float or callable
+        The argument `lr` of the constructor.
+    """
+
+    def __init__(
+        self,
+        lr: Rate,
+        weight_decay: float,
+        lr_factors: Mapping[str, float] | None,
+        vectors: tuple[str, ...],
+    ) -> None:
+        self.lr = lr
+        self.given_lr = self._lr
+        self.weight_decay = real(weight_decay, "weight_decay", 0.0)
+        self._factors = parse_lr_factors(lr_factors)
+        self.steps = 0
+        self._vectors = vectors
+        self._state: dict[str, Floats] = {}
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next update. Assign a number or a schedule to change it."""
+        return rate_at(self._lr, self.steps, "lr")
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._lr = as_rate(value, "lr")
+
+    @property
+    def lr_factors(self) -> dict[str, float]:
+        """Learning-rate factors of parameter groups, by pattern."""
+        return dict(self._factors)
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule that sets `lr`; None if `lr` is a number."""
+        return self._lr if callable(self._lr) else None
+
+    def fixed(self, model: Module) -> frozenset[str]:
+        """Return the names of the fixed parameters, whose learning-rate factor is 0.
+
+        Raises
+        ------
+        TypeError
+            `model` is not a model.
+        ValueError
+            A pattern of `lr_factors` matches none of the model's parameters.
+        """
+        if not isinstance(model, Module):
+            raise TypeError(
+                f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
+            )
+        return fixed_names(model, self._factors)
+
+    def step(self, model: Module) -> None:
+        """Update `model.flat_parameters` from `model.flat_gradients`, which do not change.
+
+        Ctrl-C cannot interrupt an update halfway: the update is either made and counted, or not made.
+
+        Raises
+        ------
+        ValueError
+            The model has another number of parameters, or another dtype, than the model of earlier updates.
+            Or a pattern of `lr_factors` matches none of its parameters.
+        """
+        parameters, gradients = model.flat_parameters, model.flat_gradients
+        groups = runs(model, self._factors)
+        if not self._state:
+            self._state = {name: aligned_zeros(parameters.size, parameters.dtype) for name in self._vectors}
+        for vector in self._state.values():
+            if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
+                raise ValueError(
+                    f"model must be the model of earlier updates of this {type(self).__name__}, with "
+                    f"{vector.size} parameters in {vector.dtype}; got {parameters.size} in "
+                    f"{parameters.dtype}. Fix: make one optimizer per model."
+                )
+        lr = self.lr
+        updates = [
+            self._update(
+                parameters[run],
+                gradients[run],
+                {name: vector[run] for name, vector in self._state.items()},
+                lr * factor,
+            )
+            for run, factor in groups
+            if factor != 0
+        ]
+        count = partial(setattr, self, "steps", self.steps + 1)
+        # Python handles signals between bytecodes. C makes all these calls, so no signal comes between them.
+        deque(map(partial.__call__, (*updates, count)), maxlen=0)
+
+    @abstractmethod
+    def _update(
+        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
+    ) -> CoreCall:
+        """Return a call of the core that changes parameters and state in place. `step` makes the call."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return `kind`, `steps` and copies of the state vectors (none before the first step).
+
+        A mean of squares that the dtype cannot hold is stored as minus its square root.
+        """
+        vectors = {name: vector.copy() for name, vector in self._state.items()}
+        return {"kind": type(self).__name__, "steps": self.steps, **vectors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that `state_dict` returned. All values are checked before any is changed.
+
+        Raises
+        ------
+        TypeError
+            `state` is not a mapping.
+        ValueError
+            `state` is the state of another kind of optimizer, a vector is missing or unknown, or the vectors
+            are not float vectors of one length.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"state must be a mapping; got {type(state).__name__}. Fix: pass what state_dict() returned."
+            )
+        kind, steps = state.get("kind"), state.get("steps")
+        if kind != type(self).__name__:
+            raise ValueError(
+                f"state must be the state of {type(self).__name__}; got the state of {kind!r}. "
+                f"Fix: load it into {kind}."
+            )
+        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+            raise ValueError(
+                f"state['steps'] must be an int >= 0; got {steps!r}. Fix: pass an unchanged state_dict()."
+            )
+        vectors = {name: np.asarray(value) for name, value in state.items() if name not in ("kind", "steps")}
+        if set(vectors) != set(self._vectors) and (vectors or steps):
+            raise ValueError(
+                f"state must hold the vectors {sorted(self._vectors)}; got {sorted(vectors)}. "
+                f"Fix: load it into {kind} with the same arguments."
+            )
+        forms = {(array.shape, array.dtype) for array in vectors.values()}
+        if len(forms) > 1 or any(len(shape) != 1 or dtype not in ("f4", "f8") for shape, dtype in forms):
+            raise ValueError(
+                "state must hold float32 or float64 vectors of one length; got "
+                f"{sorted(f'{dtype} {shape}' for shape, dtype in forms)}. "
+                "Fix: pass an unchanged state_dict()."
+            )
+        copies: dict[str, Floats] = {}
+        for name, array in vectors.items():
+            copies[name] = aligned_zeros(array.size, array.dtype)
+            copies[name][...] = array
+        self._state, self.steps = copies, steps
