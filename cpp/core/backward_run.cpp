@@ -52,7 +52,7 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
   const auto& kept = tape.layers[static_cast<std::size_t>(layer)];
   const Index input = net_.input_of(layer);
   T* const dx = dx_of(args, layer);
-  // The reverse direction has a buffer of its own, so that both directions can run at once.
+  // The reverse direction has a separate buffer, so both directions can run at once.
   if (net_.directions == 2 && !reverse_dx_.data()) {
     reverse_dx_ = Buffer<T>(rows_.total() * std::max(net_.input, net_.width()));
   }

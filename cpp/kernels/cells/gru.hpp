@@ -32,7 +32,7 @@ struct Gru {
         store_first<T>(a, sigmoid<T>(load_first<T>(a, lanes)), lanes);
         store_first<T>(a + s.hidden, sigmoid<T>(load_first<T>(a + s.hidden, lanes)), lanes);
       }
-      // In a loop of its own, as for the LSTM.
+      // In a separate loop, as for the LSTM.
       for (Index row = 0; row < s.rows; ++row) {
         T* a = s.gates + row * s.gates_row + unit;
         const Vec<T> r = load_first<T>(a, lanes);

@@ -37,7 +37,7 @@ struct Lstm {
   static void activate(const ForwardStep<T>& s, const Panel<T>& panel) {
     with_lanes<T>(panel.valid(0), [&](auto n) {
       if (!Variant || s.stage != Stage::output) open_gates<Keep>(s, panel.first, n);
-      // In a loop of its own: a chain of gates and tanh(c) together is longer than a CPU looks ahead over rows.
+      // In a separate loop: a chain of gates and tanh(c) together is longer than a CPU looks ahead over rows.
       if (!Variant || s.stage != Stage::gates) put_out(s, panel.first, n);
     });
   }

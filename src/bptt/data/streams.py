@@ -234,13 +234,10 @@ class Batches:
         yield from batches
 
 
-def _constructor(kind: type) -> inspect.Signature:
-    signature = inspect.signature(kind.__init__)  # type: ignore[misc]
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-
-# Otherwise help() would show the arguments of __new__, which copies call without any.
-Batches.__signature__ = _constructor(Batches)  # type: ignore[attr-defined]
+# Without this, help() shows the open arguments of __new__, which a copy calls without any.
+# inspect.signature reads this attribute; mypy does not know it.
+_, *_arguments = inspect.signature(Batches.__init__).parameters.values()
+Batches.__signature__ = inspect.Signature(_arguments)  # type: ignore[attr-defined]
 
 
 class _Counted(Batches):

@@ -25,16 +25,20 @@ class Passes:
         (k1, k2): number of time steps in a window, and number of time steps to backpropagate. None: no limit.
     forward, backward : dict
         Options of the model's forward pass and backward pass.
-    clips_state : bool
-        Whether errors are clipped at each time step of the backward pass. Then every pass must divide them by
-        the number of rows of all ranks.
     """
 
     axes: ModelAxes
     windows: tuple[int | None, int | None]
     forward: dict[str, Any]
     backward: dict[str, Any]
-    clips_state: bool
+
+    @property
+    def clips_state(self) -> bool:
+        """Whether errors are clipped at each time step of the backward pass.
+
+        Then every pass must divide them by the number of rows of all ranks.
+        """
+        return self.backward.get("clip_state") is not None
 
 
 def parse_passes(
@@ -63,10 +67,10 @@ def parse_passes(
         axes.refuse_bidirectional("truncate")
     if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
         backward["keep_errors"] = regularizer is not None
-        return Passes(axes, windows, forward, backward, clip_state is not None)
+        return Passes(axes, windows, forward, backward)
     for name, value in (forward | backward).items():
         if value is not None and name != "steps":
             raise ValueError(
                 f"{name} needs a recurrent layer; got {model!r}, which has none. Fix: leave {name} out."
             )
-    return Passes(axes, windows, {}, {}, False)
+    return Passes(axes, windows, {}, {})
