@@ -298,7 +298,7 @@ def test_results_survive_a_file(tmp_path: Path) -> None:
     loaded = results.load(path)
     assert loaded.plain() == findings().plain()
     assert loaded.rows[0].case == PLAIN
-    assert loaded.rows[0].share == pytest.approx(0.5, rel=1e-4)
+    assert loaded.rows[0].share == pytest.approx(0.5, rel=1e-4)  # files hold times of five digits
     assert loaded.rows[2].valid == 0.5
     assert json.loads(text)["command"] == "the command"
     assert sum('"cell"' in line for line in text.splitlines()) == len(findings().rows) + 1  # one line each
