@@ -11,8 +11,8 @@ import pytest
 
 import bptt
 from bptt.diagnose import NonFinite
-from bptt.diagnose.gates import gate_names, step_values
 from bptt.diagnose.nonfinite import origin
+from bptt.layers.passes.gates import gate_names, step_values
 from bptt.layers.passes.tape import RecurrentTape
 
 T, B = 9, 3

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.diagnose.gates import step_values
 from bptt.diagnose.rows import Row, rows_on
+from bptt.layers.passes.gates import step_values
 from bptt.layers.passes.tape import RecurrentTape, Tape
 
 Values = npt.NDArray[Any]

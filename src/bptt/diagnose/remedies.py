@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bptt.diagnose.gates import cell_of
 from bptt.init import chrono, identity, orthogonal, sparse
+from bptt.layers.passes.gates import cell_of
 
 if TYPE_CHECKING:
     from bptt.diagnose.flow_norms import FlowNorms

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.checks.training_step import check_layer
-from bptt.diagnose.gates import gate_names
 from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.measure import check_recurrent
 from bptt.diagnose.pictures.canvas import COLOURS, MARKERS, RED, STYLES, drawing, tidy, write
 from bptt.diagnose.rows import Row, rows_of
 from bptt.layers.module import Module
+from bptt.layers.passes.gates import gate_names
 from bptt.layers.recurrent import Recurrent
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import integer
-from bptt.diagnose.gates import step_values
 from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole_ticks, write
 from bptt.diagnose.rows import rows_on
+from bptt.layers.passes.gates import step_values
 from bptt.layers.passes.tape import RecurrentTape, Tape
 
 if TYPE_CHECKING:
