@@ -24,9 +24,9 @@ import results
 from ngrams import KneserNey
 
 import bptt
-from bptt.cli.corpus import modules
 from bptt.cli.models.ngram import bigram_loss
-from bptt.cli.training import Pieces
+from bptt.cli.text.corpus import modules
+from bptt.cli.text.training import Pieces
 from bptt.data import TextStream, Vocabulary
 from bptt.diagnose.pictures import canvas
 

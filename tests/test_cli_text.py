@@ -10,9 +10,9 @@ import pytest
 from tests.commandline import CommandLine, fails
 
 import bptt
-from bptt.cli import corpus
 from bptt.cli.models import ngram
 from bptt.cli.options import CELLS
+from bptt.cli.text import corpus
 from bptt.diagnose.pictures import plots
 
 SMALL = ("--hidden", 8, "--embedding", 4, "--truncate", 8, "--batch", 4)
@@ -135,7 +135,7 @@ def test_bad_output_is_found_before_training(
     def never(*_: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr("bptt.cli.training.train", never)
+    monkeypatch.setattr("bptt.cli.text.training.train", never)
     before = text_file.read_bytes()
     path = {
         "no folder": "none/out",

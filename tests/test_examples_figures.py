@@ -203,7 +203,7 @@ def test_says_which_package_is_missing(example: Any, monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(module, "find_spec", lambda name: None)
         with pytest.raises(SystemExit, match=rf"{package}.*pip install 'bptt\[examples\]'"):
             module.main([])
-    monkeypatch.setattr("bptt.cli.corpus.sysconfig.get_path", lambda name: "nowhere")
+    monkeypatch.setattr("bptt.cli.text.corpus.sysconfig.get_path", lambda name: "nowhere")
     with pytest.raises(SystemExit, match="standard library"):
         example("source_code").main([])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bptt.cli import results, training
-from bptt.cli.corpus import standard_library
 from bptt.cli.options import add_common, note
+from bptt.cli.text import results, training
+from bptt.cli.text.corpus import standard_library
 from bptt.data import TextStream, Vocabulary
 
 STEPS = 1500

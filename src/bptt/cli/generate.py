@@ -11,7 +11,7 @@ import numpy as np
 
 from bptt.cli.models import text as textmodel
 from bptt.cli.options import COUNT, POSITIVE, CommandError, add_common, print_json
-from bptt.cli.results import TEMPERATURE, first_prompt
+from bptt.cli.text.results import TEMPERATURE, first_prompt
 
 
 def add(commands: Any) -> None:

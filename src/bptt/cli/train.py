@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bptt.cli import ranks, results, train_csv, train_npz, training
+from bptt.cli import ranks, train_csv, train_npz
 from bptt.cli.options import SHARE, CommandError, add_common, note
+from bptt.cli.text import results, training
 from bptt.data import TextStream
 
 

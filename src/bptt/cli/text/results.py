@@ -12,7 +12,7 @@ import bptt
 from bptt.cli.models import fitting
 from bptt.cli.models import text as textmodel
 from bptt.cli.options import COUNT, Parser, check_outputs, note, print_json
-from bptt.cli.training import Run
+from bptt.cli.text.training import Run
 from bptt.data import TextStream, Vocabulary
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.pictures import plots
