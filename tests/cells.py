@@ -63,7 +63,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "peephole": {"peephole": True},
         "coupled": {"coupled": True},
         "projection": {"proj_size": 3},
-        "forget_bias": {"forget_bias": 1.5},
+        "gate_biases": {"forget_bias": 1.5, "input_bias": -0.5, "output_bias": 0.25},
         "cell_clip": {"cell_clip": 0.4},
         "gate_clip": {"gate_clip": 0.6},
         "gate_clip_spec": {"gate_clip": 0.3, "clip_mode": "spec"},
@@ -78,7 +78,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The options of each class of layer, besides its sizes."""
 
-CONTRADICTIONS = ({"coupled", "forget_bias"},)
+CONTRADICTIONS = ({"coupled", "gate_biases"},)
 
 
 def _variant(kind: str, names: Iterable[str]) -> tuple[str, tuple[str, dict[str, Any]]]:

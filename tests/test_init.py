@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import bptt
 
 H, I, P = 24, 10, 6
-NAMES = ("orthogonal", "identity", "chrono", "glorot", "sparse")
+NAMES = ("orthogonal", "identity", "chrono", "glorot", "sparse", "normal", "uniform")
 CELLS: dict[str, tuple[type[bptt.Module], dict[str, Any]]] = {
     "rnn": (bptt.RNN, {}),
     "irnn": (bptt.RNN, {"nonlinearity": "relu"}),
@@ -180,10 +181,43 @@ def test_sparse(subtests: pytest.Subtests) -> None:
             assert zero_biases(layer)
 
 
+def test_the_rest_of_a_sparse_layer_may_have_a_scale() -> None:
+    rest, default = build("gru", bptt.init.sparse(input_std=0.3)), build("gru", "sparse")
+    for name, view in named(rest, "weight_ih").items():
+        assert normal_of(view, 0.3), name
+    for name, view in named(rest, "weight_hh").items():
+        assert (np.count_nonzero(view, axis=1) == 15).all(), name
+    assert zero_biases(rest)
+    assert not named(build("gru", bptt.init.sparse(input_std=0.0)), "weight_ih")["weight_ih_l0"].any()
+    assert_inputs_are_glorot(default)
+
+
+def normal_of(view: np.ndarray, scale: float) -> bool:
+    """Mean and deviation within six standard deviations, and more entries outside than a uniform has."""
+    return bool(
+        abs(view.mean()) < 6 * scale / math.sqrt(view.size)
+        and abs(view.std() / scale - 1) < 6 / math.sqrt(2 * view.size)
+        and np.abs(view).max() > 2 * scale
+    )
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+def test_all_weights_have_the_scale(name: str, subtests: pytest.Subtests) -> None:
+    holds = {"normal": normal_of, "uniform": uniform_within}[name]
+    for cell in CELLS:
+        for scale in (0.05, 0.5):
+            with subtests.test(cell=cell, scale=scale):
+                layer = build(cell, getattr(bptt.init, name)(scale))
+                for view in named(layer, "weight_ih", "weight_hh", "weight_hr").values():
+                    assert holds(view, scale)
+                assert zero_biases(layer)
+    assert holds(bptt.Linear(30, 20, init=name, seed=0).parameters["weight"], 0.05)
+    assert holds(bptt.Embedding(30, 20, init=name, seed=0).parameters["weight"], 0.05)
+
+
 @pytest.mark.parametrize("size", [1, 2, 15, 16])
-@pytest.mark.parametrize("connections", [1, 15])
-def test_sparse_in_small_layers_connects_what_there_is(size: int, connections: int) -> None:
-    for seed in range(20):
+def test_sparse_in_small_layers_connects_what_there_is(size: int) -> None:
+    for seed, connections in itertools.product(range(20), (1, 15)):
         init = bptt.init.sparse(connections=connections)
         block = bptt.RNN(1, size, init=init, seed=seed).parameters["weight_hh_l0"]
         assert (np.count_nonzero(block, axis=1) == min(connections, size)).all()
@@ -262,7 +296,7 @@ def test_the_reference_draws_the_same() -> None:
 
 
 def test_no_bias() -> None:
-    for name in ("orthogonal", "identity", "glorot", "sparse"):
+    for name in ("orthogonal", "identity", "glorot", "sparse", "normal", "uniform"):
         assert not named(build("gru", name, bias=False), "bias")
 
 
@@ -307,6 +341,9 @@ CASES_OF_ERRORS = [
     (lambda: bptt.init.sparse(0), ValueError, ("connections", ">= 1")),
     (lambda: bptt.init.sparse(2.5), TypeError, ("connections", "int")),
     (lambda: bptt.init.sparse(spectral_radius=0), ValueError, ("spectral_radius", "> 0")),
+    (lambda: bptt.init.sparse(input_std=-1), ValueError, ("input_std", ">= 0", "-1")),
+    (lambda: bptt.init.normal(0), ValueError, ("scale", "> 0")),
+    (lambda: bptt.init.uniform(math.inf), ValueError, ("scale", "inf")),
 ]
 
 

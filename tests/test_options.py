@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import pickle
 
 import numpy as np
@@ -249,13 +250,35 @@ def test_layouts_of_resets():
     np.testing.assert_array_equal(layer.freeze()(x, reset=reset.tolist())[0], y)
 
 
-def test_forget_bias_fills_all_layers_and_directions():
-    layer = bptt.LSTM(I, H, 2, bidirectional=True, forget_bias=1.25, seed=0, init=lambda n, s, r: r.random(s))
-    for name in ("l0", "l0_reverse", "l1", "l1_reverse"):
-        both = layer.parameters[f"bias_ih_{name}"] + layer.parameters[f"bias_hh_{name}"]
-        assert (both[H : 2 * H] == 1.25).all()
-        assert (both[:H] != 1.25).all()
-        assert (both[2 * H :] != 1.25).all()
+def test_biases_of_gates_fill_all_layers_and_directions():
+    """A number for all units, and one for each unit; other gates have what `init` draws."""
+    values = {"input": -1.0, "forget": np.arange(H) / 4, "output": tuple(-np.arange(H) / 8)}
+    for gates, coupled in (("ifgo", False), ("fgo", True)):
+        for gate in {"output"} if coupled else values:
+            options = {
+                f"{gate}_bias": values[gate],
+                "coupled": coupled,
+                "init": lambda n, s, r: 9 + r.random(s),
+            }
+            layer = bptt.LSTM(I, H, 2, bidirectional=True, seed=0, **options)
+            for name in ("l0", "l0_reverse", "l1", "l1_reverse"):
+                both = layer.parameters[f"bias_ih_{name}"] + layer.parameters[f"bias_hh_{name}"]
+                for letter, block in zip(gates, both.reshape(-1, H), strict=True):
+                    if letter == gate[0]:
+                        np.testing.assert_array_equal(block, np.broadcast_to(values[gate], H))
+                    else:
+                        assert (block > 9).all()
+
+
+def test_biases_of_gates_are_json_and_survive_a_file(tmp_path):
+    layer = bptt.LSTM(I, H, forget_bias=np.arange(H, dtype=np.float32), input_bias=np.float64(-1), seed=0)
+    config = json.loads(json.dumps(layer.config()))
+    again = bptt.LSTM.from_config(config)
+    assert again.config() == layer.config()
+    assert repr(again) == repr(layer) == repr(eval(repr(layer), {"LSTM": bptt.LSTM}))
+    bptt.save(tmp_path / "m.safetensors", layer)
+    assert bptt.load(tmp_path / "m.safetensors").config() == layer.config()
+    assert bptt.reference.like(layer).config()["forget_bias"] == layer.forget_bias
 
 
 def test_what_a_tape_shows():
@@ -302,6 +325,13 @@ BAD_OPTIONS = [
     ("LSTM", {"proj_size": H}, ValueError, "proj_size must be less than hidden_size = 9; got 9"),
     ("LSTM", {"proj_size": -1}, ValueError, "proj_size must be an int >= 0"),
     ("LSTM", {"coupled": True, "forget_bias": 1.0}, ValueError, "forget_bias and coupled"),
+    ("LSTM", {"coupled": True, "input_bias": 1.0}, ValueError, "input_bias and coupled"),
+    ("LSTM", {"bias": False, "output_bias": np.ones(H)}, ValueError, "output_bias needs a bias"),
+    ("LSTM", {"input_bias": np.ones(H + 1)}, ValueError, "for each of hidden_size = 9 units; got.*10"),
+    ("LSTM", {"output_bias": [np.inf] * H}, ValueError, "output_bias must be finite"),
+    ("LSTM", {"output_bias": "1"}, TypeError, "output_bias must be a number"),
+    ("LSTM", {"output_bias": ["1"] * H}, TypeError, "output_bias must be an array of real numbers"),
+    ("LSTM", {"output_bias": [1e300] * H, "dtype": "float32"}, ValueError, "output_bias must hold values"),
     ("LSTM", {"bias": False, "forget_bias": 1.0}, ValueError, "forget_bias needs a bias"),
     ("LSTM", {"forget_bias": np.nan}, ValueError, "forget_bias must be"),
     ("LSTM", {"cell_clip": 0.0}, ValueError, "cell_clip must be a number > 0"),

@@ -4,6 +4,15 @@ A name alone, as in `init="chrono"`, selects the initialiser with its default ar
 your own subclass of `Initialiser`.
 """
 
-from bptt.layers.initialisers import Initialiser, chrono, glorot, identity, orthogonal, sparse
+from bptt.layers.initialisers import (
+    Initialiser,
+    chrono,
+    glorot,
+    identity,
+    normal,
+    orthogonal,
+    sparse,
+    uniform,
+)
 
-__all__ = ["Initialiser", "chrono", "glorot", "identity", "orthogonal", "sparse"]
+__all__ = ["Initialiser", "chrono", "glorot", "identity", "normal", "orthogonal", "sparse", "uniform"]

@@ -27,7 +27,7 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
         layer_norm=draw.flag,
         recurrent_dropout=share,
         zoneout=share,
-        init=lambda: draw.choose("default", "orthogonal", "identity", "glorot", "chrono", "sparse"),
+        init=lambda: draw.choose("default", *bptt.init.__all__[1:]),
         dtype=lambda: draw.choose("float32", "float64", np.float32),
         seed=lambda: draw.size(0, 9),
     )
@@ -37,6 +37,8 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
             coupled=draw.flag,
             proj_size=lambda: draw.choose(0, 1, 2),
             forget_bias=lambda: draw.choose(None, 1.0, 3.0),
+            input_bias=lambda: draw.choose(None, None, -1.0),
+            output_bias=lambda: draw.choose(None, None, [0.5]),
             cell_clip=lambda: draw.choose(None, 0.5),
             gate_clip=lambda: draw.choose(None, 0.5),
         )

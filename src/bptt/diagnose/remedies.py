@@ -60,9 +60,9 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
     expected = init.longest if isinstance(init, chrono) else 0.0
     remembers = expected >= longest
     biased = "" if stack.bias else "bias=True with "
-    bias: float | None = getattr(stack, "forget_bias", None)
+    bias: float | tuple[float, ...] | None = getattr(stack, "forget_bias", None)
     if bias is not None:
-        new_bias = max(1.0, bias + 1.0)
+        new_bias = max(1.0, (max(bias) if isinstance(bias, tuple) else bias) + 1.0)
     elif remembers:  # the largest bias of chrono is the logarithm of `longest`
         new_bias = math.ceil(math.log(expected)) + 1.0
     else:

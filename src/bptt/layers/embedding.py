@@ -27,8 +27,8 @@ class Embedding(Stateless):
     embedding_dim : int
         Width of a row. `weight` is (num_embeddings, embedding_dim).
     init : str, Initialiser or callable
-        "default": standard normal, as in PyTorch. "orthogonal", "glorot", or one of `bptt.init` with its
-        parameters; or init(name, shape, rng) -> array.
+        "default": standard normal, as in PyTorch. "orthogonal", "glorot", "normal", "uniform", or
+        one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
     seed : int, numpy.random.Generator or None

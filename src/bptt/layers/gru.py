@@ -49,7 +49,8 @@ class GRU(Recurrent):
         Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable
         "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "chrono",
-        "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
+        "glorot", "sparse", "normal", "uniform", or one of `bptt.init` with its parameters; or
+        init(name, shape, rng) -> array.
     precision : {"highest"}
         Precision of matrix products.
     dtype : {"float32", "float64"}

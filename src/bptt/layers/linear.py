@@ -25,8 +25,8 @@ class Linear(Stateless):
     bias : bool
         False: no bias.
     init : str, Initialiser or callable
-        "default": both tensors uniform in +-1/sqrt(I), as in PyTorch. "orthogonal", "glorot", or one of
-        `bptt.init` with its parameters; or init(name, shape, rng) -> array.
+        "default": both tensors uniform in +-1/sqrt(I), as in PyTorch. "orthogonal", "glorot",
+        "normal", "uniform", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
     dtype : {"float32", "float64"}
         Type of parameters, outputs and gradients.
     seed : int, numpy.random.Generator or None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
-from bptt.arguments import Seed, choice, finite, flag, integer, real, size
-from bptt.arrays import to_floats
+from bptt.arguments import Seed, choice, flag, integer, real, short, size
 from bptt.layers.activations import Activation, as_argument, parse_activations
 from bptt.layers.initialisers import Initialiser
+from bptt.layers.initialisers.gate_bias import GateBias, parse_gate_bias, write_gate_bias
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
@@ -52,9 +52,11 @@ class LSTM(Recurrent):
         True: the input gate is i = 1 - f, and weights have 3H rows.
     proj_size : int
         P < H: add a projection `weight_hr_l{k}` (P, H). 0: no projection.
-    forget_bias : float, optional
-        Initial sum of the two biases of the forget gate, in all layers and directions, for every `init`. With
-        1 or more, gradients flow back from the start of training. Default: the values that `init` draws.
+    forget_bias, input_bias, output_bias : float or array-like, optional
+        Initial sum of the two biases of this gate, in all layers and directions, for every `init`: a number,
+        or (H,) with one number for each unit. With a `forget_bias` of 1 or more, gradients flow back from the
+        start of training. Negative biases of the other two gates keep a cell closed at first. Default: the
+        values that `init` draws.
     cell_clip : float, optional
         Clip c_t to +-cell_clip. The gradient of clipped entries is 0.
     gate_clip : float, optional
@@ -79,7 +81,8 @@ class LSTM(Recurrent):
         the probabilities of h and of c.
     init : str, Initialiser or callable
         "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "chrono",
-        "glorot", "sparse", or one of `bptt.init` with its parameters; or init(name, shape, rng) -> array.
+        "glorot", "sparse", "normal", "uniform", or one of `bptt.init` with its parameters; or
+        init(name, shape, rng) -> array.
     precision : {"highest"}
         Precision of matrix products.
     dtype : {"float32", "float64"}
@@ -121,7 +124,9 @@ class LSTM(Recurrent):
         peephole: bool = False,
         coupled: bool = False,
         proj_size: int = 0,
-        forget_bias: float | None = None,
+        forget_bias: float | npt.ArrayLike | None = None,
+        input_bias: float | npt.ArrayLike | None = None,
+        output_bias: float | npt.ArrayLike | None = None,
         cell_clip: float | None = None,
         gate_clip: float | None = None,
         clip_mode: str = "onnxruntime",
@@ -139,12 +144,15 @@ class LSTM(Recurrent):
         self.gate_count = 3 if self.coupled else 4
         self.memory_gates = ((0, 1),) if self.coupled else ((0, -1), (1, 1))
         self.proj_size = integer(proj_size, "proj_size", 0)
-        self.forget_bias = None if forget_bias is None else finite(forget_bias, "forget_bias")
+        units = size(hidden_size, "hidden_size")
+        self.forget_bias = parse_gate_bias(forget_bias, "forget_bias", units)
+        self.input_bias = parse_gate_bias(input_bias, "input_bias", units)
+        self.output_bias = parse_gate_bias(output_bias, "output_bias", units)
         self.cell_clip = None if cell_clip is None else real(cell_clip, "cell_clip", 0.0, above=True)
         self.gate_clip = None if gate_clip is None else real(gate_clip, "gate_clip", 0.0, above=True)
         self.clip_mode = choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
         self.activations = parse_activations(activations)
-        self._check_pairs(size(hidden_size, "hidden_size"), bias)
+        self._check_pairs(units, bias)
         options: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
         options["activations"] = self.activations
         if self.cell_clip is not None:
@@ -183,15 +191,22 @@ class LSTM(Recurrent):
                 f"proj_size must be less than hidden_size = {hidden_size}; got {self.proj_size}. "
                 "Fix: pass proj_size=0 for no projection."
             )
+        for name, value in self._gate_biases():
+            if bias is False and value is not None:
+                raise ValueError(
+                    f"{name} needs a bias; got {name}={short(value)} with bias=False. "
+                    "Fix: leave one of them out."
+                )
         if self.forget_bias is not None and self.coupled:
             raise ValueError(
-                f"forget_bias and coupled must not go together; got forget_bias={self.forget_bias:g} with "
-                "coupled=True, so an open forget gate closes the input gate. Fix: leave one of them out."
-            )
-        if self.forget_bias is not None and bias is False:
-            raise ValueError(
-                f"forget_bias needs a bias; got forget_bias={self.forget_bias:g} with bias=False. "
+                f"forget_bias and coupled must not go together; got forget_bias={short(self.forget_bias)} "
+                "with coupled=True, so an open forget gate closes the input gate. "
                 "Fix: leave one of them out."
+            )
+        if self.input_bias is not None and self.coupled:
+            raise ValueError(
+                "input_bias and coupled must not go together, because a coupled LSTM has no input gate; "
+                f"got input_bias={short(self.input_bias)} with coupled=True. Fix: leave one of them out."
             )
         if self.clip_mode == "spec" and self.gate_clip is None:
             raise ValueError(
@@ -201,14 +216,18 @@ class LSTM(Recurrent):
 
     def _draw(self, initialiser: Initialiser) -> None:
         super()._draw(initialiser)
-        if self.forget_bias is not None:
-            bias = to_floats(np.array(self.forget_bias), "forget_bias", self.dtype)
-            forget = slice(self.hidden_size, 2 * self.hidden_size)
-            for name, view in self.parameters.items():
-                if name.startswith("bias_ih"):
-                    view[forget] = bias
-                elif name.startswith("bias_hh"):
-                    view[forget] = 0.0
+        gates = "fgo" if self.coupled else "ifgo"
+        for name, value in self._gate_biases():
+            if value is not None:
+                write_gate_bias(self.parameters, value, name, gates.index(name[0]), self.hidden_size)
+
+    def _gate_biases(self) -> tuple[tuple[str, GateBias], ...]:
+        """Return the arguments that set biases, by name. A name begins with the letter of its gate."""
+        return (
+            ("input_bias", self.input_bias),
+            ("forget_bias", self.forget_bias),
+            ("output_bias", self.output_bias),
+        )
 
     def config(self) -> dict[str, Any]:
         return super().config() | {
@@ -216,6 +235,8 @@ class LSTM(Recurrent):
             "coupled": self.coupled,
             "proj_size": self.proj_size,
             "forget_bias": self.forget_bias,
+            "input_bias": self.input_bias,
+            "output_bias": self.output_bias,
             "cell_clip": self.cell_clip,
             "gate_clip": self.gate_clip,
             "clip_mode": self.clip_mode,
