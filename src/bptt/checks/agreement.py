@@ -13,11 +13,11 @@ from bptt.arrays import as_real, to_floats
 from bptt.checks.nested import State, flatten, map_state
 from bptt.checks.report import Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
+from bptt.layers.containers.container import Container
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import ClipsState
-from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
+from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.sequential import Sequential
 from bptt.reference.ragged import RaggedTape
 from bptt.reference.stack import StackTape
 
@@ -104,7 +104,7 @@ def crosscheck(
         )
     backward_options: dict[str, Any] = {} if steps is None else {"steps": steps}
     if clip_state is not None:
-        if not isinstance(layer, (Recurrent, Sequential)):
+        if not isinstance(layer, (Recurrent, Container)):
             raise TypeError(
                 f"clip_state must be None unless the layer is recurrent or a model; got a {layer.kind}. "
                 "Fix: leave it out."
@@ -206,7 +206,7 @@ def _move_tape(tape: Tape, move: Move) -> None:
 
     Native tapes have no arrays that Python can change.
     """
-    if isinstance(tape, SequentialTape):
+    if isinstance(tape, ModelTape):
         for part in tape.tapes:
             _move_tape(part, move)
     elif isinstance(tape, RecurrentTape) and isinstance(tape.core, (StackTape, RaggedTape)):

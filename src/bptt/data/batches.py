@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from bptt.arrays import as_real
 from bptt.layers import Embedding, Module, Recurrent
+from bptt.layers.containers.container import iter_layers
 from bptt.layers.passes.ragged import parse_lengths
-from bptt.layers.sequential import iter_layers
 from bptt.losses.loss import row_mask
 
 _KEYS = ("x", "target", "mask", "lengths", "reset")

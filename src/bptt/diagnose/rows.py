@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 
+from bptt.layers.containers.container import Container, inside
 from bptt.layers.module import Module
-from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
+from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.sequential import Sequential
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def recurrent_tapes(tape: Tape, place: str = "") -> Iterator[tuple[str, Recurren
     """Yield the place and the tape of each recurrent stack, first to last."""
     if isinstance(tape, RecurrentTape):
         yield place, tape
-    elif isinstance(tape, SequentialTape):
-        for index, part in enumerate(tape.tapes):
-            yield from recurrent_tapes(part, inside(place, index))
+    elif isinstance(tape, ModelTape):
+        for key, part in zip(tape.owner.parts, tape.tapes, strict=True):
+            yield from recurrent_tapes(part, inside(place, key))
 
 
 def rows_on(tape: Tape) -> list[tuple[Row, RecurrentTape]]:
@@ -88,21 +88,16 @@ def twin(tape: Tape) -> Tape:
 
     The new tape has separate norms and errors.
     """
-    if isinstance(tape, SequentialTape):
+    if isinstance(tape, ModelTape):
         return replace(tape, tapes=tuple(map(twin, tape.tapes)))
     if isinstance(tape, RecurrentTape):
         return replace(tape, core=copy(tape.core))
     return tape
 
 
-def inside(place: str, index: int) -> str:
-    """Return the place of the layer with this index in the model at `place`."""
-    return f"{place or 'model'}[{index}]"
-
-
 def _stacks(model: Module, place: str) -> Iterator[tuple[str, Recurrent]]:
     if isinstance(model, Recurrent):
         yield place, model
-    elif isinstance(model, Sequential):
-        for index, layer in enumerate(model.layers):
-            yield from _stacks(layer, inside(place, index))
+    elif isinstance(model, Container):
+        for key, layer in model.parts.items():
+            yield from _stacks(layer, inside(place, key))

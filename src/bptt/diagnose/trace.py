@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,17 @@ from bptt.arrays import as_real
 from bptt.checks.training_step import check_layer, options_of, untouched
 from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
-from bptt.diagnose.rows import inside, rows_of, rows_on
+from bptt.diagnose.rows import rows_of, rows_on
+from bptt.layers.containers.container import Container, Key, accepted, inside, iter_layers
 from bptt.layers.embedding import Embedding
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import parse_lengths
-from bptt.layers.passes.tape import SequentialTape, Tape
+from bptt.layers.passes.tape import ModelTape, Tape
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.sequential import Sequential
 from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]
-Result = TypeVar("Result")
-Traced: TypeAlias = Generator[NonFinite, None, Result]
 
 
 def first_nonfinite(
@@ -99,80 +97,95 @@ def first_nonfinite(
     values = as_real(x, "x")
     options = options_of(layer, lengths, reset)
     with untouched(layer):
-        return next(_Pass(layer, values, options).findings(values, state, dy, loss, target), None)
+        try:
+            _Pass(layer, values, options).run(values, state, dy, loss, target)
+        except _Found as found:
+            return found.nonfinite
+    return None
+
+
+class _Found(Exception):
+    """Ends a pass at the first tensor that is not finite."""
+
+    def __init__(self, nonfinite: NonFinite) -> None:
+        super().__init__(str(nonfinite))
+        self.nonfinite = nonfinite
+
+
+def _stop_at(findings: Iterable[NonFinite]) -> None:
+    """Raise `_Found` for the first of these findings."""
+    for nonfinite in findings:
+        raise _Found(nonfinite)
 
 
 class _Pass:
-    """One pass through a model.
-
-    Its generators yield tensors that are not finite, in the order of computation. They compute only as far as
-    the caller iterates.
-    """
+    """One pass through a model, which raises `_Found` at the first tensor that is not finite."""
 
     def __init__(self, model: Module, x: Values, options: dict[str, Any]) -> None:
         self.model = model
         self.options = options
         stacks = [row.stack for row in rows_of(model)]
         self.recurrent = bool(stacks)
-        first = model
-        while isinstance(first, Sequential):
-            first = first.layers[0]
+        first = next(iter_layers(model))
         self.reads_lengths = "lengths" in first.call_options  # other layers read past the ends of rows
         batched = x.ndim + isinstance(first, Embedding) == 3
         self.layout = Layout(batched and self.recurrent and stacks[0].batch_first, not batched)
 
-    def findings(self, x: Values, state: Any, dy: Any, loss: Loss | None, target: Any) -> Iterator[NonFinite]:
-        yield from self.array("x", x)
-        y, tape = yield from self.forward(self.model, x, state, "")
+    def run(self, x: Values, state: Any, dy: Any, loss: Loss | None, target: Any) -> None:
+        _stop_at(self.array("x", x))
+        y, _, tape = self.forward(self.model, x, state, "")
         if loss is not None:
-            yield from self.array("target", as_real(target, "target"))
+            _stop_at(self.array("target", as_real(target, "target")))
             value, dy = loss(y, target, rows_that_count(self.model, x, self.options.get("lengths"), y))
             if not np.isfinite(value):
-                yield NonFinite("loss", value=value)
+                raise _Found(NonFinite("loss", value=value))
         errors = [dy]
         if dy is None:
             errors = (
                 [error for error in last_step_errors(tape, y) if error is not None] if self.recurrent else []
             )
         for error in errors:
-            yield from self.array("dy", as_real(error, "dy"), from_end=True)
+            _stop_at(self.array("dy", as_real(error, "dy"), from_end=True))
             self.model.zero_grad()
-            yield from self.backward(self.model, tape, error, "")
+            self.backward(self.model, tape, error, None, "")
 
-    def forward(self, layer: Module, x: Any, state: Any, place: str) -> Traced[tuple[Any, Tape]]:
-        if isinstance(layer, Sequential):
-            tapes = []
-            for index, part in enumerate(layer.per_layer(state, "state")):
-                with layer.naming(index):
-                    x, tape = yield from self.forward(layer.layers[index], x, part, inside(place, index))
-                tapes.append(tape)
-            return x, SequentialTape(layer, tuple(tapes))
+    def forward(self, layer: Module, x: Any, state: Any, place: str) -> tuple[Any, Any, Tape]:
+        if isinstance(layer, Container):
+            tapes: dict[Key, Tape] = {}
+
+            def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+                with layer.naming(key):
+                    y, state, tapes[key] = self.forward(layer.parts[key], x, state, inside(place, key))
+                return y, state
+
+            y, state = layer.connect(x, state, run)
+            return y, state, ModelTape(layer, tuple(tapes[key] for key in layer.parts))
         for name, parameter in layer.parameters.items():
-            yield from _parameter(layer, name, parameter, name, place)
+            _stop_at(_parameter(layer, name, parameter, name, place))
         if isinstance(layer, Recurrent):
-            yield from _state(layer, state, place)
-        options = {name: value for name, value in self.options.items() if name in layer.call_options}
-        y, _, tape = layer.forward(x, state, **options)
+            _stop_at(_state(layer, state, place))
+        y, state, tape = layer.forward(x, state, **accepted(layer, self.options))
         for row, part in rows_on(tape):
-            yield from _placed(forward_origin(row, part), place)
-        yield from self.array("y", y, place)
-        return y, tape
+            _stop_at(_placed(forward_origin(row, part), place))
+        _stop_at(self.array("y", y, place))
+        return y, state, tape
 
-    def backward(self, layer: Module, tape: Tape, dy: Any, place: str) -> Traced[Any]:
-        if isinstance(layer, Sequential) and isinstance(tape, SequentialTape):
-            for index in reversed(range(len(layer))):
-                dy = yield from self.backward(
-                    layer.layers[index], tape.tapes[index], dy, inside(place, index)
-                )
-            return dy
-        dx, _ = layer.backward(tape, dy)
+    def backward(self, layer: Module, tape: Tape, dy: Any, dstate: Any, place: str) -> tuple[Any, Any]:
+        if isinstance(layer, Container) and isinstance(tape, ModelTape):
+            tapes = dict(zip(layer.parts, tape.tapes, strict=True))
+
+            def run(key: Key, dy: Any, dstate: Any, need_dx: bool) -> tuple[Any, Any]:
+                return self.backward(layer.parts[key], tapes[key], dy, dstate, inside(place, key))
+
+            return layer.connect_back(tape, dy, dstate, run, need_dx=True)
+        dx, dstate = layer.backward(tape, dy, dstate)
         for row, part in reversed(rows_on(tape)):
-            yield from _placed(backward_origin(row, part), place)
+            _stop_at(_placed(backward_origin(row, part), place))
         for name, gradient in layer.gradients.items():
-            yield from _parameter(layer, name, gradient, f"gradient of {name}", place)
+            _stop_at(_parameter(layer, name, gradient, f"gradient of {name}", place))
         if dx is not None:
-            yield from self.array("dx", dx, place, from_end=True)
-        return dx
+            _stop_at(self.array("dx", dx, place, from_end=True))
+        return dx, dstate
 
     def array(
         self, tensor: str, values: Values, place: str = "", *, from_end: bool = False

@@ -1,9 +1,11 @@
 """Layers and models."""
 
+from bptt.layers.containers.sequential import Sequential
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
+from bptt.layers.kinds import KINDS
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
@@ -11,7 +13,6 @@ from bptt.layers.mgu import MGU
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
-from bptt.layers.sequential import KINDS, Sequential
 
 __all__ = [
     "GRU",
@@ -28,3 +29,6 @@ __all__ = [
     "Recurrent",
     "Sequential",
 ]
+
+_CLASSES = (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential)
+KINDS |= {cls.__name__: cls for cls in _CLASSES}

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import real
 from bptt.layers import RNN, Module
-from bptt.layers.passes.tape import RecurrentTape, SequentialTape, Tape
-from bptt.layers.sequential import iter_layers
+from bptt.layers.containers.container import iter_layers
+from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 
 Array = npt.NDArray[Any]
 
@@ -153,7 +153,7 @@ def omega(dh: Array, h: Array, weights: Array, relu: bool = False) -> tuple[floa
 
 
 def _recurrent(tape: Tape) -> Iterator[RecurrentTape]:
-    if isinstance(tape, SequentialTape):
+    if isinstance(tape, ModelTape):
         for part in tape.tapes:
             yield from _recurrent(part)
     elif isinstance(tape, RecurrentTape):

@@ -9,9 +9,9 @@ import numpy as np
 
 from bptt.arguments import short
 from bptt.layers.advice import unadvised
+from bptt.layers.containers.container import Container
 from bptt.layers.module import Module
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.sequential import Sequential
 from bptt.reference.layers import GRU, LSTM, MGU, RNN
 
 
@@ -21,7 +21,7 @@ def like(layer: Module) -> Module:
     Parameters
     ----------
     layer : Module
-        Any layer or `Sequential`.
+        Any layer or model.
 
     Returns
     -------
@@ -53,8 +53,8 @@ def rebuild(layer: Module, dtype: np.dtype[Any]) -> Module:
 def generators(layer: Module) -> list[np.random.Generator]:
     """Return the random generators of a layer or model, without duplicates."""
     unique = {id(layer.rng): layer.rng}
-    if isinstance(layer, Sequential):
-        unique |= {id(rng): rng for child in layer.layers for rng in generators(child)}
+    if isinstance(layer, Container):
+        unique |= {id(rng): rng for child in layer.parts.values() for rng in generators(child)}
     return list(unique.values())
 
 
@@ -63,8 +63,11 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
 
     `memo` maps generators to copies, so that layers share copies as before.
     """
-    if isinstance(layer, Sequential):
-        model = Sequential(*(_copy(child, dtype, reference=reference, memo=memo) for child in layer.layers))
+    if isinstance(layer, Container):
+        copies = {
+            key: _copy(child, dtype, reference=reference, memo=memo) for key, child in layer.parts.items()
+        }
+        model = layer.rebuilt(copies)
         model.rng = copy.deepcopy(layer.rng, memo)
         return model
     kind = type(layer)

@@ -44,8 +44,8 @@ class LayerTape(Tape):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SequentialTape(Tape):
-    """Tape of a `Sequential`: `tapes` holds one tape per layer."""
+class ModelTape(Tape):
+    """Tape of a model: `tapes` holds one tape per layer."""
 
     tapes: tuple[Tape, ...]
 

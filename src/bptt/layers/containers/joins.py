@@ -1,10 +1,11 @@
-"""Checks of the layers of a `Sequential` and of their order."""
+"""Checks of the layers of a model, and of their order in a `Sequential`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bptt.layers.advice import advise
+from bptt.layers.containers.container import Key, iter_layers
 from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
@@ -14,8 +15,10 @@ from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
 
 
-def check_layers(layers: tuple[object, ...]) -> None:
+def check_layers(layers: Mapping[Key, object], example: str) -> None:
     """Raise if layers cannot form one model in any order.
+
+    `example` is a call that builds a model, for messages.
 
     Raises
     ------
@@ -26,31 +29,34 @@ def check_layers(layers: tuple[object, ...]) -> None:
     """
     if not layers:
         raise ValueError(
-            "layers must be at least one layer; got none. "
-            "Fix: pass layers, for example Sequential(LSTM(8, 16), Linear(16, 2))."
+            f"layers must be at least one layer; got none. Fix: pass layers, for example {example}."
         )
-    first_of_dtype: dict[str, int] = {}
-    for index, layer in enumerate(layers):
+    first_of_dtype: dict[str, Key] = {}
+    earlier: list[object] = []
+    for key, layer in layers.items():
         if not isinstance(layer, Module):
             actual = type(layer).__name__
             fix = "pass Sequential(first, second), or Sequential(*layers) for a list"
+            if isinstance(key, str):
+                fix = f"pass {example}"
             if isinstance(layer, type):
                 actual, fix = f"the class {layer.__name__}", f"pass an object, {layer.__name__}(...)"
-            raise TypeError(f"layers must be layers, one per argument; got {actual} at {index}. Fix: {fix}.")
-        if any(layer is earlier for earlier in layers[:index]):
+            raise TypeError(f"layers must be layers, one per argument; got {actual} at {key!r}. Fix: {fix}.")
+        if any(layer is other for other in earlier):
             raise ValueError(
-                f"layers must be different objects; got the same {layer.kind} again at {index}. "
+                f"layers must be different objects; got the same {layer.kind} again at {key!r}. "
                 "Fix: build a second layer."
             )
+        earlier.append(layer)
         if model_of(layer) is not None:
             raise ValueError(
-                f"layers must belong to no other model; got {layer.kind} of another model at {index}. "
+                f"layers must belong to no other model; got {layer.kind} of another model at {key!r}. "
                 "Fix: pass copy.deepcopy(layer), or delete the other model."
             )
         if layer.parameter_count:
-            first_of_dtype.setdefault(layer.dtype.name, index)
+            first_of_dtype.setdefault(layer.dtype.name, key)
     if len(first_of_dtype) > 1:
-        actual = ", ".join(f"{dtype} from layer {index} on" for dtype, index in first_of_dtype.items())
+        actual = ", ".join(f"{dtype} from layer {key!r} on" for dtype, key in first_of_dtype.items())
         raise ValueError(
             f"layers must have one dtype; got {actual}. Fix: build all layers with the same dtype."
         )
@@ -84,9 +90,10 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     end: Last | None = None  # the layer after which each row has one vector
     for group in groups:
         for layer in group:
-            if hasattr(layer, "batch_first"):
-                first = first or layer
-                _check_layout(first, layer)
+            for part in iter_layers(layer):
+                if hasattr(part, "batch_first"):
+                    first = first or part
+                    _check_layout(first, part)
             if isinstance(layer, (Recurrent, Last)) and end is not None:
                 _refuse_after_end(end, layer)
             if isinstance(layer, Embedding) and before is not None:

@@ -1,0 +1,1 @@
+"""Models: layers that are joined, with all parameters in one flat vector."""

@@ -1,0 +1,350 @@
+"""Base class of models: named layers with all parameters in one flat vector."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arguments import Seed, flag, generators, integer
+from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.module import Module, Table, set_model
+from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
+from bptt.layers.passes.tape import ModelTape, Tape, check_tape
+from bptt.layers.recurrent import Recurrent
+
+Key: TypeAlias = int | str
+"""The name of a layer in its model: an index in a `Sequential`."""
+
+Run: TypeAlias = Callable[[Key, Any, Any], tuple[Any, Any]]
+"""Run a layer forward: (name, x, state) -> (y, state)."""
+
+RunBack: TypeAlias = Callable[[Key, Any, Any, bool], tuple[Any, Any]]
+"""Run a layer backward: (name, dy, dstate, need_dx) -> (dx, dstate)."""
+
+
+class Container(Module):
+    """A model of named layers. Use `Sequential`.
+
+    The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
+    vector, so training the model trains the layers. Parameter names begin with the name of the layer.
+
+    Subclasses define `connect` and `connect_back`, which pass arrays from layer to layer, and `rebuilt`.
+
+    Attributes
+    ----------
+    parts : dict
+        The layers by name, in the order of the flat vector.
+    """
+
+    parts: dict[Key, Module]
+
+    def _join(self, parts: dict[Key, Module], seed: Seed) -> None:
+        """Take the layers into the model. Constructors call this method after their checks."""
+        model_rng: np.random.Generator | None = None
+        if seed is not None:
+            model_rng = _draw_again(self.kind, parts, seed)
+        # Layers without parameters get the dtype of the layers with parameters.
+        layers = list(parts.values())
+        dtypes = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
+        super().__init__(dtypes[0], model_rng)
+        self.parts = parts
+        count = sum(layer.parameter_count for layer in layers)
+        flat_parameters = aligned_zeros(count, self.dtype)
+        start = 0
+        for layer in layers:
+            stop = start + layer.parameter_count
+            flat_parameters[start:stop] = layer.flat_parameters
+            start = stop
+        self.bind(flat_parameters, aligned_zeros(count, self.dtype))
+
+    # The flow of arrays between layers
+
+    @abstractmethod
+    def connect(self, x: Any, state: Any, run: Run) -> tuple[Any, Any]:
+        """Pass x through the layers by calls of `run`, and return the model's (y, state)."""
+
+    @abstractmethod
+    def connect_back(
+        self, tape: ModelTape, dy: Any, dstate: Any, run: RunBack, need_dx: bool
+    ) -> tuple[Any, Any]:
+        """Pass errors back through the layers by calls of `run`, and return the model's (dx, dstate)."""
+
+    @abstractmethod
+    def rebuilt(self, parts: Mapping[Key, Module]) -> Container:
+        """Build a model of the same kind from other layers with the same names."""
+
+    def __call__(
+        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
+    ) -> tuple[Floats, Any]:
+        """Run inference through all layers.
+
+        Parameters
+        ----------
+        x : array-like
+            Input of the first layer.
+        state : tuple, optional
+            One entry per layer, None for zeros and for layers without state. Default: all None.
+        lengths : array-like of int, optional
+            (B,): number of valid steps of each row, for the recurrent layers and `Last`. Default: all.
+        reset : array-like of bool, optional
+            True where a row starts again from a state of zeros, for the recurrent layers. Default: never.
+
+        Returns
+        -------
+        y : ndarray
+            Output of the last layer.
+        state : tuple
+            One entry per layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state does not have one entry per layer, or no layer accepts lengths or resets. If a layer
+            raises an error, the message begins with the layer.
+        """
+        options = self._options(lengths, reset)
+
+        def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+            layer = self.parts[key]
+            with self.naming(key):
+                return layer(x, state, **accepted(layer, options))
+
+        return self.connect(x, state, run)
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        reset: Any = None,
+        checkpoint: int | Literal["auto"] | None = None,
+    ) -> tuple[Floats, Any, ModelTape]:
+        """Run the model for training, and return (y, state, tape).
+
+        Dropout is applied, and the tape is for `backward`. Arguments and errors are those of a call of the
+        model. `checkpoint` is for the recurrent layers, see `LSTM.forward`.
+        """
+        options = self._options(lengths, reset)
+        tapes: dict[Key, Tape] = {}
+
+        def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+            layer = self.parts[key]
+            with self.naming(key):
+                layer_options = accepted(layer, options)
+                if checkpoint is not None and isinstance(layer, (Recurrent, Container)):
+                    layer_options["checkpoint"] = checkpoint
+                y, state, tapes[key] = layer.forward(x, state, **layer_options)
+            return y, state
+
+        y, state = self.connect(x, state, run)
+        return y, state, ModelTape(self, tuple(tapes[key] for key in self.parts))
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: Any = None,
+        *,
+        clip_state: float | ClipsState | None = None,
+        steps: int | None = None,
+        need_dx: bool = True,
+        keep_errors: bool = False,
+    ) -> tuple[Any, Any]:
+        """Backpropagate errors through all layers, last to first. Adds to `gradients`.
+
+        Parameters
+        ----------
+        tape : ModelTape
+            From this model's `forward`.
+        dy : array-like, optional
+            dL/dy, in the shape of y. Default: zeros.
+        dstate : tuple, optional
+            One entry per layer, None for zeros and for layers without state. Default: all None.
+        clip_state : float, ClipValue or ClipNorm, optional
+            In recurrent layers, clip the error of every step's state, see `LSTM.backward`.
+        steps : int, optional
+            In recurrent layers, go back at most `steps` steps from the end. Default: all.
+        need_dx : bool
+            False: return None for dx, which may save its computation.
+        keep_errors : bool
+            True: keep every dL/dh_t in the recurrent layers' tapes.
+
+        Returns
+        -------
+        dx : ndarray or None
+            None also if x has no gradient, as for `Embedding`.
+        dstate : tuple
+            One entry per layer.
+
+        Raises
+        ------
+        TypeError
+            If `tape` is not a tape, or arrays do not hold real numbers.
+        ValueError
+            If the tape is from another model, or shapes are wrong.
+        """
+        model_tape = check_tape(tape, self, ModelTape)
+        # All arguments are checked before the last layer adds its gradients.
+        need_dx = flag(need_dx, "need_dx")
+        clip = parse_clip_state(clip_state)
+        keep_errors = flag(keep_errors, "keep_errors")
+        if steps is not None:
+            steps = integer(steps, "steps", 0)
+        options: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
+        tapes = dict(zip(self.parts, model_tape.tapes, strict=True))
+
+        def run(key: Key, dy: Any, dstate: Any, need_dx: bool) -> tuple[Any, Any]:
+            layer = self.parts[key]
+            with self.naming(key):
+                layer_options = options if isinstance(layer, (Recurrent, Container)) else {}
+                return layer.backward(tapes[key], dy, dstate, need_dx=need_dx, **layer_options)
+
+        return self.connect_back(model_tape, dy, dstate, run, need_dx)
+
+    @property
+    def call_options(self) -> frozenset[str]:  # type: ignore[override]
+        """The options that at least one layer accepts."""
+        return frozenset().union(*(layer.call_options for layer in self.parts.values()))
+
+    def _options(self, lengths: Any, reset: Any) -> dict[str, Any]:
+        options = {
+            name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None
+        }
+        for name in options:
+            if name not in self.call_options:
+                raise ValueError(
+                    f"{name} needs a recurrent layer; this model has none. Fix: leave {name} out, or pass a "
+                    "mask to the loss."
+                )
+        return options
+
+    # The layers in the flat vector
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether the parameters of all layers have not changed since they were drawn."""
+        return all(layer.is_initial for layer in self.parts.values())
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Draw new initial parameters for every layer, each from a separate random stream.
+
+        The parameters are those of a new model with `seed=rng`.
+
+        Raises
+        ------
+        ValueError
+            If a layer is a copy. Then no layer changes.
+        """
+        parts = list(placed(self, "model"))
+        for place, part in parts:
+            if part.initialiser is None:
+                raise ValueError(
+                    f"layers must be newly built to be initialised; got a copy, {part.kind} at {place}. "
+                    "Fix: build a new model."
+                )
+        self.rng, *streams = generators(rng, 1 + len(parts))
+        for (_, part), stream in zip(parts, streams, strict=True):
+            part.initialise(stream)
+
+    def _table(self) -> Table:
+        return [
+            (f"{key}.{name}", view.shape)
+            for key, layer in self.parts.items()
+            for name, view in layer.parameters.items()
+        ]
+
+    def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
+        super().bind(flat_parameters, flat_gradients)
+        start = 0
+        for layer in self.parts.values():
+            stop = start + layer.parameter_count
+            layer.bind(flat_parameters[start:stop], flat_gradients[start:stop])
+            set_model(layer, self)
+            start = stop
+
+    # States and messages
+
+    def per_part(self, state: Any, name: str) -> tuple[Any, ...]:
+        """Return a state with one entry per layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the state does not have one entry per layer.
+        """
+        if state is None:
+            return (None,) * len(self.parts)
+        expected = f"{name} must be a tuple with one entry per layer, such as {self.state_pattern}"
+        fix = f"Fix: pass a state that the model returned, or {self.state_pattern}."
+        if not isinstance(state, (tuple, list)):
+            raise TypeError(f"{expected}; got {type(state).__name__}. {fix}")
+        if len(state) != len(self.parts):
+            raise ValueError(f"{expected}; got {len(state)} for {len(self.parts)} layers. {fix}")
+        for (key, layer), entry in zip(self.parts.items(), state, strict=True):
+            is_array = entry is not None and not isinstance(entry, (tuple, list))
+            if is_array and layer.state_pattern not in ("h", "state"):
+                actual = f"{type(entry).__name__} for layer {key!r}, {layer.kind}"
+                raise TypeError(f"{expected}; got {actual}. {fix}")
+        return tuple(state)
+
+    @property
+    def state_pattern(self) -> str:
+        """The form of this model's state, such as "((h, c), None)"."""
+        parts = ", ".join(layer.state_pattern for layer in self.parts.values())
+        return f"({parts}{',' if len(self.parts) == 1 else ''})"
+
+    @contextmanager
+    def naming(self, key: Key) -> Iterator[None]:
+        """Add the layer to the message of an error, because every layer calls its input x."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"in layer {key!r}, {self.parts[key].kind}: {error}") from error
+
+
+def iter_layers(module: Module) -> Iterator[Module]:
+    """Yield the layers of a model, including nested ones, in the order of a pass."""
+    for _, layer in placed(module, "model"):
+        yield layer
+
+
+def placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
+    """Yield the layers of `iter_layers`, each with its place, such as "model[2][0]"."""
+    if isinstance(module, Container):
+        for key, layer in module.parts.items():
+            yield from placed(layer, inside(place, key))
+    else:
+        yield place, module
+
+
+def inside(place: str, key: Key) -> str:
+    """Return the place of a layer in the model at `place`."""
+    return f"{place or 'model'}[{key!r}]"
+
+
+def accepted(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a call that a layer accepts."""
+    return {name: value for name, value in options.items() if name in layer.call_options}
+
+
+def _draw_again(kind: str, layers: Mapping[Key, Module], seed: Seed) -> np.random.Generator:
+    """Draw the parameters of new layers, each from a separate stream, and return the model's generator."""
+    parts = [part for key, layer in layers.items() for part in placed(layer, inside("model", key))]
+    for place, part in parts:
+        if not part.is_initial:
+            raise ValueError(
+                f"seed draws the parameters of new layers; got {part.kind} at {place} with "
+                "parameters that were trained, loaded or copied. Fix: leave seed out, or build the "
+                f"layer in the call: {kind}(LSTM(8, 16), Linear(16, 2), seed=0)."
+            )
+    model_rng, *streams = generators(seed, 1 + len(parts))
+    for (_, part), stream in zip(parts, streams, strict=True):
+        part.initialise(stream)
+    return model_rng

@@ -1,0 +1,119 @@
+"""A chain of layers, with all parameters in one flat vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bptt.arguments import Seed
+from bptt.layers.containers.container import Container, Key, Run, RunBack
+from bptt.layers.containers.joins import check_joins, check_layers
+from bptt.layers.kinds import build_layer
+from bptt.layers.module import Module
+from bptt.layers.passes.tape import ModelTape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(Container):
+    """Chain of layers: each layer reads the output of the layer before it.
+
+    The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
+    vector, so training the model trains the layers. Parameter names begin with the index of the layer:
+    `0.weight_ih_l0`.
+
+    Parameters
+    ----------
+    *layers : Module
+        At least one layer. All parameters have the same dtype. A layer belongs to one model at a time.
+    seed : int, numpy.random.Generator or None
+        Give every layer, including layers of nested models, an independent random stream, and draw its
+        initial parameters again from this stream. The layers' own seeds then have no effect. Default: do not
+        change the layers.
+
+    Attributes
+    ----------
+    layers : tuple of Module
+        The layers, which are also available by index, `model[0]`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a layer.
+    ValueError
+        If there are no layers, a layer occurs twice or belongs to another living model, or dtypes differ. If
+        the layers cannot work in this order, see the notes. With `seed`: if a layer is a copy, or its
+        parameters have changed since they were drawn.
+
+    Warns
+    -----
+    UserWarning
+        If `Last` follows a bidirectional layer, where `Ends` is almost always meant.
+
+    Notes
+    -----
+    `Last` and `Ends` return one vector per row, so neither a recurrent layer nor a second `Last` or `Ends`
+    may follow. `Ends` must follow a bidirectional layer or come first, and `Embedding` must come first.
+
+    The state is a tuple with one entry per layer, which is None for a layer without state.
+    """
+
+    def __init__(self, *layers: Module, seed: Seed = None) -> None:
+        check_layers(dict(enumerate(layers)), "Sequential(LSTM(8, 16), Linear(16, 2))")
+        check_joins([list(iter_chain(layer)) for layer in layers])
+        self._join(dict(enumerate(layers)), seed)
+
+    @property
+    def layers(self) -> tuple[Module, ...]:
+        """The layers, in the order in which they run."""
+        return tuple(self.parts.values())
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]
+
+    def connect(self, x: Any, state: Any, run: Run) -> tuple[Any, tuple[Any, ...]]:
+        states = list(self.per_part(state, "state"))
+        for key in range(len(self)):
+            x, states[key] = run(key, x, states[key])
+        return x, tuple(states)
+
+    def connect_back(
+        self, tape: ModelTape, dy: Any, dstate: Any, run: RunBack, need_dx: bool
+    ) -> tuple[Any, tuple[Any, ...]]:
+        dstates = list(self.per_part(dstate, "dstate"))
+        for key in reversed(range(len(self))):
+            dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > 0)
+        return dy, tuple(dstates)
+
+    def rebuilt(self, parts: Mapping[Key, Module]) -> Sequential:
+        return Sequential(*parts.values())
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self.layers]}
+
+    @classmethod
+    def _build(cls, config: Mapping[str, Any]) -> Self:
+        if set(config) != {"layers"} or not isinstance(config["layers"], list):
+            raise ValueError(
+                f"config must hold one list, layers; got {sorted(config)}. Fix: pass the result of config()."
+            )
+        return cls(*map(build_layer, config["layers"]))
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def iter_chain(layer: Module) -> Iterator[Module]:
+    """Yield the layers of a chain, including those of chains inside it, in the order of a pass."""
+    if isinstance(layer, Sequential):
+        for part in layer:
+            yield from iter_chain(part)
+    else:
+        yield layer
