@@ -1,32 +1,23 @@
-"""Compare native layers with the NumPy reference."""
+"""Compare layers with the NumPy reference, or with an implementation of the user's choice."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from bptt import reference
+from bptt.arguments import flag, short
 from bptt.arrays import as_real, to_floats
-from bptt.checks.nested import State, flatten, map_state
-from bptt.checks.report import Report, compare, conclude
-from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
+from bptt.checks import against as comparisons
+from bptt.checks.layer_run import Problem
+from bptt.checks.nested import State, map_state
+from bptt.checks.report import Report, conclude
+from bptt.checks.torch_module import is_torch_module
+from bptt.checks.training_step import check_layer, kind_of, options_of
 from bptt.layers.containers.container import Container
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import ClipsState
-from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 from bptt.layers.recurrent import Recurrent
-from bptt.reference.ragged import RaggedTape
-from bptt.reference.stack import StackTape
-
-MOVES = ((0, 1), (0, -1), (1, 1), (1, -1))
-"""(draw, sign) of each perturbation that measures the reference's response.
-
-Perturbations come in opposite pairs, because one of the two crosses a nearby kink. More than one pair is
-needed, because a single draw may be small by chance.
-"""
 
 
 def crosscheck(
@@ -34,6 +25,8 @@ def crosscheck(
     x: npt.ArrayLike,
     state: State = None,
     *,
+    against: Any = None,
+    gradients: bool = False,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
     steps: int | None = None,
@@ -41,7 +34,7 @@ def crosscheck(
     seed: int = 0,
     raises: bool = True,
 ) -> Report:
-    """Compare a layer with the NumPy reference.
+    """Compare a layer with the NumPy reference, or with an implementation of your own.
 
     Outputs, states, all gradients and the norms through time are compared. Both sides get the same
     parameters, input, state and dropout masks, and the same dL/dy and dL/d(last state), drawn from N(0, 1).
@@ -60,6 +53,11 @@ def crosscheck(
     Entries below the dtype's smallest normal number divided by eps always pass. So close to zero, underflow
     costs digits, and rounding errors decide on which side of a kink a number lies.
 
+    If the forward pass fails, the report names the first difference: layer, time step, row, gate and unit.
+    The gate is the first one, in the order of computation, whose values differ. A function and a PyTorch
+    module do not show their gates. There, it is the gate without whose weights the two agree; or the report
+    says in which order the function reads the gates.
+
     `Linear`, `Embedding`, `Dropout` and `Last` have no reference. Their results are compared with those of
     the same native layer in float64. Use `gradcheck` to find an error that both precisions share.
 
@@ -71,6 +69,20 @@ def crosscheck(
         Input of the layer.
     state : optional
         Initial state of the layer. None: zeros.
+    against : callable, torch.nn.Module or Module, optional
+        What the layer is compared with. Default: the NumPy reference.
+
+        A function `f(parameters, x, state) -> y, state`, for example your own NumPy code. It gets a dict of
+        the layer's parameters and complete arrays, all in float64. It returns arrays in the layer's layout.
+
+        A PyTorch module with its own parameters: a `torch.nn.LSTM`, or a model whose parameters have the
+        layer's shapes in the same order. A copy in float64 and evaluation mode computes outputs and
+        gradients. The parameters are compared, too. The last state is compared if the module returns one.
+
+        A layer of bptt with its own parameters.
+    gradients : bool
+        True: compare the layer's gradients with central differences of the function `against`, with the
+        tolerances of `gradcheck`. Other comparisons always include gradients.
     lengths : array_like of int, optional
         Valid steps of each row, for layers that accept lengths.
     reset : array_like of bool, optional
@@ -92,7 +104,9 @@ def crosscheck(
     Raises
     ------
     TypeError, ValueError
-        If `layer` is not a layer, or the layer refuses the input or the state.
+        If `layer` is not a layer, or the layer refuses the input or the state. If `against` has other
+        parameters or another layout, or returns other arrays. With a function or a PyTorch module: if the
+        layer draws dropout masks, or an option of the passes is set.
     CheckError
         If an entry is off by more than its bound. The message names tensor, entry and both values.
     """
@@ -115,103 +129,25 @@ def crosscheck(
     if x.dtype.kind == "f":  # both sides must read the numbers that the layer reads after rounding
         x = to_floats(x, "x", layer.dtype)
     state = map_state(lambda s: to_floats(as_real(s, "state"), "state", layer.dtype), state)
-    limits = np.finfo(layer.dtype)
-    width = max([1, *(axis for parameter in layer.parameters.values() for axis in parameter.shape)])
-    depth = math.ceil(math.log2(max(2, width * math.prod(x.shape[:2]))))
-    tolerance = 4 * depth * float(limits.eps)
-
-    floor = float(limits.tiny / limits.eps)
-
-    actual = _run(layer, x, state, options, backward_options, seed)
-    oracle = reference.like(layer)
-    expected = _run(oracle, x, state, options, backward_options, seed)
-    perturbed = [
-        _run(
-            oracle,
-            x,
-            state,
-            options,
-            backward_options,
-            seed,
-            Move(sign * tolerance, sign * floor, (seed, draw)),
-        )
-        for draw, sign in MOVES
-    ]
-
-    rows = []
-    for name, tensor in expected.items():
-        response = max(_largest(results[name] - tensor) for results in perturbed)
-        factor = 1 if name.startswith(("y", "state")) else 2
-        allowed = max(factor * max(tolerance * _largest(tensor), response), floor)
-        bound = np.full(tensor.size, allowed)
-        rows.append(compare(name, actual[name].ravel(), tensor.ravel(), bound, tensor.shape))
-
-    return conclude(f"crosscheck {layer!r}", rows, raises)
-
-
-class Move:
-    """Perturb each number by `size` times a draw from N(0, 1), relative to the number.
-
-    `between` adds `floor` times another draw. If a gate underflows to zero in only one of the two
-    implementations, these draws put the gate on both sides of a kink at zero.
-    """
-
-    def __init__(self, size: float, floor: float, seed: tuple[int, int]) -> None:
-        self.size, self.floor = size, floor
-        self.rng = np.random.default_rng(seed)
-
-    def __call__(self, data: Tensor) -> Tensor:
-        if self.size == 0.0 or data.dtype.kind != "f":
-            return data
-        return data.astype(np.float64) * (1.0 + self.size * self.rng.standard_normal(data.shape))
-
-    def between(self, data: Tensor) -> Tensor:
-        """Perturb the arrays that a tape keeps between its gates."""
-        if self.size == 0.0:
-            return data
-        return self(data) + self.floor * self.rng.standard_normal(data.shape)
-
-
-STILL = Move(0.0, 0.0, (0, 0))
-
-
-def _run(
-    layer: Module,
-    x: Tensor,
-    state: State,
-    options: dict[str, Any],
-    backward_options: dict[str, Any],
-    seed: int,
-    move: Move = STILL,
-) -> dict[str, Tensor]:
-    """Run one training step and return all its results by name, in float64."""
-    rng = np.random.default_rng(seed)
-    with untouched(layer):
-        layer.flat_parameters[:] = move(layer.flat_parameters)
-        y, last, tape = layer.forward(move(x), map_state(move, state), **options)
-        _move_tape(tape, move)
-        # float32 numbers, which neither implementation has to round
-        dy = normal(rng, y).astype(np.float32)
-        dlast = map_state(lambda s: normal(rng, s).astype(np.float32), last)
-        layer.zero_grad()
-        dx, dstate = layer.backward(tape, move(dy), map_state(move, dlast), **backward_options)
-        actual = flatten(y, "y") | flatten(last, "state") | named_gradients(layer, dx, dstate)
-        for name in ("dh_norm", "dc_norm", "dh"):
-            actual |= flatten(getattr(tape, name, None), name)
-        return {name: np.array(tensor, np.float64) for name, tensor in actual.items()}
-
-
-def _move_tape(tape: Tape, move: Move) -> None:
-    """Perturb the arrays that reference layers saved.
-
-    Native tapes have no arrays that Python can change.
-    """
-    if isinstance(tape, ModelTape):
-        for part in tape.tapes:
-            _move_tape(part, move)
-    elif isinstance(tape, RecurrentTape) and isinstance(tape.core, (StackTape, RaggedTape)):
-        tape.core.move(move, move.between)
-
-
-def _largest(tensor: Tensor) -> float:
-    return float(np.max(np.abs(tensor), initial=0.0))
+    problem = Problem(x, state, options, backward_options, seed)
+    gradients = flag(gradients, "gradients")
+    if against is None:
+        rows, first = comparisons.with_reference(layer, problem)
+    elif isinstance(against, Module):
+        rows, first = comparisons.with_layer(layer, against, problem)
+    else:
+        for name, value in (options | backward_options).items():
+            raise ValueError(
+                f"{name} must be None with against, which takes only x and state; got {short(value)}. "
+                "Fix: leave one of them out."
+            )
+        if is_torch_module(against):
+            rows, first = comparisons.with_torch(layer, against, problem)
+        elif callable(against) and not isinstance(against, type):
+            rows, first = comparisons.with_function(layer, against, problem, gradients=gradients)
+        else:
+            raise TypeError(
+                "against must be None, a function f(parameters, x, state), a torch.nn module or a layer of "
+                f"bptt; got {kind_of(against)}. Fix: pass the function or the module itself."
+            )
+    return conclude(f"crosscheck {layer!r}", rows, raises, first)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,15 @@ import numpy.typing as npt
 from bptt.arguments import integer, real
 from bptt.arrays import as_real
 from bptt.checks.nested import State, fill, flatten, map_state
-from bptt.checks.report import Report, compare, conclude
+from bptt.checks.report import Comparison, Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
 from bptt.layers.module import Module
 from bptt.reference.copies import rebuild
 
 ROUNDING = 16 * float(np.finfo(np.float64).eps)
 """Rounding error of the loss, relative to the sum of the absolute values of its terms."""
+
+NO_SLACK: Mapping[str, float] = MappingProxyType({})
 
 
 def gradcheck(
@@ -110,22 +113,63 @@ def gradcheck(
             pairs = zip(flatten((y, last)).values(), flatten((dy, dlast)).values(), strict=True)
             return [value * weight for value, weight in pairs]
 
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite fails the check
-            rounding = ROUNDING * sum(float(np.abs(term).sum()) for term in terms())
-            loss = Loss(lambda: sum(float(term.sum()) for term in terms()), rounding)
-            rows = []
-            for name, gradient in gradients.items():
-                chosen = _choose(gradient.size, entries, rng)
-                values = gradient.flat[chosen]
-                chosen_entries = [Entry(loss, variables[name], int(j), eps) for j in chosen]
-                numeric = np.array([entry.central(entry.step) for entry in chosen_entries])
-                bound = atol + rtol * np.abs(numeric)
-                for n in np.flatnonzero(~(np.abs(values - numeric) <= bound)):
-                    numeric[n], error = chosen_entries[n].closest(values[n], rtol)
-                    bound[n] = atol + rtol * np.abs(numeric[n]) + error
-                rows.append(compare(name, values, numeric, bound, gradient.shape, chosen))
+        rows = compare_gradients(gradients, variables, terms, Differences(eps, atol, rtol, entries), rng)
 
     return conclude(f"gradcheck {layer!r}", rows, raises)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How gradients are compared with finite differences: see `gradcheck`."""
+
+    eps: float
+    atol: float
+    rtol: float
+    entries: int | None
+
+
+def compare_gradients(
+    gradients: Mapping[str, Tensor],
+    variables: Mapping[str, Tensor],
+    terms: Callable[[], list[Tensor]],
+    settings: Differences,
+    rng: np.random.Generator,
+    slack: Mapping[str, float] = NO_SLACK,
+) -> list[Comparison]:
+    """Compare gradients with central differences of a loss.
+
+    Parameters
+    ----------
+    gradients : Mapping of str to ndarray
+        The gradients to compare, by name.
+    variables : Mapping of str to ndarray
+        The float64 arrays of the same names that the loss is a function of. They are changed one entry at a
+        time, and restored.
+    terms : callable
+        Returns the terms of the loss at the present values of the variables.
+    settings : Differences
+        Steps, tolerances and the number of entries of each tensor.
+    rng : numpy.random.Generator
+        Chooses the entries.
+    slack : Mapping of str to float
+        Added to the bound of a tensor. Default: 0.
+    """
+    rows = []
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite fails the check
+        rounding = ROUNDING * sum(float(np.abs(term).sum()) for term in terms())
+        loss = Loss(lambda: sum(float(term.sum()) for term in terms()), rounding)
+        for name, gradient in gradients.items():
+            chosen = _choose(gradient.size, settings.entries, rng)
+            values = gradient.flat[chosen]
+            chosen_entries = [Entry(loss, variables[name], int(j), settings.eps) for j in chosen]
+            numeric = np.array([entry.central(entry.step) for entry in chosen_entries])
+            extra = settings.atol + slack.get(name, 0.0)
+            bound = extra + settings.rtol * np.abs(numeric)
+            for n in np.flatnonzero(~(np.abs(values - numeric) <= bound)):
+                numeric[n], error = chosen_entries[n].closest(values[n], settings.rtol)
+                bound[n] = extra + settings.rtol * np.abs(numeric[n]) + error
+            rows.append(compare(name, values, numeric, bound, gradient.shape, chosen))
+    return rows
 
 
 def _choose(size: int, entries: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:

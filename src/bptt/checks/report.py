@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,36 @@ class Comparison:
     passed: bool
 
 
+class Difference(NamedTuple):
+    """The first value on which two implementations disagree.
+
+    Attributes
+    ----------
+    place : str
+        The layer or the tensor, such as "layer 0", "layer 1, reverse" or "y".
+    step, row, unit : int
+        Time step, row of the batch and unit, each counted from 0.
+    gate : str
+        Such as "gate f", "c" or "h"; or "gates read in the order i, f, o, g instead of i, f, g, o". "" if
+        unknown.
+    value, expected : float
+        What the layer has there, and what it should have.
+    """
+
+    place: str
+    step: int
+    row: int
+    unit: int
+    gate: str
+    value: float
+    expected: float
+
+    def __str__(self) -> str:
+        gate = f", {self.gate}" if self.gate else ""
+        where = f"{self.place}, step {self.step}, row {self.row}, unit {self.unit}{gate}"
+        return f"{where}: {self.value!r}, expected {self.expected!r}"
+
+
 @dataclass(frozen=True)
 class Report:
     """Result of a check; `print(report)` shows it as a table.
@@ -50,10 +81,14 @@ class Report:
         The check and the layer.
     rows : tuple of Comparison
         One per tensor.
+    first : Difference or None
+        The first value of the forward pass that differs. None if the check passed, if only gradients differ,
+        or if the check was `gradcheck`.
     """
 
     title: str
     rows: tuple[Comparison, ...]
+    first: Difference | None = None
 
     @property
     def passed(self) -> bool:
@@ -78,6 +113,8 @@ class Report:
             line = f"  {row.name:<{width}} {row.entries:>8} {row.error:>9.2e} {row.bound:>9.2e}"
             line = f"{line}  {list(row.index)}"
             lines.append(line if row.passed else f"{line} FAILED: {row.value!r}, expected {row.expected!r}")
+        if self.first is not None:
+            lines.append(f"  first difference: {self.first}")
         return "\n".join(lines)
 
 
@@ -129,12 +166,21 @@ def compare(
     )
 
 
-def conclude(title: str, rows: list[Comparison], raises: bool) -> Report:
+def conclude(
+    title: str,
+    rows: list[Comparison],
+    raises: bool,
+    first: Callable[[], Difference | None] = lambda: None,
+) -> Report:
     """Return the report on these tensors.
+
+    `first` finds the first difference. It is called if a tensor failed.
 
     Raises CheckError if a tensor failed and `raises` is set.
     """
     report = Report(title, tuple(rows))
+    if not report.passed:
+        report = replace(report, first=first())
     if raises and not report.passed:
         raise CheckError(report)
     return report
