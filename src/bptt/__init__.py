@@ -12,7 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from bptt import leaving as _leaving
 from bptt._version import __version__
-from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Embedding, Ends, Last, Linear, Module, Sequential
+from bptt.layers import (
+    GRU,
+    LSTM,
+    MGU,
+    RNN,
+    Dropout,
+    Embedding,
+    Ends,
+    Last,
+    LayerTape,
+    Linear,
+    Module,
+    Sequential,
+    register,
+)
 from bptt.runtime import (
     available_isas,
     build_config,
@@ -99,6 +113,7 @@ __all__ = [
     "History",
     "KeepBest",
     "Last",
+    "LayerTape",
     "Linear",
     "MeanSquaredError",
     "Module",
@@ -132,6 +147,7 @@ __all__ = [
     "optim",
     "ranks",
     "reference",
+    "register",
     "save",
     "schedules",
     "set_num_threads",

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 from bptt._version import __version__
 from bptt.files.schema import shape
 from bptt.layers import KINDS, Module
+from bptt.layers.kinds import unknown_kind
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20
@@ -84,8 +85,10 @@ def build_model(description: object, header: Mapping[str, object]) -> Module:
     )
     try:
         return KINDS[kind].from_config(config, parameter_count=count)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"describes a {kind} that cannot be built: {error!s:.500}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a registered constructor may raise any error
+        raise CheckpointError(f"describes a layer {kind} that cannot be built: {error!s:.500}") from None
 
 
 def _check_model(description: object) -> tuple[str, dict[str, Any]]:
@@ -101,7 +104,7 @@ def _check_model(description: object) -> tuple[str, dict[str, Any]]:
         kind, config = entry["kind"], entry["config"]
         if not isinstance(kind, str) or kind not in KINDS or not isinstance(config, dict):
             raise CheckpointError(
-                f"describes a model of kind {kind!r:.40}; the known kinds are {', '.join(KINDS)}"
+                f"describes a model with a layer of kind {kind!r:.40}; {unknown_kind(kind)}"
             )
         if config.get("dtype", "float32") not in ("float32", "float64"):
             raise CheckpointError(f"describes a {kind} whose type is neither float32 nor float64")

@@ -5,12 +5,13 @@ from bptt.layers.dropout import Dropout
 from bptt.layers.embedding import Embedding
 from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
-from bptt.layers.kinds import KINDS
+from bptt.layers.kinds import KINDS, register
 from bptt.layers.last import Last
 from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module
+from bptt.layers.passes.tape import LayerTape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
 
@@ -24,10 +25,12 @@ __all__ = [
     "Embedding",
     "Ends",
     "Last",
+    "LayerTape",
     "Linear",
     "Module",
     "Recurrent",
     "Sequential",
+    "register",
 ]
 
 _CLASSES = (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential)

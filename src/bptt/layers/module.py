@@ -33,7 +33,10 @@ Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
 
 
 class Module(ABC):
-    """A layer or a model.
+    """A layer or a model. Derive your own layers from it.
+
+    A layer of your own defines `forward`, `backward` and, if it has parameters, `parameter_shapes`. Its
+    constructor ends with `allocate()`. `register` lets files hold it.
 
     Parameters
     ----------
@@ -84,12 +87,13 @@ class Module(ABC):
 
     # The protocol
 
-    @abstractmethod
-    def __call__(self, x: Any, state: Any = None) -> tuple[Floats, Any]:
+    def __call__(self, x: Any, state: Any = None) -> tuple[Any, Any]:
         """Run inference, without a tape or dropout, and return (y, state).
 
-        A layer may return state None.
+        A layer may return state None. By default, the outputs are those of `forward`.
         """
+        y, state, _ = self.forward(x, state)
+        return y, state
 
     @property
     def state_pattern(self) -> str:
@@ -110,20 +114,32 @@ class Module(ABC):
         which may save its computation. dx is also None if x has no gradient, as for `Embedding`.
         """
 
-    @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Return the constructor arguments as JSON values, without seed and parameters."""
+        """Return the constructor arguments as JSON values, without seed, init and parameters.
 
-    @abstractmethod
-    def _table(self) -> Table:
-        """Return names and shapes of the parameters, in the order of the flat vector."""
+        By default, these are the attributes that have the names of the arguments.
+        """
+        names = [name for name in inspect.signature(type(self)).parameters if name not in ("seed", "init")]
+        for name in names:
+            if not hasattr(self, name):
+                raise AttributeError(
+                    f"{self.kind} must have an attribute {name}, the value of its argument; got none. "
+                    f"Fix: write self.{name} = {name} in the constructor, or define config()."
+                )
+        values = {name: getattr(self, name) for name in names}
+        return values | {"dtype": self.dtype.name} if "dtype" in values else values
+
+    def parameter_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the parameters by name, in the order of the flat vector. Default: none."""
+        return {}
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Draw the initial values of one parameter.
 
-        Layers with parameters define this method.
+        By default, they are uniform in +-1/sqrt(n), where n is the size of the last axis.
         """
-        raise NotImplementedError(f"{self.kind} has no parameters to initialise, got {name!r} {shape}")
+        bound = 1.0 / math.sqrt(max(1, shape[-1])) if shape else 1.0
+        return self.rng.uniform(-bound, bound, shape)
 
     # Parameters and gradients
 
@@ -234,10 +250,18 @@ class Module(ABC):
             value = initialiser.draw(self, name, view.shape, self.rng)
             view[...] = as_floats(value, f"init({name!r})", self.dtype, view.shape)
 
-    def _allocate(self, init: Init) -> None:
+    def _table(self) -> Table:
+        return list(self.parameter_shapes().items())
+
+    def allocate(self, init: Init = "default") -> None:
         """Allocate the two vectors, and draw the initial values.
 
         Constructors end with this call.
+
+        Parameters
+        ----------
+        init : str, Initialiser or callable
+            "default": `default_init`. Or one of `bptt.init`, or init(name, shape, rng) -> array.
         """
         initialiser = parse_init(init)
         initialiser.check(self)
@@ -250,6 +274,8 @@ class Module(ABC):
             sizes = table[0][1] if table else ()
             rng = generator(self._seed, int.from_bytes(self.kind.encode(), "little"), *sizes)
         self._start(rng, initialiser)
+
+    _allocate = allocate
 
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Make the views refer to these two vectors, whose values do not change."""

@@ -33,14 +33,14 @@ class Tape:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayerTape(Tape):
-    """Tape of a layer without time.
+    """Tape of a layer without time, and of layers of your own.
 
-    Holds the values for the backward pass, and the shapes of `dx` and `dy`.
+    Holds the values for the backward pass, and on request the shapes of `dx` and `dy`.
     """
 
     saved: Any
-    x_shape: tuple[int, ...]
-    y_shape: tuple[int, ...]
+    x_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
