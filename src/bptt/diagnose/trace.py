@@ -15,12 +15,12 @@ from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
 from bptt.diagnose.rows import rows_of, rows_on
 from bptt.layers.containers.container import Container, Key, accepted, inside, iter_layers
-from bptt.layers.embedding import Embedding
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.layers.passes.tape import ModelTape, Tape
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.stateless.embedding import Embedding
 from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]

@@ -1,19 +1,19 @@
 """Layers and models."""
 
 from bptt.layers.containers.sequential import Sequential
-from bptt.layers.dropout import Dropout
-from bptt.layers.embedding import Embedding
-from bptt.layers.ends import Ends
 from bptt.layers.gru import GRU
 from bptt.layers.kinds import KINDS, register
-from bptt.layers.last import Last
-from bptt.layers.linear import Linear
 from bptt.layers.lstm import LSTM
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
+from bptt.layers.stateless.dropout import Dropout
+from bptt.layers.stateless.embedding import Embedding
+from bptt.layers.stateless.ends import Ends
+from bptt.layers.stateless.last import Last
+from bptt.layers.stateless.linear import Linear
 
 __all__ = [
     "GRU",

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bptt.layers.advice import advise
 from bptt.layers.containers.container import Key, iter_layers
-from bptt.layers.dropout import Dropout
-from bptt.layers.embedding import Embedding
-from bptt.layers.ends import Ends
-from bptt.layers.last import Last
-from bptt.layers.linear import Linear
 from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.stateless.dropout import Dropout
+from bptt.layers.stateless.embedding import Embedding
+from bptt.layers.stateless.ends import Ends
+from bptt.layers.stateless.last import Last
+from bptt.layers.stateless.linear import Linear
 
 
 def check_layers(layers: Mapping[Key, object], example: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bptt.arrays import Floats
-from bptt.layers.last import Last
 from bptt.layers.passes.ragged import Counts
 from bptt.layers.passes.tape import LayerTape
+from bptt.layers.stateless.last import Last
 
 
 class Ends(Last):

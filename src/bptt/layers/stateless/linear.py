@@ -12,7 +12,7 @@ from bptt.arguments import Seed, flag, size
 from bptt.arrays import Floats, as_real, read_only, to_floats
 from bptt.layers.module import Init, Table
 from bptt.layers.passes.tape import LayerTape
-from bptt.layers.stateless import Stateless
+from bptt.layers.stateless.stateless import Stateless
 
 
 class Linear(Stateless):

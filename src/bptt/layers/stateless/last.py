@@ -11,7 +11,7 @@ from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, read_only, to_floats
 from bptt.layers.passes.ragged import Counts, parse_lengths
 from bptt.layers.passes.tape import LayerTape
-from bptt.layers.stateless import Stateless
+from bptt.layers.stateless.stateless import Stateless
 
 
 class Last(Stateless):

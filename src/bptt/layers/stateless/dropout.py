@@ -10,7 +10,7 @@ from bptt import _core
 from bptt.arguments import Seed, probability
 from bptt.arrays import Floats, as_floats
 from bptt.layers.passes.tape import LayerTape
-from bptt.layers.stateless import Stateless
+from bptt.layers.stateless.stateless import Stateless
 
 
 class Dropout(Stateless):

@@ -1,0 +1,1 @@
+"""Layers without a state that one step hands to the next."""
