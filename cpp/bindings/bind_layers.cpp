@@ -1,4 +1,6 @@
 // Layers without time.
+#include <map>
+
 #include "bindings/numpy.hpp"
 #include "core/timeless/embedding.hpp"
 #include "core/timeless/linear.hpp"
@@ -104,8 +106,18 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
 py::array activation(const std::string& name, const py::array& x) {
   return with_dtype("x", x, [&]<class T>(T) -> py::array {
     const Kernels<T>& k = kernels<T>();
-    const auto function = name == "exp" ? k.exp : name == "tanh" ? k.tanh : name == "sigmoid" ? k.sigmoid : nullptr;
-    if (!function) throw std::invalid_argument("name: expected 'exp', 'tanh' or 'sigmoid', got '" + name + "'");
+    const std::map<std::string, void (*)(Index, const T*, T*)> functions = {
+        {"exp", k.exp},
+        {"tanh", k.tanh},
+        {"sigmoid", k.sigmoid},
+        {"gelu", k.gelu},
+        {"gelu_slope", k.gelu_slope},
+        {"silu", k.silu},
+        {"silu_slope", k.silu_slope},
+    };
+    const auto entry = functions.find(name);
+    if (entry == functions.end()) throw std::invalid_argument("name: expected an activation, got '" + name + "'");
+    const auto function = entry->second;
     const T* from = data_of<T>("x", x, shape_of(x));
     const NewArray<T> y(shape_of(x));
     compute([&](Interrupt& interrupt) {

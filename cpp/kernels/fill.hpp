@@ -40,6 +40,10 @@ constexpr Kernels<T> fill_table() {
   k.exp = apply<T, exp<T>>;
   k.tanh = apply<T, tanh<T>>;
   k.sigmoid = apply<T, sigmoid<T>>;
+  k.gelu = apply<T, gelu<T>>;
+  k.gelu_slope = apply<T, gelu_slope<T>>;
+  k.silu = apply<T, silu<T>>;
+  k.silu_slope = apply<T, silu_slope<T>>;
   k.cross_entropy = cross_entropy<T>;
   k.squared_error = squared_error<T>;
   k.binary_cross_entropy = binary_cross_entropy<T>;

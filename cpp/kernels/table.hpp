@@ -339,6 +339,10 @@ struct Kernels {
   void (*exp)(Index n, const T* x, T* y);
   void (*tanh)(Index n, const T* x, T* y);
   void (*sigmoid)(Index n, const T* x, T* y);
+  void (*gelu)(Index n, const T* x, T* y);
+  void (*gelu_slope)(Index n, const T* x, T* y);
+  void (*silu)(Index n, const T* x, T* y);
+  void (*silu_slope)(Index n, const T* x, T* y);
 
   double (*cross_entropy)(const LossRows<T>&);
   double (*squared_error)(const LossRows<T>&);

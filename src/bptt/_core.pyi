@@ -265,7 +265,9 @@ def adam_step(
     """step counts from 1. decoupled: AdamW."""
 
 # Activations on arrays: what the fused steps use, exposed for the accuracy tests.
-def activation(name: Literal["exp", "tanh", "sigmoid"], x: Floats) -> Floats: ...
+def activation(
+    name: Literal["exp", "tanh", "sigmoid", "gelu", "gelu_slope", "silu", "silu_slope"], x: Floats
+) -> Floats: ...
 
 # Run time.
 def set_num_threads(n: int) -> None: ...
