@@ -217,7 +217,7 @@ def test_gradflow_reads_the_models_own_columns(bptt_command: CommandLine, table:
     command = ("gradflow", "weather.safetensors", "--json", "--steps", 20, "--rows", 1)
     figures = bptt_command(*command, "--data", table).figures
     saved = read_checkpoint("weather.safetensors")
-    scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
+    scaling = bptt.data.Standardize.from_dict(saved.extra["series"]["scaling"])
     x = scaling.apply(weather()[:20, ::-1])[:, None]
     assert figures["dh_norm"] == bptt.gradient_flow(saved.model, x).to_dict()["dh_norm"]
 

@@ -30,7 +30,7 @@ def models(bptt_command: CommandLine, folder: Path) -> Path:
 def test_by_hand(bptt_command: CommandLine, models: Path) -> None:
     figures = bptt_command("forecast", "one", "weather.csv", "--json").figures
     saved = bptt.files.read_checkpoint("one")
-    scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
+    scaling = bptt.data.Standardize.from_dict(saved.extra["series"]["scaling"])
     y = saved.model(scaling.apply(weather()[-6:])[:, None])[0][0]
     told = y.astype(np.float64) * scaling.scale[0] + scaling.mean[0]
     assert figures["rows"] == 160

@@ -19,6 +19,8 @@ CLASSES = RNG.integers(0, 3, 6)
 LABELS = [RNG.integers(0, 3, len(row)) for row in ROWS]
 TEXT = "abracadabra, said the recurrent network " * 4
 LENGTHS = np.array([5, 2, 4])
+BLOCK, BLOCK_LABELS = RNG.standard_normal((6, 5, 2)), RNG.integers(0, 3, (6, 5))
+SIX = np.array([5, 1, 3, 0, 2, 4])
 
 
 def numbers(batch_first: bool) -> bptt.Module:
@@ -89,6 +91,12 @@ CASES: dict[str, Case] = {
     "windows, last": (lambda: bptt.data.Windows(SERIES, steps=6, batch_size=4, last=True), last_numbers, MSE),
     "ragged": (lambda: bptt.data.Ragged(ROWS, CLASSES, batch_size=3), last, CE),
     "ragged, per step": (lambda: bptt.data.Ragged(ROWS, LABELS, batch_size=3, per_step=True), classes, CE),
+    "arrays": (lambda: bptt.data.Arrays(BLOCK, CLASSES, batch_size=4, lengths=SIX), last, CE),
+    "arrays, per step": (
+        lambda: bptt.data.Arrays(BLOCK, BLOCK_LABELS, batch_size=4, lengths=SIX, mask=BLOCK_LABELS > 0),
+        classes,
+        CE,
+    ),
     "every part": (lambda: Parts(per_step=False), last, CE),
     "every part, per step": (lambda: Parts(per_step=True), classes, CE),
     "stream": (lambda: bptt.data.Stream(SERIES, steps=8, batch_size=3), numbers, MSE),

@@ -60,7 +60,7 @@ def test_bad_split(series: npt.NDArray[np.float64], options: dict[str, float], w
 
 def test_standardize_is_learned_by_column() -> None:
     values = RNG.normal((5.0, -200.0), (0.1, 30.0), (500, 2))
-    scaling = Standardize.of(values)
+    scaling = Standardize.fit(values)
     scaled = scaling.apply(values, "float64")
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-12)
@@ -71,21 +71,21 @@ def test_standardize_is_learned_by_column() -> None:
 
 def test_standardize_of_many_series_is_that_of_all_their_steps() -> None:
     parts = [RNG.random((20, 3)), RNG.random((5, 3))]
-    many, one = Standardize.of(parts), Standardize.of(np.concatenate(parts))
+    many, one = Standardize.fit(parts), Standardize.fit(np.concatenate(parts))
     np.testing.assert_array_equal(many.mean, one.mean)
     np.testing.assert_array_equal(many.scale, one.scale)
 
 
 def test_a_constant_column_keeps_its_scale() -> None:
-    scaling = Standardize.of(np.full((10, 1), 0.1))
+    scaling = Standardize.fit(np.full((10, 1), 0.1))
     assert scaling.scale.tolist() == [1.0]
     np.testing.assert_allclose(scaling.apply([0.1, 1.1]), [0, 1], rtol=1e-6)
 
 
 def test_standardize_survives_a_file(tmp_path: Path) -> None:
-    scaling = Standardize.of(RNG.random((30, 2)) * 1e-7)
+    scaling = Standardize.fit(RNG.random((30, 2)) * 1e-7)
     bptt.save(tmp_path / "m", bptt.Linear(2, 1), extra={"scaling": scaling.to_dict()})
-    again = Standardize(**bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
+    again = Standardize.from_dict(bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
     np.testing.assert_array_equal(again.mean, scaling.mean)
     np.testing.assert_array_equal(again.scale, scaling.scale)
     assert json.dumps(scaling.to_dict())
@@ -102,7 +102,7 @@ def test_standardize_survives_a_file(tmp_path: Path) -> None:
 )
 def test_nothing_to_learn_a_scale_from(values: object, word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        Standardize.of(values)  # type: ignore[arg-type]
+        Standardize.fit(values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from bptt.train import Trainer
 WATCHERS: dict[str, Callable[[], Callback]] = {
     "KeepBest": bptt.KeepBest,
     "EarlyStopping": bptt.EarlyStopping,
+    "Until": lambda: bptt.Until("loss", below=0.1),
     "Checkpoint(best=True)": lambda: bptt.Checkpoint("best", best=True),
     "Checkpoint(best='accuracy')": lambda: bptt.Checkpoint("best", best="accuracy"),
     "Plateau": lambda: Plateau(0.1),
@@ -40,6 +41,14 @@ def refused(fit: Trainer, message: str, **options: Any) -> None:
     ("make", "error", "message"),
     [
         (lambda: bptt.EarlyStopping(metric=RMSE()), TypeError, "metric must be the name .* metric='rmse'"),
+        (lambda: bptt.Until(None, above=0.9), TypeError, "metric must be the name of a metric; got None"),  # type: ignore[arg-type]
+        (
+            lambda: bptt.Until("loss"),
+            ValueError,
+            "exactly one of above and below must be given; got above=None",
+        ),
+        (lambda: bptt.Until("loss", above=1, below=0), ValueError, "got above=1 and below=0"),
+        (lambda: bptt.Until("loss", below=np.nan), ValueError, "below must be a finite number"),
         (lambda: bptt.EarlyStopping(metric=""), ValueError, "metric must be the name of a metric; got ''"),
         (lambda: Plateau(0.1, metric=RMSE), TypeError, "metric must be the name of a metric"),
         (lambda: bptt.Checkpoint("best", best=""), ValueError, "best must be the name of a metric; got ''"),
@@ -81,6 +90,7 @@ def test_no_validation_data_for_the_schedule_of_an_optimizer() -> None:
     ("callback", "argument"),
     [
         (lambda: bptt.EarlyStopping(metric="acuracy"), "metric"),
+        (lambda: bptt.Until("acuracy", above=0.9), "metric"),
         (lambda: bptt.Checkpoint("best", best="acuracy"), "best"),
         (lambda: Plateau(0.1, metric="acuracy"), "metric"),
     ],

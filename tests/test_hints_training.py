@@ -16,7 +16,8 @@ X, TARGET = batch()
 
 def test_fit_with_two_arrays() -> None:
     with pytest.raises(
-        TypeError, match=r"perhaps the target. Fix: pass batches, fit\(\[\(x, target\)\]\)"
+        TypeError,
+        match=r"perhaps the target. Fix: pass batches, bptt.data.Arrays\(x, y, .* \[\(x, target\)\]",
     ) as error:
         trainer(model()).fit(X, TARGET)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
@@ -26,7 +27,9 @@ def test_fit_with_two_arrays() -> None:
 
 
 def test_fit_with_one_array() -> None:
-    with pytest.raises(TypeError, match=r"got one ndarray. Fix: call fit\(\[\(x, target\)\]\)"):
+    with pytest.raises(
+        TypeError, match=r"got one ndarray. Fix: pass bptt.data.Arrays\(x, y, .* \[\(x, target\)\]"
+    ):
         trainer(model()).fit(X)
 
 

@@ -21,7 +21,7 @@ TABLE = pandas.DataFrame({"a": RNG.normal(100, 5, 50), "b": RNG.normal(0, 0.1, 5
 
 
 def scaling() -> Standardize:
-    return Standardize.of(TABLE)
+    return Standardize.fit(TABLE)
 
 
 @pytest.mark.parametrize("way", ["apply", "undo"])
@@ -48,23 +48,23 @@ def test_the_order_that_was_learned_is_accepted() -> None:
     swapped = TABLE[["b", "a"]]
     for given in (TABLE, swapped[["a", "b"]], pandas.DataFrame(TABLE.to_numpy()), TABLE.to_numpy().tolist()):
         np.testing.assert_array_equal(learned.apply(given), expected)
-    np.testing.assert_array_equal(Standardize.of(TABLE.to_numpy()).apply(TABLE), expected)
-    numbered = Standardize.of(pandas.DataFrame(TABLE.to_numpy()))
+    np.testing.assert_array_equal(Standardize.fit(TABLE.to_numpy()).apply(TABLE), expected)
+    numbered = Standardize.fit(pandas.DataFrame(TABLE.to_numpy()))
     with pytest.raises(ValueError, match=r"columns \[0, 1\] in this order"):
         numbered.apply(pandas.DataFrame(TABLE.to_numpy())[[1, 0]])
 
 
 def test_columns_survive_a_file(tmp_path: Path) -> None:
     bptt.save(tmp_path / "m", bptt.Linear(2, 1), extra={"scaling": scaling().to_dict()})
-    again = Standardize(**bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
+    again = Standardize.from_dict(bptt.files.read_checkpoint(tmp_path / "m").extra["scaling"])
     assert again.columns == ("a", "b")
     with pytest.raises(ValueError, match="in this order"):
         again.apply(TABLE[["b", "a"]])
-    assert json.dumps(Standardize.of(TABLE.to_numpy()).to_dict()).count("columns") == 0
+    assert json.dumps(Standardize.fit(TABLE.to_numpy()).to_dict()).count("columns") == 0
 
 
 @pytest.mark.parametrize(
-    "make", [Standardize.of, lambda parts: Horizons(parts, window=4, horizon=2, batch_size=8)]
+    "make", [Standardize.fit, lambda parts: Horizons(parts, window=4, horizon=2, batch_size=8)]
 )
 def test_tables_of_a_list_must_agree(make: Callable[[Any], object]) -> None:
     make([TABLE, TABLE[:20]])
@@ -80,7 +80,7 @@ def test_undo_of_forecasts(columns: Any) -> None:
     """(B, horizon * K), as Horizons orders targets; K * horizon equals F in some of the cases."""
     for horizon in [1, 2, 3]:
         table = pandas.DataFrame(RNG.normal((100, 0, -7), (5, 0.1, 2), (50, 3)), columns=["a", "b", "c"])
-        learned = Standardize.of(table)
+        learned = Standardize.fit(table)
         names = [columns] if isinstance(columns, (int, str)) else list(columns)
         at = [list("abc").index(name) if isinstance(name, str) else name for name in names]
         truth = Horizons(table, window=4, horizon=horizon, batch_size=64, target=table.to_numpy()[:, at])
@@ -208,7 +208,7 @@ def test_the_parts_of_a_panel_are_series() -> None:
     assert Horizons(parts, window=4, horizon=2, batch_size=8).count == 2 * 20
 
 
-@pytest.mark.parametrize("read", [Standardize.of, lambda x: Horizons(x, window=4, horizon=2, batch_size=8)])
+@pytest.mark.parametrize("read", [Standardize.fit, lambda x: Horizons(x, window=4, horizon=2, batch_size=8)])
 def test_channels_before_time(read: Callable[[Any], object]) -> None:
     series = [RNG.random((3, length)) for length in (20, 15, 30)]
     with pytest.raises(
@@ -235,7 +235,7 @@ COLUMNS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", COLUMNS)
 def test_columns_without_numbers(case: str) -> None:
-    for read in [Standardize.of, lambda x: Horizons(x, window=4, horizon=2, batch_size=8), split]:
+    for read in [Standardize.fit, lambda x: Horizons(x, window=4, horizon=2, batch_size=8), split]:
         values, message = COLUMNS[case]
         with pytest.raises(TypeError, match=message):
             read(TABLE.assign(t=values))
@@ -245,8 +245,8 @@ def test_nullable_columns_are_read() -> None:
     table = pandas.DataFrame(
         {"a": pandas.array(range(50), dtype="Int64"), "b": pandas.array([0.5] * 50, "Float64")}
     )
-    assert Standardize.of(table).mean.tolist() == [24.5, 0.5]
+    assert Standardize.fit(table).mean.tolist() == [24.5, 0.5]
     assert Horizons(table, window=4, horizon=2, batch_size=8).inputs().dtype == np.float64
     table.loc[3, "a"] = pandas.NA
     with pytest.raises((TypeError, ValueError), match=r"holds missing values|finite variance"):
-        Standardize.of(table)
+        Standardize.fit(table)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bptt.data import Horizons, Ragged, Standardize, Stream, Windows, split
+from bptt.data import Arrays, Horizons, Ragged, Standardize, Stream, Windows, pad, split, unpad
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +25,7 @@ def test_a_constant_column_has_scale_1(value: float) -> None:
     for neighbour in [False, True]:
         for rows in [1, 2, 1000, 100_000]:
             columns = [np.full(rows, value)] + [np.sin(np.arange(rows) / 9)] * neighbour
-            scaling = Standardize.of(np.stack(columns, axis=1))
+            scaling = Standardize.fit(np.stack(columns, axis=1))
             assert scaling.scale[0] == 1
             assert scaling.mean[0] == value
             nudged = scaling.apply(np.stack([columns[0] + 1e-4, *columns[1:]], axis=1), "float64")
@@ -41,7 +41,7 @@ def test_a_column_that_varies_a_little_keeps_its_scale(constant: float, spread: 
     values[::2, 0] += spread
     values[:, 1] = np.arange(len(values))
     step = values[0, 0] - values[1, 0]  # as float64 holds it
-    scaling = Standardize.of(values)
+    scaling = Standardize.fit(values)
     np.testing.assert_allclose(scaling.scale[0], step / 2, rtol=1e-6)
     half_a_unit = abs(np.spacing(offset)) / step  # of the mean, in deviations
     np.testing.assert_allclose(scaling.apply(values[:2])[:, 0], [1, -1], rtol=1e-6 + half_a_unit)
@@ -50,12 +50,12 @@ def test_a_column_that_varies_a_little_keeps_its_scale(constant: float, spread: 
 def test_noise_of_rounding_is_no_deviation() -> None:
     values = np.full((50_000, 2), 0.3)
     values[::3] = 0.1 + 0.2
-    assert Standardize.of(values).scale.tolist() == [1, 1]
+    assert Standardize.fit(values).scale.tolist() == [1, 1]
 
 
 def test_ordinary_columns_have_numpys_mean_and_deviation() -> None:
     values = RNG.normal((5.0, -200.0, 1e5), (0.1, 30.0, 1e-3), (5000, 3))
-    scaling = Standardize.of(values)
+    scaling = Standardize.fit(values)
     np.testing.assert_array_equal(scaling.mean, values.mean(axis=0))
     np.testing.assert_array_equal(scaling.scale, values.std(axis=0))
 
@@ -75,7 +75,7 @@ def test_a_list_of_sequences_is_a_list_of_series(kind: Callable[[Any], Any], row
     assert windows.count == sum(len(row) - 5 for row in rows)
     np.testing.assert_array_equal(windows.inputs()[0, :, 0], rows[0][:4])
     assert windows.targets().shape == (windows.count, 2, 1)
-    scaling, joined = Standardize.of(series), np.concatenate(rows)
+    scaling, joined = Standardize.fit(series), np.concatenate(rows)
     np.testing.assert_allclose(scaling.mean, [joined.mean()], rtol=1e-15)
     np.testing.assert_allclose(scaling.scale, [joined.std()], rtol=1e-15)
 
@@ -84,7 +84,7 @@ def test_lists_of_tables_and_nested_lists() -> None:
     parts = [RNG.random((9, 2)), RNG.random((12, 2))]
     for series in (parts, tuple(parts), [part.tolist() for part in parts]):
         assert Horizons(series, window=4, horizon=2, batch_size=8).inputs().shape == (4 + 7, 4, 2)
-        np.testing.assert_array_equal(Standardize.of(series).mean, np.concatenate(parts).mean(axis=0))
+        np.testing.assert_array_equal(Standardize.fit(series).mean, np.concatenate(parts).mean(axis=0))
 
 
 # Nothing, one row, one column: a result, or one error in the library's words
@@ -99,8 +99,10 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
     "Windows": lambda series: uses(Windows(series, steps=2, batch_size=3)),
     "Horizons": lambda series: uses(Horizons(series, window=2, horizon=1, batch_size=3)),
     "Stream": lambda series: uses(Stream(series, steps=2)),
+    "Arrays": lambda series: uses(Arrays(np.asarray(series)[None], [0], batch_size=2)),
+    "pad": lambda series: unpad(*pad([series, series])),
     "Ragged": lambda series: uses(Ragged([series, series], [0, 1], batch_size=2)),
-    "Standardize": lambda series: [Standardize.of(series).apply(series) for _ in range(2)],
+    "Standardize": lambda series: [Standardize.fit(series).apply(series) for _ in range(2)],
     "split": lambda series: split(series, 0.1, 0.1, context=2),
 }
 DEGENERATE: dict[str, Any] = {
@@ -158,10 +160,10 @@ def test_a_result_or_one_clear_error(subtests: pytest.Subtests) -> None:
             lambda: Horizons([1.0, [2.0]], window=4, horizon=2, batch_size=8),
             r"series\[0\] must have shape \(N,\) or \(N, F\); got \(\)",
         ),
-        (lambda: Standardize.of([]), "values must hold at least one step"),
-        (lambda: Standardize.of(np.zeros((5, 0))), r"values must have shape .*; got \(5, 0\)"),
-        (lambda: Standardize.of(3.0), r"values must have shape .*; got \(\)"),
-        (lambda: Standardize.of([[1.0], 2.0]), r"values\[1\] must have shape"),
+        (lambda: Standardize.fit([]), "values must hold at least one step"),
+        (lambda: Standardize.fit(np.zeros((5, 0))), r"values must have shape .*; got \(5, 0\)"),
+        (lambda: Standardize.fit(3.0), r"values must have shape .*; got \(\)"),
+        (lambda: Standardize.fit([[1.0], 2.0]), r"values\[1\] must have shape"),
     ],
 )
 def test_nothing_is_refused_in_plain_words(call: Callable[[], object], message: str) -> None:

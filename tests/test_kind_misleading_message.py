@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "columns must name one column each; got 'a', the label of several columns.",
     ),
     "NaN in one column": (
-        lambda: Standardize.of(np.array([[1.0, 2.0], [3.0, np.nan]])),
+        lambda: Standardize.fit(np.array([[1.0, 2.0], [3.0, np.nan]])),
         ValueError,
         "column 1 has none",
     ),

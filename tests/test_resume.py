@@ -103,6 +103,15 @@ def text(**options: Any) -> Case:
     return case
 
 
+def arrays() -> Case:
+    case, rng = numbers(3), np.random.default_rng(20)
+    x, mask = rng.standard_normal((11, 6, 2)), rng.random((11, 6)) < 0.8
+    lengths = rng.integers(1, 7, 11)
+    case.data = bptt.data.Arrays(x, x + 1, batch_size=4, lengths=lengths, mask=mask, shuffle=True, seed=4)
+    case.validation = bptt.data.Arrays(x, x, batch_size=5, shuffle=True, seed=5)
+    return case
+
+
 def stream() -> Case:
     case = numbers(9)
     case.options = {"truncate": 4}
@@ -255,6 +264,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "text, truncated": lambda: text(truncate=10),
     "text, (every, back)": lambda: text(truncate=(5, 12)),
     "text, (every, less back)": lambda: text(truncate=(8, 3), clip_state=0.5),
+    "arrays": arrays,
     "stream": stream,
     "a function": from_function,
     "dropout": dropped,

@@ -63,7 +63,9 @@ if TYPE_CHECKING:
         GradientMonitor,
         KeepBest,
         TensorBoard,
+        Until,
     )
+    from bptt.data import load_preprocessing
     from bptt.diagnose import (
         first_nonfinite,
         gradient_flow,
@@ -123,6 +125,7 @@ __all__ = [
     "Sequential",
     "TensorBoard",
     "Trainer",
+    "Until",
     "__version__",
     "available_isas",
     "build_config",
@@ -141,6 +144,7 @@ __all__ = [
     "init",
     "isa",
     "load",
+    "load_preprocessing",
     "losses",
     "lyapunov_spectrum",
     "metrics",
@@ -180,9 +184,19 @@ _HOMES = {
     **dict.fromkeys(_TESTING, "bptt.testing"),
     **dict.fromkeys(_DIAGNOSE, "bptt.diagnose"),
     **dict.fromkeys(
-        ("CSVLog", "Callback", "Checkpoint", "EarlyStopping", "GradientMonitor", "KeepBest", "TensorBoard"),
+        (
+            "CSVLog",
+            "Callback",
+            "Checkpoint",
+            "EarlyStopping",
+            "GradientMonitor",
+            "KeepBest",
+            "TensorBoard",
+            "Until",
+        ),
         "bptt.callbacks",
     ),
+    "load_preprocessing": "bptt.data",
     **dict.fromkeys(("CheckpointError", "load", "save"), "bptt.files"),
     **dict.fromkeys(("BinaryCrossEntropy", "CrossEntropy", "MeanSquaredError"), "bptt.losses"),
     **dict.fromkeys(

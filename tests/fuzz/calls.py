@@ -376,7 +376,7 @@ def data(draw: Draw, name: str) -> object:
         share = lambda: draw.choose(0.0, 0.1, 0.4)  # noqa: E731
         return bptt.data.split(series, **draw.options(validation=share, test=share, context=small))
     else:
-        scaling = bptt.data.Standardize.of(series)
+        scaling = bptt.data.Standardize.fit(series)
         scaling.undo(draw.arg(lambda: scaling.apply(draw.arg(lambda: series))))
         return bptt.data.Standardize(
             **{name: draw.arg(lambda v=v: v) for name, v in scaling.to_dict().items()}

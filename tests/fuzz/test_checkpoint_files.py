@@ -74,7 +74,9 @@ def _alone(folder: Path) -> File:
     )
     optimizer = bptt.Adam()
     optimizer.step(model)
-    bptt.save(folder / "alone", model, optimizer=optimizer, extra={"step": 3, "names": ["a", "b"]})
+    preprocessing = {"x": bptt.data.Standardize([0.5], [2.0], ["load"]), "text": bptt.data.Vocabulary("ab")}
+    extra = {"step": 3, "names": ["a", "b"]}
+    bptt.save(folder / "alone", model, optimizer=optimizer, extra=extra, preprocessing=preprocessing)
     return File((folder / "alone").read_bytes())
 
 
@@ -88,7 +90,7 @@ def stream_run(folder: Path, kind: str, text: str = "abcdeedcba" * 5) -> File:
             "truncate": 4,
             "metrics": [bptt.metrics.Accuracy()],
             "callbacks": [
-                bptt.EarlyStopping(3),
+                bptt.EarlyStopping(3, restore_best=True),
                 bptt.KeepBest(),
                 bptt.Checkpoint(folder / "own-{step}", keep=1),
             ],
@@ -283,6 +285,7 @@ def attempt(file: File, path: Path) -> None:
     """Load, resume and train; the errors that are allowed stay in here."""
     try:
         read_checkpoint(path)
+        bptt.load_preprocessing(path)
     except CheckpointError as error:
         if not str(error).startswith(str(path)) or len(str(error)) > 2000:
             raise AssertionError("the message must be short and name the file") from error

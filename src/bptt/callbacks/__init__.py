@@ -9,6 +9,7 @@ from bptt.callbacks.monitor import GradientMonitor, GradientWarning
 from bptt.callbacks.plateau import Plateau
 from bptt.callbacks.progress import ProgressBar
 from bptt.callbacks.tensorboard import TensorBoard
+from bptt.callbacks.until import Until
 
 __all__ = [
     "CSVLog",
@@ -22,4 +23,5 @@ __all__ = [
     "ProgressBar",
     "TensorBoard",
     "TrainerView",
+    "Until",
 ]

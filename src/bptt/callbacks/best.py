@@ -10,18 +10,45 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.callbacks.callback import Callback, TrainerView
-from bptt.callbacks.watching import check_watched, watched
+from bptt.callbacks.watching import check_watched, is_new_run, watched
 
 if TYPE_CHECKING:
     from bptt.layers import Module
 
 
+class BestParameters:
+    """The parameters with the lowest value so far, and this value."""
+
+    def __init__(self) -> None:
+        self.value = math.inf
+        self.parameters: npt.NDArray[Any] | None = None
+
+    def offer(self, value: float, model: Module) -> None:
+        """Keep a copy of the model's parameters if the value is lower than all values before."""
+        if value < self.value:
+            self.value, self.parameters = value, model.flat_parameters.copy()
+
+    def restore(self, model: Module) -> None:
+        """Copy the kept parameters to the model, if there are any."""
+        if self.parameters is not None:
+            model.flat_parameters = self.parameters
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the value and the parameters."""
+        return {"loss": self.value, "parameters": self.parameters}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that `state_dict` returned."""
+        value, parameters = float(state["loss"]), state["parameters"]
+        self.value, self.parameters = value, None if parameters is None else np.asarray(parameters)
+
+
 class KeepBest(Callback):
     """Keep the parameters with the lowest validation loss of one `fit`. `restore` copies them to a model.
 
-    `KeepBest` never ends a run; `EarlyStopping` does. Use `KeepBest` alone to train for a fixed number of
-    epochs and then return to the best epoch, or together with `EarlyStopping`. `Checkpoint(best=True)` writes
-    the same parameters to a file.
+    `KeepBest` never ends a run, and never changes the model. Use it to train for a fixed number of epochs and
+    then return to the best epoch. `EarlyStopping(restore_best=True)` also ends the run and restores the
+    parameters itself. `Checkpoint(best=True)` writes the same parameters to a file.
 
     Attributes
     ----------
@@ -35,22 +62,22 @@ class KeepBest(Callback):
     """
 
     def __init__(self) -> None:
-        self.loss = math.inf
-        self._parameters: npt.NDArray[Any] | None = None
+        self._best = BestParameters()
+
+    @property
+    def loss(self) -> float:
+        return self._best.value
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
         """Check that there are validation data."""
         check_watched("KeepBest", trainer, None, validation)
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
-        if epoch == 0:
-            self.loss, self._parameters = math.inf, None
+        if is_new_run(trainer, epoch):
+            self._best = BestParameters()
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
-        value = watched(trainer, None, loss)
-        if value < self.loss:
-            self.loss = value
-            self._parameters = trainer.model.flat_parameters.copy()
+        self._best.offer(watched(trainer, None, loss), trainer.model)
 
     def restore(self, model: Module) -> None:
         """Copy the best parameters to the model. Before the first finite validation loss, do nothing.
@@ -60,12 +87,12 @@ class KeepBest(Callback):
         ValueError
             `model` has another number of parameters than the trained model.
         """
-        if self._parameters is not None:
-            model.flat_parameters = self._parameters
+        self._best.restore(model)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss, "parameters": self._parameters}
+        return self._best.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        loss, parameters = float(state["loss"]), state["parameters"]
-        self.loss, self._parameters = loss, None if parameters is None else np.asarray(parameters)
+        best = BestParameters()
+        best.load_state_dict(state)
+        self._best = best

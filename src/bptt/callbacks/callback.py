@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ from bptt.optim.clip import Clip
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
+
+NO_LIMIT = sys.maxsize
+"""The number of epochs of a run that only `max_updates`, `max_seconds` or a callback ends."""
 
 
 class Recorded(Protocol):
@@ -52,7 +56,13 @@ class TrainerView(Protocol):
 
     def stop(self) -> None: ...
 
-    def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None: ...
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        extra: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None: ...
 
 
 class Callback:
@@ -69,8 +79,8 @@ class Callback:
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
         """Check that this callback can work in this run. `fit` calls this method before it changes anything.
 
-        Raise ValueError if the callback cannot work, and change nothing. `epochs` is the argument of `fit`.
-        `validation` says whether `fit` got validation data.
+        Raise ValueError if the callback cannot work, and change nothing. `epochs` is the argument of `fit`,
+        or `NO_LIMIT`. `validation` says whether `fit` got validation data.
         """
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
@@ -96,7 +106,7 @@ class Callback:
         """Handle the validation loss at the end of an epoch."""
 
     def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
-        """Handle the end of an epoch, after its validation."""
+        """Handle the end of an epoch, or of a run that ends inside an epoch, after its validation."""
 
     def interrupted(self, trainer: TrainerView) -> None:
         """Handle Ctrl-C, which ends the run. The trainer is in the state of the last complete update."""

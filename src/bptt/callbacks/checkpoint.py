@@ -11,8 +11,9 @@ from typing import Any
 
 from bptt.arguments import check_path, short, size
 from bptt.callbacks.callback import Callback, TrainerView
-from bptt.callbacks.watching import check_watched, metric_name, watched
+from bptt.callbacks.watching import check_watched, is_new_run, metric_name, watched
 from bptt.files import atomic as files
+from bptt.files.preprocessing import describe_preprocessing
 
 
 class Checkpoint(Callback):
@@ -41,7 +42,9 @@ class Checkpoint(Callback):
         True: save only at the end of an epoch with the lowest validation loss so far. Name of one of the
         trainer's metrics: save only when this metric is the best so far. In both cases, Ctrl-C saves nothing.
     extra : mapping of str to JSON values, optional
-        More values to save, for example a vocabulary or a note.
+        More values to save, for example a note.
+    preprocessing : mapping of str to Standardize or Vocabulary, optional
+        Preprocessing of the model's data, for `bptt.load_preprocessing`.
 
     Attributes
     ----------
@@ -51,10 +54,10 @@ class Checkpoint(Callback):
     Raises
     ------
     TypeError, ValueError
-        `every_epochs`, `every_updates` or `keep` is not a positive int. The path has other fields than {step}
-        and {epoch}, or lacks these fields and `keep` is given. `best` is given together with `every_epochs`
-        or `every_updates`. From `fit`: `best` without validation data, or for a metric that the trainer does
-        not have.
+        `every_epochs`, `every_updates` or `keep` is not a positive int. `preprocessing` cannot be saved. The
+        path has other fields than {step} and {epoch}, or lacks these fields and `keep` is given. `best` is
+        given together with `every_epochs` or `every_updates`. From `fit`: `best` without validation data, or
+        for a metric that the trainer does not have.
     OSError
         From `fit`, before the first epoch: the file cannot be written.
     """
@@ -68,6 +71,7 @@ class Checkpoint(Callback):
         keep: int | None = None,
         best: bool | str = False,
         extra: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.every_epochs = size(every_epochs, "every_epochs")
@@ -86,6 +90,8 @@ class Checkpoint(Callback):
             )
         self._lowest, self._improved = math.inf, False
         self.extra = dict(extra or {})
+        describe_preprocessing(preprocessing)
+        self.preprocessing = preprocessing
         self.last: Path | None = None
         self._written: list[list[int]] = []  # step and epochs of each file, oldest first
         check_path(path, "path", "run-{step}.safetensors")
@@ -106,7 +112,7 @@ class Checkpoint(Callback):
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
         self._last_epoch = epochs - 1
-        if epoch == 0 and len(trainer.history["loss"]) == 0:  # a new run, not a resumed one
+        if is_new_run(trainer, epoch):
             self._lowest, self._written = math.inf, []
         self._improved = False
 
@@ -148,7 +154,8 @@ class Checkpoint(Callback):
         if self.keep is not None:
             self._written = [file for file in previous if self._file(*file) != path] + [entry]
         try:
-            trainer.save(path, extra={**self.extra, "epochs": trainer.epochs_done})
+            extra = {**self.extra, "epochs": trainer.epochs_done}
+            trainer.save(path, extra=extra, preprocessing=self.preprocessing)
         except BaseException:
             self._written = previous
             raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bptt.callbacks.callback import Callback, TrainerView
+from bptt.callbacks.callback import NO_LIMIT, Callback, TrainerView
 from bptt.optim.update import Update
 
 
@@ -38,7 +38,7 @@ class ProgressBar(Callback):
         kind, bar = (tqdm, "|{bar}|") if terminal else (_Lines, "")
         self._bar = kind(
             total=batches,
-            desc=f"epoch {epoch + 1}/{epochs}",
+            desc=f"epoch {epoch + 1}" + ("" if epochs == NO_LIMIT else f"/{epochs}"),
             bar_format=f"{{desc}} {{percentage:3.0f}}%{bar} {{elapsed}}<{{remaining}}{{postfix}}",
             dynamic_ncols=wide,
             ncols=80 if terminal and not wide else None,

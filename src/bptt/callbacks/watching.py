@@ -46,6 +46,11 @@ def check_watched(
         _metric(trainer, metric, argument)
 
 
+def is_new_run(trainer: TrainerView, epoch: int) -> bool:
+    """Return whether the epoch that begins is the first of a new run, not of a resumed run."""
+    return epoch == 0 and len(trainer.history["loss"]) == 0
+
+
 def watched(trainer: TrainerView, metric: str | None, loss: float) -> float:
     """Return the value that should become low: the validation loss, or the metric with this name.
 
@@ -65,7 +70,9 @@ def _metric(trainer: TrainerView, name: str, argument: str = "metric") -> Metric
         if metric.name == name:
             return metric
     names = ", ".join(metric.name for metric in trainer.metrics) or "no metrics"
-    alternative = "pass best=True" if argument == "best" else f"leave {argument} out"
+    alternatives = {"best": "pass best=True", "Until": "pass 'loss'"}
+    alternative = alternatives.get(argument, f"leave {argument} out")
+    argument = "metric" if argument == "Until" else argument
     raise ValueError(
         f"{argument} must name one of the trainer's metrics ({names}); got {name!r}. Fix: correct the name, "
         f"add the metric to Trainer(metrics=[...]), or {alternative} to watch the loss."

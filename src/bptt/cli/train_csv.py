@@ -157,7 +157,7 @@ def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standa
     if options.no_standardize:
         return Standardize(np.zeros(width), np.ones(width))
     try:
-        return Standardize.of(training)
+        return Standardize.fit(training)
     except ValueError:
         raise CommandError(
             f"{options.file}: columns must hold numbers with a finite variance; got larger numbers."

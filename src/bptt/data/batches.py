@@ -280,7 +280,7 @@ def parse_batch(item: object, *, need_target: bool) -> Batch:
         )
         raise TypeError(
             f"data must give batches (x, target) or dicts with x, target and mask; got a {actual}. "
-            "Fix: wrap the arrays, data=[(x, target)]."
+            "Fix: pass bptt.data.Arrays(x, target), or wrap the arrays of one batch, [(x, target)]."
         )
     for name in arrays:
         if name not in _KEYS:

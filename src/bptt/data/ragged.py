@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generator, size
+from bptt.data.padding import arrays_alike, padded
 from bptt.data.shuffled import Shuffled
-from bptt.data.tables import parse_real, width_error
 
 
 class Ragged(Shuffled):
@@ -66,8 +66,8 @@ class Ragged(Shuffled):
         self.shuffle = flag(shuffle, "shuffle")
         self.pool = size(pool, "pool")
         self.rng = generator(seed)
-        self._x = _alike(sequences, "sequences", skip=1)
-        self._targets = _alike(targets, "targets", skip=int(self.per_step))
+        self._x = arrays_alike(sequences, "sequences", skip=1)
+        self._targets = arrays_alike(targets, "targets", skip=int(self.per_step))
         if self._x[0].ndim not in (1, 2):
             raise ValueError(
                 f"sequences[0] must have shape (T, F) or (T,); got {self._x[0].shape}. "
@@ -98,8 +98,8 @@ class Ragged(Shuffled):
             batches = [batches[i] for i in self.rng.permutation(len(batches))]
         for rows in batches:
             targets = [self._targets[row] for row in rows]
-            target = _padded(targets) if self.per_step else np.stack(targets)
-            yield _padded([self._x[row] for row in rows]), target, self.lengths[rows]
+            target = padded(targets) if self.per_step else np.stack(targets)
+            yield padded([self._x[row] for row in rows]), target, self.lengths[rows]
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         count = len(self._x)
@@ -110,35 +110,3 @@ class Ragged(Shuffled):
             rows = rows[np.argsort(self.lengths[rows], kind="stable")]
             for start in range(0, len(rows), self.batch_size):
                 yield rows[start : start + self.batch_size]
-
-
-def _alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.NDArray[Any]]:
-    """Parse arrays that must agree in all axes except the first `skip` axes."""
-    if not np.iterable(values) or isinstance(values, (str, bytes, Mapping)):
-        raise TypeError(
-            f"{name} must be a list of arrays; got {type(values).__name__}. Fix: pass one array per sequence."
-        )
-    arrays = [parse_real(value, f"{name}[{i}]") for i, value in enumerate(values)]
-    if not arrays:
-        raise ValueError(f"{name} must hold at least one array; got none. Fix: pass a list of arrays.")
-    first = arrays[0]
-    for i, array in enumerate(arrays):
-        if skip == 1 and array.ndim == first.ndim == 2 and array.shape[1] != first.shape[1]:
-            raise width_error(f"{name}[{i}]", f"{name}[0]", array.shape, first.shape, name)
-        if array.ndim != first.ndim or array.ndim < skip or array.shape[skip:] != first.shape[skip:]:
-            raise ValueError(
-                f"{name}[{i}] must have the shape of {name}[0], {first.shape}"
-                f"{', except for the first axis' * skip}; got {array.shape}. "
-                "Fix: pass arrays of the same width."
-            )
-    return arrays
-
-
-def _padded(arrays: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return (T, B, ...) from arrays (T_i, ...), padded with zeros at the end."""
-    T = max(len(array) for array in arrays)
-    shape = (T, len(arrays), *arrays[0].shape[1:])
-    padded = np.zeros(shape, np.result_type(*arrays))
-    for row, array in enumerate(arrays):
-        padded[: len(array), row] = array
-    return padded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,10 @@ class Standardize:
     ::
 
         training, validation, test = bptt.data.split(series)
-        scaling = bptt.data.Standardize.of(training)
+        scaling = bptt.data.Standardize.fit(training)
         data = bptt.data.Windows(scaling.apply(training), ...)
-        bptt.save(path, model, extra={"scaling": scaling.to_dict()})
-        scaling = bptt.data.Standardize(**bptt.files.read_checkpoint(path).extra["scaling"])
+        bptt.save(path, model, preprocessing={"x": scaling})
+        scaling = bptt.load_preprocessing(path)["x"]
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ class Standardize:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise ValueError(
                 "mean and scale must be finite, and scale must be above 0; got other values. "
-                "Fix: use Standardize.of(training)."
+                "Fix: use Standardize.fit(training)."
             )
         self.columns = None if columns is None else _labels(columns, len(self.mean))
 
     @classmethod
-    def of(cls, values: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Standardize:
+    def fit(cls, values: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Standardize:
         """Learn mean and standard deviation of each column. The scale of a constant column is 1.
 
         A column counts as constant if its values differ by no more than rounding in float64.
@@ -197,11 +197,28 @@ class Standardize:
         return Standardize(self.mean[indices], self.scale[indices], labels)
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Return the constructor's arguments as JSON values, without loss."""
+        """Return mean, scale and the labels of the columns, if there are any, as JSON values without loss."""
         arguments: dict[str, list[Any]] = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
         if self.columns is not None:
             arguments["columns"] = list(self.columns)
         return arguments
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Standardize:
+        """Return the scaling that `to_dict` described.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `values` is not what `to_dict` returns.
+        """
+        if not isinstance(values, Mapping) or set(values) - {"columns"} != {"mean", "scale"}:
+            actual = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+            raise TypeError(
+                f"values must be a mapping with mean, scale and perhaps columns; got {actual!s:.100}. "
+                "Fix: pass what to_dict() returned."
+            )
+        return cls(**values)
 
     def _index(self, column: Label) -> int:
         if not isinstance(column, str):

@@ -6,7 +6,7 @@ import codecs
 import copy
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,27 @@ class Vocabulary:
                 "Fix: decode with the vocabulary that encoded the text."
             )
         return _text(self._codes[flat])
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the symbols as JSON values."""
+        return {"symbols": self.symbols}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, str]) -> Vocabulary:
+        """Return the vocabulary that `to_dict` described.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `values` is not what `to_dict` returns.
+        """
+        if not isinstance(values, Mapping) or set(values) != {"symbols"}:
+            actual = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+            raise TypeError(
+                f"values must be a mapping with symbols; got {actual!s:.100}. "
+                "Fix: pass what to_dict() returned."
+            )
+        return cls(**values)
 
     def __len__(self) -> int:
         return len(self.symbols)

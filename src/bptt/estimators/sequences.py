@@ -266,7 +266,7 @@ def fit_scale(steps: Numbers, standardize: bool) -> tuple[Numbers, Numbers]:
     """
     if not standardize:
         return np.zeros(steps.shape[1]), np.ones(steps.shape[1])
-    scaling = Standardize.of(steps)
+    scaling = Standardize.fit(steps)
     return scaling.mean, scaling.scale
 
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from bptt.files.checkpoint_header import (
 )
 from bptt.files.checkpoint_header import CheckpointError as CheckpointError
 from bptt.files.packing import pack, unpack
+from bptt.files.preprocessing import check_preprocessing, describe_preprocessing
 from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
 from bptt.files.validate_training import Training, validate_training
 from bptt.layers import Module
@@ -57,12 +58,15 @@ class Saved:
     training : Training or None
         State of the training run for `Trainer.resume`, checked by `validate_training`. None if only a model
         was saved.
+    preprocessing : dict
+        JSON values of the preprocessing, checked, for `bptt.load_preprocessing`.
     """
 
     model: Module
     optimizer: dict[str, Any] | None
     extra: dict[str, Any]
     training: Training | None = None
+    preprocessing: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def save(
@@ -71,6 +75,7 @@ def save(
     *,
     optimizer: Optimizer | None = None,
     extra: Mapping[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model to one file, completely or not at all.
 
@@ -88,20 +93,22 @@ def save(
     optimizer : Optimizer, optional
         The optimizer whose state is saved, too.
     extra : mapping of str to JSON values, optional
-        More values to save, for example a vocabulary or a note. `read_checkpoint` returns them. Tuples become
-        lists.
+        More values to save, for example a note. `read_checkpoint` returns them. Tuples become lists.
+    preprocessing : mapping of str to Standardize or Vocabulary, optional
+        Preprocessing of the model's data. `bptt.load_preprocessing` returns it.
 
     Raises
     ------
     TypeError, ValueError
-        `model` is not a model, `optimizer` is not an optimizer, or `extra` is not a mapping of JSON values.
+        `model` is not a model, `optimizer` is not an optimizer, `extra` is not a mapping of JSON values, or
+        `preprocessing` holds other objects.
     CheckpointError
         The file could not be loaded again: the model has a layer of another package, or more than 1000
         layers. Or `extra` has more than 250,000 names or 1,000,000 values.
     OSError
         The file cannot be written.
     """
-    write(path, model, optimizer, extra, None)
+    write(path, model, optimizer, extra, None, preprocessing)
 
 
 def write(
@@ -110,6 +117,7 @@ def write(
     optimizer: Optimizer | None,
     extra: Mapping[str, Any] | None,
     training: Mapping[str, Any] | None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> None:
     """Save as `save` does, with the state of a training run."""
     path = _path(path)
@@ -129,6 +137,8 @@ def write(
         "optimizer": None,
         "extra": _json_values(extra),
     }
+    if (entries := describe_preprocessing(preprocessing)) is not None:
+        about["preprocessing"] = entries
     # All parameters are contiguous. For other arrays, safetensors would write wrong bytes (its issue 825).
     tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
     if optimizer is not None:
@@ -214,6 +224,10 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
     state = _optimizer_state(about["optimizer"], vectors, model)
     try:
+        preprocessing = check_preprocessing(about.get("preprocessing"))
+    except ValueError as error:
+        raise CheckpointError(f"is damaged: {error!s:.200}") from None
+    try:
         raw = unpack(about.get("training"), arrays)
         if not (raw is None or isinstance(raw, dict)):
             raise CheckpointError("is damaged: the state of its training run is not a mapping")
@@ -224,7 +238,7 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(
             f"is damaged: the state of its training run cannot be used ({error!s:.200})"
         ) from None
-    return Saved(model, state, about["extra"], training)
+    return Saved(model, state, about["extra"], training, preprocessing)
 
 
 _OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LIMIT)}

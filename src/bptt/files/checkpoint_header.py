@@ -57,7 +57,7 @@ def parse_about(text: str) -> dict[str, Any]:
             f"has format {form!r:.40}, written by version {version!r:.40}; this is version {__version__}, "
             f"which reads format {FORMAT}; upgrade bptt"
         )
-    if set(about) - {"training"} != {"format", "version", "model", "optimizer", "extra"}:
+    if set(about) - {"training", "preprocessing"} != {"format", "version", "model", "optimizer", "extra"}:
         raise CheckpointError(
             f"is damaged: the description of its model has the fields {sorted(about)!r:.200}"
         )

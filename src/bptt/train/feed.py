@@ -84,6 +84,10 @@ class Feed:
         """Number of batches per epoch; None if the data have no length."""
         return batch_count(self._data)
 
+    def complete(self, run: Run) -> bool:
+        """Return whether the run has read all batches of its epoch. False if the data have no length."""
+        return self.batches is not None and run.batches >= self.batches
+
     def state(self) -> dict[str, Any]:
         """Return the states of data and validation data at the start of an epoch, for `Run`."""
         return {"data": data_state(self._data), "validation": data_state(self._validation)}

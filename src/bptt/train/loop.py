@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bptt.callbacks.callback import TrainerView
 from bptt.callbacks.watchers import Watchers
 from bptt.ranks.ranks import Ranks
+from bptt.train.budget import Budget
 from bptt.train.feed import Feed
 from bptt.train.interrupts import interrupts_ignored
 from bptt.train.record import Record
@@ -37,13 +38,14 @@ class Loop:
     watchers: Watchers
     validate: Callable[[], Mapping[str, float] | None]
 
-    def run(self, epochs: int) -> None:
-        """Train until `epochs` epochs are complete, or a callback stops the run."""
+    def run(self, budget: Budget) -> None:
+        """Train until the budget is spent, or a callback stops the run."""
         record, tell = self.record, self.watchers.tell
+        record.spent = budget.spent(record.run, self.ranks)
         try:
             with record.training():
-                while record.run.epoch < epochs and not (record.stopping and not record.run.inside):
-                    self._train_epoch(epochs)
+                while record.run.epoch < budget.epochs and self._continues():
+                    self._train_epoch(budget)
                     figures = self.validate()
                     epoch = record.run.epoch
                     self._close_epoch(figures)
@@ -58,31 +60,40 @@ class Loop:
         finally:
             tell("fit_end", self.trainer)
 
-    def _train_epoch(self, epochs: int) -> None:
-        """Make the remaining updates of the current epoch."""
+    def _continues(self) -> bool:
+        """Return whether the run has an epoch to train, or one to close."""
+        return not self.record.spent and (not self.record.stopping or self.record.run.inside)
+
+    def _train_epoch(self, budget: Budget) -> None:
+        """Make the remaining updates of the current epoch, or of the budget."""
         record = self.record
         start = record.run
-        self.watchers.ask("epoch_begin", self.trainer, start.epoch, epochs, self.feed.batches)
+        self.watchers.ask("epoch_begin", self.trainer, start.epoch, budget.epochs, self.feed.batches)
         for group in () if record.stopping else self.feed.groups(record.run):
-            self._commit(self.step.prepare(record.run, group))
-            if record.stopping:
+            self._commit(self.step.prepare(record.run, group), budget)
+            if record.ending:
                 break
         self.ranks.end_epoch(self.trainer.model)
-        if record.run.updates == start.updates and not (start.inside or record.stopping):
+        if record.run.updates == start.updates and not (start.inside or record.ending):
             _warn_no_update(start.epoch)
 
-    def _commit(self, pending: Pending) -> None:
+    def _commit(self, pending: Pending, budget: Budget) -> None:
         """Make an update and call the callbacks."""
         self.record.commit(pending, lambda: self.trainer.optimizer.step(self.trainer.model))
+        self.record.spent = budget.spent(self.record.run, self.ranks)
         if pending.update is not None:
             self.watchers.tell("update", self.trainer, pending.update)
             self.watchers.tell("settled", self.trainer)
 
     def _close_epoch(self, figures: Mapping[str, float] | None) -> None:
-        """Continue with the next epoch and record the figures of the validation."""
-        next_position = self.record.run.after_epoch(
-            validated=figures is not None, generators=self.feed.generators.get(), **self.feed.state()
-        )
+        """Record the figures of the validation. Continue with the next epoch if this epoch is complete."""
+        run, validated = self.record.run, figures is not None
+        if self.record.spent and not self.record.stopping and not self.feed.complete(run):
+            next_position = run.after_pause(validated=validated)
+        else:
+            next_position = run.after_epoch(
+                validated=validated, generators=self.feed.generators.get(), **self.feed.state()
+            )
         self.record.close_epoch(next_position, figures)
 
 

@@ -31,7 +31,9 @@ class Record:
     Attributes
     ----------
     stopping : bool
-        Whether the current epoch is the last.
+        Whether a callback stopped the run, so that the current epoch is the last.
+    spent : bool
+        Whether a limit of `fit` ended the run. A resumed run continues at the same position.
     resumed : bool
         Whether the next `fit` continues a saved run.
     """
@@ -41,7 +43,7 @@ class Record:
         self._run = self._next = Run()
         self._history = History()
         self._thread: int | None = None
-        self.stopping = self.resumed = False
+        self.stopping = self.spent = self.resumed = False
 
     @property
     def run(self) -> Run:
@@ -57,6 +59,11 @@ class Record:
             self._history.cut(run.updates, run.validations)
         return self._history
 
+    @property
+    def ending(self) -> bool:
+        """Whether the run ends after this update."""
+        return self.stopping or self.spent
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Allow only this thread to drop rows of the history inside the block."""
@@ -68,7 +75,7 @@ class Record:
 
     def begin(self, run: Run, metrics: Iterable[str]) -> None:
         """Start a new run, with an empty history."""
-        self.stopping = self.resumed = False
+        self.stopping = self.spent = self.resumed = False
         self._run = self._next = run
         self._history = History(metrics)
 

@@ -48,9 +48,12 @@ class Resumable(TrainerView, Protocol):
     def history(self) -> History: ...
 
 
-def training_state(trainer: Resumable, run: Run, ranks: Ranks, checksum: int | None) -> dict[str, Any]:
+def training_state(
+    trainer: Resumable, run: Run, stopping: bool, ranks: Ranks, checksum: int | None
+) -> dict[str, Any]:
     """Return the training part of a checkpoint. All ranks must call this function.
 
+    `stopping`: whether a callback has stopped the run, so that a resumed run does not continue.
     Each entry that differs by rank holds the value of the first rank. "others" holds the values of all other
     ranks.
 
@@ -82,7 +85,7 @@ def training_state(trainer: Resumable, run: Run, ranks: Ranks, checksum: int | N
         "data": run.data,
         "validation": run.validation,
         "history": trainer.history.columns(run.updates, run.validations),
-        "stopping": trainer.stopping,
+        "stopping": stopping,
         "callbacks": [[type(callback).__name__, callback.state_dict()] for callback in trainer.callbacks],
     }
 

@@ -82,6 +82,14 @@ class Run:
             checksum=None,
         )
 
+    def after_pause(self, *, validated: bool) -> Run:
+        """Return the same position after a validation inside the epoch.
+
+        The states of generators and data stay those before the validation, so a resumed run has the bits of a
+        run without this validation.
+        """
+        return replace(self, validations=self.validations + validated)
+
     def after_epoch(self, *, validated: bool, generators: GeneratorStates, data: Any, validation: Any) -> Run:
         """Return the run at the start of the next epoch."""
         return replace(

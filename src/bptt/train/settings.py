@@ -7,6 +7,7 @@ from typing import Any
 from bptt.callbacks.callback import TrainerView
 from bptt.data.batches import batch_count
 from bptt.files.settings import describe
+from bptt.train.budget import Budget
 from bptt.train.run import Run
 
 _NAMES = ("loss", "optimizer", "clip", "clip_state", "truncate", "regularizer", "accumulate", "metrics")
@@ -19,12 +20,12 @@ def settings(trainer: TrainerView) -> dict[str, Any]:
 
 
 def fit_settings(
-    trainer: TrainerView, run: Run, epochs: int, data: object, validation: object
+    trainer: TrainerView, run: Run, budget: Budget, data: object, validation: object
 ) -> dict[str, Any]:
     """Describe the settings that all ranks must share when `fit` starts at the position of `run`."""
     return {
         **settings(trainer),
-        "epochs": epochs,
+        **budget.shared(),
         "batches": batch_count(data),
         "validation": validation is not None,
         "position": [run.epoch, run.batches, run.step],

@@ -83,20 +83,30 @@ def check_batches(validation: object, ranks: Ranks) -> None:
         )
 
 
-def refuse_arrays(data: object, epochs: object) -> None:
-    """Raise TypeError for `fit(x, target)`, the call of other libraries."""
+def refuse_arrays(data: object, epochs: object, validation: object = None) -> None:
+    """Raise TypeError for `fit(x, y)`, `fit((x, y))` and `validation=(x, y)`, as in other libraries."""
     if getattr(epochs, "ndim", 0) or isinstance(epochs, (list, tuple)):
         raise TypeError(
             f"epochs must be an int; got {type(epochs).__name__}, perhaps the target. Fix: pass batches, "
-            "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "
-            "batch_first=True."
+            f"{_AS_BATCHES}."
         )
-    if hasattr(data, "__array__"):
-        raise TypeError(
-            f"data must be an iterable of batches; got one {type(data).__name__}. Fix: call "
-            "fit([(x, target)]), with x (T, B, features), or (B, T, features) for layers with "
-            "batch_first=True."
-        )
+    for name, value in (("data", data), ("validation", validation)):
+        if hasattr(value, "__array__"):
+            raise TypeError(
+                f"{name} must be an iterable of batches; got one {type(value).__name__}. "
+                f"Fix: pass {_AS_BATCHES}."
+            )
+        if isinstance(value, tuple) and len(value) in (2, 3) and all(hasattr(each, "ndim") for each in value):
+            raise TypeError(
+                f"{name} must be an iterable of batches; got a tuple of {len(value)} arrays. "
+                f"Fix: pass {_AS_BATCHES}."
+            )
+
+
+_AS_BATCHES = (
+    "bptt.data.Arrays(x, y, batch_size=32) for x (N, T, features), or [(x, target)] for one batch "
+    "(T, B, features), or (B, T, features) for layers with batch_first=True"
+)
 
 
 def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any, ...]:

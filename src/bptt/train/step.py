@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
 from bptt.arrays import Floats
+from bptt.callbacks.callback import TrainerView
+from bptt.callbacks.watchers import Watchers
 from bptt.data.batches import Window
 from bptt.diagnose.nonfinite import finite, origin
 from bptt.layers import Module
@@ -23,6 +25,7 @@ from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.optim.update import Update
 from bptt.ranks.ranks import Ranks
+from bptt.train.feed import Feed
 from bptt.train.generators import Generators
 from bptt.train.passes import Passes
 from bptt.train.run import Run
@@ -44,6 +47,12 @@ class Pending(NamedTuple):
     update: Update | None
     changes: bool
     run: Run
+
+
+class Trainable(TrainerView, Protocol):
+    """The parts of a `Trainer` that a step uses."""
+
+    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,22 @@ class Step:
     generators: Generators
     carries: bool
     watch: Callable[[Tape, Floats], None]
+
+    @classmethod
+    def of(cls, trainer: Trainable, passes: Passes, ranks: Ranks, feed: Feed, watchers: Watchers) -> Step:
+        """Return the step of a trainer, for one call of `fit`."""
+        return cls(
+            model=trainer.model,
+            loss=trainer.loss,
+            optimizer=trainer.optimizer,
+            clip=trainer.clip,
+            regularizer=trainer.regularizer,
+            passes=passes,
+            ranks=ranks,
+            generators=feed.generators,
+            carries=feed.carries,
+            watch=lambda tape, dy: watchers.ask("backward", trainer, tape, dy),
+        )
 
     def prepare(self, run: Run, group: list[Window]) -> Pending:
         """Compute and clip the gradient of the mean loss over all rows of the group that count.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptt.arguments import Seed, flag, size
@@ -21,6 +22,7 @@ from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.communicator import Comm
 from bptt.ranks.ranks import Ranks
 from bptt.train import setup
+from bptt.train.budget import parse_budget
 from bptt.train.evaluation import Evaluator
 from bptt.train.feed import Feed
 from bptt.train.generators import first_states
@@ -145,14 +147,22 @@ class Trainer(Evaluator):
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` was called, so that this epoch is the last."""
-        return self._record.stopping
+        """Whether the run ends after this update: `stop` was called, or a limit of `fit` is reached."""
+        return self._record.ending
 
     def stop(self) -> None:
         """End the epoch after the current update; `fit` then validates and returns. For callbacks."""
         self._record.stopping = True
 
-    def fit(self, data: Iterable[Any], epochs: int = 1, validation: Iterable[Any] | None = None) -> History:
+    def fit(
+        self,
+        data: Iterable[Any],
+        epochs: int | None = None,
+        validation: Iterable[Any] | None = None,
+        *,
+        max_updates: int | None = None,
+        max_seconds: float | None = None,
+    ) -> History:
         """Train the model. The first `fit` after `resume` continues the saved run, up to `epochs` in total.
 
         After Ctrl-C (KeyboardInterrupt), model, optimizer and `history` are in the state of the last complete
@@ -165,10 +175,14 @@ class Trainer(Evaluator):
             and reset. `data` is iterated once per epoch. Arrays have the model's order of axes, (T, B, ...)
             or, with `batch_first=True`, (B, T, ...). `bptt.data` objects serve both. If data have the
             attribute `carries_state = True`, each batch starts from the final state of the previous batch.
-        epochs : int
-            Number of passes over the data.
+        epochs : int, optional
+            Number of passes over the data. Default: 1, or no limit if another limit is given.
         validation : iterable of batches, optional
-            Validation data, measured after each epoch.
+            Validation data, measured after each epoch and at the end of the run.
+        max_updates : int, optional
+            End the run after this number of updates, also inside an epoch. Updates of a resumed run count.
+        max_seconds : float, optional
+            End the run after the update during which this call of `fit` has taken so long.
 
         Raises
         ------
@@ -180,8 +194,8 @@ class Trainer(Evaluator):
             infinity occurred. This update is not made.
         """
         with self._ranks.all_or_none():
-            setup.refuse_arrays(data, epochs)
-            epochs = size(epochs, "epochs")
+            setup.refuse_arrays(data, epochs, validation)
+            budget = parse_budget(epochs, max_updates, max_seconds)
             watchers = Watchers(
                 self.callbacks, self.optimizer.schedule, progress=self.progress, rank=self.rank
             )
@@ -190,14 +204,14 @@ class Trainer(Evaluator):
                 self._passes,
                 data,
                 validation,
-                epochs=epochs,
+                epochs=budget.epochs,
                 accumulate=self.accumulate,
                 padding=self.ranks > 1,
             )
-            watchers.ask("fit_begin", self, epochs, validation is not None)
+            watchers.ask("fit_begin", self, budget.epochs, validation is not None)
             setup.check_validation(validation, self.metrics)
             start = self.run if self._record.resumed else Run()
-            shared = fit_settings(self, start, epochs, data, validation)
+            shared = fit_settings(self, start, budget, data, validation)
             self._ranks.begin(self.model, self.optimizer, self.clip, shared)
             setup.check_batches(validation, self._ranks)
             if self._record.resumed:
@@ -205,15 +219,9 @@ class Trainer(Evaluator):
             else:
                 self._begin(Run(generators=feed.generators.get(), **feed.state()))
             self._feed = feed
-            Loop(
-                trainer=self,
-                record=self._record,
-                feed=feed,
-                step=self._step(feed, watchers),
-                ranks=self._ranks,
-                watchers=watchers,
-                validate=lambda: None if validation is None else self.measure(validation),
-            ).run(epochs)
+            step = Step.of(self, self._passes, self._ranks, feed, watchers)
+            measured = partial(self.measure, validation) if validation is not None else lambda: None
+            Loop(self, self._record, feed, step, self._ranks, watchers, measured).run(budget)
             return self.history
 
     def _begin(self, run: Run) -> None:
@@ -221,21 +229,13 @@ class Trainer(Evaluator):
         run = replace(run, optimizer_steps=self.optimizer.steps, clip=self.clip.state_dict())
         self._record.begin(run, [metric.name for metric in self.metrics])
 
-    def _step(self, feed: Feed, watchers: Watchers) -> Step:
-        return Step(
-            model=self.model,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            clip=self.clip,
-            regularizer=self.regularizer,
-            passes=self._passes,
-            ranks=self._ranks,
-            generators=feed.generators,
-            carries=feed.carries,
-            watch=lambda tape, dy: watchers.ask("backward", self, tape, dy),
-        )
-
-    def save(self, path: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        extra: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None:
         """Save the model and the training run to one file, for `Trainer.resume` and `bptt.load`.
 
         The file holds the state after the last complete update. It is written completely or not at all, as by
@@ -243,9 +243,8 @@ class Trainer(Evaluator):
 
         Parameters
         ----------
-        path : str or os.PathLike
-        extra : mapping of str to JSON values, optional
-            More values to save. `bptt.files.read_checkpoint` returns them.
+        path, extra, preprocessing
+            As for `bptt.save`.
 
         Raises
         ------
@@ -258,9 +257,9 @@ class Trainer(Evaluator):
         with self._ranks.all_or_none():
             run = self.run
             checksum = run.checksum if self._feed is None else self._feed.checksum(run)
-            state = training_state(self, run, self._ranks, checksum)
+            state = training_state(self, run, self._record.stopping, self._ranks, checksum)
             if self.rank == 0:
-                write(path, self.model, self.optimizer, extra, state)
+                write(path, self.model, self.optimizer, extra, state, preprocessing)
             self._ranks.wait()
 
     @classmethod

@@ -61,11 +61,11 @@ class Task:
     @classmethod
     def of(cls, training: Data, classes: Numbers) -> Task:
         """Return the task for a training part. `classes` are the classes of all parts."""
-        scaling = Standardize.of(training.x)
+        scaling = Standardize.fit(training.x)
         if training.classified:
             counts = [int(np.count_nonzero(training.y == label)) for label in classes]
             return cls(scaling, classes.tolist(), None, int(np.argmax(counts)))
-        target_scaling = Standardize.of(training.y)
+        target_scaling = Standardize.fit(training.y)
         return cls(scaling, None, target_scaling, target_scaling.mean.tolist())
 
     @property
@@ -161,8 +161,8 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
         task = Task(
             **{
                 **about,
-                "scaling": Standardize(**about["scaling"]),
-                "target_scaling": None if target_scaling is None else Standardize(**target_scaling),
+                "scaling": Standardize.from_dict(about["scaling"]),
+                "target_scaling": None if target_scaling is None else Standardize.from_dict(target_scaling),
             }
         )
         outputs = model(np.zeros((1, 1, len(task.scaling.mean))))[0]

@@ -92,7 +92,11 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
         return None
     try:
         task = Task(
-            **{**about, "scaling": Standardize(**about["scaling"]), "fractions": tuple(about["fractions"])}
+            **{
+                **about,
+                "scaling": Standardize.from_dict(about["scaling"]),
+                "fractions": tuple(about["fractions"]),
+            }
         )
         size(task.window, "window")
         outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # one step is enough for the shape

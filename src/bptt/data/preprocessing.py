@@ -1,0 +1,48 @@
+"""Read the preprocessing that a model's file holds."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+from bptt.data.scaling import Standardize
+from bptt.data.text import Vocabulary
+from bptt.files.checkpoint import read_checkpoint
+
+Preprocessing: TypeAlias = "Standardize | Vocabulary"
+
+_CLASSES: dict[str, type[Standardize] | type[Vocabulary]] = {
+    "Standardize": Standardize,
+    "Vocabulary": Vocabulary,
+}
+
+
+def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Preprocessing]:
+    """Return the preprocessing that was saved with a model, by name.
+
+    ::
+
+        bptt.save("load.safetensors", model, preprocessing={"x": scaling})
+        scaling = bptt.load_preprocessing("load.safetensors")["x"]
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File that `bptt.save`, `Trainer.save` or a `Checkpoint` has written.
+
+    Returns
+    -------
+    dict of str to Standardize or Vocabulary
+        Empty if the file holds no preprocessing.
+
+    Raises
+    ------
+    TypeError, CheckpointError, OSError
+        As `bptt.load`.
+    """
+    saved = read_checkpoint(path).preprocessing
+    return {name: _CLASSES[entry["kind"]].from_dict(_arguments(entry)) for name, entry in saved.items()}
+
+
+def _arguments(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "kind"}
