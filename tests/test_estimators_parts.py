@@ -12,7 +12,7 @@ import bptt
 pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'bptt[sklearn]'")
 
 from bptt.estimators.plan import PATH_LEVELS, draw
-from bptt.estimators.quantile import QuantileLoss
+from bptt.losses import Quantile
 
 LEVELS = (0.05, 0.5, 0.9)
 
@@ -31,7 +31,7 @@ def test_quantile_loss(shape: tuple[int, ...], masked: bool) -> None:
     target = rng.standard_normal((*shape[:-1], shape[-1] // 3))
     mask = rng.random(shape[:-1]) < 0.6 if masked else np.ones(shape[:-1], bool)
     mask.flat[0] = True
-    loss, given = QuantileLoss(LEVELS), mask if masked else None
+    loss, given = Quantile(LEVELS), mask if masked else None
     value, dy = loss(y, target, given)
     assert np.isclose(value, pinball(y, target)[mask].mean(), rtol=1e-13)
     assert value == loss.value(y, target, given)
@@ -55,27 +55,27 @@ def test_quantile_loss(shape: tuple[int, ...], masked: bool) -> None:
 
 def test_quantile_loss_is_least_at_the_quantile() -> None:
     sample = np.random.default_rng(0).exponential(size=(4001, 1))
-    loss = QuantileLoss([0.9])
+    loss = Quantile([0.9])
     best = np.quantile(sample, 0.9)
     at = [loss.value(np.full_like(sample, best + shift), sample) for shift in (-0.05, 0, 0.05)]
     assert at[1] < min(at[0], at[2])
 
 
 def test_quantile_loss_with_every_row_masked() -> None:
-    value, dy = QuantileLoss(LEVELS)(np.ones((2, 3)), np.zeros((2, 1)), np.zeros(2, bool))
+    value, dy = Quantile(LEVELS)(np.ones((2, 3)), np.zeros((2, 1)), np.zeros(2, bool))
     assert value == 0
     assert not dy.any()
 
 
 def test_quantile_loss_errors() -> None:
     with pytest.raises(ValueError, match="levels must hold at least one number"):
-        QuantileLoss([])
+        Quantile([])
     with pytest.raises(ValueError, match="levels must be a number > 0 and < 1"):
-        QuantileLoss([0.5, 1.0])
+        Quantile([0.5, 1.0])
     with pytest.raises(ValueError, match="y must have 3 outputs for each feature"):
-        QuantileLoss(LEVELS)(np.ones((2, 4)), np.ones((2, 1)))
+        Quantile(LEVELS)(np.ones((2, 4)), np.ones((2, 1)))
     with pytest.raises(ValueError, match="target must have shape"):
-        QuantileLoss(LEVELS)(np.ones((2, 6)), np.ones((2, 1)))
+        Quantile(LEVELS)(np.ones((2, 6)), np.ones((2, 1)))
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 1, 3]], ids=str)

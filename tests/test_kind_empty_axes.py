@@ -153,28 +153,29 @@ def test_kind_empty_axes_of_a_stream(batch_size):
     assert stream.run(np.ones((0, batch_size, I))).shape == (0, batch_size, H)
 
 
-def public_losses() -> list[type]:
-    return [
-        value
-        for value in (getattr(bptt, name) for name in bptt.__all__)
-        if inspect.isclass(value) and value.__module__ == "bptt.losses.loss"
-    ]
+LOSSES = [
+    value
+    for value in (getattr(bptt, name) for name in bptt.__all__)
+    if inspect.isclass(value) and issubclass(value, bptt.Loss) and value is not bptt.Loss
+]
 
 
-@pytest.mark.parametrize("kind", public_losses())
+@pytest.mark.parametrize("kind", LOSSES)
 def test_kind_empty_axes_of_losses(kind):
     """A finite value where a row counts, and 0 with a gradient of 0 where none does: never a NaN."""
     for T, B in SIZES:
-        loss = kind()
+        loss = kind(0.5) if kind is bptt.Quantile else kind()
         y = np.zeros((T, B, 2), np.float32)
         target = np.zeros((T, B), np.int64) if kind is bptt.CrossEntropy else np.ones((T, B, 2), np.float32)
         for mask in (None, np.ones((T, B), bool), np.zeros((T, B), bool)):
-            value, dy = loss(y, target, mask)
-            counts = T * B > 0 and (mask is None or mask.any())
-            assert np.isfinite(value)
-            assert (value > 0) == counts
-            assert dy.shape == y.shape
-            assert dy.any() == counts
+            for weight in (None, np.full((T, B), 0.5), np.zeros((T, B))):
+                value, dy = loss(y, target, mask, weight)
+                counts = T * B > 0 and (mask is None or mask.any()) and (weight is None or weight.any())
+                assert np.isfinite(value)
+                assert (value > 0) == counts
+                assert dy.shape == y.shape
+                assert dy.any() == counts
+                assert (loss.total_weight(target, y.shape, mask, weight) > 0) == counts
 
 
 METRICS = [

@@ -124,9 +124,17 @@ def test_losses(isa: str) -> None:
         (bptt.MeanSquaredError(), turned),
         (bptt.BinaryCrossEntropy(), shares),
         (bptt.CrossEntropy(), classes),
+        (bptt.MeanAbsoluteError(), turned),
+        (bptt.Huber(2.0), turned),
+        (bptt.Quantile(0.3), turned),
+        (bptt.BinaryCrossEntropy(pos_weight=2.0), shares),
+        (bptt.CrossEntropy(class_weight=np.arange(1, 7), label_smoothing=0.25), classes),
     ):
-        y32 = y.astype(np.float32)
+        # The core reads subnormal numbers as 0. Only losses with a kink at y = target show the difference.
+        kink = isinstance(loss, (bptt.MeanAbsoluteError, bptt.Quantile))
+        y32 = (np.where(np.abs(y) < 1e-37, 0, y) if kink else y).astype(np.float32)
         target = target if target.dtype.kind == "i" else target.astype(np.float32)
+        target = np.where(np.abs(target) < 1e-37, 0, target) if kink else target
         value, dy = loss(y32, target)
         exact, exact_dy = loss(y32.astype(np.float64), target)
         assert value == pytest.approx(exact, rel=ROUNDING), loss

@@ -20,6 +20,7 @@ from bptt.train import Trainer
 
 X, TARGET = batch()
 NOTHING = np.zeros((T, B), bool)
+HALF = np.arange(T * B).reshape(T, B) % 2 == 0
 SHORT = np.array([3, 1, 2])
 
 
@@ -43,12 +44,12 @@ class Count(Callback):
         self.calls.append("settled")
 
 
-def made(comm: Any = None, net: bptt.Module | None = None, **options: Any) -> Trainer:
+def made(comm: Any = None, net: bptt.Module | None = None, loss: Any = None, **options: Any) -> Trainer:
     """A trainer whose optimizer would move the weights in every step: momentum, decay and a schedule."""
     rate = bptt.schedules.Cosine(0.5, 100)
     optimizer = bptt.SGD(rate, momentum=0.9, weight_decay=0.1)
     net = model() if net is None else net
-    return Trainer(net, bptt.CrossEntropy(), optimizer, progress=False, comm=comm, **options)
+    return Trainer(net, loss or bptt.CrossEntropy(), optimizer, progress=False, comm=comm, **options)
 
 
 def everything(trainer: Trainer) -> dict[str, Any]:
@@ -71,6 +72,28 @@ NO_ROWS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "all masked": (lambda: {"x": X, "target": TARGET, "mask": NOTHING}, {}),
     "all masked, truncated": (lambda: {"x": X, "target": TARGET, "mask": NOTHING}, {"truncate": 5}),
     "all masked, (k1, k2)": (lambda: {"x": X, "target": TARGET, "mask": NOTHING}, {"truncate": (4, 8)}),
+    "weights 0": (lambda: {"x": X, "target": TARGET, "weight": np.zeros((T, B))}, {}),
+    "weights 0 where the mask is True": (
+        lambda: {"x": X, "target": TARGET, "mask": HALF, "weight": np.where(HALF, 0.0, 3.0)},
+        {"truncate": 5},
+    ),
+    "all ignored": (lambda: (X, np.full((T, B), -100)), {"loss": bptt.CrossEntropy(ignore_index=-100)}),
+    "all ignored, (k1, k2)": (
+        lambda: (X, np.full((T, B), 2)),
+        {"truncate": (4, 8), "loss": bptt.CrossEntropy(ignore_index=2)},
+    ),
+    "classes of weight 0": (
+        lambda: (X, np.full((T, B), 2)),
+        {"loss": bptt.CrossEntropy(class_weight=[1, 1, 0, 1, 1], label_smoothing=0.1)},
+    ),
+    "all masked, a sum": (
+        lambda: {"x": X, "target": TARGET, "mask": NOTHING},
+        {"loss": bptt.CrossEntropy(reduction="sum")},
+    ),
+    "all masked, a function": (
+        lambda: {"x": X, "target": TARGET, "mask": NOTHING},
+        {"loss": lambda y, target, mask: (np.nan, np.full_like(y, np.nan))},
+    ),
     "lengths 0": (lambda: (X, TARGET, np.zeros(B, int)), {}),
     "lengths 0, truncated": (lambda: (X, TARGET, np.zeros(B, int)), {"truncate": 5}),
     "only masked steps are valid": (

@@ -24,7 +24,7 @@ COLUMNS = ("loss", "grad_norm", "clipped", "lr")
 
 def fitted(net: bptt.Module, optimizer: Optimizer, data: list[Any], **options: Any) -> dict[str, np.ndarray]:
     """History and last weights of a short run."""
-    fit = Trainer(net, bptt.CrossEntropy(), optimizer, progress=False, **options)
+    fit = Trainer(net, **{"loss": bptt.CrossEntropy()} | options, optimizer=optimizer, progress=False)
     history = fit.fit(data, epochs=2)
     return {name: history[name].copy() for name in COLUMNS} | {"weights": net.flat_parameters.copy()}
 
@@ -89,6 +89,7 @@ def test_options_of_the_trainer(name: str) -> None:
 
 OFF_IN_BATCHES: dict[str, dict[str, Any]] = {
     "mask": {"mask": np.ones((T, B), bool)},
+    "weight": {"weight": np.ones((T, B))},
     "lengths": {"lengths": np.full(B, T)},
     "reset": {"reset": np.zeros((T, B), bool)},
 }
@@ -99,6 +100,20 @@ def test_entries_of_batches(name: str) -> None:
     x, target = batch()
     off = [{"x": x, "target": target, **OFF_IN_BATCHES[name]}]
     assert_same(fitted(model(), SGD(0.5), off), fitted(model(), SGD(0.5), [(x, target)]))
+
+
+OFF_IN_LOSSES: dict[str, dict[str, Any]] = {
+    "class_weight": {"class_weight": np.ones(SYMBOLS)},
+    "label_smoothing": {"label_smoothing": 0.0},
+    "ignore_index": {"ignore_index": -100},
+    "reduction": {"reduction": "mean"},
+}
+
+
+@pytest.mark.parametrize("name", OFF_IN_LOSSES)
+def test_options_of_losses(name: str) -> None:
+    loss = bptt.CrossEntropy(**OFF_IN_LOSSES[name])
+    assert_same(fitted(model(), SGD(0.5), DATA, loss=loss), fitted(model(), SGD(0.5), DATA))
 
 
 OFF_IN_OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], Callable[[], Optimizer]]] = {

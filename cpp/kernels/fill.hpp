@@ -10,6 +10,7 @@
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
 #include "kernels/row_modifiers.hpp"
+#include "kernels/weighted_losses.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -47,6 +48,11 @@ constexpr Kernels<T> fill_table() {
   k.cross_entropy = cross_entropy<T>;
   k.squared_error = squared_error<T>;
   k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.weighted_cross_entropy = weighted_cross_entropy<T>;
+  k.weighted_binary_cross_entropy = weighted_binary_cross_entropy<T>;
+  k.absolute_error = sum_of_terms<T, AbsoluteError>;
+  k.huber = sum_of_terms<T, Huber>;
+  k.quantile = sum_of_terms<T, Quantile>;
   k.sum_of_squares = sum_of_squares<T>;
   k.multiply_add = multiply_add<T>;
   k.scale = scale<T>;

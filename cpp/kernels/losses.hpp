@@ -93,18 +93,22 @@ double squared_error(const LossRows<T>& args) {
       zero_row(dy, args.columns);
       continue;
     }
+    const double weight = row_weight(args, row);
+    const T factor = static_cast<T>(2 * args.scale * weight);
     SquareSum squares;
     for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
       const Vec<T> difference = load_first<T>(y + i, lanes) - load_first<T>(target + i, lanes);
       squares.add(difference);
-      if (dy) store_first<T>(dy + i, difference * static_cast<T>(2 * args.scale), lanes);
+      if (dy) store_first<T>(dy + i, difference * factor, lanes);
     });
     double sum = squares.total();
     if constexpr (sizeof(T) < sizeof(double)) {
       // A difference of finite values can leave T's range where neither its square in float64 nor dy does.
-      if (__builtin_expect(!(sum - sum == 0), 0)) sum = squared_error_wide(args.columns, y, target, args.scale, dy);
+      if (__builtin_expect(!(sum - sum == 0), 0)) {
+        sum = squared_error_wide(args.columns, y, target, args.scale * weight, dy);
+      }
     }
-    total += sum;
+    total += weight * sum;
   }
   return total;
 }

@@ -288,7 +288,7 @@ struct NormaliseBack {
   Index dx_row;
 };
 
-// Loss kernels work on rows of C classes or columns and return a float64 sum.
+// Loss kernels work on rows of C classes or columns and return a float64 sum, weighted but not scaled.
 template <class T>
 struct LossRows {
   Index rows;
@@ -297,9 +297,18 @@ struct LossRows {
   const T* target;             // (rows, columns), or
   const std::int64_t* labels;  // (rows)
   const bool* mask;            // (rows) or null
-  double scale;                // of the gradient: one over the number of terms
+  const double* weight;        // (rows) or null: every row has weight 1
+  const T* column;             // (columns) or null: a parameter of each column, such as the weight of a class
+  double parameter;            // label smoothing, or Huber's delta
+  double scale;                // of the gradient
   T* dy;                       // or null
 };
+
+// The weight of a row.
+template <class T>
+__attribute__((always_inline)) constexpr double row_weight(const LossRows<T>& args, Index row) {
+  return args.weight ? args.weight[row] : 1.0;
+}
 
 struct SgdRule {
   double lr, momentum, weight_decay;
@@ -347,6 +356,11 @@ struct Kernels {
   double (*cross_entropy)(const LossRows<T>&);
   double (*squared_error)(const LossRows<T>&);
   double (*binary_cross_entropy)(const LossRows<T>&);
+  double (*weighted_cross_entropy)(const LossRows<T>&);
+  double (*weighted_binary_cross_entropy)(const LossRows<T>&);
+  double (*absolute_error)(const LossRows<T>&);
+  double (*huber)(const LossRows<T>&);
+  double (*quantile)(const LossRows<T>&);
 
   double (*sum_of_squares)(Index n, const T* x);
   void (*scale)(Index n, T factor, T* x);

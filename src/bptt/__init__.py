@@ -73,7 +73,16 @@ if TYPE_CHECKING:
         spectral_radius,
     )
     from bptt.files import CheckpointError, load, save
-    from bptt.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+    from bptt.losses import (
+        BinaryCrossEntropy,
+        CrossEntropy,
+        Huber,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        Quantile,
+    )
+    from bptt.metrics import Metric
     from bptt.optim import (
         SGD,
         Adam,
@@ -113,14 +122,19 @@ __all__ = [
     "Ends",
     "GradientMonitor",
     "History",
+    "Huber",
     "KeepBest",
     "Last",
     "LayerTape",
     "Linear",
+    "Loss",
+    "MeanAbsoluteError",
     "MeanSquaredError",
+    "Metric",
     "Module",
     "NonFiniteError",
     "PascanuRegularizer",
+    "Quantile",
     "RMSProp",
     "Sequential",
     "TensorBoard",
@@ -198,7 +212,19 @@ _HOMES = {
     ),
     "load_preprocessing": "bptt.data",
     **dict.fromkeys(("CheckpointError", "load", "save"), "bptt.files"),
-    **dict.fromkeys(("BinaryCrossEntropy", "CrossEntropy", "MeanSquaredError"), "bptt.losses"),
+    **dict.fromkeys(
+        (
+            "BinaryCrossEntropy",
+            "CrossEntropy",
+            "Huber",
+            "Loss",
+            "MeanAbsoluteError",
+            "MeanSquaredError",
+            "Quantile",
+        ),
+        "bptt.losses",
+    ),
+    "Metric": "bptt.metrics",
     **dict.fromkeys(
         (
             "SGD",

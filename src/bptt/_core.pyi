@@ -204,21 +204,34 @@ def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) 
 def dropout_forward(x: Floats, p: float, key: int) -> Floats:
     """x * mask: 0 or 1/(1-p), element j kept when uniform(key, j) >= p. Backward is the same call on dy."""
 
-# Losses: the mean over unmasked rows (elements), and its gradient. mask is bool, (N,) or None.
+# Losses: `scale` times a weighted sum over unmasked rows, and its gradient. mask is bool (N,) or None, weight
+# float64 (N,) or None.
 def cross_entropy(
-    logits: Floats, target: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_] | None, need_gradient: bool
+    logits: Floats,
+    target: npt.NDArray[np.int64],
+    mask: npt.NDArray[np.bool_] | None,
+    weight: npt.NDArray[np.float64] | None,
+    scale: float,
+    need_gradient: bool,
+    class_weight: Floats | None = None,
+    smoothing: float = 0.0,
 ) -> tuple[float, Floats | None]:
-    """logits (N, C), target (N,). A target outside 0..C-1 in an unmasked row raises ValueError."""
+    """logits (N, C), target (N,), class_weight (C,). A target outside 0..C-1 in an unmasked row raises
+    ValueError."""
 
-def mean_squared_error(
-    y: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None, need_gradient: bool
+def elementwise_loss(
+    name: Literal["squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy"],
+    y: Floats,
+    target: Floats,
+    mask: npt.NDArray[np.bool_] | None,
+    weight: npt.NDArray[np.float64] | None,
+    scale: float,
+    need_gradient: bool,
+    column: Floats | None = None,
+    parameter: float = 0.0,
 ) -> tuple[float, Floats | None]:
-    """y, target (N, C), mask (N,): mean over unmasked rows and C."""
-
-def binary_cross_entropy(
-    logits: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None, need_gradient: bool
-) -> tuple[float, Floats | None]:
-    """logits, target (N, C), target in [0, 1], mask (N,): mean over unmasked rows and C."""
+    """y, target (N, C). `column` (C,): levels of quantiles, or weights of positive targets. `parameter`:
+    Huber's delta."""
 
 # Flat vectors, in place.
 def norm(x: Floats) -> float:

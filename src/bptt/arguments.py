@@ -48,20 +48,44 @@ def store(instance: object, **checked: Any) -> None:
         object.__setattr__(instance, name, value)
 
 
-def takes(function: Any, count: int) -> bool:
-    """Return whether the callable accepts `count` positional arguments.
+def takes(function: Any, count: int, *names: str) -> bool:
+    """Return whether the callable accepts `count` positional arguments, and arguments with these names.
 
     The answer comes from its signature.
     """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some built-in functions have no signature
-        return True
+        return not names
+    if not set(names) <= set(signature.parameters):
+        return False
     try:
-        signature.bind(*[None] * count)
+        signature.bind(*[None] * count, **dict.fromkeys(names))
     except TypeError:
         return False
     return True
+
+
+def call_repr(instance: object, **values: Any) -> str:
+    """Format an object as the call of its constructor, from the attributes named like its parameters.
+
+    Arguments that equal their defaults are left out. `values` replace attributes.
+    """
+    arguments: list[str] = []
+    for name, parameter in inspect.signature(type(instance)).parameters.items():
+        value = values.get(name, getattr(instance, name, parameter.default))
+        if value is parameter.default or (not hasattr(value, "shape") and value == parameter.default):
+            continue
+        required = parameter.default is parameter.empty
+        arguments.append(_as_source(value) if required else f"{name}={_as_source(value)}")
+    return f"{type(instance).__name__}({', '.join(arguments)})"
+
+
+def _as_source(value: object) -> str:
+    """Format a value as in source code: a function by its name."""
+    if inspect.isroutine(value):
+        return str(getattr(value, "__name__", repr(value)))
+    return repr(value)
 
 
 def integer(value: object, name: str, minimum: int, maximum: int | None = None) -> int:

@@ -14,7 +14,7 @@ from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.tape import Tape
-from bptt.losses.metrics import Metric
+from bptt.metrics.metric import Metric
 from bptt.optim.clip import Clip
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer

@@ -6,7 +6,7 @@ import math
 
 from bptt.arguments import short
 from bptt.callbacks.callback import TrainerView
-from bptt.losses.metrics import Metric
+from bptt.metrics.metric import Metric
 
 
 def metric_name(value: object, argument: str = "metric") -> str | None:

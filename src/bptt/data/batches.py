@@ -14,9 +14,9 @@ from bptt.arrays import as_real
 from bptt.layers import Embedding, Module, Recurrent
 from bptt.layers.containers.container import iter_layers
 from bptt.layers.passes.ragged import parse_lengths
-from bptt.losses.loss import row_mask
+from bptt.losses.rows import row_mask
 
-_KEYS = ("x", "target", "mask", "lengths", "reset")
+_KEYS = ("x", "target", "mask", "weight", "lengths", "reset")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Batch:
     x: npt.NDArray[Any]
     target: npt.NDArray[Any] | None = None
     mask: npt.NDArray[Any] | None = None
+    weight: npt.NDArray[Any] | None = None
     lengths: npt.NDArray[Any] | None = None
     reset: npt.NDArray[Any] | None = None
 
@@ -113,9 +114,10 @@ class ModelAxes:
 
         Time steps after the end of a row, rows of length 0, and masked rows do not count.
         """
-        return self._mask(batch, self.per_step(batch, y))
+        return self.counted(batch, per_step=self.per_step(batch, y))
 
-    def _mask(self, batch: Batch, per_step: bool) -> npt.NDArray[Any] | None:
+    def counted(self, batch: Batch, *, per_step: bool) -> npt.NDArray[Any] | None:
+        """Return the mask of rows that count, for outputs with one row per time step or per sequence."""
         if batch.lengths is None or not self._batched(batch.x):
             return batch.mask
         rows: tuple[int, ...] = self._lead(batch.x)
@@ -130,15 +132,12 @@ class ModelAxes:
                 return batch.mask
         return valid if batch.mask is None else valid & row_mask(batch.mask, rows).reshape(rows)
 
-    def count(self, batch: Batch, *, per_step: bool) -> int:
-        """Return the number of rows of the model's output that count."""
-        mask = self._mask(batch, per_step)
-        if mask is not None:
-            return int(np.count_nonzero(mask))
+    def rows(self, batch: Batch, *, per_step: bool) -> tuple[int, ...]:
+        """Return the shape of the model's output without its last axis."""
         lead = self._lead(batch.x)
         if per_step:
-            return math.prod(lead)
-        return lead[1 - self.time_axis(batch.x)] if self._batched(batch.x) else 1
+            return lead
+        return (lead[1 - self.time_axis(batch.x)],) if self._batched(batch.x) else ()
 
     def with_batch_first(self, batch: Batch, *, per_step: bool) -> Batch:
         """Return views (B, T, ...) of a batch (T, B, ...). `per_step`: the target has a time axis, too."""
@@ -150,6 +149,7 @@ class ModelAxes:
             x=batch.x.swapaxes(0, 1),
             target=swapped(batch.target, per_step),
             mask=swapped(batch.mask, per_step),
+            weight=swapped(batch.weight, per_step),
             lengths=batch.lengths,
             reset=swapped(batch.reset),
         )
@@ -173,7 +173,7 @@ class ModelAxes:
         Raises
         ------
         ValueError
-            The batch has more than one window, and its target or mask has no time axis.
+            The batch has more than one window, and its target, mask or weight has no time axis.
         """
         axis = self.time_axis(batch.x)
         T = batch.x.shape[axis] if batch.x.ndim else 1  # x is a number: the model raises the error
@@ -181,7 +181,12 @@ class ModelAxes:
         if lengths is not None and self._batched(batch.x):
             lengths = parse_lengths(lengths, T, batch.x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
-        over_time = {"target": batch.target, "mask": batch.mask, "reset": batch.reset}
+        over_time = {
+            "target": batch.target,
+            "mask": batch.mask,
+            "weight": batch.weight,
+            "reset": batch.reset,
+        }
         without = [
             (name, array)
             for name, array in over_time.items()
@@ -258,8 +263,8 @@ def is_restorable(data: Any) -> bool:
 def parse_batch(item: object, *, need_target: bool) -> Batch:
     """Make a batch from an item of the data.
 
-    The item is `(x, target)`, `(x, target, lengths)` or a mapping with the keys x, target, mask, lengths and
-    reset. Without `need_target`, the item may also be x alone.
+    The item is `(x, target)`, `(x, target, lengths)` or a mapping with the keys x, target, mask, weight,
+    lengths and reset. Without `need_target`, the item may also be x alone.
 
     Raises
     ------

@@ -131,7 +131,7 @@ class Shard:
             array = getattr(batch, name)
             if array is None:
                 continue
-            row_axis = axis if name != "lengths" and _has_steps(array, x) else 0
+            row_axis = axis if name != "lengths" and _has_steps(name, array, x) else 0
             if array.ndim <= row_axis or array.shape[row_axis] != x.shape[axis]:
                 raise ValueError(
                     f"{name} must have {x.shape[axis]} rows on axis {row_axis}, like x {x.shape}; got shape "
@@ -142,12 +142,13 @@ class Shard:
         return part
 
 
-def _has_steps(array: Array, x: Array) -> bool:
+def _has_steps(name: str, array: Array, x: Array) -> bool:
     """Return whether an array has the axes of time and batch of x.
 
-    An array with only two axes has them if it holds classes or a mask.
+    An array with only two axes has them if it holds classes, a mask or weights.
     """
-    return array.shape[:2] == x.shape[:2] and (array.ndim > 2 or array.dtype.kind in "iub")
+    one_per_row = name == "weight" or array.dtype.kind in "iub"
+    return array.shape[:2] == x.shape[:2] and (array.ndim > 2 or one_per_row)
 
 
 def deal(states: Sequence[Any], rank: int, size: int) -> Any:

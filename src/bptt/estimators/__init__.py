@@ -13,10 +13,9 @@ except ModuleNotFoundError as error:
 
 from bptt.estimators.classifier import SequenceClassifier
 from bptt.estimators.forecaster import Forecaster
-from bptt.estimators.quantile import QuantileLoss
 from bptt.estimators.regressor import SequenceRegressor
 from bptt.estimators.threads import register as _register
 
 _register()
 
-__all__ = ["Forecaster", "QuantileLoss", "SequenceClassifier", "SequenceRegressor"]
+__all__ = ["Forecaster", "SequenceClassifier", "SequenceRegressor"]

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from bptt.estimators.base import SequenceEstimator
 from bptt.estimators.plan import Plan, draw
-from bptt.estimators.quantile import QuantileLoss
 from bptt.estimators.sequences import Dense
-from bptt.losses import Loss, MeanSquaredError
+from bptt.losses import Loss, MeanSquaredError, Quantile
 
 
 class ForecastingNetwork(SequenceEstimator):
@@ -23,7 +22,7 @@ class ForecastingNetwork(SequenceEstimator):
     _path_seed: int
 
     def _loss(self) -> Loss:
-        return QuantileLoss(self._plan.levels) if self._plan.levels else MeanSquaredError()
+        return Quantile(self._plan.levels) if self._plan.levels else MeanSquaredError()
 
     def _next(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the network's outputs (n, steps, F, levels), sorted because quantiles may cross."""

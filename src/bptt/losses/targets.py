@@ -53,6 +53,24 @@ def as_numbers(target: npt.ArrayLike, shape: Shape, dtype: np.dtype[Any]) -> Flo
     return to_floats(numbers, "target", dtype)
 
 
+def as_entries(target: npt.ArrayLike, shape: Shape) -> npt.NDArray[Any]:
+    """Check targets of any kind, with one entry for each row of outputs `y` of this shape.
+
+    Raises
+    ------
+    ValueError
+        If the first axes are not those of y without its last axis.
+    """
+    entries = np.asarray(target)
+    lead = shape[:-1]
+    if entries.shape[: len(lead)] != lead:
+        raise ValueError(
+            f"target must have one entry for each row, in shape {lead} or {lead} with more axes; got shape "
+            f"{entries.shape}. Fix: pass targets for the rows of the model's output."
+        )
+    return entries
+
+
 def refuse_outside(classes: npt.NDArray[np.int64], count: int) -> None:
     """Raise ValueError for the first class outside 0..count-1."""
     outside = classes[(classes < 0) | (classes >= count)]
@@ -60,7 +78,7 @@ def refuse_outside(classes: npt.NDArray[np.int64], count: int) -> None:
         return
     first = int(outside[0])
     if first < 0:
-        fix = f"to ignore these rows, pass mask=target != {first}"
+        fix = f"to ignore these rows, pass CrossEntropy(ignore_index={first}) or mask=target != {first}"
     else:
         fix = "number the classes from 0, or give the last layer as many outputs as there are classes"
     raise ValueError(f"target must hold classes from 0 to {count - 1}; got {first}. Fix: {fix}.")

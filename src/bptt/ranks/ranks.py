@@ -31,7 +31,7 @@ COMPARE_EVERY = 100
 """Number of updates between two comparisons of the weights. Hashing a million weights takes a few
 milliseconds: 0.1 % of 100 updates, or less."""
 
-_ROWS, _LOSS, _TOKENS, _NONFINITE, _ENDED = range(5)
+_WEIGHT, _LOSS, _TOKENS, _NONFINITE, _ENDED = range(5)
 """Positions of the numbers that follow the gradient in the sum of an update."""
 _EXTRA = 5
 
@@ -116,8 +116,10 @@ class Ranks:
 
     # Every update
 
-    def reduce(self, model: Module, base: int, rows: int, loss: float, tokens: int) -> tuple[int, float, int]:
-        """Replace the gradient of this rank by the gradient of the mean over the rows of all ranks.
+    def reduce(
+        self, model: Module, base: float, weight: float, loss: float, tokens: int, *, mean: bool
+    ) -> tuple[float, float, int]:
+        """Replace the gradient of this rank by the gradient over the rows of all ranks.
 
         The sum is computed in float64. So products with a number of rows do not overflow, and numbers of rows
         stay exact. MPI chooses the order of the sum. Its effect disappears when the mean is rounded to
@@ -127,21 +129,23 @@ class Ranks:
         ----------
         model : Module
             Model whose gradient, times `base`, is the gradient of the sum over this rank's rows.
-        base : int
+        base : float
             Factor of the gradient.
-        rows : int
-            Number of this rank's rows that count; may be 0.
+        weight : float
+            Sum of the weights of this rank's rows that count; may be 0.
         loss : float
-            Sum of the loss over these rows.
+            Weighted sum of the loss over these rows.
         tokens : int
             Number of time steps times rows.
+        mean : bool
+            Whether gradient and loss are divided by the sum of the weights.
 
         Returns
         -------
-        rows : int
-            Number of rows that count on all ranks. If 0, the gradient is zero.
+        weight : float
+            Sum of the weights on all ranks. If 0, the gradient is zero.
         loss : float
-            Mean of the loss over these rows.
+            Mean of the loss over all rows that count, or their sum.
         tokens : int
             Number of tokens on all ranks.
 
@@ -157,16 +161,16 @@ class Ranks:
         sent, summed = self._buffers(gradient.size)
         with np.errstate(over="ignore", invalid="ignore"):  # the clip handles non-finite gradients
             np.multiply(gradient, base, out=sent[:-_EXTRA], dtype=np.float64)
-            sent[-_EXTRA:] = rows, loss, tokens, self._nonfinite, False
+            sent[-_EXTRA:] = weight, loss, tokens, self._nonfinite, False
             self._comm.Allreduce(sent, summed)
             extra = summed[-_EXTRA:]
             if extra[_ENDED]:
                 raise self._uneven(ended=False)
-            counted = max(extra[_ROWS], 1.0)
-            np.divide(summed[:-_EXTRA], counted, out=gradient, casting="same_kind")
+            divisor = (extra[_WEIGHT] or 1.0) if mean else 1.0
+            np.divide(summed[:-_EXTRA], divisor, out=gradient, casting="same_kind")
         self._updates += 1
         self._nonfinite_ranks = int(extra[_NONFINITE])
-        return int(extra[_ROWS]), float(extra[_LOSS] / counted), int(extra[_TOKENS])
+        return float(extra[_WEIGHT]), float(extra[_LOSS] / divisor), int(extra[_TOKENS])
 
     def end_epoch(self, model: Module) -> None:
         """Check that no rank has more batches than this rank, and that all weights are equal.
@@ -220,19 +224,19 @@ class Ranks:
 
     # Occasional operations
 
-    def count(self, rows: int) -> int:
-        """Return the number of rows on all ranks."""
-        counts: list[int] = self._comm.allgather(rows)
-        return sum(counts)
+    def count(self, weight: float) -> float:
+        """Return the sum of the weights on all ranks."""
+        weights: list[float] = self._comm.allgather(weight)
+        return sum(weights)
 
     def holds(self, condition: bool) -> bool:
         """Return whether the condition is true on every rank."""
         return all(self._comm.allgather(condition))
 
-    def total(self, value: float, count: int) -> tuple[float, int]:
+    def total(self, value: float, weight: float) -> tuple[float, float]:
         """Return the sums of both numbers over all ranks."""
-        values, counts = zip(*self._comm.allgather((value, count)), strict=True)
-        return sum(values), sum(counts)
+        values, weights = zip(*self._comm.allgather((value, weight)), strict=True)
+        return sum(values), sum(weights)
 
     def gather(self, mine: Any) -> list[Any]:
         """Return the value of each rank, in the order of ranks."""

@@ -9,10 +9,9 @@ from bptt.arrays import Floats
 from bptt.data.batches import Batch, ModelAxes
 from bptt.layers import Module
 from bptt.losses.loss import Loss
-from bptt.losses.metrics import Metric
+from bptt.metrics.metric import Metric
 from bptt.ranks.ranks import Ranks
 from bptt.train.feed import carries_state, read_batches
-from bptt.train.step import counted
 
 
 def outputs(
@@ -29,33 +28,38 @@ def outputs(
 def measure(
     model: Module, axes: ModelAxes, loss: Loss, metrics: Iterable[Metric], ranks: Ranks, data: Iterable[Any]
 ) -> dict[str, float]:
-    """Return the mean loss and the metrics over all rows of all ranks that count.
+    """Return the loss and the metrics over all rows of all ranks that count.
+
+    The loss is the weighted mean over these rows, or their sum if the loss has the reduction "sum".
 
     Raises
     ------
     ValueError
         No row counts.
     """
-    total, count = 0.0, 0
+    total, weight = 0.0, 0.0
+    averages = loss.reduction == "mean"
     for metric in metrics:
         metric.reset()
     for batch, y in outputs(model, axes, data, need_target=True):
         mask = axes.mask(batch, y)
-        rows = counted(y, mask)
         target = cast("Any", batch.target)
-        total += rows * loss.value(y, target, mask)
-        count += rows
+        value = loss.value(y, target, mask, batch.weight)
+        batch_weight = loss.total_weight(target, y.shape, mask, batch.weight)
+        total += (batch_weight if averages else 1) * value
+        weight += batch_weight
+        mask = loss.counted(target, y.shape, mask)
         for metric in metrics:
-            metric.add(y, target, mask)
-    total, count = ranks.total(total, count)
+            metric.add(y, target, mask, batch.weight)
+    total, weight = ranks.total(total, weight)
     for metric in metrics:
-        metric.total, metric.count = ranks.total(metric.total, metric.count)
-    if count == 0:
+        metric.merge(ranks.gather(metric.state()))
+    if weight == 0:
         raise ValueError(
             "data must hold at least one row that counts; got none. Fix: pass at least one batch, and "
-            "check its mask and lengths."
+            "check its mask, lengths and weights."
         )
-    return {"loss": total / count} | {metric.name: metric.value for metric in metrics}
+    return {"loss": total / weight if averages else total} | {metric.name: metric.value for metric in metrics}
 
 
 class Evaluator:
@@ -85,7 +89,9 @@ class Evaluator:
         return self._ranks.size
 
     def evaluate(self, data: Iterable[Any]) -> float:
-        """Return the mean loss over all rows of all ranks that count.
+        """Return the weighted mean of the loss over all rows of all ranks that count.
+
+        If the loss has the reduction "sum", return its sum over these rows.
 
         Parameters
         ----------
@@ -100,7 +106,7 @@ class Evaluator:
         return self._measure(data, ())["loss"]
 
     def measure(self, data: Iterable[Any]) -> dict[str, float]:
-        """Return the mean loss, named "loss", and the trainer's metrics by name.
+        """Return the loss, named "loss", and the trainer's metrics by name.
 
         Parameters
         ----------

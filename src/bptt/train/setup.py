@@ -12,8 +12,9 @@ from bptt.arguments import short, size
 from bptt.callbacks.callback import Callback
 from bptt.data.batches import batch_count
 from bptt.layers import Module
+from bptt.losses.function import FunctionLoss
 from bptt.losses.loss import Loss
-from bptt.losses.metrics import Metric
+from bptt.metrics.metric import Metric
 from bptt.optim.clip import Clip
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
@@ -21,17 +22,25 @@ from bptt.ranks.ranks import Ranks
 
 
 def check_parts(
-    model: Module, loss: object, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
+    model: Module, optimizer: object, clip: object, regularizer: PascanuRegularizer | None
 ) -> None:
     """Raise TypeError if an argument has the wrong type, ValueError if the regularizer cannot be used."""
     _check(model, "model", Module, "a layer, or Sequential(...)")
-    _check(loss, "loss", Loss, "CrossEntropy()")
     _check(optimizer, "optimizer", Optimizer, "Adam(1e-3)")
     if clip is not None:
         _check(clip, "clip", Clip, "ClipNorm(5.0)")
     if regularizer is not None:
         _check(regularizer, "regularizer", PascanuRegularizer, "PascanuRegularizer(4.0)")
         regularizer.check(model)
+
+
+def parse_loss(value: Any) -> Loss:
+    """Return the loss; a function becomes a `FunctionLoss`."""
+    if not isinstance(value, (Loss, type)) and callable(value):
+        return FunctionLoss(value)
+    _check(value, "loss", Loss, "CrossEntropy()")
+    loss: Loss = value
+    return loss
 
 
 def parse_metrics(value: Iterable[Metric]) -> tuple[Metric, ...]:

@@ -97,7 +97,7 @@ class Step:
         )
 
     def prepare(self, run: Run, group: list[Window]) -> Pending:
-        """Compute and clip the gradient of the mean loss over all rows of the group that count.
+        """Compute and clip the gradient of the loss over all rows of the group that count.
 
         Raises
         ------
@@ -106,8 +106,8 @@ class Step:
             first NaN or infinity occurred.
         """
         self.model.zero_grad()
-        position, rows, loss = run, 0, 0.0
-        base: int | None = None
+        position, weight, loss = run, 0.0, 0.0
+        base: float | None = None
         first_nonfinite = ""
         tape: Tape | None = None
         for window in group:
@@ -117,24 +117,27 @@ class Step:
             )
             if base is None:
                 base = self._base(group, window, y)
-            value, count = self._go_back(window, y, tape, base)
-            rows, loss = rows + count, loss + count * value
+            value, window_weight = self._go_back(window, y, tape, base)
+            weight, loss = weight + window_weight, loss + (window_weight if self._averages else 1) * value
             batches = position.batches + window.fraction
             several = len(group) > 1
             if several and not first_nonfinite and _core.first_nonfinite(self.model.flat_gradients) >= 0:
                 first_nonfinite = _place(tape, window, position.batches)
             position = position.after_window(window, state, carries=self.carries)
-        mean = value if len(group) == 1 else loss / max(rows, 1)
+        total = loss / (weight or 1.0) if self._averages else loss
+        total = value if len(group) == 1 else total
         tokens = sum(self.passes.axes.tokens(window.counted) for window in group)
         if self.ranks.size > 1:
-            rows, mean, tokens = self.ranks.reduce(self.model, cast("int", base), rows, loss, tokens)
-        if rows == 0:
+            weight, total, tokens = self.ranks.reduce(
+                self.model, cast("float", base), weight, loss, tokens, mean=self._averages
+            )
+        if weight == 0:
             return Pending(None, False, replace(position, generators=self.generators.get()))
         try:
             clipped = self.clip(self.model, self.optimizer.fixed(self.model))
         except NonFiniteError as error:
             where = first_nonfinite or _place(cast("Tape", tape), window)
-            text = f"update {run.updates} of epoch {run.epoch}, loss {mean:.6g}{where}: {error}"
+            text = f"update {run.updates} of epoch {run.epoch}, loss {total:.6g}{where}: {error}"
             raise self.ranks.raise_on_all_ranks(NonFiniteError(text, error.parameter)) from None
         # A state that is not finite would make all following windows non-finite.
         if not math.isfinite(clipped.norm):
@@ -144,7 +147,7 @@ class Step:
             )
         update = Update(
             epoch=run.epoch,
-            loss=mean,
+            loss=total,
             grad_norm=clipped.norm,
             clipped=clipped.clipped,
             lr=self.optimizer.lr,
@@ -160,41 +163,61 @@ class Step:
         )
         return Pending(update, clipped.update, next_position)
 
-    def _base(self, group: list[Window], first: Window, y: Floats) -> int:
-        """Return the number of rows in the group that count: each pass divides its gradient by it."""
-        per_step = self.passes.axes.per_step(first.read, y)
-        rows = sum(self.passes.axes.count(window.counted, per_step=per_step) for window in group)
-        return max(1, self.ranks.count(rows) if self.passes.clips_state else rows)
+    @property
+    def _averages(self) -> bool:
+        """Whether the loss is a mean, not a sum."""
+        return self.loss.reduction == "mean"
 
-    def _go_back(self, window: Window, y: Floats, tape: Tape, base: int) -> tuple[float, int]:
-        """Add the gradient of one window. Return its mean loss and the number of rows that count."""
+    def _base(self, group: list[Window], first: Window, y: Floats) -> float:
+        """Return the sum of the weights of all rows in the group: each pass divides its gradient by it.
+
+        A loss that is a sum is not divided.
+        """
+        if not self._averages:
+            return 1.0
+        axes, outputs = self.passes.axes, self._outputs(first, y)
+        total = self._weight(first, outputs.shape, axes.mask(first.counted, outputs))
+        per_step = axes.per_step(first.read, y)
+        for window in group:
+            if window is not first:
+                shape = (*axes.rows(window.counted, per_step=per_step), y.shape[-1])
+                total += self._weight(window, shape, axes.counted(window.counted, per_step=per_step))
+        return (self.ranks.count(total) if self.passes.clips_state else total) or 1.0
+
+    def _weight(self, window: Window, shape: tuple[int, ...], mask: npt.NDArray[Any] | None) -> float:
+        """Return the sum of the weights of a window's rows that count."""
+        batch = window.counted
+        return self.loss.total_weight(cast("Any", batch.target), shape, mask, batch.weight)
+
+    def _outputs(self, window: Window, y: Floats) -> Floats:
+        """Return the outputs whose losses count."""
         outputs = self.passes.axes.after(y, window)
         if outputs.ndim < 2:
             raise ValueError(
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
                 f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
             )
-        mask = self.passes.axes.mask(window.counted, outputs)
-        value, dy = self.loss(outputs, cast("Any", window.counted.target), mask)
-        rows = counted(outputs, mask)
-        if rows == 0:
-            return value, 0
-        weight = rows / base
-        if weight != 1.0:
-            dy = dy * dy.dtype.type(weight)
+        return outputs
+
+    def _go_back(self, window: Window, y: Floats, tape: Tape, base: float) -> tuple[float, float]:
+        """Add the gradient of one window. Return its loss and the sum of the weights of its rows."""
+        outputs, batch = self._outputs(window, y), window.counted
+        mask = self.passes.axes.mask(batch, outputs)
+        value, dy = self.loss(outputs, cast("Any", batch.target), mask, batch.weight)
+        weight = self._weight(window, outputs.shape, mask)
+        if weight == 0:
+            return value, 0.0
+        fraction = weight / base if self._averages else 1.0
+        if fraction != 1.0:
+            dy = dy * dy.dtype.type(fraction)
         if window.context:
             last, dy = dy, np.zeros_like(y)
             self.passes.axes.after(dy, window)[...] = last
         self.model.backward(tape, dy, need_dx=False, **self.passes.backward)
         if self.regularizer is not None:
-            self.regularizer(tape, weight)
+            self.regularizer(tape, fraction)
         self.watch(tape, dy)
-        return value, rows
-
-
-def counted(y: Floats, mask: npt.NDArray[Any] | None) -> int:
-    """Return the number of rows whose loss counts."""
-    return math.prod(y.shape[:-1]) if mask is None else int(np.count_nonzero(mask))
+        return value, weight
 
 
 def _place(tape: Tape, window: Window, batch: int | None = None) -> str:

@@ -14,8 +14,9 @@ from bptt.callbacks.watchers import Watchers
 from bptt.files.checkpoint import write
 from bptt.layers import Module
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
+from bptt.losses.function import LossFunction
 from bptt.losses.loss import Loss
-from bptt.losses.metrics import Metric
+from bptt.metrics.metric import Metric
 from bptt.optim.clip import Clip
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
@@ -46,8 +47,9 @@ class Trainer(Evaluator):
     ----------
     model : Module
         A layer or a Sequential. The Trainer changes its parameters in place.
-    loss : Loss
-        For example `CrossEntropy()`.
+    loss : Loss or callable
+        For example `CrossEntropy()`, or a function `f(y, target, mask) -> (value, dy)`: see
+        `bptt.losses.FunctionLoss`.
     optimizer : Optimizer
         For example `Adam(1e-3)`.
     clip : ClipNorm, ClipValue or Clip, optional
@@ -66,7 +68,8 @@ class Trainer(Evaluator):
         Adds its gradient before clipping. The loss in `history` does not include this term.
     accumulate : int
         Number of batches (or truncation windows) per update. Gradients are averaged over all rows that count,
-        as if they were one large batch. `clip_state` applies to the errors of this average. A partial group
+        as if they were one large batch. With `reduction="sum"` in the loss, they are added up. `clip_state`
+        applies to the errors of this average or sum. A partial group
         at the end of an epoch still makes an update.
     metrics : iterable of Metric
         Metrics of the validation data, measured after each epoch together with the loss.
@@ -95,7 +98,7 @@ class Trainer(Evaluator):
     def __init__(
         self,
         model: Module,
-        loss: Loss,
+        loss: Loss | LossFunction,
         optimizer: Optimizer,
         *,
         clip: Clip | None = None,
@@ -111,9 +114,9 @@ class Trainer(Evaluator):
         seed: Seed = None,
     ) -> None:
         self._ranks = Ranks(comm)
-        setup.check_parts(model, loss, optimizer, clip, regularizer)
+        setup.check_parts(model, optimizer, clip, regularizer)
         self.model = model
-        self.loss = loss
+        self.loss = setup.parse_loss(loss)
         self.optimizer = optimizer
         self.clip = Clip() if clip is None else clip
         self.truncate = setup.parse_truncate(truncate)
@@ -171,10 +174,10 @@ class Trainer(Evaluator):
         Parameters
         ----------
         data : iterable of batches
-            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and optionally mask, lengths
-            and reset. `data` is iterated once per epoch. Arrays have the model's order of axes, (T, B, ...)
-            or, with `batch_first=True`, (B, T, ...). `bptt.data` objects serve both. If data have the
-            attribute `carries_state = True`, each batch starts from the final state of the previous batch.
+            `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and optionally mask, weight,
+            lengths and reset. `data` is iterated once per epoch. Arrays have the model's order of axes,
+            (T, B, ...) or, with `batch_first=True`, (B, T, ...). `bptt.data` objects serve both. If data have
+            the attribute `carries_state = True`, a batch starts from the final state of the batch before it.
         epochs : int, optional
             Number of passes over the data. Default: 1, or no limit if another limit is given.
         validation : iterable of batches, optional
@@ -263,7 +266,9 @@ class Trainer(Evaluator):
             self._ranks.wait()
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], loss: Loss, optimizer: Optimizer, **options: Any) -> Self:
+    def resume(
+        cls, path: str | os.PathLike[str], loss: Loss | LossFunction, optimizer: Optimizer, **options: Any
+    ) -> Self:
         """Make a trainer whose next `fit` continues a saved run at the saved position.
 
         `Trainer.resume("run.safetensors", CrossEntropy(), Adam(1e-3)).fit(data, epochs=20)` trains until 20

@@ -1,5 +1,6 @@
 """Metrics that measure a model, summed over batches: for example `bptt.metrics.Accuracy()`."""
 
-from bptt.losses.metrics import MAE, RMSE, Accuracy, BinaryAccuracy, BitsPerCharacter, Metric, Perplexity
+from bptt.metrics.means import MAE, RMSE, Accuracy, BinaryAccuracy, BitsPerCharacter, Perplexity
+from bptt.metrics.metric import Metric
 
 __all__ = ["MAE", "RMSE", "Accuracy", "BinaryAccuracy", "BitsPerCharacter", "Metric", "Perplexity"]
