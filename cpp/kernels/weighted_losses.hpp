@@ -86,10 +86,10 @@ double weighted_binary_cross_entropy(const LossRows<T>& args) {
       const Vec<T> negative = T{1} - wanted;
       const Vec<T> both = positive + negative;
       const Vec<T> e = exp<T>(-absolute<T>(logit));
-      const Vec<T> linear = select<T>(logit < 0, -logit * positive, logit * negative);
-      for (int lane = 0; lane < lanes; ++lane) {
-        sum += static_cast<double>(linear[lane]) +
-               static_cast<double>(both[lane]) * __builtin_log(1 + static_cast<double>(e[lane]));
+      for (int lane = 0; lane < lanes; ++lane) {  // in float64: a weight times a large logit may leave the range of T
+        const auto size = static_cast<double>(logit[lane]);
+        const auto linear = static_cast<double>(size < 0 ? -positive[lane] : negative[lane]);
+        sum += linear * size + static_cast<double>(both[lane]) * __builtin_log(1 + static_cast<double>(e[lane]));
       }
       if (dy) store_first<T>(dy + i, (sigmoid<T>(logit) * both - positive) * factor, lanes);
     });
