@@ -1,18 +1,15 @@
 """
-A hyper-parameter sweep: train many small models in parallel, and sort them by validation loss.
+A hyper-parameter sweep: train many small models in parallel, and compare medians over seeds.
 
-    pip install joblib
-    python examples/sweep.py              # on this machine's cores, some seconds
-    python examples/sweep.py --jobs 2
+    python examples/sweep.py                 # on this machine's cores, some seconds
+    python examples/sweep.py --processes 2
+    python examples/sweep.py --picture sweep.png
 
 Small models are trained fastest in parallel processes with one thread each, because no process waits for
-another. joblib starts the processes, here on this machine. The same loop works on other machines:
+another. `bptt.sweep` starts the processes on this machine. The same function works on other machines:
 
-    from dask.distributed import Client; Client("scheduler:8786")
-    with joblib.parallel_config("dask"): ...
-
-    from ray.util.joblib import register_ray; register_ray()
-    with joblib.parallel_config("ray"): ...
+    from dask.distributed import Client; client = Client("scheduler:8786")
+    losses = client.gather([client.submit(run, seed, **setting) for setting in SETTINGS for seed in range(5)])
 
 For one model that is too slow for one machine, see docs/distributed.md.
 """
@@ -20,17 +17,18 @@ For one model that is too slow for one machine, see docs/distributed.md.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from pathlib import Path
 
-import joblib
 import numpy as np
 
 import bptt
 
 CELLS = {"rnn": bptt.RNN, "gru": bptt.GRU, "lstm": bptt.LSTM}
-GRID = {"cell": list(CELLS), "hidden": [8, 16, 32], "rate": [3e-3, 1e-2], "seed": [0]}
+SETTINGS = [
+    {"cell": cell, "hidden": hidden, "rate": rate}
+    for cell, hidden, rate in product(CELLS, (8, 32), (3e-3, 1e-2))
+]
 STEPS, ROWS = 40, 32
 
 
@@ -41,50 +39,28 @@ def series() -> np.ndarray:
     return np.sin(t / 8) * np.cos(t / 150) + 0.5 * np.sin(t / 19) + noise
 
 
-def trial(settings: dict[str, Any], epochs: int, threads: int) -> float:
-    """Return the validation loss of one model, trained in a separate process or on another machine."""
-    bptt.set_num_threads(threads)  # or each would take all cores
+def run(seed: int, cell: str, hidden: int, rate: float, epochs: int = 5) -> bptt.History:
+    """Train one model, and return its history."""
     values = series()
-    learn = bptt.data.Windows(
-        values[:2400], steps=STEPS, batch_size=ROWS, stride=5, shuffle=True, seed=settings["seed"]
-    )
+    learn = bptt.data.Windows(values[:2400], steps=STEPS, batch_size=ROWS, stride=5, shuffle=True, seed=seed)
     judge = bptt.data.Windows(values[2400:], steps=STEPS, batch_size=ROWS, stride=5)
-    model = bptt.Sequential(
-        CELLS[settings["cell"]](1, settings["hidden"], seed=settings["seed"]),
-        bptt.Linear(settings["hidden"], 1, seed=settings["seed"]),
-    )
+    model = bptt.Sequential(CELLS[cell](1, hidden, seed=seed), bptt.Linear(hidden, 1, seed=seed))
     trainer = bptt.Trainer(
-        model,
-        bptt.MeanSquaredError(),
-        bptt.Adam(settings["rate"]),
-        clip=bptt.ClipNorm(1.0),
-        progress=False,
+        model, bptt.MeanSquaredError(), bptt.Adam(rate), clip=bptt.ClipNorm(1.0), progress=False
     )
-    trainer.fit(learn, epochs)
-    return trainer.evaluate(judge)
-
-
-def grid() -> Iterator[dict[str, Any]]:
-    """Return all combinations of settings."""
-    for values in product(*GRID.values()):
-        yield dict(zip(GRID, values, strict=True))
-
-
-def sweep(jobs: int, epochs: int, threads: int = 1) -> list[tuple[float, dict[str, Any]]]:
-    """Return validation losses and settings, the best first."""
-    settings = list(grid())
-    losses = joblib.Parallel(n_jobs=jobs)(joblib.delayed(trial)(each, epochs, threads) for each in settings)
-    return sorted(zip(losses, settings, strict=True), key=lambda found: found[0])
+    return trainer.fit(learn, epochs, validation=judge)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train many models at once.")
-    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="processes")
-    parser.add_argument("--epochs", type=int, default=5, help="of each model")
+    parser.add_argument("--processes", type=int, help="number of processes (default: the cores)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each setting: 0, 1, ...")
+    parser.add_argument("--picture", type=Path, help="draw the learning curves: a .png or .svg file")
     options = parser.parse_args()
-    print("loss     settings")
-    for loss, settings in sweep(options.jobs, options.epochs):
-        print(f"{loss:.5f}  {', '.join(f'{name} {value}' for name, value in settings.items())}")
+    result = bptt.sweep(run, seeds=options.seeds, settings=SETTINGS, processes=options.processes)
+    print(result.table())
+    if options.picture is not None:
+        result.plot(options.picture)
 
 
 if __name__ == "__main__":

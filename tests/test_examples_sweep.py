@@ -1,45 +1,24 @@
-"""The example of a sweep: one thread each, the same losses however many processes, the best first."""
+"""The example of a sweep: the same table however many processes."""
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
+import subprocess
+import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import pytest
-
-import bptt
-
-joblib = pytest.importorskip("joblib", reason="the example hands its models out by joblib")
+EXAMPLE = Path(__file__).parent.parent / "examples" / "sweep.py"
 
 
-@pytest.fixture
-def sweep(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = spec_from_file_location("sweep", Path(__file__).parent.parent / "examples" / "sweep.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "GRID", {"cell": ["rnn", "lstm"], "hidden": [4], "rate": [1e-2], "seed": [0]})
-    return module
-
-
-def test_the_best_comes_first(sweep: ModuleType) -> None:
-    found = sweep.sweep(jobs=1, epochs=1)
-    losses = [loss for loss, _ in found]
-    assert losses == sorted(losses)
-    assert {settings["cell"] for _, settings in found} == {"rnn", "lstm"}
-    assert losses[0] == sweep.trial(found[0][1], 1, 1)
-    assert bptt.get_num_threads() == 1
-
-
-def test_worker_processes_find_the_same(sweep: ModuleType) -> None:
-    settings = list(sweep.grid())
-
-    def losses(**options: Any) -> list[float]:
-        # By value: a worker has no module of this name.
-        trial = joblib.wrap_non_picklable_objects(sweep.trial)
-        return joblib.Parallel(n_jobs=2, **options)(joblib.delayed(trial)(each, 1, 1) for each in settings)
-
-    assert losses(backend="loky") == [sweep.trial(each, 1, 1) for each in settings]
+def test_the_table_does_not_depend_on_the_processes(tmp_path: Path) -> None:
+    picture = tmp_path / "sweep.png"
+    tables = []
+    for options in (["--processes", "2", "--picture", str(picture)], ["--processes", "1"]):
+        command = [sys.executable, str(EXAMPLE), "--seeds", "1", *options]
+        tables.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert tables[0] == tables[1]
+    head, *rows = tables[0].splitlines()
+    assert head.split()[:4] == ["cell", "hidden", "rate", "validation_loss:"]
+    assert len(rows) == 12
+    medians = [float(row.split()[3]) for row in rows]
+    assert medians == sorted(medians)
+    assert picture.read_bytes().startswith(b"\x89PNG")

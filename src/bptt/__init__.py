@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         first_nonfinite,
         gradient_flow,
         lyapunov_spectrum,
+        plot_histories,
         spectral_radius,
     )
     from bptt.files import CheckpointError, load, save
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
         clip_by_value,
     )
     from bptt.testing import crosscheck, gradcheck
-    from bptt.train import History, Trainer
+    from bptt.train import History, Trainer, learning_rate_range, sweep
 
 __all__ = [
     "GRU",
@@ -157,12 +158,14 @@ __all__ = [
     "gradient_flow",
     "init",
     "isa",
+    "learning_rate_range",
     "load",
     "load_preprocessing",
     "losses",
     "lyapunov_spectrum",
     "metrics",
     "optim",
+    "plot_histories",
     "ranks",
     "reference",
     "register",
@@ -170,6 +173,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "spectral_radius",
+    "sweep",
     "testing",
     "train",
     "use_isa",
@@ -193,7 +197,7 @@ _SUBMODULES = (
     "train",
 )
 _TESTING = ("crosscheck", "gradcheck")
-_DIAGNOSE = ("first_nonfinite", "gradient_flow", "lyapunov_spectrum", "spectral_radius")
+_DIAGNOSE = ("first_nonfinite", "gradient_flow", "lyapunov_spectrum", "plot_histories", "spectral_radius")
 _HOMES = {
     **dict.fromkeys(_TESTING, "bptt.testing"),
     **dict.fromkeys(_DIAGNOSE, "bptt.diagnose"),
@@ -241,7 +245,7 @@ _HOMES = {
         ),
         "bptt.optim",
     ),
-    **dict.fromkeys(("History", "Trainer"), "bptt.train"),
+    **dict.fromkeys(("History", "Trainer", "learning_rate_range", "sweep"), "bptt.train"),
 }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bptt.diagnose.nonfinite import NonFinite
     from bptt.diagnose.pictures.flow import plot_flows
     from bptt.diagnose.pictures.gates import plot_gates
+    from bptt.diagnose.pictures.histories import plot_histories
     from bptt.diagnose.spectrum import plot_singular_values, spectral_radius
     from bptt.diagnose.trace import first_nonfinite
 
@@ -27,6 +28,7 @@ __all__ = [
     "lyapunov_spectrum",
     "plot_flows",
     "plot_gates",
+    "plot_histories",
     "plot_singular_values",
     "spectral_radius",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "gradient_flow": "measure",
     "plot_flows": "pictures.flow",
     "plot_gates": "pictures.gates",
+    "plot_histories": "pictures.histories",
     "plot_singular_values": "spectrum",
     "lyapunov_spectrum": "lyapunov",
     "spectral_radius": "spectrum",

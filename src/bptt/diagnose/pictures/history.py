@@ -20,7 +20,7 @@ from bptt.diagnose.pictures.canvas import (
     tidy,
     write,
 )
-from bptt.diagnose.pictures.plots import draw_gradient_norm, draw_loss, log_ticks
+from bptt.diagnose.pictures.plots import draw_gradient_norm, draw_loss, log_if_wide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def plot_history(
     with drawing(7.2, 6.6) as figure:
         above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 2))
         draw_loss(above, loss, validation, {})
-        _log_if_wide(above, np.concatenate([loss, validation_loss]))
+        log_if_wide(above, np.concatenate([loss, validation_loss]))
         draw_gradient_norm(middle, norm, clipped=history["clipped"])
         _draw_rate(below, rate)
         below.set_xlabel("update", fontsize=9)
@@ -76,19 +76,5 @@ def _draw_rate(axes: Axes, rate: Vector) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     if not np.isfinite(rate).any():
         note(axes, "no learning rate is finite", axes.yaxis)
-    elif not _log_if_wide(axes, rate, 1.5):
+    elif not log_if_wide(axes, rate, 1.5):
         axes.set_ylim(bottom=min(0.0, float(np.nanmin(rate))))
-
-
-def _log_if_wide(axes: Axes, values: Vector, decades: float = 3) -> bool:
-    """Use a log scale if many values would be small on a linear scale.
-
-    The scale is logarithmic if a quarter of the values would lie in the lowest eighth. A cosine schedule has
-    fewer low values and keeps the linear scale.
-    """
-    finite = values[np.isfinite(values)]
-    wide = finite.size > 0 and finite.min() > 0 and np.quantile(finite, 0.25) < finite.max() / 8
-    if wide:
-        axes.set_yscale("log")
-        log_ticks(axes.yaxis, decades)
-    return bool(wide)

@@ -230,6 +230,20 @@ def log_ticks(axis: Axis, decades: float = 3) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def log_if_wide(axes: Axes, values: Vector, decades: float = 3) -> bool:
+    """Use a log scale if many values would be small on a linear scale.
+
+    The scale is logarithmic if a quarter of the values would lie in the lowest eighth. A cosine schedule has
+    fewer low values and keeps the linear scale.
+    """
+    finite = values[np.isfinite(values)]
+    wide = finite.size > 0 and finite.min() > 0 and np.quantile(finite, 0.25) < finite.max() / 8
+    if wide:
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis, decades)
+    return bool(wide)
+
+
 def draw_gradient_flow(axes: Axes, curves: TrainingCurves) -> None:
     """Draw |dL/dh_t| and |dL/dc_t| of every layer, on a log scale.
 
