@@ -16,6 +16,7 @@ from tests.grids import pairwise
 
 import bptt
 from bptt.cli.csv import cells, tables
+from bptt.cli.csv.cells import Marks
 from bptt.cli.csv.format import Format
 from bptt.cli.options import CommandError
 
@@ -430,17 +431,7 @@ def test_a_column_without_any_number_is_left_out(folder: Path, capsys: pytest.Ca
     assert "b (no numbers: line 4 has 'x'), column3 (no numbers)" in capsys.readouterr().err
 
 
-CASES_OF_CELLS_THAT_ARE_NO_FINITE_NUMBERS = [
-    "1_000",
-    "0x10",
-    "1 2",
-    "1,000.5",
-    "inf",
-    "1e999",
-    "--1",
-    "1e",
-    "½",
-]
+CASES_OF_CELLS_THAT_ARE_NO_FINITE_NUMBERS = ["0x10", "1 2", "1,000,5", "inf", "1e999", "--1", "1e", "½"]
 
 
 def test_cells_that_are_no_finite_numbers(folder: Path, subtests: pytest.Subtests) -> None:
@@ -479,21 +470,27 @@ CASES_OF_MARKS = [
 def test_marks(subtests: pytest.Subtests) -> None:
     for cell, decimal, thousands, value in CASES_OF_MARKS:
         with subtests.test(cell=cell):
-            form = Format(decimal=decimal, thousands=thousands)
+            marks = Marks(decimal, thousands)
             if value is None:
                 with pytest.raises(ValueError, match=re.escape(cell) or "^"):
-                    cells.number(cell, form)
+                    cells.number(cell, marks)
             else:
-                assert cells.number(cell, form) == value
+                assert cells.number(cell, marks) == value
 
 
-def test_a_mark_far_down_the_file(folder: Path) -> None:
-    write("a.csv", "v,w", [[*VALUES[:100, 0].tolist(), '"1,234,567"'], VALUES[:101, 1].tolist()])
-    with pytest.raises(CommandError, match=r"line 102, column v, has '1,234,567'. Fix: pass --thousands ,"):
-        features("a.csv")
+def test_a_mark_far_down_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = [round(value, 2) for value in weather(300)[:, 0].tolist()]
+    write("a.csv", "v,w", [[*numbers, '"1,234,567.5"'], range(301)])
+    assert features("a.csv").values[-1, 0] == 1234567.5
+    assert "a.csv: found commas between thousands (--thousands)" in capsys.readouterr().err
+    write("b.csv", "v,w", [[*numbers, '"1,5"'], range(301)])  # no format reads both 20.12 and 1,5
+    with pytest.raises(CommandError, match=r"line 302, column v, has '1,5'. Fix: pass --decimal , for"):
+        features("b.csv")
+    with pytest.raises(CommandError, match=r"line 302, column v, has '1,234,567.5'. Fix: pass --thousands ,"):
+        features("a.csv", Format(thousands="none"))
 
 
-# Formats, and the hints that name them
+# Formats that are found in the file
 
 
 def comma(value: float) -> str:
@@ -501,158 +498,176 @@ def comma(value: float) -> str:
 
 
 SPACES = " \u00a0\u2007\u2009\u202f"
+RIGHT = np.round(VALUES, 3)
+COUNTS = 1_000_000 + np.rint(1000 * VALUES[:, :1])
 
 
-def foreign(kind: str) -> tuple[bytes, tuple[str, ...], tuple[str, ...]]:
-    """A file, words of the error and the options that read it."""
-    temperature, wind = VALUES.T
-    counts = [f"{1_000_000 + round(1000 * value):,}" for value in temperature]
-    table = "".join(f"{day},{a:.3f},{b:.3f}\n" for day, a, b in zip(DAYS, temperature, wind, strict=True))
-    commas = "".join(
-        f"{day};{comma(a)};{comma(b)}\n" for day, a, b in zip(DAYS, temperature, wind, strict=True)
-    )
-    texts: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-        "semicolons": (
-            "day;a;b\n" + table.replace(",", ";"),
-            ("got ';' between cells.", "pass --delimiter ';'."),
-            ("--delimiter", ";"),
-        ),
-        "tabs": ("day\ta\tb\n" + table.replace(",", "\t"), ("--delimiter tab",), ("--delimiter", "tab")),
+def formats() -> dict[str, tuple[bytes, npt.NDArray[np.float64], str, Format]]:
+    """Files by name: bytes, values, words of the note about the file, and options that say the same."""
+    rows = [(day, f"{a:.3f}", f"{b:.3f}") for day, (a, b) in zip(DAYS, RIGHT.tolist(), strict=True)]
+    table = "".join(f"{day},{a},{b}\n" for day, a, b in rows)
+    semicolons, tabs = table.replace(",", ";"), table.replace(",", "\t")
+    commas = semicolons.replace(".", ",")
+    counts = [f"{round(value):,}" for value in COUNTS[:, 0].tolist()]
+    tenths = [f"{value:.1f}" for value in RIGHT[:, 0].tolist()]
+    counted = "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True))
+    wide = "".join(f"{day}  {a:>9} {b:>9}\n" for day, a, b in rows)
+    texts: dict[str, tuple[str, npt.NDArray[np.float64], str, Format]] = {
+        "plain": ("day,a,b\n" + table, RIGHT, "", Format(",", "utf-8", ".", "none", "none", 0, True, False)),
+        "semicolons": ("day;a;b\n" + semicolons, RIGHT, "';' between cells", Format(";")),
+        "tabs": ("day\ta\tb\n" + tabs, RIGHT, "tabs between cells", Format("\t")),
+        "bars": ("day|a|b\n" + table.replace(",", "|"), RIGHT, "'|' between cells", Format("|")),
+        "aligned": ("day  a  b\n" + wide, RIGHT, "spaces between cells", Format(" ")),
         "decimal commas": (
             "day;a;b\n" + commas,
-            ("';' between cells", "numbers such as '", "--delimiter ';' --decimal , for decimal commas."),
-            ("--delimiter", ";", "--decimal", ","),
+            RIGHT,
+            "';' between cells (--delimiter), decimal commas (--decimal)",
+            Format(";", decimal=","),
         ),
-        "decimal commas alone": (
-            "a\n" + "".join(f'"{comma(value)[:-1]}"\n' for value in temperature),
-            ("line 2, column a, has '2", "pass --decimal , for decimal commas."),
-            ("--decimal", ","),
+        "decimal commas in quotes": (
+            "a\n" + "".join(f'"{value.replace(".", ",")}"\n' for value in tenths),
+            np.round(RIGHT[:, :1], 1),
+            "decimal commas",
+            Format(",", decimal=","),
         ),
-        "either mark": (
-            "a\n" + "".join(f'"{comma(value)}"\n' for value in temperature),
-            (
-                "line 2, column a",
-                "--thousands , for commas between thousands, or --decimal , for decimal commas.",
-            ),
-            ("--decimal", ","),
+        "one column of decimal commas": (
+            "a\n" + "".join(f"{value.replace('.', ',')}\n" for value in tenths),
+            np.round(RIGHT[:, :1], 1),
+            "decimal commas",
+            Format(";", decimal=","),
         ),
-        "thousands": (
-            "day,a\n" + "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True)),
-            ("line 2, column a, has '1,0", "--thousands , for commas between thousands."),
-            ("--thousands", ","),
-        ),
-        "thousands and more": (
-            "day,a,b\n" + "".join(f'{day},"{n}",{a}\n' for day, n, a in zip(DAYS, counts, wind, strict=True)),
-            ("line 2, column a, has '1,0", "--thousands , for commas between thousands."),
-            ("--thousands", ","),
+        "thousands": ("day,a\n" + counted, COUNTS, "commas between thousands", Format(thousands=",")),
+        "points between thousands": (
+            "day;a\n" + counted.replace(",", ".").replace('."', ';"').replace('"', ""),
+            COUNTS,
+            "points between thousands",
+            Format(";", decimal=",", thousands="."),
         ),
         "apostrophes": (
             "a\n" + "".join(count.replace(",", "'") + "\n" for count in counts),
-            ("line 2, column a", "--thousands ''\"'\"'' for apostrophes between thousands"),
-            ("--thousands", "'"),
+            COUNTS,
+            "apostrophes between thousands",
+            Format(thousands="'"),
         ),
         **{
             f"U+{ord(space):04X} between thousands": (
                 "day,a\n"
-                + "".join(f"{day},{n.replace(',', space)}\n" for day, n in zip(DAYS, counts, strict=True)),
-                ("line 2, column a, has '1", "--thousands space for spaces between thousands."),
-                ("--thousands", "space"),
+                + counted.replace('"', "").replace(",", space).replace(f"{space}1{space}", ",1" + space),
+                COUNTS,
+                "spaces between thousands",
+                Format(",", thousands="space"),
             )
             for space in SPACES
         },
-        "one column of decimal commas": (
-            "a\n" + "".join(f"{comma(value)[:-1]}\n" for value in temperature),
-            (
-                "got one column with ',' in its cells and numbers such as '2",
-                "--delimiter ';' --decimal , for decimal commas.",
-            ),
-            ("--delimiter", ";", "--decimal", ","),
-        ),
         "many comments": (
-            "# x\n" * 120 + "day;a;b\n" + table.replace(",", ";"),
-            ("got 120 comment lines with '#' and ';' between cells", "--comment '#' --delimiter ';'"),
-            ("--comment", "#", "--delimiter", ";"),
+            "# x\n" * 120 + "day;a;b\n" + semicolons,
+            RIGHT,
+            "';' between cells (--delimiter), 120 comment lines with '#' (--comment)",
+            Format(";", comment="#"),
         ),
-        "only comments": ("# x\n" * 60, ("got 60 comment lines with '#'", "--comment '#'"), ()),
         "a line above": (
             "Weather\nday,a,b\n" + table,
-            ("got 1 other line above the table", "begin the file with the line of names"),
-            (),
+            RIGHT,
+            "the first row in line 2 (--skip)",
+            Format(skip=1),
         ),
-        "comments": (
-            "# made by hand\n# in 2021\nday,a,b\n" + table,
-            ("got 2 comment lines with '#'.", "pass --comment '#'."),
-            ("--comment", "#"),
+        "lines above": (
+            "Weather\n\nof 2021\n\nday,a,b\n" + table,
+            RIGHT,
+            "the first row in line 5 (--skip)",
+            Format(skip=3),
         ),
-        "comments and thousands": (
-            "# x\nday,a\n" + "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True)),
-            ("1 comment line with '#' and numbers such as '1,0", "--comment '#' --thousands ,"),
-            ("--comment", "#", "--thousands", ","),
+        "a line for Excel": (
+            "sep=;\nday;a;b\n" + semicolons,
+            RIGHT,
+            "the line 'sep=;' (--skip), ';' between cells",
+            Format(";", skip=1),
         ),
-        "no header": (table, ("name its columns", "--no-header"), ("--no-header",)),
+        "no header": (table, RIGHT, "no line of names (--header)", Format(header=False)),
         "no header, only numbers": (
-            "".join(f"{a},{b}\n" for a, b in VALUES.tolist()),
-            ("name its columns", "--no-header", "--header"),
-            ("--no-header",),
+            "".join(f"{a},{b}\n" for _, a, b in rows),
+            RIGHT,
+            "no line of names (--header)",
+            Format(header=False),
         ),
-        "lines above": ("Weather\n\nof 2021\n\nday,a,b\n" + table, ("2 other lines above the table",), ()),
+        "names in a comment": (
+            "# made by hand\n# day,a,b\n" + table,
+            RIGHT,
+            "2 comment lines with '#' (--comment)",
+            Format(comment="#"),
+        ),
+        "names without that of the row names": (
+            "a b\n" + "".join(f'"{i}" {a} {b}\n' for i, (_, a, b) in enumerate(rows, 1)),
+            RIGHT,
+            "spaces between cells",
+            Format(" "),
+        ),
+        "a delimiter at the end of rows": (
+            "day,a,b\n" + table.replace("\n", ",\n"),
+            RIGHT,
+            "",
+            Format(","),
+        ),
+        "units": ("day,a,b\n,°C,[m/s]\n" + table, RIGHT, "units in line 2 (--no-units)", Format(units=True)),
+        "units below other words": (
+            "day,a,b\nTS,°C,m/s\n,Avg,Max\n" + table,
+            RIGHT,
+            "units in line 2 and 3 (--no-units)",
+            Format(","),
+        ),
     }
-    if kind in texts:
-        text, words, options = texts[kind]
-        return text.encode(), words, options
-    whole = ("day,a,b\n" + table).encode()
-    others: dict[str, tuple[bytes, tuple[str, ...], tuple[str, ...]]] = {
-        "gzip": (gzip.compress(whole), ("gzip", "gunzip"), ()),
-        "zip": (b"PK\x03\x04" + whole, ("Excel", "save the sheet as CSV"), ()),
-        "utf-16": (whole.decode().encode("utf-16"), ("--encoding utf-16.",), ("--encoding", "utf-16")),
-        "latin-1": (
-            "day,größe,b\n".encode("latin-1") + table.encode(),
-            ("UTF-8", "--encoding"),
-            ("--encoding", "latin-1"),
-        ),
-    }
-    return others[kind]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("semicolons", "tabs", "decimal commas", "decimal commas alone", "either mark", "thousands"),
-        *(
-            "thousands and more",
-            "apostrophes",
-            "comments",
-            "comments and thousands",
-            "no header",
-            "no header, only numbers",
-        ),
-        *(f"U+{ord(space):04X} between thousands" for space in SPACES),
-        *("one column of decimal commas", "many comments", "only comments", "a line above"),
-        *("lines above", "gzip", "zip", "utf-16", "latin-1"),
-    ],
-)
-def test_hints_name_what_was_found_and_the_option(bptt_command: CommandLine, folder: Path, kind: str) -> None:
-    content, words, options = foreign(kind)
-    Path("a.csv").write_bytes(content)
-    result = bptt_command("train", "csv", "a.csv", *SMALL)
-    fails(result, "a.csv", *words)
-    assert result.err.count("\n") == 1
-    if options:
-        assert bptt_command("train", "csv", "a.csv", *options, *SMALL).code == 0
-
-
-def test_values_do_not_depend_on_the_format(folder: Path) -> None:
-    right = [[round(value, 3) for value in row] for row in VALUES.tolist()]
-    for kind, form in (
-        ("semicolons", Format(delimiter=";")),
-        ("tabs", Format(delimiter="\t")),
-        ("decimal commas", Format(delimiter=";", decimal=",")),
-        ("comments", Format(comment="#")),
-        ("no header", Format(header=False)),
-        ("utf-16", Format(encoding="utf-16")),
+    found = {name: (text.encode(), *rest) for name, (text, *rest) in texts.items()}
+    whole = "größe,a,b\n" + table
+    for encoding, said in (
+        ("utf-16", "utf-16"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-8-sig", ""),
+        ("cp1252", "cp1252"),
     ):
-        Path("a.csv").write_bytes(foreign(kind)[0])
-        np.testing.assert_array_equal(features("a.csv", form).values, right)
+        words = f"{said} text (--encoding)" if said else ""
+        found[encoding] = (whole.encode(encoding), RIGHT, words, Format(encoding=encoding))
+    found["latin-1"] = (
+        whole.replace("ö", "\x81").encode("latin-1"),
+        RIGHT,
+        "latin-1",
+        Format(encoding="latin-1"),
+    )
+    found["gzip"] = (gzip.compress(("day,a,b\n" + table).encode()), RIGHT, "", Format())
+    return found  # type: ignore[return-value]
+
+
+def test_formats_are_found_and_said_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
+) -> None:
+    for name, (content, right, words, said) in formats().items():
+        with subtests.test(name):
+            Path("a.csv").write_bytes(content)
+            np.testing.assert_array_equal(features("a.csv").values, right)
+            notes = [line for line in capsys.readouterr().err.splitlines() if ": found " in line]
+            assert len(notes) == bool(words)
+            assert words in "".join(notes)
+            # What options say is not found, and the values are the same.
+            np.testing.assert_array_equal(features("a.csv", said).values, right)
+            options = re.findall(r"\((--[a-z-]+)\)", capsys.readouterr().err)
+            names = [option.removeprefix("--").replace("no-", "") for option in options]
+            assert not [option for option in names if getattr(said, option, None) is not None]
+
+
+def test_numbers_that_can_be_read_in_two_ways(bptt_command: CommandLine, folder: Path) -> None:
+    Path("a.csv").write_text("a\n" + "".join(f'"{comma(value)}"\n' for value in VALUES[:, 0]))
+    fails(
+        bptt_command("train", "csv", "a.csv", *SMALL),
+        *("a.csv has numbers such as '2", "two ways"),
+        "--thousands , for commas between thousands, or --decimal , for decimal commas.",
+    )
+    for options, factor in ((Format(decimal=","), 1), (Format(thousands=","), 1000)):
+        np.testing.assert_allclose(features("a.csv", options).values, factor * RIGHT[:, :1], rtol=1e-15)
+    # Where another mark is between cells, the writer's country shows.
+    rows = "".join(f'{day};"{comma(value)}"\n' for day, value in zip(DAYS, VALUES[:, 0], strict=True))
+    Path("b.csv").write_text("day;a\n" + rows)
+    np.testing.assert_allclose(features("b.csv").values, RIGHT[:, :1], rtol=1e-15)
+    Path("c.csv").write_text("day,a\n" + rows.replace(";", ","))
+    np.testing.assert_allclose(features("c.csv").values, 1000 * RIGHT[:, :1], rtol=1e-15)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf8", "UTF_8", "U8", "utf-8-sig", "utf-16", "utf-16-le"])
@@ -664,8 +679,9 @@ def test_the_byte_order_mark_is_no_part_of_a_name(folder: Path, encoding: str) -
 
 def test_names_that_are_numbers(folder: Path) -> None:
     Path("a.csv").write_text("0,1\n1.5,2\n9,5\n")
-    with pytest.raises(CommandError, match="--no-header, or --header"):
-        features("a.csv")
+    assert features("a.csv").names == ["0", "1"]  # pandas counts columns from 0
+    Path("c.csv").write_text("7,1\n1.5,2\n9,5\n")
+    assert features("c.csv").names == ["column1", "column2"]
     assert features("a.csv", Format(header=True)).names == ["0", "1"]
     assert features("a.csv", Format(header=False)).names == ["column1", "column2"]
     Path("b.csv").write_text(",0,1\n0,1.5,2\n1,3,5\n2,4,3\n")  # as pandas writes a frame without names
@@ -678,7 +694,7 @@ def test_names_that_are_numbers(folder: Path) -> None:
     [
         (["x"], (), "Fix: correct the cell."),
         ([""], (), "Fix: fill the cell, or pass --fill linear."),
-        (["1\u202f234"], (), "Fix: pass --thousands space for spaces between thousands."),
+        (["1\u202f234"], ("--thousands", ","), "Fix: pass --thousands space for spaces between thousands."),
         ([""] * 120, ("--fill", "drop"), "Fix: pass --fill linear."),
     ],
 )
@@ -705,9 +721,9 @@ def test_the_same_mark_twice(bptt_command: CommandLine, folder: Path) -> None:
 
 
 def test_options_from_a_config_file(bptt_command: CommandLine, folder: Path) -> None:
-    Path("a.csv").write_bytes(foreign("decimal commas")[0])
+    Path("a.csv").write_bytes(formats()["decimal commas"][0])
     Path("c.toml").write_text('delimiter = ";"\ndecimal = ","\ntime = "off"\nfill = "drop"\n')
     assert bptt_command("train", "csv", "a.csv", "--config", "c.toml", *SMALL).code == 0
-    Path("b.csv").write_bytes(foreign("no header")[0])
+    Path("b.csv").write_bytes(formats()["no header"][0])
     Path("d.toml").write_text("no-header = true\n")
     assert bptt_command("train", "csv", "b.csv", "--config", "d.toml", *SMALL).code == 0

@@ -10,6 +10,8 @@ import pytest
 from tests.commandline import CommandLine, fails, weather, write_csv
 
 import bptt
+from bptt.cli.csv import following, tables
+from bptt.cli.csv.format import Format
 from bptt.cli.models import series as seriesmodel
 from bptt.diagnose.pictures import canvas
 
@@ -47,6 +49,61 @@ def test_further_than_the_horizon(bptt_command: CommandLine, models: Path) -> No
     for name, values in five.items():
         assert values[:2] == two[name]
         assert values[2:4] == after[name]
+
+
+def _every(text: str, count: int) -> list[str]:
+    start, unit = text.split("+")
+    steps = np.datetime64(start) + np.arange(count) * np.timedelta64(int(unit[:-1]), unit[-1])
+    return np.datetime_as_string(steps).tolist()
+
+
+FOLLOWING: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
+    "days": ({"date": _every("2024-02-01+1D", 28)}, {"date": ["2024-02-29", "2024-03-01"]}),
+    "quarters of an hour": (
+        {"t": _every("2021-01-01T00:00+15m", 95)},
+        {"t": ["2021-01-01 23:45:00", "2021-01-02 00:00:00"]},
+    ),
+    "months": ({"t": _every("2021-01+1M", 23)}, {"t": ["2022-12-01", "2023-01-01"]}),
+    "ends of months": (
+        {"t": [str(np.datetime64(month, "D") - 1) for month in _every("2021-02+1M", 24)]},
+        {"t": ["2023-01-31", "2023-02-28"]},
+    ),
+    "quarters": (
+        {"t": [f"{2000 + i // 4}Q{1 + i % 4}" for i in range(22)]},
+        {"t": ["2005-07-01", "2005-10-01"]},
+    ),
+    "years": ({"year": [str(1900 + i) for i in range(30)]}, {"year": ["1930", "1931"]}),
+    "rows": ({"": [str(i) for i in range(30)]}, {"column1": ["30", "31"]}),
+    "decimal seconds": ({"t": [f"{0.1 * i:.1f}" for i in range(30)]}, {"t": ["3", "3.1"]}),
+    "two columns": (
+        {"day": _every("2021-01-01+1D", 24), "time": ["12:30"] * 24},
+        {"day": ["2021-01-25", "2021-01-26"]},
+    ),
+    "day and hour": (
+        {
+            "day": [f"2021-01-0{1 + i // 24}" for i in range(47)],
+            "time": [f"{i % 24:02}:00" for i in range(47)],
+        },
+        {"day": ["2021-01-02", "2021-01-03"], "time": ["23:00:00", "00:00:00"]},
+    ),
+    "a gap": ({"date": [*_every("2021-01-01+1D", 20), *_every("2021-02-01+1D", 20)]}, {}),
+    "days of no month": (
+        {"date": ["2021-01-30", "2021-02-28", "2021-03-30"] * 1 + _every("2021-04-30+1D", 9)},
+        {},
+    ),
+    "times of day": ({"t": [f"{i % 24:02}:00" for i in range(30)]}, {}),
+    "no time": ({}, {}),
+}
+
+
+def test_times_of_the_next_rows(folder: Path, subtests: pytest.Subtests) -> None:
+    for name, (columns, right) in FOLLOWING.items():
+        with subtests.test(name):
+            rows = max(map(len, columns.values()), default=30)
+            cells = zip(*columns.values(), map(str, weather(rows)[:, 0]), strict=True)
+            lines = [",".join([*columns, "v"]), *map(",".join, cells)]
+            Path("a.csv").write_text("\n".join(lines) + "\n")
+            assert following.times(tables.read(Path("a.csv"), ["v"], Format()), 2) == right
 
 
 def test_files(bptt_command: CommandLine, models: Path) -> None:

@@ -69,15 +69,14 @@ def run(options: argparse.Namespace) -> None:
 def _text(
     model: bptt.Module, vocabulary: Vocabulary, options: argparse.Namespace
 ) -> tuple[dict[str, Any], str]:
+    encoding = options.encoding or "utf-8"
     try:
-        whole = TextStream(
-            options.data, batch_size=1, steps=1, vocabulary=vocabulary, encoding=options.encoding
-        )
+        whole = TextStream(options.data, batch_size=1, steps=1, vocabulary=vocabulary, encoding=encoding)
         symbols = len(whole.ids) - 1
         rows = min(ROWS, max(1, symbols // STEPS))
         steps = min(STEPS, symbols // rows)
         stream = TextStream(
-            options.data, batch_size=rows, steps=steps, vocabulary=vocabulary, encoding=options.encoding
+            options.data, batch_size=rows, steps=steps, vocabulary=vocabulary, encoding=encoding
         )
     except OSError as error:
         raise CommandError(f"cannot read {options.data}: {error.strerror}") from None

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bptt.cli.csv import following, tables
 from bptt.cli.csv import format as csvformat
-from bptt.cli.csv import tables
 from bptt.cli.csv.format import Format
 from bptt.cli.models import series as seriesmodel
 from bptt.cli.options import COUNT, CommandError, add_common, check_outputs, print_json
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     csvformat.add_options(command)
     steps = "rows to forecast (default: the horizon of the model)"
     command.add_argument("--steps", type=COUNT, metavar="N", help=steps)
-    command.add_argument("--out", type=Path, metavar="PATH", help="write the forecast to this CSV file")
+    command.add_argument("-o", "--out", type=Path, metavar="PATH", help="write the forecast to this CSV file")
     picture = "draw the series and its forecast: a .png or .svg file"
     command.add_argument("--plot", type=Path, metavar="PATH", help=picture)
     add_common(command, run)
@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> None:
         forecast = seriesmodel.forecast(model, task, table.values, steps)
     except CommandError as error:
         raise CommandError(f"{options.file}: {error}") from None
-    text = _text(task.target, forecast)
+    times = following.times(table, steps)
+    text = _text(task.target, forecast, times)
     if options.plot is not None:
         from bptt.diagnose.pictures.forecast import plot_forecast
 
@@ -68,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
         written = {"out": options.out, "plot": options.plot}
         paths = {name: str(path) for name, path in written.items() if path is not None}
         by_column = {name: forecast[:, k].tolist() for k, name in enumerate(task.target)}
-        print_json({"model": str(options.model), "rows": len(table.values), "forecast": by_column, **paths})
+        figures = {"model": str(options.model), "rows": len(table.values), "times": times}
+        print_json({**figures, "forecast": by_column, **paths})
     elif options.out is None:
         print(text, end="")
     else:
@@ -77,10 +79,11 @@ def run(options: argparse.Namespace) -> None:
         print(f"picture  {options.plot}")
 
 
-def _text(names: list[str], forecast: npt.NDArray[np.float64]) -> str:
-    """Return the forecast as CSV: number of steps after the last row, and values."""
+def _text(names: list[str], forecast: npt.NDArray[np.float64], times: dict[str, list[str]]) -> str:
+    """Return the forecast as CSV: number of steps after the last row, times, and values."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["step", *names])
-    writer.writerows([step, *map(repr, row)] for step, row in enumerate(forecast.tolist(), 1))
+    writer.writerow(["step", *times, *names])
+    for step, row in enumerate(forecast.tolist(), 1):
+        writer.writerow([step, *(column[step - 1] for column in times.values()), *map(repr, row)])
     return lines.getvalue()

@@ -61,12 +61,12 @@ def read(
                 " Fix: leave --data out to use random symbols."
             )
         suffix = path.suffix.lower()
-        if suffix == ".csv" or suffix in _ARRAYS:
+        if tables.is_csv(path) or suffix in _ARRAYS:
             if isinstance(_first(model), bptt.Embedding):
                 raise CommandError(
                     f"{path} holds numbers, but the model reads symbols. Fix: pass a text file."
                 )
-            if suffix != ".csv":
+            if not tables.is_csv(path):
                 values = _ARRAYS[suffix](path)
             elif task is None:
                 values = tables.read_all(path, form).values

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
-
-from bptt.cli.csv.format import Format
 
 Kind = Literal["number", "date", "clock", "missing", "text"]
 """Kind of content of a cell. "clock" is a time of day without a date."""
@@ -18,12 +17,20 @@ _ALTERNATIVES = {"space": "[ \u00a0\u2007\u2009\u202f]", "'": "['\u2019]"}
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-def kind(cell: str, form: Format) -> Kind:
+@dataclass(frozen=True)
+class Marks:
+    """The decimal mark, and the mark between groups of three digits if there is one."""
+
+    decimal: str = "."
+    thousands: str | None = None
+
+
+def kind(cell: str, marks: Marks) -> Kind:
     """Return the kind of content of a cell."""
     if is_missing(cell):
         return "missing"
     try:
-        number(cell, form)
+        number(cell, marks)
     except ValueError:
         if next(layouts(cell), None):
             return "date"
@@ -45,37 +52,37 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in _MISSING
 
 
-def number(cell: str, form: Format) -> float:
+def number(cell: str, marks: Marks) -> float:
     """Return the number in a cell.
 
     Raises
     ------
     ValueError
-        The cell holds no number with the marks of the format.
+        The cell holds no number with these marks.
     """
-    return numbers([cell], form)[0]
+    return numbers([cell], marks)[0]
 
 
-def numbers(texts: Sequence[str], form: Format) -> list[float]:
+def numbers(texts: Sequence[str], marks: Marks) -> list[float]:
     """Return the numbers in cells; raise as `number`."""
-    if form.decimal == "." and form.thousands is None:
+    if marks.decimal == "." and marks.thousands is None:
         if "_" in "".join(texts):  # Python reads 1_000 as a number; other programs do not
             raise ValueError(texts)
         return list(map(float, texts))
-    pattern = _pattern(form.decimal, form.thousands)
-    return [_marked_number(text.strip(), form, pattern) for text in texts]
+    pattern = _pattern(marks.decimal, marks.thousands)
+    return [_marked_number(text.strip(), marks, pattern) for text in texts]
 
 
-def _marked_number(text: str, form: Format, pattern: re.Pattern[str]) -> float:
+def _marked_number(text: str, marks: Marks, pattern: re.Pattern[str]) -> float:
     if not pattern.fullmatch(text):
         raise ValueError(text)
-    if form.thousands is not None:
-        text = re.sub(mark_pattern(form.thousands), "", text)
-    return float(text.replace(form.decimal, "."))
+    if marks.thousands is not None:
+        text = re.sub(mark_pattern(marks.thousands), "", text)
+    return float(text.replace(marks.decimal, "."))
 
 
 def mark_pattern(thousands: str) -> str:
-    """Return a regular expression for a mark of `Format.thousands`. "space" is any space character."""
+    """Return a regular expression for a mark between thousands. "space" is any space character."""
     return _ALTERNATIVES.get(thousands, re.escape(thousands))
 
 

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from bptt.cli.csv import cells
 from bptt.cli.csv import file as csvfile
-from bptt.cli.csv import hints as csvhints
-from bptt.cli.csv.file import Line
+from bptt.cli.csv import marks as csvmarks
+from bptt.cli.csv.cells import Marks
+from bptt.cli.csv.delimiters import Record
+from bptt.cli.csv.dialect import Dialect
 from bptt.cli.csv.format import Format
 from bptt.cli.options import CommandError
 
@@ -27,7 +29,7 @@ _KINDS: tuple[cells.Kind, ...] = ("number", "date", "clock", "text")
 
 @dataclass(frozen=True)
 class Head:
-    """The first line of a file, the kinds of its columns, and all rows below that line.
+    """The names and kinds of the columns of a file, and its rows.
 
     Attributes
     ----------
@@ -39,10 +41,15 @@ class Head:
 
     path: Path
     form: Format
-    names: list[str]
+    dialect: Dialect
     kinds: dict[str, cells.Kind]
     not_numbers: dict[str, tuple[int, str]]
-    rows: Iterator[Line]
+    rows: Iterator[Record]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, in the file's order."""
+        return self.dialect.header.names
 
     def check(self, name: str) -> None:
         """Raise CommandError unless exactly one column has this name."""
@@ -50,9 +57,8 @@ class Head:
         if count != 1:
             columns = "several columns" if count else "no column"
             raise CommandError(
-                csvhints.of_file(self.path, self.form)
-                or f"{self.path} has {columns} named {name!r:.60}; its columns are"
-                f" {', '.join(self.names):.300}"
+                f"{self.path} has {columns} named {name!r:.60}; its columns are {', '.join(self.names):.300}."
+                f" Fix: {'rename them' if count else 'pass one of these names'}."
             )
 
 
@@ -87,32 +93,24 @@ class Columns:
         return self.values[:, self.place[name]]
 
 
-def read_head(path: Path, form: Format) -> Head:
-    """Read the names of the columns, and enough rows to find the kind of each column.
+def read_head(path: Path, form: Format, dialect: Dialect) -> Head:
+    """Read enough rows to find the kind of each column.
 
     Raises
     ------
     CommandError
-        The file cannot be read, holds no row, or begins with a line that looks like data.
+        The file cannot be read, or holds no row.
     """
-    rows = csvfile.lines(path, form)
-    first = next(rows, None)
-    if first is None:
-        raise CommandError(f"{path} is empty. Fix: pass a file whose first line names the columns.")
-    if form.header is False:
-        names = [f"column{i}" for i, _ in enumerate(first[1], 1)]
-        rows = chain([first], rows)
-    else:
-        names = [cell.strip() or f"column{i}" for i, cell in enumerate(first[1], 1)]
+    rows = csvfile.rows(path, dialect)
     sample = list(islice(rows, SAMPLE))
-    if form.header is None:
-        _check_header(path, names, [cells.kind(cell, form) for cell in first[1]], sample, form)
     if not sample:
-        raise CommandError(f"{path} has no rows below the names of its columns")
+        raise CommandError(
+            f"{path} has no rows below the names of its columns. Fix: pass a file with rows of numbers."
+        )
     kinds: dict[str, cells.Kind] = {}
     not_numbers: dict[str, tuple[int, str]] = {}
-    for i, name in enumerate(names):
-        sampled = [(line, row[i], _kind(row[i], form)) for line, row in sample]
+    for i, name in enumerate(dialect.header.names):
+        sampled = [(line, row[i], _kind(row[i], dialect.marks)) for line, row in sample]
         counts: Counter[cells.Kind] = Counter(kind for *_, kind in sampled if kind != "missing")
         most = max(_KINDS, key=lambda kind: counts[kind]) if counts else "missing"
         if kinds.get(name) not in ("number", "missing"):  # if two columns have one name, prefer the numbers
@@ -120,7 +118,7 @@ def read_head(path: Path, form: Format) -> Head:
         other = ((line, text) for line, text, kind in sampled if kind not in ("number", "missing"))
         not_numbers.setdefault(name, next(other, (0, "")))
     not_numbers = {name: cell for name, cell in not_numbers.items() if cell[0]}
-    return Head(path, form, names, kinds, not_numbers, chain(sample, rows))
+    return Head(path, form, dialect, kinds, not_numbers, chain(sample, rows))
 
 
 def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
@@ -135,13 +133,13 @@ def read(head: Head, numbers: Iterable[str], times: Iterable[str]) -> Columns:
     for line, row in head.rows:
         lines.append(line)
         try:
-            parsed = cells.numbers([row[i] for i in indices], head.form)
+            parsed = cells.numbers([row[i] for i in indices], head.dialect.marks)
         except ValueError:
             parsed = [math.nan]
         if not all(map(math.isfinite, parsed)):
             parsed = []
             for name, i in zip(place, indices, strict=True):
-                parsed.append(_finite(row[i], head.form))
+                parsed.append(_finite(row[i], head.dialect.marks))
                 if math.isnan(parsed[-1]):
                     first_bad = empty if cells.is_missing(row[i]) else not_numbers
                     first_bad.setdefault(name, (line, row[i]))
@@ -166,45 +164,24 @@ def check_cells(table: Columns, names: Collection[str], whole: Collection[str], 
     if not bad:
         return
     (line, text), _, name = min(bad, key=lambda entry: (entry[0][0], entry[1]))
-    path, form = table.head.path, table.head.form
-    where = f"{path} must hold finite numbers; line {line}, column {name:.60},"
+    where = f"{table.head.path} must hold finite numbers; line {line}, column {name:.60},"
     if cells.is_missing(text):
         actual = f"has {text.strip()!r}" if text.strip() else "is empty"
         raise CommandError(f"{where} {actual}. Fix: fill the cell, or pass --fill linear.")
-    marks = csvhints.of_cells([text], form)
-    if marks:
-        hints = csvhints.find(path, form) or [marks]  # several lines are less ambiguous than one cell
-        fix = f"pass {csvhints.options(hints)}"
-    raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {fix}.")
+    options = csvmarks.advice([text], table.head.dialect.marks)
+    raise CommandError(f"{where} has {text.strip()!r:.40}. Fix: {f'pass {options}' if options else fix}.")
 
 
-def _kind(text: str, form: Format) -> cells.Kind:
+def _kind(text: str, marks: Marks) -> cells.Kind:
     """Return the kind of a cell. A number with other marks is a number, too."""
-    kind = cells.kind(text, form)
-    return "number" if kind == "text" and csvhints.of_cells([text], form) else kind
+    kind = cells.kind(text, marks)
+    return "number" if kind == "text" and csvmarks.advice([text], marks) else kind
 
 
-def _finite(text: str, form: Format) -> float:
+def _finite(text: str, marks: Marks) -> float:
     """Return the finite number in a cell, or NaN."""
     try:
-        value = cells.number(text, form)
+        value = cells.number(text, marks)
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
-
-
-def _check_header(
-    path: Path, names: Sequence[str], first: Sequence[cells.Kind], below: Sequence[Line], form: Format
-) -> None:
-    """Raise CommandError if the first line looks like data.
-
-    The first line holds only numbers, or it holds numbers or times in the same columns as the second line.
-    """
-    data = [kind in ("number", "date", "clock") for kind in first]
-    second = [cells.kind(cell, form) for cell in below[0][1]] if below else []
-    alike = [a == b or (yes and b == "missing") for a, b, yes in zip(first, second, data, strict=False)]
-    if set(first) == {"number"} or (any(data) and alike and all(alike)):
-        raise CommandError(
-            f"{path} must name its columns in the first line; got {', '.join(names)!r:.60}. Fix: pass"
-            " --no-header, or --header if these are the names."
-        )

@@ -4,44 +4,57 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from typing import Literal
 
-from bptt.cli.options import CommandError, Parser
+from bptt.cli.options import CommandError, Parser, number
 
 FILLS = ("forward", "linear", "drop")
 TIME_OFF = "off"
+NONE = "none"
+"""The word that switches a thousands mark or comments off."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """The format of a CSV file, and how its gaps are filled.
+    """What the user says about the format of a CSV file, and how its gaps are filled.
+
+    None: `dialect.find` finds the value in the file.
 
     Attributes
     ----------
-    delimiter : str
-        The character between cells.
-    encoding : str
+    delimiter : str, optional
+        The character between cells. " ": any number of spaces.
+    encoding : str, optional
         The text encoding.
-    decimal : str
+    decimal : str, optional
         The decimal mark: "." or ",".
     thousands : str, optional
-        The mark between groups of three digits; "space" is any kind of space.
+        The mark between groups of three digits; "space" is any kind of space, "none" is no mark.
     comment : str, optional
-        Lines that begin with this text are skipped.
+        Lines that begin with this text are skipped; "none": no line is.
+    skip : int, optional
+        Number of lines at the start of the file that are skipped.
     header : bool, optional
-        Whether the first line names the columns. None: yes, but a first line that looks like data is an
-        error.
+        Whether the first line names the columns.
+    units : bool, optional
+        Whether the line below the names holds units.
+    dates : str, optional
+        "day-first" or "month-first".
     time : str, optional
-        Column that orders the rows. None: find the column. "off": keep the order of the file.
+        Column that orders the rows. "off": keep the order of the file.
     fill : str, optional
         One of `FILLS`: how empty cells are filled. None: empty cells are errors.
     """
 
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    decimal: str = "."
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
     thousands: str | None = None
     comment: str | None = None
+    skip: int | None = None
     header: bool | None = None
+    units: bool | None = None
+    dates: Literal["day-first", "month-first"] | None = None
     time: str | None = None
     fill: str | None = None
 
@@ -54,7 +67,7 @@ class Format:
         CommandError
             The decimal mark and the thousands mark are the same.
         """
-        if options.decimal == options.thousands:
+        if options.decimal is not None and options.decimal == options.thousands:
             raise CommandError(
                 f"--thousands must differ from --decimal; got {options.thousands!r} for both."
                 " Fix: pass the other mark to one of them."
@@ -65,32 +78,41 @@ class Format:
 
 def add_options(command: Parser) -> None:
     """Add the options of `Format`."""
-    group = command.add_argument_group("CSV format")
-    group.add_argument(
-        "--delimiter", type=_delimiter, metavar="C", default=",", help="character between cells, or 'tab'"
+    group = command.add_argument_group(
+        "CSV format", "The command finds these in the file, and prints what it found. An option overrides it."
     )
-    group.add_argument("--encoding", metavar="NAME", default="utf-8", help="text encoding of the file")
-    group.add_argument("--decimal", choices=(".", ","), default=".", help="decimal mark")
-    marks = (",", ".", "'", "_", "space")
+    group.add_argument(
+        "--delimiter", type=_delimiter, metavar="C", help="character between cells, or 'tab', or 'space'"
+    )
+    group.add_argument("--encoding", metavar="NAME", help="text encoding of the file")
+    group.add_argument("--decimal", choices=(".", ","), help="decimal mark")
+    marks = (",", ".", "'", "_", "space", NONE)
     group.add_argument("--thousands", choices=marks, help="thousands separator")
-    group.add_argument("--comment", type=_comment, metavar="TEXT", help="skip lines that begin with TEXT")
+    comment = f"skip lines that begin with TEXT; '{NONE}': skip none"
+    group.add_argument("--comment", type=_comment, metavar="TEXT", help=comment)
+    lines = number(int, minimum=0, below=2**31)
+    group.add_argument("--skip", type=lines, metavar="N", help="skip N lines at the start of the file")
     named = "the first line names the columns, even if it looks like numbers"
     group.add_argument("--header", action="store_true", default=None, help=named)
     unnamed = "the file does not name its columns; they are called column1, column2, ..."
     group.add_argument("--no-header", action="store_false", dest="header", default=None, help=unnamed)
-    time = (
-        f"sort the rows by this column, or '{TIME_OFF}' to keep their order (default: find the time column)"
-    )
+    units = "the line below the names holds units, and is skipped"
+    group.add_argument("--units", action="store_true", default=None, help=units)
+    data = "the line below the names holds data"
+    group.add_argument("--no-units", action="store_false", dest="units", default=None, help=data)
+    order = "order of day and month in dates such as 1/2/2021"
+    group.add_argument("--dates", choices=("day-first", "month-first"), help=order)
+    time = f"sort the rows by this column, or '{TIME_OFF}' to keep their order"
     group.add_argument("--time", metavar="COLUMN", help=time)
     fill = "fill empty cells with the value before (forward) or by interpolation (linear), or drop the row"
-    group.add_argument("--fill", choices=FILLS, help=fill)
+    group.add_argument("--fill", choices=FILLS, help=f"{fill} (default: an empty cell is an error)")
 
 
 def _delimiter(text: str) -> str:
-    if text == "tab":
-        return "\t"
+    if text in ("tab", "space"):
+        return "\t" if text == "tab" else " "
     if len(text) != 1 or text in '"\r\n':
-        raise argparse.ArgumentTypeError(f"expected one character, or tab, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected one character, tab or space, got {text!r}")
     return text
 
 

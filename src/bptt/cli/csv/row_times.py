@@ -77,7 +77,7 @@ def _dated(table: Columns, name: str) -> Times:
                 f" day are not in order. Fix: pass --time with another column, or --time {TIME_OFF}."
             )
         return times
-    return timecolumn.of_dates(table.head.path, name, table.texts[name], table.lines)
+    return timecolumn.of_dates(table.head.path, name, table.texts[name], table.lines, table.head.form.dates)
 
 
 def _with_clock(table: Columns, times: Times, clocks: Sequence[str]) -> Times:
@@ -97,7 +97,7 @@ def _counting(table: Columns, name: str) -> Times | None:
         return None
     first = name == head.names[0]
     times = timecolumn.of_numbers(name, table.column(name), first=first)
-    if times is None and first and name == "column1" and head.form.header is not False:
+    if times is None and first and name == "column1" and head.dialect.header.named:
         # pandas writes its index without a name.
         times = timecolumn.of_numbers("index", table.column(name), first=first)
         return None if times is None else replace(times, columns=(name,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,16 @@ _UNIX = (6.3e8, 2.9e9)  # seconds: 1990 to 2061
 class Times:
     """The time of every row, (N,): seconds since 1970, or the numbers of a column that counts rows.
 
-    `columns` has two names if one column holds the date and another column the time of day.
+    `columns` has two names if one column holds the date and another column the time of day. `in_seconds` is
+    True for dates and times of day, `dated` for dates only. `reading` is the order of day and month in dates
+    that can be read in several ways.
     """
 
     columns: tuple[str, ...]
     values: Numbers
     in_seconds: bool
+    dated: bool = False
+    reading: str | None = None
 
     @property
     def label(self) -> str:
@@ -57,8 +61,13 @@ class Times:
         return len(np.unique(self.values)) == len(self.values)
 
 
-def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]) -> Times:
+def of_dates(
+    path: Path, column: str, texts: Sequence[str], lines: Sequence[int], wanted: str | None = None
+) -> Times:
     """Read a column of dates, all in the same layout.
+
+    If several layouts fit, choose the one in which the rows are in order and most evenly spaced. `wanted` is
+    "day-first", "month-first" or None.
 
     Raises
     ------
@@ -66,9 +75,12 @@ def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
         A cell holds no time. Day and month are ambiguous, and neither reading is in order.
     """
     first = next((text for text in texts if not cells.is_missing(text)), "")
-    readings: list[Numbers] = []
+    readings: dict[str, Numbers] = {}
     bad = 0
+    unwanted = {"day-first": "month first", "month-first": "day first"}.get(wanted or "")
     for layout in cells.layouts(first):
+        if layout == unwanted:
+            continue
         values = np.empty(len(texts))
         for i, text in enumerate(texts):
             try:
@@ -77,21 +89,26 @@ def of_dates(path: Path, column: str, texts: Sequence[str], lines: Sequence[int]
                 bad = max(bad, i)
                 break
         else:
-            readings.append(values)
+            readings[layout] = values
     if not readings:
         actual = f"has {texts[bad].strip()!r:.40}" if texts[bad].strip() else "is empty"
         raise CommandError(
             f"{path} must hold times in column {column:.60}; line {lines[bad]} {actual}. Fix: correct the"
             f" cell, or pass --time with another column, or --time {TIME_OFF} to keep the order of the rows."
         )
-    ordered = [values for values in readings if is_sorted(values) or is_sorted(values[::-1])]
+    ordered = {
+        name: values for name, values in readings.items() if is_sorted(values) or is_sorted(values[::-1])
+    }
     if len(readings) > 1 and not ordered:
         raise CommandError(
             f"{path}: column {column:.60} must hold dates as YYYY-MM-DD if they are out of order; got"
-            f" {first.strip()!r:.40}, in which the order of day, month and year is ambiguous. Fix: rewrite"
-            f" the dates, or pass --time {TIME_OFF} to keep the order of the rows."
+            f" {first.strip()!r:.40}, in which the order of day, month and year is ambiguous. Fix: pass"
+            f" --dates day-first or month-first, or --time {TIME_OFF} to keep the order of the rows."
         )
-    return Times((column,), min(ordered or readings, key=_unevenness), in_seconds=True)
+    candidates = ordered or readings
+    layout = min(candidates, key=lambda name: _unevenness(candidates[name]))
+    reading = layout if len(readings) > 1 else None
+    return Times((column,), candidates[layout], in_seconds=True, dated=True, reading=reading)
 
 
 def need_clock(times: Times) -> bool:
@@ -101,7 +118,7 @@ def need_clock(times: Times) -> bool:
 
 def with_clock(times: Times, column: str, clock: Numbers) -> Times:
     """Add the times of day in another column to dates."""
-    return Times((*times.columns, column), times.values + clock, in_seconds=True)
+    return replace(times, columns=(*times.columns, column), values=times.values + clock)
 
 
 def clock_of_cells(texts: Sequence[str]) -> Numbers | None:
@@ -151,13 +168,15 @@ def of_numbers(column: str, values: Numbers, *, first: bool) -> Times | None:
         return None
     dates = _digits(values)
     if dates is not None:
-        return Times((column,), dates, in_seconds=True)
+        return Times((column,), dates, in_seconds=True, dated=True)
     seconds = _unix(values)
     with np.errstate(all="ignore"):  # numbers near the largest and the smallest float
         counts = _is_named_time(column, values, seconds, first=first) or _is_even(values)
     if not counts:
         return None
-    return Times((column,), values if seconds is None else seconds, in_seconds=seconds is not None)
+    if seconds is None:
+        return Times((column,), values, in_seconds=False)
+    return Times((column,), seconds, in_seconds=True, dated=True)
 
 
 def says_time(column: str) -> bool:

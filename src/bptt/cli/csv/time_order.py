@@ -16,8 +16,10 @@ from bptt.cli.options import CommandError, note
 _GAP = 1.5  # usual steps: the lengths of months and years differ by less
 
 
-def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp]:
-    """Return the indices that sort the rows by time. Print notes about changes and problems.
+def order(path: Path, times: Times, stamps: Sequence[str], lines: Sequence[int]) -> npt.NDArray[np.intp]:
+    """Return the indices that sort the rows by time. Print notes about the time, changes and problems.
+
+    `stamps` are the times as the file has them.
 
     Raises
     ------
@@ -25,6 +27,7 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
         Rows are out of order, and some have equal times: they may belong to several series.
     """
     values = times.values
+    reading = "" if times.reading is None else f" ({times.reading}, --dates)"
     order = np.arange(len(values))
     if not is_sorted(values):
         if is_sorted(values[::-1]):
@@ -47,8 +50,26 @@ def order(path: Path, times: Times, lines: Sequence[int]) -> npt.NDArray[np.intp
                 f"{path}: {times.label} has {quantity(equal, 'row')} with the time of the previous row, the"
                 f" first in {where}. Are there several series in the file?"
             )
+    first, last = (stamps[order[k]] for k in (0, -1))
+    step = _usual_step(times, order)
+    note(f"{path}: the time is in {times.label}{reading}: {first:.40} to {last:.40}{step} (--time).")
     _report_steps(path, times, order, lines)
     return order
+
+
+def usual_step(values: Numbers) -> float:
+    """Return the usual distance of sorted times; 0 if all are equal."""
+    with np.errstate(over="ignore"):  # differences of numbers near the largest float
+        steps = np.diff(values)
+    positive = steps[steps > 0]
+    return float(np.median(positive)) if len(positive) else 0.0
+
+
+def _usual_step(times: Times, order: npt.NDArray[np.intp]) -> str:
+    usual = usual_step(times.values[order])
+    if not usual:
+        return ""
+    return f", every {_duration(usual) if times.in_seconds else format(usual, 'g')}"
 
 
 def _equal(values: Numbers, rows: npt.NDArray[np.intp], lines: Sequence[int]) -> tuple[int, str]:
@@ -62,10 +83,9 @@ def _equal(values: Numbers, rows: npt.NDArray[np.intp], lines: Sequence[int]) ->
 
 def _report_steps(path: Path, times: Times, rows: npt.NDArray[np.intp], lines: Sequence[int]) -> None:
     """Print a note about steps that are much longer or shorter than the usual step."""
-    with np.errstate(over="ignore"):  # differences of numbers near the largest float
+    usual = usual_step(times.values[rows])
+    with np.errstate(over="ignore"):
         steps = np.diff(times.values[rows])
-        positive = steps[steps > 0]
-        usual = float(np.median(positive)) if len(positive) else 0.0
     shown = _duration(usual) if times.in_seconds else f"{usual:g}"
     uneven = []
     long, short = steps > _GAP * usual, (steps > 0) & (steps < usual / _GAP)

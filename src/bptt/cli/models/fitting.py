@@ -17,6 +17,7 @@ import bptt
 from bptt import schedules
 from bptt.callbacks import KeepBest
 from bptt.cli import config
+from bptt.cli.csv import tables
 from bptt.cli.csv.format import Format
 from bptt.cli.models.fitted import Fitted, Meter
 from bptt.cli.options import COUNT, POSITIVE, CommandError, Parser, number
@@ -110,7 +111,7 @@ def add_model_file(command: Parser) -> None:
 
 def model_file(options: argparse.Namespace) -> Path:
     """Return the path of the model file."""
-    return options.model or Path(options.file.resolve().stem + ".safetensors")
+    return options.model or Path(tables.stem(options.file.resolve()) + ".safetensors")
 
 
 def fit(
