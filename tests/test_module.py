@@ -36,6 +36,9 @@ MODULES: dict[str, Callable[..., bptt.Module]] = {
     "Dropout": lambda **options: bptt.Dropout(0.25, **{"seed": 0} | options),
     "Last": lambda dtype="float32", seed=None: bptt.Last(batch_first=True, dtype=dtype),
     "Sequential": lambda dtype="float32", seed=None: sequential(dtype=dtype),
+    "Parallel": lambda dtype="float32", seed=None: bptt.Parallel(
+        left=sequential(dtype=dtype), right=bptt.Dropout(0.5, seed=0)
+    ),
     "nested": lambda dtype="float32", seed=None: bptt.Sequential(
         sequential(dtype=dtype), bptt.Sequential(bptt.Dropout(0.5, seed=0), bptt.Linear(5, 2, dtype=dtype))
     ),
@@ -231,7 +234,7 @@ def test_repr_names_what_was_chosen(subtests):
 
 
 def test_a_seed_fixes_the_parameters(subtests):
-    for name in [name for name in MODULES if name not in ("Sequential", "nested")]:
+    for name in [name for name in MODULES if name not in ("Sequential", "Parallel", "nested")]:
         with subtests.test(name):
             first, again, other = (MODULES[name](seed=seed) for seed in (5, 5, 6))
             assert np.array_equal(first.flat_parameters, again.flat_parameters)

@@ -24,6 +24,7 @@ from bptt.layers import (
     LayerTape,
     Linear,
     Module,
+    Parallel,
     Sequential,
     register,
 )
@@ -134,6 +135,7 @@ __all__ = [
     "Metric",
     "Module",
     "NonFiniteError",
+    "Parallel",
     "PascanuRegularizer",
     "Quantile",
     "RMSProp",

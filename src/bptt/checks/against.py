@@ -108,7 +108,7 @@ def _differences(
     own: OwnFunction, actual: Mapping[str, Tensor], bounds: Bounds, problem: Problem
 ) -> list[Comparison]:
     """Compare the layer's gradients with central differences of the function."""
-    variables = {"dx": own.x} | flatten(own.state, "dstate")
+    variables = flatten(own.x, "dx") | flatten(own.state, "dstate")
     variables |= {f"gradients[{name}]": value for name, value in own.parameters.items()}
     gradients = {name: actual[name] for name in variables if name in actual}
     dy, dlast = problem.errors(own.y, own.last)

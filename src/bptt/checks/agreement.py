@@ -15,6 +15,7 @@ from bptt.checks.report import Report, conclude
 from bptt.checks.torch_module import is_torch_module
 from bptt.checks.training_step import check_layer, kind_of, options_of
 from bptt.layers.containers.container import Container
+from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.recurrent import Recurrent
@@ -22,7 +23,7 @@ from bptt.layers.recurrent import Recurrent
 
 def crosscheck(
     layer: Module,
-    x: npt.ArrayLike,
+    x: InputsLike,
     state: State = None,
     *,
     against: Any = None,
@@ -125,11 +126,13 @@ def crosscheck(
             )
         backward_options |= {"clip_state": clip_state, "keep_errors": True}
     options = options_of(layer, lengths, reset)
-    x = as_real(x, "x")
-    if x.dtype.kind == "f":  # both sides must read the numbers that the layer reads after rounding
-        x = to_floats(x, "x", layer.dtype)
+    # Both sides must read the numbers that the layer reads after rounding.
+    values = map_state(
+        lambda array: to_floats(array, "x", layer.dtype) if array.dtype.kind == "f" else array,
+        parse_inputs(x, "x"),
+    )
     state = map_state(lambda s: to_floats(as_real(s, "state"), "state", layer.dtype), state)
-    problem = Problem(x, state, options, backward_options, seed)
+    problem = Problem(values, state, options, backward_options, seed)
     gradients = flag(gradients, "gradients")
     if against is None:
         rows, first = comparisons.with_reference(layer, problem)

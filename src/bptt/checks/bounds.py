@@ -8,6 +8,7 @@ import numpy as np
 
 from bptt import reference
 from bptt.checks.layer_run import Problem, run_layer
+from bptt.checks.nested import flatten
 from bptt.checks.perturbation import Move
 from bptt.checks.report import Comparison, compare
 from bptt.checks.training_step import Tensor
@@ -39,7 +40,8 @@ class Bounds:
     def __init__(self, layer: Module, problem: Problem) -> None:
         limits = np.finfo(layer.dtype)
         width = max([1, *(axis for parameter in layer.parameters.values() for axis in parameter.shape)])
-        depth = math.ceil(math.log2(max(2, width * math.prod(problem.x.shape[:2]))))
+        leading = max(math.prod(array.shape[:2]) for array in flatten(problem.x, "x").values())
+        depth = math.ceil(math.log2(max(2, width * leading)))
         self.tolerance = tolerance = 4 * depth * float(limits.eps)
         self._floor = floor = float(limits.tiny / limits.eps)
         self.reference = reference.like(layer)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import integer, real
-from bptt.arrays import as_real
-from bptt.checks.nested import State, fill, flatten, map_state
+from bptt.checks.nested import State, differentiable, fill, flatten, map_state
 from bptt.checks.report import Comparison, Report, compare, conclude
 from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
+from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
 from bptt.reference.copies import rebuild
 
@@ -25,7 +25,7 @@ NO_SLACK: Mapping[str, float] = MappingProxyType({})
 
 def gradcheck(
     layer: Module,
-    x: npt.ArrayLike,
+    x: InputsLike,
     state: State = None,
     *,
     lengths: npt.ArrayLike | None = None,
@@ -93,7 +93,7 @@ def gradcheck(
         layer = rebuild(layer, np.dtype(np.float64))
     options = options_of(layer, lengths, reset)
     rng = np.random.default_rng(seed)
-    x = as_real(x, "x")
+    x = parse_inputs(x, "x")
 
     with untouched(layer) as rewind:
         y, last, tape = layer.forward(x, state, **options)
@@ -102,9 +102,9 @@ def gradcheck(
         dx, dstate = layer.backward(tape, dy, dlast)
         gradients = {name: tensor.copy() for name, tensor in named_gradients(layer, dx, dstate).items()}
 
-        x = x if dx is None else np.array(x, np.float64)
+        x = differentiable(x, dx)
         state = fill(state, last)
-        variables = {"dx": x} | flatten(state, "dstate")
+        variables = flatten(x, "dx") | flatten(state, "dstate")
         variables |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
 
         def terms() -> list[Tensor]:

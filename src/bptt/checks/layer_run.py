@@ -10,6 +10,7 @@ import numpy as np
 from bptt.checks.nested import State, flatten, map_state
 from bptt.checks.perturbation import STILL, Move
 from bptt.checks.training_step import Tensor, named_gradients, normal, untouched
+from bptt.layers.containers.inputs import Inputs
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 from bptt.reference.ragged import RaggedTape
@@ -20,7 +21,7 @@ from bptt.reference.stack import StackTape
 class Problem:
     """The data of a training step: inputs, options of both passes, and the seed of the errors."""
 
-    x: Tensor
+    x: Inputs
     state: State
     options: dict[str, Any]
     backward_options: dict[str, Any]
@@ -48,7 +49,9 @@ def run_layer(layer: Module, problem: Problem, move: Move = STILL) -> dict[str, 
     """Run one training step and return all its results by name, in float64."""
     with untouched(layer):
         layer.flat_parameters[:] = move(layer.flat_parameters)
-        y, last, tape = layer.forward(move(problem.x), map_state(move, problem.state), **problem.options)
+        y, last, tape = layer.forward(
+            map_state(move, problem.x), map_state(move, problem.state), **problem.options
+        )
         _move_tape(tape, move)
         dy, dlast = problem.errors(y, last)
         layer.zero_grad()

@@ -23,7 +23,7 @@ class OwnFunction:
     Attributes
     ----------
     parameters : dict of str to ndarray
-    x : ndarray
+    x : ndarray, or mapping from names to them
         float64, or the integers of the layer's input.
     state : ndarray, nested tuples of them, or None
         Complete: zeros in place of None.
@@ -32,8 +32,7 @@ class OwnFunction:
     def __init__(self, function: Function, layer: Module, problem: Problem) -> None:
         self.function = function
         self.parameters = {name: np.array(value, np.float64) for name, value in layer.parameters.items()}
-        x = problem.x
-        self.x = np.array(x, np.float64) if x.dtype.kind == "f" else x.copy()
+        self.x = map_state(_wide, problem.x)
         self.y, self.last = layer(problem.x, problem.state, **problem.options)
         self.state = map_state(_exact, fill(problem.state, self.last))
 
@@ -68,6 +67,10 @@ class OwnFunction:
                     f"{value.shape}. Fix: return arrays in the layout of `y, state = layer(x)`."
                 )
         return results
+
+
+def _wide(x: Tensor) -> Tensor:
+    return np.array(x, np.float64) if x.dtype.kind == "f" else x.copy()
 
 
 def _arrays(value: Any, name: str) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ class TorchModule:
 
         Without `problem.has_last`, the last state is not among them.
         """
-        x = self._tensor(problem.x)
+        x = map_state(self._tensor, problem.x)
         state = map_state(self._tensor, problem.state)
         y, last = self._call(x, state)
         dy, dlast = problem.errors(y.detach().numpy(), map_state(lambda s: s.detach().numpy(), last))
@@ -72,15 +72,15 @@ class TorchModule:
     def returns_state(self, problem: Problem) -> bool:
         """Whether the module returns a state with its output."""
         with self.torch.no_grad():
-            _, last = self._call(self._tensor(problem.x), map_state(self._tensor, problem.state))
+            _, last = self._call(map_state(self._tensor, problem.x), map_state(self._tensor, problem.state))
         return last is not None
 
     def function(self, parameters: Any, x: Tensor, state: State) -> tuple[Tensor, Any]:
         """Compute y and the last state from these parameters."""
         values = {own: self.torch.from_numpy(parameters[name]) for own, name in self.names.items()}
         with self.torch.no_grad():
-            state = map_state(self.torch.from_numpy, state)
-            arguments = (self.torch.from_numpy(x),) if state is None else (self.torch.from_numpy(x), state)
+            x, state = (map_state(self.torch.from_numpy, part) for part in (x, state))
+            arguments = (x,) if state is None else (x, state)
             returned = self.torch.func.functional_call(self.module, values, arguments)
         y, last = returned if isinstance(returned, tuple) else (returned, None)
         return y.numpy(), map_state(lambda s: s.numpy(), last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +11,36 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import as_real
-from bptt.layers import Embedding, Module, Recurrent
+from bptt.layers import Module, Recurrent
 from bptt.layers.containers.container import iter_layers
+from bptt.layers.containers.inputs import Inputs, Path, arrays_of, main_array, map_inputs, parse_inputs, ports
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.losses.rows import row_mask
 
-_KEYS = ("x", "target", "mask", "weight", "lengths", "reset")
+_READ: dict[str, Callable[[object, str], Any]] = {
+    "x": parse_inputs,
+    "target": as_real,
+    "mask": as_real,
+    "weight": as_real,
+    "lengths": parse_inputs,
+    "reset": parse_inputs,
+}
+"""The keys of a batch, and the functions that read their values."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch, or one window of a batch: arrays in the model's order of axes."""
+    """One batch, or one window of a batch: arrays in the model's order of axes.
 
-    x: npt.NDArray[Any]
+    `x`, `lengths` and `reset` are arrays, or mappings from names of layers to arrays.
+    """
+
+    x: Inputs
     target: npt.NDArray[Any] | None = None
     mask: npt.NDArray[Any] | None = None
     weight: npt.NDArray[Any] | None = None
-    lengths: npt.NDArray[Any] | None = None
-    reset: npt.NDArray[Any] | None = None
+    lengths: Inputs | None = None
+    reset: Inputs | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -84,7 +96,7 @@ class ModelAxes:
         recurrent = [part for part in parts if isinstance(part, Recurrent)]
         self.forward_only = not any(part.bidirectional for part in recurrent)
         self.batch_first = any(part.batch_first for part in recurrent)
-        self._features = 0 if isinstance(parts[0], Embedding) else 1
+        self._ports = ports(model)
 
     def refuse_bidirectional(self, what: str) -> None:
         """Raise ValueError for a bidirectional model: `what` needs a state that can be carried forward."""
@@ -95,15 +107,24 @@ class ModelAxes:
                 "whole sequences."
             )
 
-    def time_axis(self, x: npt.NDArray[Any]) -> int:
+    def main(self, x: Inputs) -> npt.NDArray[Any]:
+        """Return the input whose time axis is that of the model.
+
+        Raises
+        ------
+        ValueError
+            The names in x are not those of the model's layers.
+        """
+        return main_array(x, self._ports[0].path, "x")  # type: ignore[no-any-return]
+
+    def time_axis(self, x: Inputs) -> int:
         """Return 1 for a batch (B, T, ...), otherwise 0: an unbatched sequence has its time axis first."""
         return 1 if self.batch_first and self._batched(x) else 0
 
     def tokens(self, batch: Batch) -> int:
         """Return the number of time steps times rows, or the sum of the lengths."""
-        if batch.lengths is not None:
-            return int(np.sum(batch.lengths))
-        return math.prod(self._lead(batch.x))
+        lengths = self._lengths(batch)
+        return math.prod(self._lead(batch.x)) if lengths is None else int(np.sum(lengths))
 
     def per_step(self, batch: Batch, y: npt.NDArray[Any]) -> bool:
         """Return whether the model's output `y` has one row per time step, not one per sequence."""
@@ -118,19 +139,20 @@ class ModelAxes:
 
     def counted(self, batch: Batch, *, per_step: bool) -> npt.NDArray[Any] | None:
         """Return the mask of rows that count, for outputs with one row per time step or per sequence."""
-        if batch.lengths is None or not self._batched(batch.x):
-            return batch.mask
+        lengths, mask = self._lengths(batch), batch.mask
+        if lengths is None or not self._batched(batch.x):
+            return mask
         rows: tuple[int, ...] = self._lead(batch.x)
         axis = self.time_axis(batch.x)
         if per_step:
-            valid = np.arange(rows[axis])[:, None] < batch.lengths
+            valid: npt.NDArray[Any] = np.arange(rows[axis])[:, None] < lengths
             valid = valid.T if axis == 1 else valid
         else:
             rows = (rows[1 - axis],)
-            valid = np.asarray(batch.lengths) > 0
+            valid = np.asarray(lengths) > 0
             if valid.all():  # the loss is faster without a mask
-                return batch.mask
-        return valid if batch.mask is None else valid & row_mask(batch.mask, rows).reshape(rows)
+                return mask
+        return valid if mask is None else valid & row_mask(mask, rows).reshape(rows)
 
     def rows(self, batch: Batch, *, per_step: bool) -> tuple[int, ...]:
         """Return the shape of the model's output without its last axis."""
@@ -146,20 +168,44 @@ class ModelAxes:
             return array.swapaxes(0, 1) if swap and array is not None else array
 
         return Batch(
-            x=batch.x.swapaxes(0, 1),
+            x=self._over_time(batch.x, lambda _, array: array.swapaxes(0, 1)),
             target=swapped(batch.target, per_step),
             mask=swapped(batch.mask, per_step),
             weight=swapped(batch.weight, per_step),
             lengths=batch.lengths,
-            reset=swapped(batch.reset),
+            reset=map_inputs(lambda _, array: swapped(array), batch.reset),
         )
 
-    def _lead(self, x: npt.NDArray[Any]) -> tuple[int, ...]:
+    def _lead(self, x: Inputs) -> tuple[int, ...]:
         """Return the sizes of the axes of time and batch."""
-        return x.shape[: x.ndim - self._features]
+        array = self.main(x)
+        return array.shape[: array.ndim - self._ports[0].features]
 
-    def _batched(self, x: npt.NDArray[Any]) -> bool:
+    def _batched(self, x: Inputs) -> bool:
         return len(self._lead(x)) == 2
+
+    def _lengths(self, batch: Batch) -> Any:
+        """Return the lengths of the rows of the main input, or None."""
+        if not isinstance(batch.lengths, Mapping):
+            return batch.lengths
+        path = self._ports[0].path
+        return main_array(batch.lengths, path, "lengths") if path[0] in batch.lengths else None
+
+    def _over_time(self, x: Inputs, function: Callable[[Path, Any], Any]) -> Inputs:
+        """Return the inputs with `function` applied to each array that has a time axis."""
+        axes = len(self._lead(x))
+
+        def apply(path: Path, array: npt.NDArray[Any]) -> Any:
+            port = next((port for port in self._ports if port.path[: len(path)] == path), self._ports[0])
+            return function(path, array) if array.ndim - port.features >= axes else array
+
+        return map_inputs(apply, x)
+
+    def _arrays_over_time(self, x: Inputs) -> list[npt.NDArray[Any]]:
+        """Return the arrays of x that have a time axis."""
+        arrays: dict[Path, npt.NDArray[Any]] = {}
+        self._over_time(x, arrays.__setitem__)
+        return list(arrays.values())
 
     def windows(
         self, batch: Batch, k1: int | None, k2: int | None = None, *, padding: bool = False
@@ -175,11 +221,11 @@ class ModelAxes:
         ValueError
             The batch has more than one window, and its target, mask or weight has no time axis.
         """
-        axis = self.time_axis(batch.x)
-        T = batch.x.shape[axis] if batch.x.ndim else 1  # x is a number: the model raises the error
-        lengths, longest = batch.lengths, T
+        axis, x = self.time_axis(batch.x), self.main(batch.x)
+        T = x.shape[axis] if x.ndim else 1  # x is a number: the model raises the error
+        lengths, longest = self._lengths(batch), T
         if lengths is not None and self._batched(batch.x):
-            lengths = parse_lengths(lengths, T, batch.x.shape[1 - axis])
+            lengths = parse_lengths(lengths, T, x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
         over_time = {
             "target": batch.target,
@@ -187,9 +233,11 @@ class ModelAxes:
             "weight": batch.weight,
             "reset": batch.reset,
         }
+        arrays = [(name, array) for name, value in over_time.items() for array in arrays_of(value).values()]
+        arrays += [("x", array) for array in self._arrays_over_time(batch.x)]
         without = [
             (name, array)
-            for name, array in over_time.items()
+            for name, array in arrays
             if array is not None and (array.ndim <= axis or array.shape[axis] != T)
         ]
         if k1 is None or k1 >= (longest if without else T):
@@ -204,9 +252,18 @@ class ModelAxes:
 
         def part(begin: int, end: int) -> Batch:
             cut = (slice(None),) * axis + (slice(begin, end),)
-            parts = {name: None if array is None else array[cut] for name, array in over_time.items()}
-            part_lengths = None if lengths is None else np.clip(lengths - begin, 0, end - begin)
-            return Batch(batch.x[cut], lengths=part_lengths, **parts)
+
+            def inside(_: Path, array: Any) -> Any:
+                return None if array is None else array[cut]
+
+            def shorter(_: Path, rows: Any) -> Any:
+                return None if rows is None else np.clip(np.asarray(rows) - begin, 0, end - begin)
+
+            return Batch(
+                self._over_time(batch.x, inside),
+                lengths=map_inputs(shorter, batch.lengths),
+                **{name: map_inputs(inside, value) for name, value in over_time.items()},
+            )
 
         for start in range(0, longest, k1):
             stop = min(start + k1, T)
@@ -288,14 +345,14 @@ def parse_batch(item: object, *, need_target: bool) -> Batch:
             "Fix: pass bptt.data.Arrays(x, target), or wrap the arrays of one batch, [(x, target)]."
         )
     for name in arrays:
-        if name not in _KEYS:
-            raise ValueError(
-                f"a batch must hold only {', '.join(_KEYS)}; got {name!r}. Fix: rename {name!r} or leave it "
-                "out."
-            )
+        if name not in _READ:
+            fix = f"rename {name!r} or leave it out"
+            if "x" not in arrays:
+                fix = f'pass {{"x": {{{name!r}: ...}}}} if {name!r} is an input of the model'
+            raise ValueError(f"a batch must hold only {', '.join(_READ)}; got {name!r}. Fix: {fix}.")
     missing = [name for name in ("x", "target")[: 1 + need_target] if arrays.get(name) is None]
     if missing:
         raise ValueError(
             f"a batch must hold {missing[0]!r}; got {sorted(map(str, arrays))}. Fix: add {missing[0]!r}."
         )
-    return Batch(**{name: as_real(arrays[name], name) for name in _KEYS if arrays.get(name) is not None})
+    return Batch(**{name: _READ[name](arrays[name], name) for name in _READ if arrays.get(name) is not None})

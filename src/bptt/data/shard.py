@@ -119,6 +119,12 @@ class Shard:
 
     def _part(self, batch: Batch) -> dict[str, Array]:
         x = batch.x
+        for name in ("x", "lengths", "reset"):
+            if isinstance(getattr(batch, name), Mapping):
+                raise ValueError(
+                    f"{name} must be one array, whose rows are divided among the ranks; got a mapping. "
+                    "Fix: leave out Shard and pass different rows on every rank."
+                )
         axis = 0 if self.batch_first else 1
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind not in "iu"):  # steps of integers are ids
             raise ValueError(

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arrays import Floats, as_ids, as_real
+from bptt.arrays import Floats
 from bptt.checks.training_step import check_layer, kind_of, options_of, untouched
 from bptt.data.batches import Batch, ModelAxes
 from bptt.diagnose.curves import Norms
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
+from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import Tape
 from bptt.losses.loss import Loss
@@ -21,7 +22,7 @@ from bptt.losses.loss import Loss
 
 def gradient_flow(
     layer: Module,
-    x: npt.ArrayLike,
+    x: InputsLike,
     state: Any = None,
     *,
     dy: npt.ArrayLike | None = None,
@@ -224,7 +225,7 @@ def check_recurrent(layer: Module) -> None:
 
 
 def rows_that_count(
-    layer: Module, x: npt.ArrayLike, lengths: npt.ArrayLike | None, y: Floats
+    layer: Module, x: InputsLike, lengths: npt.ArrayLike | None, y: Floats
 ) -> npt.NDArray[np.bool_] | None:
     """Return the mask that the Trainer passes to the loss.
 
@@ -232,7 +233,7 @@ def rows_that_count(
     """
     if lengths is None:
         return None
-    return ModelAxes(layer).mask(Batch(as_real(x, "x"), lengths=as_ids(lengths, "lengths")), y)
+    return ModelAxes(layer).mask(Batch(parse_inputs(x, "x"), lengths=parse_inputs(lengths, "lengths")), y)
 
 
 def check_error(dy: object, loss: object, target: object) -> None:

@@ -14,13 +14,13 @@ from bptt.checks.training_step import check_layer, options_of, untouched
 from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
 from bptt.diagnose.rows import rows_of, rows_on
-from bptt.layers.containers.container import Container, Key, accepted, inside, iter_layers
+from bptt.layers.containers.container import Container, Key, accepted, inside
+from bptt.layers.containers.inputs import Inputs, InputsLike, arrays_of, main_array, parse_inputs, ports
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.layers.passes.tape import ModelTape, Tape
 from bptt.layers.recurrent import Recurrent
-from bptt.layers.stateless.embedding import Embedding
 from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]
@@ -28,7 +28,7 @@ Values: TypeAlias = npt.NDArray[Any]
 
 def first_nonfinite(
     layer: Module | Tape,
-    x: npt.ArrayLike | None = None,
+    x: InputsLike | None = None,
     state: Any = None,
     *,
     dy: npt.ArrayLike | None = None,
@@ -94,7 +94,7 @@ def first_nonfinite(
         raise TypeError(
             "x must be the input of the layer; got None. Fix: pass the input of the pass to check."
         )
-    values = as_real(x, "x")
+    values = parse_inputs(x, "x")
     options = options_of(layer, lengths, reset)
     with untouched(layer):
         try:
@@ -121,22 +121,28 @@ def _stop_at(findings: Iterable[NonFinite]) -> None:
 class _Pass:
     """One pass through a model, which raises `_Found` at the first tensor that is not finite."""
 
-    def __init__(self, model: Module, x: Values, options: dict[str, Any]) -> None:
+    def __init__(self, model: Module, x: Inputs, options: dict[str, Any]) -> None:
         self.model = model
         self.options = options
         stacks = [row.stack for row in rows_of(model)]
         self.recurrent = bool(stacks)
-        first = next(iter_layers(model))
-        self.reads_lengths = "lengths" in first.call_options  # other layers read past the ends of rows
-        batched = x.ndim + isinstance(first, Embedding) == 3
+        port = ports(model)[0]
+        self.main = main_array(x, port.path, "x")
+        # Layers that do not accept lengths read past the ends of rows.
+        lengths = options.get("lengths") if "lengths" in port.layer.call_options else None
+        self.main_lengths = None if lengths is None else main_array(lengths, port.path, "lengths")
+        batched = self.main.ndim - port.features == 2
         self.layout = Layout(batched and self.recurrent and stacks[0].batch_first, not batched)
 
-    def run(self, x: Values, state: Any, dy: Any, loss: Loss | None, target: Any) -> None:
-        _stop_at(self.array("x", x))
-        y, _, tape = self.forward(self.model, x, state, "")
+    def run(self, x: Inputs, state: Any, dy: Any, loss: Loss | None, target: Any) -> None:
+        for path, values in arrays_of(x).items():
+            lengths = self.main_lengths if values is self.main else None
+            _stop_at(self.array("".join(["x", *(f"[{name!r}]" for name in path)]), values, lengths))
+        y, _, tape = self.forward(self.model, x, state, "", self.options)
+        lengths = self.options.get("lengths")
         if loss is not None:
-            _stop_at(self.array("target", as_real(target, "target")))
-            value, dy = loss(y, target, rows_that_count(self.model, x, self.options.get("lengths"), y))
+            _stop_at(self.array("target", as_real(target, "target"), lengths))
+            value, dy = loss(y, target, rows_that_count(self.model, x, lengths, y))
             if not np.isfinite(value):
                 raise _Found(NonFinite("loss", value=value))
         errors = [dy]
@@ -145,37 +151,40 @@ class _Pass:
                 [error for error in last_step_errors(tape, y) if error is not None] if self.recurrent else []
             )
         for error in errors:
-            _stop_at(self.array("dy", as_real(error, "dy"), from_end=True))
+            _stop_at(self.array("dy", as_real(error, "dy"), lengths, from_end=True))
             self.model.zero_grad()
-            self.backward(self.model, tape, error, None, "")
+            self.backward(self.model, tape, error, None, "", self.options)
 
-    def forward(self, layer: Module, x: Any, state: Any, place: str) -> tuple[Any, Any, Tape]:
+    def forward(
+        self, layer: Module, x: Any, state: Any, place: str, options: dict[str, Any]
+    ) -> tuple[Any, Any, Tape]:
         if isinstance(layer, Container):
-            tapes: dict[Key, Tape] = {}
 
-            def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+            def forward(key: Key, x: Any, state: Any) -> tuple[Any, Any, Tape]:
+                part, own = layer.parts[key], layer.select(key, options)
                 with layer.naming(key):
-                    y, state, tapes[key] = self.forward(layer.parts[key], x, state, inside(place, key))
-                return y, state
+                    return self.forward(part, x, state, inside(place, key), own)
 
-            y, state = layer.connect(x, state, run)
-            return y, state, ModelTape(layer, tuple(tapes[key] for key in layer.parts))
+            return layer.taped(x, state, forward)
         for name, parameter in layer.parameters.items():
             _stop_at(_parameter(layer, name, parameter, name, place))
         if isinstance(layer, Recurrent):
             _stop_at(_state(layer, state, place))
-        y, state, tape = layer.forward(x, state, **accepted(layer, self.options))
+        y, state, tape = layer.forward(x, state, **accepted(layer, options))
         for row, part in rows_on(tape):
             _stop_at(_placed(forward_origin(row, part), place))
-        _stop_at(self.array("y", y, place))
+        _stop_at(self.array("y", y, options.get("lengths"), place))
         return y, state, tape
 
-    def backward(self, layer: Module, tape: Tape, dy: Any, dstate: Any, place: str) -> tuple[Any, Any]:
+    def backward(
+        self, layer: Module, tape: Tape, dy: Any, dstate: Any, place: str, options: dict[str, Any]
+    ) -> tuple[Any, Any]:
         if isinstance(layer, Container) and isinstance(tape, ModelTape):
             tapes = dict(zip(layer.parts, tape.tapes, strict=True))
 
             def run(key: Key, dy: Any, dstate: Any, need_dx: bool) -> tuple[Any, Any]:
-                return self.backward(layer.parts[key], tapes[key], dy, dstate, inside(place, key))
+                part, own = layer.parts[key], layer.select(key, options)
+                return self.backward(part, tapes[key], dy, dstate, inside(place, key), own)
 
             return layer.connect_back(tape, dy, dstate, run, need_dx=True)
         dx, dstate = layer.backward(tape, dy, dstate)
@@ -184,11 +193,11 @@ class _Pass:
         for name, gradient in layer.gradients.items():
             _stop_at(_parameter(layer, name, gradient, f"gradient of {name}", place))
         if dx is not None:
-            _stop_at(self.array("dx", dx, place, from_end=True))
+            _stop_at(self.array("dx", dx, options.get("lengths"), place, from_end=True))
         return dx, dstate
 
     def array(
-        self, tensor: str, values: Values, place: str = "", *, from_end: bool = False
+        self, tensor: str, values: Values, lengths: Any, place: str = "", *, from_end: bool = False
     ) -> Iterator[NonFinite]:
         """Yield the first bad entry, in the first bad step if the array has steps.
 
@@ -202,7 +211,6 @@ class _Pass:
             return
         over_time = self.layout.sequence_in(values)
         bad = ~np.isfinite(over_time)
-        lengths = None if tensor == "x" and not self.reads_lengths else self.options.get("lengths")
         if lengths is not None:
             row_lengths = parse_lengths(lengths, *bad.shape[:2])  # the layer has not checked them yet
             bad &= (np.arange(len(bad))[:, None] < row_lengths)[:, :, None]

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from bptt._version import __version__
 from bptt.files.schema import shape
-from bptt.layers import KINDS, Module
+from bptt.layers import KINDS, Module, Sequential
+from bptt.layers.containers.named import Named
 from bptt.layers.kinds import unknown_kind
 
 FORMAT = 1
@@ -108,9 +109,7 @@ def _check_model(description: object) -> tuple[str, dict[str, Any]]:
             )
         if config.get("dtype", "float32") not in ("float32", "float64"):
             raise CheckpointError(f"describes a {kind} whose type is neither float32 nor float64")
-        inner = config.get("layers", ()) if kind == "Sequential" else ()
-        if not isinstance(inner, (list, tuple)):
-            raise CheckpointError("is damaged: layers must be a list")
+        inner = _inner(kind, config)
         stack = config.get("num_layers", 1)
         layers += max(1, stack) if isinstance(stack, int) else 1
         if layers + len(inner) > LAYERS_LIMIT or depth > NESTING_LIMIT:
@@ -120,6 +119,21 @@ def _check_model(description: object) -> tuple[str, dict[str, Any]]:
         waiting += [(layer, depth + 1) for layer in inner]
     model: Any = description
     return model["kind"], model["config"]
+
+
+def _inner(kind: str, config: Mapping[str, Any]) -> list[Any]:
+    """Return the descriptions of the layers inside a model."""
+    if issubclass(KINDS[kind], Sequential):
+        inner = config.get("layers", [])
+        if not isinstance(inner, list):
+            raise CheckpointError("is damaged: layers must be a list")
+        return inner
+    if issubclass(KINDS[kind], Named):
+        parts = config.get("parts", {})
+        if not isinstance(parts, dict):
+            raise CheckpointError("is damaged: parts must be a mapping")
+        return list(parts.values())
+    return []
 
 
 def _elements(entry: object) -> int:

@@ -1,5 +1,6 @@
 """Layers and models."""
 
+from bptt.layers.containers.parallel import Parallel
 from bptt.layers.containers.sequential import Sequential
 from bptt.layers.gru import GRU
 from bptt.layers.kinds import KINDS, register
@@ -28,10 +29,11 @@ __all__ = [
     "LayerTape",
     "Linear",
     "Module",
+    "Parallel",
     "Recurrent",
     "Sequential",
     "register",
 ]
 
-_CLASSES = (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential)
+_CLASSES = (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential, Parallel)
 KINDS |= {cls.__name__: cls for cls in _CLASSES}

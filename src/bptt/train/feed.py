@@ -22,6 +22,7 @@ from bptt.data.batches import (
 )
 from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
+from bptt.layers.containers.inputs import arrays_of
 from bptt.train.generators import Generators, GeneratorStates
 from bptt.train.passes import Passes
 from bptt.train.run import Run
@@ -217,9 +218,11 @@ def checksum(batch: Batch) -> int:
     """Return a checksum of all arrays of a batch."""
     total = 0
     for entry in fields(batch):
-        array = getattr(batch, entry.name)
-        if array is not None:
-            total = zlib.crc32(f"{entry.name} {array.dtype} {array.shape}".encode(), total)
+        for path, array in arrays_of(getattr(batch, entry.name)).items():
+            if array is None:
+                continue
+            name = ".".join((entry.name, *path))
+            total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
             total = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, total)
     return total
 

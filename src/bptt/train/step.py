@@ -193,9 +193,10 @@ class Step:
         """Return the outputs whose losses count."""
         outputs = self.passes.axes.after(y, window)
         if outputs.ndim < 2:
+            shape = self.passes.axes.main(window.read.x).shape
             raise ValueError(
                 f"x must have a batch axis, (T, B, ...), for a model with one output per sequence; got shape "
-                f"{window.read.x.shape}. Fix: pass one row, x[:, None] and target[None]."
+                f"{shape}. Fix: pass one row, x[:, None] and target[None]."
             )
         return outputs
 

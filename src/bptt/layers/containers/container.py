@@ -28,7 +28,7 @@ RunBack: TypeAlias = Callable[[Key, Any, Any, bool], tuple[Any, Any]]
 
 
 class Container(Module):
-    """A model of named layers. Use `Sequential`.
+    """A model of several layers. Use `Sequential` or `Parallel`.
 
     The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
     vector, so training the model trains the layers. Parameter names begin with the name of the layer.
@@ -112,7 +112,7 @@ class Container(Module):
         def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
             layer = self.parts[key]
             with self.naming(key):
-                return layer(x, state, **accepted(layer, options))
+                return layer(x, state, **accepted(layer, self.select(key, options)))
 
         return self.connect(x, state, run)
 
@@ -131,19 +131,38 @@ class Container(Module):
         model. `checkpoint` is for the recurrent layers, see `LSTM.forward`.
         """
         options = self._options(lengths, reset)
-        tapes: dict[Key, Tape] = {}
 
-        def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+        def forward(key: Key, x: Any, state: Any) -> tuple[Any, Any, Tape]:
             layer = self.parts[key]
             with self.naming(key):
-                layer_options = accepted(layer, options)
+                layer_options = accepted(layer, self.select(key, options))
                 if checkpoint is not None and isinstance(layer, (Recurrent, Container)):
                     layer_options["checkpoint"] = checkpoint
-                y, state, tapes[key] = layer.forward(x, state, **layer_options)
+                return layer.forward(x, state, **layer_options)
+
+        return self.taped(x, state, forward)
+
+    def taped(
+        self, x: Any, state: Any, forward: Callable[[Key, Any, Any], tuple[Any, Any, Tape]]
+    ) -> tuple[Any, Any, ModelTape]:
+        """Run all layers by calls of `forward`, which return (y, state, tape), and collect their tapes."""
+        tapes: dict[Key, Tape] = {}
+        shapes: dict[Key, tuple[int, ...]] = {}
+
+        def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+            y, state, tapes[key] = forward(key, x, state)
+            shapes[key] = np.shape(y)
             return y, state
 
         y, state = self.connect(x, state, run)
-        return y, state, ModelTape(self, tuple(tapes[key] for key in self.parts))
+        each = tuple(self.parts)
+        tape = ModelTape(
+            self,
+            tuple(tapes[key] for key in each),
+            tuple(shapes[key] for key in each),
+            named_inputs=isinstance(x, Mapping),
+        )
+        return y, state, tape
 
     def backward(
         self,
@@ -211,6 +230,10 @@ class Container(Module):
     def call_options(self) -> frozenset[str]:  # type: ignore[override]
         """The options that at least one layer accepts."""
         return frozenset().union(*(layer.call_options for layer in self.parts.values()))
+
+    def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a call that are for this layer."""
+        return options
 
     def _options(self, lengths: Any, reset: Any) -> dict[str, Any]:
         options = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bptt.layers.advice import advise
-from bptt.layers.containers.container import Key, iter_layers
+from bptt.layers.containers.container import Container, Key, iter_layers
+from bptt.layers.containers.named import Named
 from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.dropout import Dropout
@@ -42,6 +44,11 @@ def check_layers(layers: Mapping[Key, object], example: str) -> None:
             if isinstance(layer, type):
                 actual, fix = f"the class {layer.__name__}", f"pass an object, {layer.__name__}(...)"
             raise TypeError(f"layers must be layers, one per argument; got {actual} at {key!r}. Fix: {fix}.")
+        if isinstance(key, str) and not key.isidentifier():
+            raise ValueError(
+                "names of layers must be identifiers, because parameter names begin with them; got "
+                f"{key!r:.40}. Fix: use letters, digits and underscores."
+            )
         if any(layer is other for other in earlier):
             raise ValueError(
                 f"layers must be different objects; got the same {layer.kind} again at {key!r}. "
@@ -83,18 +90,15 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     UserWarning
         `Last` after a bidirectional layer.
     """
-    first: Module | None = None  # the first layer with batch_first
+    groups = list(groups)
+    check_layouts(layer for group in groups for layer in group)
     before: Module | None = None  # the layer whose output this layer reads
     recurrent: Recurrent | None = None  # the last recurrent layer
     mixer: Linear | Embedding | None = None  # a later layer, which mixes the recurrent layer's outputs
     end: Last | None = None  # the layer after which each row has one vector
     for group in groups:
         for layer in group:
-            for part in iter_layers(layer):
-                if hasattr(part, "batch_first"):
-                    first = first or part
-                    _check_layout(first, part)
-            if isinstance(layer, (Recurrent, Last)) and end is not None:
+            if isinstance(layer, (Recurrent, Last, Container)) and end is not None and _reads_time(layer):
                 _refuse_after_end(end, layer)
             if isinstance(layer, Embedding) and before is not None:
                 raise ValueError(
@@ -113,21 +117,49 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
                 if recurrent is not None and recurrent.bidirectional and recurrent not in group:
                     _warn_of_last(recurrent)
                 end = layer
+            elif isinstance(layer, Container):
+                recurrent, mixer, end = None, None, _end_of(layer)
             elif not isinstance(layer, Dropout):  # a layer that the user wrote may return anything
                 before = recurrent = mixer = end = None
 
 
-def _check_layout(first: Module, layer: Module) -> None:
+def check_layouts(layers: Iterable[Module]) -> None:
     """Raise ValueError if layers have their time axis at different positions.
 
     `Last()` after `LSTM(..., batch_first=True)` would return the last row in place of the last step.
     """
-    expected, actual = first.batch_first, layer.batch_first  # type: ignore[attr-defined]
-    if actual != expected:
-        raise ValueError(
-            f"layers must agree on batch_first; got {layer.kind} with {actual} after a layer with "
-            f"{expected}. Fix: pass batch_first={expected} to {layer.kind} too."
-        )
+    first: Any = None
+    for model in layers:
+        for layer in iter_layers(model):
+            actual = getattr(layer, "batch_first", None)
+            if actual is None:
+                continue
+            first = first or layer
+            if actual != first.batch_first:
+                raise ValueError(
+                    f"layers must agree on batch_first; got {layer.kind} with {actual} after a layer with "
+                    f"{first.batch_first}. Fix: pass batch_first={first.batch_first} to {layer.kind} too."
+                )
+
+
+def _reads_time(layer: Module) -> bool:
+    return any(isinstance(part, (Recurrent, Last)) for part in iter_layers(layer))
+
+
+def _end_of(layer: Module) -> Last | None:
+    """Return the layer after which each row of this layer's output has one vector; None if it has steps."""
+    if isinstance(layer, Last):
+        return layer
+    if not isinstance(layer, Container):
+        return None
+    parts = list(layer.parts.values())
+    if isinstance(layer, Named):  # side by side: an output with steps gives steps to all
+        ends = [_end_of(part) for part in parts if _reads_time(part)]
+        return ends[0] if ends and None not in ends else None
+    end = None
+    for part in parts:
+        end = _end_of(part) or (end if isinstance(part, (Linear, Dropout)) else None)
+    return end
 
 
 def _refuse_after_end(end: Last, layer: Module) -> None:

@@ -45,9 +45,13 @@ class LayerTape(Tape):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelTape(Tape):
-    """Tape of a model: `tapes` holds one tape per layer."""
+    """Tape of a model: `tapes` holds one tape per layer, in the order of the model's layers."""
 
     tapes: tuple[Tape, ...]
+    y_shapes: tuple[tuple[int, ...], ...]
+    """The shapes of the layers' outputs."""
+    named_inputs: bool
+    """Whether x was a mapping from names of layers to arrays."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
