@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +76,25 @@ def test_a_run_in_pieces_has_the_bits_of_an_unbroken_run(name: str, tmp_path: Pa
     assert found == expected
 
 
-class Slow(Callback):
-    """Waits in every update until this much time has passed since the run began."""
+class Clock:
+    """A clock that each update moves on by one second."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.now = 100.0
 
-    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
-        self.begin = time.perf_counter()
+    def perf_counter(self) -> float:
+        return self.now
 
-    def backward(self, *_: Any) -> None:
-        while time.perf_counter() < self.begin + self.seconds:
-            time.sleep(0.001)
+    def tick(self, trainer: TrainerView) -> None:
+        self.now += 1
 
 
-def test_seconds_end_the_run_after_the_update() -> None:
-    history = trainer(model(), callbacks=[Slow(0.05)]).fit(DATA, epochs=3, max_seconds=0.05)
-    assert len(history["loss"]) == 1
-    assert len(trainer(model()).fit(DATA, epochs=3, max_seconds=1e6)["loss"]) == 12
+def test_seconds_end_the_run_after_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, expected in ((1, 2), (2.5, 4), (6, 7), (99, 12)):  # the first update begins after 0 s
+        clock = Clock()
+        monkeypatch.setattr("bptt.train.budget.time", clock)
+        watch = Watch(clock.tick)
+        assert len(trainer(model(), callbacks=[watch]).fit(DATA, 3, max_seconds=seconds)["loss"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Budget:
     epochs: int
     updates: int | None
     seconds: float | None
-    begin: float = field(default_factory=time.perf_counter)
+    begin: float = field(default_factory=lambda: time.perf_counter())
 
     def spent(self, run: Run, ranks: Ranks) -> bool:
         """Return whether no update may follow, though the epochs are not complete. Collective."""
