@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ COMMANDS = (
     ["evaluate"],
     ["generate"],
     ["forecast"],
+    ["predict"],
     ["gradflow"],
     ["bench"],
     ["info"],
@@ -39,6 +42,30 @@ def test_help(bptt_command: CommandLine, subtests: pytest.Subtests) -> None:
             assert "None" not in result.out
             if command != ["train"]:
                 assert all(option in result.out for option in ("--json", "--seed", "--threads"))
+
+
+def errors_without_advice(sources: Iterable[str]) -> list[str]:
+    """Calls of CommandError that neither say "Fix: " nor hand on the words of another error."""
+    found = []
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                words = ast.unparse(node)
+                names = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+                if node.func.id == "CommandError" and "Fix: " not in words and "error" not in names:
+                    found.append(words)
+    return found
+
+
+def test_every_error_says_what_to_do() -> None:
+    package = Path(bptt.__file__).parent / "cli"
+    sources = [path.read_text(encoding="utf-8") for path in package.rglob("*.py")]
+    assert sum(source.count("CommandError(") for source in sources) > 50
+    assert not errors_without_advice(sources)
+    bad = 'raise CommandError(f"{x} is bad")'
+    assert errors_without_advice(
+        [bad, 'raise CommandError("no. Fix: do.")', "raise CommandError(str(error))"]
+    ) == ["CommandError(f'{x} is bad')"]
 
 
 def test_version(bptt_command: CommandLine) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.commandline import CommandLine, fails
 
 import bptt
+from bptt.cli.models import sequence_files as sequencefiles
 from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.options import CommandError
 from bptt.files import read_checkpoint
@@ -88,12 +89,12 @@ def test_padding_is_never_looked_at(bptt_command: CommandLine, folder: Path) -> 
 
 
 def test_baselines_by_hand(folder: Path) -> None:
-    data = sequencemodel.Data([np.zeros((2, 1))] * 4, np.array([5, 9, 9, 9]), (4, 2, 1))
+    data = sequencefiles.Data([np.zeros((2, 1))] * 4, np.array([5, 9, 9, 9]), (4, 2, 1))
     task = sequencemodel.Task.of(data, np.array([5, 9]))
     model = bptt.Sequential(bptt.RNN(1, 2, seed=0), bptt.Last(), bptt.Linear(2, 2, seed=0))
-    other = sequencemodel.Data(data.x, np.array([5, 5, 5, 9]), data.shape)
+    other = sequencefiles.Data(data.x, np.array([5, 5, 5, 9]), data.shape)
     assert task.judge(model, other)["y"]["most frequent class"] == {"accuracy": 0.25}
-    numbers = sequencemodel.Data(data.x, np.array([[1.0], [2.0], [3.0], [6.0]]), data.shape)
+    numbers = sequencefiles.Data(data.x, np.array([[1.0], [2.0], [3.0], [6.0]]), data.shape)
     mean = sequencemodel.Task.of(numbers, np.unique(numbers.y))
     model = bptt.Sequential(bptt.RNN(1, 2, seed=0), bptt.Last(), bptt.Linear(2, 1, seed=0))
     found = mean.judge(model, numbers)["y"]["mean"]
@@ -153,10 +154,10 @@ def test_damaged_anywhere(folder: Path, save: Callable[..., None]) -> None:
     for at in range(0, len(content), 3):
         path.write_bytes(content[:at])
         with pytest.raises(CommandError, match="not a complete"):
-            sequencemodel.read(path)
+            sequencefiles.read(path)
         path.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
         with contextlib.suppress(CommandError):  # some bytes are of no account: a date
-            np.testing.assert_array_equal(sequencemodel.read(path).x, x)
+            np.testing.assert_array_equal(sequencefiles.read(path).x, x)
 
 
 def test_bad_files(bptt_command: CommandLine, folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.commandline import CommandLine, Result, fails
 
 import bptt
-from bptt.cli.models import sequences as sequencemodel
+from bptt.cli.models import sequence_files as sequencefiles
 
 Arrays = dict[str, npt.NDArray[Any]]
 RNG = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def test_joined_steps_are_still_read(folder: Path) -> None:
     lengths = np.array([1, 3, 1, 5])
     steps = RNG.standard_normal((10, 2))
     np.savez("a.npz", x=steps, y=np.arange(4) % 2, lengths=lengths)
-    found = sequencemodel.read(Path("a.npz")).x
+    found = sequencefiles.read(Path("a.npz")).x
     for one, right in zip(found, np.split(steps, [1, 4, 5]), strict=True):
         np.testing.assert_array_equal(one, right)
 

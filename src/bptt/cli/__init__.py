@@ -11,7 +11,19 @@ import sys
 from collections.abc import Sequence
 
 from bptt._version import __version__
-from bptt.cli import bench, config, demo, evaluate, forecast, generate, gradflow, info, selftest, train
+from bptt.cli import (
+    bench,
+    config,
+    demo,
+    evaluate,
+    forecast,
+    generate,
+    gradflow,
+    info,
+    predict,
+    selftest,
+    train,
+)
 from bptt.cli.options import CommandError, Parser
 
 __all__ = ["main"]
@@ -26,7 +38,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"bptt {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, train, evaluate, generate, forecast, gradflow, bench, info, selftest):
+    for command in (demo, train, evaluate, generate, forecast, predict, gradflow, bench, info, selftest):
         command.add(commands)
     return top
 

@@ -11,6 +11,7 @@ from bptt.cli import train_csv
 from bptt.cli.csv import format as csvformat
 from bptt.cli.csv.format import Format
 from bptt.cli.models import judging, networks
+from bptt.cli.models import sequence_files as sequencefiles
 from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.models import series as seriesmodel
 from bptt.cli.models import text as textmodel
@@ -79,9 +80,11 @@ def _text(
             options.data, batch_size=rows, steps=steps, vocabulary=vocabulary, encoding=encoding
         )
     except OSError as error:
-        raise CommandError(f"cannot read {options.data}: {error.strerror}") from None
+        raise CommandError(
+            f"cannot read {options.data}: {error.strerror}. Fix: pass an existing text file."
+        ) from None
     except LookupError as error:
-        raise CommandError(f"{options.data}: {error}") from None
+        raise CommandError(f"{options.data}: {error}. Fix: pass --encoding utf-8, for example.") from None
     metrics = (BitsPerCharacter(), Perplexity(), Accuracy())
     state, count = None, 0
     for x, target in stream:
@@ -106,8 +109,8 @@ def _series(
         for table in tables:
             if len(table.values) < need:
                 raise CommandError(
-                    f"{table.path} has {len(table.values)} rows; the model needs {need} (window plus horizon)"
-                    " together"
+                    f"{table.path} has {len(table.values)} rows; the model needs {need}, its window plus"
+                    " its horizon. Fix: pass a longer file."
                 )
         series = [table.values for table in tables]
     else:
@@ -121,7 +124,7 @@ def _series(
 def _sequences(
     model: bptt.Module, task: sequencemodel.Task, options: argparse.Namespace
 ) -> tuple[dict[str, Any], str]:
-    data = sequencemodel.read(options.data)
+    data = sequencefiles.read(options.data)
     task.check(data, options.data)
     figures = task.judge(model, data)
     shown = f"{len(data.y):,} sequences\n{judging.table(figures, 'model')}"

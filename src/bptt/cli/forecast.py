@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.plot is not None:
         canvas.picture_format(options.plot)
         if not canvas.available():
-            raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
+            raise CommandError("drawing needs matplotlib. Fix: pip install 'bptt[plot]'.")
     model, task = seriesmodel.load(options.model)
     if options.file.is_dir():
         raise CommandError(f"{options.file} is a folder. Fix: pass one of its CSV files.")

@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
     unknown = sorted(set(prompt) - set(vocabulary.symbols))
     if unknown:
         raise CommandError(
-            f"--prompt must hold only the {len(vocabulary)} symbols of the model; got {unknown[0]!r}"
+            f"--prompt must hold only the {len(vocabulary)} symbols of the model; got {unknown[0]!r}."
+            " Fix: leave other characters out."
         )
     start = prompt or first_prompt(vocabulary)
     rng = np.random.default_rng(options.seed)

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     _check_outputs(options)
     if not canvas.available():
         if picture_wanted or options.html is not None:
-            raise CommandError("drawing needs matplotlib: pip install 'bptt[plot]'")
+            raise CommandError("drawing needs matplotlib. Fix: pip install 'bptt[plot]'.")
         note("No picture will be drawn, because matplotlib is missing. Fix: pip install 'bptt[plot]'.")
         options.out = None
     model, vocabulary, task = _load(options.model)
@@ -115,14 +115,16 @@ def _check_outputs(options: argparse.Namespace) -> None:
                 f"{path} is an input and cannot be overwritten. Fix: pass other names to --out and --html."
             )
     if len({path.resolve() for path in paths}) < len(paths):
-        raise CommandError(f"--out and --html must differ; got {options.out} for both.")
+        raise CommandError(f"--out and --html must differ; got {options.out} for both. Fix: pass two names.")
 
 
 def _load(path: Path) -> tuple[bptt.Module, str | None, seriesmodel.Task | None]:
     """Return the model, the symbols of a text model, and the task of a forecasting model."""
     saved = networks.read(path)
     if not series.recurrent(saved.model):
-        raise CommandError(f"{path} has no recurrent layer, so no gradient flows back through time")
+        raise CommandError(
+            f"{path} has no recurrent layer, so no gradient flows back through time. Fix: pass another model."
+        )
     symbols, series_model = saved.extra.get("vocabulary"), seriesmodel.of(saved)
     task = None if series_model is None else series_model[1]
     return saved.model, symbols if isinstance(symbols, str) else None, task

@@ -34,7 +34,9 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 arrays[name] = archive[name]
             return arrays
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CommandError(
+            f"cannot read {path}: {error.strerror or error}. Fix: pass an existing .npz file."
+        ) from None
     except (*_DAMAGED, AttributeError) as error:
         # A single array has no attribute `files`. NumPy's message about objects would advise unpickling.
         if "pickle" in str(error) and name:
@@ -42,4 +44,7 @@ def read(path: Path) -> dict[str, npt.NDArray[Any]]:
                 f"{path}: {name} must be an array of numbers; got an array of objects. Fix: save padded"
                 " sequences and their lengths."
             ) from None
-        raise CommandError(f"cannot read {path}: it is not a complete .npz file of plain numbers") from None
+        raise CommandError(
+            f"cannot read {path}: it is not a complete .npz file of plain numbers. Fix: write it"
+            " with numpy.savez."
+        ) from None

@@ -177,10 +177,10 @@ def check_outputs(written: Iterable[Path | None], read: Iterable[Path] = ()) -> 
     paths = [path for path in written if path is not None]
     for path in paths:
         check_output(path)
-    taken = {
-        path.resolve(): "is an input and cannot be overwritten. Fix: pass another name." for path in read
-    }
+    inputs, outputs = {path.resolve() for path in read}, set[Path]()
     for path in paths:
-        if path.resolve() in taken:
-            raise CommandError(f"{path} {taken[path.resolve()]}")
-        taken[path.resolve()] = "would be written twice. Fix: pass two names."
+        if path.resolve() in inputs:
+            raise CommandError(f"{path} is an input and cannot be overwritten. Fix: pass another name.")
+        if path.resolve() in outputs:
+            raise CommandError(f"{path} would be written twice. Fix: pass two names.")
+        outputs.add(path.resolve())

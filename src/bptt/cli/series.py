@@ -81,7 +81,9 @@ def read(
             values = _symbols(path, model, symbols)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise CommandError(f"cannot read {path}: {reason}") from None
+        raise CommandError(
+            f"cannot read {path}: {reason}. Fix: pass an existing text file in UTF-8."
+        ) from None
     if values.ndim == 3:
         return values[:steps, :rows]
     return _pieces(values, steps, rows)
@@ -112,14 +114,20 @@ def _npy(path: Path) -> Array:
         with path.open("rb") as file:
             return _checked(path, np.load(file, allow_pickle=False), "")
     except (ValueError, EOFError):  # NumPy's message would advise unpickling
-        raise CommandError(f"cannot read {path}: it is not a complete .npy file of plain numbers") from None
+        raise CommandError(
+            f"cannot read {path}: it is not a complete .npy file of plain numbers. Fix: write it with"
+            " numpy.save."
+        ) from None
 
 
 def _npz(path: Path) -> Array:
     arrays = npz.read(path)
     name = "x" if "x" in arrays else next(iter(arrays)) if len(arrays) == 1 else None
     if name is None:
-        raise CommandError(f"{path} must hold an array named x; got {', '.join(arrays)[:80] or 'no array'}")
+        raise CommandError(
+            f"{path} must hold an array named x; got {', '.join(arrays)[:80] or 'no array'}. Fix:"
+            " numpy.savez(path, x=x)."
+        )
     return _checked(path, arrays[name], f" {name}")
 
 
@@ -130,9 +138,13 @@ def _checked(path: Path, values: Any, name: str) -> Array:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2, 3):
         several = not isinstance(values, np.ndarray)
         actual = "several arrays" if several else f"{values.dtype} of {values.ndim} axes"
-        raise CommandError(f"{path}{name} must be numbers, (T,), (T, I) or (T, B, I); got {actual}")
+        raise CommandError(
+            f"{path}{name} must be numbers, (T,), (T, I) or (T, B, I); got {actual}. Fix: save such an array."
+        )
     if values.size == 0:
-        raise CommandError(f"{path}{name} must hold at least one step; got shape {values.shape}")
+        raise CommandError(
+            f"{path}{name} must hold at least one step; got shape {values.shape}. Fix: pass a longer series."
+        )
     return values[:, None] if values.ndim == 1 else values
 
 

@@ -12,6 +12,7 @@ import bptt
 from bptt.arguments import quantity
 from bptt.cli import ranks
 from bptt.cli.models import fitting, judging, networks
+from bptt.cli.models import sequence_files as sequencefiles
 from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
@@ -48,19 +49,22 @@ def run(options: argparse.Namespace) -> None:
     path = fitting.model_file(options)
     fitting.check_run(options)
     check_outputs((path, options.checkpoint, options.log), [options.file])
-    data = sequencemodel.read(options.file)
+    data = sequencefiles.read(options.file)
     rng = np.random.default_rng((options.seed, 1))  # independent of the random numbers of the weights
     try:
         rows = split(rng.permutation(len(data.y)), options.validation, options.test)
     except ValueError:
         raise CommandError(
             f"{options.file} must have more sequences for training, validation and test parts; got"
-            f" {len(data.y)}"
+            f" {len(data.y)}. Fix: pass more sequences."
         ) from None
     training, validation, test = (data.take(part) for part in rows)
     task = sequencemodel.Task.of(training, np.unique(data.y))
     if task.classes is not None and len(task.classes) < 2:
-        raise CommandError(f"{options.file}: y must hold at least two classes; got only {task.classes[0]}")
+        raise CommandError(
+            f"{options.file}: y must hold at least two classes; got only {task.classes[0]}. Fix: save"
+            " float numbers if y holds no classes."
+        )
     lengths = {len(x) for x in data.x}
     _warn_of_axes(options.file, data.shape, max(lengths))
     if options.truncate is not None and len(lengths) > 1:

@@ -209,7 +209,9 @@ def check_run(options: argparse.Namespace) -> None:
     if options.checkpoint is None:
         if options.resume or options.checkpoint_every_updates:
             option = "--resume" if options.resume else "--checkpoint-every-updates"
-            raise CommandError(f"{option} needs --checkpoint FILE, the file that holds the run")
+            raise CommandError(
+                f"{option} needs --checkpoint, the file that holds the run. Fix: add --checkpoint FILE."
+            )
         return
     exists = options.checkpoint.exists()
     if options.resume and not exists:
@@ -246,12 +248,18 @@ def _check_resumable(path: Path, settings: Mapping[str, Any]) -> None:
     try:
         saved = read_checkpoint(path).extra.get("options")
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+        raise CommandError(
+            f"cannot read {path}: {error.strerror}. Fix: pass the checkpoint of a run."
+        ) from None
     if not isinstance(saved, dict):
         raise CommandError(f"{path} holds no run of 'bptt train'. Fix: pass the --checkpoint file of a run.")
     changed = differences(saved, settings)
     if changed:
-        raise CommandError(f"{path} must be resumed with the same options and data: {'; '.join(changed)}")
+        raise CommandError(
+            f"{path} must be resumed with the same options and data: {'; '.join(changed)}. Fix: pass"
+            " what the run"
+            " had, or remove the file to begin a new run."
+        )
 
 
 def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
@@ -272,7 +280,9 @@ def _optimizer(options: argparse.Namespace, updates: int) -> Optimizer:
         keywords["weight_decay"] = options.weight_decay
     if options.momentum is not None:
         if options.optimizer not in ("sgd", "rmsprop"):
-            raise CommandError(f"--momentum needs --optimizer sgd or rmsprop; got {options.optimizer}")
+            raise CommandError(
+                f"--momentum needs --optimizer sgd or rmsprop; got {options.optimizer}. Fix: leave it out."
+            )
         keywords["momentum"] = options.momentum
     make: Any = OPTIMIZERS[options.optimizer]
     optimizer: Optimizer = make(rate, **keywords)

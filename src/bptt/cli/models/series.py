@@ -132,6 +132,15 @@ def predict(model: bptt.Module, task: Task, windows: Numbers) -> npt.NDArray[np.
     return task.scaling.take(task.targets).undo(y)
 
 
+def predict_all(model: bptt.Module, task: Task, values: Numbers) -> npt.NDArray[np.float64]:
+    """Forecast (N - window - horizon + 1, horizon, K) from every window of a series (N, F).
+
+    Each window is followed by `horizon` rows of the series. Columns that are not inputs may be missing.
+    """
+    windows = Horizons(values, window=task.window, horizon=task.horizon, batch_size=AT_ONCE)
+    return np.concatenate([predict(model, task, x) for x, _ in windows])
+
+
 def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt.NDArray[np.float64]:
     """Forecast the next `steps` values (steps, K) of a series (N, F).
 
@@ -145,7 +154,8 @@ def forecast(model: bptt.Module, task: Task, values: Numbers, steps: int) -> npt
     """
     if len(values) < task.window:
         raise CommandError(
-            f"the series must have at least the window of the model, {task.window} rows; got {len(values)}"
+            f"the series must have at least the window of the model, {task.window} rows; got {len(values)}."
+            " Fix: pass a longer file."
         )
     unknown = [name for name in task.columns if name not in task.target]
     if steps > task.horizon and unknown:
