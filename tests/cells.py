@@ -56,9 +56,23 @@ _EVERYWHERE: dict[str, dict[str, Any]] = {
     "zoneout": {"zoneout": 0.3},
 }
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "RNN": {"relu": {"nonlinearity": "relu"}} | _EVERYWHERE,
-    "GRU": {"reset_before": {"reset_after": False}} | _EVERYWHERE,
-    "MGU": _EVERYWHERE,
+    "RNN": {
+        "relu": {"nonlinearity": "relu"},
+        "silu": {"nonlinearity": "silu"},
+        "gate_clip": {"gate_clip": 0.6},
+    }
+    | _EVERYWHERE,
+    "GRU": {
+        "reset_before": {"reset_after": False},
+        "gelu": {"activations": ("hard_sigmoid", "gelu")},
+        "gate_clip": {"gate_clip": 0.6},
+    }
+    | _EVERYWHERE,
+    "MGU": {
+        "silu": {"activations": (("affine", 0.1, 0.5), "silu")},
+        "gate_clip": {"gate_clip": 0.6},
+    }
+    | _EVERYWHERE,
     "LSTM": {
         "peephole": {"peephole": True},
         "coupled": {"coupled": True},
@@ -71,6 +85,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "softplus": {"activations": ("hard_sigmoid_keras3", "softplus", "elu")},
         "scaled_tanh": {"activations": ("sigmoid", ("scaled_tanh", 1.7159, 2 / 3), ("leaky_relu", 0.1))},
         "relu": {"activations": (("affine", 0.1, 0.5), "relu", ("thresholded_relu", 0.05))},
+        "gelu": {"activations": ("silu", "gelu", "linear")},
         "zoneout_h": {"zoneout": (0.3, 0.0)},
         "zoneout_c": {"zoneout": (0.0, 0.4)},
     }

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
+import bptt
+
 Combination: TypeAlias = tuple[Any, ...]
 """One value, or the place of one value, for each axis."""
 Axis: TypeAlias = tuple[str, Iterable[Any]]
@@ -43,6 +45,53 @@ def in_turn(
         lambda combinations: _take_turns([each for each in combinations if each[0] < len(first)]),
         lambda place, _: (place,),
     )
+
+
+def together(
+    mark: pytest.MarkDecorator, size: int = 8
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """
+    Run the cases of a `pairwise` or `in_turn`, each as a subtest, with up to `size` cases in one test.
+
+    Use it for lists of options, which grow: the number of tests is part of the suite's budget. Cases with
+    the marker "grid" have tests of their own. The attribute `cases` of the test is `mark`.
+    """
+    names = [name.strip() for name in mark.args[0].split(",")]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def run(subtests: pytest.Subtests, cases: list[Any]) -> None:
+            isa, threads = bptt.isa(), bptt.get_num_threads()
+            for case in cases:
+                bptt.use_isa(isa)
+                bptt.set_num_threads(threads)
+                with subtests.test(case.id):
+                    function(**dict(zip(names, case.values, strict=True)))
+
+        groups = []
+        for marks, cases in itertools.groupby(sorted(mark.args[1], key=_in_grid), _in_grid):
+            parts = list(cases)
+            groups += [(parts[at : at + size], marks) for at in range(0, len(parts), size)]
+        run.__name__, run.__qualname__, run.__module__ = (
+            function.__name__,
+            function.__qualname__,
+            function.__module__,
+        )
+        run.__doc__ = function.__doc__
+        parametrized = pytest.mark.parametrize(
+            "cases",
+            [
+                pytest.param(group, id=f"{group[0].id}..", marks=pytest.mark.grid if grid else ())
+                for group, grid in groups
+            ],
+        )(run)
+        parametrized.cases = mark  # type: ignore[attr-defined]
+        return parametrized
+
+    return decorate
+
+
+def _in_grid(case: Any) -> bool:
+    return any(each.name == "grid" for each in case.marks)
 
 
 def _parametrize(

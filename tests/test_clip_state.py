@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import CELLS, COMBINED, DTYPES, ISAS, PAIRS, SINGLE, build
-from tests.grids import in_turn, pairwise
+from tests.grids import in_turn, pairwise, together
 from tests.test_options import B, I, T, numbers, setting, start_of
 from tests.test_options import build as build_variant
 
@@ -33,14 +33,14 @@ def within(rows, bounds):
     return np.where(norms > bounds.norm, rows * (bounds.norm / norms), rows)
 
 
-@in_turn(("kind, options", SINGLE), ("isa", ISAS), ("clip", PASSED))
+@together(in_turn(("kind, options", SINGLE), ("isa", ISAS), ("clip", PASSED)))
 def test_agreement_with_the_reference(kind, options, isa, clip):
     bptt.use_isa(isa)
     layer = build_variant(kind, options, num_layers=2, bidirectional=True)
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), clip_state=clip, **setting("ragged_reset"))
 
 
-@in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS)
+@together(in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS))
 def test_agreement_of_pairs_of_options(kind, options):
     layer = build_variant(kind, options, bidirectional=True)
     clip, _ = CLIPS["both"]

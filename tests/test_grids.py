@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from tests import (
     test_recompute,
 )
 from tests.cells import CASES, COMBINED, ISAS, PAIRS, SINGLE
-from tests.grids import cover_pairs, in_turn, pairwise
+from tests.grids import cover_pairs, in_turn, pairwise, together
 
 
 def in_the_suite(mark: pytest.MarkDecorator | pytest.Mark) -> list[tuple[Any, ...]]:
@@ -81,12 +82,40 @@ def test_extra_values_are_not_in_the_suite() -> None:
     assert in_the_suite(mark) == [(1, 3), (2, 4)]
 
 
+class NamesOfSubtests(list[str]):
+    """Stands in for the fixture `subtests`."""
+
+    def test(self, name: str) -> contextlib.AbstractContextManager[None]:
+        self.append(name)
+        return contextlib.nullcontext()
+
+
+def test_cases_together_are_those_of_the_mark() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def record(a: int, b: int) -> None:
+        calls.append((a, b))
+
+    mark = in_turn(("a", range(5)), ("b", [1, 2]), extra={"more": 9})
+    test: Any = together(mark, size=2)(record)
+    (parametrized,) = test.pytestmark
+    groups = [case.values[0] for case in parametrized.args[1]]
+    assert [len(group) for (group,) in in_the_suite(parametrized)] == [2, 2, 1]
+    subtests = NamesOfSubtests()
+    for group in groups:
+        test(subtests, group)
+    assert sorted(calls) == sorted(case.values for case in mark.args[1])
+    assert sorted(subtests) == sorted(case.id for case in mark.args[1])
+    in_suite = [case.values for (group,) in in_the_suite(parametrized) for case in group]
+    assert in_suite == in_the_suite(mark.mark)
+
+
 # Options of layers
 
 
 def options_in_the_suite(test: Callable[..., Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield class and options of each case of a test."""
-    for mark in test.pytestmark:  # type: ignore[attr-defined]
+    for mark in [*getattr(test, "pytestmark", ()), *([test.cases.mark] if hasattr(test, "cases") else ())]:
         if "options" in mark.args[0]:
             yield from ((kind, options) for kind, options, *_ in in_the_suite(mark))
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from tests.backends import Wrapped
 from tests.cells import COMBINED, PAIRS, SINGLE
-from tests.grids import in_turn
+from tests.grids import in_turn, together
 
 import bptt
 
 I, H, T, B = (1, 2), 4, 3, 2
 STATES = {"zero": None, "tiny": 1e-8, "large": 1e3}
 EVERY = [*(SINGLE | COMBINED | PAIRS).values()]
-every_pair_of_options = in_turn(
-    ("kind, options", SINGLE | COMBINED), ("inputs", I), ("state", STATES.keys()), extra=PAIRS
+every_pair_of_options = together(
+    in_turn(("kind, options", SINGLE | COMBINED), ("inputs", I), ("state", STATES.keys()), extra=PAIRS)
 )
 
 

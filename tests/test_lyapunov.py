@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import COMBINED, PAIRS, SINGLE
-from tests.grids import in_turn, pairwise
+from tests.grids import in_turn, pairwise, together
 
 import bptt
 
@@ -277,7 +277,7 @@ def by_differences(layer, x, state, frame):
     return np.sort(sums / len(x))[::-1]
 
 
-@in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS)
+@together(in_turn(("kind, options", SINGLE | COMBINED), extra=PAIRS))
 def test_every_option_agrees_with_differences(kind, options):
     layer = getattr(bptt, kind)(I, 6, 2, dtype="float64", seed=1, **options)
     layer.flat_parameters *= 1.5

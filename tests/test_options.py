@@ -11,7 +11,7 @@ import pickle
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, COMBINED, DTYPES, ISAS, PAIRS, SINGLE, VARIANTS
-from tests.grids import in_turn, pairwise
+from tests.grids import in_turn, pairwise, together
 
 import bptt
 
@@ -19,7 +19,7 @@ T, B, I, H = 7, 5, 4, 9
 LENGTHS = np.array([3, 7, 0, 6, 1])
 SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
 
-single_variants = pytest.mark.parametrize(("kind", "options"), SINGLE.values(), ids=SINGLE)
+single_variants = together(in_turn(("kind, options", SINGLE)), size=4)
 
 
 def numbers(*shape, seed=3):
@@ -77,30 +77,30 @@ def check_gradients(kind, options, isa, where):
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
 
 
-@pairwise(("kind, options", SINGLE), ("isa", ISAS), ("where", SETTINGS.keys()))
+@together(pairwise(("kind, options", SINGLE), ("isa", ISAS), ("where", SETTINGS.keys())))
 def test_gradients(kind, options, isa, where):
     check_gradients(kind, options, isa, where)
 
 
-@in_turn(("kind, options", COMBINED), ("isa", ISAS), ("where", SETTINGS.keys()), extra=PAIRS)
+@together(in_turn(("kind, options", COMBINED), ("isa", ISAS), ("where", SETTINGS.keys()), extra=PAIRS))
 def test_gradients_of_options_together(kind, options, isa, where):
     check_gradients(kind, options, isa, where)
 
 
-@in_turn(("kind, options", SINGLE | COMBINED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS)
+@together(in_turn(("kind, options", SINGLE | COMBINED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS))
 def test_agreement_with_the_reference(kind, options, dtype, isa):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting("ragged_reset"))
 
 
-@in_turn(("kind, options", SINGLE), extra=PAIRS)
+@together(in_turn(("kind, options", SINGLE), extra=PAIRS))
 def test_gradients_of_the_reference(kind, options):
     layer = build(kind, options, "reference", bidirectional=True)
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting("ragged_reset"))
 
 
-@in_turn(("kind, options", SINGLE), ("D", [1, 2]), ("isa", ISAS))
+@together(in_turn(("kind, options", SINGLE), ("D", [1, 2]), ("isa", ISAS)))
 def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
     """Alone, in a ragged batch, and in a padded one, with resets and the same masks."""
     bptt.use_isa(isa)
@@ -127,7 +127,9 @@ def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
                 np.testing.assert_array_equal(value[:, rows], alone[name], err_msg=name)
 
 
-@in_turn(("kind, options", SINGLE), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]), ("D", [1, 2]))
+@together(
+    in_turn(("kind, options", SINGLE), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]), ("D", [1, 2]))
+)
 def test_threads_change_no_bit(kind, options, D, shape):
     steps, batch, width = shape
     layer = getattr(bptt, kind)(6, width, bidirectional=D == 2, seed=0, **options)
@@ -142,7 +144,7 @@ def test_threads_change_no_bit(kind, options, D, shape):
             assert_same(found, expected)
 
 
-@in_turn(("kind, options", SINGLE), ("isa", ISAS), ("dtype", ["float32", "float64"]))
+@together(in_turn(("kind, options", SINGLE), ("isa", ISAS), ("dtype", ["float32", "float64"])))
 def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, dtype=dtype)
@@ -163,7 +165,7 @@ def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
         np.testing.assert_array_equal(layer.forward(x, start)[0], y)
 
 
-@in_turn(("kind, options", SINGLE), ("backend", BACKENDS.keys()))
+@together(in_turn(("kind, options", SINGLE), ("backend", BACKENDS.keys())))
 def test_a_reset_parts_a_row_into_sequences_of_their_own(kind, options, backend):
     layer = build(kind, options, backend, bidirectional=True)
     x, start = numbers(T, 2, I), start_of(layer, 2)
@@ -290,6 +292,30 @@ def test_what_a_tape_shows():
     np.testing.assert_array_equal(np.concatenate(tape.h[2:], axis=2), y)
 
 
+def test_a_tape_shows_activated_gates_where_it_keeps_their_arguments():
+    """gelu and silu: a tape keeps what they read, because their slope does not follow from what they give."""
+    x = numbers(T, B, I)
+    for kind, options in (
+        ("RNN", {"nonlinearity": "gelu"}),
+        ("RNN", {"nonlinearity": "silu", "zoneout": 0.2}),
+        ("GRU", {"activations": ("silu", "gelu"), "gate_clip": 0.4}),
+        ("GRU", {"activations": ("sigmoid", "gelu"), "reset_after": False}),
+        ("MGU", {"activations": ("silu", "tanh")}),
+        ("LSTM", {"activations": ("sigmoid", "silu", "gelu")}),
+    ):
+        layer = build(kind, options, num_layers=2, bidirectional=True)
+        reference = bptt.reference.like(layer)
+        _, _, tape = layer.forward(x, lengths=LENGTHS)
+        _, _, wanted = reference.forward(x, lengths=LENGTHS, masks=tape.masks or None)
+        for found, expected in zip(tape.gates, wanted.gates, strict=True):
+            assert not found.flags.writeable
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    layer = bptt.RNN(I, 40, nonlinearity="gelu", seed=0)  # threads may store two halves of the batch
+    bptt.set_num_threads(2)
+    _, _, tape = layer.forward(numbers(T, 64, I))
+    np.testing.assert_array_equal(tape.gates[0], tape.h[0])
+
+
 def trained(batches, **options):
     """Parameters after three epochs, and predictions of the first batch."""
     model = bptt.Sequential(
@@ -360,6 +386,14 @@ BAD_OPTIONS = [
     ),
     ("LSTM", {"activations": ("sigmoid", ("elu", -1.0), "tanh")}, ValueError, "alpha of elu must be >= 0"),
     ("LSTM", {"activations": ("sigmoid", 3, "tanh")}, TypeError, "candidate must be a name"),
+    ("GRU", {"activations": ("tanh",)}, ValueError, "two functions, of gates, candidate; got 1"),
+    ("GRU", {"activations": ("sigmoid", "tanh", "tanh")}, ValueError, "two functions, of gates, candidate"),
+    ("GRU", {"gate_clip": 0}, ValueError, "gate_clip must be a number > 0"),
+    ("MGU", {"activations": ("sigmoid", ("gelu", 1.0))}, ValueError, "gelu must have at most 0 parameters"),
+    ("MGU", {"activations": "sigmoid"}, TypeError, "activations must be two functions"),
+    ("RNN", {"nonlinearity": "swish"}, ValueError, "nonlinearity must be one of sigmoid, .*silu"),
+    ("RNN", {"nonlinearity": ("elu", -1)}, ValueError, "nonlinearity: alpha of elu must be >= 0"),
+    ("RNN", {"gate_clip": -1.0}, ValueError, "gate_clip must be a number > 0"),
     ("LSTM", {"zoneout": (0.1, 0.2, 0.3)}, ValueError, "zoneout must be a number or a pair"),
     ("LSTM", {"zoneout": 1.0}, ValueError, "zoneout must be a number >= 0 and < 1"),
     ("GRU", {"zoneout": (0.1, 0.2)}, TypeError, "zoneout must be a number"),

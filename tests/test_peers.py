@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import BACKENDS, CASES, CELLS
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 
 TORCH_CLASS = {"rnn_tanh": "RNN", "rnn_relu": "RNN", "lstm": "LSTM", "gru": "GRU"}
 SWEEP = [case for case in CASES if case.cell in TORCH_CLASS and case.H in (1, 7, 16)]
@@ -43,6 +43,86 @@ def test_pytorch_outputs_and_gradients(case, bias, backend):
     assert {name for name, _ in peer.named_parameters()} == set(layer.gradients)
     for name, parameter in peer.named_parameters():
         np.testing.assert_allclose(layer.gradients[name], parameter.grad, **CLOSE, err_msg=name)
+
+
+AUTOGRAD = {
+    "rnn_gelu": ("RNN", {"nonlinearity": "gelu"}),
+    "rnn_silu_clip": ("RNN", {"nonlinearity": "silu", "gate_clip": 0.8}),
+    "rnn_linear": ("RNN", {"nonlinearity": "linear"}),
+    "gru_silu_gelu": ("GRU", {"activations": ("silu", "gelu")}),
+    "gru_gelu_clip": ("GRU", {"activations": ("sigmoid", "gelu"), "gate_clip": 0.7}),
+    "gru_before": ("GRU", {"activations": ("softplus", "silu"), "reset_after": False}),
+    "mgu": ("MGU", {"activations": ("gelu", "linear"), "gate_clip": 0.9}),
+    "lstm_gelu": ("LSTM", {"activations": ("sigmoid", "gelu", "silu")}),
+    "lstm_clip": ("LSTM", {"activations": ("silu", "silu", "gelu"), "gate_clip": 0.9, "clip_mode": "spec"}),
+}
+"""Layers with functions that no layer of PyTorch has; it computes the equations one operation at a time."""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_functions_against_autograd(backend, subtests):
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+    rng = np.random.default_rng(1)
+    for name, (kind, options) in AUTOGRAD.items():
+        with subtests.test(name):
+            layer = getattr(BACKENDS[backend], kind)(3, 7, dtype="float64", seed=0, **options)
+            x, h = 2 * rng.standard_normal((6, 4, 3)), rng.standard_normal((1, 4, 7))
+            start = (h, 2 * rng.standard_normal(h.shape)) if kind == "LSTM" else h
+            y, last, tape = layer.forward(x, start)
+            dy, dlast = _like(y), _map(_like, last)
+            dx, dstate = layer.backward(tape, dy, dlast)
+
+            leaf = lambda value: torch.tensor(value, requires_grad=True)  # noqa: E731
+            parameters = {each: leaf(value) for each, value in layer.state_dict().items()}
+            x_peer, start_peer = leaf(x), _map(leaf, start)
+            y_peer, last_peer = _unrolled(torch, layer, parameters, x_peer, _parts(start_peer))
+            pairs = zip((y_peer, *last_peer), _parts((dy, dlast)), strict=True)
+            sum((value * torch.from_numpy(weight)).sum() for value, weight in pairs).backward()
+            found = [y, *_parts(last), dx, *_parts(dstate), *layer.gradients.values()]
+            wanted = [y_peer.detach(), *(part.detach() for part in last_peer)]
+            wanted += [part.grad for part in (x_peer, *_parts(start_peer), *parameters.values())]
+            for ours, theirs in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+def _unrolled(torch, layer, parameters, x, start):
+    """Run a layer in PyTorch, step by step. Returns the outputs, and the parts of the last state."""
+    functions = {
+        "gelu": torch.nn.functional.gelu,
+        "silu": torch.nn.functional.silu,
+        "linear": lambda a: a,
+        "softplus": torch.nn.functional.softplus,
+    }
+    limit = layer.gate_clip or np.inf
+
+    def function(choice):
+        f = functions.get(choice) or getattr(torch, choice)
+        return lambda a: f(a.clamp(-limit, limit))
+
+    W, U, b, d = (parameters[f"{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    chosen = [layer.nonlinearity] if layer.kind == "RNN" else [name for name, *_ in layer.activations]
+    sigma, phi, *psi = map(function, [*chosen, "tanh"] if layer.kind == "RNN" else chosen)
+    h, *c = (part[0] for part in start)
+    ys = []
+    for x_t in x:
+        a = torch.stack((x_t @ W.T + b).split(7, 1))
+        u = torch.stack((h @ U.T + d).split(7, 1))
+        if layer.kind == "RNN":
+            h = sigma(a[0] + u[0])
+        elif layer.kind == "LSTM":
+            i, f, o = (sigma(a[k] + u[k]) for k in (0, 1, 3))
+            c = [f * c[0] + i * phi(a[2] + u[2])]
+            h = o * psi[0](c[0])
+        elif layer.kind == "MGU":
+            f = sigma(a[0] + u[0])
+            n = phi(a[1] + (f * h) @ U[7:].T + d[7:])
+            h = (1 - f) * h + f * n
+        else:
+            r, z = sigma(a[0] + u[0]), sigma(a[1] + u[1])
+            n = phi(a[2] + (r * u[2] if layer.reset_after else (r * h) @ U[14:].T + d[14:]))
+            h = (1 - z) * n + z * h
+        ys.append(h)
+    return torch.stack(ys), [part[None] for part in (h, *c)]
 
 
 ONNX = {
@@ -88,16 +168,32 @@ ONNX = {
     "gru_reset_before": ("GRU", {"reset_after": False}, {"linear_before_reset": 0}),
     "rnn": ("RNN", {}, {}),
     "rnn_relu": ("RNN", {"nonlinearity": "relu"}, {"activations": ("Relu",)}),
+    "gru_clip": ("GRU", {"gate_clip": 0.2}, {"linear_before_reset": 1, "clip": 0.2}),
+    "gru_reset_before_clip": ("GRU", {"gate_clip": 0.2, "reset_after": False}, {"clip": 0.2}),
+    "gru_activations": (
+        "GRU",
+        {"activations": (("hard_sigmoid", 0.3, 0.4), ("scaled_tanh", 1.7, 0.6))},
+        {
+            "linear_before_reset": 1,
+            "activations": ("HardSigmoid", "ScaledTanh"),
+            "activation_alpha": [0.3, 1.7],
+            "activation_beta": [0.4, 0.6],
+        },
+    ),
+    "rnn_clip": ("RNN", {"gate_clip": 0.2}, {"clip": 0.2}),
+    "rnn_elu": ("RNN", {"nonlinearity": ("elu", 0.5)}, {"activations": ("Elu",), "activation_alpha": [0.5]}),
 }
 """Our class and options, and the attributes of ONNX's operator that say the same."""
 
 
-@pairwise(
-    ("name", ONNX.keys()),
-    ("T, B, I, H", [(1, 2, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)]),
-    ("bidirectional", [False, True]),
-    ("ragged", [False, True]),
-    ("backend", BACKENDS.keys()),
+@together(
+    pairwise(
+        ("name", ONNX.keys()),
+        ("T, B, I, H", [(1, 2, 1, 1), (5, 3, 4, 7), (12, 2, 9, 16)]),
+        ("bidirectional", [False, True]),
+        ("ragged", [False, True]),
+        ("backend", BACKENDS.keys()),
+    )
 )
 def test_onnx_runtime_forward(name, T, B, I, H, bidirectional, ragged, backend):
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the peer of this test")

@@ -1,5 +1,7 @@
 // The arrays that a tape keeps, by layer and direction.
 #include "bindings/tape.hpp"
+#include "runtime/float_mode.hpp"
+#include "runtime/isa.hpp"
 
 namespace bptt::bindings {
 namespace {
@@ -55,13 +57,46 @@ py::object tape_errors(const BoundTape& bound, Index layer, Index direction) {
   return errors.is_none() ? errors : errors[py::int_(layer * bound.net->directions + direction)];
 }
 
+// The value of every block whose argument the tape keeps, in place of the argument. `gates` is a copy.
+template <class T>
+void activate_blocks(const Recurrent& net, const Shape& shape, T* gates) {
+  const FlushSubnormals mode;
+  const CellOptions<double>& options = net.options.cell;
+  const Index width = shape.back();
+  Index rows = 1;
+  for (std::size_t axis = 0; axis + 1 < shape.size(); ++axis) rows *= shape[axis];
+  for (std::size_t block = 0; block < net.traits.functions.size(); ++block) {
+    const char letter = net.traits.functions[block];
+    const ActivationChoice<double>& choice = letter == 'g' ? options.gate : options.candidate;
+    if (letter == '-' || !keeps_argument(choice.kind)) continue;
+    const ActivationChoice<T> f{choice.kind, static_cast<T>(choice.alpha), static_cast<T>(choice.beta)};
+    for (Index row = 0; row < rows; ++row) {
+      T* const at = gates + row * width + static_cast<Index>(block) * net.hidden;
+      kernels<T>().activate(net.hidden, f, static_cast<T>(options.gate_clip), at, at);
+    }
+  }
+}
+
+// Activated gates, as the tape keeps them, or computed where the tape keeps arguments.
+template <class T>
+py::array shown_gates(const Recurrent& net, const py::array& kept) {
+  const CellOptions<double>& options = net.options.cell;
+  if (!keeps_argument(options.gate.kind) && !keeps_argument(options.candidate.kind)) return kept;
+  const Shape shape = shape_of(kept);
+  const NewArray<T> copy(shape);
+  py::module_::import("numpy").attr("copyto")(copy.array, kept);
+  activate_blocks(net, shape, copy.data());
+  return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
+}
+
 py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
   if (!bound.net->tape_gates) return tape_h(bound, layer, direction);
   return std::visit(
-      [&](const auto& tape) {
+      [&]<class T>(const Tape<T>& tape) {
         const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
         const Index width = bound.net->tape_gates * bound.net->hidden;
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.gates, {false, 0, tape.gates_row, width});
+        return shown_gates<T>(
+            *bound.net, kept_over_time(tape.rows, tape.rows.halved(), kept.gates, {false, 0, tape.gates_row, width}));
       },
       bound.tape);
 }

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "bindings/numpy.hpp"
+#include "core/cells.hpp"
 
 namespace bptt::bindings {
 
@@ -39,16 +40,19 @@ inline Options options_of(const py::kwargs& given) {
     } else if (name == "zoneout") {
       std::tie(options.zoneout_h, options.zoneout_c) = value.cast<std::tuple<double, double>>();
     } else if (name == "cell_clip") {
-      options.lstm.cell_clip = value.cast<double>();
+      options.cell.cell_clip = value.cast<double>();
     } else if (name == "gate_clip") {
-      options.lstm.gate_clip = value.cast<double>();
+      options.cell.gate_clip = value.cast<double>();
     } else if (name == "output_clip") {
-      options.lstm.output_clip = value.cast<double>();
+      options.cell.output_clip = value.cast<double>();
+    } else if (name == "nonlinearity") {
+      options.cell.candidate = activation_named(value.cast<py::tuple>());
     } else if (name == "activations") {
-      const auto three = value.cast<py::tuple>();
-      options.lstm.gate = activation_named(three[0].cast<py::tuple>());
-      options.lstm.candidate = activation_named(three[1].cast<py::tuple>());
-      options.lstm.output = activation_named(three[2].cast<py::tuple>());
+      // of the gates, of the candidate and of the output, as many as the cell has
+      const auto chosen = value.cast<py::tuple>();
+      ActivationChoice<double>* const functions[] = {&options.cell.gate, &options.cell.candidate, &options.cell.output};
+      if (chosen.size() > std::size(functions)) throw std::invalid_argument("activations: expected at most 3");
+      for (std::size_t i = 0; i < chosen.size(); ++i) *functions[i] = activation_named(chosen[i].cast<py::tuple>());
     } else {
       throw std::invalid_argument("options: unknown name '" + name + "'");
     }

@@ -19,11 +19,14 @@ struct CellTraits {
   Index input_rotate = 0;  // gate k of the input side is gate (k + input_rotate) mod gates of the weights
   Index peepholes = 0;     // rows of weight_peephole, if the layer has one; 0: this cell cannot have any
   bool has_cell_state = false;
+  bool has_forget_gate = true;
   bool has_hidden_bias = false;  // the bias of the last gate's recurrent side cannot be merged into the input's
   bool has_carry = false;        // an error flows back to h or c at t-1 without the recurrent weights
   // The last gate's recurrent product reads what the other gates made of h. The tape keeps that after the gates: then
   // tape_gates is gates + 1.
   bool two_products = false;
+  // What each block of the tape's gates is the result of: g the activation of gates, c that of the candidate, - none.
+  std::string_view functions = "";
 };
 
 inline constexpr CellTraits kCellTraits[kCells] = {
@@ -35,8 +38,8 @@ inline constexpr CellTraits kCellTraits[kCells] = {
 };
 
 inline constexpr std::string_view kActivationNames[] = {
-    "sigmoid",     "tanh",         "relu", "affine",   "leaky_relu", "thresholded_relu",
-    "scaled_tanh", "hard_sigmoid", "elu",  "softsign", "softplus"};
+    "sigmoid",  "tanh",     "relu",   "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid", "elu",
+    "softsign", "softplus", "linear", "gelu",   "silu"};
 
 struct Sizes {
   Index input;
@@ -53,12 +56,13 @@ struct Options {
   bool layer_norm = false;
   double zoneout_h = 0;  // probabilities of keeping the old state: what inference expects
   double zoneout_c = 0;
-  LstmOptions<double> lstm{{Activation::sigmoid, 0, 0},
+  CellOptions<double> cell{{Activation::sigmoid, 0, 0},
                            {Activation::tanh, 0, 0},
                            {Activation::tanh, 0, 0},
                            std::numeric_limits<double>::infinity(),
                            std::numeric_limits<double>::infinity(),
-                           std::numeric_limits<double>::infinity()};
+                           std::numeric_limits<double>::infinity(),
+                           true};
 };
 
 }  // namespace bptt

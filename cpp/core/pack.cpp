@@ -9,7 +9,7 @@ namespace bptt {
 namespace {
 
 template <class T>
-LstmOptions<T> rounded(const LstmOptions<double>& from) {
+CellOptions<T> rounded(const CellOptions<double>& from) {
   const auto choice = [](const ActivationChoice<double>& a) {
     return ActivationChoice<T>{a.kind, static_cast<T>(a.alpha), static_cast<T>(a.beta)};
   };
@@ -18,7 +18,8 @@ LstmOptions<T> rounded(const LstmOptions<double>& from) {
           choice(from.output),
           static_cast<T>(from.gate_clip),
           static_cast<T>(from.output_clip),
-          static_cast<T>(from.cell_clip)};
+          static_cast<T>(from.cell_clip),
+          from.forgets};
 }
 
 // Gates of the first recurrent product.
@@ -41,7 +42,7 @@ template <class T>
 PackedForward<T>::PackedForward(const Recurrent& net, const Kernels<T>& kernels, Index input, InputPanels panels)
     : weight_ih{{input, net.traits.gates * net.hidden, 1}}, weight_hh{{net.output, net.hidden, first_gates(net)}},
       weight_last{{net.output, net.hidden, 1}}, weight_hr{{net.hidden, net.output, 1}}, bias(weight_ih.shape.units),
-      lstm(rounded<T>(net.options.lstm)), k_(kernels) {
+      options(rounded<T>(net.options.cell)), k_(kernels) {
   if (panels == InputPanels::by_gates) weight_ih.shape = {input, net.hidden, net.traits.gates};
   weight_ih.allocate(kernels);
   weight_hh.allocate(kernels);
@@ -104,7 +105,7 @@ template <class T>
 PackedBackward<T>::PackedBackward(const Recurrent& net, const Kernels<T>& kernels, Index input, bool with_input)
     : weight_ih{{net.traits.gates * net.hidden, input, 1}}, weight_hh{{first_gates(net) * net.hidden, net.output, 1}},
       weight_last{{net.hidden, net.output, 1}}, weight_hr{{net.output, net.hidden, 1}},
-      lstm(rounded<T>(net.options.lstm)), k_(kernels), rotate_(net.input_rotate * net.hidden) {
+      options(rounded<T>(net.options.cell)), k_(kernels), rotate_(net.input_rotate * net.hidden) {
   weight_hh.allocate(kernels);
   if (with_input) weight_ih.allocate(kernels);
   if (net.traits.two_products) weight_last.allocate(kernels);

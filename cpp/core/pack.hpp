@@ -39,7 +39,7 @@ struct PackedForward {
   Buffer<T> norm_hh;
   Buffer<T> norm_c;
   Buffer<T> bias_norm_c;
-  LstmOptions<T> lstm;
+  CellOptions<T> options;
 
  private:
   void merge_biases(const DirectionParameters<const T>& from) const;
@@ -59,7 +59,7 @@ struct PackedBackward {
   PackedMatrix<T> weight_hh;    // (G * H, P); of a cell with two products without the last gate
   PackedMatrix<T> weight_last;  // (H, P)
   PackedMatrix<T> weight_hr;    // (P, H)
-  LstmOptions<T> lstm;
+  CellOptions<T> options;
 
  private:
   const Kernels<T>& k_;

@@ -37,8 +37,10 @@ Recurrent::Recurrent(Cell cell, const Sizes& sizes, const Options& with)
       output(with.projection ? with.projection : sizes.hidden), layers(sizes.layers),
       directions(sizes.bidirectional ? 2 : 1), bias(sizes.bias), parameter_count(0) {
   check(sizes);
-  // An RNN whose h changes after its activation must keep it as it was.
-  tape_gates = traits.tape_gates == 0 && options.zoneout_h > 0 ? 1 : traits.tape_gates;
+  options.cell.forgets = traits.has_forget_gate;
+  // An RNN whose h changes after its activation must keep it as it was, or what the activation read.
+  const bool keeps_h = options.zoneout_h > 0 || keeps_argument(options.cell.candidate.kind);
+  tape_gates = traits.tape_gates == 0 && keeps_h ? 1 : traits.tape_gates;
   // Normalised, the two sides of the pre-activations have gradients of their own, in the order of the weights.
   dgates = options.layer_norm ? 2 * traits.gates : traits.dgates;
   recurrent_at = options.layer_norm ? traits.gates : traits.recurrent_at;

@@ -108,7 +108,7 @@ struct Tape {
   Tape(const Recurrent& net, Rows rows);
 
   struct Direction {
-    Buffer<T> gates;  // (T, B, tape_gates * H), activated; rows have the distance gates_row
+    Buffer<T> gates;  // (T, B, tape_gates * H), activated, or see keeps_argument; rows have the distance gates_row
     Buffer<T> c;  // (T + 2, B, H)
     Buffer<T> candidate;  // (T, B, H): c before zoneout
     Buffer<T> inner;  // (T, B, H): h before its projection

@@ -26,7 +26,7 @@ ForwardStep<T> common_arguments(const Recurrent& net, const PackedForward<T>& w,
   s.u = w.weight_hh.panels.data();
   s.hidden_bias = w.hidden_bias.data();
   s.peephole = w.peephole.data();
-  s.lstm = &w.lstm;
+  s.options = &w.options;
   s.c_row = s.c_prev_row = net.hidden;
   return s;
 }
@@ -72,7 +72,7 @@ BPTT_ADDRESS BackwardStep<T> step_arguments(const BackwardAddresses<T>& addresse
   b.dy_row = b.h_prev_row = net.width();
   b.peephole = run.parameters.peephole;
   b.dpeephole_row = addresses.columns().total;
-  b.lstm = &run.weights->lstm;
+  b.options = &run.weights->options;
   b.c_row = b.c_prev_row = net.hidden;
   b.panel_begin = units.panels.begin;
   b.panel_end = units.panels.end;

@@ -38,6 +38,7 @@ constexpr Kernels<T> fill_table() {
   k.normalise = normalise<T>;
   k.normalise_back = normalise_back<T>;
 
+  k.activate = activate<T>;
   k.exp = apply<T, exp<T>>;
   k.tanh = apply<T, tanh<T>>;
   k.sigmoid = apply<T, sigmoid<T>>;

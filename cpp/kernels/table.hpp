@@ -24,7 +24,7 @@ inline constexpr int kCells = 0
 #undef BPTT_CELL
     ;
 
-// As ONNX names them. alpha and beta mean what they mean there.
+// As ONNX names them, and three more. alpha and beta mean what they mean there.
 enum class Activation {
   sigmoid,
   tanh,
@@ -36,8 +36,14 @@ enum class Activation {
   hard_sigmoid,
   elu,
   softsign,
-  softplus
+  softplus,
+  linear,
+  gelu,
+  silu
 };
+
+// Whether the slope does not follow from the result: then a tape keeps the argument.
+constexpr bool keeps_argument(Activation kind) { return kind == Activation::gelu || kind == Activation::silu; }
 
 template <class T>
 struct ActivationChoice {
@@ -46,14 +52,16 @@ struct ActivationChoice {
   T beta;
 };
 
+// The options of a cell's equations. The cells without options ("lstm", "gru", ...) do not read them.
 template <class T>
-struct LstmOptions {
-  ActivationChoice<T> gate;       // of i, f, o
-  ActivationChoice<T> candidate;  // of g
+struct CellOptions {
+  ActivationChoice<T> gate;       // of an LSTM's i, f, o, a GRU's r, z, an MGU's f
+  ActivationChoice<T> candidate;  // of g, n, or an RNN's h
   ActivationChoice<T> output;     // of c
-  T gate_clip;                    // bound of what the activations of the gates get; infinite: none
+  T gate_clip;                    // bound of what the activations of gates and candidate get; infinite: none
   T output_clip;                  // of what the output's activation gets
   T cell_clip;                    // of c itself
+  bool forgets;                   // of three gates: f g o with i = 1 - f, or i g o with f = 1
 };
 
 // The right operand of a product, (depth, gates * units), cut into panels that are read from front to back.
@@ -139,7 +147,7 @@ enum class Stage { whole, gates, output, cell };
 //   gates  out: activated gates if keep, else undefined
 //          LSTM (rows, 4H) i f g o. GRU (rows, 4H) r z n and W_hn h + b_hn, of which the last is only written.
 //          RNN: gates is h itself, (rows, H).
-//          GRU, reset before: r z n and r h_in. Coupled LSTM: f g o.
+//          GRU, reset before: r z n and r h_in. LSTM with three gates: f g o, or i g o.
 //   u      null: the gates come in with the recurrent product, too
 //   h_in   what the product reads: h_prev, or what recurrent dropout made of it
 //   c may be c_prev; h must not be h_prev.
@@ -165,8 +173,8 @@ struct ForwardStep {
   T* gates;
   Index gates_row;
   const T* hidden_bias;  // GRU: b_hn (H), zeros if there is none
-  const T* peephole;     // LSTM variants: (3, H), rows i f o, or coupled (2, H), f o; or null
-  const LstmOptions<T>* lstm;
+  const T* peephole;     // LSTM variants: (3, H), rows i f o, or (2, H), f o or i o; or null
+  const CellOptions<T>* options;
   const T* seen;  // (rows, H): what h is made from in place of c; or null
   const T* c_prev;
   Index c_prev_row;
@@ -206,7 +214,7 @@ struct BackwardStep {
   const T* peephole;
   T* dpeephole;  // sums over steps, one row per batch row; null without peepholes
   Index dpeephole_row;
-  const LstmOptions<T>* lstm;
+  const CellOptions<T>* options;
   const T* seen;
   const T* c_prev;
   Index c_prev_row;
@@ -345,6 +353,7 @@ struct Kernels {
 
   Index (*multiply_add)(Index rounds, T* lanes);  // lanes: 64 bytes in and out
 
+  void (*activate)(Index n, const ActivationChoice<T>& f, T limit, const T* x, T* y);
   void (*exp)(Index n, const T* x, T* y);
   void (*tanh)(Index n, const T* x, T* y);
   void (*sigmoid)(Index n, const T* x, T* y);

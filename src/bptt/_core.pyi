@@ -14,7 +14,19 @@ Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
 Cell = Literal[
-    "rnn_tanh", "rnn_relu", "lstm", "lstm_variant", "lstm_coupled", "gru", "gru_reset_before", "mgu"
+    "rnn_tanh",
+    "rnn_relu",
+    "rnn_variant",
+    "lstm",
+    "lstm_variant",
+    "lstm_coupled",
+    "lstm_no_forget",
+    "gru",
+    "gru_variant",
+    "gru_reset_before",
+    "gru_reset_before_variant",
+    "mgu",
+    "mgu_variant",
 ]
 
 class Recurrent:
@@ -37,6 +49,7 @@ class Recurrent:
         cell_clip: float = ...,
         gate_clip: float = ...,
         output_clip: float = ...,
+        nonlinearity: tuple[str, float, float] = ...,
         activations: tuple[tuple[str, float, float], ...] = ...,
     ) -> None: ...
     @property
@@ -278,9 +291,8 @@ def adam_step(
     """step counts from 1. decoupled: AdamW."""
 
 # Activations on arrays: what the fused steps use, exposed for the accuracy tests.
-def activation(
-    name: Literal["exp", "tanh", "sigmoid", "gelu", "gelu_slope", "silu", "silu_slope"], x: Floats
-) -> Floats: ...
+def activation(name: str, x: Floats, alpha: float = 0.0, beta: float = 0.0) -> Floats:
+    """Return "exp", "gelu_slope", "silu_slope", or an activation of the cells, of every number."""
 
 # Run time.
 def set_num_threads(n: int) -> None: ...

@@ -43,9 +43,17 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
             gate_clip=lambda: draw.choose(None, 0.5),
         )
     if kind == "RNN":
-        options |= draw.options(nonlinearity=lambda: draw.choose("tanh", "relu"))
+        options |= draw.options(
+            nonlinearity=lambda: draw.choose("tanh", "relu", "gelu", ("elu", 0.5)),
+            gate_clip=lambda: draw.choose(None, 0.5),
+        )
     if kind == "GRU":
         options |= draw.options(reset_after=draw.flag)
+    if kind in ("GRU", "MGU"):
+        options |= draw.options(
+            activations=lambda: draw.choose(("sigmoid", "tanh"), ("hard_sigmoid", "silu")),
+            gate_clip=lambda: draw.choose(None, 0.5),
+        )
     return options
 
 

@@ -1,7 +1,9 @@
-// The activations that a user may choose for an LSTM. Slopes are taken from the result, which is what a tape keeps.
+// The activations that a user may choose. A tape keeps the result of a function, from which its slope follows; of gelu
+// and silu it keeps the argument (`keeps_argument` in table.hpp).
 #pragma once
 
 #include "kernels/math.hpp"
+#include "kernels/table.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -43,7 +45,11 @@ __attribute__((noinline)) Vec<T> other_activation(const ActivationChoice<T>& f, 
       return x / (1 + absolute<T>(x));
     case Activation::softplus:
       return select<T>(x > 0, x, x * 0) + log_of_one_plus<T>(exp<T>(-absolute<T>(x)));
-    default:
+    case Activation::gelu:
+      return gelu<T>(x);
+    case Activation::silu:
+      return silu<T>(x);
+    default:  // linear
       return x;
   }
 }
@@ -92,8 +98,8 @@ BPTT_INLINE Vec<T> slope(const ActivationChoice<T>& f, Vec<T> y) {
   return other_slope<T>(f, y);
 }
 
-// The same of an activation whose argument was bounded to +-limit: zero where y is what the bound gives. All of them
-// rise, or fall, throughout.
+// The same of an activation whose argument was bounded to +-limit: zero where y is what the bound gives. All functions
+// whose results a tape keeps rise, or fall, throughout.
 template <class T>
 BPTT_INLINE Vec<T> bounded_slope(const ActivationChoice<T>& f, T limit, Vec<T> y) {
   const Vec<T> s = slope<T>(f, y);
@@ -108,6 +114,61 @@ BPTT_INLINE Vec<T> bounded(Vec<T> x, T limit) {
   if (limit == __builtin_huge_val()) return x;
   x = select<T>(x > limit, broadcast(limit), x);
   return select<T>(x < -limit, broadcast(-limit), x);
+}
+
+// df/dx of a function whose argument the tape keeps, as it was before the bound. A NaN in x shows.
+template <class T>
+__attribute__((noinline)) Vec<T> argument_slope(const ActivationChoice<T>& f, T limit, Vec<T> x) {
+  const Vec<T> s = f.kind == Activation::gelu ? gelu_slope<T>(x) : silu_slope<T>(x);
+  return select<T>(absolute<T>(x) >= limit, Vec<T>{}, s);
+}
+
+// What a tape keeps of y = f(bounded(x)).
+template <class T>
+BPTT_INLINE Vec<T> kept(const ActivationChoice<T>& f, Vec<T> x, Vec<T> y) {
+  return keeps_argument(f.kind) ? x : y;
+}
+
+// y and dy/dx, from what the tape keeps.
+template <class T>
+BPTT_INLINE Vec<T> value_of(const ActivationChoice<T>& f, T limit, Vec<T> kept) {
+  return keeps_argument(f.kind) ? other_activation<T>(f, bounded<T>(kept, limit)) : kept;
+}
+template <class T>
+BPTT_INLINE Vec<T> slope_of(const ActivationChoice<T>& f, T limit, Vec<T> kept) {
+  return keeps_argument(f.kind) ? argument_slope<T>(f, limit, kept) : bounded_slope<T>(f, limit, kept);
+}
+
+// An activation with the bound of its argument, for the variants of cells: as calls, which keep their code small.
+template <class T>
+struct BoundedActivation {
+  const ActivationChoice<T>& f;
+  T limit;
+
+  __attribute__((noinline)) Vec<T> operator()(Vec<T> x) const { return activation<T>(f, bounded<T>(x, limit)); }
+  __attribute__((noinline)) Vec<T> slope(Vec<T> kept) const { return slope_of<T>(f, limit, kept); }
+  BPTT_INLINE Vec<T> kept(Vec<T> x, Vec<T> y) const { return BPTT_ISA::kept<T>(f, x, y); }
+  BPTT_INLINE Vec<T> value(Vec<T> kept) const { return value_of<T>(f, limit, kept); }
+};
+template <class T>
+BoundedActivation(const ActivationChoice<T>&, T) -> BoundedActivation<T>;
+
+template <class Step>
+BPTT_INLINE auto bounded_gate(const Step& s) {
+  return BoundedActivation{s.options->gate, s.options->gate_clip};
+}
+template <class Step>
+BPTT_INLINE auto bounded_candidate(const Step& s) {
+  return BoundedActivation{s.options->candidate, s.options->gate_clip};
+}
+
+// f of n numbers.
+template <class T>
+void activate(Index n, const ActivationChoice<T>& f, T limit, const T* x, T* y) {
+  for (Index i = 0; i < n; i += kLanes<T>) {
+    const int lanes = static_cast<int>(n - i < kLanes<T> ? n - i : kLanes<T>);
+    store_first<T>(y + i, activation<T>(f, bounded<T>(load_first<T>(x + i, lanes), limit)), lanes);
+  }
 }
 
 }  // namespace bptt::BPTT_ISA

@@ -1,6 +1,7 @@
-// LSTM, gates i f g o, or coupled, f g o with i = 1 - f. The variants have peepholes (rows i f o, or f o; o sees c_t),
-// activations of the user's choice and bounds. With layer norm, h is made from the normalised cell state, `seen`: then
-// the step comes in two stages, with the normalisation between them.
+// LSTM, gates i f g o. With three gates it is coupled, f g o with i = 1 - f, or the cell of 1997, i g o with f = 1. The
+// variants have peepholes (rows i f o, f o or i o; o sees c_t), activations of the user's choice and bounds. With layer
+// norm, h is made from the normalised cell state, `seen`: then the step comes in two stages, with the normalisation
+// between them.
 #pragma once
 
 #include "kernels/cells/activations.hpp"
@@ -8,10 +9,10 @@
 
 namespace bptt::BPTT_ISA {
 
-template <class T, bool Variant, bool Coupled>
+template <class T, bool Variant, bool Three>
 struct Lstm {
-  static constexpr int gates = Coupled ? 3 : 4;
-  static constexpr Index kF = Coupled ? 0 : 1;  // i, if there is one, comes first
+  static constexpr int gates = Three ? 3 : 4;
+  static constexpr Index kF = Three ? 0 : 1;  // of three gates, the one that there is of i and f
   static constexpr Index kG = kF + 1;
   static constexpr Index kO = kG + 1;
   static constexpr Index kPeepF = kF;
@@ -24,11 +25,30 @@ struct Lstm {
 
   static BPTT_INLINE Vec<T> gate(const ForwardStep<T>& s, Vec<T> a) {
     if constexpr (!Variant) return sigmoid<T>(a);
-    return activation<T>(s.lstm->gate, bounded<T>(a, s.lstm->gate_clip));
+    return activation<T>(s.options->gate, bounded<T>(a, s.options->gate_clip));
   }
   static BPTT_INLINE Vec<T> candidate(const ForwardStep<T>& s, Vec<T> a) {
     if constexpr (!Variant) return tanh<T>(a);
-    return activation<T>(s.lstm->candidate, bounded<T>(a, s.lstm->gate_clip));
+    return activation<T>(s.options->candidate, bounded<T>(a, s.options->gate_clip));
+  }
+  // What the tape keeps of y = gate(a), or candidate(a).
+  static BPTT_INLINE Vec<T> kept_gate(const ForwardStep<T>& s, Vec<T> a, Vec<T> y) {
+    if constexpr (!Variant) return y;
+    return kept<T>(s.options->gate, a, y);
+  }
+  static BPTT_INLINE Vec<T> kept_candidate(const ForwardStep<T>& s, Vec<T> a, Vec<T> y) {
+    if constexpr (!Variant) return y;
+    return kept<T>(s.options->candidate, a, y);
+  }
+  // The value of a gate that the tape keeps.
+  template <class Step>
+  static BPTT_INLINE Vec<T> gate_value(const Step& s, Vec<T> kept) {
+    if constexpr (!Variant) return kept;
+    return value_of<T>(s.options->gate, s.options->gate_clip, kept);
+  }
+  static BPTT_INLINE Vec<T> candidate_value(const BackwardStep<T>& s, Vec<T> kept) {
+    if constexpr (!Variant) return kept;
+    return value_of<T>(s.options->candidate, s.options->gate_clip, kept);
   }
 
   // i = sigmoid(a_i + P_i c')    f = sigmoid(a_f + P_f c')    g = tanh(a_g)
@@ -38,7 +58,7 @@ struct Lstm {
     with_lanes<T>(panel.valid(0), [&](auto n) {
       if (!Variant || s.stage != Stage::output) open_gates<Keep>(s, panel.first, n);
       // In a separate loop: a chain of gates and tanh(c) together is longer than a CPU looks ahead over rows.
-      if (!Variant || s.stage != Stage::gates) put_out(s, panel.first, n);
+      if (!Variant || s.stage != Stage::gates) put_out<Keep>(s, panel.first, n);
     });
   }
 
@@ -47,7 +67,7 @@ struct Lstm {
     const bool peephole = Variant && s.peephole;
     Vec<T> peep_i{}, peep_f{}, peep_o{};
     if (peephole) {
-      if (!Coupled) peep_i = load_first<T>(s.peephole + unit, n);
+      if (!Three) peep_i = load_first<T>(s.peephole + unit, n);
       peep_f = load_first<T>(s.peephole + kPeepF * s.hidden + unit, n);
       peep_o = load_first<T>(s.peephole + kPeepO * s.hidden + unit, n);
     }
@@ -56,40 +76,42 @@ struct Lstm {
       const Vec<T> c_prev = load_first<T>(s.c_prev + row * s.c_prev_row + unit, n);
       Vec<T> a_f = load_first<T>(a + kF * s.hidden, n);
       if (peephole) a_f = fma(peep_f, c_prev, a_f);
-      Vec<T> i, f;
-      if constexpr (Coupled) {
+      Vec<T> a_i{}, i, f;
+      if constexpr (Three) {
         f = gate(s, a_f);
-        i = 1 - f;
+        i = s.options->forgets ? 1 - f : f;
       } else {
-        Vec<T> a_i = load_first<T>(a, n);
+        a_i = load_first<T>(a, n);
         if (peephole) a_i = fma(peep_i, c_prev, a_i);
         i = gate(s, a_i);
         f = gate(s, a_f);
       }
-      const Vec<T> g = candidate(s, load_first<T>(a + kG * s.hidden, n));
-      Vec<T> c = fma(f, c_prev, i * g);
-      if constexpr (Variant) c = bounded<T>(c, s.lstm->cell_clip);
+      const Vec<T> a_g = load_first<T>(a + kG * s.hidden, n);
+      const Vec<T> g = candidate(s, a_g);
+      Vec<T> c = Three && !s.options->forgets ? c_prev + i * g : fma(f, c_prev, i * g);
+      if constexpr (Variant) c = bounded<T>(c, s.options->cell_clip);
       Vec<T> a_o = load_first<T>(a + kO * s.hidden, n);
       if (peephole) a_o = fma(peep_o, c, a_o);
       const Vec<T> o = gate(s, a_o);
       store_first<T>(s.c + row * s.c_row + unit, c, n);
       if constexpr (Keep) {
-        if constexpr (!Coupled) store_first<T>(a, i, n);
-        store_first<T>(a + kF * s.hidden, f, n);
-        store_first<T>(a + kG * s.hidden, g, n);
+        if constexpr (!Three) store_first<T>(a, kept_gate(s, a_i, i), n);
+        store_first<T>(a + kF * s.hidden, kept_gate(s, a_f, f), n);
+        store_first<T>(a + kG * s.hidden, kept_candidate(s, a_g, g), n);
       }
-      store_first<T>(a + kO * s.hidden, o, n);
+      store_first<T>(a + kO * s.hidden, Keep ? kept_gate(s, a_o, o) : o, n);
     }
   }
 
-  template <class N>
+  template <bool Keep, class N>
   static BPTT_INLINE void put_out(const ForwardStep<T>& s, Index unit, N n) {
     for (Index row = 0; row < s.rows; ++row) {
-      const Vec<T> o = load_first<T>(s.gates + row * s.gates_row + unit + kO * s.hidden, n);
+      Vec<T> o = load_first<T>(s.gates + row * s.gates_row + unit + kO * s.hidden, n);
+      if constexpr (Keep) o = gate_value(s, o);
       Vec<T> y;
       if constexpr (Variant) {
         const T* seen = s.seen ? s.seen + row * s.hidden : s.c + row * s.c_row;
-        y = activation<T>(s.lstm->output, bounded<T>(load_first<T>(seen + unit, n), s.lstm->output_clip));
+        y = activation<T>(s.options->output, bounded<T>(load_first<T>(seen + unit, n), s.options->output_clip));
       } else {
         y = tanh<T>(load_first<T>(s.c + row * s.c_row + unit, n));
       }
@@ -97,13 +119,13 @@ struct Lstm {
     }
   }
 
-  static BPTT_INLINE Vec<T> gate_slope(const BackwardStep<T>& s, Vec<T> y) {
-    if constexpr (!Variant) return y * (1 - y);
-    return bounded_slope<T>(s.lstm->gate, s.lstm->gate_clip, y);
+  static BPTT_INLINE Vec<T> gate_slope(const BackwardStep<T>& s, Vec<T> kept) {
+    if constexpr (!Variant) return kept * (1 - kept);
+    return slope_of<T>(s.options->gate, s.options->gate_clip, kept);
   }
-  static BPTT_INLINE Vec<T> candidate_slope(const BackwardStep<T>& s, Vec<T> y) {
-    if constexpr (!Variant) return 1 - y * y;
-    return bounded_slope<T>(s.lstm->candidate, s.lstm->gate_clip, y);
+  static BPTT_INLINE Vec<T> candidate_slope(const BackwardStep<T>& s, Vec<T> kept) {
+    if constexpr (!Variant) return 1 - kept * kept;
+    return slope_of<T>(s.options->candidate, s.options->gate_clip, kept);
   }
 
   // dc * c * slope. With a large cell state, dc * c may overflow although the slope of a closed gate would bring the
@@ -177,12 +199,12 @@ struct Lstm {
   template <class N>
   static BPTT_INLINE void invert_output(const Unit<N>& u, Vec<T> c, Vec<T> dh, Vec<T>& da_o, Vec<T>& dseen) {
     const BackwardStep<T>& s = u.s;
-    const Vec<T> o = u.gate(kO);
+    const Vec<T> kept_o = u.gate(kO), o = gate_value(s, kept_o);
     if constexpr (Variant) {
       const Vec<T> seen = s.seen ? u.load(s.seen + u.row * s.hidden) : c;
-      const Vec<T> y = activation<T>(s.lstm->output, bounded<T>(seen, s.lstm->output_clip));
-      da_o = dh * y * gate_slope(s, o);
-      dseen = dh * o * bounded_slope<T>(s.lstm->output, s.lstm->output_clip, y);
+      const Vec<T> y = activation<T>(s.options->output, bounded<T>(seen, s.options->output_clip));
+      da_o = dh * y * gate_slope(s, kept_o);
+      dseen = dh * o * slope_of<T>(s.options->output, s.options->output_clip, kept<T>(s.options->output, seen, y));
     } else {
       const Vec<T> y = tanh<T>(c);
       da_o = dh * y * (o * (1 - o));
@@ -194,26 +216,28 @@ struct Lstm {
   template <class N>
   static BPTT_INLINE void invert_cell(const Unit<N>& u, Vec<T> c, Vec<T> dc, Vec<T> da_o) {
     const BackwardStep<T>& s = u.s;
-    const Vec<T> f = u.gate(kF);
-    const Vec<T> g = u.gate(kG);
-    const Vec<T> i = Coupled ? 1 - f : u.gate(0);
+    const Vec<T> kept_f = u.gate(kF), f = gate_value(s, kept_f);
+    const Vec<T> kept_g = u.gate(kG), g = candidate_value(s, kept_g);
+    const bool forgets = !Three || s.options->forgets;
+    const Vec<T> kept_i = Three ? kept_f : u.gate(0);
+    const Vec<T> i = !Three ? gate_value(s, kept_i) : forgets ? 1 - f : f;
     const Vec<T> c_prev = u.c_prev();
     if constexpr (Variant) {
-      const T clip = s.lstm->cell_clip;
+      const T clip = s.options->cell_clip;
       if (clip != __builtin_huge_val()) dc = select<T>(absolute<T>(c) < clip, dc, c * 0);
     }
     Vec<T> da_i{}, da_f;
-    if constexpr (Coupled) {
-      da_f = steep_product(dc, c_prev - g, gate_slope(s, f));
+    if constexpr (Three) {
+      da_f = forgets ? steep_product(dc, c_prev - g, gate_slope(s, kept_f)) : dc * g * gate_slope(s, kept_f);
     } else {
-      da_i = dc * g * gate_slope(s, i);
-      da_f = steep_product(dc, c_prev, gate_slope(s, f));
+      da_i = dc * g * gate_slope(s, kept_i);
+      da_f = steep_product(dc, c_prev, gate_slope(s, kept_f));
     }
-    const Vec<T> da_g = dc * i * candidate_slope(s, g);
-    Vec<T> dc_prev = dc * f;
+    const Vec<T> da_g = dc * i * candidate_slope(s, kept_g);
+    Vec<T> dc_prev = forgets ? dc * f : dc;
     // i = sigmoid(a_i + P_i c'), f = sigmoid(a_f + P_f c')
     if (Variant && s.peephole) {
-      if constexpr (!Coupled) {
+      if constexpr (!Three) {
         dc_prev = fma(u.peephole(0), da_i, dc_prev);
         u.add_dpeephole(0, da_i, c_prev);
       }
@@ -222,7 +246,7 @@ struct Lstm {
       u.add_dpeephole(kPeepO, da_o, c);
     }
     u.put_carry(dc_prev);
-    if constexpr (!Coupled) u.put_dgate(0, da_i);
+    if constexpr (!Three) u.put_dgate(0, da_i);
     u.put_dgate(kF, da_f);
     u.put_dgate(kG, da_g);
     u.put_dgate(kO, da_o);

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bptt.layers import GRU, RNN
 from bptt.reference import norm
-from bptt.reference.activations import clipped, inside
+from bptt.reference.activations import Function, Gated, clipped, inside
 from bptt.reference.common import Weights, bias
-from bptt.reference.layers import lstm_options
+from bptt.reference.layers import gated_options, lstm_options, rnn_function
 
 Array = npt.NDArray[np.float64]
 Part = TypeVar("Part", bound="Linear")
@@ -197,25 +198,30 @@ def linearised(layer: Any, index: int, x: Array, h: Array, c: Array | None, gate
     }
     if c is not None:
         return _lstm(layer, weights, x, h, c, gates)
-    if layer.cell == "gru":
-        return _gru(weights, x, h, gates, layer.zoneout)
-    if layer.cell in ("gru_reset_before", "mgu"):
-        return _nested(weights, x, h, gates, layer.zoneout)
-    return _rnn(weights, x, h, gates, layer.zoneout, layer.cell == "rnn_relu")
+    zoneout: float = layer.zoneout
+    if isinstance(layer, RNN):
+        return _rnn(rnn_function(layer), weights, x, h, gates, zoneout)
+    options = gated_options(layer)
+    if isinstance(layer, GRU) and layer.reset_after:
+        return _gru(options, weights, x, h, gates, zoneout)
+    return _nested(options, weights, x, h, gates, zoneout)
 
 
-def _rnn(weights: Weights, x: Array, h: Array, new: Array, zoneout: float, relu: bool) -> Summed:
-    slope = np.where(new > 0.0, 1.0, 0.0) if relu else 1.0 - new**2
-    gates = (_column((1.0 - zoneout) * slope),)
+def _rnn(f: Function, weights: Weights, x: Array, h: Array, new: Array, zoneout: float) -> Summed:
+    a = _values(weights, "ih", x) + _values(weights, "hh", h)
+    gates = (_column((1.0 - zoneout) * f.slope(a, new)),)
     keep = _column(np.full_like(h, zoneout)) if zoneout else None
     return Summed(_inputs(weights, x), _recurrent(weights, h), gates, gates, keep)
 
 
-def _gru(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Summed:
+def _gru(options: Gated, weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Summed:
     r, z, n, q = np.split(gates, 4, axis=1)
     cuts = (2 * h.shape[1],)
-    to_n, to_z = (1.0 - z) * (1.0 - n**2), (h - n) * z * (1.0 - z)
-    to_r = to_n * q * r * (1.0 - r)
+    a_r, a_z, a_n = np.split(_values(weights, "ih", x, cuts), 3, axis=1)
+    u_r, u_z, _ = np.split(_values(weights, "hh", h, cuts), 3, axis=1)
+    to_n = (1.0 - z) * options.phi.slope(a_n + r * q, n)
+    to_z = (h - n) * options.sigma.slope(a_z + u_z, z)
+    to_r = to_n * q * options.sigma.slope(a_r + u_r, r)
     new = 1.0 - zoneout
     return Summed(
         _inputs(weights, x, cuts),
@@ -226,7 +232,7 @@ def _gru(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> 
     )
 
 
-def _nested(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Nested:
+def _nested(options: Gated, weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) -> Nested:
     """Linearise a GRU with gates r and z, or an MGU with one gate f.
 
     For an MGU, r = f and z = 1 - f.
@@ -236,19 +242,26 @@ def _nested(weights: Weights, x: Array, h: Array, gates: Array, zoneout: float) 
     U_g, U_n = np.split(weights["weight_hh"], cuts)
     gains = weights.get("weight_norm_hh")
     gain_g, gain_n = (None, None) if gains is None else np.split(gains, cuts)
+    b_g, b_n = np.split(np.broadcast_to(bias(weights, "bias_hh"), len(weights["weight_hh"])), cuts)
+    a_g, a_n = np.split(_values(weights, "ih", x, cuts), cuts, axis=1)
+    a_g = a_g + norm.forward(h @ U_g.T, gain_g) + b_g
+    slopes = [
+        options.sigma.slope(a, y) for a, y in zip(np.split(a_g, len(r_and_z), axis=1), r_and_z, strict=True)
+    ]
+    to_n = options.phi.slope(a_n + norm.forward(p @ U_n.T, gain_n) + b_n, n)
     r, last = r_and_z[0], r_and_z[-1]
     z = 1.0 - last if r is last else last
-    to_last = (n - h if r is last else h - n) * last * (1.0 - last)
+    to_last = (n - h if r is last else h - n) * slopes[-1]
     zeros = [np.zeros_like(h)] * (len(r_and_z) - 1)
     new = 1.0 - zoneout
     return Nested(
         _inputs(weights, x, cuts),
         Product.of(U_g, h, gain_g),
         Product.of(U_n, p, gain_n),
-        tuple(map(_column, [h * r * (1.0 - r), *zeros])),
+        tuple(map(_column, [h * slopes[0], *zeros])),
         _column(r),
         tuple(map(_column, [*zeros, new * to_last])),
-        _column(new * (1.0 - z) * (1.0 - n**2)),
+        _column(new * (1.0 - z) * to_n),
         _column(zoneout + new * z),
     )
 
@@ -304,10 +317,10 @@ def _recurrent(weights: Weights, h: Array, cuts: tuple[int, ...] = ()) -> Produc
     return Product.of(weights["weight_hh"], h, weights.get("weight_norm_hh"), cuts)
 
 
-def _values(weights: Weights, side: str, v: Array) -> Array:
+def _values(weights: Weights, side: str, v: Array, cuts: tuple[int, ...] = ()) -> Array:
     """Return N(M v) + b of every step: the part "ih" or "hh" of the pre-activations."""
     product = v @ weights[f"weight_{side}"].T
-    return norm.forward(product, weights.get(f"weight_norm_{side}")) + bias(weights, f"bias_{side}")
+    return norm.forward(product, weights.get(f"weight_norm_{side}"), cuts) + bias(weights, f"bias_{side}")
 
 
 def _weighted(gates: tuple[Array, ...], t: int, da: Array) -> Array:

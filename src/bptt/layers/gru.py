@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from bptt import _core
 from bptt.arguments import Seed, flag
+from bptt.layers.activations import (
+    Activation,
+    as_argument,
+    clip_option,
+    is_plain,
+    parse_activations,
+    parse_gate_clip,
+)
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
@@ -39,6 +49,11 @@ class GRU(Recurrent):
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     reset_after : bool
         False: the reset gate acts before the recurrent product.
+    activations : sequence of two
+        Activations of the gates r and z, and of the candidate n. Each is a name, (name, alpha) or
+        (name, alpha, beta), as for an `LSTM`.
+    gate_clip : float, optional
+        Clip the inputs of the activations to +-gate_clip, like `clip` in ONNX.
     layer_norm : bool
         True: normalise input and recurrent pre-activations, r and z together and n separately, before they
         are added. Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
@@ -88,6 +103,8 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         reset_after: bool = True,
+        activations: Sequence[Activation] = ("sigmoid", "tanh"),
+        gate_clip: float | None = None,
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
@@ -97,8 +114,16 @@ class GRU(Recurrent):
         seed: Seed = None,
     ) -> None:
         self.reset_after = flag(reset_after, "reset_after")
+        self.activations = parse_activations(activations, 2)
+        self.gate_clip = parse_gate_clip(gate_clip)
+        plain = is_plain(self.activations) and self.gate_clip is None
+        cell: _core.Cell
+        if self.reset_after:
+            cell = "gru" if plain else "gru_variant"
+        else:
+            cell = "gru_reset_before" if plain else "gru_reset_before_variant"
         super().__init__(
-            "gru" if self.reset_after else "gru_reset_before",
+            cell,
             input_size,
             hidden_size,
             num_layers,
@@ -113,7 +138,13 @@ class GRU(Recurrent):
             precision=precision,
             dtype=dtype,
             seed=seed,
+            activations=self.activations,
+            **clip_option(self.gate_clip),
         )
 
     def config(self) -> dict[str, Any]:
-        return super().config() | {"reset_after": self.reset_after}
+        return super().config() | {
+            "reset_after": self.reset_after,
+            "activations": tuple(map(as_argument, self.activations)),
+            "gate_clip": self.gate_clip,
+        }

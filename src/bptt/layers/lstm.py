@@ -8,13 +8,11 @@ from typing import Any
 import numpy.typing as npt
 
 from bptt.arguments import Seed, choice, flag, integer, real, short, size
-from bptt.layers.activations import Activation, as_argument, parse_activations
+from bptt.layers.activations import Activation, as_argument, is_plain, parse_activations, parse_gate_clip
 from bptt.layers.initialisers import Initialiser
 from bptt.layers.initialisers.gate_bias import GateBias, parse_gate_bias, write_gate_bias
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
-
-PLAIN = parse_activations(("sigmoid", "tanh", "tanh"))
 
 
 class LSTM(Recurrent):
@@ -66,9 +64,11 @@ class LSTM(Recurrent):
         "onnxruntime": `gate_clip` does not clip c_t, as in ONNX Runtime.
     activations : sequence of three
         Activations of the gates i, f, o, of the candidate g, and of the output (in place of tanh(c_t)). Each
-        is a name, (name, alpha) or (name, alpha, beta), with ONNX's names and defaults: "sigmoid", "tanh",
-        "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid" (0.2 x + 0.5 between
-        0 and 1), "elu", "softsign", "softplus"; or "hard_sigmoid_keras3" (x / 6 + 0.5).
+        is a name, (name, alpha) or (name, alpha, beta), with ONNX's names and defaults. The names are
+        "sigmoid", "tanh", "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "elu",
+        "softsign", "softplus" and "hard_sigmoid" (0.2 x + 0.5 between 0 and 1). Further names are
+        "hard_sigmoid_keras3" (x / 6 + 0.5), "linear", "gelu" (x times the normal distribution function) and
+        "silu" (x sigmoid(x)).
     layer_norm : bool
         True: normalise input and recurrent pre-activations over all gates together, before they are added.
         Each has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset. The output uses
@@ -149,9 +149,9 @@ class LSTM(Recurrent):
         self.input_bias = parse_gate_bias(input_bias, "input_bias", units)
         self.output_bias = parse_gate_bias(output_bias, "output_bias", units)
         self.cell_clip = None if cell_clip is None else real(cell_clip, "cell_clip", 0.0, above=True)
-        self.gate_clip = None if gate_clip is None else real(gate_clip, "gate_clip", 0.0, above=True)
+        self.gate_clip = parse_gate_clip(gate_clip)
         self.clip_mode = choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
-        self.activations = parse_activations(activations)
+        self.activations = parse_activations(activations, 3)
         self._check_pairs(units, bias)
         options: dict[str, Any] = {"peephole": self.peephole, "projection": self.proj_size}
         options["activations"] = self.activations
@@ -162,7 +162,9 @@ class LSTM(Recurrent):
             if self.clip_mode == "spec":
                 options["output_clip"] = self.gate_clip
         plain = (
-            options == {"peephole": False, "projection": self.proj_size, "activations": PLAIN}
+            options.keys() == {"peephole", "projection", "activations"}
+            and not self.peephole
+            and is_plain(self.activations)
             and layer_norm is False
         )
         super().__init__(

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bptt.arguments import Seed
+from bptt.layers.activations import (
+    Activation,
+    as_argument,
+    clip_option,
+    is_plain,
+    parse_activations,
+    parse_gate_clip,
+)
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
 
@@ -34,6 +43,11 @@ class MGU(Recurrent):
         Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
+    activations : sequence of two
+        Activations of the gate f, and of the candidate n. Each is a name, (name, alpha) or
+        (name, alpha, beta), as for an `LSTM`.
+    gate_clip : float, optional
+        Clip the inputs of the activations to +-gate_clip, like `clip` in ONNX.
     layer_norm : bool
         True: normalise input and recurrent pre-activations, f and n separately, before they are added. Each
         has a gain (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
@@ -80,6 +94,8 @@ class MGU(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        activations: Sequence[Activation] = ("sigmoid", "tanh"),
+        gate_clip: float | None = None,
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
@@ -88,8 +104,11 @@ class MGU(Recurrent):
         dtype: Any = "float32",
         seed: Seed = None,
     ) -> None:
+        self.activations = parse_activations(activations, 2)
+        self.gate_clip = parse_gate_clip(gate_clip)
+        plain = is_plain(self.activations) and self.gate_clip is None
         super().__init__(
-            "mgu",
+            "mgu" if plain else "mgu_variant",
             input_size,
             hidden_size,
             num_layers,
@@ -104,4 +123,12 @@ class MGU(Recurrent):
             precision=precision,
             dtype=dtype,
             seed=seed,
+            activations=self.activations,
+            **clip_option(self.gate_clip),
         )
+
+    def config(self) -> dict[str, Any]:
+        return super().config() | {
+            "activations": tuple(map(as_argument, self.activations)),
+            "gate_clip": self.gate_clip,
+        }

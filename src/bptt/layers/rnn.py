@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from bptt.arguments import Seed, choice
+from bptt import _core
+from bptt.arguments import Seed
+from bptt.layers.activations import Activation, as_argument, clip_option, parse_gate_clip, parse_nonlinearity
 from bptt.layers.module import Init
 from bptt.layers.recurrent import Recurrent
+
+PLAIN: dict[str, _core.Cell] = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
+"""The functions whose cell has no options, which is faster."""
 
 
 class RNN(Recurrent):
     """Elman network.
 
-    h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu in place of tanh.
+    h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or another function in place of tanh.
 
     Parameters
     ----------
@@ -20,7 +25,10 @@ class RNN(Recurrent):
         I and H, at least 1.
     num_layers : int
         Number of stacked layers. Layer k > 0 reads the outputs of layer k - 1.
-    nonlinearity : {"tanh", "relu"}
+    nonlinearity : str or tuple
+        "tanh", "relu", or another activation: a name, (name, alpha) or (name, alpha, beta), as for an `LSTM`.
+    gate_clip : float, optional
+        Clip the input of the nonlinearity to +-gate_clip, like `clip` in ONNX.
     bias : bool
         False: no biases b_ih and b_hh.
     batch_first : bool
@@ -70,7 +78,8 @@ class RNN(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         *,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
+        gate_clip: float | None = None,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -83,9 +92,12 @@ class RNN(Recurrent):
         dtype: Any = "float32",
         seed: Seed = None,
     ) -> None:
-        self.nonlinearity = choice(nonlinearity, "nonlinearity", ("tanh", "relu"))
+        function = parse_nonlinearity(nonlinearity)
+        self.nonlinearity = as_argument(function)
+        self.gate_clip = parse_gate_clip(gate_clip)
+        plain = PLAIN.get(function[0]) if self.gate_clip is None else None
         super().__init__(
-            "rnn_relu" if self.nonlinearity == "relu" else "rnn_tanh",
+            plain or "rnn_variant",
             input_size,
             hidden_size,
             num_layers,
@@ -100,7 +112,9 @@ class RNN(Recurrent):
             precision=precision,
             dtype=dtype,
             seed=seed,
+            nonlinearity=function,
+            **clip_option(self.gate_clip),
         )
 
     def config(self) -> dict[str, Any]:
-        return super().config() | {"nonlinearity": self.nonlinearity}
+        return super().config() | {"nonlinearity": self.nonlinearity, "gate_clip": self.gate_clip}

@@ -69,7 +69,8 @@ class PascanuRegularizer:
         Raises
         ------
         ValueError
-            The model has no RNN, or an RNN with layer norm, recurrent dropout or zoneout.
+            The model has no RNN, or an RNN with layer norm, recurrent dropout, zoneout, a gate clip, or a
+            nonlinearity other than tanh and relu.
         """
         layers = [layer for layer in iter_layers(model) if isinstance(layer, RNN)]
         if not layers:
@@ -81,6 +82,12 @@ class PascanuRegularizer:
             if layer.layer_norm or layer.recurrent_dropout or layer.zoneout:
                 raise ValueError(
                     "regularizer requires RNNs without layer_norm, recurrent_dropout and zoneout; got "
+                    f"{layer!r}. Fix: leave out the regularizer, or these options of the layer."
+                )
+
+            if layer.nonlinearity not in ("tanh", "relu") or layer.gate_clip is not None:
+                raise ValueError(
+                    'regularizer requires RNNs with nonlinearity "tanh" or "relu" and without gate_clip; got '
                     f"{layer!r}. Fix: leave out the regularizer, or these options of the layer."
                 )
 

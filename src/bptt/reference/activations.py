@@ -1,4 +1,4 @@
-"""Activations for an LSTM, in NumPy, with ONNX's names.
+"""Activations, in NumPy, with ONNX's names, and linear, gelu and silu.
 
 Functions take alpha and beta in that order, if they have them; y is f(a).
 
@@ -14,6 +14,11 @@ Functions take alpha and beta in that order, if they have them; y is f(a).
     elu                a, or alpha (exp(a) - 1)        1, or y + alpha where a < 0
     softsign           a / (1 + |a|)                   (1 - |y|)^2
     softplus           log(1 + exp(a))                 1 / (1 + exp(-a))
+    linear             a                               1
+    gelu               a P(a)                          P(a) + a P'(a)
+    silu               a s(a), s the sigmoid           s(a) + a s(a) (1 - s(a))
+
+P(a) = erfc(-a / sqrt(2)) / 2 is the distribution function of the normal distribution.
 
 If a function saturates, its slope is computed from y, as in the layers that save y. A rounding error in y
 then has the same effect on the slope as in those layers. At a kink, a decides the side.
@@ -21,12 +26,20 @@ then has the same effect on the slope as in those layers. At a kink, a decides t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bptt.reference.common import Array, sigmoid
+
+
+def _normal(a: Array) -> Array:
+    """Return the distribution function of the normal distribution."""
+    values = [math.erfc(x) for x in (-a / math.sqrt(2.0)).ravel()]
+    return np.array(values).reshape(a.shape) / 2.0
+
 
 VALUES: dict[str, Callable[[Array, float, float], Array]] = {
     "sigmoid": lambda a, alpha, beta: sigmoid(a),
@@ -40,6 +53,9 @@ VALUES: dict[str, Callable[[Array, float, float], Array]] = {
     "elu": lambda a, alpha, beta: np.where(a >= 0.0, a, alpha * np.expm1(np.minimum(a, 0.0))),
     "softsign": lambda a, alpha, beta: a / (1.0 + np.abs(a)),
     "softplus": lambda a, alpha, beta: np.logaddexp(0.0, a),
+    "linear": lambda a, alpha, beta: a,
+    "gelu": lambda a, alpha, beta: a * _normal(a),
+    "silu": lambda a, alpha, beta: a * sigmoid(a),
 }
 
 SLOPES: dict[str, Callable[[Array, Array, float, float], Array]] = {
@@ -54,6 +70,9 @@ SLOPES: dict[str, Callable[[Array, Array, float, float], Array]] = {
     "elu": lambda a, y, alpha, beta: np.where(a > 0.0, 1.0, y + alpha),
     "softsign": lambda a, y, alpha, beta: (1.0 - np.abs(y)) ** 2,
     "softplus": lambda a, y, alpha, beta: sigmoid(a),
+    "linear": lambda a, y, alpha, beta: np.ones_like(a),
+    "gelu": lambda a, y, alpha, beta: _normal(a) + a * np.exp(-(a**2) / 2.0) / math.sqrt(2.0 * math.pi),
+    "silu": lambda a, y, alpha, beta: sigmoid(a) * (1.0 + a * sigmoid(-a)),
 }
 
 
@@ -85,6 +104,20 @@ class Function:
         y is f(clip(a)).
         """
         return SLOPES[self.name](a, y, self.alpha, self.beta) * inside(a, self.limit)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The functions of a GRU or an MGU.
+
+    Attributes
+    ----------
+    sigma, phi : Function
+        Activations of the gates, and of the candidate n. Each may clip its argument.
+    """
+
+    sigma: Function
+    phi: Function
 
 
 def clipped(a: Array, limit: float | None) -> Array:

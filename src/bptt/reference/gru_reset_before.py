@@ -7,14 +7,14 @@ This is the form of Cho et al. 2014 that later papers print.
     r_t  = sigma(N(W_r x_t) + b_ih_r + N(U_r s_t) + b_hh_r)    N: layer norm and gain, or nothing
     z_t  = sigma(N(W_z x_t) + b_ih_z + N(U_z s_t) + b_hh_z)
     p_t  = r_t (.) s_t
-    n_t  =  tanh(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
+    n_t  =   phi(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
     h~_t = (1 - z_t) (.) n_t + z_t (.) h'_t
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
 (3H, I) and U is `weight_hh` (3H, H), with blocks in the order r, z, n. Layer norm normalises r and z
-together, and n separately. m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is
-h~_t.
+together, and n separately. sigma and phi are the logistic function and tanh, unless `Gated` changes them.
+m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is h~_t.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import norm
+from bptt.reference.activations import Gated
 from bptt.reference.clip import limited
 from bptt.reference.common import (
     Array,
@@ -35,11 +36,10 @@ from bptt.reference.common import (
     bias,
     error_norm,
     last_step,
-    sigmoid,
 )
 
 
-def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
+def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gated) -> Tape:
     """Run the cell over time.
 
     Parameters
@@ -51,13 +51,16 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
         One layer's parameters in one direction.
     run : Run
         Resets and masks.
+    options : Gated
 
     Returns
     -------
     Tape
-        `gates` (T, B, 4H) are r, z, n, p. The tape also saves the arrays of `norm.products`.
+        `gates` (T, B, 4H) are r, z, n, p. The tape also saves `arguments` (T, B, 3H), which are the
+        arguments of the activations before any clipping, and the arrays of `norm.products`.
     """
     (h0,) = state
+    sigma, phi = options.sigma, options.phi
     T, (B, H) = len(x), h0.shape
     cuts = [2 * H]
     W, b_ih, gain_ih = weights["weight_ih"], bias(weights, "bias_ih"), weights.get("weight_norm_ih")
@@ -65,7 +68,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     b_rz, b_n = np.split(weights.get("bias_hh", np.zeros(3 * H)), cuts)
     gain_rz, gain_n = _gains(weights, cuts)
     h = np.empty((T + 1, B, H))
-    gates = np.empty((T, B, 4 * H))
+    gates, arguments = np.empty((T, B, 4 * H)), np.empty((T, B, 3 * H))
     products = norm.products(T, B, len(W))
     h[0] = h0
 
@@ -74,19 +77,21 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
         s = h_old * run.recurrent
         v_ih, v_rz = x[t - 1] @ W.T, s @ U_rz.T
         a_rz, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
-        u_rz = norm.forward(v_rz, gain_rz) + b_rz
-        r, z = np.split(sigmoid(a_rz + u_rz), 2, axis=1)
+        a_rz = a_rz + norm.forward(v_rz, gain_rz) + b_rz
+        r, z = np.split(sigma(a_rz), 2, axis=1)
         p = r * s
         v_n = p @ U_n.T
-        n = np.tanh(a_n + norm.forward(v_n, gain_n) + b_n)
+        a_n = a_n + norm.forward(v_n, gain_n) + b_n
+        n = phi(a_n)
         h_new = (1.0 - z) * n + z * h_old
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([r, z, n, p], axis=1)
+        arguments[t - 1] = np.concatenate([a_rz, a_n], axis=1)
         products["v_ih"][t - 1] = v_ih
         products["v_hh"][t - 1] = np.concatenate([v_rz, v_n], axis=1)
 
-    return Tape(run, x, (h,), gates, products)
+    return Tape(run, x, (h,), gates, {"arguments": arguments} | products)
 
 
 def backward(
@@ -96,6 +101,8 @@ def backward(
     dstate: State,
     steps: int | None = None,
     clip: StateClip | None = None,
+    *,
+    options: Gated,
 ) -> Gradients:
     """Invert `forward` step by step, from the last one.
 
@@ -113,8 +120,11 @@ def backward(
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
+    options : Gated
+        The options of `forward`.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
+    sigma, phi = options.sigma, options.phi
     T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
     cuts = [2 * H]
     W, gain_ih = weights["weight_ih"], weights.get("weight_norm_ih")
@@ -129,6 +139,7 @@ def backward(
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         r, z, n, p = np.split(tape.gates[t - 1], 4, axis=1)
+        a_r, a_z, a_n = np.split(tape.saved["arguments"][t - 1], 3, axis=1)
         dh = limited(dy[t - 1] + dh_next, clip)
         errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
@@ -140,16 +151,16 @@ def backward(
         dz, dn = dh_new * (h_old - n), dh_new * (1.0 - z)
         dh_old = dh_old + dh_new * z
 
-        # n = tanh(a_n + N(U_n p) + b_hh_n)
-        da_n = dn * (1.0 - n**2)
+        # n = phi(a_n), a_n = ... + N(U_n p) + b_hh_n
+        da_n = dn * phi.slope(a_n, n)
         dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
         dp = dUp @ U_n
 
         # p = r (.) s
         dr, ds = dp * s, dp * r
 
-        # z = sigma(a_z + u_z), r = sigma(a_r + u_r), u = N(U_rz s) + b_hh_rz
-        da_rz = np.concatenate([dr * r * (1.0 - r), dz * z * (1.0 - z)], axis=1)
+        # z = sigma(a_z), r = sigma(a_r), a_rz = ... + N(U_rz s) + b_hh_rz
+        da_rz = np.concatenate([dr * sigma.slope(a_r, r), dz * sigma.slope(a_z, z)], axis=1)
         dUs, dgain_rz = norm.backward(da_rz, v_rz, gain_rz)
         ds = ds + dUs @ U_rz
 

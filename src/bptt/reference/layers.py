@@ -6,14 +6,15 @@ import inspect
 from functools import partial
 from typing import Any, ClassVar
 
+from bptt.layers.activations import parse_nonlinearity
 from bptt.layers.gru import GRU as NativeGRU
 from bptt.layers.lstm import LSTM as NativeLSTM
 from bptt.layers.mgu import MGU as NativeMGU
 from bptt.layers.passes.backend import Backend
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN as NativeRNN
-from bptt.reference import lstm, stack
-from bptt.reference.activations import Function
+from bptt.reference import gru, gru_reset_before, lstm, mgu, rnn, stack
+from bptt.reference.activations import Function, Gated
 from bptt.reference.backend import NumPy
 
 
@@ -42,7 +43,7 @@ class ReferenceLayer(Recurrent):
 
     def equations(self) -> stack.Cell:
         """Return the passes of the layer's cell, with the layer's options."""
-        return stack.CELLS[self.cell]
+        raise NotImplementedError
 
     def chunk_steps(self, batch: int) -> int:
         """Return the number of steps that the compiled core sums together."""
@@ -50,6 +51,22 @@ class ReferenceLayer(Recurrent):
 
     def _backend(self) -> Backend:
         return NumPy(self)
+
+
+def _cell(equations: Any, **options: Any) -> stack.Cell:
+    """Return the passes of a file with equations, with these options."""
+    return stack.Cell(partial(equations.forward, **options), partial(equations.backward, **options))
+
+
+def rnn_function(layer: NativeRNN) -> Function:
+    """Return the function of a layer for the equations in `rnn`."""
+    return Function(*parse_nonlinearity(layer.nonlinearity), layer.gate_clip)
+
+
+def gated_options(layer: NativeGRU | NativeMGU) -> Gated:
+    """Return the options of a layer for the equations in `gru`, `gru_reset_before` and `mgu`."""
+    sigma, phi = (Function(*choice, layer.gate_clip) for choice in layer.activations)
+    return Gated(sigma, phi)
 
 
 def lstm_options(layer: NativeLSTM) -> lstm.Options:
@@ -67,18 +84,26 @@ def lstm_options(layer: NativeLSTM) -> lstm.Options:
 class RNN(ReferenceLayer, NativeRNN):
     """`bptt.RNN` in NumPy; float64 unless `dtype` says otherwise."""
 
+    def equations(self) -> stack.Cell:
+        return _cell(rnn, function=rnn_function(self))
+
 
 class LSTM(ReferenceLayer, NativeLSTM):
     """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise."""
 
     def equations(self) -> stack.Cell:
-        options = lstm_options(self)
-        return stack.Cell(partial(lstm.forward, options=options), partial(lstm.backward, options=options))
+        return _cell(lstm, options=lstm_options(self))
 
 
 class GRU(ReferenceLayer, NativeGRU):
     """`bptt.GRU` in NumPy; float64 unless `dtype` says otherwise."""
 
+    def equations(self) -> stack.Cell:
+        return _cell(gru if self.reset_after else gru_reset_before, options=gated_options(self))
+
 
 class MGU(ReferenceLayer, NativeMGU):
     """`bptt.MGU` in NumPy; float64 unless `dtype` says otherwise."""
+
+    def equations(self) -> stack.Cell:
+        return _cell(mgu, options=gated_options(self))

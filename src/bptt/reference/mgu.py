@@ -6,13 +6,14 @@ The cell is a gated recurrent unit with a single gate, which both forgets and up
     s_t  = h'_t (.) m                                          m: recurrent dropout
     f_t  = sigma(N(W_f x_t) + b_ih_f + N(U_f s_t) + b_hh_f)    N: layer norm and gain, or nothing
     p_t  = f_t (.) s_t
-    n_t  =  tanh(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
+    n_t  =   phi(N(W_n x_t) + b_ih_n + N(U_n p_t) + b_hh_n)
     h~_t = (1 - f_t) (.) h'_t + f_t (.) n_t
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t                   k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
 (2H, I) and U is `weight_hh` (2H, H), with blocks in the order f, n. Layer norm normalises each block
-separately. m, k and resets come from `Run`. Without them h' and s are h_{t-1}, and h_t is h~_t.
+separately. sigma and phi are the logistic function and tanh, unless `Gated` changes them. m, k and resets
+come from `Run`. Without them h' and s are h_{t-1}, and h_t is h~_t.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import norm
+from bptt.reference.activations import Gated
 from bptt.reference.clip import limited
 from bptt.reference.common import (
     Array,
@@ -33,11 +35,10 @@ from bptt.reference.common import (
     bias,
     error_norm,
     last_step,
-    sigmoid,
 )
 
 
-def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
+def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gated) -> Tape:
     """Run the cell over time.
 
     Parameters
@@ -49,13 +50,16 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
         One layer's parameters in one direction.
     run : Run
         Resets and masks.
+    options : Gated
 
     Returns
     -------
     Tape
-        `gates` (T, B, 3H) are f, n, p. The tape also saves the arrays of `norm.products`.
+        `gates` (T, B, 3H) are f, n, p. The tape also saves `arguments` (T, B, 2H), which are the
+        arguments of the activations before any clipping, and the arrays of `norm.products`.
     """
     (h0,) = state
+    sigma, phi = options.sigma, options.phi
     T, (B, H) = len(x), h0.shape
     cuts = [H]
     W, b_ih, gain_ih = weights["weight_ih"], bias(weights, "bias_ih"), weights.get("weight_norm_ih")
@@ -63,7 +67,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
     b_f, b_n = np.split(weights.get("bias_hh", np.zeros(2 * H)), cuts)
     gain_f, gain_n = _gains(weights, cuts)
     h = np.empty((T + 1, B, H))
-    gates = np.empty((T, B, 3 * H))
+    gates, arguments = np.empty((T, B, 3 * H)), np.empty((T, B, 2 * H))
     products = norm.products(T, B, len(W))
     h[0] = h0
 
@@ -72,18 +76,21 @@ def forward(x: Array, state: State, weights: Weights, run: Run) -> Tape:
         s = h_old * run.recurrent
         v_ih, v_f = x[t - 1] @ W.T, s @ U_f.T
         a_f, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
-        f = sigmoid(a_f + norm.forward(v_f, gain_f) + b_f)
+        a_f = a_f + norm.forward(v_f, gain_f) + b_f
+        f = sigma(a_f)
         p = f * s
         v_n = p @ U_n.T
-        n = np.tanh(a_n + norm.forward(v_n, gain_n) + b_n)
+        a_n = a_n + norm.forward(v_n, gain_n) + b_n
+        n = phi(a_n)
         h_new = (1.0 - f) * h_old + f * n
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
         gates[t - 1] = np.concatenate([f, n, p], axis=1)
+        arguments[t - 1] = np.concatenate([a_f, a_n], axis=1)
         products["v_ih"][t - 1] = v_ih
         products["v_hh"][t - 1] = np.concatenate([v_f, v_n], axis=1)
 
-    return Tape(run, x, (h,), gates, products)
+    return Tape(run, x, (h,), gates, {"arguments": arguments} | products)
 
 
 def backward(
@@ -93,6 +100,8 @@ def backward(
     dstate: State,
     steps: int | None = None,
     clip: StateClip | None = None,
+    *,
+    options: Gated,
 ) -> Gradients:
     """Invert `forward` step by step, from the last one.
 
@@ -110,8 +119,11 @@ def backward(
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
+    options : Gated
+        The options of `forward`.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
+    sigma, phi = options.sigma, options.phi
     T, stop, H = len(x), last_step(steps, len(x)), h.shape[2]
     cuts = [H]
     W, gain_ih = weights["weight_ih"], weights.get("weight_norm_ih")
@@ -126,6 +138,7 @@ def backward(
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         f, n, p = np.split(tape.gates[t - 1], 3, axis=1)
+        a_f, a_n = np.split(tape.saved["arguments"][t - 1], 2, axis=1)
         dh = limited(dy[t - 1] + dh_next, clip)
         errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
@@ -137,16 +150,16 @@ def backward(
         df, dn = dh_new * (n - h_old), dh_new * f
         dh_old = dh_old + dh_new * (1.0 - f)
 
-        # n = tanh(a_n + N(U_n p) + b_hh_n)
-        da_n = dn * (1.0 - n**2)
+        # n = phi(a_n), a_n = ... + N(U_n p) + b_hh_n
+        da_n = dn * phi.slope(a_n, n)
         dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
         dp = dUp @ U_n
 
         # p = f (.) s
         df, ds = df + dp * s, dp * f
 
-        # f = sigma(a_f + N(U_f s) + b_hh_f)
-        da_f = df * f * (1.0 - f)
+        # f = sigma(a_f), a_f = ... + N(U_f s) + b_hh_f
+        da_f = df * sigma.slope(a_f, f)
         dUs, dgain_f = norm.backward(da_f, v_f, gain_f)
         ds = ds + dUs @ U_f
 

@@ -2,7 +2,7 @@
 
     h'_t = h_{t-1}, or 0 after a reset
     s_t  = h'_t (.) m                                  m: recurrent dropout
-    h~_t = f(N(W x_t) + b_ih + N(U s_t) + b_hh)        f: tanh or relu; N: layer norm and gain, or nothing
+    h~_t = f(N(W x_t) + b_ih + N(U s_t) + b_hh)        f: tanh or another; N: layer norm and gain, or nothing
     h_t  = k_t (.) h'_t + (1 - k_t) (.) h~_t           k: zoneout
 
 T time steps, B rows of a batch, I inputs, H hidden units; (.) is the elementwise product. W is `weight_ih`
@@ -15,6 +15,7 @@ import numpy as np
 
 from bptt.layers.passes.clip_state import StateClip
 from bptt.reference import norm
+from bptt.reference.activations import Function
 from bptt.reference.clip import limited
 from bptt.reference.common import (
     Array,
@@ -30,7 +31,7 @@ from bptt.reference.common import (
 )
 
 
-def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -> Tape:
+def forward(x: Array, state: State, weights: Weights, run: Run, *, function: Function) -> Tape:
     """Run the cell over time.
 
     Parameters
@@ -42,13 +43,14 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
         One layer's parameters in one direction.
     run : Run
         Resets and masks.
-    relu : bool
-        Use max(a, 0) in place of tanh(a).
+    function : Function
+        f.
 
     Returns
     -------
     Tape
-        `gates` (T, B, H) are h~. The tape also saves the arrays of `norm.products`.
+        `gates` (T, B, H) are h~. The tape also saves `arguments` (T, B, H), which are the arguments of f
+        before any clipping, and the arrays of `norm.products`.
     """
     (h0,) = state
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -56,7 +58,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
     gain_ih, gain_hh = weights.get("weight_norm_ih"), weights.get("weight_norm_hh")
     T = len(x)
     h = np.empty((T + 1, *h0.shape))
-    gates = np.empty((T, *h0.shape))
+    gates, arguments = np.empty((T, *h0.shape)), np.empty((T, *h0.shape))
     products = norm.products(T, len(h0), len(W))
     h[0] = h0
 
@@ -65,13 +67,13 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, relu: bool) -
         s = h_old * run.recurrent
         v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
-        h_new = np.maximum(a, 0.0) if relu else np.tanh(a)
+        h_new = function(a)
         k = run.keep_h[t - 1]
         h[t] = k * h_old + (1.0 - k) * h_new
-        gates[t - 1] = h_new
+        gates[t - 1], arguments[t - 1] = h_new, a
         products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
-    return Tape(run, x, (h,), gates, products)
+    return Tape(run, x, (h,), gates, {"arguments": arguments} | products)
 
 
 def backward(
@@ -82,7 +84,7 @@ def backward(
     steps: int | None = None,
     clip: StateClip | None = None,
     *,
-    relu: bool,
+    function: Function,
 ) -> Gradients:
     """Invert `forward` step by step, from the last one.
 
@@ -100,8 +102,8 @@ def backward(
         Go back at most `steps` steps. None: all.
     clip : StateClip, optional
         Clip each whole dL/dh_t to these bounds before it is used. None: no clipping.
-    relu : bool
-        The value passed to `forward`.
+    function : Function
+        The function of `forward`.
     """
     run, x, (h,) = tape.run, tape.x, tape.states
     W, U = weights["weight_ih"], weights["weight_hh"]
@@ -123,7 +125,7 @@ def backward(
         dh_old, dh_new = k * dh, (1.0 - k) * dh
 
         # h~ = f(a)
-        da = dh_new * (h_new > 0.0) if relu else dh_new * (1.0 - h_new**2)
+        da = dh_new * function.slope(tape.saved["arguments"][t - 1], h_new)
 
         # a = N(W x_t) + b_ih + N(U s) + b_hh
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from bptt.layers.passes.clip_state import StateClip
-from bptt.reference import gru, gru_reset_before, mgu, rnn
 from bptt.reference.common import Array, Gradients, Run, State, Tape, Weights
 from bptt.reference.interventions import Interventions, in_time
 
@@ -26,15 +24,6 @@ class Cell:
     forward: Callable[[Array, State, Weights, Run], Tape]
     backward: Callable[[Tape, Weights, Array, State, int | None, StateClip | None], Gradients]
 
-
-CELLS = {
-    "rnn_tanh": Cell(partial(rnn.forward, relu=False), partial(rnn.backward, relu=False)),
-    "rnn_relu": Cell(partial(rnn.forward, relu=True), partial(rnn.backward, relu=True)),
-    "gru": Cell(gru.forward, gru.backward),
-    "gru_reset_before": Cell(gru_reset_before.forward, gru_reset_before.backward),
-    "mgu": Cell(mgu.forward, mgu.backward),
-}
-"""The cells without options. The cell of an LSTM is built from the options of the layer."""
 
 Layers = Sequence[Sequence[Weights]]  # [layer][direction]
 
