@@ -76,6 +76,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LSTM": {
         "peephole": {"peephole": True},
         "coupled": {"coupled": True},
+        "no_forget_gate": {"forget_gate": False},
         "projection": {"proj_size": 3},
         "gate_biases": {"forget_bias": 1.5, "input_bias": -0.5, "output_bias": 0.25},
         "cell_clip": {"cell_clip": 0.4},
@@ -93,7 +94,11 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The options of each class of layer, besides its sizes."""
 
-CONTRADICTIONS = ({"coupled", "gate_biases"},)
+CONTRADICTIONS = (
+    {"coupled", "gate_biases"},
+    {"coupled", "no_forget_gate"},
+    {"no_forget_gate", "gate_biases"},
+)
 
 
 def _variant(kind: str, names: Iterable[str]) -> tuple[str, tuple[str, dict[str, Any]]]:
@@ -108,6 +113,9 @@ def _pairs(kind: str) -> Iterator[tuple[str, str]]:
         if not first.keys() & second.keys() and {one, other} not in CONTRADICTIONS:
             yield one, other
 
+
+DEGENERATE = ({"no_forget_gate", "cell_clip", "layer_norm"},)
+"""A cell state that only grows arrives at its bound in all units. Layer norm of equal numbers is rounding."""
 
 MOST = 5
 """Variants in one layer. With more, clipping leaves rows so even that their layer norm is mostly rounding."""
@@ -125,7 +133,11 @@ def _combined(kind: str) -> Iterator[tuple[str, ...]]:
             left = {name: sum({name, other} in missing for other in candidates) for name in candidates}
             best = max(candidates, key=lambda name: (taken[name], left[name]))
             names += (best,)
-            candidates = [name for name in candidates if {name, best} in allowed]
+            candidates = [
+                name
+                for name in candidates
+                if {name, best} in allowed and not any({*names, name} >= each for each in DEGENERATE)
+            ]
         missing -= {frozenset(pair) for pair in itertools.combinations(names, 2)}
         yield names
 

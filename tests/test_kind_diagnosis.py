@@ -25,6 +25,7 @@ CELLS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "relu": (bptt.RNN, {"nonlinearity": "relu"}),
     "LSTM": (bptt.LSTM, {}),
     "coupled": (bptt.LSTM, {"coupled": True}),
+    "no forget gate": (bptt.LSTM, {"forget_gate": False}),
     "projected": (bptt.LSTM, {"proj_size": 5}),
     "GRU": (bptt.GRU, {}),
     "reset before": (bptt.GRU, {"reset_after": False}),
@@ -349,7 +350,9 @@ def follow(part: str, setup: dict[str, Any], stack: Any, in_use: dict[str, Any])
     for name in re.findall(r"without (\w+)", part):
         options.pop(name, None)
     for kind in kinds or [type(stack)]:
-        known = inspect.signature(kind).parameters  # another cell takes what both have
+        known = dict(inspect.signature(kind).parameters)  # another cell takes what both have
+        if kinds:
+            known.pop("activations")  # of the cell that it replaces
         kind(I, H, **{name: value for name, value in options.items() if name in known} | named)
     if not kinds:
         assert any(options.get(name) != value for name, value in named.items()), part

@@ -255,11 +255,16 @@ def test_layouts_of_resets():
 def test_biases_of_gates_fill_all_layers_and_directions():
     """A number for all units, and one for each unit; other gates have what `init` draws."""
     values = {"input": -1.0, "forget": np.arange(H) / 4, "output": tuple(-np.arange(H) / 8)}
-    for gates, coupled in (("ifgo", False), ("fgo", True)):
-        for gate in {"output"} if coupled else values:
+    for gates, coupled, without in (
+        ("ifgo", 0, ()),
+        ("fgo", 1, ("input", "forget")),
+        ("igo", 0, ("forget",)),
+    ):
+        for gate in values.keys() - without:
             options = {
                 f"{gate}_bias": values[gate],
-                "coupled": coupled,
+                "coupled": bool(coupled),
+                "forget_gate": "f" in gates,
                 "init": lambda n, s, r: 9 + r.random(s),
             }
             layer = bptt.LSTM(I, H, 2, bidirectional=True, seed=0, **options)
@@ -270,6 +275,27 @@ def test_biases_of_gates_fill_all_layers_and_directions():
                         np.testing.assert_array_equal(block, np.broadcast_to(values[gate], H))
                     else:
                         assert (block > 9).all()
+
+
+def test_an_lstm_without_forget_gate_is_one_whose_forget_gate_stays_open():
+    for peephole in (False, True):
+        layer = bptt.LSTM(
+            I, H, forget_gate=False, peephole=peephole, layer_norm=False, dtype="float64", seed=0
+        )
+        gated = bptt.LSTM(I, H, peephole=peephole, dtype="float64", seed=1)
+        for name, view in gated.parameters.items():
+            rows = 3 if name.startswith("weight_peephole") else 4
+            blocks = [*np.split(layer.parameters[name], rows - 1)]
+            blocks.insert(1, np.zeros_like(blocks[0]) + (800 if name.startswith("bias") else 0))  # sigmoid: 1
+            view[...] = np.concatenate(blocks)
+        x, start = numbers(T, B, I), start_of(layer)
+        found, wanted = step(layer, x, start)[0], step(gated, x, start)[0]
+        for name in found.keys() - {"gradients"}:
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12, atol=1e-14, err_msg=name)
+        for name, gradient in layer.gradients.items():
+            rows = 3 if name.startswith("weight_peephole") else 4
+            kept = np.delete(gated.gradients[name].reshape(rows, -1), 1, axis=0)
+            np.testing.assert_allclose(gradient.reshape(rows - 1, -1), kept, rtol=1e-11, atol=1e-13)
 
 
 def test_biases_of_gates_are_json_and_survive_a_file(tmp_path):
@@ -352,6 +378,10 @@ BAD_OPTIONS = [
     ("LSTM", {"proj_size": -1}, ValueError, "proj_size must be an int >= 0"),
     ("LSTM", {"coupled": True, "forget_bias": 1.0}, ValueError, "forget_bias and coupled"),
     ("LSTM", {"coupled": True, "input_bias": 1.0}, ValueError, "input_bias and coupled"),
+    ("LSTM", {"coupled": True, "forget_gate": False}, ValueError, "coupled needs a forget gate"),
+    ("LSTM", {"forget_bias": 1.0, "forget_gate": False}, ValueError, "forget_bias needs a forget gate"),
+    ("LSTM", {"init": "chrono", "forget_gate": False}, ValueError, "init=.chrono.*forget_gate=False"),
+    ("LSTM", {"forget_gate": 0}, TypeError, "forget_gate must be True or False"),
     ("LSTM", {"bias": False, "output_bias": np.ones(H)}, ValueError, "output_bias needs a bias"),
     ("LSTM", {"input_bias": np.ones(H + 1)}, ValueError, "for each of hidden_size = 9 units; got.*10"),
     ("LSTM", {"output_bias": [np.inf] * H}, ValueError, "output_bias must be finite"),

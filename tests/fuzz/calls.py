@@ -35,6 +35,7 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
         options |= draw.options(
             peephole=draw.flag,
             coupled=draw.flag,
+            forget_gate=lambda: draw.choose(True, True, False),
             proj_size=lambda: draw.choose(0, 1, 2),
             forget_bias=lambda: draw.choose(None, 1.0, 3.0),
             input_bias=lambda: draw.choose(None, None, -1.0),

@@ -40,8 +40,8 @@ def spectral_radius(layer: Recurrent) -> Matrix:
     -------
     ndarray
         RNN: (L*D,), the radius of W_hh. Other cells: (L*D, gates), the radius of each (H, H) block in the
-        order of the rows of `weight_hh`: i f g o (coupled f g o), r z n, f n. With `proj_size`, W_hr times
-        the block is measured.
+        order of the rows of `weight_hh`: i f g o (or f g o, or i g o), r z n, f n. With `proj_size`, W_hr
+        times the block is measured.
 
     Raises
     ------

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.layers import GRU, RNN
-from bptt.reference import norm
+from bptt.reference import lstm, norm
 from bptt.reference.activations import Function, Gated, clipped, inside
 from bptt.reference.common import Weights, bias
 from bptt.reference.layers import gated_options, lstm_options, rnn_function
@@ -270,23 +270,23 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
     options = lstm_options(layer)
     sigma, phi, psi = options.sigma, options.phi, options.psi
     G = gates.shape[1] // c.shape[1]
-    *p_i, p_f, p_o = weights.get("weight_peephole", np.zeros((G - 1, c.shape[1])))  # p_i: [] if coupled
-    *_, f, g, o = values = np.split(gates, G, axis=1)
-    i = 1.0 - f if options.coupled else values[0]
+    *p_if, p_o = weights.get("weight_peephole", np.zeros((G - 1, c.shape[1])))
+    *i_f, g, o = values = np.split(gates, G, axis=1)  # i and f, or the one that there is
+    i, f = lstm.input_and_forget(i_f, options)
     e = f * c + i * g
     c_new = clipped(e, options.cell_clip)
     arguments = values
     if any(function.name not in SMOOTH or function.limit is not None for function in (sigma, phi)):
         arguments = np.split(_values(weights, "ih", x) + _values(weights, "hh", h), G, axis=1)
-        peepholes = [*(p * c for p in (*p_i, p_f)), 0.0, p_o * c_new]
+        peepholes = [*(p * c for p in p_if), 0.0, p_o * c_new]
         arguments = [a + p for a, p in zip(arguments, peepholes, strict=True)]
-    *to_i, to_f, to_g, to_o = (
+    *to_if, to_g, to_o = (
         function.slope(a, y)
         for function, a, y in zip((*[sigma] * (G - 2), phi, sigma), arguments, values, strict=True)
     )
-    to_f = (c - g if options.coupled else c) * to_f
-    to_i = [g * slope for slope in to_i]
-    forget = f + to_f * p_f + sum(slope * p for slope, p in zip(to_i, p_i, strict=True))
+    factors = [c - g] if options.coupled else [g, c] if options.forget_gate else [g]
+    to_if = [factor * slope for factor, slope in zip(factors, to_if, strict=True)]
+    forget = f + sum(slope * p for slope, p in zip(to_if, p_if, strict=True))
     clip_slope = inside(e, options.cell_clip)
     gain = weights.get("weight_norm_c")
     q = norm.forward(c_new, gain) + bias(weights, "bias_norm_c")
@@ -298,7 +298,7 @@ def _lstm(layer: Any, weights: Weights, x: Array, h: Array, c: Array, gates: Arr
     return Cell(
         _inputs(weights, x),
         _recurrent(weights, h),
-        tuple(_column(clip_slope * slope) for slope in (*to_i, to_f, i * to_g)),
+        tuple(_column(clip_slope * slope) for slope in (*to_if, i * to_g)),
         _column(clip_slope * forget),
         _column(output_gate),
         _column(output_gate * p_o + (to_q if gain is None else 0.0)),

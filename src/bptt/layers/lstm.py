@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from bptt import _core
 from bptt.arguments import Seed, choice, flag, integer, real, short, size
 from bptt.layers.activations import Activation, as_argument, is_plain, parse_activations, parse_gate_clip
 from bptt.layers.initialisers import Initialiser
@@ -26,7 +27,8 @@ class LSTM(Recurrent):
         h_t     = o tanh(c_t)
 
     With `peephole`, i and f also read P_i c_{t-1} and P_f c_{t-1}, and o reads P_o c_t. These products are
-    elementwise. With `coupled`, the gates are f, g, o, and i = 1 - f. With `proj_size` P,
+    elementwise. With `coupled`, the gates are f, g, o, and i = 1 - f. Without `forget_gate`, the gates are
+    i, g, o, and c_t = c_{t-1} + i g. With `proj_size` P,
     h_t = W_hr (o tanh(c_t)) has P units, so the shapes of h, y and their gradients have P in place of H. The
     state is a pair (h, c).
 
@@ -45,9 +47,13 @@ class LSTM(Recurrent):
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
     peephole : bool
-        True: add `weight_peephole_l{k}` (3, H) with rows i, f, o. A coupled LSTM has (2, H) with rows f, o.
+        True: add `weight_peephole_l{k}` (3, H) with rows i, f, o. A coupled LSTM has (2, H) with rows f, o,
+        and an LSTM without a forget gate has (2, H) with rows i, o.
     coupled : bool
         True: the input gate is i = 1 - f, and weights have 3H rows.
+    forget_gate : bool
+        False: the LSTM of 1997, which forgets nothing: weights have 3H rows. Not with `coupled`,
+        `forget_bias` and `init="chrono"`.
     proj_size : int
         P < H: add a projection `weight_hr_l{k}` (P, H). 0: no projection.
     forget_bias, input_bias, output_bias : float or array-like, optional
@@ -100,10 +106,11 @@ class LSTM(Recurrent):
     References
     ----------
     Hochreiter and Schmidhuber (1997), Long short-term memory. Forget gate: Gers, Schmidhuber and Cummins
-    (2000), Learning to forget. Peepholes: Gers, Schraudolph and Schmidhuber (2002), Learning precise timing
-    with LSTM recurrent networks. Coupled: Greff et al. (2017), LSTM: a search space odyssey. Projection: Sak,
-    Senior and Beaufays (2014). Forget bias: Jozefowicz, Zaremba and Sutskever (2015). Names, shapes and order
-    of the parameters are PyTorch's.
+    (2000), Learning to forget. Without it, the gradient is exact, while that of 1997 was truncated.
+    Peepholes: Gers, Schraudolph and Schmidhuber (2002), Learning precise timing with LSTM recurrent networks.
+    Coupled: Greff et al. (2017), LSTM: a search space odyssey. Projection: Sak, Senior and Beaufays (2014).
+    Forget bias: Jozefowicz, Zaremba and Sutskever (2015). Names, shapes and order of the parameters are
+    PyTorch's.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
     """
@@ -123,6 +130,7 @@ class LSTM(Recurrent):
         bidirectional: bool = False,
         peephole: bool = False,
         coupled: bool = False,
+        forget_gate: bool = True,
         proj_size: int = 0,
         forget_bias: float | npt.ArrayLike | None = None,
         input_bias: float | npt.ArrayLike | None = None,
@@ -141,8 +149,10 @@ class LSTM(Recurrent):
     ) -> None:
         self.peephole = flag(peephole, "peephole")
         self.coupled = flag(coupled, "coupled")
-        self.gate_count = 3 if self.coupled else 4
-        self.memory_gates = ((0, 1),) if self.coupled else ((0, -1), (1, 1))
+        self.forget_gate = flag(forget_gate, "forget_gate")
+        self._gates = "fgo" if self.coupled else "ifgo" if self.forget_gate else "igo"
+        self.gate_count = len(self._gates)
+        self.memory_gates = ((0, 1),) if self.coupled else ((0, -1), (1, 1)) if self.forget_gate else ()
         self.proj_size = integer(proj_size, "proj_size", 0)
         units = size(hidden_size, "hidden_size")
         self.forget_bias = parse_gate_bias(forget_bias, "forget_bias", units)
@@ -161,14 +171,21 @@ class LSTM(Recurrent):
             options["gate_clip"] = self.gate_clip
             if self.clip_mode == "spec":
                 options["output_clip"] = self.gate_clip
+        cell: _core.Cell = "lstm_variant"
         plain = (
             options.keys() == {"peephole", "projection", "activations"}
             and not self.peephole
             and is_plain(self.activations)
             and layer_norm is False
         )
+        if self.coupled:
+            cell = "lstm_coupled"
+        elif not self.forget_gate:
+            cell = "lstm_no_forget"
+        elif plain:
+            cell = "lstm"
         super().__init__(
-            "lstm_coupled" if self.coupled else "lstm" if plain else "lstm_variant",
+            cell,
             input_size,
             hidden_size,
             num_layers,
@@ -199,6 +216,16 @@ class LSTM(Recurrent):
                     f"{name} needs a bias; got {name}={short(value)} with bias=False. "
                     "Fix: leave one of them out."
                 )
+        if self.coupled and not self.forget_gate:
+            raise ValueError(
+                "coupled needs a forget gate, because i is 1 - f; got coupled=True with forget_gate=False. "
+                "Fix: leave one of them out."
+            )
+        if self.forget_bias is not None and not self.forget_gate:
+            raise ValueError(
+                f"forget_bias needs a forget gate; got forget_bias={short(self.forget_bias)} with "
+                "forget_gate=False. Fix: leave one of them out."
+            )
         if self.forget_bias is not None and self.coupled:
             raise ValueError(
                 f"forget_bias and coupled must not go together; got forget_bias={short(self.forget_bias)} "
@@ -218,10 +245,9 @@ class LSTM(Recurrent):
 
     def _draw(self, initialiser: Initialiser) -> None:
         super()._draw(initialiser)
-        gates = "fgo" if self.coupled else "ifgo"
         for name, value in self._gate_biases():
             if value is not None:
-                write_gate_bias(self.parameters, value, name, gates.index(name[0]), self.hidden_size)
+                write_gate_bias(self.parameters, value, name, self._gates.index(name[0]), self.hidden_size)
 
     def _gate_biases(self) -> tuple[tuple[str, GateBias], ...]:
         """Return the arguments that set biases, by name. A name begins with the letter of its gate."""
@@ -235,6 +261,7 @@ class LSTM(Recurrent):
         return super().config() | {
             "peephole": self.peephole,
             "coupled": self.coupled,
+            "forget_gate": self.forget_gate,
             "proj_size": self.proj_size,
             "forget_bias": self.forget_bias,
             "input_bias": self.input_bias,

@@ -78,6 +78,7 @@ def lstm_options(layer: NativeLSTM) -> lstm.Options:
         Function(*output, layer.gate_clip if layer.clip_mode == "spec" else None),
         layer.cell_clip,
         layer.coupled,
+        layer.forget_gate,
     )
 
 

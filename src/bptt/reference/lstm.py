@@ -20,7 +20,8 @@ T time steps, B rows of a batch, I inputs, H hidden units, P outputs; P is H wit
 elementwise product. W is `weight_ih` (4H, I) and U is `weight_hh` (4H, P), with blocks in the order i, f, g,
 o. N is layer norm and gain, over all blocks together, or nothing. p is `weight_peephole` (3, H), with rows in
 the order i, f, o, or 0. R is `weight_hr` (P, H). The input and forget gates see c', the output gate sees c~.
-In a coupled LSTM, i is 1 - f, and W, U and p have no block i. sigma, phi and psi are the logistic function,
+In a coupled LSTM, i is 1 - f, and W, U and p have no block i. Without a forget gate, f is 1, and W, U and p
+have no block f. sigma, phi and psi are the logistic function,
 tanh and tanh, unless `Options` changes them. m, k, l and resets come from `Run`. Without them the old state
 is (h_{t-1}, c_{t-1}) and the new state is (h~_t, c~_t).
 """
@@ -61,6 +62,8 @@ class Options:
         c~ is clipped to [-cell_clip, cell_clip]. None: no clipping.
     coupled : bool
         Whether i = 1 - f.
+    forget_gate : bool
+        False: f = 1.
     """
 
     sigma: Function
@@ -68,6 +71,7 @@ class Options:
     psi: Function
     cell_clip: float | None
     coupled: bool
+    forget_gate: bool
 
 
 def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Options) -> Tape:
@@ -87,18 +91,19 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     Returns
     -------
     Tape
-        `gates` (T, B, 4H) are i, f, g, o; for a coupled LSTM (T, B, 3H) f, g, o. The tape also saves
-        `arguments` of the same shape: the gates' inputs before any clipping. It saves `cell` (T, B, H), which
-        is e, `output` (T, B, H), which is psi(q), and the arrays of `norm.products`.
+        `gates` (T, B, 4H) are i, f, g, o; of a coupled LSTM (T, B, 3H) f, g, o; without a forget gate
+        (T, B, 3H) i, g, o. The tape also saves `arguments` of the same shape: the gates' inputs before any
+        clipping. It saves `cell` (T, B, H), which is e, `output` (T, B, H), which is psi(q), and the arrays
+        of `norm.products`.
     """
     h0, c0 = state
     sigma, phi, psi = options.sigma, options.phi, options.psi
     W, U, R = weights["weight_ih"], weights["weight_hh"], weights.get("weight_hr")
     b_ih, b_hh, b_c = (bias(weights, name) for name in ("bias_ih", "bias_hh", "bias_norm_c"))
     gain_ih, gain_hh, gain_c = (weights.get(f"weight_norm_{side}") for side in ("ih", "hh", "c"))
-    p_i, p_f, p_o = _peepholes(weights, options)
     T, (B, H) = len(x), c0.shape
     G = len(W) // H
+    *p_if, p_o = weights.get("weight_peephole", np.zeros((G - 1, 1)))
     h, c = np.empty((T + 1, *h0.shape)), np.empty((T + 1, B, H))
     gates, arguments = np.empty((T, B, G * H)), np.empty((T, B, G * H))
     cell, output = np.empty((T, B, H)), np.empty((T, B, H))
@@ -110,11 +115,10 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         s = h_old * run.recurrent
         v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
-        *a_i, a_f, a_g, a_o = np.split(a, G, axis=1)
-        a_i = [block + p_i * c_old for block in a_i]  # an empty list if coupled
-        a_f = a_f + p_f * c_old
-        f = sigma(a_f)
-        i = 1.0 - f if options.coupled else sigma(a_i[0])
+        *a_if, a_g, a_o = np.split(a, G, axis=1)  # of i and f, or of the one that there is
+        a_if = [block + p * c_old for block, p in zip(a_if, p_if, strict=True)]
+        i_f = [sigma(block) for block in a_if]
+        i, f = input_and_forget(i_f, options)
         g = phi(a_g)
         e = f * c_old + i * g
         c_new = clipped(e, options.cell_clip)
@@ -127,8 +131,8 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
         c[t] = l * c_old + (1.0 - l) * c_new
         h[t] = k * h_old + (1.0 - k) * h_new
-        gates[t - 1] = np.concatenate([f, g, o] if options.coupled else [i, f, g, o], axis=1)
-        arguments[t - 1] = np.concatenate([*a_i, a_f, a_g, a_o], axis=1)
+        gates[t - 1] = np.concatenate([*i_f, g, o], axis=1)
+        arguments[t - 1] = np.concatenate([*a_if, a_g, a_o], axis=1)
         cell[t - 1], output[t - 1] = e, psi_q
         products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
@@ -177,8 +181,8 @@ def backward(
     W, U, R = weights["weight_ih"], weights["weight_hh"], weights.get("weight_hr")
     b_c = bias(weights, "bias_norm_c")
     gain_ih, gain_hh, gain_c = (weights.get(f"weight_norm_{side}") for side in ("ih", "hh", "c"))
-    p_i, p_f, p_o = _peepholes(weights, options)
     T, stop, G = len(x), last_step(steps, len(x)), len(W) // c.shape[2]
+    *p_if, p_o = weights.get("weight_peephole", np.zeros((G - 1, 1)))
     dx, dweights = np.zeros_like(x), Sums()
     errors, dh_norm, dc_norm = np.zeros_like(dy), np.zeros(T), np.zeros(T)
     dh_next, dc_next = dstate  # the errors of h_t and c_t that come from step t + 1
@@ -186,9 +190,9 @@ def backward(
     for t in range(T, stop - 1, -1):
         h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
         s = h_old * run.recurrent
-        *a_i, a_f, a_g, a_o = np.split(tape.saved["arguments"][t - 1], G, axis=1)
-        *i_, f, g, o = np.split(tape.gates[t - 1], G, axis=1)
-        i = 1.0 - f if options.coupled else i_[0]
+        *a_if, a_g, a_o = np.split(tape.saved["arguments"][t - 1], G, axis=1)
+        *i_f, g, o = np.split(tape.gates[t - 1], G, axis=1)
+        i, f = input_and_forget(i_f, options)
         e, psi_q = tape.saved["cell"][t - 1], tape.saved["output"][t - 1]
         c_new = clipped(e, options.cell_clip)
         q = norm.forward(c_new, gain_c) + b_c
@@ -235,25 +239,21 @@ def backward(
         # g = phi(a_g)
         da_g = dg * phi.slope(a_g, g)
 
-        # i = sigma(a_i), a_i = ... + p_i (.) c', or i = 1 - f
-        if options.coupled:
-            df = df - di
-            da_i = []
-        else:
-            da_i = [di * sigma.slope(a_i[0], i)]
-            dc_old = dc_old + p_i * da_i[0]
+        # i = 1 - f, or f = 1
+        d_if = [df - di] if options.coupled else [di, df] if options.forget_gate else [di]
 
-        # f = sigma(a_f), a_f = ... + p_f (.) c'
-        da_f = df * sigma.slope(a_f, f)
-        dc_old = dc_old + p_f * da_f
+        # i = sigma(a_i), a_i = ... + p_i (.) c', and the same of f
+        da_if = [d * sigma.slope(a, y) for d, a, y in zip(d_if, a_if, i_f, strict=True)]
+        for p, da in zip(p_if, da_if, strict=True):
+            dc_old = dc_old + p * da
 
         # a = N(W x_t) + b_ih + N(U s) + b_hh + p (.) (c', c', c~)
-        da = np.concatenate([*da_i, da_f, da_g, da_o], axis=1)
+        da = np.concatenate([*da_if, da_g, da_o], axis=1)
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)
         dUs, dgain_hh = norm.backward(da, tape.saved["v_hh"][t - 1], gain_hh)
         dx[t - 1] = dWx @ W
         ds = dUs @ U
-        dp = [*(block * c_old for block in da_i), da_f * c_old, da_o * c_new]
+        dp = [*(block * c_old for block in da_if), da_o * c_new]
         dweights.add("weight_ih", dWx.T @ x[t - 1])
         dweights.add("weight_hh", dUs.T @ s)
         dweights.add("bias_ih", da.sum(axis=0))
@@ -273,10 +273,8 @@ def backward(
     return Gradients(dx, (dh_next, dc_next), dweights.of(weights), (dh_norm, dc_norm), errors)
 
 
-def _peepholes(weights: Weights, options: Options) -> Array:
-    """Return the peephole weights (3, H), or zeros (3, 1) without peepholes.
-
-    The rows are i, f, o. In a coupled LSTM, row i is 0.
-    """
-    p = weights.get("weight_peephole", np.zeros((3, 1)))
-    return np.concatenate([np.zeros_like(p[:1]), p]) if options.coupled and len(p) == 2 else p
+def input_and_forget(gates: list[Array], options: Options) -> tuple[Array, Array]:
+    """Return i and f from the gates of i and f that the cell has."""
+    if options.coupled:
+        return 1.0 - gates[0], gates[0]
+    return (gates[0], gates[1]) if options.forget_gate else (gates[0], np.ones_like(gates[0]))

@@ -1,9 +1,9 @@
 """Initialisers: the classes and names that a layer's `init` accepts.
 
-Recurrent and input weights are drawn gate by gate. Each block of H rows is a separate matrix: LSTM i, f, g, o
-(coupled f, g, o), GRU r, z, n, MGU f, n. For every initialiser, the gains of layer norm start at 1, its
-offsets start at 0, and peepholes have their default values. All draws come from the layer's generator, in the
-order of its parameters.
+Recurrent and input weights are drawn gate by gate. Each block of H rows is a separate matrix: LSTM i, f, g,
+o, or f, g, o, or i, g, o; GRU r, z, n; MGU f, n. For every initialiser, the gains of layer norm start at 1,
+its offsets start at 0, and peepholes have their default values. All draws come from the layer's generator, in
+the order of its parameters.
 
 The class names are lower-case, because they are used like functions: `init=orthogonal(gain=2)`.
 """

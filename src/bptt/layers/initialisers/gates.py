@@ -30,7 +30,8 @@ class chrono(Initialiser):
     Raises
     ------
     TypeError, ValueError
-        If `longest` is not such a number. When a layer is built: if the layer has no gates or no biases.
+        If `longest` is not such a number. When a layer is built: if the layer has no biases, or no gate that
+        forgets.
 
     References
     ----------
@@ -44,6 +45,11 @@ class chrono(Initialiser):
 
     def check(self, layer: Drawable) -> None:
         need_time(layer, "chrono", "sets biases of gates")
+        if not getattr(layer, "forget_gate", True):
+            raise ValueError(
+                f'init="chrono" sets how long gates keep the state; got {layer.kind} with forget_gate=False, '
+                "which forgets nothing. Fix: leave one of them out."
+            )
         if not layer.memory_gates:
             raise ValueError(
                 f'init="chrono" sets biases of gates; got {layer.kind}, which has none. '

@@ -14,14 +14,28 @@ Values = npt.NDArray[Any]
 
 # The values of a step in the order of computation, so the first one that is not finite is the cause. The
 # letters are those of the tape's blocks. "p" is the recurrent part of n, which is not a gate.
-_COMPUTED = {"LSTM": "ifgcoh", "coupled": "fgcoh", "GRU": "rzpnh", "MGU": "fpnh", "RNN": "h"}
-_ON_TAPE = {"LSTM": "ifgo", "coupled": "fgo", "GRU": "rznp", "MGU": "fnp", "RNN": ""}
+_COMPUTED = {
+    "LSTM": "ifgcoh",
+    "coupled": "fgcoh",
+    "no forget gate": "igcoh",
+    "GRU": "rzpnh",
+    "MGU": "fpnh",
+    "RNN": "h",
+}
+_ON_TAPE = {
+    "LSTM": "ifgo",
+    "coupled": "fgo",
+    "no forget gate": "igo",
+    "GRU": "rznp",
+    "MGU": "fnp",
+    "RNN": "",
+}
 
 
 def gate_names(stack: Recurrent) -> tuple[str, ...]:
     """Return the names of the blocks of `weight_hh` in order.
 
-    These are i f g o, f g o, r z n, f n, or h for an RNN.
+    These are i f g o, f g o, i g o, r z n, f n, or h for an RNN.
     """
     return tuple(_ON_TAPE[cell_of(stack)].replace("p", "")) or ("h",)
 
@@ -43,12 +57,14 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
 
 
 def cell_of(stack: Recurrent) -> str:
-    """Return "LSTM", "coupled", "GRU", "MGU" or "RNN".
+    """Return "LSTM", "coupled", "no forget gate", "GRU", "MGU" or "RNN".
 
     A subclass that the user wrote has the cell of its base class.
     """
     if getattr(stack, "coupled", False):
         return "coupled"
+    if not getattr(stack, "forget_gate", True):
+        return "no forget gate"
     return next(cls.__name__ for cls in type(stack).__mro__ if cls.__name__ in _COMPUTED)
 
 

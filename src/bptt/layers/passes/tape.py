@@ -88,8 +88,8 @@ class RecurrentTape(Tape):
     def gates(self) -> tuple[npt.NDArray[Any], ...]:
         """Activated gates at every step: one (T, B, G*H) view per layer and direction.
 
-        LSTM: i, f, g, o; coupled f, g, o. GRU: r, z, n and W_hn h + b_hn, or with `reset_after=False` r, z, n
-        and r h. MGU: f, n and f h. RNN: h before zoneout.
+        LSTM: i, f, g, o; coupled f, g, o; without a forget gate i, g, o. GRU: r, z, n and W_hn h + b_hn, or
+        with `reset_after=False` r, z, n and r h. MGU: f, n and f h. RNN: h before zoneout.
         """
         return tuple(self._unpacked(self.core.gates(*index)) for index in self._indices())
 
