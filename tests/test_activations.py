@@ -5,8 +5,6 @@ numpy.longdouble; where that has no more digits than float64 the comparison is o
 NumPy's own error.
 """
 
-import math
-
 import numpy as np
 import pytest
 from tests.cells import ISAS
@@ -155,59 +153,3 @@ def test_tails_touch_nothing_else(dtype):
             )
             np.testing.assert_array_equal(scaled[:start], whole[:start])
             np.testing.assert_array_equal(scaled[start + length :], whole[start + length :])
-
-
-def exact_gelu_silu(name, x):
-    """Value and slope, in float64 and from functions that are accurate in the tails."""
-    wide = x.astype(np.float64)
-    if name == "gelu":
-        s = np.array([math.erfc(-a / math.sqrt(2)) / 2 for a in wide])
-        ds = np.exp(-(wide**2) / 2) / math.sqrt(2 * math.pi)
-    else:
-        small = np.exp(-np.abs(wide)) / (1 + np.exp(-np.abs(wide)))
-        s, ds = np.where(wide < 0, small, 1 - small), small * (1 - small)
-    return wide * s, s + wide * ds
-
-
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("name", ["gelu", "silu"])
-def test_gelu_and_silu_are_accurate_near_zero_and_in_the_tails(name):
-    """Values to a few ULP down to the smallest normal number. The slope has a root, so it has an absolute
-    error near it, too."""
-    lowest = {("gelu", 4): -12.8, ("gelu", 8): -37.0, ("silu", 4): -83.0, ("silu", 8): -700.0}
-    for dtype in [np.float32, np.float64]:
-        x = samples(dtype, lowest[name, dtype().itemsize], 100.0)[::10].copy()
-        layer = bptt.RNN(1, 1, nonlinearity=name, bias=False, dtype=dtype.__name__)
-        layer.flat_parameters = [1, 0]
-        y, _, tape = layer.forward(x[np.newaxis, :, np.newaxis])
-        slope, _ = layer.backward(tape, np.ones_like(y))
-        np.testing.assert_array_equal(_core.activation(name, x), y.ravel())
-        value, wanted = exact_gelu_silu(name, x)
-        eps = np.finfo(dtype).eps
-        # erfc and exp of the comparison get a rounded argument, which they amplify by its square, or itself.
-        own = x.astype(np.float64) ** 2 * np.finfo(np.float64).eps
-        normal = np.abs(value) >= np.finfo(dtype).tiny
-        error = np.abs(y.ravel() - value)[normal] / np.abs(value[normal])
-        assert (error <= 4 * eps + own[normal]).all(), x[normal][np.argmax(error)]
-        error = np.abs(slope.ravel() - wanted)
-        bound = (4 * eps + own) * np.maximum(np.abs(wanted), np.where(np.abs(x) < 3, 1, 0))
-        assert (error <= bound + np.finfo(dtype).tiny * 100)[normal].all(), x[normal][
-            np.argmax((error - bound)[normal])
-        ]
-
-
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_limits_of_gelu_silu_and_linear(dtype):
-    x = np.array([-np.inf, np.inf, np.nan, 0.0, -0.0, 1e30, -1e30], dtype)
-    wanted = np.array([-0.0, np.inf, np.nan, 0.0, -0.0, 1e30, -0.0], dtype)
-    slopes = np.array([0, 1, np.nan, 0.5, 0.5, 1, 0], dtype)
-    for name in ("gelu", "silu"):
-        np.testing.assert_allclose(_core.activation(name, x), wanted, atol=np.finfo(dtype).tiny * 100, rtol=0)
-        layer = bptt.RNN(1, 1, nonlinearity=name, bias=False, dtype=dtype.__name__)
-        layer.flat_parameters = [1, 0]
-        for value, slope in zip(x[2:], slopes[2:], strict=True):
-            y, _, tape = layer.forward(value.reshape(1, 1, 1))
-            dx, _ = layer.backward(tape, np.ones_like(y))
-            np.testing.assert_allclose(dx.item(), slope, atol=np.finfo(dtype).tiny * 1e4)
-    np.testing.assert_array_equal(_core.activation("linear", x), x)

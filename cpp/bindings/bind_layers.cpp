@@ -1,7 +1,7 @@
 // Layers without time.
 #include <map>
 
-#include "bindings/recurrent_options.hpp"
+#include "bindings/numpy.hpp"
 #include "core/timeless/embedding.hpp"
 #include "core/timeless/linear.hpp"
 #include "runtime/isa.hpp"
@@ -103,25 +103,26 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
   });
 }
 
-// exp, the slope of gelu or silu, or an activation of the cells.
-py::array activation(const std::string& name, const py::array& x, double alpha, double beta) {
+py::array activation(const std::string& name, const py::array& x) {
   return with_dtype("x", x, [&]<class T>(T) -> py::array {
     const Kernels<T>& k = kernels<T>();
-    const std::map<std::string, void (*)(Index, const T*, T*)> others = {
-        {"exp", k.exp}, {"gelu_slope", k.gelu_slope}, {"silu_slope", k.silu_slope}};
-    const auto other = others.find(name);
-    ActivationChoice<T> f{};
-    if (other == others.end()) {
-      const auto choice = activation_named(py::make_tuple(name, alpha, beta));
-      f = {choice.kind, static_cast<T>(choice.alpha), static_cast<T>(choice.beta)};
-    }
+    const std::map<std::string, void (*)(Index, const T*, T*)> functions = {
+        {"exp", k.exp},
+        {"tanh", k.tanh},
+        {"sigmoid", k.sigmoid},
+        {"gelu", k.gelu},
+        {"gelu_slope", k.gelu_slope},
+        {"silu", k.silu},
+        {"silu_slope", k.silu_slope},
+    };
+    const auto entry = functions.find(name);
+    if (entry == functions.end()) throw std::invalid_argument("name: expected an activation, got '" + name + "'");
+    const auto function = entry->second;
     const T* from = data_of<T>("x", x, shape_of(x));
     const NewArray<T> y(shape_of(x));
     compute([&](Interrupt& interrupt) {
-      in_pieces(x.size(), 1, interrupt, [&](Index begin, Index end) {
-        if (other != others.end()) return other->second(end - begin, from + begin, y.data() + begin);
-        k.activate(end - begin, f, std::numeric_limits<T>::infinity(), from + begin, y.data() + begin);
-      });
+      in_pieces(x.size(), 1, interrupt,
+                [&](Index begin, Index end) { function(end - begin, from + begin, y.data() + begin); });
     });
     return y.array;
   });
@@ -137,7 +138,7 @@ void bind_layers(py::module_& m) {
   m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("dweight"));
   m.def("bernoulli", &bernoulli, py::arg("shape"), py::arg("p"), py::arg("value"), py::arg("key"), py::arg("dtype"));
   m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("key"));
-  m.def("activation", &activation, py::arg("name"), py::arg("x"), py::arg("alpha") = 0.0, py::arg("beta") = 0.0);
+  m.def("activation", &activation, py::arg("name"), py::arg("x"));
 }
 
 }  // namespace bptt::bindings

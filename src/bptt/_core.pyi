@@ -291,8 +291,9 @@ def adam_step(
     """step counts from 1. decoupled: AdamW."""
 
 # Activations on arrays: what the fused steps use, exposed for the accuracy tests.
-def activation(name: str, x: Floats, alpha: float = 0.0, beta: float = 0.0) -> Floats:
-    """Return "exp", "gelu_slope", "silu_slope", or an activation of the cells, of every number."""
+def activation(
+    name: Literal["exp", "tanh", "sigmoid", "gelu", "gelu_slope", "silu", "silu_slope"], x: Floats
+) -> Floats: ...
 
 # Run time.
 def set_num_threads(n: int) -> None: ...

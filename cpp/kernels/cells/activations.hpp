@@ -1,5 +1,5 @@
-// The activations that a user may choose. A tape keeps the result of a function, from which its slope follows; of gelu
-// and silu it keeps the argument (`keeps_argument` in table.hpp).
+// The activations that a user may choose. A tape keeps the result of a function, from which its slope follows. gelu and
+// silu fall before they rise, so of them it keeps the argument (`keeps_argument` in table.hpp).
 #pragma once
 
 #include "kernels/math.hpp"
