@@ -56,24 +56,25 @@ RESUMED = (
 )
 
 
-@pytest.mark.parametrize("name", RESUMED)
-def test_a_run_in_pieces_has_the_bits_of_an_unbroken_run(name: str, tmp_path: Path) -> None:
+def test_a_run_in_pieces_has_the_bits_of_an_unbroken_run(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Only the history also has the validations at the end of each piece."""
-    plain = CASES[name]()
-    expected = outcome(plain.fit(plain.fresh([])))
-    updates = len(expected["history"]["loss"]) // 8  # float64
-    path, case = tmp_path / "run", CASES[name]()
-    running = case.fresh([bptt.Checkpoint(path)])
-    for limit in range(2, updates + 3, 2):
-        running.fit(case.data, case.epochs, case.validation, max_updates=limit)
-        case = CASES[name]()
-        running = case.resume(path, [bptt.Checkpoint(path)])
-    found = outcome(running)
-    for each in (found, expected):
-        for column in [name for name in each["history"] if name.startswith("validation")]:
-            del each["history"][column]
-    # The generators of a resumed trainer that does not train are those of its file.
-    assert found == expected
+    for name in RESUMED:
+        with subtests.test(name):
+            plain = CASES[name]()
+            expected = outcome(plain.fit(plain.fresh([])))
+            updates = len(expected["history"]["loss"]) // 8  # float64
+            path, case = tmp_path / "run", CASES[name]()
+            running = case.fresh([bptt.Checkpoint(path)])
+            for limit in range(2, updates + 3, 2):
+                running.fit(case.data, case.epochs, case.validation, max_updates=limit)
+                case = CASES[name]()
+                running = case.resume(path, [bptt.Checkpoint(path)])
+            found = outcome(running)
+            for each in (found, expected):
+                for column in [name for name in each["history"] if name.startswith("validation")]:
+                    del each["history"][column]
+            # The generators of a resumed trainer that does not train are those of its file.
+            assert found == expected
 
 
 class Clock:

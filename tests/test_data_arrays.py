@@ -28,20 +28,24 @@ TARGETS: dict[str, tuple[Any, dict[str, Any], bool, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_batches_hold_the_rows_in_order(name: str) -> None:
-    y, options, per_step, last = TARGETS[name]
-    mask = RNG.random((N, T) if per_step else N) < 0.5
-    data = Arrays(X, y, batch_size=3, lengths=LENGTHS, mask=mask, **options)
-    batches = list(data)
-    assert [batch["x"].shape for batch in batches] == [(T, 3, F), (T, 3, F), (T, 1, F)]
-    assert (len(data), data.count, data.per_step) == (3, N, per_step)
-    target = np.concatenate([batch["target"] for batch in batches], axis=int(per_step))
-    expected = y.reshape(*(N, T)[: 1 + per_step], *last)
-    np.testing.assert_array_equal(target, expected.swapaxes(0, 1) if per_step else expected)
-    np.testing.assert_array_equal(np.concatenate([batch["lengths"] for batch in batches]), LENGTHS)
-    masks = np.concatenate([batch["mask"] for batch in batches], axis=int(per_step))
-    np.testing.assert_array_equal(masks, mask.T)
+def test_batches_hold_the_rows_in_order(subtests: pytest.Subtests) -> None:
+    for name in TARGETS:
+        with subtests.test(name):
+            y, options, per_step, last = TARGETS[name]
+            mask = RNG.random((N, T) if per_step else N) < 0.5
+            weight = RNG.random(mask.shape)
+            data = Arrays(X, y, batch_size=3, lengths=LENGTHS, mask=mask, weight=weight, **options)
+            batches = list(data)
+            assert [batch["x"].shape for batch in batches] == [(T, 3, F), (T, 3, F), (T, 1, F)]
+            assert (len(data), data.count, data.per_step) == (3, N, per_step)
+            target = np.concatenate([batch["target"] for batch in batches], axis=int(per_step))
+            expected = y.reshape(*(N, T)[: 1 + per_step], *last)
+            np.testing.assert_array_equal(target, expected.swapaxes(0, 1) if per_step else expected)
+            np.testing.assert_array_equal(np.concatenate([batch["lengths"] for batch in batches]), LENGTHS)
+            masks = np.concatenate([batch["mask"] for batch in batches], axis=int(per_step))
+            np.testing.assert_array_equal(masks, mask.T)
+            weights = np.concatenate([batch["weight"] for batch in batches], axis=int(per_step))
+            np.testing.assert_array_equal(weights, weight.T)
 
 
 def test_shuffled_passes_hold_each_sequence_once_and_differ() -> None:
@@ -75,6 +79,32 @@ def test_trains_as_ragged_does() -> None:
     np.testing.assert_allclose(*losses, rtol=1e-13)
 
 
+def test_a_weight_counts_as_rows_that_occur_so_often() -> None:
+    """Arrays, and Ragged with targets per sequence and per step."""
+    times = np.array([2, 0, 1, 3, 1, 1, 2])
+    rows, labels = list(X), list(LABELS)
+    again = [i for i, n in enumerate(times) for _ in range(n)]
+    per_step = [np.full(T, n) for n in times]
+    pairs: dict[str, tuple[Any, Any]] = {
+        "arrays": (Arrays(X, LABELS, weight=np.array(per_step)), Arrays(X[again], LABELS[again])),
+        "ragged": (
+            Ragged(rows, labels, batch_size=N, per_step=True, weight=per_step),
+            Ragged([rows[i] for i in again], [labels[i] for i in again], batch_size=99, per_step=True),
+        ),
+        "ragged, one target": (
+            Ragged(rows, CLASSES, batch_size=N, weight=times),
+            Ragged([rows[i] for i in again], CLASSES[again], batch_size=99),
+        ),
+    }
+    for name, data in pairs.items():
+        losses = []
+        for each in data:
+            last = [bptt.Last()] if "one" in name else []
+            gru, linear = bptt.GRU(F, 4, seed=1, dtype="float64"), bptt.Linear(4, 4, seed=2, dtype="float64")
+            losses.append(trainer(bptt.Sequential(gru, *last, linear)).fit(each, epochs=3)["loss"])
+        np.testing.assert_allclose(*losses, rtol=1e-13)
+
+
 def test_a_memory_map_is_read_batch_by_batch(tmp_path: Any) -> None:
     np.save(tmp_path / "x.npy", X)
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -91,6 +121,12 @@ WRONG: dict[str, tuple[tuple[Any, Any], dict[str, Any], str]] = {
     "time first": ((X, X.swapaxes(0, 1)), {}, r"y\.swapaxes\(0, 1\)"),
     "a mask per step": ((X, CLASSES), {"mask": np.ones((N, T), bool)}, r"mask must have shape \(7,\)"),
     "a mask of numbers": ((X, CLASSES), {"mask": np.ones(N)}, "mask must be an array of bool"),
+    "weights below 0": (
+        (X, CLASSES),
+        {"weight": np.arange(-1, N - 1)},
+        "weight must hold finite numbers >= 0",
+    ),
+    "weights per step": ((X, CLASSES), {"weight": np.ones((N, T))}, r"weight must have shape \(7,\)"),
     "too long": ((X, CLASSES), {"lengths": np.full(N, T + 1)}, "lengths must lie between 0 and T = 5"),
     "a flag": ((X, CLASSES), {"per_step": 1}, "per_step must be True or False"),
 }
@@ -100,6 +136,11 @@ def test_errors_name_the_argument(subtests: pytest.Subtests) -> None:
     for name, (arrays, options, message) in WRONG.items():
         with subtests.test(name), pytest.raises((TypeError, ValueError), match=message):
             Arrays(*arrays, **options)
+    for weight in (np.ones(N - 1), np.full(N, np.nan)):
+        with pytest.raises(ValueError, match="weight must h"):
+            Ragged(list(X), CLASSES, batch_size=2, weight=weight)
+    with pytest.raises(ValueError, match=r"weight\[1\] must have shape \(5,\)"):
+        Ragged(list(X), list(LABELS), batch_size=2, per_step=True, weight=[np.ones(T), *np.ones((N - 1, 2))])
 
 
 def test_fit_of_a_pair_of_arrays_names_arrays(subtests: pytest.Subtests) -> None:
@@ -119,18 +160,19 @@ def test_fit_of_a_pair_of_arrays_names_arrays(subtests: pytest.Subtests) -> None
     np.testing.assert_array_equal(net.flat_parameters, before)
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_unpad_undoes_pad(batch_first: bool) -> None:
-    for rows in ([X[0], X[1, :2], X[2, :0]], [LABELS[0], LABELS[1, :1]], [X[:2], X[:5]]):
-        x, lengths = pad(rows, batch_first=batch_first)
-        longest = max(map(len, rows))
-        assert x.shape[:2] == ((len(rows), longest) if batch_first else (longest, len(rows)))
-        assert x.flags.c_contiguous
-        assert lengths.tolist() == [len(row) for row in rows]
-        for row, again in zip(rows, unpad(x, lengths, batch_first=batch_first), strict=True):
-            np.testing.assert_array_equal(row, again)
-        for n, row in enumerate(np.moveaxis(x, 0 if batch_first else 1, 0)):
-            assert not row[lengths[n] :].any()
+def test_unpad_undoes_pad(subtests: pytest.Subtests) -> None:
+    for batch_first in (False, True):
+        with subtests.test(batch_first=batch_first):
+            for rows in ([X[0], X[1, :2], X[2, :0]], [LABELS[0], LABELS[1, :1]], [X[:2], X[:5]]):
+                x, lengths = pad(rows, batch_first=batch_first)
+                longest = max(map(len, rows))
+                assert x.shape[:2] == ((len(rows), longest) if batch_first else (longest, len(rows)))
+                assert x.flags.c_contiguous
+                assert lengths.tolist() == [len(row) for row in rows]
+                for row, again in zip(rows, unpad(x, lengths, batch_first=batch_first), strict=True):
+                    np.testing.assert_array_equal(row, again)
+                for n, row in enumerate(np.moveaxis(x, 0 if batch_first else 1, 0)):
+                    assert not row[lengths[n] :].any()
 
 
 def test_unpad_refuses_other_axes() -> None:

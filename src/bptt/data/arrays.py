@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bptt.arguments import Seed, flag, generator, size
 from bptt.data.shuffled import Shuffled
 from bptt.data.tables import is_list_of_arrays, parse_real
+from bptt.data.weights import parse_weights
 from bptt.layers.passes.ragged import parse_lengths
 
 Numbers = npt.NDArray[Any]
@@ -24,8 +25,8 @@ class Arrays(Shuffled):
         data = bptt.data.Arrays(x, y, batch_size=32, shuffle=True, seed=0)
         trainer.fit(data, epochs=10)
 
-    A batch is `(x, target)` or `(x, target, lengths)`; with a mask, it is a dict of these and mask. x is
-    (T, B, F), or (T, B) for ids. The Trainer swaps the axes for models with `batch_first=True`. The last
+    A batch is `(x, target)` or `(x, target, lengths)`. With a mask or weights, it is a dict. x is (T, B, F),
+    or (T, B) for ids. The Trainer swaps the axes for models with `batch_first=True`. The last
     batch may have fewer rows. Only one batch at a time is copied, so x may be a memory map.
 
     Parameters
@@ -41,6 +42,8 @@ class Arrays(Shuffled):
         Number of valid steps of each sequence, 0 to T. Later steps are padding.
     mask : array-like of bool, optional
         False for targets that do not count: (N,) for targets per sequence, (N, T) for targets per step.
+    weight : array-like of float, optional
+        Weights of the targets in the loss, at least 0, in the shape of the mask.
     per_step : bool, optional
         Whether there is one target per step. Default: True if y has three axes, or is (N, T) integers. Pass a
         bool if K = T. With True, other numbers (N, T) have K = 1.
@@ -71,6 +74,7 @@ class Arrays(Shuffled):
         batch_size: int = 32,
         lengths: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
+        weight: npt.ArrayLike | None = None,
         per_step: bool | None = None,
         shuffle: bool = False,
         seed: Seed = None,
@@ -91,6 +95,8 @@ class Arrays(Shuffled):
                     f"mask must be an array of bool; got {self.arrays['mask'].dtype}. "
                     "Fix: pass mask.astype(bool)."
                 )
+        if weight is not None:
+            self.arrays["weight"] = parse_weights(weight, "weight", (N, T) if self.per_step else (N,))
 
     @property
     def count(self) -> int:

@@ -18,7 +18,8 @@ Numbers = npt.NDArray[Any]
 class Rows(Shuffled):
     """Batches `(x, target)` with x (T, B, F), from arrays x (n, T, F) and targets (n, ...).
 
-    The arrays may be views: only one batch at a time is copied. With `shuffle`, every pass has a new order.
+    With weights (n,), a batch is a dict with the keys x, target and weight. The arrays may be views: only one
+    batch at a time is copied. With `shuffle`, every pass has a new order.
     `positions` selects rows of the arrays.
     """
 
@@ -31,11 +32,13 @@ class Rows(Shuffled):
         *,
         batch_size: int,
         positions: npt.NDArray[np.int64] | None = None,
+        weight: Numbers | None = None,
         shuffle: bool = False,
         seed: Seed = None,
     ) -> None:
         self._x = x
         self._targets = targets
+        self._weight = weight
         self._positions = np.arange(len(x)) if positions is None else positions
         self.batch_size = size(batch_size, "batch_size")
         self.shuffle = flag(shuffle, "shuffle")
@@ -49,11 +52,15 @@ class Rows(Shuffled):
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Numbers, Numbers]]:
+    def __iter__(self) -> Iterator[Any]:
         order = self._positions[self.rng.permutation(self.count)] if self.shuffle else self._positions
         for start in range(0, self.count, self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
+            x, target = np.ascontiguousarray(self._x[rows].swapaxes(0, 1)), self._targets[rows]
+            if self._weight is None:
+                yield x, target
+            else:
+                yield {"x": x, "target": target, "weight": self._weight[rows]}
 
 
 class Horizons(Rows):

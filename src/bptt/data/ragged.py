@@ -11,14 +11,15 @@ import numpy.typing as npt
 from bptt.arguments import Seed, flag, generator, size
 from bptt.data.padding import arrays_alike, padded
 from bptt.data.shuffled import Shuffled
+from bptt.data.weights import parse_weights
 
 
 class Ragged(Shuffled):
     """Batches of sequences of unequal length, grouped by similar length.
 
-    A batch is `(x, target, lengths)`. x is (T, B, F), padded with zeros to the longest sequence of the batch.
-    target is (B, ...), or with `per_step` (T, B, ...), padded likewise. lengths is (B,). The last batch may
-    have fewer rows.
+    A batch is `(x, target, lengths)`, or a dict of these and weight. x is (T, B, F), padded with zeros to the
+    longest sequence of the batch. target is (B, ...), or with `per_step` (T, B, ...), padded likewise.
+    lengths is (B,). The last batch may have fewer rows.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class Ragged(Shuffled):
         Number of sequences per batch, B.
     per_step : bool
         Whether there is one target per step instead of one per sequence.
+    weight : array-like (N,), or list of array-like (T_i,) with `per_step`, optional
+        Weights of the targets in the loss, at least 0.
     shuffle : bool
         Whether every pass has a new order. Sequences are drawn into pools of `pool` batches, sorted by length
         within each pool, and the batches come in random order. Without `shuffle`, all sequences are sorted by
@@ -57,6 +60,7 @@ class Ragged(Shuffled):
         *,
         batch_size: int,
         per_step: bool = False,
+        weight: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
         shuffle: bool = False,
         pool: int = 32,
         seed: Seed = None,
@@ -89,17 +93,40 @@ class Ragged(Shuffled):
                         f"{len(target)}. Fix: pass per_step=False if there is one target per sequence."
                     )
 
+        self._weight = None if weight is None else self._parse_weight(weight)
+
+    def _parse_weight(self, weight: Any) -> Any:
+        """Return one weight for each sequence, or with `per_step` one array of weights for each sequence."""
+        if not self.per_step:
+            return parse_weights(weight, "weight", (len(self._x),))
+        if len(weight) != len(self._x):
+            raise ValueError(
+                f"weight must hold one array for each of the {len(self._x)} sequences; got {len(weight)}. "
+                "Fix: pass one weight for each step of each sequence."
+            )
+        shapes = [(len(x),) for x in self._x]
+        return [
+            parse_weights(part, f"weight[{i}]", shape)
+            for i, (part, shape) in enumerate(zip(weight, shapes, strict=True))
+        ]
+
     def __len__(self) -> int:
         return -(-len(self._x) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.int64]]]:
+    def __iter__(self) -> Iterator[Any]:
         batches = list(self._batches())
         if self.shuffle:
             batches = [batches[i] for i in self.rng.permutation(len(batches))]
         for rows in batches:
             targets = [self._targets[row] for row in rows]
             target = padded(targets) if self.per_step else np.stack(targets)
-            yield padded([self._x[row] for row in rows]), target, self.lengths[rows]
+            x, lengths = padded([self._x[row] for row in rows]), self.lengths[rows]
+            if self._weight is None:
+                yield x, target, lengths
+            else:
+                weights = [self._weight[row] for row in rows]
+                weight = padded(weights) if self.per_step else np.array(weights)
+                yield {"x": x, "target": target, "lengths": lengths, "weight": weight}
 
     def _batches(self) -> Iterator[npt.NDArray[np.int64]]:
         count = len(self._x)

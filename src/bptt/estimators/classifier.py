@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from bptt.data.tables import check_unmasked
@@ -49,6 +51,10 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     standardize : bool
         Whether to standardize each channel of X to mean 0 and standard deviation 1, with the mean and scale
         of the training data.
+    class_weight : dict, "balanced" or None
+        Weight of each class in the loss, by class; 1 for classes that are missing. "balanced": n / (classes x
+        number of sequences of the class), so that rare classes count as much as frequent ones. Weights of
+        classes and of sequences (`sample_weight`) are multiplied.
     early_stopping : bool
         Whether to set a validation part aside, stop when its loss no longer falls, and restore the parameters
         of the best epoch. The validation part is used for nothing else, not even for scales.
@@ -102,7 +108,46 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
 
     classes_: npt.NDArray[Any]
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def __init__(
+        self,
+        cell: str = "lstm",
+        *,
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        epochs: int = 50,
+        batch_size: int = 32,
+        lr: float = 5e-3,
+        clip: float | None = 1.0,
+        standardize: bool = True,
+        class_weight: Mapping[Any, float] | str | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            cell,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            clip=clip,
+            standardize=standardize,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network.
 
         Parameters
@@ -110,16 +155,18 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         X : array-like (n, T) or (n, T, F), or list of array-likes (T_i, F) or (T_i,)
         y : array-like (n,)
             Classes: ints or strings.
+        sample_weight : array-like (n,), optional
+            Weight of each sequence in the loss, at least 0.
 
         Returns
         -------
         self
         """
         self._all_classes: npt.NDArray[Any] | None = None
-        self._fit(X, y)
+        self._fit(X, y, sample_weight)
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch on these data. The first call fixes classes and scales.
 
         Parameters
@@ -128,6 +175,8 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
             As for `fit`.
         classes : array-like (n_classes,), optional
             All classes that occur in this and later calls. Required in the first call.
+        sample_weight : array-like (n,), optional
+            Weight of each sequence in the loss, at least 0.
 
         Returns
         -------
@@ -137,7 +186,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         ------
         TypeError, ValueError
             As `fit`. Or `classes` is missing in the first call, `classes` differs in a later call, or y has a
-            class that is not in `classes`.
+            class that is not in `classes`. Or `class_weight` is "balanced", which needs all data at once.
         """
         first = not hasattr(self, "model_")
         all_classes = None if classes is None else np.unique(column_or_1d(classes))
@@ -151,8 +200,13 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
                 f"classes must be the classes of the first call, {self.classes_}; got {all_classes}. "
                 "Fix: leave classes out."
             )
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight must be a dict or None for partial_fit; got {self.class_weight!r}. Fix: pass "
+                'a dict of sklearn.utils.class_weight.compute_class_weight("balanced", classes=..., y=...).'
+            )
         self._all_classes = all_classes
-        self._partial_fit(X, y)
+        self._partial_fit(X, y, sample_weight)
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
@@ -209,6 +263,13 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
                 "Fix: pass all classes in the first call to partial_fit."
             )
         return np.searchsorted(self.classes_, values)
+
+    def _weights(self, values: npt.NDArray[Any], sample_weight: Any) -> npt.NDArray[Any] | None:
+        weights = super()._weights(values, sample_weight)
+        if self.class_weight is None:
+            return weights
+        by_class: npt.NDArray[Any] = compute_sample_weight(self.class_weight, values)
+        return by_class if weights is None else by_class * weights
 
     def _strata(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         _, counts = np.unique(values, return_counts=True)

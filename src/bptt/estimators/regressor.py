@@ -63,27 +63,29 @@ validation_loss_curve_
     target_mean_: npt.NDArray[Any]
     target_scale_: npt.NDArray[Any]
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network.
 
         Parameters
         ----------
         X : array-like (n, T) or (n, T, F), or list of array-likes (T_i, F) or (T_i,)
         y : array-like (n,) or (n, K)
+        sample_weight : array-like (n,), optional
+            Weight of each sequence in the loss, at least 0.
 
         Returns
         -------
         self
         """
-        self._fit(X, y)
+        self._fit(X, y, sample_weight)
         return self
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch on these data. The first call on a new estimator fixes the scales.
 
         Parameters
         ----------
-        X, y
+        X, y, sample_weight
             As for `fit`.
 
         Returns
@@ -95,7 +97,7 @@ validation_loss_curve_
         TypeError, ValueError
             As `fit`, or y has another number of columns than before.
         """
-        self._partial_fit(X, y)
+        self._partial_fit(X, y, sample_weight)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[np.float64]:

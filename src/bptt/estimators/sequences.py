@@ -52,9 +52,13 @@ class Sequences(ABC):
 
     @abstractmethod
     def batches(
-        self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
-    ) -> Iterable[tuple[Any, ...]]:
-        """Return batches `(x, target)` or `(x, target, lengths)`, time first.
+        self,
+        targets: Target,
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+        weight: Numbers | None = None,
+    ) -> Iterable[Any]:
+        """Return batches `(x, target)` or `(x, target, lengths)`, time first; dicts if there are weights.
 
         With `rng`, every pass has a new random order.
         """
@@ -85,9 +89,13 @@ class Dense(Sequences):
         return Dense(scaled(self.x, mean, scale, "X"))
 
     def batches(
-        self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
-    ) -> Iterable[tuple[Any, ...]]:
-        return Rows(self.x, targets, batch_size=batch_size, shuffle=rng is not None, seed=rng)
+        self,
+        targets: Target,
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+        weight: Numbers | None = None,
+    ) -> Iterable[Any]:
+        return Rows(self.x, targets, batch_size=batch_size, weight=weight, shuffle=rng is not None, seed=rng)
 
 
 class Uneven(Sequences):
@@ -115,9 +123,16 @@ class Uneven(Sequences):
         return Uneven([scaled(row, mean, scale, "X") for row in self.rows])
 
     def batches(
-        self, targets: Target, batch_size: int, rng: np.random.Generator | None = None
-    ) -> Iterable[tuple[Any, ...]]:
-        return Ragged(self.rows, list(targets), batch_size=batch_size, shuffle=rng is not None, seed=rng)
+        self,
+        targets: Target,
+        batch_size: int,
+        rng: np.random.Generator | None = None,
+        weight: Numbers | None = None,
+    ) -> Iterable[Any]:
+        shuffled = rng is not None
+        return Ragged(
+            self.rows, list(targets), batch_size=batch_size, weight=weight, shuffle=shuffled, seed=rng
+        )
 
 
 def parse_sequences(estimator: Any, X: Any, *, reset: bool) -> Sequences:

@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+)
 
+from bptt.data.tables import check_unmasked
 from bptt.estimators.base import SequenceEstimator
 from bptt.estimators.sequences import Sequences, fit_scale, parse_sequences
 from bptt.losses import Loss
@@ -21,29 +27,33 @@ class SupervisedEstimator(SequenceEstimator):
     mean_: npt.NDArray[Any]
     scale_: npt.NDArray[Any]
 
-    def _fit(self, X: Any, y: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         self._begin()
-        sequences, values = self._read(X, y, reset=True)
+        sequences, values, weight = self._read(X, y, sample_weight, reset=True)
         self._learn_targets(values)
         training, held_out = self._split(values) if self.early_stopping else (np.arange(len(sequences)), None)
         self._start(sequences.take(training) if self.early_stopping else sequences, values[training])
         x, targets = sequences.scaled(self.mean_, self.scale_), self._targets(values)
-        data, validation = x.batches(targets, self.batch_size, self._rng), None
+        data, validation = x.batches(targets, self.batch_size, self._rng, weight), None
         if held_out is not None:
-            data = x.take(training).batches(targets[training], self.batch_size, self._rng)
-            validation = x.take(held_out).batches(targets[held_out], self.batch_size)
+            data, validation = (
+                x.take(rows).batches(
+                    targets[rows], self.batch_size, rng, None if weight is None else weight[rows]
+                )
+                for rows, rng in ((training, self._rng), (held_out, None))
+            )
         self._train(self._loss(), data, self.epochs, validation)
 
-    def _partial_fit(self, X: Any, y: Any) -> None:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "model_")
         if first:
             self._begin()
-        sequences, values = self._read(X, y, reset=first)
+        sequences, values, weight = self._read(X, y, sample_weight, reset=first)
         if first:
             self._learn_targets(values)
             self._start(sequences, values)
         x, targets = sequences.scaled(self.mean_, self.scale_), self._targets(values)
-        self._train(self._loss(), x.batches(targets, self.batch_size, self._rng), 1)
+        self._train(self._loss(), x.batches(targets, self.batch_size, self._rng, weight), 1)
 
     def _start(self, sequences: Sequences, values: npt.NDArray[Any]) -> None:
         """Learn the scales from the training part, and make a new network."""
@@ -60,14 +70,37 @@ class SupervisedEstimator(SequenceEstimator):
         )
         return parts
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Sequences, npt.NDArray[Any]]:
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Sequences, npt.NDArray[Any], npt.NDArray[Any] | None]:
+        """Return sequences, targets and weights. Sequences of weight 0 are left out."""
         sequences = parse_sequences(self, X, reset=reset)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         self._check_targets(y)
         values = self._parse_targets(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
         check_consistent_length(range(len(sequences)), values)
-        return sequences, values
+        weight = self._weights(values, sample_weight)
+        if weight is None:
+            return sequences, values, None
+        kept = np.flatnonzero(weight)
+        if not len(kept):
+            raise ValueError(
+                "sample_weight must be above 0 for at least one sequence; got only zeros. "
+                "Fix: leave sample_weight out, or correct class_weight."
+            )
+        if len(kept) < len(weight):
+            sequences, values, weight = sequences.take(kept), values[kept], weight[kept]
+        return sequences, values, weight
+
+    def _weights(self, values: npt.NDArray[Any], sample_weight: Any) -> npt.NDArray[Any] | None:
+        """Return one weight for each sequence; None if all are equal."""
+        if sample_weight is None:
+            return None
+        check_unmasked(sample_weight, "sample_weight")
+        parsed = _check_sample_weight(sample_weight, values, dtype=np.float64, ensure_non_negative=True)
+        weights: npt.NDArray[Any] = parsed
+        return weights
 
     def _scaled_outputs(self, X: Any) -> npt.NDArray[Any]:
         check_is_fitted(self)
