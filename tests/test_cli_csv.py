@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 from tests.commandline import CommandLine, fails, weather, write_csv
 
 import bptt
+from bptt.cli.models import judging
 from bptt.files import read_checkpoint
+from bptt.metrics import RMSE, Accuracy
 
 SMALL = ("--hidden", 4, "--window", 6, "--epochs", 1)
 
@@ -57,6 +61,47 @@ def test_what_comes_later_changes_nothing_in_training(bptt_command: CommandLine,
         assert bptt_command("train", "csv", name, *SMALL).code == 0
     a, b = (bptt.load(f"{name}.safetensors").flat_parameters for name in "ab")
     np.testing.assert_array_equal(a, b)
+
+
+def test_the_summary_says_what_to_do_next(bptt_command: CommandLine, folder: Path) -> None:
+    lines = [f"{20 + i % 12};{a:.3f}\n".replace(".", ",") for i, a in enumerate(weather()[:, 1].tolist())]
+    Path("my data.csv").write_text("hour;wind\n" + "".join(lines))
+    options = ("--columns", "wind", "--window", 12, "--hidden", 8, "--delimiter", ";", "--time", "off")
+    good = bptt_command("train", "csv", "my data.csv", *options, "--epochs", 40, "--season", 12)
+    *_, sentence, verdict, model, following = good.out.splitlines()
+    figures = read_checkpoint("my data.safetensors").extra["figures"]
+    errors = {name: row["rmse"] for name, row in figures["test"]["wind"].items()}
+    ours = errors.pop("model")
+    name = min(errors, key=lambda name: errors[name])
+    share = 100 * (1 - ours / errors[name])
+    assert share > 0
+    assert sentence.startswith(f"wind: RMSE {ours:.4g} is {share:.3g}% below the {errors[name]:.4g} of ")
+    assert verdict == "The model is better than the naive forecasts."
+    assert model == "model    my data.safetensors"
+    words = shlex.split(following)
+    assert words[:2] == ["next", "bptt"]
+    assert bptt_command(*words[2:]).code == 0  # the command works as printed
+    assert re.search(r"Training ran to its end, 40 epochs|--patience stopped training after", good.out)
+    bad = bptt_command("train", "csv", "my data.csv", *options, "--epochs", 1, "--learning-rate", 1e-9).out
+    assert re.search(r"wind: RMSE \S+ is \S+% above the \S+ of persistence\.\nThe model is not better", bad)
+    assert "Training ran to its end, 1 epoch. The validation loss was lowest at the end." in bad
+
+
+CASES_OF_VERDICTS = [
+    (RMSE, {"model": 1.0, "persistence": 2.0}, "v: RMSE 1 is 50% below the 2 of persistence."),
+    (RMSE, {"model": 3.0, "a": 2.0, "mean": 1.5}, "v: RMSE 3 is 100% above the 1.5 of the mean."),
+    (RMSE, {"model": 3.0, "persistence": 0.0}, "v: RMSE 3 is above the 0 of persistence."),
+    (RMSE, {"model": 2.0, "persistence": 2.0}, "v: RMSE 2 equals the 2 of persistence."),
+    (RMSE, {"model": float("nan"), "persistence": 2.0}, "v: the RMSE of the model is not finite."),
+    (Accuracy, {"model": 0.9, "b": 0.5}, "v: accuracy 0.9 is 40 percentage points above the 0.5 of b."),
+]
+
+
+def test_verdicts_by_hand(subtests: pytest.Subtests) -> None:
+    for metric, values, sentence in CASES_OF_VERDICTS:
+        with subtests.test(sentence):
+            figures = {"v": {name: {metric.name: value} for name, value in values.items()}}
+            assert judging.verdicts(figures, metric) == [sentence]
 
 
 def test_it_learns(bptt_command: CommandLine, table: Path) -> None:

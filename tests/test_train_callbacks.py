@@ -7,11 +7,13 @@ import io
 import os
 import struct
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tqdm
 from tests.training import Watch, batch, model, trainer
 
 import bptt
@@ -177,10 +179,10 @@ def test_progress_in_a_log_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = captured.err.splitlines()
     assert all(line.startswith("epoch ") for line in lines)
     final = [line for line in lines if "100%" in line]
-    assert len(final) == 2
+    assert len(final) == len(lines) == 2
     for epoch, line in enumerate(final, 1):
         assert line.startswith(f"epoch {epoch}/2 100%")
-        for part in ("loss ", "|g| ", "clipped 100%", "tokens/s", "validation "):
+        for part in ("loss ", "|g| ", "clipped 100%", "tokens/s", "validation cross-entropy "):
             assert part in line
 
 
@@ -206,6 +208,30 @@ def test_progress_in_a_terminal_is_one_line_overwritten(
     assert "epoch 1/1" in shown
     assert "tokens/s" in shown
     assert max(map(len, shown.split("\r"))) <= (columns or 80)
+
+
+def test_progress_in_a_notebook_is_tqdms_own_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars: list[Any] = []
+
+    class Bar(tqdm.tqdm):  # type: ignore[type-arg]
+        """Stands for the widget."""
+
+        def __init__(self, **options: Any) -> None:
+            bars.append(self)
+            super().__init__(**options | {"file": io.StringIO()})
+
+    notebook, auto = types.ModuleType("tqdm.notebook"), types.ModuleType("tqdm.auto")
+    notebook.tqdm = auto.tqdm = Bar  # type: ignore[attr-defined]
+    for name, module in (("IPython", types.ModuleType("IPython")), ("notebook", notebook), ("auto", auto)):
+        monkeypatch.setitem(sys.modules, name if name == "IPython" else f"tqdm.{name}", module)
+    trainer(model(), progress=True).fit([batch()] * 4, epochs=2, validation=[batch()])
+    assert [(bar.n, bar.total) for bar in bars] == [(4, 4)] * 2
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(auto, "tqdm", tqdm.tqdm)  # without ipywidgets, tqdm.auto falls back
+    trainer(model(), progress=True).fit([batch()] * 4)
+    assert capsys.readouterr().err.startswith("epoch 1/1 100%")
 
 
 def test_a_broken_standard_error_does_not_hurt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.tape import Tape
+from bptt.losses.loss import Loss
 from bptt.metrics.metric import Metric
 from bptt.optim.clip import Clip
 from bptt.optim.optimizer import Optimizer
@@ -36,6 +37,7 @@ class TrainerView(Protocol):
     """The part of a `Trainer` that callbacks see."""
 
     model: Module
+    loss: Loss
     optimizer: Optimizer
     clip: Clip
     clip_state: StateClip | None

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from tqdm import tqdm
@@ -14,13 +15,22 @@ from tqdm import tqdm
 from bptt.callbacks.callback import NO_LIMIT, Callback, TrainerView
 from bptt.optim.update import Update
 
+_NAMES = {
+    "MeanSquaredError": "MSE",
+    "MeanAbsoluteError": "MAE",
+    "CrossEntropy": "cross-entropy",
+    "BinaryCrossEntropy": "cross-entropy",
+}
+"""What the bar calls the validation loss; 80 columns have no room for it in the training loss."""
+
 
 class ProgressBar(Callback):
-    """Show one progress bar per epoch on standard error.
+    """Show one progress bar per epoch: in a notebook with ipywidgets, in a terminal, or as lines of a log.
 
     The bar shows the smoothed loss, the gradient norm before clipping, the fraction of clipped updates, and
-    tokens per second. If standard error is not a terminal, a line is printed every 10 s and at the end of the
-    epoch.
+    tokens per second. At the end of an epoch, it also shows the validation loss and the metrics. Terminals
+    and logs get it on standard error. If standard error is not a terminal, a line is printed every 10 s and
+    at the end of the epoch.
     """
 
     every_rank = False
@@ -33,16 +43,21 @@ class ProgressBar(Callback):
         self._loss = 0.0
         self._begin = time.perf_counter()
         terminal = sys.stderr.isatty()
+        notebook = _notebook_bar()
         # Some terminals report 0 columns: tqdm would then show nothing.
         wide = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
-        kind, bar = (tqdm, "|{bar}|") if terminal else (_Lines, "")
+        mean = trainer.loss.reduction == "mean"
+        self._name = _NAMES.get(type(trainer.loss).__name__, "loss") if mean else "loss"
+        kind = notebook or (tqdm if terminal else _Lines)
+        bar = "" if kind is _Lines else "|{bar}|"
         self._bar = kind(
             total=batches,
             desc=f"epoch {epoch + 1}" + ("" if epochs == NO_LIMIT else f"/{epochs}"),
             bar_format=f"{{desc}} {{percentage:3.0f}}%{bar} {{elapsed}}<{{remaining}}{{postfix}}",
             dynamic_ncols=wide,
             ncols=80 if terminal and not wide else None,
-            mininterval=0.1 if terminal else 10.0,
+            mininterval=10.0 if kind is _Lines else 0.1,
+            delay=1e-9 if kind is _Lines else 0,  # a log needs no line of an epoch that has only begun
             file=sys.stderr,
         )
 
@@ -65,12 +80,12 @@ class ProgressBar(Callback):
 
     def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
         if self._bar is not None:
-            figures = {"validation": loss}
+            figures = {f"validation {self._name}": loss}
             for name, value in trainer.history.validation().items():
                 if name != "validation_loss":
                     figures[name.removeprefix("validation_")] = value
             shown = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
-            self._bar.set_postfix_str(f"{shown} {self._bar.postfix}", refresh=False)
+            self._bar.set_postfix_str(f"{shown}, {self._bar.postfix}", refresh=False)
 
     def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
         self.fit_end(trainer)
@@ -79,6 +94,15 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _notebook_bar() -> type[tqdm[Any]] | None:
+    """Return the bar of tqdm for notebooks; None outside of notebooks, or if ipywidgets is missing."""
+    if "IPython" not in sys.modules:
+        return None
+    auto: type[tqdm[Any]] = import_module("tqdm.auto").tqdm
+    notebook = sys.modules.get("tqdm.notebook")
+    return auto if notebook is not None and issubclass(auto, notebook.tqdm) else None
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]

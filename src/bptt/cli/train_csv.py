@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bptt
+from bptt.arguments import quantity
 from bptt.cli import ranks
 from bptt.cli.csv import format as csvformat
 from bptt.cli.csv import tables
@@ -143,13 +145,18 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return
-    print(fitted.summary())
-    print(f"test part: {count:,} forecasts of {options.horizon} rows, not used in training")
+    print(f"{fitted.summary()}\n{fitted.ending()}")
+    print(f"test part: {count:,} forecasts of {quantity(options.horizon, 'row')}, not used in training")
     print(judging.table(errors, networks.describe(options)))
-    if not figures["beats_baselines"]:
+    print("\n".join(judging.verdicts(errors, RMSE)))
+    if figures["beats_baselines"]:
+        print("The model is better than the naive forecasts.")
+    else:
         advice = fitted.advice("more --epochs", ["a longer --window"])
         print(f"The model is not better than the naive forecasts. {advice}")
-    print(f"model    {path}   (next: bptt forecast {path} {files[-1]})")
+    print(f"model    {path}")
+    given = csvformat.arguments(Format.of(options))
+    print(f"next     {shlex.join(['bptt', 'forecast', str(path), str(files[-1]), *given])}")
 
 
 def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standardize:

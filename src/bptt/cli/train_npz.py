@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bptt.cli.models import sequence_files as sequencefiles
 from bptt.cli.models import sequences as sequencemodel
 from bptt.cli.options import COUNT, SHARE, CommandError, add_common, check_outputs, note, plain, print_json
 from bptt.data import split
+from bptt.metrics import Accuracy
 
 
 def add(kinds: Any) -> None:
@@ -85,6 +87,7 @@ def run(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         about=task.about(),
         source=fitting.digest(*data.x, data.y),
+        metrics=() if task.classes is None else (Accuracy(),),
         truncate=None if options.truncate is None else (max(lengths), options.truncate),
     )
     if not ranks.is_first(options):
@@ -101,13 +104,17 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return
-    print(fitted.summary())
+    print(f"{fitted.summary()}\n{fitted.ending()}")
     print(f"test part: {len(test.y):,} sequences, not used in training")
     print(judging.table(test_figures, networks.describe(options)))
-    if not figures["beats_baseline"]:
+    print("\n".join(judging.verdicts(test_figures, task.metrics[0])))
+    if figures["beats_baseline"]:
+        print("The model is better than a constant guess.")
+    else:
         advice = fitted.advice("more --epochs", ["more --hidden units"])
         print(f"The model is not better than a constant guess. {advice}")
-    print(f"model    {path}   (next: bptt evaluate {path} DATA.npz)")
+    print(f"model    {path}")
+    print(f"next     {shlex.join(['bptt', 'predict', str(path), str(options.file)])} -o predictions.csv")
 
 
 def _warn_of_axes(path: Path, shape: tuple[int, ...], longest: int) -> None:

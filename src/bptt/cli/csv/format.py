@@ -108,6 +108,18 @@ def add_options(command: Parser) -> None:
     group.add_argument("--fill", choices=FILLS, help=f"{fill} (default: an empty cell is an error)")
 
 
+def arguments(form: Format) -> list[str]:
+    """Return the options that make this format on another command line."""
+    words: list[str] = []
+    for name in Format.__dataclass_fields__:
+        value = getattr(form, name)
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name}")
+        elif value is not None:
+            words += [f"--{name}", {"\t": "tab", " ": "space"}.get(value, str(value))]
+    return words
+
+
 def _delimiter(text: str) -> str:
     if text in ("tab", "space"):
         return "\t" if text == "tab" else " "

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import bptt
 from bptt.arguments import quantity
 from bptt.callbacks import TrainerView
@@ -32,6 +34,8 @@ class Fitted:
         Number of updates of the complete run, as the options ask.
     stopped : bool
         Whether --patience stopped the run.
+    keeps_best : bool
+        Whether `model` is the model of the best epoch.
     validation_loss : float
         Validation loss of the model.
     """
@@ -43,6 +47,7 @@ class Fitted:
     updates: int
     planned: int
     stopped: bool
+    keeps_best: bool
     validation_loss: float
 
     def figures(self) -> dict[str, Any]:
@@ -61,6 +66,30 @@ class Fitted:
         """Return a summary in one line."""
         figures = self.figures()
         return f"{quantity(figures['epochs'], 'epoch')}, {self.pace()}; {figures['parameters']:,} parameters"
+
+    def ending(self, unit: str = "epoch") -> str:
+        """Return why training ended, and which model was kept, in one line.
+
+        Parameters
+        ----------
+        unit : str
+            What precedes each validation.
+        """
+        losses = self.history["validation_loss"]
+        done = len(self.history["loss"])
+        if self.stopped:
+            end = f"--patience stopped training after {done} of {quantity(self.planned, 'update')}."
+        else:
+            end = f"Training ran to its end, {quantity(len(losses), unit)}."
+        if not np.isfinite(losses).any():
+            return f"{end} No validation loss is finite."
+        best = int(np.nanargmin(losses)) + 1
+        if best == len(losses):
+            more = "" if best == 1 else " It was still falling, so a longer run may help."
+            return f"{end} The validation loss was lowest at the end.{more}"
+        if self.keeps_best:
+            return f"{end} The model is that of {unit} {best}, which had the lowest validation loss."
+        return f"{end} The model is the last one; {unit} {best} had the lowest validation loss."
 
     def pace(self) -> str:
         """Return the number of updates, and the time of the updates of this process."""
@@ -81,9 +110,8 @@ class Fitted:
         """
         if not self.stopped:
             return f"Try {', or '.join((*otherwise, longer))}."
-        done = len(self.history["loss"])
         more = ", or ".join((*otherwise, "a lower --learning-rate", "a larger --patience"))
-        return f"--patience stopped training after {done} of {quantity(self.planned, 'update')}. Try {more}."
+        return f"Try {more}."
 
 
 class Meter(bptt.Callback):

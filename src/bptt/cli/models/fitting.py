@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from bptt.data import Shard
 from bptt.files.checkpoint import read_checkpoint
 from bptt.files.settings import differences
 from bptt.losses import Loss
+from bptt.metrics import Metric
 from bptt.optim import Clip, Optimizer
 
 FINAL_RATE = 0.05  # fraction of the learning rate at the end of the cosine schedule
@@ -126,6 +127,7 @@ def fit(
     about: Mapping[str, Any],
     source: str,
     truncate: tuple[int, int] | None = None,
+    metrics: Sequence[Metric] = (),
 ) -> Fitted:
     """Train, or resume the run in the checkpoint.
 
@@ -144,6 +146,8 @@ def fit(
         file.
     source : str
         `digest` of the data: a run cannot be resumed with other data.
+    metrics : sequence of Metric
+        Figures of each validation, for the progress bar and the logs.
 
     Raises
     ------
@@ -178,6 +182,7 @@ def fit(
         "accumulate": options.accumulate,
         "checkpoint": options.recompute,
         "callbacks": callbacks,
+        "metrics": metrics,
         "comm": options.comm,
     }
     if options.resume:
@@ -200,6 +205,7 @@ def fit(
         updates=meter.updates,
         planned=updates,
         stopped=bool(options.patience) and (trainer.stopping or trainer.epochs_done < epochs),
+        keeps_best=bool(options.patience),
         validation_loss=best.loss if options.patience else float(history["validation_loss"][-1]),
     )
 

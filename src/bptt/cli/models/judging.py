@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,12 @@ Figures = dict[str, dict[str, dict[str, float]]]
 Predictions = Mapping[str, npt.NDArray[Any]]
 
 _TITLES = {"rmse": "RMSE", "mae": "MAE"}
+_NAMES = {
+    "seasonal naive": "the seasonal naive forecast",
+    "mean": "the mean",
+    "most frequent class": "the most frequent class",
+}
+"""Names of baselines inside a sentence."""
 
 
 def measure(
@@ -50,6 +57,34 @@ def beaten(figures: Figures, first: type[Metric]) -> bool:
         > max(sign * row[first.name] for name, row in rows.items() if name != "model")
         for rows in figures.values()
     )
+
+
+def verdicts(figures: Figures, first: type[Metric]) -> list[str]:
+    """Return for every target one sentence that compares the model with the best baseline, by this metric."""
+    sign = 1 if first.better == "higher" else -1
+    title = _TITLES.get(first.name, first.name)
+    sentences = []
+    for column, rows in figures.items():
+        values = {name: row[first.name] for name, row in rows.items()}
+        model = values.pop("model")
+        name, best = max(values.items(), key=lambda pair: sign * pair[1])
+        if math.isfinite(model):
+            compared = f"{_compared(model, best, sign)} of {_NAMES.get(name, name)}"
+            sentences.append(f"{column}: {title} {model:.4g} {compared}.")
+        else:
+            sentences.append(f"{column}: the {title} of the model is not finite.")
+    return sentences
+
+
+def _compared(model: float, best: float, sign: int) -> str:
+    if model == best:
+        return f"equals the {best:.4g}"
+    word = "above" if model > best else "below"
+    if sign > 0:  # fractions, such as the accuracy
+        return f"is {100 * abs(model - best):.3g} percentage points {word} the {best:.4g}"
+    if best == 0:
+        return f"is {word} the 0"
+    return f"is {100 * abs(model / best - 1):.3g}% {word} the {best:.4g}"
 
 
 def table(figures: Figures, model: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -79,9 +80,10 @@ def deliver(options: argparse.Namespace, run: Run) -> None:
     print(run.table())
     if text is not None:
         print(f"\n{text}\n")
-    print(f"model    {options.model}   (more text: bptt generate {options.model})")
+    print(f"model    {options.model}")
     if options.plot is not None:
         print(f"picture  {options.plot}")
+    print(f"next     {shlex.join(['bptt', 'generate', str(options.model)])}")
 
 
 def first_prompt(vocabulary: Vocabulary) -> str:

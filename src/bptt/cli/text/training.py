@@ -19,6 +19,7 @@ from bptt.cli.models.fitted import Fitted
 from bptt.cli.models.ngram import bigram_loss, unigram_loss
 from bptt.cli.options import COUNT, CommandError, Parser
 from bptt.data import TextStream
+from bptt.metrics import BitsPerCharacter
 
 Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -51,6 +52,7 @@ class Run:
     training: TextStream
     validation: TextStream
     clip: float | None
+    by_epochs: bool
     losses: dict[str, float]
     """Validation losses of "unigram", "bigram" and "model" on the same text, in nats per character."""
 
@@ -83,6 +85,10 @@ class Run:
         if self.losses["model"] >= self.losses["bigram"]:
             advice = self.fitted.advice("more --steps or --epochs")
             lines.append(f"The model is not better than the bigram model yet. {advice}")
+        else:
+            saved = 1 - self.losses["model"] / self.losses["bigram"]
+            lines.append(f"The model needs {saved:.0%} fewer bits per character than the bigram model.")
+        lines.insert(1, self.fitted.ending("epoch" if self.by_epochs else "part"))
         return "\n".join(lines)
 
 
@@ -111,11 +117,12 @@ def train(options: argparse.Namespace, training: TextStream, validation: TextStr
         updates=steps,
         about=textmodel.about(training.vocabulary),
         source=fitting.digest(training.ids, validation.ids),
+        metrics=(BitsPerCharacter(),),
     )
     losses = {**_baselines(training, validation), "model": fitted.validation_loss}
     clip = options.clip if isinstance(options.clip, float) else None
     name = networks.describe(options)
-    return Run(name, fitted, training, validation, clip, losses)
+    return Run(name, fitted, training, validation, clip, not steps, losses)
 
 
 def check_length(name: str, symbols: int, options: argparse.Namespace) -> None:
