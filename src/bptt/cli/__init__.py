@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from bptt._version import __version__
 from bptt.cli import (
     bench,
+    completion,
     config,
     demo,
     evaluate,
@@ -40,6 +41,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (demo, train, evaluate, generate, forecast, predict, gradflow, bench, info, selftest):
         command.add(commands)
+    completion.add(commands, top)
     return top
 
 
