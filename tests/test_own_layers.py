@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import bptt
 from bptt.files import CheckpointError
 from bptt.layers import KINDS
 
-PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 X = np.random.default_rng(0).standard_normal((4, 2, 3))
 
 
@@ -48,12 +46,6 @@ class Offset(bptt.Module):
     def backward(self, tape: Any, dy: Any = None, dstate: Any = None, *, need_dx: bool = True) -> Any:
         self.gradients["offset"] += dy.reshape(-1, self.size).sum(axis=0)
         return dy, None
-
-
-def test_the_page_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), {"__name__": "page"})
 
 
 def test_the_protocol() -> None:

@@ -317,7 +317,7 @@ def outcome(trainer: Trainer) -> dict[str, Any]:
 
 
 def generators(net: bptt.Module) -> list[np.random.Generator]:
-    from bptt.layers.containers.container import iter_layers
+    from bptt.layers.containers.traverse import iter_layers
 
     return list({id(layer.rng): layer.rng for layer in iter_layers(net)}.values())
 

@@ -31,16 +31,17 @@ py::array linear_forward(const py::array& x, const py::array& weight, const std:
   });
 }
 
-py::object linear_backward(const py::array& x, const py::array& weight, const py::array& dy, py::array dweight,
-                           std::optional<py::array> dbias, bool need_dx) {
+py::object linear_backward(const py::array& x, const py::array& weight, const py::array& dy,
+                           std::optional<py::array> dweight, std::optional<py::array> dbias, bool need_dx) {
   return with_dtype("x", x, [&]<class T>(T) -> py::object {
     const auto args = linear_args<T>(x, weight, std::nullopt);
     const T* gradient = data_of<T>("dy", dy, {args.rows, args.output});
-    T* weights = mutable_data_of<T>("dweight", dweight, {args.output, args.input});
+    T* weights = dweight ? mutable_data_of<T>("dweight", *dweight, {args.output, args.input}) : nullptr;
     T* biases = dbias ? mutable_data_of<T>("dbias", *dbias, {args.output}) : nullptr;
     std::optional<NewArray<T>> dx;
     if (need_dx) dx.emplace(Shape{args.rows, args.input});
-    const Adding adding(weights);
+    std::optional<Adding> adding;
+    if (weights) adding.emplace(weights);
     compute([&](Interrupt& interrupt) {
       bptt::linear_backward(args, gradient, weights, biases, dx ? dx->data() : nullptr, interrupt);
     });

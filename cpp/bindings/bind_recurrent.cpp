@@ -138,7 +138,7 @@ class BoundRecurrent {
     return make_stream(*net_, parameters, batch);
   }
 
-  py::tuple backward(py::array gradients, BoundTape& tape, const std::optional<py::array>& dy,
+  py::tuple backward(std::optional<py::array> gradients, BoundTape& tape, const std::optional<py::array>& dy,
                      const std::optional<py::array>& dh, const std::optional<py::array>& dc, std::optional<Index> steps,
                      bool need_dx, std::optional<double> clip_value, std::optional<double> clip_norm, bool keep_errors,
                      Index chunk) const {
@@ -175,11 +175,12 @@ class BoundRecurrent {
 
   // The arguments of a pass, but for its results.
   template <class T>
-  BackwardArgs<T> arguments(py::array& gradients, const BoundTape& bound, const BackwardCall& call) const {
+  BackwardArgs<T> arguments(std::optional<py::array>& gradients, const BoundTape& bound,
+                            const BackwardCall& call) const {
     const Rows& rows = std::get<Tape<T>>(bound.tape).rows;
     BackwardArgs<T> args{};
     args.parameters = static_cast<const T*>(bound.weights);
-    args.gradients = mutable_data_of<T>("gradients", gradients, {net_->parameter_count});
+    if (gradients) args.gradients = mutable_data_of<T>("gradients", *gradients, {net_->parameter_count});
     args.dy = optional_data_of<T>("dy", call.dy, shape_over_time(rows, net_->width()));
     args.dh = optional_data_of<T>("dh", call.dh, state_shape(*net_, rows.batch()));
     args.dc = optional_data_of<T>("dc", call.dc, cell_shape(*net_, rows.batch()));
@@ -197,7 +198,7 @@ class BoundRecurrent {
   }
 
   template <class T>
-  py::tuple invert(py::array& gradients, BoundTape& bound, const BackwardCall& call) const {
+  py::tuple invert(std::optional<py::array>& gradients, BoundTape& bound, const BackwardCall& call) const {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     BackwardArgs<T> args = arguments<T>(gradients, bound, call);
     const Shape state = state_shape(*net_, tape.rows.batch());
@@ -223,7 +224,8 @@ class BoundRecurrent {
       args.dc0 = dc0->data();
       args.dc_norm = dc_norm->data();
     }
-    const Adding adding(args.gradients);
+    std::optional<Adding> adding;
+    if (args.gradients) adding.emplace(args.gradients);
     compute([&](Interrupt& interrupt) { bptt::backward(*net_, args, tape, interrupt); });
     const auto read_only = [](py::object array) {
       array.attr("setflags")(py::arg("write") = false);

@@ -31,8 +31,9 @@ class BackwardPass {
         chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
         modified_(net.modifies_steps() || tape.interventions.any() || args.clip.any() || args.errors),
-        halves_(!rows_.ragged() && schedule_.sums_halves(net)), addresses_(net, tape, chunk_, panels_),
-        sum_(addresses_.columns()), products_(addresses_, halves_), interventions_(net, tape.interventions, rows_),
+        halves_(args.gradients && !rows_.ragged() && schedule_.sums_halves(net)),
+        addresses_(net, tape, chunk_, panels_), sum_(addresses_.columns()), products_(addresses_, halves_),
+        interventions_(net, tape.interventions, rows_),
         runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
 
   void run() {
@@ -194,7 +195,7 @@ class BackwardPass {
       crew.sync();
     }
     if (!interrupt_.stopped()) {
-      products_.sum_gradients(run, chunk, crew, scratch);
+      if (args_.gradients) products_.sum_gradients(run, chunk, crew, scratch);
       if (!worker.keeps_own_rows) products_.multiply_input(run, chunk, crew);
     }
     if (halves_) crew.sync();
@@ -205,7 +206,7 @@ class BackwardPass {
     keep_last_step(run, chunk, crew);
     // Once per chunk, as all other sums: the same bits whether a sequence is inverted as a whole or in pieces.
     if (crew.leads() && sum_.total) {
-      sum_.add_to(run.gradients, net_, k_, batch_, run.sums.data());
+      if (args_.gradients) sum_.add_to(run.gradients, net_, k_, batch_, run.sums.data());
       copy_or_zero<T>(run.sums.data(), nullptr, run.sums.size());
     }
   }

@@ -60,7 +60,7 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     BackwardRun<T>& run = runs_.emplace_back();
     static_cast<BackwardMemory<T>&>(run) = memories_[static_cast<std::size_t>(d)];
     run.parameters = direction_parameters(net_, args.parameters, layer, d);
-    run.gradients = direction_parameters(net_, args.gradients, layer, d);
+    if (args.gradients) run.gradients = direction_parameters(net_, args.gradients, layer, d);
     run.number = layer * net_.directions + d;
     run.order = {rows_.time(), d == 1};
     run.input = input;

@@ -29,7 +29,7 @@ struct BackwardMemory {
 template <class T>
 struct BackwardRun : BackwardMemory<T> {
   DirectionParameters<const T> parameters;
-  DirectionParameters<T> gradients;
+  DirectionParameters<T> gradients{};  // null: not computed
   bool is_first, is_last;  // of the layers
   Index number;            // layer * directions + direction
   TimeOrder order;

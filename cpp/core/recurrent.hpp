@@ -173,7 +173,7 @@ void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, In
 template <class T>
 struct BackwardArgs {
   const T* parameters;
-  T* gradients;  // added to
+  T* gradients;  // added to; null: no gradients of parameters are computed
   const T* dy;  // (T, B, D * P) or null: zero
   const T* dh;  // (L * D, B, P) or null
   const T* dc;  // (L * D, B, H) or null

@@ -99,7 +99,7 @@ class Recurrent:
         """
     def backward(
         self,
-        gradients: Floats,
+        gradients: Floats | None,
         tape: Tape,
         dy: Floats | None,
         dh: Floats | None,
@@ -112,7 +112,7 @@ class Recurrent:
         chunk: int = 0,
     ) -> tuple[Floats | None, Floats, Floats | None]:
         """
-        -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients`, from the parameters in the tape.
+        -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients` from the tape's parameters; None: does not.
 
         `steps`: go back at most so many. Every step's errors are clipped by value, then each row of them by
         norm. `keep_errors`: `tape.dh` has them after. `chunk`: of a piece of a longer batch, the
@@ -206,9 +206,9 @@ def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
     """x (N, I), weight (O, I), bias (O,) -> (N, O)."""
 
 def linear_backward(
-    x: Floats, weight: Floats, dy: Floats, dweight: Floats, dbias: Floats | None, need_dx: bool
+    x: Floats, weight: Floats, dy: Floats, dweight: Floats | None, dbias: Floats | None, need_dx: bool
 ) -> Floats | None:
-    """Adds to dweight and dbias; returns dx (N, I)."""
+    """Adds to dweight and dbias unless they are None; returns dx (N, I)."""
 
 def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
     """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises ValueError naming its position."""

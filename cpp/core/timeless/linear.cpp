@@ -108,6 +108,79 @@ struct Operand {
   Buffer<T> packed;
 };
 
+// The gradients of weight and bias. Each thread of a team sums some outputs.
+template <class T>
+class LinearGradients {
+ public:
+  LinearGradients(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, int threads)
+      : k_(kernels<T>()), args_(args), dy_(dy), dweight_(dweight), dbias_(dbias),
+        copies_(shares_cache_sets(args.output, sizeof(T)) && args.rows >= 512 && args.input >= 256),
+        dy_row_(copies_ ? padded_row(args.output, sizeof(T)) : args.output) {
+    if (!dweight) return;
+    for (int i = 0; i < threads; ++i) scratch_.emplace_back(k_.transposed_scratch);
+    if (copies_) copy_ = Buffer<T>(std::min(kRows, args.rows) * dy_row_);
+  }
+
+  void add(int index, int threads, const Watch& watch) const {
+    const Range mine = slice_of(args_.output, index, threads);
+    if (dweight_) {
+      T* const scratch = scratch_[static_cast<std::size_t>(index)].data();
+      watch.go_through({0, args_.rows}, kRows,
+                       [&](Index row, Index row_end) { add_rows({row, row_end}, mine, scratch, watch); });
+    }
+    if (dbias_) {
+      const Index at_once = piece(static_cast<double>(args_.rows), kPollElements, kFewestColumns, args_.output);
+      watch.go_through(mine, at_once, [&](Index begin, Index end) {
+        k_.add_columns({1, args_.rows, end - begin, dy_ + begin, args_.output, 0, dbias_ + begin, nullptr, false});
+      });
+    }
+  }
+
+ private:
+  void add_rows(Range rows, Range mine, T* scratch, const Watch& watch) const {
+    const double block_rows = 2.0 * static_cast<double>(std::min(kRows, args_.rows));
+    const Index part = piece(block_rows * static_cast<double>(args_.input), kPollFlops, kOutputs, args_.output);
+    const Index columns = piece(block_rows * static_cast<double>(part), kPollFlops, kFewestColumns, args_.input);
+    TransposedProduct<T> p{};
+    p.runs = 1;
+    p.a_row = dy_row_;
+    p.b_row = args_.input;
+    p.out_row = args_.input;
+    p.scratch = scratch;
+    p.depth = rows.end - rows.begin;
+    p.a = dy_ + rows.begin * args_.output;
+    if (copies_) {
+      for (Index i = 0; i < p.depth; ++i) {
+        std::memcpy(copy_.data() + i * dy_row_ + mine.begin, p.a + i * args_.output + mine.begin,
+                    static_cast<std::size_t>(mine.end - mine.begin) * sizeof(T));
+      }
+      p.a = copy_.data();
+    }
+    watch.go_through(mine, part, [&](Index begin, Index end) {
+      p.m_begin = begin;
+      p.m_end = end;
+      watch.go_through({0, args_.input}, columns, [&](Index first, Index last) {
+        p.columns = last - first;
+        p.b = args_.x + rows.begin * args_.input + first;
+        p.out = dweight_ + first;
+        k_.transposed_product(p);
+      });
+    });
+  }
+
+  const Kernels<T>& k_;
+  const LinearArgs<T>& args_;
+  const T* dy_;
+  T* dweight_;  // or null
+  T* dbias_;    // or null
+  // The weight gradients read columns of dy, once for every few columns of x. A copy is faster where the rows of dy
+  // have an unlucky distance, and both have many rows.
+  bool copies_;
+  Index dy_row_;
+  Buffer<T> copy_;
+  std::vector<Buffer<T>> scratch_;
+};
+
 }  // namespace
 
 template <class T>
@@ -126,59 +199,15 @@ void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
 
 template <class T>
 void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx, Interrupt& interrupt) {
-  const Kernels<T>& k = kernels<T>();
   const int wanted = threads_for(args);
-  const Operand<T> weight(k, args.output, dx ? args.input : 0, args.weight, args.input, 1);
-  std::vector<Buffer<T>> scratch;
-  for (int i = 0; i < wanted; ++i) scratch.emplace_back(k.transposed_scratch);
-  // The weight gradients read columns of dy, once for every few columns of x. A copy is faster where the rows of dy
-  // have an unlucky distance, and both have many rows.
-  const bool copies = shares_cache_sets(args.output, sizeof(T)) && args.rows >= 512 && args.input >= 256;
-  const Index dy_row = copies ? padded_row(args.output, sizeof(T)) : args.output;
-  Buffer<T> copy;
-  if (copies) copy = Buffer<T>(std::min(kRows, args.rows) * dy_row);
+  const Operand<T> weight(kernels<T>(), args.output, dx ? args.input : 0, args.weight, args.input, 1);
+  const LinearGradients<T> gradients(args, dy, dweight, dbias, wanted);
   Barrier barrier(wanted);
   run_team(wanted, [&](int index, int threads) {
     const FlushSubnormals mode;
     const Watch watch{interrupt, index == 0};
     weight.pack(index, threads, watch);
-    const Range mine = slice_of(args.output, index, threads);
-    TransposedProduct<T> p{};
-    p.runs = 1;
-    p.a_row = dy_row;
-    p.b_row = args.input;
-    p.out_row = args.input;
-    p.scratch = scratch[static_cast<std::size_t>(index)].data();
-    const double block_rows = 2.0 * static_cast<double>(std::min(kRows, args.rows));
-    const Index part = piece(block_rows * static_cast<double>(args.input), kPollFlops, kOutputs, args.output);
-    const Index columns = piece(block_rows * static_cast<double>(part), kPollFlops, kFewestColumns, args.input);
-    watch.go_through({0, args.rows}, kRows, [&](Index row, Index row_end) {
-      p.depth = row_end - row;
-      p.a = dy + row * args.output;
-      if (copies) {
-        for (Index i = 0; i < p.depth; ++i) {
-          std::memcpy(copy.data() + i * dy_row + mine.begin, p.a + i * args.output + mine.begin,
-                      static_cast<std::size_t>(mine.end - mine.begin) * sizeof(T));
-        }
-        p.a = copy.data();
-      }
-      watch.go_through(mine, part, [&](Index begin, Index end) {
-        p.m_begin = begin;
-        p.m_end = end;
-        watch.go_through({0, args.input}, columns, [&](Index first, Index last) {
-          p.columns = last - first;
-          p.b = args.x + row * args.input + first;
-          p.out = dweight + first;
-          k.transposed_product(p);
-        });
-      });
-    });
-    if (dbias) {
-      const Index at_once = piece(static_cast<double>(args.rows), kPollElements, kFewestColumns, args.output);
-      watch.go_through(mine, at_once, [&](Index begin, Index end) {
-        k.add_columns({1, args.rows, end - begin, dy + begin, args.output, 0, dbias + begin, nullptr, false});
-      });
-    }
+    gradients.add(index, threads, watch);
     if (threads > 1) barrier.wait();
     if (dx) weight.multiply(slice_of(args.rows, index, threads), dy, nullptr, dx, watch);
   });

@@ -19,7 +19,7 @@ struct LinearArgs {
 template <class T>
 void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt);  // (N, output)
 
-// Adds to dweight and dbias (or null); overwrites dx (or null).
+// Adds to dweight and dbias, and overwrites dx; null: not computed.
 template <class T>
 void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx, Interrupt& interrupt);
 

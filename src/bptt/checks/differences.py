@@ -103,7 +103,7 @@ def gradcheck(
         gradients = {name: tensor.copy() for name, tensor in named_gradients(layer, dx, dstate).items()}
 
         x = differentiable(x, dx)
-        state = fill(state, last)
+        state = fill(state, dstate)
         variables = flatten(x, "dx") | flatten(state, "dstate")
         variables |= {f"gradients[{name}]": parameter for name, parameter in layer.parameters.items()}
 

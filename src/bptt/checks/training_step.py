@@ -78,6 +78,9 @@ def normal(rng: np.random.Generator, like: Tensor) -> Tensor:
 
 
 def named_gradients(layer: Module, dx: Tensor | None, dstate: State) -> dict[str, Tensor]:
-    """Return all gradients of a backward pass by name."""
-    parameters = {f"gradients[{name}]": gradient for name, gradient in layer.gradients.items()}
+    """Return all gradients of a backward pass by name, without those that training does not compute."""
+    fixed = layer.fixed_parameters
+    parameters = {
+        f"gradients[{name}]": gradient for name, gradient in layer.gradients.items() if name not in fixed
+    }
     return flatten(dx, "dx") | flatten(dstate, "dstate") | parameters

@@ -19,7 +19,7 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.nonfinite import NonFinite
 from bptt.diagnose.pictures import canvas, report
 from bptt.files import atomic as files
-from bptt.layers.containers.container import iter_layers
+from bptt.layers.containers.traverse import iter_layers
 
 STEPS, ROWS = 200, 16
 

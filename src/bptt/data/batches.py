@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from bptt.arrays import as_real
 from bptt.layers import Module, Recurrent
-from bptt.layers.containers.container import iter_layers
 from bptt.layers.containers.inputs import Inputs, Path, arrays_of, main_array, map_inputs, parse_inputs, ports
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.losses.rows import row_mask
 

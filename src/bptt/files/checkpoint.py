@@ -33,6 +33,7 @@ from bptt.files.checkpoint_header import (
     byte_size,
     parse_about,
     read_header,
+    set_trainable,
 )
 from bptt.files.checkpoint_header import CheckpointError as CheckpointError
 from bptt.files.packing import pack, unpack
@@ -40,6 +41,7 @@ from bptt.files.preprocessing import check_preprocessing, describe_preprocessing
 from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
 from bptt.files.validate_training import Training, validate_training
 from bptt.layers import Module
+from bptt.layers.containers.traverse import iter_layers
 from bptt.optim.optimizer import Optimizer
 
 
@@ -139,6 +141,9 @@ def write(
     }
     if (entries := describe_preprocessing(preprocessing)) is not None:
         about["preprocessing"] = entries
+    trainable = [layer.trainable for layer in iter_layers(model)]
+    if not all(trainable):
+        about["trainable"] = trainable
     # All parameters are contiguous. For other arrays, safetensors would write wrong bytes (its issue 825).
     tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
     if optimizer is not None:
@@ -207,6 +212,7 @@ def _read(path: Path) -> Saved:
         if len(prefix) + sum(sizes.values()) != os.fstat(file.fileno()).st_size:
             raise CheckpointError("is cut short or has extra bytes; restore it from a copy")
         model = build_model(about["model"], header)
+        set_trainable(model, about.get("trainable"))
         content = prefix + file.read()
     try:
         tensors = safetensors.numpy.load(content)

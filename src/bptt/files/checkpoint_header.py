@@ -15,6 +15,7 @@ from bptt._version import __version__
 from bptt.files.schema import shape
 from bptt.layers import KINDS, Module, Sequential
 from bptt.layers.containers.named import Named
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.kinds import unknown_kind
 
 FORMAT = 1
@@ -30,6 +31,8 @@ NESTING_LIMIT = 32
 OPTIMIZER = "optimizer."
 TRAINING = "training."
 
+_REQUIRED = {"format", "version", "model", "optimizer", "extra"}
+_OPTIONAL = {"training", "preprocessing", "trainable"}
 _ITEM_SIZE = {"F32": 4, "F64": 8}
 
 
@@ -58,7 +61,7 @@ def parse_about(text: str) -> dict[str, Any]:
             f"has format {form!r:.40}, written by version {version!r:.40}; this is version {__version__}, "
             f"which reads format {FORMAT}; upgrade bptt"
         )
-    if set(about) - {"training", "preprocessing"} != {"format", "version", "model", "optimizer", "extra"}:
+    if set(about) - _OPTIONAL != _REQUIRED:
         raise CheckpointError(
             f"is damaged: the description of its model has the fields {sorted(about)!r:.200}"
         )
@@ -90,6 +93,21 @@ def build_model(description: object, header: Mapping[str, object]) -> Module:
         raise
     except Exception as error:  # a registered constructor may raise any error
         raise CheckpointError(f"describes a layer {kind} that cannot be built: {error!s:.500}") from None
+
+
+def set_trainable(model: Module, flags: object) -> None:
+    """Set `trainable` of each layer, in the order of a pass. None: all layers are trainable."""
+    layers = list(iter_layers(model))
+    if flags is None:
+        return
+    if (
+        not isinstance(flags, list)
+        or len(flags) != len(layers)
+        or not all(isinstance(f, bool) for f in flags)
+    ):
+        raise CheckpointError("is damaged: trainable must hold true or false for each layer")
+    for layer, trainable in zip(layers, flags, strict=True):
+        layer.trainable = trainable
 
 
 def _check_model(description: object) -> tuple[str, dict[str, Any]]:

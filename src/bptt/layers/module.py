@@ -11,28 +11,27 @@ import math
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, flag, float_dtype, generator
+from bptt.arguments import Seed, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
+from bptt.layers.flat_vectors import FlatVectors
+from bptt.layers.flat_vectors import Table as Table
 from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, parse_init
 from bptt.layers.passes.tape import Tape
-from bptt.layers.tensors import IncompatibleKeys, Tensors, check_state_dict, write_flat
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
 
-
-class Module(ABC):
+class Module(FlatVectors, ABC):
     """A layer or a model. Derive your own layers from it.
 
     A layer of your own defines `forward`, `backward` and, if it has parameters, `parameter_shapes`. Its
@@ -69,8 +68,6 @@ class Module(ABC):
     (block, 1) is a gate that keeps the old state, and (block, -1) a gate that lets in the new state.
     """
     dtype: np.dtype[Any]
-    parameters: Tensors
-    gradients: Tensors
     _model: weakref.ref[Module] | None = None  # the Sequential whose vectors hold the parameters
     initialiser: Initialiser | None = None
     """The initialiser that drew the initial parameters. None for a copy."""
@@ -141,76 +138,7 @@ class Module(ABC):
         bound = 1.0 / math.sqrt(max(1, shape[-1])) if shape else 1.0
         return self.rng.uniform(-bound, bound, shape)
 
-    # Parameters and gradients
-
-    @property
-    def flat_parameters(self) -> npt.NDArray[Any]:
-        """All parameters in one vector. An assignment writes into the vector."""
-        return self._flat_parameters
-
-    @flat_parameters.setter
-    def flat_parameters(self, value: object) -> None:
-        write_flat(self._flat_parameters, value, "flat_parameters")
-
-    @property
-    def flat_gradients(self) -> npt.NDArray[Any]:
-        """All gradients in one vector, in the order of `flat_parameters`.
-
-        An assignment writes into it.
-        """
-        return self._flat_gradients
-
-    @flat_gradients.setter
-    def flat_gradients(self, value: object) -> None:
-        write_flat(self._flat_gradients, value, "flat_gradients")
-
-    @property
-    def parameter_count(self) -> int:
-        """Total number of elements of all parameters."""
-        return int(self._flat_parameters.size)
-
-    def zero_grad(self) -> None:
-        """Set all gradients to zero.
-
-        Call this before `backward`, which only adds to the gradients.
-        """
-        self._flat_gradients.fill(0)
-
-    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Return copies of all parameters by name."""
-        return {name: view.copy() for name, view in self.parameters.items()}
-
-    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Set the parameters from a mapping of names to arrays, PyTorch tensors included.
-
-        All arrays are checked before the first parameter changes.
-
-        Parameters
-        ----------
-        mapping : Mapping[str, array-like]
-            Arrays in the shapes of the parameters. They are converted to the layer's dtype. Parameters of
-            PyTorch are detached.
-        strict : bool
-            False: load the names that match, and return names that do not match.
-
-        Returns
-        -------
-        IncompatibleKeys
-            Two lists of names, `missing_keys` and `unexpected_keys`, as in PyTorch. Both are empty with
-            `strict`.
-
-        Raises
-        ------
-        TypeError
-            If `mapping` is not a mapping, or a value is not an array of real numbers.
-        ValueError
-            If names are missing or unexpected, shapes are wrong, or values are too large for the dtype. With
-            `strict=False`, if no name matches a parameter of this model.
-        """
-        values, unused = check_state_dict(self.parameters, mapping, flag(strict, "strict"))
-        for name, value in values.items():
-            self.parameters[name][...] = value
-        return unused
+    # Initial values
 
     @property
     def is_initial(self) -> bool:
@@ -218,7 +146,7 @@ class Module(ABC):
 
         False for a copy.
         """
-        return self.initialiser is not None and self._checksum == crc32(self._flat_parameters.data)
+        return self.initialiser is not None and self._checksum == crc32(self.flat_parameters.data)
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Draw new initial parameters, as the constructor did.
@@ -239,7 +167,7 @@ class Module(ABC):
     def _start(self, rng: np.random.Generator, initialiser: Initialiser) -> None:
         self.rng = rng
         self._draw(initialiser)
-        self.initialiser, self._checksum = initialiser, crc32(self._flat_parameters.data)
+        self.initialiser, self._checksum = initialiser, crc32(self.flat_parameters.data)
 
     def _draw(self, initialiser: Initialiser) -> None:
         """Write initial values into the parameters.
@@ -280,11 +208,7 @@ class Module(ABC):
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Make the views refer to these two vectors, whose values do not change."""
         self.dtype = flat_parameters.dtype
-        table = self._table()
-        self._flat_parameters = flat_parameters
-        self._flat_gradients = flat_gradients
-        self.parameters = Tensors(flat_parameters, table, "parameter")
-        self.gradients = Tensors(flat_gradients, table, "gradient of")
+        self.refer_to(flat_parameters, flat_gradients, self._table())
 
     # Building, copying, showing
 
@@ -347,7 +271,7 @@ class Module(ABC):
             "_flat_gradients",
         )
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
-        return state | {"flat": (self._flat_parameters.copy(), self._flat_gradients.copy())}
+        return state | {"flat": (self.flat_parameters.copy(), self.flat_gradients.copy())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         flat = state.pop("flat")

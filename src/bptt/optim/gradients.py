@@ -91,6 +91,7 @@ def named(gradients: Gradients, fixed: Collection[str] = ()) -> Mapping[str, npt
     """Return the gradients by name, without the gradients of fixed parameters."""
     if isinstance(gradients, Module):
         arrays: Mapping[str, npt.NDArray[Any]] = gradients.gradients
+        fixed = {*fixed, *gradients.fixed_parameters}
     elif isinstance(gradients, Mapping):
         arrays = gradients
     else:
@@ -115,6 +116,7 @@ def flat_runs(model: Module, value_of: Mapping[str, Value]) -> list[tuple[slice,
 def vectors_of(gradients: Gradients, fixed: Collection[str] = ()) -> list[Floats]:
     """Return flat writable views of the gradients of all parameters that are not fixed."""
     if isinstance(gradients, Module):
+        fixed = {*fixed, *gradients.fixed_parameters}
         if not fixed:
             return [gradients.flat_gradients]
         runs = flat_runs(gradients, {name: name in fixed for name in gradients.parameters})

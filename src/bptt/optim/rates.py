@@ -47,18 +47,26 @@ def factors_of(model: Module, factors: Factors) -> dict[str, float]:
     if "*" not in patterns:
         patterns = (*patterns, "*")
     groups = members("lr_factors", patterns, tuple(model.parameters))
-    return {name: by_pattern[pattern] for pattern, names in groups.items() for name in names}
+    fixed = model.fixed_parameters
+    return {
+        name: 0.0 if name in fixed else by_pattern[pattern]
+        for pattern, names in groups.items()
+        for name in names
+    }
 
 
 def runs(model: Module, factors: Factors) -> list[tuple[slice, float]]:
     """Return slices of the model's flat vectors and the factor of each; raise as `factors_of`."""
-    if not factors:
+    if not factors and not model.fixed_parameters:
         return [(slice(0, model.flat_parameters.size), 1.0)]
     return flat_runs(model, factors_of(model, factors))
 
 
 def fixed_names(model: Module, factors: Factors) -> frozenset[str]:
-    """Return the names of the parameters whose factor is 0; raise as `factors_of`."""
+    """Return the names of the parameters that no update changes; raise as `factors_of`.
+
+    Their factor is 0, or their layer has `trainable=False`.
+    """
     if not any(factor == 0 for _, factor in factors):
-        return frozenset()
+        return model.fixed_parameters
     return frozenset(name for name, factor in factors_of(model, factors).items() if factor == 0)

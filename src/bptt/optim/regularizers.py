@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import real
 from bptt.layers import RNN, Module
-from bptt.layers.containers.container import iter_layers
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 
 Array = npt.NDArray[Any]
@@ -109,7 +109,7 @@ class PascanuRegularizer:
         self.omega = 0.0
         for part in _recurrent(tape):
             layer = part.owner
-            if not isinstance(layer, RNN):
+            if not (isinstance(layer, RNN) and layer.trainable):
                 continue
             if part.dh is None:
                 raise ValueError(

@@ -120,7 +120,7 @@ class NumPy:
             errors.clip,
             errors.keep_errors,
         )
-        for index, directions in enumerate(gradients):
+        for index, directions in enumerate(gradients if errors.train else ()):
             for direction, gradient in enumerate(directions):
                 for name, value in gradient.weights.items():
                     layer.gradients[_full_name(name, index, direction)] += value.astype(layer.dtype)

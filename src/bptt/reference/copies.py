@@ -78,5 +78,6 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
         config["dtype"] = dtype.name
     copied = kind.from_config(config)
     copied.load_state_dict(layer.state_dict())
+    copied.trainable = layer.trainable
     copied.rng = copy.deepcopy(layer.rng, memo)
     return copied

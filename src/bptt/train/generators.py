@@ -10,7 +10,7 @@ import numpy as np
 from bptt.arguments import Seed, generator
 from bptt.files.generator_state import generator_from_state
 from bptt.layers import Module
-from bptt.layers.containers.container import iter_layers
+from bptt.layers.containers.traverse import iter_layers
 from bptt.ranks.ranks import Ranks
 
 _DATA = 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from bptt.data.batches import ModelAxes
 from bptt.layers import Module, Recurrent
-from bptt.layers.containers.container import iter_layers
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.recompute import parse_recompute
 from bptt.optim.regularizers import PascanuRegularizer

@@ -12,13 +12,11 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generators, integer
 from bptt.arrays import Floats, aligned_zeros
+from bptt.layers.containers.states import Key, per_part
 from bptt.layers.module import Module, Table, set_model
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
-
-Key: TypeAlias = int | str
-"""The name of a layer in its model: an index in a `Sequential`."""
 
 Run: TypeAlias = Callable[[Key, Any, Any], tuple[Any, Any]]
 """Run a layer forward: (name, x, state) -> (y, state)."""
@@ -275,6 +273,22 @@ class Container(Module):
         for (_, part), stream in zip(parts, streams, strict=True):
             part.initialise(stream)
 
+    @property
+    def trainable(self) -> bool:
+        return any(layer.trainable for layer in self.parts.values())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = flag(value, "trainable")
+        for layer in self.parts.values():
+            layer.trainable = value
+
+    @property
+    def fixed_parameters(self) -> frozenset[str]:
+        return frozenset(
+            f"{key}.{name}" for key, layer in self.parts.items() for name in layer.fixed_parameters
+        )
+
     def _table(self) -> Table:
         return [
             (f"{key}.{name}", view.shape)
@@ -294,27 +308,8 @@ class Container(Module):
     # States and messages
 
     def per_part(self, state: Any, name: str) -> tuple[Any, ...]:
-        """Return a state with one entry per layer.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the state does not have one entry per layer.
-        """
-        if state is None:
-            return (None,) * len(self.parts)
-        expected = f"{name} must be a tuple with one entry per layer, such as {self.state_pattern}"
-        fix = f"Fix: pass a state that the model returned, or {self.state_pattern}."
-        if not isinstance(state, (tuple, list)):
-            raise TypeError(f"{expected}; got {type(state).__name__}. {fix}")
-        if len(state) != len(self.parts):
-            raise ValueError(f"{expected}; got {len(state)} for {len(self.parts)} layers. {fix}")
-        for (key, layer), entry in zip(self.parts.items(), state, strict=True):
-            is_array = entry is not None and not isinstance(entry, (tuple, list))
-            if is_array and layer.state_pattern not in ("h", "state"):
-                actual = f"{type(entry).__name__} for layer {key!r}, {layer.kind}"
-                raise TypeError(f"{expected}; got {actual}. {fix}")
-        return tuple(state)
+        """Call `states.per_part` with the model's layers."""
+        return per_part(self.parts, state, name, self.state_pattern)
 
     @property
     def state_pattern(self) -> str:
@@ -330,12 +325,6 @@ class Container(Module):
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"in layer {key!r}, {self.parts[key].kind}: {error}") from error
-
-
-def iter_layers(module: Module) -> Iterator[Module]:
-    """Yield the layers of a model, including nested ones, in the order of a pass."""
-    for _, layer in placed(module, "model"):
-        yield layer
 
 
 def placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 from bptt.arrays import as_real
-from bptt.layers.containers.container import Container, iter_layers
+from bptt.layers.containers.container import Container
 from bptt.layers.containers.named import Named
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module
 from bptt.layers.stateless.embedding import Embedding
 

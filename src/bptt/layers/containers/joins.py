@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bptt.layers.advice import advise
-from bptt.layers.containers.container import Container, Key, iter_layers
+from bptt.layers.containers.container import Container
 from bptt.layers.containers.named import Named
+from bptt.layers.containers.states import Key
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.dropout import Dropout
@@ -154,7 +156,7 @@ def _end_of(layer: Module) -> Last | None:
         return None
     parts = list(layer.parts.values())
     if isinstance(layer, Named):  # side by side: an output with steps gives steps to all
-        ends = [_end_of(part) for part in parts if _reads_time(part)]
+        ends = [_end_of(part) for part in layer.returned if _reads_time(part)]
         return ends[0] if ends and None not in ends else None
     end = None
     for part in parts:

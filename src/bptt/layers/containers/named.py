@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bptt.arrays import Floats
-from bptt.layers.containers.container import Container, Key
+from bptt.layers.containers.container import Container
+from bptt.layers.containers.states import Key
 from bptt.layers.kinds import build_layer
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
@@ -27,6 +28,11 @@ class Named(Container):
     def main_first(self) -> tuple[str, ...]:
         """The names of the layers that read x, beginning with the one whose steps are the model's."""
         return tuple(map(str, self.parts))
+
+    @property
+    def returned(self) -> tuple[Module, ...]:
+        """The layers whose outputs the model returns."""
+        return tuple(self.parts.values())
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -8,9 +8,11 @@ import numpy as np
 
 from bptt.arguments import Seed
 from bptt.arrays import Floats, as_floats
-from bptt.layers.containers.container import Key, Run, RunBack, iter_layers
+from bptt.layers.containers.container import Run, RunBack
 from bptt.layers.containers.joins import check_layers, check_layouts
 from bptt.layers.containers.named import Named
+from bptt.layers.containers.states import Key
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bptt.arguments import Seed
-from bptt.layers.containers.container import Container, Key, Run, RunBack
+from bptt.layers.containers.container import Container, Run, RunBack
 from bptt.layers.containers.joins import check_joins, check_layers
+from bptt.layers.containers.states import Key
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.kinds import build_layer
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
+from bptt.layers.stateless.stateless import Stateless
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -88,9 +91,12 @@ class Sequential(Container):
         self, tape: ModelTape, dy: Any, dstate: Any, run: RunBack, need_dx: bool
     ) -> tuple[Any, tuple[Any, ...]]:
         dstates = list(self.per_part(dstate, "dstate"))
-        for key in reversed(range(len(self))):
-            dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > 0)
-        return dy, tuple(dstates)
+        first = 0  # the first layer that needs an error
+        while not need_dx and first < len(self) - 1 and not _needs_error(self[first]):
+            first += 1
+        for key in reversed(range(first, len(self))):
+            dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > first)
+        return dy if need_dx else None, tuple(dstates)
 
     def rebuilt(self, parts: Mapping[Key, Module]) -> Sequential:
         return Sequential(*parts.values())
@@ -108,6 +114,14 @@ class Sequential(Container):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _needs_error(layer: Module) -> bool:
+    """Return whether `backward` of a layer computes more than dx."""
+    return any(
+        not isinstance(part, Stateless) or (part.trainable and part.parameter_count > 0)
+        for part in iter_layers(layer)
+    )
 
 
 def iter_chain(layer: Module) -> Iterator[Module]:

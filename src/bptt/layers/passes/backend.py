@@ -57,6 +57,8 @@ class Errors(NamedTuple):
     need_dx: bool = True
     clip: StateClip = NO_CLIP
     keep_errors: bool = False
+    train: bool = True
+    """Whether gradients of the parameters are computed."""
     chunk: int = 0
     """Number of steps that are summed together. 0: the number for the whole batch."""
 

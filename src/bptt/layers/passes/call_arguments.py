@@ -25,6 +25,9 @@ class Sized(Stack, Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def trainable(self) -> bool: ...
+
 
 Arranged: TypeAlias = tuple[Call, Layout, PackedRows | None, tuple[int, int]]
 """A call for a backend, the layout of its arguments, its rows of unequal length, and (T, B)."""
@@ -147,7 +150,16 @@ def parse_errors(
     if steps is not None:
         steps = min(integer(steps, "steps", 0), T)
     clip = parse_clip_state(clip_state) or NO_CLIP
-    return Errors(dy, dh, dc, steps, flag(need_dx, "need_dx"), clip, flag(keep_errors, "keep_errors"))
+    return Errors(
+        dy,
+        dh,
+        dc,
+        steps,
+        flag(need_dx, "need_dx"),
+        clip,
+        flag(keep_errors, "keep_errors"),
+        train=layer.trainable,
+    )
 
 
 def infer(

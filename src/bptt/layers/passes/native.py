@@ -49,7 +49,7 @@ class Native(NamedTuple):
 
     def backward(self, tape: Any, errors: Errors) -> Backed:
         return self.core.backward(
-            self.gradients,
+            self.gradients if errors.train else None,
             tape,
             errors.dy,
             errors.dh,

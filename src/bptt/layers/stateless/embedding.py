@@ -86,6 +86,7 @@ class Embedding(Stateless):
         )
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> None:
-        _core.embedding_backward(
-            tape.saved.reshape(-1), dy.reshape(-1, self.embedding_dim), self.gradients["weight"]
-        )
+        if self.trainable:
+            _core.embedding_backward(
+                tape.saved.reshape(-1), dy.reshape(-1, self.embedding_dim), self.gradients["weight"]
+            )

@@ -99,8 +99,8 @@ class Linear(Stateless):
             x.reshape(-1, self.in_features),
             weight,
             dy.reshape(-1, self.out_features),
-            self.gradients["weight"],
-            self.gradients["bias"] if self.bias else None,
+            self.gradients["weight"] if self.trainable else None,
+            self.gradients["bias"] if self.bias and self.trainable else None,
             need_dx,
         )
         return None if dx is None else dx.reshape(tape.x_shape)
