@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import as_real
-from bptt.layers import Module, Recurrent
+from bptt.layers import EncoderDecoder, Module, Recurrent
 from bptt.layers.containers.inputs import Inputs, Path, arrays_of, main_array, map_inputs, parse_inputs, ports
-from bptt.layers.containers.traverse import iter_layers
+from bptt.layers.containers.traverse import iter_layers, iter_models
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.losses.rows import row_mask
 
@@ -97,6 +97,16 @@ class ModelAxes:
         self.forward_only = not any(part.bidirectional for part in recurrent)
         self.batch_first = any(part.batch_first for part in recurrent)
         self._ports = ports(model)
+        self._model = model
+
+    def refuse_uncarried(self, what: str) -> None:
+        """Raise ValueError if the model's state cannot be carried from one window or batch to the next."""
+        self.refuse_bidirectional(what)
+        if any(isinstance(model, EncoderDecoder) for model in iter_models(self._model)):
+            raise ValueError(
+                f"{what} needs a model whose state can be carried forward; got an EncoderDecoder, whose "
+                f"encoder reads the whole input first. Fix: leave {what} out and pass whole sequences."
+            )
 
     def refuse_bidirectional(self, what: str) -> None:
         """Raise ValueError for a bidirectional model: `what` needs a state that can be carried forward."""

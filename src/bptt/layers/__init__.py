@@ -1,5 +1,6 @@
 """Layers and models."""
 
+from bptt.layers.containers.encoder_decoder import EncoderDecoder
 from bptt.layers.containers.parallel import Parallel
 from bptt.layers.containers.sequential import Sequential
 from bptt.layers.gru import GRU
@@ -24,6 +25,7 @@ __all__ = [
     "RNN",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "Ends",
     "Last",
     "LayerTape",
@@ -35,5 +37,7 @@ __all__ = [
     "register",
 ]
 
-_CLASSES = (RNN, LSTM, GRU, MGU, Linear, Embedding, Dropout, Last, Ends, Sequential, Parallel)
-KINDS |= {cls.__name__: cls for cls in _CLASSES}
+_CELLS = (RNN, LSTM, GRU, MGU)
+_STATELESS = (Linear, Embedding, Dropout, Last, Ends)
+_MODELS = (Sequential, Parallel, EncoderDecoder)
+KINDS |= {cls.__name__: cls for cls in (*_CELLS, *_STATELESS, *_MODELS)}

@@ -210,7 +210,7 @@ def carries_state(data: Iterable[Any], axes: ModelAxes) -> bool:
     """
     carries = bool(getattr(data, "carries_state", False))
     if carries:
-        axes.refuse_bidirectional("data that carries state")
+        axes.refuse_uncarried("data that carries state")
     return carries
 
 

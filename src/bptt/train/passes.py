@@ -64,7 +64,7 @@ def parse_passes(
         parse_recompute(checkpoint, 1)
         axes.refuse_bidirectional("checkpoint")
     if truncate is not None:
-        axes.refuse_bidirectional("truncate")
+        axes.refuse_uncarried("truncate")
     if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
         backward["keep_errors"] = regularizer is not None
         return Passes(axes, windows, forward, backward)

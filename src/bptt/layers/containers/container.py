@@ -26,7 +26,7 @@ RunBack: TypeAlias = Callable[[Key, Any, Any, bool], tuple[Any, Any]]
 
 
 class Container(Module):
-    """A model of several layers. Use `Sequential` or `Parallel`.
+    """A model of several layers. Use `Sequential`, `Parallel` or `EncoderDecoder`.
 
     The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
     vector, so training the model trains the layers. Parameter names begin with the name of the layer.
