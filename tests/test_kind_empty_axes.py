@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import product
 
 import numpy as np
 import pytest
@@ -86,11 +87,13 @@ def test_kind_empty_axes_keep_the_state(batch_first):
                 assert np.array_equal(part, returned)
 
 
-@pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_kind_empty_axes_of_the_ends(end, batch_first):
+ONE_VECTOR = (bptt.Last, bptt.Ends, bptt.MeanPool, bptt.MaxPool)
+
+
+@pytest.mark.parametrize("end", ONE_VECTOR)
+def test_kind_empty_axes_of_the_ends(end):
     """Rows without a valid step give zeros, because of a length of 0 or because there are no steps at all."""
-    for T, B in SIZES:
+    for batch_first, (T, B) in product([False, True], SIZES):
         layer = end(batch_first=batch_first)
         x = np.ones((B, T, H) if batch_first else (T, B, H), np.float32)
         for lengths in lengths_of(T, B).values():
@@ -103,19 +106,18 @@ def test_kind_empty_axes_of_the_ends(end, batch_first):
             assert dx.sum() == (B * H if valid else 0)
 
 
-@pytest.mark.parametrize("end", [bptt.Last, bptt.Ends])
-def test_kind_empty_axes_of_the_ends_unbatched(end):
-    layer = end()
-    y, _, tape = layer.forward(np.ones((0, H), np.float32))
-    assert np.array_equal(y, np.zeros(H))
-    assert layer.backward(tape, np.ones(H, np.float32))[0].shape == (0, H)
+def test_kind_empty_axes_of_the_ends_unbatched():
+    for end in ONE_VECTOR:
+        layer = end()
+        y, _, tape = layer.forward(np.ones((0, H), np.float32))
+        assert np.array_equal(y, np.zeros(H))
+        assert layer.backward(tape, np.ones(H, np.float32))[0].shape == (0, H)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: bptt.Linear(I, H), lambda: bptt.Dropout(0.5)], ids=["Linear", "Dropout"]
-)
-def test_kind_empty_axes_of_stateless_layers(make):
-    for T, B in SIZES:
+def test_kind_empty_axes_of_stateless_layers():
+    kinds = (bptt.Tanh, bptt.ReLU, bptt.Sigmoid, bptt.GELU, bptt.SiLU, bptt.Softmax)
+    makers = [lambda: bptt.Linear(I, H), lambda: bptt.Dropout(0.5), lambda: bptt.LayerNorm(I), *kinds]
+    for make, (T, B) in product(makers, SIZES):
         layer = make()
         y, _, tape = layer.forward(np.ones((T, B, I), np.float32))
         assert y.shape == layer(np.ones((T, B, I)))[0].shape == (T, B, H if layer.kind == "Linear" else I)

@@ -20,12 +20,19 @@ PARTS: dict[str, Callable[[], bptt.Module]] = {
     "Dropout": lambda: bptt.Dropout(0.5, seed=4),
     "Last": bptt.Last,
     "Ends": bptt.Ends,
+    "MeanPool": bptt.MeanPool,
+    "Repeat": lambda: bptt.Repeat(2),
+    "LayerNorm": lambda: bptt.LayerNorm(H),
+    "Tanh": bptt.Tanh,
 }
 
+ONE_VECTOR = ("Last", "Ends", "MeanPool")
 MOVE = "Fix: move {end}() after the last recurrent layer"
 REFUSED = {
-    **{(end, cell): MOVE.format(end=end) for end in ("Last", "Ends") for cell in ("forward", "both")},
-    **{(end, last): f"Fix: remove {last}()" for end in ("Last", "Ends") for last in ("Last", "Ends")},
+    **{(end, cell): MOVE.format(end=end) for end in ONE_VECTOR for cell in ("forward", "both")},
+    **{(end, last): f"Fix: remove {last}()" for end in ONE_VECTOR for last in ONE_VECTOR},
+    **{(cell, "Repeat"): "Fix: put Last() between them" for cell in ("forward", "both", "Repeat")},
+    ("Repeat", "Ends"): "got Ends after Repeat, which has no directions",
     **{(first, "Embedding"): "Fix: put Embedding before" for first in PARTS},
     ("forward", "Ends"): "Fix: use Last() in place of Ends()",
     ("Linear", "Ends"): "Fix: put Ends() right after a bidirectional layer, or use Last()",
@@ -38,6 +45,7 @@ LONGER = {
     ("both", "Linear", "Ends"): "Fix: put Ends() ",
     ("both", "forward", "Ends"): "Fix: use Last() in place of Ends()",
     ("forward", "Dropout", "Ends"): "Fix: use Last() in place of Ends()",
+    ("forward", "Tanh", "LayerNorm", "Ends"): "Fix: use Last() in place of Ends()",
 }
 WARNED_LONGER = {
     ("both", "Dropout", "Last"): "Fix: use Ends() right after GRU",
@@ -48,6 +56,9 @@ RIGHT = [
     ("both", "Dropout", "Ends", "Linear"),
     ("both", "forward", "Last", "Linear"),
     ("Embedding", "both", "forward", "both", "Ends", "Dropout", "Linear"),
+    ("both", "Tanh", "MeanPool", "LayerNorm"),
+    ("forward", "Last", "Repeat", "both", "Linear"),
+    ("forward", "MeanPool", "Linear", "Repeat", "forward", "Tanh", "Last"),
     ("Dropout", "Ends"),  # what comes in may be a bidirectional layer's output
 ]
 PAIRS = [(first, second) for first in PARTS for second in PARTS]
@@ -68,9 +79,12 @@ def rows_are_independent(model: bptt.Sequential, names: tuple[str, ...]) -> bool
     rng = np.random.default_rng(0)
     ids, numbers = rng.integers(0, H, (5, 3)), rng.standard_normal((5, 3, H)).astype(np.float32)
     x = ids if names[0] == "Embedding" else numbers
+    batch_axis = 1
+    if "Repeat" in names and not set(ONE_VECTOR) & set(names[: names.index("Repeat")]):
+        x, batch_axis = x[0], 0  # one vector per row
     y, _ = model(x)
     for row in range(3):
-        alone, _ = model(x[:, row : row + 1])
+        alone, _ = model(np.take(x, [row], batch_axis))
         if not np.allclose(alone[..., 0, :], y[..., row, :], atol=1e-6):
             return False
     return True

@@ -1,4 +1,4 @@
-"""Linear, Embedding, Dropout and Last against their definitions, their gradients against differences."""
+"""Layers without state against their definitions, their gradients against differences."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def ids(*shape: int, n: int) -> np.ndarray:
     return np.random.default_rng(3).integers(0, n, shape)
 
 
+ACTIVATIONS = (bptt.Tanh, bptt.ReLU, bptt.Sigmoid, bptt.GELU, bptt.SiLU, bptt.Softmax)
+
 LAYERS: dict[str, tuple[Callable[..., bptt.Module], Callable[..., np.ndarray]]] = {
     "Linear": (lambda **o: bptt.Linear(5, 7, seed=0, **o), lambda *axes: normal(*axes, 5)),
     "Linear, no bias": (
@@ -33,50 +35,91 @@ LAYERS: dict[str, tuple[Callable[..., bptt.Module], Callable[..., np.ndarray]]] 
     "Dropout": (lambda **o: bptt.Dropout(0.4, seed=0, **o), lambda *axes: normal(*axes, 5)),
     "Last": (lambda **o: bptt.Last(**o), lambda *axes: normal(*axes, 5)),
     "Last, batch first": (lambda **o: bptt.Last(batch_first=True, **o), lambda *axes: normal(*axes, 5)),
+    **{
+        kind.__name__: (lambda kind=kind, **o: kind(**o), lambda *axes: normal(*axes, 5))
+        for kind in (*ACTIVATIONS, bptt.MeanPool, bptt.MaxPool)
+    },
+    "MeanPool, batch first": (
+        lambda **o: bptt.MeanPool(batch_first=True, **o),
+        lambda *axes: normal(*axes, 5),
+    ),
+    "MaxPool, batch first": (lambda **o: bptt.MaxPool(batch_first=True, **o), lambda *axes: normal(*axes, 5)),
+    "LayerNorm": (lambda **o: bptt.LayerNorm(5, **o), lambda *axes: normal(*axes, 5)),
+    "LayerNorm, no bias": (
+        lambda **o: bptt.LayerNorm(5, bias=False, eps=0.1, **o),
+        lambda *axes: normal(*axes, 5),
+    ),
+    "LayerNorm, plain": (
+        lambda **o: bptt.LayerNorm(5, elementwise_affine=False, **o),
+        lambda *axes: normal(*axes, 5),
+    ),
+    "Repeat": (lambda **o: bptt.Repeat(3, **o), lambda *axes: normal(axes[-1], 5)),
+    "Repeat, batch first": (
+        lambda **o: bptt.Repeat(3, batch_first=True, **o),
+        lambda *axes: normal(axes[-1], 5),
+    ),
 }
-layers = pytest.mark.parametrize("name", LAYERS)
 
 
-@layers
-def test_gradients_agree_with_differences(name):
-    build, x = LAYERS[name]
-    bptt.gradcheck(build(dtype="float64"), x(T, B), entries=None)
+def changed(layer):
+    """The layer, with parameters that are neither zeros nor ones."""
+    layer.flat_parameters += 0.1 * normal(layer.parameter_count, seed=9).astype(layer.dtype)
+    return layer
 
 
-@layers
-def test_one_protocol(name):
-    for dtype in DTYPES:
-        build, make = LAYERS[name]
-        layer, x = build(dtype=dtype), make(T, B)
-        y, state = layer(x)
-        y_train, state_train, tape = layer.forward(x)
-        assert state is state_train is None
-        assert y.dtype == y_train.dtype == dtype
-        assert y.shape == y_train.shape
-        assert not y_train.flags.writeable
-        assert tape.owner is layer
-        if not isinstance(layer, bptt.Dropout):
-            assert np.array_equal(y, y_train)
-        dy = normal(*y.shape)
-        dx, dstate = layer.backward(tape, dy)
-        assert dstate is None
-        once = layer.flat_gradients.copy()
-        assert (dx is None) == isinstance(layer, bptt.Embedding)
-        assert dx is None or (dx.shape, dx.dtype) == (x.shape, np.dtype(dtype))
-        none, _ = layer.backward(tape, dy, need_dx=False)
-        assert none is None
-        # g + g is exact; what is added in parts may round at every part.
-        bound = T * B * np.finfo(dtype).eps * max(abs(once), default=0)
-        assert np.allclose(layer.flat_gradients, 2 * once, rtol=0, atol=bound)
-        layer.zero_grad()
-        silent, _ = layer.backward(tape)
-        assert not layer.flat_gradients.any()
-        assert silent is None or not silent.any()
+def test_gradients_agree_with_differences(subtests):
+    for name, (build, x) in LAYERS.items():
+        with subtests.test(name):
+            bptt.gradcheck(changed(build(dtype="float64")), x(T, B), entries=None)
 
 
-# Last needs a step: tests/test_errors.py.
-NO_ROWS = [(name, axes) for name in LAYERS if "Last" not in name for axes in ((0, 3), (3, 0), (0, 0))]
-NO_ROWS += [("Last", (3, 0)), ("Last, batch first", (0, 3))]
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_protocol(dtype, subtests):
+    for name, (build, make) in LAYERS.items():
+        with subtests.test(name):
+            check_protocol(changed(build(dtype=dtype)), make(T, B), dtype)
+
+
+def check_protocol(layer, x, dtype):
+    y, state = layer(x)
+    y_train, state_train, tape = layer.forward(x)
+    assert state is state_train is None
+    assert y.dtype == y_train.dtype == dtype
+    assert y.shape == y_train.shape
+    assert not y_train.flags.writeable
+    assert tape.owner is layer
+    if not isinstance(layer, bptt.Dropout):
+        assert np.array_equal(y, y_train)
+    dy = normal(*y.shape)
+    dx, dstate = layer.backward(tape, dy)
+    assert dstate is None
+    once = layer.flat_gradients.copy()
+    assert (dx is None) == isinstance(layer, bptt.Embedding)
+    assert dx is None or (dx.shape, dx.dtype) == (x.shape, np.dtype(dtype))
+    none, _ = layer.backward(tape, dy, need_dx=False)
+    assert none is None
+    # g + g is exact; what is added in parts may round at every part.
+    bound = T * B * np.finfo(dtype).eps * max(abs(once), default=0)
+    assert np.allclose(layer.flat_gradients, 2 * once, rtol=0, atol=bound)
+    layer.zero_grad()
+    silent, _ = layer.backward(tape)
+    assert not layer.flat_gradients.any()
+    assert silent is None or not silent.any()
+
+
+# Without steps, Last and pools return zeros: tests/test_kind_empty_axes.py.
+OVER_TIME = ("Last", "Pool", "Repeat")
+NO_ROWS = [
+    (name, axes)
+    for name in LAYERS
+    if not any(part in name for part in OVER_TIME)
+    for axes in ((0, 3), (3, 0), (0, 0))
+]
+NO_ROWS += [
+    (name, (0, 3) if "batch first" in name and "Repeat" not in name else (3, 0))
+    for name in LAYERS
+    if any(part in name for part in OVER_TIME)
+]
 
 
 def test_no_rows(subtests):
@@ -208,3 +251,80 @@ def test_last_takes_the_last_step():
         alone, _, tape = layer.forward(x[:, 0])
         assert np.array_equal(alone, x[-1, 0])
         assert layer.backward(tape, dy[0])[0].shape == (T, 5)
+
+
+def test_pools_never_read_the_padding(subtests):
+    for dtype, batch_first in product(DTYPES, (False, True)):
+        x = normal(T, B, 5).astype(dtype)
+        lengths = np.array([T, 0, 2])
+        ragged = x.copy()
+        for row, length in enumerate(lengths):
+            ragged[length:, row] = np.nan
+        wanted = {"MeanPool": np.zeros((B, 5), dtype), "MaxPool": np.zeros((B, 5), dtype)}
+        for row, length in enumerate(lengths):
+            if length:
+                wanted["MeanPool"][row] = x[:length, row].mean(axis=0, dtype=np.float64)
+                wanted["MaxPool"][row] = x[:length, row].max(axis=0)
+        for name, y in wanted.items():
+            with subtests.test(name, dtype=dtype, batch_first=batch_first):
+                layer = getattr(bptt, name)(batch_first=batch_first, dtype=dtype)
+                given = ragged.swapaxes(0, 1) if batch_first else ragged
+                found, _, tape = layer.forward(given, lengths=lengths)
+                assert np.array_equal(found, y)
+                assert np.array_equal(found, layer(given, lengths=lengths)[0])
+                dx, _ = layer.backward(tape, y)
+                dx = dx.swapaxes(0, 1) if batch_first else dx
+                assert not dx[np.isnan(ragged)].any()
+                np.testing.assert_allclose(dx.sum(axis=0), y, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_the_error_of_a_maximum_goes_to_its_first_step():
+    layer = bptt.MaxPool()
+    x = np.array([[1, 5, 2], [3, 5, np.nan], [3, 4, 9]], np.float32)
+    y, _, tape = layer.forward(x)
+    assert np.array_equal(y, np.array([3, 5, np.nan], np.float32), equal_nan=True)
+    dx, _ = layer.backward(tape, [1, 2, 3])
+    assert dx.tolist() == [[0, 2, 0], [1, 0, 3], [0, 0, 0]]
+
+
+def test_repeat_gives_the_vector_at_every_step():
+    x = normal(B, 5).astype(np.float32)
+    for layer, axis in ((bptt.Repeat(T), 0), (bptt.Repeat(T, batch_first=True), 1)):
+        y, _, tape = layer.forward(x)
+        assert np.array_equal(y, np.stack([x] * T, axis))
+        assert np.array_equal(layer.backward(tape, y)[0], T * x)
+        alone, _ = layer(x[0])
+        assert np.array_equal(alone, np.stack([x[0]] * T))
+
+
+def test_many_rows_have_the_same_bits_on_any_number_of_threads(subtests):
+    rows, F = 700, 300  # more elements than one thread takes
+    x, dy = (normal(rows, F, seed=seed).astype(np.float32) for seed in (0, 1))
+    for kind in (*ACTIVATIONS, bptt.LayerNorm, bptt.MeanPool, bptt.MaxPool):
+        with subtests.test(kind.__name__):
+            layer = changed(kind(F) if kind is bptt.LayerNorm else kind())
+            found = []
+            for threads in (1, 2, 3):
+                bptt.set_num_threads(threads)
+                layer.zero_grad()
+                y, _, tape = layer.forward(x.reshape(7, 100, F))
+                dx, _ = layer.backward(
+                    tape, dy.reshape(7, 100, F)[: len(y)].reshape(-1)[: y.size].reshape(y.shape)
+                )
+                found.append([y, dx, layer.flat_gradients.copy()])
+            for again in found[1:]:
+                assert all(map(np.array_equal, found[0], again))
+
+
+def test_an_autoencoder_is_one_chain():
+    model = bptt.Sequential(
+        bptt.LSTM(3, 4, dtype="float64", seed=0),
+        bptt.Last(),
+        bptt.LayerNorm(4, dtype="float64"),
+        bptt.Repeat(T),
+        bptt.LSTM(4, 4, dtype="float64", seed=1),
+        bptt.Tanh(),
+        bptt.Linear(4, 3, dtype="float64", seed=2),
+    )
+    assert model(normal(T, B, 3))[0].shape == (T, B, 3)
+    bptt.gradcheck(model, normal(T, B, 3), entries=None)

@@ -33,6 +33,7 @@ MODULES: dict[str, Callable[..., bptt.Module]] = {
     "Linear": lambda **options: bptt.Linear(3, 4, **{"seed": 0} | options),
     "Linear, no bias": lambda **options: bptt.Linear(3, 4, bias=False, **{"seed": 0} | options),
     "Embedding": lambda **options: bptt.Embedding(3, 4, **{"seed": 0} | options),
+    "LayerNorm": lambda dtype="float32", seed=None: bptt.LayerNorm(4, dtype=dtype),
     "Dropout": lambda **options: bptt.Dropout(0.25, **{"seed": 0} | options),
     "Last": lambda dtype="float32", seed=None: bptt.Last(batch_first=True, dtype=dtype),
     "Sequential": lambda dtype="float32", seed=None: sequential(dtype=dtype),

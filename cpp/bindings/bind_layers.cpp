@@ -1,6 +1,4 @@
 // Layers without time.
-#include <map>
-
 #include "bindings/numpy.hpp"
 #include "core/timeless/embedding.hpp"
 #include "core/timeless/linear.hpp"
@@ -80,6 +78,24 @@ void embedding_backward(const py::array& ids, const py::array& dy, py::array dwe
   });
 }
 
+// One C call, without polling for an interrupt: an optimizer's update must not stop halfway.
+void set_rows(const py::array& ids, const std::optional<py::array>& values, py::array table) {
+  with_dtype("table", table, [&]<class T>(T) {
+    T* to = mutable_data_of<T>("table", table, {-1, -1});
+    const EmbeddingRows rows = embedding_rows(ids, table.shape(0), table.shape(1));
+    const T* from = optional_data_of<T>("values", values, {rows.count, rows.size});
+    compute([&](Interrupt&) { bptt::set_rows(rows, from, to); });
+  });
+}
+
+py::array mark_rows(const py::array& ids, py::array seen) {
+  auto* marks = mutable_data_of<std::uint8_t>("seen", seen, {-1});
+  const EmbeddingRows rows = embedding_rows(ids, seen.shape(0), 1);
+  std::vector<std::int64_t> fresh(static_cast<std::size_t>(rows.count));
+  const Index found = bptt::mark_rows(rows.ids, rows.count, marks, fresh.data());
+  return py::array_t<std::int64_t>(found, fresh.data());
+}
+
 // `value` with probability p, or 0; element j is a function of the key and j.
 py::array bernoulli(const Shape& shape, double p, double value, std::uint64_t key, const std::string& dtype) {
   const auto of = [&]<class T>(T) -> py::array {
@@ -104,31 +120,6 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
   });
 }
 
-py::array activation(const std::string& name, const py::array& x) {
-  return with_dtype("x", x, [&]<class T>(T) -> py::array {
-    const Kernels<T>& k = kernels<T>();
-    const std::map<std::string, void (*)(Index, const T*, T*)> functions = {
-        {"exp", k.exp},
-        {"tanh", k.tanh},
-        {"sigmoid", k.sigmoid},
-        {"gelu", k.gelu},
-        {"gelu_slope", k.gelu_slope},
-        {"silu", k.silu},
-        {"silu_slope", k.silu_slope},
-    };
-    const auto entry = functions.find(name);
-    if (entry == functions.end()) throw std::invalid_argument("name: expected an activation, got '" + name + "'");
-    const auto function = entry->second;
-    const T* from = data_of<T>("x", x, shape_of(x));
-    const NewArray<T> y(shape_of(x));
-    compute([&](Interrupt& interrupt) {
-      in_pieces(x.size(), 1, interrupt,
-                [&](Index begin, Index end) { function(end - begin, from + begin, y.data() + begin); });
-    });
-    return y.array;
-  });
-}
-
 }  // namespace
 
 void bind_layers(py::module_& m) {
@@ -137,9 +128,10 @@ void bind_layers(py::module_& m) {
         py::arg("dbias"), py::arg("need_dx"));
   m.def("embedding_forward", &embedding_forward, py::arg("ids"), py::arg("weight"));
   m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("dweight"));
+  m.def("set_rows", &set_rows, py::arg("ids"), py::arg("values"), py::arg("table"));
+  m.def("mark_rows", &mark_rows, py::arg("ids"), py::arg("seen"));
   m.def("bernoulli", &bernoulli, py::arg("shape"), py::arg("p"), py::arg("value"), py::arg("key"), py::arg("dtype"));
   m.def("dropout_forward", &dropout_forward, py::arg("x"), py::arg("p"), py::arg("key"));
-  m.def("activation", &activation, py::arg("name"), py::arg("x"));
 }
 
 }  // namespace bptt::bindings

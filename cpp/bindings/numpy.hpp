@@ -210,6 +210,7 @@ void compute(F f) {
 void bind_recurrent(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_regularizers(py::module_& m);
 void bind_vectors(py::module_& m);

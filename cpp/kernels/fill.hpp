@@ -5,6 +5,7 @@
 #include "kernels/cells/lstm.hpp"
 #include "kernels/cells/mgu.hpp"
 #include "kernels/cells/rnn.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/losses.hpp"
 #include "kernels/optimizers.hpp"
 #include "kernels/peak.hpp"
@@ -42,10 +43,17 @@ constexpr Kernels<T> fill_table() {
   k.exp = apply<T, exp<T>>;
   k.tanh = apply<T, tanh<T>>;
   k.sigmoid = apply<T, sigmoid<T>>;
-  k.gelu = apply<T, gelu<T>>;
-  k.gelu_slope = apply<T, gelu_slope<T>>;
-  k.silu = apply<T, silu<T>>;
-  k.silu_slope = apply<T, silu_slope<T>>;
+#define BPTT_ELEMENTWISE(name)                                            \
+  k.elementwise[static_cast<int>(Elementwise::name)] = apply<T, name<T>>; \
+  k.elementwise_back[static_cast<int>(Elementwise::name)] = apply_back<T, name##_slope<T>>;
+  BPTT_ELEMENTWISE(tanh)
+  BPTT_ELEMENTWISE(relu)
+  BPTT_ELEMENTWISE(sigmoid)
+  BPTT_ELEMENTWISE(gelu)
+  BPTT_ELEMENTWISE(silu)
+#undef BPTT_ELEMENTWISE
+  k.softmax = softmax<T>;
+  k.softmax_back = softmax_back<T>;
   k.cross_entropy = cross_entropy<T>;
   k.squared_error = squared_error<T>;
   k.binary_cross_entropy = binary_cross_entropy<T>;

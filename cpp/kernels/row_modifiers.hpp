@@ -34,13 +34,6 @@ void multiply(Index n, const T* x, const T* y, T* out) {
   });
 }
 
-template <class T>
-BPTT_INLINE T sum_of_lanes(Vec<T> x) {
-  T sum = x[0];
-  for (int i = 1; i < kLanes<T>; ++i) sum += x[i];
-  return sum;
-}
-
 // The mean of a row and 1 / sqrt(variance + epsilon), in long double: for a row whose squares leave the range of T.
 struct WideMoments {
   long double mean;
@@ -57,7 +50,6 @@ __attribute__((noinline, cold)) WideMoments wide_moments(const T* x, Index colum
 
 template <class T>
 void normalise(const Normalise<T>& a) {
-  constexpr T epsilon = static_cast<T>(1e-5);
   const T per_column = T{1} / static_cast<T>(a.columns);
   for (Index row = 0; row < a.rows; ++row) {
     const T* x = a.x + row * a.x_row;
@@ -75,10 +67,10 @@ void normalise(const Normalise<T>& a) {
     T rest = 0;
     for (Index n = whole; n < a.columns; ++n) rest += (x[n] - mean) * (x[n] - mean);
     const T variance = (sum_of_lanes<T>(squares) + rest) * per_column;
-    T scale = T{1} / square_root(broadcast(variance + epsilon))[0];
+    T scale = T{1} / square_root(broadcast(variance + a.epsilon))[0];
     T kept_scale = scale;
     if (variance - variance != 0) {  // the variance is infinite or NaN
-      const WideMoments moments = wide_moments(x, a.columns, epsilon);
+      const WideMoments moments = wide_moments(x, a.columns, a.epsilon);
       for (Index n = 0; n < a.columns; ++n) hat[n] = static_cast<T>((x[n] - moments.mean) * moments.scale);
       kept_scale = static_cast<T>(moments.scale);
       x = hat;

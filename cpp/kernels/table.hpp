@@ -45,6 +45,10 @@ enum class Activation {
 // Whether the slope does not follow from the result: then a tape keeps the argument.
 constexpr bool keeps_argument(Activation kind) { return kind == Activation::gelu || kind == Activation::silu; }
 
+// The activations that are layers.
+enum class Elementwise { tanh, relu, sigmoid, gelu, silu };
+inline constexpr int kElementwise = 5;
+
 template <class T>
 struct ActivationChoice {
   Activation kind;
@@ -272,8 +276,9 @@ struct Normalise {
   const T* gain;
   const T* bias;  // or null
   bool add;
-  T* out;  // may be x
+  T* out;  // may be x or hat
   Index out_row;
+  T epsilon = static_cast<T>(1e-5);
 };
 
 // dy is dL/dout. Per row, so that sums over rows have one order: gain and bias gradients are added to rows of sums.
@@ -357,10 +362,11 @@ struct Kernels {
   void (*exp)(Index n, const T* x, T* y);
   void (*tanh)(Index n, const T* x, T* y);
   void (*sigmoid)(Index n, const T* x, T* y);
-  void (*gelu)(Index n, const T* x, T* y);
-  void (*gelu_slope)(Index n, const T* x, T* y);
-  void (*silu)(Index n, const T* x, T* y);
-  void (*silu_slope)(Index n, const T* x, T* y);
+  void (*elementwise[kElementwise])(Index n, const T* x, T* y);
+  // dx from y, or for gelu and silu from x
+  void (*elementwise_back[kElementwise])(Index n, const T* dy, const T* kept, T* dx);
+  void (*softmax)(Index rows, Index columns, const T* x, T* y);
+  void (*softmax_back)(Index rows, Index columns, const T* dy, const T* y, T* dx);
 
   double (*cross_entropy)(const LossRows<T>&);
   double (*squared_error)(const LossRows<T>&);

@@ -20,6 +20,13 @@ void apply(Index n, const T* x, T* y) {
 }
 
 template <class T>
+BPTT_INLINE T sum_of_lanes(Vec<T> x) {
+  T sum = x[0];
+  for (int i = 1; i < kLanes<T>; ++i) sum += x[i];
+  return sum;
+}
+
+template <class T>
 double sum_of_squares(Index n, const T* x) {
   constexpr Index block = 4096;  // blocks keep the error from growing with n
   constexpr Index chains = 4;    // and chains the additions from waiting for one another

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bptt import leaving as _leaving
 from bptt._version import __version__
 from bptt.layers import (
+    GELU,
     GRU,
     LSTM,
     MGU,
@@ -22,11 +23,20 @@ from bptt.layers import (
     EncoderDecoder,
     Ends,
     Last,
+    LayerNorm,
     LayerTape,
     Linear,
+    MaxPool,
+    MeanPool,
     Module,
     Parallel,
+    ReLU,
+    Repeat,
     Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
     register,
 )
 from bptt.runtime import (
@@ -103,6 +113,7 @@ if TYPE_CHECKING:
     from bptt.train import History, Trainer, learning_rate_range, sweep
 
 __all__ = [
+    "GELU",
     "GRU",
     "LSTM",
     "MGU",
@@ -129,10 +140,13 @@ __all__ = [
     "Huber",
     "KeepBest",
     "Last",
+    "LayerNorm",
     "LayerTape",
     "Linear",
     "Loss",
+    "MaxPool",
     "MeanAbsoluteError",
+    "MeanPool",
     "MeanSquaredError",
     "Metric",
     "Module",
@@ -141,7 +155,13 @@ __all__ = [
     "PascanuRegularizer",
     "Quantile",
     "RMSProp",
+    "ReLU",
+    "Repeat",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "TensorBoard",
     "Trainer",
     "Until",

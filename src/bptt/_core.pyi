@@ -214,8 +214,55 @@ def embedding_forward(ids: npt.NDArray[np.int64], weight: Floats) -> Floats:
     """ids (N,), weight (V, E) -> (N, E). An id outside 0..V-1 raises ValueError naming its position."""
 
 def embedding_backward(ids: npt.NDArray[np.int64], dy: Floats, dweight: Floats) -> None: ...
+def set_rows(ids: npt.NDArray[np.int64], values: Floats | None, table: Floats) -> None:
+    """table[ids] = values, or 0. Ctrl-C does not stop it."""
+
+def mark_rows(ids: npt.NDArray[np.int64], seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """The ids that are not marked in `seen`, each once. Marks them."""
+
 def dropout_forward(x: Floats, p: float, key: int) -> Floats:
     """x * mask: 0 or 1/(1-p), element j kept when uniform(key, j) >= p. Backward is the same call on dy."""
+
+# Activations as layers. `kept` is y, but x for gelu and silu.
+def activation(name: str, x: Floats, alpha: float = 0.0, beta: float = 0.0) -> Floats:
+    """Return "exp", or an activation of the cells, of every number."""
+
+def activation_backward(
+    name: Literal["tanh", "relu", "sigmoid", "gelu", "silu"], dy: Floats, kept: Floats
+) -> Floats: ...
+def softmax_forward(x: Floats) -> Floats:
+    """x (N, C): softmax of each row."""
+
+def softmax_backward(dy: Floats, y: Floats) -> Floats: ...
+def layer_norm_forward(
+    x: Floats, weight: Floats | None, bias: Floats | None, epsilon: float, keep: bool
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """x (N, C) -> y; if `keep` is true also the normalised rows, and 1 / sqrt(variance + epsilon) (N,)."""
+
+def layer_norm_backward(
+    dy: Floats,
+    hat: Floats,
+    scale: Floats,
+    weight: Floats | None,
+    dweight: Floats | None,
+    dbias: Floats | None,
+    need_dx: bool,
+) -> Floats | None:
+    """Adds to dweight and dbias, with the same bits for any number of threads."""
+
+# Pools of x (T, B, F), or (B, T, F) with batch_first. valid (T, B): the steps that count; None: all.
+def mean_pool(x: Floats, valid: npt.NDArray[np.bool_] | None, batch_first: bool) -> Floats: ...
+def mean_pool_backward(
+    dy: Floats, valid: npt.NDArray[np.bool_] | None, x_shape: tuple[int, ...], batch_first: bool
+) -> Floats: ...
+def max_pool(
+    x: Floats, valid: npt.NDArray[np.bool_] | None, batch_first: bool
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """y (B, F), and the step of each maximum, -1 for a row without valid steps."""
+
+def max_pool_backward(
+    dy: Floats, source: npt.NDArray[np.int64], x_shape: tuple[int, ...], batch_first: bool
+) -> Floats: ...
 
 # Losses: `scale` times a weighted sum over unmasked rows, and its gradient. mask is bool (N,) or None, weight
 # float64 (N,) or None.
@@ -289,11 +336,6 @@ def adam_step(
     step: int,
 ) -> None:
     """step counts from 1. decoupled: AdamW."""
-
-# Activations on arrays: what the fused steps use, exposed for the accuracy tests.
-def activation(
-    name: Literal["exp", "tanh", "sigmoid", "gelu", "gelu_slope", "silu", "silu_slope"], x: Floats
-) -> Floats: ...
 
 # Run time.
 def set_num_threads(n: int) -> None: ...

@@ -23,4 +23,12 @@ void embedding_forward(const EmbeddingRows& rows, const T* weight, T* y, Interru
 template <class T>
 void embedding_backward(const EmbeddingRows& rows, const T* dy, T* dweight, Interrupt& interrupt);
 
+// table[ids] = values, or zeros if values is null.
+template <class T>
+void set_rows(const EmbeddingRows& rows, const T* values, T* table);
+
+// Writes each id that is not marked in `seen` once to `fresh`, in the order of the ids, and marks it. Returns their
+// number.
+Index mark_rows(const std::int64_t* ids, Index count, std::uint8_t* seen, std::int64_t* fresh);
+
 }  // namespace bptt

@@ -11,13 +11,18 @@ from bptt.layers.module import Module
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.rnn import RNN
+from bptt.layers.stateless.activations import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from bptt.layers.stateless.dropout import Dropout
 from bptt.layers.stateless.embedding import Embedding
 from bptt.layers.stateless.ends import Ends
 from bptt.layers.stateless.last import Last
+from bptt.layers.stateless.layer_norm import LayerNorm
 from bptt.layers.stateless.linear import Linear
+from bptt.layers.stateless.pools import MaxPool, MeanPool
+from bptt.layers.stateless.repeat import Repeat
 
 __all__ = [
+    "GELU",
     "GRU",
     "KINDS",
     "LSTM",
@@ -28,16 +33,27 @@ __all__ = [
     "EncoderDecoder",
     "Ends",
     "Last",
+    "LayerNorm",
     "LayerTape",
     "Linear",
+    "MaxPool",
+    "MeanPool",
     "Module",
     "Parallel",
+    "ReLU",
     "Recurrent",
+    "Repeat",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "register",
 ]
 
-_CELLS = (RNN, LSTM, GRU, MGU)
-_STATELESS = (Linear, Embedding, Dropout, Last, Ends)
+_RECURRENT = (RNN, LSTM, GRU, MGU)
+_ACTIVATIONS = (Tanh, ReLU, Sigmoid, GELU, SiLU, Softmax)
+_STATELESS = (Linear, Embedding, Dropout, LayerNorm, Last, Ends, MeanPool, MaxPool, Repeat)
 _MODELS = (Sequential, Parallel, EncoderDecoder)
-KINDS |= {cls.__name__: cls for cls in (*_CELLS, *_STATELESS, *_MODELS)}
+_CLASSES = (*_RECURRENT, *_ACTIVATIONS, *_STATELESS, *_MODELS)
+KINDS |= {cls.__name__: cls for cls in _CLASSES}

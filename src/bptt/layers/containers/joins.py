@@ -12,11 +12,21 @@ from bptt.layers.containers.states import Key
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module, model_of
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.stateless.activations import Elementwise, Softmax
 from bptt.layers.stateless.dropout import Dropout
 from bptt.layers.stateless.embedding import Embedding
 from bptt.layers.stateless.ends import Ends
 from bptt.layers.stateless.last import Last
+from bptt.layers.stateless.layer_norm import LayerNorm
 from bptt.layers.stateless.linear import Linear
+from bptt.layers.stateless.pools import Pool
+from bptt.layers.stateless.repeat import Repeat
+
+ONE_VECTOR = (Last, Pool)
+"""Layers after which each row has one vector and no time axis."""
+
+SAME_AXES = (Dropout, Elementwise, LayerNorm, Softmax)
+"""Layers that keep the axes of x, and mix neither steps nor directions."""
 
 
 def check_layers(layers: Mapping[Key, object], example: str) -> None:
@@ -83,9 +93,9 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     Raises
     ------
     ValueError
-        If a recurrent layer, `Last` or `Ends` follows `Last` or `Ends`. If `Ends` does not follow a
-        bidirectional layer, or `Embedding` follows a layer that returns floats. If layers differ in
-        `batch_first`.
+        If a recurrent layer, `Last`, `Ends` or a pool follows `Last`, `Ends` or a pool without `Repeat`
+        between them. If `Repeat` follows a recurrent layer. If `Ends` does not follow a bidirectional layer,
+        or `Embedding` follows a layer that returns floats. If layers differ in `batch_first`.
 
     Warns
     -----
@@ -96,18 +106,28 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     check_layouts(layer for group in groups for layer in group)
     before: Module | None = None  # the layer whose output this layer reads
     recurrent: Recurrent | None = None  # the last recurrent layer
-    mixer: Linear | Embedding | None = None  # a later layer, which mixes the recurrent layer's outputs
-    end: Last | None = None  # the layer after which each row has one vector
+    mixer: Module | None = None  # a later layer, which mixes the recurrent layer's outputs
+    end: Module | None = None  # the layer after which each row has one vector
+    sequence: Module | None = None  # the layer after which each row has a time axis
     for group in groups:
         for layer in group:
-            if isinstance(layer, (Recurrent, Last, Container)) and end is not None and _reads_time(layer):
+            if end is not None and _reads_time(layer):
                 _refuse_after_end(end, layer)
+            if isinstance(layer, Repeat) and sequence is not None:
+                raise ValueError(
+                    "layers must have Repeat after Last, Ends or a pool, because it reads one vector per "
+                    f"row; got Repeat after {sequence.kind}. Fix: put Last() between them."
+                )
             if isinstance(layer, Embedding) and before is not None:
                 raise ValueError(
                     f"layers must have Embedding first, because it reads integers; got Embedding after "
                     f"{before.kind}, which returns floats. Fix: put Embedding before {before.kind}."
                 )
             before = layer
+            if isinstance(layer, (Recurrent, Repeat)):
+                sequence = layer
+            elif isinstance(layer, ONE_VECTOR):
+                sequence = None
             if isinstance(layer, Recurrent):
                 recurrent, mixer = layer, None
             elif isinstance(layer, (Linear, Embedding)):
@@ -115,14 +135,16 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
             elif isinstance(layer, Ends):
                 _check_ends(recurrent, mixer)
                 end = layer
-            elif isinstance(layer, Last):
-                if recurrent is not None and recurrent.bidirectional and recurrent not in group:
-                    _warn_of_last(recurrent)
+            elif isinstance(layer, ONE_VECTOR):
+                if isinstance(layer, Last) and recurrent is not None and recurrent not in group:
+                    _check_last(recurrent)
                 end = layer
+            elif isinstance(layer, Repeat):
+                recurrent, mixer, end = None, layer, None
             elif isinstance(layer, Container):
-                recurrent, mixer, end = None, None, _end_of(layer)
-            elif not isinstance(layer, Dropout):  # a layer that the user wrote may return anything
-                before = recurrent = mixer = end = None
+                recurrent, mixer, end, sequence = None, None, _end_of(layer), None
+            elif not isinstance(layer, SAME_AXES):  # a layer that the user wrote may return anything
+                before = recurrent = mixer = end = sequence = None
 
 
 def check_layouts(layers: Iterable[Module]) -> None:
@@ -145,12 +167,17 @@ def check_layouts(layers: Iterable[Module]) -> None:
 
 
 def _reads_time(layer: Module) -> bool:
-    return any(isinstance(part, (Recurrent, Last)) for part in iter_layers(layer))
+    for part in iter_layers(layer):
+        if isinstance(part, Repeat):  # later layers read the steps that it makes
+            return False
+        if isinstance(part, (Recurrent, *ONE_VECTOR)):
+            return True
+    return False
 
 
-def _end_of(layer: Module) -> Last | None:
+def _end_of(layer: Module) -> Module | None:
     """Return the layer after which each row of this layer's output has one vector; None if it has steps."""
-    if isinstance(layer, Last):
+    if isinstance(layer, ONE_VECTOR):
         return layer
     if not isinstance(layer, Container):
         return None
@@ -160,13 +187,13 @@ def _end_of(layer: Module) -> Last | None:
         return ends[0] if ends and None not in ends else None
     end = None
     for part in parts:
-        end = _end_of(part) or (end if isinstance(part, (Linear, Dropout)) else None)
+        end = _end_of(part) or (end if isinstance(part, (Linear, *SAME_AXES)) else None)
     return end
 
 
-def _refuse_after_end(end: Last, layer: Module) -> None:
-    fix = f"move {end.kind}() after the last recurrent layer"
-    if isinstance(layer, Last):
+def _refuse_after_end(end: Module, layer: Module) -> None:
+    fix = f"move {end.kind}() after the last recurrent layer, or put Repeat(steps) between them"
+    if isinstance(layer, ONE_VECTOR):
         fix = f"remove {layer.kind}()"
     raise ValueError(
         f"layers must not have {layer.kind} after {end.kind}: {end.kind} returns one vector per row, (B, H), "
@@ -174,12 +201,14 @@ def _refuse_after_end(end: Last, layer: Module) -> None:
     )
 
 
-def _warn_of_last(recurrent: Recurrent) -> None:
-    advise(
-        f"Last() after a bidirectional {recurrent.kind} returns the reverse direction's state after this "
-        f"direction has read one step only. Fix: use Ends() right after {recurrent.kind}, which returns each "
-        "direction's state after the whole sequence."
-    )
+def _check_last(recurrent: Recurrent) -> None:
+    """Warn of `Last` after a bidirectional layer."""
+    if recurrent.bidirectional:
+        advise(
+            f"Last() after a bidirectional {recurrent.kind} returns the reverse direction's state after this "
+            f"direction has read one step only. Fix: use Ends() right after {recurrent.kind}, which returns "
+            "each direction's state after the whole sequence."
+        )
 
 
 def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
@@ -194,9 +223,10 @@ def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
             fix = "use Last() in place of Ends()"
             if recurrent.bidirectional:
                 fix = f"put Ends() between {recurrent.kind} and {mixer.kind}"
+        does = "has no directions" if isinstance(mixer, Repeat) else "mixes the directions"
         raise ValueError(
             f"layers must have Ends right after a bidirectional layer; got Ends after {mixer.kind}, which "
-            f"mixes the directions. Fix: {fix}."
+            f"{does}. Fix: {fix}."
         )
     if recurrent is not None and not recurrent.bidirectional:
         raise ValueError(

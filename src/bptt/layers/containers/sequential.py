@@ -56,8 +56,9 @@ class Sequential(Container):
 
     Notes
     -----
-    `Last` and `Ends` return one vector per row, so neither a recurrent layer nor a second `Last` or `Ends`
-    may follow. `Ends` must follow a bidirectional layer or come first, and `Embedding` must come first.
+    `Last`, `Ends` and the pools return one vector per row. A recurrent layer may follow only after `Repeat`,
+    and so may a second layer of this kind. `Ends` must follow a bidirectional layer or come first, and
+    `Embedding` must come first.
 
     The state is a tuple with one entry per layer, which is None for a layer without state.
     """
