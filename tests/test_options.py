@@ -17,7 +17,12 @@ import bptt
 
 T, B, I, H = 7, 5, 4, 9
 LENGTHS = np.array([3, 7, 0, 6, 1])
-SETTINGS = {"whole": {}, "ragged_reset": {"lengths": LENGTHS, "reset": True}}
+SETTINGS = {
+    "whole": {},
+    "ragged_reset": {"lengths": LENGTHS, "reset": True},
+    "skip": {"lengths": LENGTHS, "reset": True, "skip": True},
+}
+PACKED = ("ragged_reset", "skip")
 
 single_variants = together(in_turn(("kind, options", SINGLE)), size=4)
 
@@ -44,7 +49,8 @@ def resets(steps=T, batch=B):
 
 def setting(name):
     """What a call takes, by name: arrays in place of the flags."""
-    return {key: resets() if key == "reset" else value for key, value in SETTINGS[name].items()}
+    flags = {"reset": resets(), "skip": np.random.default_rng(7).random((T, B)) < 0.4}
+    return {key: flags.get(key, value) for key, value in SETTINGS[name].items()}
 
 
 def leaves(value):
@@ -87,17 +93,21 @@ def test_gradients_of_options_together(kind, options, isa, where):
     check_gradients(kind, options, isa, where)
 
 
-@together(in_turn(("kind, options", SINGLE | COMBINED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS))
-def test_agreement_with_the_reference(kind, options, dtype, isa):
+@together(
+    in_turn(
+        ("kind, options", SINGLE | COMBINED), ("where", PACKED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS
+    )
+)
+def test_agreement_with_the_reference(kind, options, where, dtype, isa):
     bptt.use_isa(isa)
     layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
-    bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting("ragged_reset"))
+    bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting(where))
 
 
-@together(in_turn(("kind, options", SINGLE), extra=PAIRS))
-def test_gradients_of_the_reference(kind, options):
+@together(in_turn(("kind, options", SINGLE), ("where", PACKED), extra=PAIRS))
+def test_gradients_of_the_reference(kind, options, where):
     layer = build(kind, options, "reference", bidirectional=True)
-    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting("ragged_reset"))
+    bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting(where))
 
 
 @together(in_turn(("kind, options", SINGLE), ("D", [1, 2]), ("isa", ISAS)))
@@ -135,7 +145,8 @@ def test_threads_change_no_bit(kind, options, D, shape):
     layer = getattr(bptt, kind)(6, width, bidirectional=D == 2, seed=0, **options)
     x, start = numbers(steps, batch, 6), start_of(layer, batch)
     lengths = np.random.default_rng(1).integers(0, steps + 1, batch)
-    for call in ({}, {"lengths": lengths, "reset": resets(steps, batch)}):
+    skip = np.random.default_rng(2).random((steps, batch)) < 0.3
+    for call in ({}, {"lengths": lengths, "reset": resets(steps, batch), "skip": skip}):
         bptt.set_num_threads(1)
         expected, tape = step(layer, x, start, **call)
         for threads in (2, 3, 4, 7):

@@ -73,6 +73,8 @@ struct BackwardCall {
   StateClip clip;
   bool keep_errors;
   Index chunk;
+  const std::optional<py::array>& cut;
+  bool norms_of_rows;
 };
 
 struct Dropout {
@@ -141,10 +143,10 @@ class BoundRecurrent {
   py::tuple backward(std::optional<py::array> gradients, BoundTape& tape, const std::optional<py::array>& dy,
                      const std::optional<py::array>& dh, const std::optional<py::array>& dc, std::optional<Index> steps,
                      bool need_dx, std::optional<double> clip_value, std::optional<double> clip_norm, bool keep_errors,
-                     Index chunk) const {
+                     Index chunk, const std::optional<py::array>& cut, bool norms_of_rows) const {
     if (tape.net != net_) throw std::invalid_argument("tape: it was made by another layer");
     const StateClip clip{clip_value.value_or(kNoLimit), clip_norm.value_or(kNoLimit)};
-    const BackwardCall call{dy, dh, dc, steps, need_dx, clip, keep_errors, chunk};
+    const BackwardCall call{dy, dh, dc, steps, need_dx, clip, keep_errors, chunk, cut, norms_of_rows};
     return float32_ ? invert<float>(gradients, tape, call) : invert<double>(gradients, tape, call);
   }
 
@@ -194,6 +196,9 @@ class BoundRecurrent {
     if (call.chunk < 0) throw std::invalid_argument("chunk: expected at least 0");
     args.clip = call.clip;
     args.chunk = call.chunk;
+    args.cut = optional_data_of<std::uint8_t>("cut", call.cut, rows_over_time(rows));
+    if (call.cut && net_->directions == 2) throw std::invalid_argument("cut: needs a network of one direction");
+    args.norms_of_rows = call.norms_of_rows;
     return args;
   }
 
@@ -202,7 +207,7 @@ class BoundRecurrent {
     const Tape<T>& tape = std::get<Tape<T>>(bound.tape);
     BackwardArgs<T> args = arguments<T>(gradients, bound, call);
     const Shape state = state_shape(*net_, tape.rows.batch());
-    const Index time = tape.rows.time();
+    const Index norms = call.norms_of_rows ? tape.rows.total() : tape.rows.time();
     std::optional<NewArray<T>> dx, errors;
     if (call.keep_errors) {
       Shape shape = shape_over_time(tape.rows, net_->output);
@@ -212,7 +217,7 @@ class BoundRecurrent {
     }
     if (call.need_dx) dx.emplace(shape_over_time(tape.rows, net_->input));
     const NewArray<T> dh0(state);
-    const NewArray<double> dh_norm({state[0], time});
+    const NewArray<double> dh_norm({state[0], norms});
     args.dx = dx ? dx->data() : nullptr;
     args.dh0 = dh0.data();
     args.dh_norm = dh_norm.data();
@@ -220,7 +225,7 @@ class BoundRecurrent {
     std::optional<NewArray<double>> dc_norm;
     if (net_->traits.has_cell_state) {
       dc0.emplace(cell_shape(*net_, tape.rows.batch()));
-      dc_norm.emplace(Shape{state[0], time});
+      dc_norm.emplace(Shape{state[0], norms});
       args.dc0 = dc0->data();
       args.dc_norm = dc_norm->data();
     }
@@ -268,7 +273,8 @@ void bind_recurrent(py::module_& m) {
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("gradients"), py::arg("tape"), py::arg("dy"), py::arg("dh"),
            py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true, py::arg("clip_value") = py::none(),
-           py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false, py::arg("chunk") = 0)
+           py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false, py::arg("chunk") = 0,
+           py::arg("cut") = py::none(), py::arg("norms_of_rows") = false)
       .def("chunk_steps", &BoundRecurrent::chunk_steps, py::arg("batch"));
 }
 

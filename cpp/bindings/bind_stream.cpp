@@ -41,25 +41,25 @@ class BoundStream final : public AnyStream {
     std::fill_n(out_.data(), batch * net.output, T{0});
   }
 
-  // A small step keeps the GIL, which costs more to give up and take back than the step.
   void step() override {
     const Stepping stepping(busy_);
-    const auto step = [&] { stream_.step(in_.data(), out_.data()); };
-    if (stream_.flops() >= kWorthTheGil) {
-      compute([&](Interrupt&) { step(); });
-    } else {
-      const FlushSubnormals mode;
-      step();
-    }
+    compute_step([&] { stream_.step(in_.data(), out_.data()); });
   }
 
-  py::array run(const py::array& x) override {
+  void step_skipping(const py::array& skip) override {
+    const auto* rows = data_of<std::uint8_t>("skip", skip, {input.shape(0)});
+    const Stepping stepping(busy_);
+    compute_step([&] { stream_.step(in_.data(), out_.data(), rows); });
+  }
+
+  py::array run(const py::array& x, const std::optional<py::array>& skip) override {
     const Index batch = input.shape(0);
     const T* from = data_of<T>("x", x, {-1, batch, net_.input});
     const Index time = x.shape(0);
+    const auto* rows = optional_data_of<std::uint8_t>("skip", skip, {time, batch});
     const NewArray<T> y({time, batch, net_.output});
     const Stepping stepping(busy_);
-    compute([&](Interrupt& interrupt) { stream_.run(from, y.data(), time, interrupt); });
+    compute([&](Interrupt& interrupt) { stream_.run(from, y.data(), rows, time, interrupt); });
     return y.array;
   }
 
@@ -85,6 +85,17 @@ class BoundStream final : public AnyStream {
   }
 
  private:
+  // A small step keeps the GIL, which costs more to give up and take back than the step.
+  template <class Step>
+  void compute_step(const Step& step) {
+    if (stream_.flops() >= kWorthTheGil) {
+      compute([&](Interrupt&) { step(); });
+    } else {
+      const FlushSubnormals mode;
+      step();
+    }
+  }
+
   bool has_cell_state() const { return net_.traits.has_cell_state; }
 
   static py::array copy_of(const Buffer<T>& part, const Shape& shape) {
@@ -114,7 +125,8 @@ std::unique_ptr<AnyStream> make_stream(const Recurrent& net, const py::array& pa
 void bind_stream(py::module_& m) {
   py::class_<AnyStream>(m, "Stream")
       .def("step", &AnyStream::step)
-      .def("run", &AnyStream::run, py::arg("x"))
+      .def("step_skipping", &AnyStream::step_skipping, py::arg("skip"))
+      .def("run", &AnyStream::run, py::arg("x"), py::arg("skip") = py::none())
       .def("state", &AnyStream::state)
       .def("set_state", &AnyStream::set_state, py::arg("h"), py::arg("c"))
       .def("reset", &AnyStream::reset)

@@ -36,9 +36,7 @@ struct ForwardCall {
       shape.insert(shape.begin(), net.layers * net.directions);
       return shape;
     };
-    Shape steps = shape_over_time(rows, 1);
-    steps.pop_back();
-    by.reset = optional_data_of<std::uint8_t>("reset", reset, steps);
+    by.reset = optional_data_of<std::uint8_t>("reset", reset, rows_over_time(rows));
     by.recurrent_mask = optional_data_of<T>("recurrent_mask", recurrent_mask, state_shape(net, rows.batch()));
     by.keep_h = optional_data_of<T>("keep_h", keep_h, over_time(net.output));
     if (keep_c && !net.traits.has_cell_state) throw std::invalid_argument("keep_c: this cell has no cell state");

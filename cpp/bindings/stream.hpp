@@ -10,8 +10,10 @@ namespace bptt::bindings {
 class AnyStream {
  public:
   virtual ~AnyStream() = default;
-  virtual void step() = 0;                        // input -> output
-  virtual py::array run(const py::array& x) = 0;  // (T, B, I) -> (T, B, H)
+  virtual void step() = 0;  // input -> output
+  virtual void step_skipping(const py::array& skip) = 0;  // (B,): rows that keep their state, with output 0
+  // (T, B, I) -> (T, B, H); skip (T, B)
+  virtual py::array run(const py::array& x, const std::optional<py::array>& skip) = 0;
 
   // Copies of h (L, B, P) and c (L, B, H), with None for c where the cell has none.
   virtual py::tuple state() = 0;

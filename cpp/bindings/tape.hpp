@@ -78,6 +78,11 @@ class BoundTape {
   py::object errors_ = py::none();
 };
 
+// (T, B), or (rows.total(),).
+inline Shape rows_over_time(const Rows& rows) {
+  return rows.ragged() ? Shape{rows.total()} : Shape{rows.time(), rows.batch()};
+}
+
 // (T, B, width), or (rows.total(), width).
 inline Shape shape_over_time(const Rows& rows, Index width) {
   return rows.ragged() ? Shape{rows.total(), width} : Shape{rows.time(), rows.batch(), width};

@@ -22,6 +22,12 @@ void copy_or_zero(T* to, const T* from, Index size) {
 }
 
 template <class T>
+Interventions<T> with_cut(Interventions<T> interventions, const std::uint8_t* cut) {
+  interventions.cut = cut;
+  return interventions;
+}
+
+template <class T>
 class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
@@ -30,10 +36,10 @@ class BackwardPass {
         schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
-        modified_(net.modifies_steps() || tape.interventions.any() || args.clip.any() || args.errors),
+        modified_(net.modifies_steps() || tape.interventions.any() || args.clip.any() || args.errors || args.cut),
         halves_(args.gradients && !rows_.ragged() && schedule_.sums_halves(net)),
         addresses_(net, tape, chunk_, panels_), sum_(addresses_.columns()), products_(addresses_, halves_),
-        interventions_(net, tape.interventions, rows_),
+        by_(with_cut(tape.interventions, args.cut)), interventions_(net, by_, rows_),
         runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
 
   void run() {
@@ -228,7 +234,8 @@ class BackwardPass {
     if (worker.crew.leads()) {
       if (args_.errors) copy_or_zero<T>(errors_at(run.number, 0), nullptr, rows_.total() * net_.output);
       start_dx(run);
-      for (Index t = 0; t < first_; ++t) record_norms(run, t, {}, {});
+      const Index none = args_.norms_of_rows ? rows_.total() : first_;  // of rows, padding included
+      for (Index at = 0; at < none; ++at) record_norms(run, at, {}, {});
     }
     if (!worker.keeps_own_rows) worker.crew.sync();
   }
@@ -259,21 +266,36 @@ class BackwardPass {
   void collect_norms(const BackwardRun<T>& run, const Chunk& chunk, const Crew& crew) const {
     const Range mine = crew.slice_of(chunk.steps);
     for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
-      ErrorNorm dh, dc;
-      rows_.for_each_part({0, rows_.active(t)}, [&](Range rows) {
-        const Index begin = addresses_.in_chunk(t, rows.begin, chunk.low) * panels_;
-        const Index end = begin + (rows.end - rows.begin) * panels_;
-        for (Index i = begin; i < end; ++i) dh.add(run.dh_squares.data()[i]);
-        if (!run.dc_squares.data()) return;
-        for (Index i = begin; i < end; ++i) dc.add(run.dc_squares.data()[i]);
-      });
-      record_norms(run, t, dh, dc);
+      const Index active = rows_.active(t);
+      if (!args_.norms_of_rows) {
+        record_norms(run, t, norm_of(run.dh_squares, t, {0, active}, chunk.low),
+                     norm_of(run.dc_squares, t, {0, active}, chunk.low));
+        continue;
+      }
+      for (Index b = 0; b < active; ++b) {
+        record_norms(run, rows_.base(t) + b, norm_of(run.dh_squares, t, {b, b + 1}, chunk.low),
+                     norm_of(run.dc_squares, t, {b, b + 1}, chunk.low));
+      }
     }
   }
 
-  void record_norms(const BackwardRun<T>& run, Index t, const ErrorNorm& dh, const ErrorNorm& dc) const {
-    args_.dh_norm[run.number * time_ + t] = dh.value();
-    if (args_.dc_norm) args_.dc_norm[run.number * time_ + t] = dc.value();
+  // From the squares of some rows at step t.
+  ErrorNorm norm_of(const Buffer<double>& squares, Index t, Range some, Index low) const {
+    ErrorNorm norm;
+    if (!squares.data()) return norm;
+    rows_.for_each_part(some, [&](Range rows) {
+      const Index begin = addresses_.in_chunk(t, rows.begin, low) * panels_;
+      const Index end = begin + (rows.end - rows.begin) * panels_;
+      for (Index i = begin; i < end; ++i) norm.add(squares.data()[i]);
+    });
+    return norm;
+  }
+
+  // `at`: a step, or a row over time.
+  void record_norms(const BackwardRun<T>& run, Index at, const ErrorNorm& dh, const ErrorNorm& dc) const {
+    const Index place = run.number * (args_.norms_of_rows ? rows_.total() : time_) + at;
+    args_.dh_norm[place] = dh.value();
+    if (args_.dc_norm) args_.dc_norm[place] = dc.value();
   }
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
@@ -352,6 +374,7 @@ class BackwardPass {
   BackwardAddresses<T> addresses_;
   const RowSums& sum_;
   ChunkProducts<T> products_;
+  const Interventions<T> by_;
   InterventionRows<T> interventions_;
   BackwardRuns<T> runs_;
   std::vector<Buffer<T>> scratch_;  // per thread
@@ -362,7 +385,8 @@ class BackwardPass {
 template <class T>
 void backward(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt) {
   if (tape.rows.batch() == 0) {
-    const auto size = static_cast<std::size_t>(net.layers * net.directions * tape.rows.time()) * sizeof(double);
+    const Index steps = args.norms_of_rows ? 0 : tape.rows.time();
+    const auto size = static_cast<std::size_t>(net.layers * net.directions * steps) * sizeof(double);
     std::memset(args.dh_norm, 0, size);
     if (args.dc_norm) std::memset(args.dc_norm, 0, size);
     return;

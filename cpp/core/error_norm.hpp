@@ -19,6 +19,11 @@ class ErrorNorm {
     }
   }
 
+  void add_norm(double norm) {
+    const double square = norm * norm;
+    add(factor_before_squaring(square) == 1 ? square : -norm);
+  }
+
   double value() const {
     const double norm = std::sqrt(sum_);
     return beyond_ == 0 || std::isnan(norm) ? norm : both(norm, beyond_);

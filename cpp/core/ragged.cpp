@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error_norm.hpp"
 #include "runtime/past_cache.hpp"
 #include "runtime/team.hpp"
 
@@ -29,8 +30,39 @@ void for_each_step(const Rows& rows, Index bytes, Visit visit) {
   });
 }
 
+// The packed row of each row b at each time step t, at t * batch + b; -1: the row skips this step, or has ended.
+std::vector<Index> packed_rows(const Rows& rows, const RowPlaces& places) {
+  std::vector<Index> packed(static_cast<std::size_t>(rows.time() * rows.batch()), -1);
+  for (Index k = 0; k < rows.time(); ++k) {
+    for (Index r = 0; r < rows.active(k); ++r) {
+      const Index at = rows.base(k) + r;
+      packed[static_cast<std::size_t>(places.times[at] * rows.batch() + places.order[r])] = at;
+    }
+  }
+  return packed;
+}
+
+template <class Writer>
+void scatter_with_gaps(const Rows& rows, const RowPlaces& places, Index width, const char* from, Index from_row,
+                       char* to) {
+  const auto size = static_cast<std::size_t>(width);
+  const std::vector<Index> packed = packed_rows(rows, places);
+  for_each_step<Writer>(rows, rows.time() * rows.batch() * width, [&](Index t, const Writer& writer) {
+    for (Index b = 0; b < rows.batch(); ++b) {
+      char* row = to + t * places.step + b * places.row;
+      const Index at = packed[static_cast<std::size_t>(t * rows.batch() + b)];
+      if (at >= 0) {
+        writer.copy(row, from + at * from_row, size);
+      } else {
+        writer.clear(row, size);
+      }
+    }
+  });
+}
+
 template <class Writer>
 void scatter(const Rows& rows, const RowPlaces& places, Index width, const char* from, Index from_row, char* to) {
+  if (places.times) return scatter_with_gaps<Writer>(rows, places, width, from, from_row, to);
   const auto size = static_cast<std::size_t>(width);
   for_each_step<Writer>(rows, rows.time() * rows.batch() * width, [&](Index t, const Writer& writer) {
     const char* packed = from + rows.base(t) * from_row;
@@ -56,13 +88,24 @@ bool is_order(const std::int64_t* order, Index batch) {
   return true;
 }
 
+bool are_times(const Rows& rows, const std::int64_t* times) {
+  for (Index k = 0; k < rows.time(); ++k) {
+    for (Index r = 0; r < rows.active(k); ++r) {
+      const Index time = times[rows.base(k) + r];
+      if (time >= rows.time() || time <= (k == 0 ? -1 : times[rows.base(k - 1) + r])) return false;
+    }
+  }
+  return true;
+}
+
 // Through the caches: the pass that follows reads it.
 void gather_rows(const Rows& rows, const RowPlaces& places, Index width, const char* from, char* to) {
   const auto size = static_cast<std::size_t>(width);
   for_each_step<ThroughCache>(rows, rows.total() * width, [&](Index t, const ThroughCache& writer) {
     char* packed = to + rows.base(t) * width;
     for (Index r = 0; r < rows.active(t); ++r) {
-      writer.copy(packed + r * width, from + t * places.step + places.order[r] * places.row, size);
+      const Index time = places.times ? places.times[rows.base(t) + r] : t;
+      writer.copy(packed + r * width, from + time * places.step + places.order[r] * places.row, size);
     }
     writer.clear(packed + rows.active(t) * width, size * static_cast<std::size_t>(rows.allocated(t) - rows.active(t)));
   });
@@ -74,6 +117,17 @@ void scatter_rows(const Rows& rows, const RowPlaces& places, Index width, const 
   } else {
     scatter<PastCache>(rows, places, width, from, from_row, to);
   }
+}
+
+void combine_norms(const Rows& rows, const std::int64_t* times, const double* of_rows, double* over_time) {
+  std::vector<ErrorNorm> norms(static_cast<std::size_t>(rows.time()));
+  for (Index k = 0; k < rows.time(); ++k) {
+    for (Index r = 0; r < rows.active(k); ++r) {
+      const Index at = rows.base(k) + r;
+      norms[static_cast<std::size_t>(times ? times[at] : k)].add_norm(of_rows[at]);
+    }
+  }
+  for (Index t = 0; t < rows.time(); ++t) over_time[t] = norms[static_cast<std::size_t>(t)].value();
 }
 
 }  // namespace bptt

@@ -97,6 +97,7 @@ struct Interventions {
   const T* recurrent_mask = nullptr;  // (L * D, B, P): factors of h where it enters the recurrent product
   const T* keep_h = nullptr;  // (L * D, T, B, P): zoneout, 1 where the old state stays; null: its expectation
   const T* keep_c = nullptr;  // (L * D, T, B, H)
+  const std::uint8_t* cut = nullptr;  // (T, B), backward alone: 1 where no error flows back past that step
 
   bool any() const { return reset || recurrent_mask || keep_h || keep_c; }
 };
@@ -180,12 +181,14 @@ struct BackwardArgs {
   T* dx;  // (T, B, I) or null
   T* dh0;  // (L * D, B, P)
   T* dc0;  // or null
-  double* dh_norm;  // (L * D, T)
+  double* dh_norm;  // (L * D, T), or with norms_of_rows (L * D, T, B)
   double* dc_norm;  // or null
   Index steps;  // the most steps to go back from the end; fewer than T need one direction
   StateClip clip{};
   T* errors = nullptr;  // (L * D, T, B, P) or null: gets dL/dh_t as a whole, clipped; zero before the first step
   Index chunk = 0;  // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule
+  const std::uint8_t* cut = nullptr;  // as in Interventions
+  bool norms_of_rows = false;  // without a sum over the batch
 };
 
 template <class T>

@@ -59,10 +59,39 @@ void Stream<T>::step(const T* x, T* y) {
   odd_ = !odd_;
 }
 
+// The other rows do not read these rows, so all rows run, and the state of these rows is put back.
 template <class T>
-void Stream<T>::run(const T* x, T* y, Index time, Interrupt& interrupt) {
+void Stream<T>::step(const T* x, T* y, const std::uint8_t* skip) {
+  const auto for_each_held = [&](Buffer<T>& held, const Buffer<T>& state, Index width, auto copy) {
+    if (!state.data()) return;
+    if (!held.data()) held = Buffer<T>(state.size());
+    for (Index row = 0; row < net_.layers * batch_; ++row) {
+      if (!skip[row % batch_]) continue;
+      copy(held.data() + row * width, state.data() + row * width, static_cast<std::size_t>(width) * sizeof(T));
+    }
+  };
+  const auto keep = [](T* held, const T* state, std::size_t bytes) { std::memcpy(held, state, bytes); };
+  const auto put_back = [](const T* held, T* state, std::size_t bytes) { std::memcpy(state, held, bytes); };
+  for_each_held(held_h_, h_, net_.output, keep);
+  for_each_held(held_c_, c_, net_.hidden, keep);
+  step(x, y);
+  for_each_held(held_h_, h_, net_.output, put_back);
+  for_each_held(held_c_, c_, net_.hidden, put_back);
+  for (Index b = 0; b < batch_; ++b) {
+    if (skip[b]) std::memset(y + b * net_.output, 0, static_cast<std::size_t>(net_.output) * sizeof(T));
+  }
+}
+
+template <class T>
+void Stream<T>::run(const T* x, T* y, const std::uint8_t* skip, Index time, Interrupt& interrupt) {
   for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
-    step(x + t * batch_ * net_.input, y + t * batch_ * net_.output);
+    const T* const from = x + t * batch_ * net_.input;
+    T* const to = y + t * batch_ * net_.output;
+    if (skip) {
+      step(from, to, skip + t * batch_);
+    } else {
+      step(from, to);
+    }
     if ((t + 1) % poll_steps_ == 0) interrupt.poll();
   }
 }

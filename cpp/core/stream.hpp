@@ -14,8 +14,10 @@ class Stream {
 
   // x (B, I) -> y (B, P). Neither may overlap the state.
   void step(const T* x, T* y);
-  // x (time, B, I) -> y (time, B, P)
-  void run(const T* x, T* y, Index time, Interrupt& interrupt);
+  // The same, but rows with skip (B) = 1 have no such step: their state is held, and y is 0 there.
+  void step(const T* x, T* y, const std::uint8_t* skip);
+  // x (time, B, I) -> y (time, B, P); skip (time, B), or null
+  void run(const T* x, T* y, const std::uint8_t* skip, Index time, Interrupt& interrupt);
 
   // The state, h (L, B, P) and c (L, B, H), to be read and written between steps; c is empty without a cell state.
   const Buffer<T>& h() const { return h_; }
@@ -39,6 +41,8 @@ class Stream {
   Buffer<T> next_;   // (B, P): a step must not overwrite the h that it starts from
   Buffer<T> h_;
   Buffer<T> c_;
+  Buffer<T> held_h_;  // as h_ and c_ before a step that rows skip
+  Buffer<T> held_c_;
   ForwardScratch<T> scratch_;
   std::vector<ForwardStep<T>> steps_;  // the arguments of each layer's step, but for its input
   bool odd_ = false;  // number of steps so far

@@ -110,13 +110,16 @@ class Recurrent:
         clip_norm: float | None = None,
         keep_errors: bool = False,
         chunk: int = 0,
+        cut: Flags | None = None,
+        norms_of_rows: bool = False,
     ) -> tuple[Floats | None, Floats, Floats | None]:
         """
         -> dx (T, B, I) or None, dh0, dc0. Adds to `gradients` from the tape's parameters; None: does not.
 
         `steps`: go back at most so many. Every step's errors are clipped by value, then each row of them by
         norm. `keep_errors`: `tape.dh` has them after. `chunk`: of a piece of a longer batch, the
-        `chunk_steps` of that batch.
+        `chunk_steps` of that batch. `cut` (T, B) or (rows over time): 1 where no error flows back past the
+        step. `norms_of_rows`: the tape's norms are (L*D, rows over time), without a sum over the batch.
         """
 
     def chunk_steps(self, batch: int) -> int:
@@ -155,8 +158,10 @@ class Stream:
     def reset(self) -> None: ...
     def step(self) -> None:
         """input -> output."""
-    def run(self, x: Floats) -> Floats:
-        """x (T, B, I) -> (T, B, H); input and output are left alone."""
+    def step_skipping(self, skip: Flags) -> None:
+        """input -> output; rows with skip (B,) = 1 keep their state, and their output is 0."""
+    def run(self, x: Floats, skip: Flags | None = None) -> Floats:
+        """x (T, B, I) -> (T, B, H); skip (T, B). Input and output are left alone."""
 
 class Tape:
     """What one forward pass keeps for its backward pass. Every array is a read-only view."""
@@ -195,11 +200,24 @@ def bernoulli(
     """`value` with probability p, else 0; element j in C order is a function of key and j."""
 
 # Ragged batches. `order` (B,): the rows, longest first; `active` (T,): how many of them run at each step.
-def gather_rows(x: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
-    """x (T, B, N) of any plain type -> (rows over time, N) as in cpp/core/addressing.hpp; padding is zero."""
+def gather_rows(
+    x: npt.NDArray[Any], order: Counts, active: Counts, times: Counts | None = None
+) -> npt.NDArray[Any]:
+    """
+    x (T, B, N) of any plain type -> (rows over time, N) as in cpp/core/addressing.hpp; padding is zero.
 
-def scatter_rows(packed: npt.NDArray[Any], order: Counts, active: Counts) -> npt.NDArray[Any]:
-    """And back: (T, B, N), zeros past the rows' ends."""
+    `times` (rows over time): the time step of each packed row; None: no row skips a step.
+    """
+
+def scatter_rows(
+    packed: npt.NDArray[Any], order: Counts, active: Counts, times: Counts | None = None
+) -> npt.NDArray[Any]:
+    """And back: (T, B, N), zeros at steps that a row does not have."""
+
+def combine_norms(
+    norms: npt.NDArray[np.float64], batch: int, active: Counts, times: Counts | None = None
+) -> npt.NDArray[np.float64]:
+    """norms (R, rows over time) -> (R, T): 2-norms over the batch, without `times` by step number."""
 
 # Layers without time. N rows.
 def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:

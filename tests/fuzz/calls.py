@@ -77,6 +77,7 @@ def sequence_options(draw: Draw, T: int, B: int) -> dict[str, Any]:
     return draw.options(
         lengths=lambda: draw.choose(None, draw.rng.integers(0, T + 1, B)),
         reset=lambda: draw.choose(None, draw.bools(T, B)),
+        skip=lambda: draw.choose(None, draw.bools(T, B)),
     )
 
 
@@ -165,9 +166,10 @@ def make_stateless(draw: Draw, name: str) -> object:
         kind = {"Last": bptt.Last, "Ends": bptt.Ends}[name]
         layer = kind(**draw.options(batch_first=draw.flag, dtype=dtype["dtype"]))
         x = draw.arg(lambda: draw.numbers(T, B, 4))
-    lengths = draw.options(lengths=lambda: draw.rng.integers(0, T + 1, B)) if name in ("Last", "Ends") else {}
-    layer(x, **lengths)
-    y, _, tape = layer.forward(x, **lengths)
+    rows = {"lengths": lambda: draw.rng.integers(0, T + 1, B), "skip": lambda: draw.bools(T, B)}
+    options = draw.options(**rows) if name in ("Last", "Ends") else {}
+    layer(x, **options)
+    y, _, tape = layer.forward(x, **options)
     return layer.backward(draw.arg(lambda: tape), draw.arg(lambda: np.ones_like(y)))
 
 
@@ -301,6 +303,7 @@ def training(draw: Draw, name: str) -> object:
                 lengths=lambda: draw.rng.integers(0, T + 1, B),
                 mask=lambda: draw.bools(*rows),
                 reset=lambda: draw.bools(T, B),
+                skip=lambda: draw.bools(T, B),
             ),
         }
         batches.append(draw.arg(lambda b=batch: b))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-// Reset: h' and c' are zero where a row is reset before the step.
+// Reset: h' and c' are zero where a row is reset before the step. Truncation cuts a row's errors in the same way.
 #pragma once
 
 #include "core/modifiers/context.hpp"
@@ -35,9 +35,10 @@ void forward(Context& x) {
 // dL/dh', dL/dc' <- 0.
 template <class T>
 void backward(const StateErrorContext<T>& x) {
-  if (!x.interventions.reset) return;
+  const std::uint8_t *const reset = x.interventions.reset, *const cut = x.interventions.cut;
+  if (!reset && !cut) return;
   for (Index row = 0; row < x.rows; ++row) {
-    if (!x.interventions.reset[row]) continue;
+    if (!(reset && reset[row]) && !(cut && cut[row])) continue;
     std::memset(x.dh + row * x.net.output, 0, static_cast<std::size_t>(x.net.output) * sizeof(T));
     if (x.carry) std::memset(x.carry + row * x.net.hidden, 0, static_cast<std::size_t>(x.net.hidden) * sizeof(T));
   }

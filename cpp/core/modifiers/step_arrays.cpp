@@ -12,6 +12,7 @@ StepInterventions<T> InterventionRows<T>::at(const TimeOrder& order, Index numbe
   const Index in_batch = number * rows_.batch() + row;
   if (all_.recurrent_mask) found.recurrent_mask = all_.recurrent_mask + in_batch * net_.output;
   if (all_.keep_h) found.keep_h = all_.keep_h + place * net_.output;
+  if (all_.cut) found.cut = all_.cut + rows_.base(t) + row;
   if (all_.keep_c) found.keep_c = all_.keep_c + place * net_.hidden;
   return found;
 }

@@ -21,6 +21,7 @@ struct StepInterventions {
   const T* recurrent_mask;  // (rows, P)
   const T* keep_h;          // (rows, P)
   const T* keep_c;          // (rows, H)
+  const std::uint8_t* cut;
 };
 
 // Finds these rows in the caller's arrays.

@@ -30,6 +30,7 @@ def crosscheck(
     gradients: bool = False,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
+    skip: npt.ArrayLike | None = None,
     steps: int | None = None,
     clip_state: float | ClipsState | None = None,
     seed: int = 0,
@@ -88,6 +89,8 @@ def crosscheck(
         Valid steps of each row, for layers that accept lengths.
     reset : array_like of bool, optional
         True where a row starts a new sequence, for layers that accept resets.
+    skip : array_like of bool, optional
+        True where a row has no step, for layers that accept skips.
     steps : int, optional
         For an RNN, LSTM or GRU: passed to `backward`, which goes back at most `steps` steps.
     clip_state : float, ClipValue or ClipNorm, optional
@@ -125,7 +128,7 @@ def crosscheck(
                 "Fix: leave it out."
             )
         backward_options |= {"clip_state": clip_state, "keep_errors": True}
-    options = options_of(layer, lengths, reset)
+    options = options_of(layer, lengths=lengths, reset=reset, skip=skip)
     # Both sides must read the numbers that the layer reads after rounding.
     values = map_state(
         lambda array: to_floats(array, "x", layer.dtype) if array.dtype.kind == "f" else array,

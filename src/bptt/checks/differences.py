@@ -30,6 +30,7 @@ def gradcheck(
     *,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
+    skip: npt.ArrayLike | None = None,
     eps: float = 1e-6,
     atol: float = 1e-7,
     rtol: float = 1e-5,
@@ -61,6 +62,8 @@ def gradcheck(
         Valid steps of each row, for layers that accept lengths.
     reset : array_like of bool, optional
         True where a row starts a new sequence, for layers that accept resets.
+    skip : array_like of bool, optional
+        True where a row has no step, for layers that accept skips.
     eps : float
         Step of the differences. Relative for entries above 1.
     atol, rtol : float
@@ -91,7 +94,7 @@ def gradcheck(
     entries = None if entries is None else integer(entries, "entries", 1)
     if layer.dtype != np.float64:
         layer = rebuild(layer, np.dtype(np.float64))
-    options = options_of(layer, lengths, reset)
+    options = options_of(layer, lengths=lengths, reset=reset, skip=skip)
     rng = np.random.default_rng(seed)
     x = parse_inputs(x, "x")
 

@@ -34,15 +34,15 @@ def kind_of(value: object) -> str:
     return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
 
 
-def options_of(layer: Module, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None) -> dict[str, Any]:
-    """Return the arguments of `forward` other than x and state.
+def options_of(layer: Module, **arguments: npt.ArrayLike | None) -> dict[str, Any]:
+    """Return the arguments of `forward` other than x and state, without those that are None.
 
     Raises
     ------
     TypeError
-        If `lengths` or `reset` is passed for a layer that does not accept it.
+        If an argument is passed for a layer that does not accept it.
     """
-    options = {name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None}
+    options = {name: value for name, value in arguments.items() if value is not None}
     for name in options:
         if name not in layer.call_options:
             raise TypeError(

@@ -24,6 +24,7 @@ _READ: dict[str, Callable[[object, str], Any]] = {
     "weight": as_real,
     "lengths": parse_inputs,
     "reset": parse_inputs,
+    "skip": parse_inputs,
 }
 """The keys of a batch, and the functions that read their values."""
 
@@ -41,11 +42,12 @@ class Batch:
     weight: npt.NDArray[Any] | None = None
     lengths: Inputs | None = None
     reset: Inputs | None = None
+    skip: Inputs | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Arguments of a model's call besides x and the state."""
-        options = {"lengths": self.lengths, "reset": self.reset}
+        options = {"lengths": self.lengths, "reset": self.reset, "skip": self.skip}
         return {name: value for name, value in options.items() if value is not None}
 
 
@@ -132,9 +134,10 @@ class ModelAxes:
         return 1 if self.batch_first and self._batched(x) else 0
 
     def tokens(self, batch: Batch) -> int:
-        """Return the number of time steps times rows, or the sum of the lengths."""
-        lengths = self._lengths(batch)
-        return math.prod(self._lead(batch.x)) if lengths is None else int(np.sum(lengths))
+        """Return the number of time steps of all rows, without skipped steps and padding."""
+        if batch.skip is None and self._main_option(batch.lengths, "lengths") is None:
+            return math.prod(self._lead(batch.x))
+        return int(np.count_nonzero(self._valid(batch)))
 
     def per_step(self, batch: Batch, y: npt.NDArray[Any]) -> bool:
         """Return whether the model's output `y` has one row per time step, not one per sequence."""
@@ -143,26 +146,39 @@ class ModelAxes:
     def mask(self, batch: Batch, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         """Return a mask of the rows of the model's output `y` that count; None if all rows count.
 
-        Time steps after the end of a row, rows of length 0, and masked rows do not count.
+        Skipped time steps, time steps after the end of a row, rows without a step, and masked rows do not
+        count.
         """
         return self.counted(batch, per_step=self.per_step(batch, y))
 
     def counted(self, batch: Batch, *, per_step: bool) -> npt.NDArray[Any] | None:
         """Return the mask of rows that count, for outputs with one row per time step or per sequence."""
-        lengths, mask = self._lengths(batch), batch.mask
-        if lengths is None or not self._batched(batch.x):
+        mask = batch.mask
+        lengths, skip = self._main_option(batch.lengths, "lengths"), self._main_option(batch.skip, "skip")
+        if skip is None and (lengths is None or not self._batched(batch.x)):
             return mask
         rows: tuple[int, ...] = self._lead(batch.x)
-        axis = self.time_axis(batch.x)
-        if per_step:
-            valid: npt.NDArray[Any] = np.arange(rows[axis])[:, None] < lengths
-            valid = valid.T if axis == 1 else valid
-        else:
-            rows = (rows[1 - axis],)
-            valid = np.asarray(lengths) > 0
+        valid = self._valid(batch)
+        if not per_step:
+            axis = self.time_axis(batch.x)
+            rows = rows[:axis] + rows[axis + 1 :]
+            valid = np.asarray(valid.any(axis=axis))
             if valid.all():  # the loss is faster without a mask
                 return mask
         return valid if mask is None else valid & row_mask(mask, rows).reshape(rows)
+
+    def _valid(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Return which time steps rows have, in the order of axes of x."""
+        rows, axis = self._lead(batch.x), self.time_axis(batch.x)
+        valid = np.ones(rows, np.bool_)
+        lengths, skip = self._main_option(batch.lengths, "lengths"), self._main_option(batch.skip, "skip")
+        # If an array has the wrong shape or type, the layer raises the error.
+        if skip is not None and skip.dtype == np.bool_ and skip.shape == rows:
+            valid &= ~skip
+        if lengths is not None and self._batched(batch.x) and lengths.shape == (rows[1 - axis],):
+            within = np.arange(rows[axis])[:, None] < lengths
+            valid &= within.T if axis == 1 else within
+        return valid
 
     def rows(self, batch: Batch, *, per_step: bool) -> tuple[int, ...]:
         """Return the shape of the model's output without its last axis."""
@@ -184,6 +200,7 @@ class ModelAxes:
             weight=swapped(batch.weight, per_step),
             lengths=batch.lengths,
             reset=map_inputs(lambda _, array: swapped(array), batch.reset),
+            skip=map_inputs(lambda _, array: swapped(array), batch.skip),
         )
 
     def _lead(self, x: Inputs) -> tuple[int, ...]:
@@ -194,12 +211,12 @@ class ModelAxes:
     def _batched(self, x: Inputs) -> bool:
         return len(self._lead(x)) == 2
 
-    def _lengths(self, batch: Batch) -> Any:
-        """Return the lengths of the rows of the main input, or None."""
-        if not isinstance(batch.lengths, Mapping):
-            return batch.lengths
+    def _main_option(self, option: Inputs | None, name: str) -> Any:
+        """Return lengths or skips of the rows of the main input, or None."""
+        if not isinstance(option, Mapping):
+            return option
         path = self._ports[0].path
-        return main_array(batch.lengths, path, "lengths") if path[0] in batch.lengths else None
+        return main_array(option, path, name) if path[0] in option else None
 
     def _over_time(self, x: Inputs, function: Callable[[Path, Any], Any]) -> Inputs:
         """Return the inputs with `function` applied to each array that has a time axis."""
@@ -233,15 +250,19 @@ class ModelAxes:
         """
         axis, x = self.time_axis(batch.x), self.main(batch.x)
         T = x.shape[axis] if x.ndim else 1  # x is a number: the model raises the error
-        lengths, longest = self._lengths(batch), T
+        lengths, longest = self._main_option(batch.lengths, "lengths"), T
         if lengths is not None and self._batched(batch.x):
             lengths = parse_lengths(lengths, T, x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
+        if self._main_option(batch.skip, "skip") is not None and not padding:
+            steps = np.flatnonzero(np.moveaxis(self._valid(batch), axis, 0).reshape(T, -1).any(axis=1))
+            longest = int(np.max(steps, initial=0)) + 1
         over_time = {
             "target": batch.target,
             "mask": batch.mask,
             "weight": batch.weight,
             "reset": batch.reset,
+            "skip": batch.skip,
         }
         arrays = [(name, array) for name, value in over_time.items() for array in arrays_of(value).values()]
         arrays += [("x", array) for array in self._arrays_over_time(batch.x)]
@@ -331,7 +352,7 @@ def parse_batch(item: object, *, need_target: bool) -> Batch:
     """Make a batch from an item of the data.
 
     The item is `(x, target)`, `(x, target, lengths)` or a mapping with the keys x, target, mask, weight,
-    lengths and reset. Without `need_target`, the item may also be x alone.
+    lengths, reset and skip. Without `need_target`, the item may also be x alone.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,7 @@ def gradient_flow(
     target: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
+    skip: npt.ArrayLike | None = None,
 ) -> GradientFlow:
     """Backpropagate an error through time and measure ||dL/dh_t|| per layer and step.
 
@@ -50,9 +52,10 @@ def gradient_flow(
     loss, target : Loss and array-like, optional
         Use the error of training in place of `dy`, with 0 past the end of a row. If every step has an error,
         the norm at a step is the norm of all later errors together. It does not show a single error.
-    lengths, reset : array-like, optional
-        Arguments of the layer's `forward`. Only the longest rows get the error of norm 1. If y has no time
-        axis, errors of shorter rows in `dy` or `loss` are ignored, because they start at an earlier step.
+    lengths, reset, skip : array-like, optional
+        Arguments of the layer's `forward`. The flow of rows with skipped steps is that of rows without these
+        steps. Only the longest rows get the error of norm 1. If y has no time axis, errors of shorter rows
+        in `dy` or `loss` are ignored, because they start at an earlier step.
 
     Returns
     -------
@@ -75,15 +78,15 @@ def gradient_flow(
     check_layer(layer)
     check_recurrent(layer)
     check_error(dy, loss, target)
-    options = options_of(layer, lengths, reset)
+    options = options_of(layer, lengths=lengths, reset=reset, skip=skip)
     with untouched(layer):
         y, _, tape = layer.forward(x, state, **options)
         rows = _longest_rows(tape)[1]
         if loss is not None and target is not None:
-            dy = loss(y, target, rows_that_count(layer, x, lengths, y))[1]
+            dy = loss(y, target, rows_that_count(layer, x, options, y))[1]
         if dy is None:
             return flow_of_last_step(layer, tape, y)
-        if lengths is not None and not per_step(tape, y.shape) and np.shape(dy) == y.shape:
+        if options.keys() & {"lengths", "skip"} and not per_step(tape, y.shape) and np.shape(dy) == y.shape:
             dy = _of_longest_rows(np.asarray(dy), rows, "dy" if loss is None else "loss")
         layer.backward(tape, dy, need_dx=False)  # raises if dy has a wrong shape
         return flow_on(tape, y.shape)
@@ -112,7 +115,7 @@ def flow_of_last_step(model: Module, tape: Tape, y: Floats) -> GradientFlow:
 def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
     """Return an error of norm 1 at the last step.
 
-    For reverse directions, also return an error of norm 1 at step 0, else None.
+    For reverse directions, also return an error of norm 1 at the first step, else None.
 
     Raises
     ------
@@ -123,12 +126,18 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
     steps, rows = _longest_rows(tape)
     B = first.core.shape[1]
     has_time = per_step(tape, y.shape)
+    valid = None if first.ragged is None else first.ragged.valid
 
-    def error_at(step: int) -> Floats:
+    def error_at(number: int) -> Floats:
         error = np.zeros(y.shape, y.dtype)
         # If y has a time axis, it has the layout of the layer. Otherwise it is (B, C) or (C,).
-        over_time = first.layout.sequence_in(error)[step] if has_time else error.reshape(B, -1)
-        over_time[rows] = 1.0 / np.sqrt(over_time[rows].size)
+        if has_time:
+            times = [number if valid is None else np.flatnonzero(valid[:, row])[number] for row in rows]
+            over_time = first.layout.sequence_in(error)
+            over_time[times, rows] = 1.0 / np.sqrt(over_time[0, rows].size)
+        else:
+            of_rows = error.reshape(B, -1)
+            of_rows[rows] = 1.0 / np.sqrt(of_rows[rows].size)
         return error
 
     both = has_time and any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
@@ -145,7 +154,7 @@ def per_step(tape: Tape, y_shape: tuple[int, ...]) -> bool:
 
 
 def longest_rows(tape: Tape) -> tuple[int, npt.NDArray[np.int64]]:
-    """Return the length of the longest rows, and the numbers of these rows."""
+    """Return the number of steps of the longest rows, and the numbers of these rows."""
     _, first = next(recurrent_tapes(tape))
     steps, B = first.core.shape
     rows = np.arange(B)
@@ -171,12 +180,13 @@ def flow_on(tape: Tape, y_shape: tuple[int, ...]) -> GradientFlow:
     h: list[Norms] = []
     c: list[Norms] = []
     for _, part in recurrent_tapes(tape):
-        if part.dh_norm is None:
+        dh_norm, dc_norm = part.norms_by_number()
+        if dh_norm is None:
             raise ValueError(
                 "tape must have norms of a backward pass; got a tape without. Fix: call backward first."
             )
-        h.append(part.dh_norm[:, :longest])
-        c.append(np.full_like(h[-1], np.nan) if part.dc_norm is None else part.dc_norm[:, :longest])
+        h.append(dh_norm[:, :longest])
+        c.append(np.full_like(h[-1], np.nan) if dc_norm is None else dc_norm[:, :longest])
     has_cell = any(part.owner.has_cell_state for _, part in recurrent_tapes(tape))
     # `np.concatenate` copies the norms, because another backward pass replaces those on the tape.
     return GradientFlow(
@@ -225,15 +235,14 @@ def check_recurrent(layer: Module) -> None:
 
 
 def rows_that_count(
-    layer: Module, x: InputsLike, lengths: npt.ArrayLike | None, y: Floats
+    layer: Module, x: InputsLike, options: Mapping[str, Any], y: Floats
 ) -> npt.NDArray[np.bool_] | None:
     """Return the mask that the Trainer passes to the loss.
 
-    The mask is False past the end of a row.
+    The mask is False at skipped steps and past the end of a row. `options` holds the arguments of `forward`.
     """
-    if lengths is None:
-        return None
-    return ModelAxes(layer).mask(Batch(parse_inputs(x, "x"), lengths=parse_inputs(lengths, "lengths")), y)
+    rows = {name: parse_inputs(options[name], name) for name in ("lengths", "skip") if name in options}
+    return ModelAxes(layer).mask(Batch(parse_inputs(x, "x"), **rows), y)
 
 
 def check_error(dy: object, loss: object, target: object) -> None:

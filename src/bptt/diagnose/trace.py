@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from bptt.layers.containers.inputs import Inputs, InputsLike, arrays_of, main_ar
 from bptt.layers.containers.states import Key
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import parse_lengths
+from bptt.layers.passes.ragged import packed_rows
 from bptt.layers.passes.tape import ModelTape, Tape
 from bptt.layers.recurrent import Recurrent
 from bptt.losses.loss import Loss
@@ -37,6 +37,7 @@ def first_nonfinite(
     target: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
+    skip: npt.ArrayLike | None = None,
 ) -> NonFinite | None:
     """Run both passes, and return the origin of the first NaN or infinity.
 
@@ -59,8 +60,8 @@ def first_nonfinite(
         model without a recurrent layer then gets no backward pass.
     loss, target : Loss and array-like, optional
         Use the error of training in place of `dy`.
-    lengths, reset : array-like, optional
-        Arguments of the layer's `forward`. Steps past the end of a row are not checked.
+    lengths, reset, skip : array-like, optional
+        Arguments of the layer's `forward`. Skipped steps, and steps past the end of a row, are not checked.
 
     Returns
     -------
@@ -81,6 +82,7 @@ def first_nonfinite(
             "target": target,
             "lengths": lengths,
             "reset": reset,
+            "skip": skip,
         }
         for name, value in arguments.items():
             if value is not None:
@@ -96,7 +98,7 @@ def first_nonfinite(
             "x must be the input of the layer; got None. Fix: pass the input of the pass to check."
         )
     values = parse_inputs(x, "x")
-    options = options_of(layer, lengths, reset)
+    options = options_of(layer, lengths=lengths, reset=reset, skip=skip)
     with untouched(layer):
         try:
             _Pass(layer, values, options).run(values, state, dy, loss, target)
@@ -129,21 +131,24 @@ class _Pass:
         self.recurrent = bool(stacks)
         port = ports(model)[0]
         self.main = main_array(x, port.path, "x")
-        # Layers that do not accept lengths read past the ends of rows.
-        lengths = options.get("lengths") if "lengths" in port.layer.call_options else None
-        self.main_lengths = None if lengths is None else main_array(lengths, port.path, "lengths")
+        self.rows: dict[str, Any] = {}
+        for name in options.keys() & {"lengths", "skip"}:
+            rows = options[name]
+            if not isinstance(rows, Mapping) or port.path[0] in rows:
+                self.rows[name] = main_array(rows, port.path, name)
+        # Layers that do not accept lengths or skips read all steps.
+        self.rows_of_x = {name: rows for name, rows in self.rows.items() if name in port.layer.call_options}
         batched = self.main.ndim - port.features == 2
         self.layout = Layout(batched and self.recurrent and stacks[0].batch_first, not batched)
 
     def run(self, x: Inputs, state: Any, dy: Any, loss: Loss | None, target: Any) -> None:
         for path, values in arrays_of(x).items():
-            lengths = self.main_lengths if values is self.main else None
-            _stop_at(self.array("".join(["x", *(f"[{name!r}]" for name in path)]), values, lengths))
+            rows = self.rows_of_x if values is self.main else {}
+            _stop_at(self.array("".join(["x", *(f"[{name!r}]" for name in path)]), values, rows))
         y, _, tape = self.forward(self.model, x, state, "", self.options)
-        lengths = self.options.get("lengths")
         if loss is not None:
-            _stop_at(self.array("target", as_real(target, "target"), lengths))
-            value, dy = loss(y, target, rows_that_count(self.model, x, lengths, y))
+            _stop_at(self.array("target", as_real(target, "target"), self.rows))
+            value, dy = loss(y, target, rows_that_count(self.model, x, self.options, y))
             if not np.isfinite(value):
                 raise _Found(NonFinite("loss", value=value))
         errors = [dy]
@@ -152,7 +157,7 @@ class _Pass:
                 [error for error in last_step_errors(tape, y) if error is not None] if self.recurrent else []
             )
         for error in errors:
-            _stop_at(self.array("dy", as_real(error, "dy"), lengths, from_end=True))
+            _stop_at(self.array("dy", as_real(error, "dy"), self.rows, from_end=True))
             self.model.zero_grad()
             self.backward(self.model, tape, error, None, "", self.options)
 
@@ -174,7 +179,7 @@ class _Pass:
         y, state, tape = layer.forward(x, state, **accepted(layer, options))
         for row, part in rows_on(tape):
             _stop_at(_placed(forward_origin(row, part), place))
-        _stop_at(self.array("y", y, options.get("lengths"), place))
+        _stop_at(self.array("y", y, options, place))
         return y, state, tape
 
     def backward(
@@ -194,15 +199,15 @@ class _Pass:
         for name, gradient in layer.gradients.items():
             _stop_at(_parameter(layer, name, gradient, f"gradient of {name}", place))
         if dx is not None:
-            _stop_at(self.array("dx", dx, options.get("lengths"), place, from_end=True))
+            _stop_at(self.array("dx", dx, options, place, from_end=True))
         return dx, dstate
 
     def array(
-        self, tensor: str, values: Values, lengths: Any, place: str = "", *, from_end: bool = False
+        self, tensor: str, values: Values, rows: Mapping[str, Any], place: str = "", *, from_end: bool = False
     ) -> Iterator[NonFinite]:
         """Yield the first bad entry, in the first bad step if the array has steps.
 
-        Entries past the end of a row are not checked.
+        Entries at steps that a row does not have are not checked. `rows` holds lengths and skips.
         """
         if values.dtype.kind not in "fV" or np.isfinite(values).all():
             return
@@ -212,9 +217,11 @@ class _Pass:
             return
         over_time = self.layout.sequence_in(values)
         bad = ~np.isfinite(over_time)
-        if lengths is not None:
-            row_lengths = parse_lengths(lengths, *bad.shape[:2])  # the layer has not checked them yet
-            bad &= (np.arange(len(bad))[:, None] < row_lengths)[:, :, None]
+        if rows:
+            # The layer has not checked them yet.
+            packed = packed_rows(rows.get("lengths"), rows.get("skip"), self.layout, *bad.shape[:2])
+            if packed is not None:
+                bad &= packed.valid[:, :, None]
         steps = np.flatnonzero(bad.any(axis=(1, 2)))
         if steps.size:
             step = int(steps[-1 if from_end else 0])

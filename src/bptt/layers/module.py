@@ -60,7 +60,8 @@ class Module(FlatVectors, ABC):
     call_options: ClassVar[frozenset[str]] = frozenset()
     """The arguments of a call other than x and state.
 
-    `lengths` has the number of valid steps of each row, and `reset` the steps where its state starts again.
+    `lengths` has the number of valid steps of each row, `reset` the steps where its state starts again, and
+    `skip` the steps that a row does not have.
     """
     memory_gates: tuple[tuple[int, int], ...] = ()
     """The gates whose biases `bptt.init.chrono` sets, by their block of rows.

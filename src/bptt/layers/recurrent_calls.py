@@ -26,7 +26,7 @@ from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 class RecurrentCalls(Module):
     """The methods that run a recurrent layer. A subclass defines sizes, options and `_backend`."""
 
-    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "reset"))
+    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "reset", "skip"))
     has_cell_state: ClassVar[bool] = False
     input_size: int
     hidden_size: int
@@ -47,6 +47,7 @@ class RecurrentCalls(Module):
         *,
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
         """Run inference: keep no tape, apply no dropout, and use the mean of zoneout.
 
@@ -63,24 +64,29 @@ class RecurrentCalls(Module):
         reset : array-like of bool, optional
             (T, B), or (B, T) with `batch_first`. Unbatched (T,). True: the row's state is zero before that
             step, as where an episode begins. No direction carries its state across this cut. Default: never.
+        skip : array-like of bool, optional
+            (T, B), or (B, T) with `batch_first`. Unbatched (T,). True: the row has no such step. Its state is
+            held, y is 0 there, and x is not read. Skipped steps cost nothing. `lengths` equals a skip of all
+            later steps. A reset at a skipped step takes effect before the row's next step. Default: never.
 
         Returns
         -------
         y : ndarray
             (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction.
-            0 past the end of a row.
+            0 at skipped steps and past the end of a row.
         state : ndarray, or for LSTM a pair (h, c) of arrays
             The final state, in the layout of the argument: after the last valid step, in a reverse direction
-            after step 0. A row of length 0 keeps its initial state.
+            after the first one. A row without a step keeps its initial state.
 
         Raises
         ------
         TypeError
-            If arrays do not hold real numbers, lengths integers and resets booleans, or the state is no pair.
+            If arrays do not hold real numbers, `lengths` integers, `reset` and `skip` booleans, or the state
+            is no pair.
         ValueError
             If rank or size are wrong, a finite value is too large for the dtype, or lengths are out of range.
         """
-        return call_arguments.infer(self, self._backend(), x, state, lengths, reset)
+        return call_arguments.infer(self, self._backend(), x, state, lengths, reset, skip)
 
     def forward(
         self,
@@ -89,6 +95,7 @@ class RecurrentCalls(Module):
         *,
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
         masks: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
@@ -96,12 +103,13 @@ class RecurrentCalls(Module):
 
         Parameters
         ----------
-        x, state, lengths, reset
+        x, state, lengths, reset, skip
             As for a call of the layer.
         masks : mapping, optional
             Masks of recurrent dropout and zoneout, for example the `tape.masks` of an earlier pass.
             "recurrent" (L*D, B, H) has factors on h in the recurrent product. "zoneout_h" and "zoneout_c"
-            (L*D, T, B, H) are 1 where the old state stays. Default: drawn from the layer's generator.
+            (L*D, T, B, H) are 1 where the old state stays. Skipped steps read no mask. Default: drawn from
+            the layer's generator.
         checkpoint : int or "auto", optional
             Keep only y and every `checkpoint`-th state, and recompute the other states during `backward`.
             The gradients have the same bits. The tape has T / checkpoint + checkpoint steps instead of T, and
@@ -113,7 +121,7 @@ class RecurrentCalls(Module):
         -------
         y, state
             As for a call of the layer. y is a read-only view into the tape, or a read-only copy with
-            `lengths` or `checkpoint`.
+            `lengths`, `skip` or `checkpoint`.
         tape : RecurrentTape
             The arrays that `backward` needs, with readable views.
 
@@ -122,7 +130,7 @@ class RecurrentCalls(Module):
         TypeError, ValueError
             As for a call of the layer.
         """
-        call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset)
+        call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset, skip)
         key, masks = self._masks.draw(self, masks, T, B)
         if self._masks:
             recurrent_mask, keep_h, keep_c = packed(masks, ragged)
@@ -169,7 +177,7 @@ class RecurrentCalls(Module):
             on other rows. The result is no longer the gradient of the loss. Default: no clipping.
         steps : int, optional
             Go back at most `steps` steps from the end. Earlier steps get dx = 0 and add nothing. Default: all
-            steps. In a ragged batch, count from step T, even if all rows are shorter.
+            steps. Time steps are counted from step T, also if a row skips steps or is shorter.
         need_dx : bool
             False: return None for dx, and do not compute it.
         keep_errors : bool
@@ -178,7 +186,7 @@ class RecurrentCalls(Module):
         Returns
         -------
         dx : ndarray or None
-            In the layout of x. 0 past the end of a row.
+            In the layout of x. 0 at skipped steps and past the end of a row.
         dstate : ndarray, or for LSTM a pair (dh0, dc0) of arrays
             Errors of the initial state.
 

@@ -14,6 +14,7 @@ import numpy as np
 from bptt.arrays import Floats, split
 from bptt.layers.module import Table
 from bptt.layers.passes.backend import Backed, Call, Errors, Passed, Stack
+from bptt.layers.passes.ragged import Flags
 from bptt.reference import ragged, stack
 from bptt.reference.common import Array, State, Weights
 from bptt.reference.interventions import Interventions
@@ -57,8 +58,18 @@ class StepByStep:
     def step(self) -> None:
         self.output[...] = self.run(self.input[np.newaxis])[0]
 
-    def run(self, x: Floats) -> Floats:
-        y, self.h, self.c = self.backend.infer(Call(x, self.h, self.c))
+    def step_skipping(self, skip: Flags) -> None:
+        self.output[...] = self.run(self.input[np.newaxis], skip[np.newaxis])[0]
+
+    def run(self, x: Floats, skip: Flags | None = None) -> Floats:
+        y = np.zeros((*x.shape[:-1], self.output.shape[-1]), x.dtype)
+        for t, x_t in enumerate(x[:, np.newaxis]):
+            y_t, h, c = self.backend.infer(Call(x_t, self.h, self.c))
+            held = np.zeros(self.batch_size, np.bool_) if skip is None else skip[t].astype(np.bool_)
+            y[t] = np.where(held[:, np.newaxis], 0, y_t[0])
+            self.h = np.where(held[:, np.newaxis], self.h, h)
+            if c is not None and self.c is not None:
+                self.c = np.where(held[:, np.newaxis], self.c, c)
         return y
 
     def state(self) -> tuple[Floats, Floats | None]:
@@ -110,16 +121,13 @@ class NumPy:
         layer = self.layer
         dy_wide = np.zeros(tape.y_shape) if errors.dy is None else errors.dy.astype(np.float64)
         dstate_in = self._state(errors.dh, errors.dc, tape.shape[1])
-        invert = ragged.backward if isinstance(tape, ragged.RaggedTape) else stack.backward
-        dx, dstate, gradients = invert(
-            layer.equations(),
-            tape,  # type: ignore[arg-type]
-            dy_wide,
-            dstate_in,
-            errors.steps,
-            errors.clip,
-            errors.keep_errors,
-        )
+        settings = errors.steps, errors.clip, errors.keep_errors
+        if isinstance(tape, ragged.RaggedTape):
+            dx, dstate, gradients = ragged.backward(
+                layer.equations(), tape, dy_wide, dstate_in, *settings, errors.cut, errors.norms_of_rows
+            )
+        else:
+            dx, dstate, gradients = stack.backward(layer.equations(), tape, dy_wide, dstate_in, *settings)
         for index, directions in enumerate(gradients if errors.train else ()):
             for direction, gradient in enumerate(directions):
                 for name, value in gradient.weights.items():
@@ -147,7 +155,7 @@ class NumPy:
         wide = call.x.astype(np.float64)
         if call.active is None:
             return stack.forward(cell, weights, wide, state, by)
-        return ragged.forward(cell, weights, wide, state, call.active, by)
+        return ragged.forward(cell, weights, wide, state, call.active, call.times, by)
 
     def _interventions(
         self, call: Call, dropout: tuple[Array, ...], recurrent: Any, keep_h: Any, keep_c: Any
@@ -166,6 +174,7 @@ class NumPy:
 
         return Interventions(
             dropout,
+            np.zeros(over_time, np.bool_),
             np.zeros(over_time, np.bool_) if call.reset is None else call.reset.astype(np.bool_),
             full(recurrent, 1.0, B, layer.output_size),
             full(keep_h, 0.0, *over_time, layer.output_size),

@@ -31,8 +31,10 @@ class Run:
 
     Attributes
     ----------
+    skip : array of bool, of shape (T, B, 1)
+        True: the row has no step t, and its state is held.
     reset : array of bool, of shape (T, B, 1)
-        True: step t starts from a zero state.
+        True: step t starts from a zero state. False at skipped steps.
     recurrent : array of shape (B, P)
         Recurrent dropout: factors on the old h, only in its product with U.
     keep_h : array of shape (T, B, P)
@@ -43,6 +45,7 @@ class Run:
         Whether c has zoneout, even with a mask of zeros. Decides what `Gradients.norms` measures.
     """
 
+    skip: npt.NDArray[np.bool_]
     reset: npt.NDArray[np.bool_]
     recurrent: Array
     keep_h: Array
@@ -56,6 +59,24 @@ class Run:
         """
         # A product would turn an infinity into NaN instead of 0.
         return np.where(self.reset[t - 1], 0.0, state)
+
+    def held(self, t: int, old: Array, new: Array) -> Array:
+        """Return the state after step t, which is the old one where the step is skipped.
+
+        The backward pass applies it to errors: `old` is the error after the step, `new` the error before.
+        """
+        return np.where(self.skip[t - 1], old, new)
+
+    def of_step(self, t: int, error: Array) -> Array:
+        """Return the error of the state that step t computes: 0 where the step is skipped."""
+        return np.where(self.skip[t - 1], 0.0, error)
+
+    def arrived(self, stop: int, error: Array) -> Array:
+        """Return the error of the initial state, after a backward pass that ended with step `stop`.
+
+        The error is 0 in rows with an earlier step.
+        """
+        return np.where(self.skip[: stop - 1].all(axis=0), error, 0.0)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gate
         n = phi(a_n)
         h_new = (1.0 - z) * n + z * h_old
         k = run.keep_h[t - 1]
-        h[t] = k * h_old + (1.0 - k) * h_new
+        h[t] = run.held(t, h[t - 1], k * h_old + (1.0 - k) * h_new)
         gates[t - 1] = np.concatenate([r, z, n, p], axis=1)
         arguments[t - 1] = np.concatenate([a_rz, a_n], axis=1)
         products["v_ih"][t - 1] = v_ih
@@ -140,7 +140,7 @@ def backward(
         s = h_old * run.recurrent
         r, z, n, p = np.split(tape.gates[t - 1], 4, axis=1)
         a_r, a_z, a_n = np.split(tape.saved["arguments"][t - 1], 3, axis=1)
-        dh = limited(dy[t - 1] + dh_next, clip)
+        dh = run.of_step(t, limited(dy[t - 1] + dh_next, clip))
         errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
@@ -179,11 +179,9 @@ def backward(
         dh_old = dh_old + ds * run.recurrent
 
         # h' = h_{t-1}, or 0
-        dh_next = run.begin(t, dh_old)
+        dh_next = run.held(t, dh_next, run.begin(t, dh_old))
 
-    if stop > 1:
-        dh_next = np.zeros_like(dh_next)
-    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,), errors)
+    return Gradients(dx, (run.arrived(stop, dh_next),), dweights.of(weights), (dh_norm,), errors)
 
 
 def _gains(weights: Weights, cuts: list[int]) -> tuple[Array | None, Array | None]:

@@ -23,8 +23,11 @@ class Interventions:
     ----------
     dropout : tuple of arrays of shape (T, B, D * P)
         Factors on the output of every layer but the last, see `stack.dropout_mask`. Empty without dropout.
+    skip : array of bool, of shape (T, B)
+        True: the row has no such step.
     reset : array of bool, of shape (T, B)
         True: the row starts again at this step. No direction carries its state across the cut before it.
+        False at skipped steps.
     recurrent : array of shape (L * D, B, P)
         Recurrent dropout, see `Run`.
     keep_h : array of shape (L * D, T, B, P)
@@ -36,6 +39,7 @@ class Interventions:
     """
 
     dropout: tuple[Array, ...]
+    skip: npt.NDArray[np.bool_]
     reset: npt.NDArray[np.bool_]
     recurrent: Array
     keep_h: Array
@@ -47,12 +51,11 @@ class Interventions:
 
         Time is in the order in which the direction runs.
         """
-        reset = self.reset
+        skip, reset = in_time(self.skip, direction), self.reset
         if direction:
-            # The reverse direction reads step t before it crosses the cut between t - 1 and t. Its reset is
-            # therefore one step later. A cut before the first step lies beyond its end.
-            reset = np.concatenate([np.zeros_like(reset[:1]), in_time(reset, direction)[:-1]])
+            reset = _one_step_later(in_time(reset, direction), skip)
         return Run(
+            skip[:, :, np.newaxis],
             reset[:, :, np.newaxis],
             self.recurrent[index],
             in_time(self.keep_h[index], direction),
@@ -60,16 +63,57 @@ class Interventions:
             self.zoneout_c,
         )
 
-    def row(self, row: int, positions: npt.NDArray[np.int64]) -> Interventions:
-        """Return a batch of one row, with these positions in the packed arrays."""
+    def row(self, row: int, steps: RowSteps) -> Interventions:
+        """Return the interventions of one row of packed rows, as a batch of this row."""
+        skip = np.ones((steps.T, 1), np.bool_)
+        skip[steps.times] = False
         return Interventions(
-            tuple(mask[positions, np.newaxis] for mask in self.dropout),
-            self.reset[positions, np.newaxis],
+            tuple(steps.unpacked(mask)[:, np.newaxis] for mask in self.dropout),
+            skip,
+            steps.unpacked(self.reset)[:, np.newaxis],
             self.recurrent[:, row : row + 1],
-            self.keep_h[:, positions, np.newaxis],
-            self.keep_c[:, positions, np.newaxis],
+            np.stack([steps.unpacked(mask) for mask in self.keep_h])[:, :, np.newaxis],
+            np.stack([steps.unpacked(mask) for mask in self.keep_c])[:, :, np.newaxis],
             self.zoneout_c,
         )
+
+
+@dataclass(frozen=True)
+class RowSteps:
+    """The steps of one row of packed rows.
+
+    Attributes
+    ----------
+    positions : array of int64
+        The positions of the steps in packed arrays.
+    times : array of int64
+        The time steps. Others are skipped.
+    T : int
+        Number of time steps, skipped ones included.
+    """
+
+    positions: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+    T: int
+
+    def unpacked(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return this row of a packed array over time, (T, ...), with 0 at skipped steps."""
+        row = np.zeros((self.T, *packed.shape[1:]), packed.dtype)
+        row[self.times] = packed[self.positions]
+        return row
+
+
+def _one_step_later(reset: npt.NDArray[np.bool_], skip: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Move each reset to the next step of its row.
+
+    The reverse direction reads step t before it crosses the cut between t and the step before t. Its reset is
+    therefore one step later. A cut before the row's first step lies beyond its end.
+    """
+    later = np.zeros_like(reset)
+    for row in range(reset.shape[1]):
+        steps = np.flatnonzero(~skip[:, row])
+        later[steps[1:], row] = reset[steps[:-1], row]
+    return later
 
 
 def in_time(values: npt.NDArray[Any], direction: int) -> npt.NDArray[Any]:

@@ -129,8 +129,8 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         w = o * psi_q
         h_new = w if R is None else w @ R.T
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
-        c[t] = l * c_old + (1.0 - l) * c_new
-        h[t] = k * h_old + (1.0 - k) * h_new
+        c[t] = run.held(t, c[t - 1], l * c_old + (1.0 - l) * c_new)
+        h[t] = run.held(t, h[t - 1], k * h_old + (1.0 - k) * h_new)
         gates[t - 1] = np.concatenate([*i_f, g, o], axis=1)
         arguments[t - 1] = np.concatenate([*a_if, a_g, a_o], axis=1)
         cell[t - 1], output[t - 1] = e, psi_q
@@ -197,16 +197,16 @@ def backward(
         c_new = clipped(e, options.cell_clip)
         q = norm.forward(c_new, gain_c) + b_c
         w = o * psi_q
-        dh = limited(dy[t - 1] + dh_next, clip)
+        dh, dc = run.of_step(t, limited(dy[t - 1] + dh_next, clip)), run.of_step(t, dc_next)
         errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
         if run.zoneout_c:  # c_t is not c~_t: this is the whole dL/dc_t
-            dc_next = limited(dc_next, clip)
-            dc_norm[t - 1] = error_norm(dc_next)
+            dc = limited(dc, clip)
+            dc_norm[t - 1] = error_norm(dc)
 
         # h_t = k (.) h' + (1 - k) (.) h~,  c_t = l (.) c' + (1 - l) (.) c~
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
         dh_old, dh_new = k * dh, (1.0 - k) * dh
-        dc_old, dc_new = l * dc_next, (1.0 - l) * dc_next
+        dc_old, dc_new = l * dc, (1.0 - l) * dc
 
         # h~ = R w
         dw = dh_new if R is None else dh_new @ R
@@ -266,11 +266,11 @@ def backward(
         dh_old = dh_old + ds * run.recurrent
 
         # h', c' = h_{t-1}, c_{t-1}, or 0
-        dh_next, dc_next = run.begin(t, dh_old), run.begin(t, dc_old)
+        dh_next = run.held(t, dh_next, run.begin(t, dh_old))
+        dc_next = run.held(t, dc_next, run.begin(t, dc_old))
 
-    if stop > 1:
-        dh_next, dc_next = np.zeros_like(dh_next), np.zeros_like(dc_next)
-    return Gradients(dx, (dh_next, dc_next), dweights.of(weights), (dh_norm, dc_norm), errors)
+    dstate0 = run.arrived(stop, dh_next), run.arrived(stop, dc_next)
+    return Gradients(dx, dstate0, dweights.of(weights), (dh_norm, dc_norm), errors)
 
 
 def input_and_forget(gates: list[Array], options: Options) -> tuple[Array, Array]:

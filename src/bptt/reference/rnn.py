@@ -69,7 +69,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, function: Fun
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         h_new = function(a)
         k = run.keep_h[t - 1]
-        h[t] = k * h_old + (1.0 - k) * h_new
+        h[t] = run.held(t, h[t - 1], k * h_old + (1.0 - k) * h_new)
         gates[t - 1], arguments[t - 1] = h_new, a
         products["v_ih"][t - 1], products["v_hh"][t - 1] = v_ih, v_hh
 
@@ -117,7 +117,7 @@ def backward(
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
         h_new = tape.gates[t - 1]
-        dh = limited(dy[t - 1] + dh_next, clip)
+        dh = run.of_step(t, limited(dy[t - 1] + dh_next, clip))
         errors[t - 1], dh_norm[t - 1] = dh, error_norm(dh)
 
         # h_t = k (.) h' + (1 - k) (.) h~
@@ -143,8 +143,6 @@ def backward(
         dh_old = dh_old + ds * run.recurrent
 
         # h' = h_{t-1}, or 0
-        dh_next = run.begin(t, dh_old)
+        dh_next = run.held(t, dh_next, run.begin(t, dh_old))
 
-    if stop > 1:
-        dh_next = np.zeros_like(dh_next)
-    return Gradients(dx, (dh_next,), dweights.of(weights), (dh_norm,), errors)
+    return Gradients(dx, (run.arrived(stop, dh_next),), dweights.of(weights), (dh_norm,), errors)

@@ -175,7 +175,7 @@ class Trainer(Evaluator):
         ----------
         data : iterable of batches
             `(x, target)`, `(x, target, lengths)`, or dicts with keys x, target and optionally mask, weight,
-            lengths and reset. `data` is iterated once per epoch. Arrays have the model's order of axes,
+            lengths, reset and skip. `data` is iterated once per epoch. Arrays have the model's order of axes,
             (T, B, ...) or, with `batch_first=True`, (B, T, ...). x may be a mapping from names of layers to
             arrays, see `Parallel`. `bptt.data` objects serve both orders of axes. If data have the attribute
             `carries_state = True`, a batch starts from the final state of the batch before it.

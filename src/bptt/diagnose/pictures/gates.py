@@ -12,9 +12,11 @@ from bptt.arguments import integer
 from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole_ticks, write
 from bptt.diagnose.rows import rows_on
 from bptt.layers.passes.gates import step_values
-from bptt.layers.passes.tape import RecurrentTape, Tape
+from bptt.layers.passes.tape import Tape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
@@ -78,7 +80,7 @@ def plot_gates(
             "Fix: pass a batch that is not empty."
         )
     sequence = integer(sequence, "sequence", 0, B - 1)
-    length = _length(part, sequence)
+    valid = np.ones(T, np.bool_) if part.ragged is None else part.ragged.valid[:, sequence]
     values = {
         name: drawable(np.asarray(value[:, sequence].T, np.float64))
         for name, value in step_values(part, selected.index).items()
@@ -91,7 +93,7 @@ def plot_gates(
         shades = _colours()
         for axes, name in zip(panels, order, strict=True):
             unit_values = values[name]
-            low, high = _range(name, unit_values[:, :length])
+            low, high = _range(name, unit_values[:, valid])
             image = axes.imshow(
                 unit_values,
                 aspect="auto",
@@ -102,9 +104,9 @@ def plot_gates(
                 vmax=high,
                 extent=(-0.5, T - 0.5, -0.5, len(unit_values) - 0.5),
             )
-            if length < T:
-                past = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
-                axes.axvspan(length - 0.5, T - 0.5, **past)
+            none = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
+            for begin, end in _gaps(valid):
+                axes.axvspan(begin - 0.5, end - 0.5, **none)
             figure.colorbar(image, ax=axes, aspect=8, pad=0.01).ax.tick_params(labelsize=8)
             axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
             axes.set_ylabel("unit", fontsize=8)
@@ -112,21 +114,21 @@ def plot_gates(
             whole_ticks(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("step", fontsize=9)
         title = [f"{selected.stack.kind}, {selected.name}, sequence {sequence}"]
-        if length < T:
+        length = int(np.max(np.flatnonzero(valid), initial=-1)) + 1
+        if not valid[:length].all():
+            title.append(f"hatched: it has {np.count_nonzero(valid)} of {T} steps")
+        elif length < T:
             title.append(f"hatched: past its end, after {length} of {T} steps")
-        if not all(np.isfinite(value[:, :length]).all() for value in values.values()):
+        if not all(np.isfinite(value[:, valid]).all() for value in values.values()):
             title.append("red: not finite")
         figure.suptitle("; ".join(title), fontsize=10, wrap=True)
     return write(figure, path)
 
 
-def _length(tape: RecurrentTape, sequence: int) -> int:
-    """Return the number of valid steps in this row of the batch."""
-    ragged = tape.ragged
-    if ragged is None:
-        return tape.core.shape[0]
-    position = int(np.flatnonzero(ragged.order == sequence)[0])
-    return int(np.count_nonzero(ragged.active > position))
+def _gaps(valid: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of each run of steps that a row does not have."""
+    changes = np.flatnonzero(np.diff(valid, prepend=True, append=True))
+    yield from zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)
 
 
 def _colours() -> Colormap:

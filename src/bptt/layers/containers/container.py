@@ -77,7 +77,7 @@ class Container(Module):
         """Build a model of the same kind from other layers with the same names."""
 
     def __call__(
-        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None
+        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None, skip: Any = None
     ) -> tuple[Floats, Any]:
         """Run inference through all layers.
 
@@ -91,6 +91,8 @@ class Container(Module):
             (B,): number of valid steps of each row, for the recurrent layers and `Last`. Default: all.
         reset : array-like of bool, optional
             True where a row starts again from a state of zeros, for the recurrent layers. Default: never.
+        skip : array-like of bool, optional
+            True where a row has no step, for the recurrent layers and `Last`. Default: never.
 
         Returns
         -------
@@ -102,10 +104,10 @@ class Container(Module):
         Raises
         ------
         TypeError, ValueError
-            If the state does not have one entry per layer, or no layer accepts lengths or resets. If a layer
+            If the state does not have one entry per layer, or no layer accepts an option. If a layer
             raises an error, the message begins with the layer.
         """
-        options = self._options(lengths, reset)
+        options = self._options(lengths=lengths, reset=reset, skip=skip)
 
         def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
             layer = self.parts[key]
@@ -121,6 +123,7 @@ class Container(Module):
         *,
         lengths: Any = None,
         reset: Any = None,
+        skip: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
     ) -> tuple[Floats, Any, ModelTape]:
         """Run the model for training, and return (y, state, tape).
@@ -128,7 +131,7 @@ class Container(Module):
         Dropout is applied, and the tape is for `backward`. Arguments and errors are those of a call of the
         model. `checkpoint` is for the recurrent layers, see `LSTM.forward`.
         """
-        options = self._options(lengths, reset)
+        options = self._options(lengths=lengths, reset=reset, skip=skip)
 
         def forward(key: Key, x: Any, state: Any) -> tuple[Any, Any, Tape]:
             layer = self.parts[key]
@@ -233,10 +236,8 @@ class Container(Module):
         """Return the options of a call that are for this layer."""
         return options
 
-    def _options(self, lengths: Any, reset: Any) -> dict[str, Any]:
-        options = {
-            name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None
-        }
+    def _options(self, **arguments: Any) -> dict[str, Any]:
+        options = {name: value for name, value in arguments.items() if value is not None}
         for name in options:
             if name not in self.call_options:
                 raise ValueError(

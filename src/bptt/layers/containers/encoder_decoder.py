@@ -45,8 +45,8 @@ class EncoderDecoder(Named):
 
     Notes
     -----
-    The state in the arguments is the encoder's, and the state in the results is the decoder's. `lengths` and
-    `reset` are mappings with one or both names.
+    The state in the arguments is the encoder's, and the state in the results is the decoder's. `lengths`,
+    `reset` and `skip` are mappings with one or both names.
 
     References
     ----------
@@ -73,12 +73,14 @@ class EncoderDecoder(Named):
     def state_pattern(self) -> str:
         return self.parts["encoder"].state_pattern
 
-    def encode(self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None) -> Any:
+    def encode(
+        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None, skip: Any = None
+    ) -> Any:
         """Run the encoder, and return the state from which the decoder starts.
 
         Parameters
         ----------
-        x, state, lengths, reset
+        x, state, lengths, reset, skip
             As for a call of the encoder.
 
         Returns
@@ -91,9 +93,8 @@ class EncoderDecoder(Named):
         TypeError, ValueError
             As for a call of the encoder.
         """
-        options = {
-            name: value for name, value in (("lengths", lengths), ("reset", reset)) if value is not None
-        }
+        options = {"lengths": lengths, "reset": reset, "skip": skip}
+        options = {name: value for name, value in options.items() if value is not None}
         with self.naming("encoder"):
             _, final = self.parts["encoder"](x, state, **options)
         return self._hand_over(final, "encoder", "decoder")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Named(Container):
     """A model of layers with names. Use `Parallel` or `EncoderDecoder`.
 
-    Inputs, their errors, `lengths` and `reset` may be mappings from the names to arrays.
+    Inputs, their errors, `lengths`, `reset` and `skip` may be mappings from the names to arrays.
     """
 
     @property

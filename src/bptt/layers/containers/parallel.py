@@ -43,8 +43,8 @@ class Parallel(Named):
 
     Notes
     -----
-    The state is a tuple with one entry per layer. `lengths` and `reset` reach every layer that accepts them.
-    They may also be mappings from names to arrays, if sequences differ in length.
+    The state is a tuple with one entry per layer. `lengths`, `reset` and `skip` reach every layer that
+    accepts them. They may also be mappings from names to arrays, if sequences differ in length.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Protocol between a recurrent layer and the code that computes it.
 
 A layer checks and arranges its arguments. A backend gets C-contiguous arrays of the layer's dtype, time
-first. Rows of unequal length are packed by `PackedRows`, (rows over time, N), and come with `active` and
-`batch`.
+first. Rows of unequal length, or with skipped steps, are packed by `PackedRows`, (rows over time, N), and
+come with `active` and `batch`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats
 from bptt.layers.passes.clip_state import NO_CLIP, StateClip
-from bptt.layers.passes.interventions import Flags
-from bptt.layers.passes.ragged import Counts
+from bptt.layers.passes.ragged import Counts, Flags
 
 State: TypeAlias = Floats | tuple[Floats, Floats]
 """h, or for LSTM a pair (h, c)."""
@@ -29,6 +28,8 @@ class Call(NamedTuple):
     c0: Floats | None = None
     active: Counts | None = None
     batch: int = 0
+    times: Counts | None = None
+    """The time step of each packed row, in a batch with skipped steps. The compiled core does not need it."""
     reset: Flags | None = None
     dropout_key: int = 0
     recurrent_mask: Floats | None = None
@@ -61,6 +62,10 @@ class Errors(NamedTuple):
     """Whether gradients of the parameters are computed."""
     chunk: int = 0
     """Number of steps that are summed together. 0: the number for the whole batch."""
+    cut: Flags | None = None
+    """Packed rows of a batch with skipped steps whose errors flow back no further. 1: cut."""
+    norms_of_rows: bool = False
+    """Whether the tape gets the norms of all packed rows, (L*D, rows over time), in place of (L*D, T)."""
 
 
 class CoreTape(Protocol):
@@ -110,8 +115,11 @@ class StreamCore(Protocol):
     def step(self) -> None:
         """Run one step from `input` to `output`."""
 
-    def run(self, x: Floats) -> Floats:
-        """Run T steps, from x (T, B, I) to outputs (T, B, P)."""
+    def step_skipping(self, skip: Flags) -> None:
+        """Run one step. Rows with skip (B,) = 1 keep their state, and their output is 0."""
+
+    def run(self, x: Floats, skip: Flags | None = None) -> Floats:
+        """Run T steps, from x (T, B, I) to outputs (T, B, P). skip (T, B): as in `step_skipping`."""
 
 
 class Backend(Infers, Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag, integer
@@ -12,7 +13,7 @@ from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
 from bptt.layers.passes.clip_state import NO_CLIP, ClipsState, parse_clip_state
 from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import PackedRows, parse_lengths
+from bptt.layers.passes.ragged import PackedRows, packed_rows
 from bptt.layers.passes.tape import RecurrentTape
 
 
@@ -30,11 +31,16 @@ class Sized(Stack, Protocol):
 
 
 Arranged: TypeAlias = tuple[Call, Layout, PackedRows | None, tuple[int, int]]
-"""A call for a backend, the layout of its arguments, its rows of unequal length, and (T, B)."""
+"""A call for a backend, the layout of its arguments, its rows if these are packed, and (T, B)."""
 
 
 def parse_call(
-    layer: Sized, x: npt.ArrayLike, state: Any, lengths: npt.ArrayLike | None, reset: npt.ArrayLike | None
+    layer: Sized,
+    x: npt.ArrayLike,
+    state: Any,
+    lengths: npt.ArrayLike | None,
+    reset: npt.ArrayLike | None,
+    skip: npt.ArrayLike | None,
 ) -> Arranged:
     """Check the arguments of a call and arrange them for a backend.
 
@@ -60,21 +66,14 @@ def parse_call(
     layout = Layout(layer.batch_first, unbatched=array.ndim == 2)
     array = layout.sequence_in(array)
     T, B, _ = array.shape
-    ragged = None
-    if lengths is None:
-        canonical = to_floats(array, "x", layer.dtype)
-    else:
-        if layout.unbatched:
-            raise ValueError(
-                f"lengths needs a batch; got x of shape {array[:, 0].shape}. Fix: pass x[:length]."
-            )
-        counts = parse_lengths(lengths, T, B)
-        ragged = PackedRows(counts, T) if B else None  # without rows, no row is shorter than another
-        canonical = to_floats(ragged.gather(array) if ragged else array, "x", layer.dtype)
+    ragged = packed_rows(lengths, skip, layout, T, B)
+    canonical = to_floats(array if ragged is None else ragged.gather(array), "x", layer.dtype)
     h0, c0 = parse_state(layer, state, "state", B, layout, ragged)
     flags = None if reset is None else parse_reset(reset, layout, T, B, ragged)
-    active, batch = (None, 0) if ragged is None else (ragged.active, ragged.shape[1])
-    return Call(canonical, h0, c0, active, batch, flags), layout, ragged, (T, B)
+    call = Call(canonical, h0, c0, reset=flags)
+    if ragged is not None:
+        call = call._replace(active=ragged.active, batch=B, times=ragged.times)
+    return call, layout, ragged, (T, B)
 
 
 def parse_state(
@@ -150,7 +149,7 @@ def parse_errors(
     if steps is not None:
         steps = min(integer(steps, "steps", 0), T)
     clip = parse_clip_state(clip_state) or NO_CLIP
-    return Errors(
+    errors = Errors(
         dy,
         dh,
         dc,
@@ -159,6 +158,37 @@ def parse_errors(
         clip,
         flag(keep_errors, "keep_errors"),
         train=layer.trainable,
+    )
+    if ragged is None or ragged.times is None:
+        return errors
+    errors = errors._replace(norms_of_rows=True)
+    return errors if steps is None or steps == T else _truncated(errors, ragged, T - steps)
+
+
+def _truncated(errors: Errors, ragged: PackedRows, time: int) -> Errors:
+    """Stop the errors of every row before time step `time`.
+
+    With skipped steps, rows reach this time at different step numbers. The core goes back to the earliest of
+    them, and each row's errors are cut at its own.
+    """
+    before, lengths = ragged.steps_before(time), ragged.lengths[ragged.order]
+    first_rows, active = ragged.first_rows, ragged.active
+    number = np.repeat(np.arange(len(active)), np.diff(first_rows))  # of each packed row
+    row = np.arange(len(number)) - first_rows[number]
+    cut = (number == before[row]) & (number > 0) & (row < active[number])
+
+    def without(array: Floats | None, rows: npt.NDArray[np.bool_]) -> Floats | None:
+        """Return a copy with zeros in these rows."""
+        return None if array is None else np.where(rows[:, np.newaxis], np.zeros((), array.dtype), array)
+
+    ended = (before == lengths) & (lengths > 0)  # rows without a step from `time` on
+    earliest = int(np.min(before[lengths > 0], initial=len(active)))
+    return errors._replace(
+        dy=without(errors.dy, number < before[row]),
+        dh=without(errors.dh, ended),
+        dc=without(errors.dc, ended),
+        steps=len(active) - earliest,
+        cut=cut.astype(np.uint8),
     )
 
 
@@ -169,12 +199,13 @@ def infer(
     state: Any = None,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
+    skip: npt.ArrayLike | None = None,
 ) -> tuple[Floats, State]:
     """Run inference with the arguments of a call.
 
     Returns results in the caller's layout.
     """
-    call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset)
+    call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset, skip)
     y, h, c = backend.infer(call)
     return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
 
@@ -208,5 +239,5 @@ def canonical_input(
 
     The shapes are (T, B, I) and (L*D, B, ...). h and c are None for zeros.
     """
-    call, *_ = parse_call(layer, x, state, None, None)
+    call, *_ = parse_call(layer, x, state, None, None, None)
     return call.x, call.h0, call.c0

@@ -31,6 +31,7 @@ class Frozen:
         *,
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
     ) -> tuple[Floats, State]:
         """Run inference, as a call of the layer does.
 
@@ -44,6 +45,8 @@ class Frozen:
             (B,): number of valid steps of each row. Default: all.
         reset : array-like of bool, optional
             True where a row starts again from a state of zeros, in the layout of x. Default: never.
+        skip : array-like of bool, optional
+            True where a row has no step, in the layout of x. Default: never.
 
         Returns
         -------
@@ -57,7 +60,7 @@ class Frozen:
         TypeError, ValueError
             As for a call of the layer.
         """
-        return self._call(x, state, lengths, reset)
+        return self._call(x, state, lengths, reset, skip)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import State, StreamCore
+from bptt.layers.passes.ragged import Flags, as_bools
 
 
 class InferenceStream:
@@ -43,7 +44,13 @@ class InferenceStream:
         self._step = core.step
         self._shapes = [None if part is None else part.shape for part in core.state()]
 
-    def step(self, x: npt.ArrayLike | None = None, out: Floats | None = None) -> Floats:
+    def step(
+        self,
+        x: npt.ArrayLike | None = None,
+        out: Floats | None = None,
+        *,
+        skip: npt.ArrayLike | None = None,
+    ) -> Floats:
         """Run one time step.
 
         Parameters
@@ -52,6 +59,8 @@ class InferenceStream:
             (B, I), or (I,) for a stream of one row. None: read `input`.
         out : ndarray, optional
             (B, H), or (H,) for x of shape (I,): the array to write the result into.
+        skip : array-like of bool, optional
+            (B,). True: the row has no such step. Its state is held, and its result is 0. Default: none.
 
         Returns
         -------
@@ -66,9 +75,10 @@ class InferenceStream:
         RuntimeError
             If another thread is running a step of this stream. Then no step runs.
         """
-        if x is None and out is None:
+        if x is None and out is None and skip is None:
             self._step()
             return self.output
+        held = None if skip is None else _bytes(skip, self.input.shape[:1])
         squeezed = False
         if x is not None:
             # An array of the right dtype and shape is the usual case, and needs no further checks.
@@ -82,21 +92,28 @@ class InferenceStream:
             self.input[...] = x
         elif out is not None:
             self._check_out(out, squeezed=False)
-        self._step()
+        if held is None:
+            self._step()
+        else:
+            self._core.step_skipping(held)
         result = self.output[0] if squeezed else self.output
+        if x is None and out is None:
+            return result
         if out is None:
             new: Floats = result.copy()
             return new
         out[...] = result
         return out
 
-    def run(self, x: npt.ArrayLike) -> Floats:
+    def run(self, x: npt.ArrayLike, *, skip: npt.ArrayLike | None = None) -> Floats:
         """Run several steps in one call.
 
         Parameters
         ----------
         x : array-like
             (T, B, I), or (T, I) for a stream of one row.
+        skip : array-like of bool, optional
+            (T, B), or (T,) for x of shape (T, I). True: the row has no such step. Default: none.
 
         Returns
         -------
@@ -117,7 +134,10 @@ class InferenceStream:
         squeezed = array.ndim == 2 and B == 1
         steps = len(array) if array.ndim else 0
         check_shape(array, "x", (steps, I) if squeezed else (steps, B, I))
-        y: Floats = self._core.run(to_floats(array, "x", self.input.dtype).reshape(steps, B, I))
+        held = None
+        if skip is not None:
+            held = _bytes(skip, (steps,) if squeezed else (steps, B)).reshape(steps, B)
+        y: Floats = self._core.run(to_floats(array, "x", self.input.dtype).reshape(steps, B, I), held)
         if squeezed:
             y = y[:, 0]
         return y
@@ -168,3 +188,8 @@ class InferenceStream:
 
     def __repr__(self) -> str:
         return f"InferenceStream({self._layer}, batch_size={len(self.input)})"
+
+
+def _bytes(skip: npt.ArrayLike, shape: tuple[int, ...]) -> Flags:
+    """Check the argument `skip`, and return it as the backend reads it."""
+    return np.ascontiguousarray(as_bools(skip, "skip", shape)).view(np.uint8)

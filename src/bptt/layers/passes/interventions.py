@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from bptt import _core
 from bptt.arguments import probability
-from bptt.arrays import Floats, as_floats, as_real, check_shape, read_only
+from bptt.arrays import Floats, as_floats, read_only
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.ragged import PackedRows
+from bptt.layers.passes.ragged import Flags, PackedRows, parse_flags
 
-Flags: TypeAlias = npt.NDArray[np.uint8]
 Masks: TypeAlias = dict[str, Floats]
 
 NAMES = ("recurrent", "zoneout_h", "zoneout_c")
@@ -28,20 +26,12 @@ def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRow
 
     Raises
     ------
-    TypeError
-        If `value` is not an array of booleans.
-    ValueError
-        If `value` does not have one entry for every step of every row.
+    TypeError, ValueError
+        As `parse_flags`.
     """
-    array = as_real(value, "reset")
-    if array.dtype != np.bool_:
-        raise TypeError(
-            f"reset must be an array of booleans; got dtype {array.dtype}. Fix: pass reset.astype(bool)."
-        )
-    check_shape(array, "reset", layout.sequence_shape(T, B, 1)[:-1])
-    flags = layout.sequence_in(array[..., np.newaxis]).view(np.uint8)
-    packed = flags if ragged is None else ragged.gather(flags)
-    return read_only(np.ascontiguousarray(packed[..., 0]))
+    flags = parse_flags(value, "reset", layout, T, B)
+    packed = flags.view(np.uint8) if ragged is None else ragged.gather_resets(flags)
+    return read_only(np.ascontiguousarray(packed))
 
 
 class Outline(Protocol):

@@ -60,6 +60,8 @@ class Native(NamedTuple):
             errors.clip.norm,
             errors.keep_errors,
             errors.chunk,
+            errors.cut,
+            errors.norms_of_rows,
         )
 
     def chunk_steps(self, batch: int) -> int:

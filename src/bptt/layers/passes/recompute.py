@@ -110,6 +110,7 @@ class Recomputed:
             x=call.x[rows],
             active=None if call.active is None else call.active[piece.begin : piece.end],
             batch=0 if call.active is None else batch,
+            times=None if call.times is None else call.times[rows],
             reset=None if call.reset is None else call.reset[rows],
             recurrent_mask=None if mask is None else contiguous(mask[:, :batch]),
             keep_h=over_time(call.keep_h),
@@ -146,7 +147,7 @@ class Recomputed:
         runs = layer.num_layers * layer.num_directions
         dh = self._state(errors.dh, layer.output_size)
         dc = self._state(errors.dc, layer.hidden_size) if layer.has_cell_state else None
-        norms = np.zeros((2 if layer.has_cell_state else 1, runs, T))
+        norms = np.zeros((2 if layer.has_cell_state else 1, runs, len(call.x) if errors.norms_of_rows else T))
         dx = np.zeros_like(call.x) if errors.need_dx else None
         step_errors = None
         if errors.keep_errors:
@@ -165,6 +166,7 @@ class Recomputed:
                     dc=None if dc is None else contiguous(dc[:, rows]),
                     steps=min(piece.end - piece.begin, piece.end - first),
                     chunk=self._chunk,
+                    cut=None if errors.cut is None else errors.cut[piece.rows],
                 ),
             )
             dh[:, rows] = dh0
@@ -173,7 +175,7 @@ class Recomputed:
             if dx is not None:
                 dx[piece.rows] = dx_piece
             for kind, norm in enumerate((tape.dh_norm, tape.dc_norm)[: len(norms)]):
-                norms[kind, :, piece.begin : piece.end] = norm
+                norms[kind, :, piece.rows if errors.norms_of_rows else slice(piece.begin, piece.end)] = norm
             if step_errors is not None:
                 for run in range(runs):
                     step_errors[run, piece.rows] = tape.dh(*divmod(run, layer.num_directions))

@@ -59,8 +59,9 @@ class RecurrentTape(Tape):
     """Tape of a recurrent layer, with read-only views of every step.
 
     The views are always time first and batched, (T, B, ...), for every layout of the input. They are copies
-    for a ragged batch, with 0 past the end of a row. They are also copies if threads stored the halves of
-    the batch separately. Entry `layer * directions + direction` belongs to that layer and direction.
+    for a batch with `lengths` or `skip`, with 0 at steps that a row does not have. They are also copies if
+    threads stored the halves of the batch separately. Entry `layer * directions + direction` belongs to that
+    layer and direction.
     """
 
     core: CoreTape
@@ -109,9 +110,9 @@ class RecurrentTape(Tape):
         """Norms of the whole dL/dh_t, (L*D, T), after a backward pass, else None.
 
         The 2-norm is over batch and units. The whole error is the error from outside at step t plus the error
-        from step t + 1, after `clip_state`.
+        from step t + 1, after `clip_state`. Skipped steps count as 0.
         """
-        return self.core.dh_norm
+        return self._over_time(self.core.dh_norm)
 
     @property
     def dc_norm(self) -> npt.NDArray[np.float64] | None:
@@ -119,7 +120,25 @@ class RecurrentTape(Tape):
 
         See `dh_norm`.
         """
-        return self.core.dc_norm
+        return self._over_time(self.core.dc_norm)
+
+    def norms_by_number(self) -> tuple[npt.NDArray[np.float64] | None, ...]:
+        """Return `dh_norm` and `dc_norm`, with the steps of each row counted from its first step.
+
+        Skipped steps are not counted. Without skipped steps, the result is (`dh_norm`, `dc_norm`).
+        """
+        norms = self.core.dh_norm, self.core.dc_norm
+        ragged = self.ragged
+        if ragged is None or ragged.times is None:
+            return norms
+        return tuple(None if norm is None else ragged.norms_by_number(norm) for norm in norms)
+
+    def _over_time(self, norms: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        if norms is None or self.ragged is None or self.ragged.times is None:
+            return norms
+        over_time = self.ragged.norms_over_time(norms)
+        over_time.flags.writeable = False
+        return over_time
 
     def _unpacked(self, view: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.ragged is None:

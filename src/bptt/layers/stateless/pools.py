@@ -11,7 +11,8 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, to_floats
-from bptt.layers.passes.ragged import parse_lengths
+from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.ragged import packed_rows
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
 
@@ -22,7 +23,7 @@ Valid = npt.NDArray[np.bool_]
 class Pool(Stateless):
     """A layer that makes one vector of all valid steps of a row."""
 
-    call_options: ClassVar[frozenset[str]] = frozenset(("lengths",))
+    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "skip"))
 
     def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
@@ -42,20 +43,30 @@ class Pool(Stateless):
         return to_floats(array, "x", self.dtype)
 
     def __call__(
-        self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
+        self,
+        x: Any,
+        state: None = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
     ) -> tuple[Floats, None]:
         """Run inference, and return (y, None)."""
         self._check_state(state, "state")
         array = self._convert(x)
-        return self._pool(array, self._valid(array, lengths))[0], None
+        return self._pool(array, self._valid(array, lengths, skip))[0], None
 
     def forward(
-        self, x: Any, state: None = None, *, lengths: npt.ArrayLike | None = None
+        self,
+        x: Any,
+        state: None = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
     ) -> tuple[Floats, None, LayerTape]:
         """Run the layer for training, and return (y, None, tape). y is read-only."""
         self._check_state(state, "state")
         array = self._convert(x)
-        y, saved = self._pool(array, self._valid(array, lengths))
+        y, saved = self._pool(array, self._valid(array, lengths, skip))
         y.flags.writeable = False
         return y, None, LayerTape(self, saved, array.shape, y.shape)
 
@@ -73,21 +84,18 @@ class Pool(Stateless):
         """Return y, and the array that `_spread` needs."""
         if x.ndim == 3:
             return self._reduce(x, valid)
-        y, saved = self._reduce(x.reshape(self._as_batch(x.shape)), None)
+        y, saved = self._reduce(x.reshape(self._as_batch(x.shape)), valid)
         return y.reshape(x.shape[-1]), saved
 
     def _as_batch(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a batch of one row."""
         return (1, *shape) if self.batch_first else (shape[0], 1, shape[1])
 
-    def _valid(self, x: Floats, lengths: npt.ArrayLike | None) -> Valid | None:
-        if lengths is None:
-            return None
-        if x.ndim != 3:
-            raise ValueError(f"lengths needs a batch; got x of shape {x.shape}. Fix: pass x[:length].")
-        axis = 1 if self.batch_first else 0
-        T = x.shape[axis]
-        return np.arange(T)[:, None] < parse_lengths(lengths, T, x.shape[1 - axis])
+    def _valid(self, x: Floats, lengths: npt.ArrayLike | None, skip: npt.ArrayLike | None) -> Valid | None:
+        layout = Layout(self.batch_first, unbatched=x.ndim == 2)
+        T, B, _ = layout.sequence_in(x).shape
+        packed = packed_rows(lengths, skip, layout, T, B)
+        return None if packed is None else np.ascontiguousarray(packed.valid)
 
     @abstractmethod
     def _reduce(self, x: Floats, valid: Valid | None) -> tuple[Floats, Any]:
@@ -101,8 +109,8 @@ class Pool(Stateless):
 class MeanPool(Pool):
     """Return the mean over the steps of x, (T, B, F) to (B, F).
 
-    An unbatched x (T, F) gives (F,). With `lengths`, return the mean over each row's valid steps. The padding
-    is never read. A row without a valid step gives zeros.
+    An unbatched x (T, F) gives (F,). With `lengths` or `skip`, return the mean over each row's
+    valid steps. Other steps are never read. A row without a valid step gives zeros.
 
     Parameters
     ----------
@@ -116,7 +124,7 @@ class MeanPool(Pool):
     TypeError
         If an argument has the wrong type.
     ValueError
-        When called: if x has neither 2 nor 3 axes, or lengths are out of range.
+        When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
     """
 
     def _reduce(self, x: Floats, valid: Valid | None) -> tuple[Floats, Valid | None]:
@@ -130,7 +138,7 @@ class MaxPool(Pool):
     """Return the maximum over the steps of x, (T, B, F) to (B, F).
 
     Each of the F values has a maximum of its own, and the error of this value goes to the first step that has
-    the maximum. An unbatched x (T, F) gives (F,). With `lengths`, only each row's valid steps count. The
+    the maximum. An unbatched x (T, F) gives (F,). With `lengths` or `skip`, only valid steps count. The
     padding is never read. A row without a valid step gives zeros.
 
     Parameters
@@ -145,7 +153,7 @@ class MaxPool(Pool):
     TypeError
         If an argument has the wrong type.
     ValueError
-        When called: if x has neither 2 nor 3 axes, or lengths are out of range.
+        When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
     """
 
     def _reduce(self, x: Floats, valid: Valid | None) -> tuple[Floats, npt.NDArray[np.int64]]:
