@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, flag, generator, size
+from bptt.arguments import Seed, flag, generator, short, size
+from bptt.data.frames import Columns
+from bptt.data.panels import are_frames, read_parts
+from bptt.data.scaling import Standardize
 from bptt.data.shuffled import Shuffled
 from bptt.data.tables import check_one_series, common_labels, named, parse_real, width_error
 
@@ -70,14 +73,32 @@ class Horizons(Rows):
     first. `Standardize.undo(y, columns=...)` reads outputs in this order. Windows are copied one batch at a
     time. No window reaches from one series into the next.
 
+    ::
+
+        scaling = bptt.data.Standardize.fit(training, columns=["sales", "price"])
+        data = bptt.data.Horizons(
+            training, window=28, horizon=7, target="sales", time="date", group="store", scaling=scaling,
+            batch_size=32,
+        )
+
     Parameters
     ----------
     series : array-like or table (N,) or (N, F), or list of them
-        Real numbers. A list of sequences (N_i,) is a list of series, even if all have the same length.
+        Real numbers. A list of sequences (N_i,) is a list of series, even if all have the same length. Tables
+        are those of pandas or polars.
     window, horizon, batch_size : int
         Input length in steps; forecast length in steps; batch size.
-    target : as series, optional
-        Values to forecast, (N,) or (N, K), one row for each step of `series`. Default: the series itself.
+    target : as series, or str, or list of str, optional
+        Values to forecast, (N,) or (N, K), one row for each step of `series`; or the names of columns.
+        Default: the inputs.
+    columns : list of str, optional
+        Columns of a table that the model reads. Default: all columns except `time` and `group`.
+    time : str, optional
+        Column of a table that holds the time of each row: dates or numbers. Default: an index of dates.
+    group : str, optional
+        Column of a table that tells the series of a panel from each other, such as a store or a patient.
+    scaling : Standardize, optional
+        Scales inputs and targets of a table, by the names of their columns.
     shuffle : bool
         Whether to draw a new order of the windows in every pass.
     seed : int, numpy.random.Generator or None
@@ -87,6 +108,8 @@ class Horizons(Rows):
     ----------
     count : int
         Number of windows.
+    groups : list
+        Value of `group` of each series; None without `group`.
 
     Raises
     ------
@@ -94,7 +117,14 @@ class Horizons(Rows):
         `series` or `target` does not hold real numbers, or has another number of axes. Series have different
         widths, or tables have different columns. One table holds several series (an index with several
         levels), or its dates are not in order. A series is shorter than window + horizon. `target` has other
-        lengths. A setting is out of range.
+        lengths. A setting is out of range. With `columns`, `time`, `group`, `scaling` or names of targets:
+        `series` is not a table, a name is not that of a column, a number is missing, or the times of a series
+        are not in order.
+
+    Warns
+    -----
+    UserWarning
+        The times of a table have gaps.
     """
 
     def __init__(
@@ -104,13 +134,25 @@ class Horizons(Rows):
         window: int,
         horizon: int,
         batch_size: int,
-        target: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+        target: npt.ArrayLike | Sequence[npt.ArrayLike] | str | Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+        time: str | None = None,
+        group: str | None = None,
+        scaling: Standardize | None = None,
         shuffle: bool = False,
         seed: Seed = None,
     ) -> None:
         self.window, self.horizon = size(window, "window"), size(horizon, "horizon")
-        parts = _parts(series, "series")
-        targets = parts if target is None else _parts(target, "target")
+        by_name = any(option is not None for option in (columns, time, group, scaling)) or _are_names(target)
+        if by_name:
+            _check_frames(series, scaling)
+            read = read_parts(series, target, columns, Columns(time, group), scaling)
+            labels, self.groups = [part.label for part in read], [part.group for part in read]
+            parts, targets = [part.x for part in read], [part.target for part in read]
+        else:
+            parts = _parts(series, "series")
+            targets = parts if target is None else _parts(target, "target")
+            labels, self.groups = [f"series[{i}]" for i in range(len(parts))], [None] * len(parts)
         lengths = [len(part) for part in parts]
         if [len(part) for part in targets] != lengths:
             raise ValueError(
@@ -118,10 +160,10 @@ class Horizons(Rows):
                 f"{[len(part) for part in targets]!s:.80}. Fix: pass one row of target for each step."
             )
         need = self.window + self.horizon
-        for i, length in enumerate(lengths):
+        for label, length in zip(labels, lengths, strict=True):
             if length < need:
                 raise ValueError(
-                    f"series[{i}] must have at least {need} steps, a window of {self.window} and "
+                    f"{label} must have at least {need} steps, a window of {self.window} and "
                     f"{self.horizon} ahead; got {length}. Fix: pass a smaller window, or a longer series."
                 )
         ends = np.cumsum(lengths)
@@ -146,6 +188,25 @@ class Horizons(Rows):
 
     def _in_order(self, views: Numbers) -> Numbers:
         return views[: self.count] if self.count == self._positions[-1] + 1 else views[self._positions]
+
+
+def _are_names(target: Any) -> bool:
+    if isinstance(target, (list, tuple)):
+        return bool(target) and all(isinstance(name, str) for name in target)
+    return isinstance(target, str)
+
+
+def _check_frames(series: Any, scaling: object) -> None:
+    """Raise TypeError unless columns can be found by their names."""
+    if not are_frames(series):
+        raise TypeError(
+            "series must be a table, or a list of tables, of pandas or polars, if columns are named; got "
+            f"{short(series)}. Fix: pass arrays as target, and leave columns, time, group and scaling out."
+        )
+    if scaling is not None and not isinstance(scaling, Standardize):
+        raise TypeError(
+            f"scaling must be a Standardize; got {short(scaling)}. Fix: pass Standardize.fit(training)."
+        )
 
 
 def _joined(parts: list[Numbers]) -> Numbers:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import float_dtype, integer, quantity
+from bptt.arguments import float_dtype, integer, quantity, short
 from bptt.arrays import as_real, to_floats
+from bptt.data.frames import check_names, is_frame, numbers
 from bptt.data.tables import Label, check_columns, common_labels, named, parse_real, width_error
 
 Numbers = npt.NDArray[Any]
@@ -68,7 +69,9 @@ class Standardize:
         self.columns = None if columns is None else _labels(columns, len(self.mean))
 
     @classmethod
-    def fit(cls, values: npt.ArrayLike | Sequence[npt.ArrayLike]) -> Standardize:
+    def fit(
+        cls, values: npt.ArrayLike | Sequence[npt.ArrayLike], columns: Iterable[Label] | None = None
+    ) -> Standardize:
         """Learn mean and standard deviation of each column. The scale of a constant column is 1.
 
         A column counts as constant if its values differ by no more than rounding in float64.
@@ -78,6 +81,8 @@ class Standardize:
         values : array-like (N,) or (..., F), table, or list of them
             Real numbers. A list of arrays is taken as one array of all their steps; a list of sequences
             (N_i,) is one column. Column labels of a table are kept.
+        columns : iterable of str, optional
+            Columns of a table of pandas or polars. Default: all columns.
 
         Raises
         ------
@@ -86,7 +91,11 @@ class Standardize:
             have different columns. A number is not finite, or too large to be squared.
         """
         arrays = named(values, "values")
-        columns = common_labels(arrays)
+        if columns is None:
+            labels = common_labels(arrays)
+        else:
+            labels = [columns] if isinstance(columns, (str, int)) else list(columns)
+            arrays = [(name, _named_columns(part, labels, name)) for name, part in arrays]
         parts = [_columns(part, name) for name, part in arrays]
         for (name, _), part in zip(arrays, parts, strict=True):
             if part.shape[1] != parts[0].shape[1]:
@@ -97,12 +106,12 @@ class Standardize:
         mean, scale = _moments(steps)
         wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)))
         if len(wrong):
-            first = columns[wrong[0]] if columns else int(wrong[0])
+            first = labels[wrong[0]] if labels else int(wrong[0])
             raise ValueError(
                 f"values must have a finite variance in every column; column {first!r} has none. "
                 "Fix: fill or leave out missing values, and rescale huge values."
             )
-        return cls(mean, scale, columns)
+        return cls(mean, scale, labels)
 
     def apply(self, x: npt.ArrayLike, dtype: str = "float32") -> Numbers:
         """Standardize x. The computation is in float64; the result has the type `dtype`.
@@ -251,6 +260,16 @@ class Standardize:
 def scaled(x: Numbers, mean: Numbers, scale: Numbers, name: str, dtype: np.dtype[Any] = FLOAT32) -> Numbers:
     """Return (x - mean) / scale as `dtype`, computed in float64. Error messages call x `name`."""
     return to_floats((x - mean) / scale, name, dtype)
+
+
+def _named_columns(frame: Any, columns: Sequence[Label], name: str) -> Numbers:
+    if not is_frame(frame):
+        raise TypeError(
+            f"{name} must be a table of pandas or polars if columns are named; got {short(frame)}. "
+            "Fix: leave columns out, and pass an array of these columns."
+        )
+    check_names(frame, columns, "columns", name)
+    return numbers(frame, columns, name)
 
 
 def _labels(columns: Sequence[Label], count: int) -> tuple[Label, ...]:

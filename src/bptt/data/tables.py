@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import as_real
+from bptt.data.times import as_times, warn_of_gaps
 
 Label: TypeAlias = "str | int"
 
@@ -87,7 +88,7 @@ def check_one_series(value: Any, name: str) -> None:
     """Raise ValueError for a table that is not one series in order of time.
 
     If several levels of the index vary, the table holds many series below each other. Dates, periods and
-    durations in the index must not decrease.
+    durations in the index must not decrease. Warn if an index of dates has gaps.
     """
     index: Any = getattr(value, "index", None)
     if not hasattr(index, "nlevels"):
@@ -109,6 +110,8 @@ def check_one_series(value: Any, name: str) -> None:
         raise ValueError(
             f"{name} must have its rows in order of time; got an index of dates in another order. Fix: {fix}."
         )
+    if len(levels) == 1 and getattr(index, "inferred_type", "") in ("datetime64", "period"):
+        warn_of_gaps(as_times(index, f"the index of {name}"), name)
 
 
 def check_unmasked(value: Any, name: str) -> None:
