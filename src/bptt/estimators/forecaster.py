@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from bptt.data.scaling import scaled
 from bptt.estimators.futures import ForecastingNetwork
 from bptt.estimators.plan import LARGEST_DRAWN_COVERAGE, Plan
 from bptt.estimators.sequences import fit_scale
-from bptt.estimators.series import Form, check_steps, parse_series, refuse_targets
+from bptt.estimators.series import check_steps, parse_series, refuse_targets
+from bptt.estimators.tables import Roles, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,9 +29,9 @@ class Forecaster(ForecastingNetwork):
     """Forecast the next `horizon` values of a series from its last `window` values, with intervals.
 
     A series is (N,), or (N, F) with F values per step. Rows are time steps, so `TimeSeriesSplit` can split a
-    series. Several series are (n, N, F), or a list of arrays (N_i, F) or (N_i,) of equal or unequal lengths.
-    One network learns from all series. With an int as `random_state`, results have the same bits for any
-    number of threads.
+    series. For a table of pandas or polars, forecasts are a table with the next times. Several series are
+    (n, N, F), or a list of arrays (N_i, F) or (N_i,) of equal or unequal lengths. One network learns from all
+    series. With an int as `random_state`, results have the same bits for any number of threads.
 
     Parameters
     ----------
@@ -45,6 +47,16 @@ class Forecaster(ForecastingNetwork):
         Fraction of future values inside the intervals of `predict_interval`, in (0, 1), with "recursive" at
         most 0.999. The network learns quantiles, and `predict` returns medians. None: the network learns
         means, with the squared error, and there are no intervals.
+    target : str or list of str, optional
+        Columns of a table to forecast. Default: all columns.
+    exogenous : str or list of str, optional
+        Columns of a table that the network reads, but does not forecast. Default: all other columns; pass []
+        to read only the targets. Future values are unknown, so `strategy` must be "direct".
+    time : str, optional
+        Column of a table that holds the times of the rows. Default: an index of dates.
+    group : str, optional
+        Column of a table that tells the series of a panel from each other, such as a store. No window reaches
+        from one series into the next, and each series is forecast.
     cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, n_iter_no_change, \
 random_state, verbose
         As for `SequenceClassifier`.
@@ -68,6 +80,8 @@ random_state, verbose
         Number of steps that the network reads.
     n_features_in_, n_channels_ : int
         F.
+    n_targets_ : int
+        K: number of columns that are forecast.
     feature_names_in_ : ndarray (F,)
         Names of the columns, if the series have names.
     n_iter_, loss_curve_, validation_loss_curve_
@@ -103,6 +117,8 @@ random_state, verbose
     True
     """
 
+    roles_: Roles | None
+
     def __init__(
         self,
         *,
@@ -110,6 +126,10 @@ random_state, verbose
         window: int = 20,
         strategy: str = "direct",
         coverage: float | None = 0.9,
+        target: str | Sequence[str] | None = None,
+        exogenous: str | Sequence[str] | None = None,
+        time: str | None = None,
+        group: str | None = None,
         cell: str = "lstm",
         hidden_size: int = 32,
         num_layers: int = 1,
@@ -147,6 +167,10 @@ random_state, verbose
         self.window = window
         self.strategy = strategy
         self.coverage = coverage
+        self.target = target
+        self.exogenous = exogenous
+        self.time = time
+        self.group = group
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train a new network.
@@ -207,7 +231,7 @@ random_state, verbose
         self._store_ends(series, form)
         return self
 
-    def predict(self, X: Any = None) -> npt.NDArray[np.float64]:
+    def predict(self, X: Any = None) -> Any:
         """Forecast the next H values: medians, or means if `coverage` is None.
 
         Parameters
@@ -217,9 +241,10 @@ random_state, verbose
 
         Returns
         -------
-        ndarray
-            (H,) for a series (N,), (H, F) for (N, F), (n, H, F) for several series, (n, H) for a list of
-            series (N_i,).
+        ndarray or table
+            (H,) for a series (N,), (H, K) for (N, F), (n, H, K) for several series, (n, H) for a list of
+            series (N_i,). A pandas Series or table of pandas or polars for one of these: its index, or its
+            column `time`, has the next H times at the usual step. A panel has H rows for each group.
 
         Raises
         ------
@@ -230,7 +255,7 @@ random_state, verbose
         ends, form = self._ends(X)
         return form.shaped(self._unscaled(self._points(ends)))
 
-    def predict_interval(self, X: Any = None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def predict_interval(self, X: Any = None) -> tuple[Any, Any]:
         """Forecast intervals: each of the next H values is inside with probability `coverage`.
 
         Parameters
@@ -240,7 +265,7 @@ random_state, verbose
 
         Returns
         -------
-        lower, upper : ndarray
+        lower, upper : ndarray or table
             Bounds of the intervals, each in the shape of `predict`.
 
         Raises
@@ -276,7 +301,7 @@ random_state, verbose
         refuse_targets(self, y)
         series, _ = parse_series(self, X, reset=False)
         windows = self._windows(series, self._plan.horizon)
-        truth = windows.targets().reshape(-1, self.n_channels_)
+        truth = windows.targets().reshape(-1, self.n_targets_)
         return float(r2_score(truth, self._points(windows.inputs()).reshape(truth.shape)))
 
     def __sklearn_tags__(self) -> Any:
@@ -314,7 +339,15 @@ random_state, verbose
         check_steps(series, self._plan.window if longest > 0 else 1, self._plan.steps, name)
         self.window_ = self._plan.window
         self.mean_, self.scale_ = fit_scale(np.concatenate(series), self.standardize)
-        self._build(self._plan.steps * self.n_channels_ * max(1, len(self._plan.levels)))
+        roles = self.roles_
+        self.n_targets_ = self.n_channels_ if roles is None else len(roles.targets)
+        if self._plan.strategy == "recursive" and self.n_targets_ < self.n_channels_:
+            raise ValueError(
+                'strategy must be "direct" if there are exogenous columns, whose future is unknown; got '
+                f'"recursive" with {roles.exogenous if roles else []!r:.90}. Fix: pass strategy="direct", '
+                "or exogenous=[]."
+            )
+        self._build(self._plan.steps * self.n_targets_ * max(1, len(self._plan.levels)))
 
     def _first_parts(self, series: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return each series without its validation part, which has at least as many steps as a target."""
@@ -331,6 +364,7 @@ random_state, verbose
         parts = [scaled(part, self.mean_, self.scale_, "X") for part in series]
         return Horizons(
             parts,
+            target=[part[:, : self.n_targets_] for part in parts],
             window=self._plan.window,
             horizon=steps,
             batch_size=self.batch_size,
@@ -338,10 +372,10 @@ random_state, verbose
             seed=self._rng if shuffle else 0,
         )
 
-    def _store_ends(self, series: list[npt.NDArray[Any]], form: Form) -> None:
+    def _store_ends(self, series: list[npt.NDArray[Any]], form: Shape) -> None:
         self._last = np.stack([part[-self._plan.window :] for part in series]), form
 
-    def _ends(self, X: Any) -> tuple[npt.NDArray[Any], Form]:
+    def _ends(self, X: Any) -> tuple[npt.NDArray[Any], Shape]:
         check_is_fitted(self)
         if X is None:
             ends, form = self._last

@@ -18,6 +18,7 @@ class ForecastingNetwork(SequenceEstimator):
 
     mean_: npt.NDArray[Any]
     scale_: npt.NDArray[Any]
+    n_targets_: int
     _plan: Plan
     _path_seed: int
 
@@ -25,12 +26,12 @@ class ForecastingNetwork(SequenceEstimator):
         return Quantile(self._plan.levels) if self._plan.levels else MeanSquaredError()
 
     def _next(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the network's outputs (n, steps, F, levels), sorted because quantiles may cross."""
+        """Return the network's outputs (n, steps, K, levels), sorted because quantiles may cross."""
         y = self._outputs(Dense(windows))
-        return np.sort(y.reshape(len(y), self._plan.steps, self.n_channels_, -1), axis=-1)
+        return np.sort(y.reshape(len(y), self._plan.steps, self.n_targets_, -1), axis=-1)
 
     def _points(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return medians or means, (n, H, F)."""
+        """Return medians or means, (n, H, K)."""
         middle = len(self._plan.levels) // 2
         if self._plan.strategy == "direct":
             return self._next(windows)[..., middle]
@@ -41,7 +42,7 @@ class ForecastingNetwork(SequenceEstimator):
         return np.concatenate(steps, axis=1)
 
     def _bounds(self, windows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return lower and upper bounds, each (n, H, F)."""
+        """Return lower and upper bounds, each (n, H, K)."""
         if self._plan.strategy == "direct":
             levels = self._next(windows)
             return levels[..., 0], levels[..., -1]
@@ -65,5 +66,6 @@ class ForecastingNetwork(SequenceEstimator):
         return np.concatenate(steps, axis=1)
 
     def _unscaled(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        y: npt.NDArray[np.float64] = values * self.scale_ + self.mean_
+        K = self.n_targets_
+        y: npt.NDArray[np.float64] = values * self.scale_[:K] + self.mean_[:K]
         return y

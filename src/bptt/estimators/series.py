@@ -24,6 +24,7 @@ from bptt.estimators.sequences import (
     set_features,
     warn_if_transposed,
 )
+from bptt.estimators.tables import Roles, Shape, parse_roles, read_tables, shape_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,29 @@ class Form:
         return values if self.many else values[0]
 
 
-def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
-    """Parse the argument X of `fit` as series (N_i, F). `reset` is as for `parse_sequences`."""
+def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Shape]:
+    """Parse the argument X of `fit` as series (N_i, F). `reset` is as for `parse_sequences`.
+
+    `reset` also sets `roles_`: the columns of a table that the parameters name, or None.
+    """
+    if reset:
+        estimator.roles_ = parse_roles(estimator, X)
+    if estimator.roles_ is not None:
+        return _parse_tables(estimator, X, estimator.roles_, reset)
+    series, form = _parse_values(estimator, X, reset=reset)
+    return series, shape_of(X) or form
+
+
+def _parse_tables(estimator: Any, X: Any, roles: Roles, reset: bool) -> tuple[list[Numbers], Shape]:
+    series, form = read_tables(X, roles)
+    if reset:
+        estimator.n_channels_ = estimator.n_features_in_ = len(roles.inputs)
+        estimator.feature_names_in_ = np.array(roles.inputs, object)
+    return series, form or Form(many=True, flat=False)
+
+
+def _parse_values(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers], Form]:
+    """Parse series of which every column is forecast."""
     options: dict[str, Any] = {"dtype": FLOATS, "ensure_all_finite": False}
     check_plain(X, "X")
     # A sparse array in DOK format is a dict. scikit-learn raises an error below, as for all sparse arrays.
@@ -85,7 +107,7 @@ def parse_series(estimator: Any, X: Any, *, reset: bool) -> tuple[list[Numbers],
         estimator.n_channels_ = channels
         if not table:
             set_features(estimator, X, channels)
-        warn_if_transposed(max(map(len, series)), channels, fix, stacklevel=4)
+        warn_if_transposed(max(map(len, series)), channels, fix, stacklevel=5)
     else:
         check_labels(estimator, X)
     check_channels(estimator, channels, set(map(len, series)), fix)
