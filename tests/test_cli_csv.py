@@ -46,7 +46,7 @@ def test_figures_are_those_of_the_test_part(bptt_command: CommandLine, table: Pa
 
 def test_the_scale_is_that_of_the_training_part(bptt_command: CommandLine, table: Path) -> None:
     assert bptt_command("train", "csv", table, "--validation", 0.2, *SMALL).code == 0
-    scaling = read_checkpoint("weather.safetensors").extra["series"]["scaling"]
+    scaling = bptt.load_preprocessing("weather.safetensors")["series"].to_dict()
     training = weather()[: 160 - 32 - 16]
     np.testing.assert_allclose(scaling["mean"], training.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(scaling["scale"], training.std(axis=0), rtol=1e-12)
@@ -264,7 +264,7 @@ def test_gradflow_reads_the_models_own_columns(bptt_command: CommandLine, table:
     command = ("gradflow", "weather.safetensors", "--json", "--steps", 20, "--rows", 1)
     figures = bptt_command(*command, "--data", table).figures
     saved = read_checkpoint("weather.safetensors")
-    scaling = bptt.data.Standardize.from_dict(saved.extra["series"]["scaling"])
+    scaling = bptt.load_preprocessing("weather.safetensors")["series"]
     x = scaling.apply(weather()[:20, ::-1])[:, None]
     assert figures["dh_norm"] == bptt.gradient_flow(saved.model, x).to_dict()["dh_norm"]
 

@@ -72,9 +72,7 @@ def test_sequences(bptt_command: CommandLine, models: Path) -> None:
     signs = bptt_command("evaluate", "signs.safetensors", "signs.npz", "--json").figures
     x = np.load("signs.npz")
     model = bptt.load("signs.safetensors")
-    scaling = bptt.data.Standardize(
-        **bptt.files.read_checkpoint("signs.safetensors").extra["sequences"]["scaling"]
-    )
+    scaling = bptt.load_preprocessing("signs.safetensors")["x"]
     told = model(scaling.apply(x["x"]).swapaxes(0, 1))[0].argmax(axis=1)
     assert signs["figures"]["y"]["model"]["accuracy"] == pytest.approx(np.mean(told == x["y"]))
 

@@ -32,7 +32,7 @@ def models(bptt_command: CommandLine, folder: Path) -> Path:
 def test_by_hand(bptt_command: CommandLine, models: Path) -> None:
     figures = bptt_command("forecast", "one", "weather.csv", "--json").figures
     saved = bptt.files.read_checkpoint("one")
-    scaling = bptt.data.Standardize.from_dict(saved.extra["series"]["scaling"])
+    scaling = bptt.load_preprocessing("one")["series"]
     y = saved.model(scaling.apply(weather()[-6:])[:, None])[0][0]
     told = y.astype(np.float64) * scaling.scale[0] + scaling.mean[0]
     assert figures["rows"] == 160
@@ -177,7 +177,7 @@ def test_failures(
         {"horizon": 3},
         {"columns": ["temperature"]},
         {"scaling": {"mean": [0.0], "scale": [1.0]}},
-        {"scaling": {"mean": [0.0, 0.0], "scale": [1.0, 0.0]}},
+        {"scaling": None},
         {"target": []},
         {"colour": "red"},
     ],
@@ -187,7 +187,12 @@ def test_a_description_that_does_not_fit(
     bptt_command: CommandLine, models: Path, change: dict[str, object]
 ) -> None:
     saved = bptt.files.read_checkpoint("one")
-    bptt.save("bad", saved.model, extra={"series": {**saved.extra["series"], **change}})
+    extra = {"series": {**saved.extra["series"], **change}}
+    preprocessing = bptt.load_preprocessing("one")
+    if "scaling" in change:
+        scaling = extra["series"].pop("scaling")
+        preprocessing = {} if scaling is None else {"series": bptt.data.Standardize(**scaling)}
+    bptt.save("bad", saved.model, extra=extra, preprocessing=preprocessing)
     fails(bptt_command("forecast", "bad", "weather.csv"), "no forecasting model")
 
 

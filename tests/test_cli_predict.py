@@ -42,7 +42,7 @@ def test_forecasts_of_the_rows_of_a_file(bptt_command: CommandLine, forecaster: 
     predictions = np.array([float(row[2]) for row in rows[1:]]).reshape(windows, 2)
     # The model itself, on a window by hand.
     saved = read_checkpoint(forecaster)
-    scaling = bptt.data.Standardize(**saved.extra["series"]["scaling"])
+    scaling = bptt.load_preprocessing(forecaster)["series"]
     y = saved.model(scaling.apply(VALUES[30:36])[:, None])[0][0]
     np.testing.assert_allclose(predictions[30], y * scaling.scale[1] + scaling.mean[1], rtol=1e-12)
     # `bptt forecast` says the same of a file that ends there.
@@ -99,8 +99,7 @@ def test_sequences(bptt_command: CommandLine, folder: Path, kind: str) -> None:
     assert bptt_command("predict", "train.safetensors", "new.npz", "-o", "out.npz").code == 0
     arrays = dict(np.load("out.npz"))
     saved = read_checkpoint("train.safetensors")
-    about = saved.extra["sequences"]
-    scaling = bptt.data.Standardize(**about["scaling"])
+    scaling = bptt.load_preprocessing("train.safetensors")["x"]
     outputs = np.stack(
         [saved.model(scaling.apply(x[:length])[:, None])[0][0] for x, length in zip(X, LENGTHS, strict=True)]
     )
@@ -115,7 +114,7 @@ def test_sequences(bptt_command: CommandLine, folder: Path, kind: str) -> None:
         np.testing.assert_allclose(odds, outputs[:, 0] - outputs[:, 1], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(table[:, 1:].sum(axis=1), 1, rtol=1e-15)
         return
-    target = about["target_scaling"]
+    target = bptt.load_preprocessing("train.safetensors")["y"].to_dict()
     right = outputs * np.array(target["scale"]) + target["mean"]
     np.testing.assert_allclose(table, right, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(arrays["y"], table[:, 0] if kind == "one number" else table)

@@ -15,7 +15,7 @@ from tests.commandline import CommandLine, Result, fails, weather, write_csv
 
 import bptt
 from bptt.cli.models import fitting
-from bptt.data import Standardize, TextStream, split
+from bptt.data import TextStream, split
 from bptt.files import read_checkpoint
 
 SECONDS = 4.0
@@ -174,7 +174,7 @@ def test_csv(bptt_command: CommandLine, folder: Path) -> None:
     run_figures(figures, saved.model)
     assert figures["epochs"] == len(log("validation_loss"))
     assert figures["validation_loss"] == pytest.approx(min(log("validation_loss")), rel=1e-6)
-    scaling = Standardize.from_dict(saved.extra["series"]["scaling"])
+    scaling = bptt.load_preprocessing("a.safetensors")["series"]
     parts = split(weather(), 0.1, 0.1, context=6)
     truth, told = [], []
     for start in range(len(parts.test) - 6 - 2 + 1):
@@ -200,7 +200,7 @@ def test_npz(bptt_command: CommandLine, folder: Path) -> None:
     run_figures(figures, saved.model)
     rows = split(np.random.default_rng((0, 1)).permutation(70), 0.1, 0.1)
     assert figures["test_sequences"] == len(rows.test)
-    scaled = Standardize.from_dict(saved.extra["sequences"]["scaling"]).apply(x[rows.test])
+    scaled = bptt.load_preprocessing("a.safetensors")["x"].apply(x[rows.test])
     told = saved.model(scaled.swapaxes(0, 1))[0].argmax(axis=1) * 3 + 1
     found: dict[str, dict[str, float]] = figures["test"]["y"]
     assert found["model"]["accuracy"] == pytest.approx(np.mean(told == y[rows.test]))

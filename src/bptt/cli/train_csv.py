@@ -126,6 +126,7 @@ def run(options: argparse.Namespace) -> None:
         validation,
         epochs=options.epochs,
         about=task.about(),
+        preprocessing=task.preprocessing,
         source=fitting.digest(*(table.values for table in series)),
         truncate=None if options.truncate is None else (options.window, options.truncate),
     )
@@ -141,7 +142,8 @@ def run(options: argparse.Namespace) -> None:
         "test": errors,
         "beats_baselines": judging.beaten(errors, RMSE),
     }
-    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
+    extra = {**task.about(), "figures": plain(figures)}
+    bptt.save(path, fitted.model, extra=extra, preprocessing=task.preprocessing)
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return

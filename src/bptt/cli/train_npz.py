@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> None:
         task.batches(validation, sequencemodel.AT_ONCE, seed=0),
         epochs=options.epochs,
         about=task.about(),
+        preprocessing=task.preprocessing,
         source=fitting.digest(*data.x, data.y),
         metrics=() if task.classes is None else (Accuracy(),),
         truncate=None if options.truncate is None else (max(lengths), options.truncate),
@@ -100,7 +101,8 @@ def run(options: argparse.Namespace) -> None:
         "test": test_figures,
         "beats_baseline": judging.beaten(test_figures, task.metrics[0]),
     }
-    bptt.save(path, fitted.model, extra={**task.about(), "figures": plain(figures)})
+    extra = {**task.about(), "figures": plain(figures)}
+    bptt.save(path, fitted.model, extra=extra, preprocessing=task.preprocessing)
     if options.json:
         print_json({**figures, "model_file": str(path)})
         return

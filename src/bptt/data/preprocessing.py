@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from bptt.data.scaling import Standardize
 from bptt.data.text import Vocabulary
-from bptt.files.checkpoint import read_checkpoint
+from bptt.files.checkpoint import Saved, read_checkpoint
 
 Preprocessing: TypeAlias = "Standardize | Vocabulary"
 
@@ -40,8 +40,13 @@ def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Preprocessing]
     TypeError, CheckpointError, OSError
         As `bptt.load`.
     """
-    saved = read_checkpoint(path).preprocessing
-    return {name: _CLASSES[entry["kind"]].from_dict(_arguments(entry)) for name, entry in saved.items()}
+    return preprocessing_of(read_checkpoint(path))
+
+
+def preprocessing_of(saved: Saved) -> dict[str, Preprocessing]:
+    """Return the preprocessing of a file that was read, by name."""
+    entries = saved.preprocessing.items()
+    return {name: _CLASSES[entry["kind"]].from_dict(_arguments(entry)) for name, entry in entries}
 
 
 def _arguments(entry: dict[str, Any]) -> dict[str, Any]:

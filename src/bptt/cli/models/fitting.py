@@ -125,6 +125,7 @@ def fit(
     epochs: int,
     updates: int | None = None,
     about: Mapping[str, Any],
+    preprocessing: Mapping[str, Any] | None = None,
     source: str,
     truncate: tuple[int, int] | None = None,
     metrics: Sequence[Metric] = (),
@@ -144,6 +145,8 @@ def fit(
     about : mapping of JSON values
         Extra values of the model file. A checkpoint holds them too, so a checkpoint can serve as a model
         file.
+    preprocessing : mapping of Standardize, optional
+        Preprocessing in the model file and in the checkpoint.
     source : str
         `digest` of the data: a run cannot be resumed with other data.
     metrics : sequence of Metric
@@ -169,7 +172,8 @@ def fit(
     if options.checkpoint is not None:
         path = str(options.checkpoint).replace("{", "{{").replace("}", "}}")
         extra = {**about, "options": settings}
-        callbacks.append(bptt.Checkpoint(path, every_updates=options.checkpoint_every_updates, extra=extra))
+        every = options.checkpoint_every_updates
+        callbacks.append(bptt.Checkpoint(path, every_updates=every, extra=extra, preprocessing=preprocessing))
     keywords: dict[str, Any] = {
         "clip": (
             Clip(options.nonfinite)

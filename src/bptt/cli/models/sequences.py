@@ -15,6 +15,7 @@ from bptt.cli.models.judging import Figures, measure
 from bptt.cli.models.sequence_files import Data, Numbers
 from bptt.cli.options import CommandError
 from bptt.data import Ragged, Standardize
+from bptt.data.preprocessing import preprocessing_of
 from bptt.files.checkpoint import Saved
 from bptt.losses import CrossEntropy, Loss, MeanSquaredError
 from bptt.metrics import MAE, RMSE, Accuracy, Metric
@@ -147,17 +148,15 @@ class Task:
     def _indices(self, y: Numbers) -> npt.NDArray[np.int64]:
         return np.searchsorted(np.asarray(self.classes), y)
 
+    @property
+    def preprocessing(self) -> dict[str, Standardize]:
+        """The preprocessing in the model file."""
+        targets = {} if self.target_scaling is None else {"y": self.target_scaling}
+        return {"x": self.scaling, **targets}
+
     def about(self) -> dict[str, Any]:
         """Return extra values of the model file, as JSON values."""
-        target_scaling = self.target_scaling
-        return {
-            "sequences": {
-                "scaling": self.scaling.to_dict(),
-                "classes": self.classes,
-                "target_scaling": None if target_scaling is None else target_scaling.to_dict(),
-                "naive": self.naive,
-            }
-        }
+        return {"sequences": {"classes": self.classes, "naive": self.naive}}
 
 
 def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
@@ -166,14 +165,10 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
     if not isinstance(about, dict):
         return None
     try:
-        target_scaling = about["target_scaling"]
-        task = Task(
-            **{
-                **about,
-                "scaling": Standardize.from_dict(about["scaling"]),
-                "target_scaling": None if target_scaling is None else Standardize.from_dict(target_scaling),
-            }
-        )
+        scalings = preprocessing_of(saved)
+        if not all(isinstance(scaling, Standardize) for scaling in scalings.values()):
+            return None
+        task = Task(**{**about, "scaling": scalings["x"], "target_scaling": scalings.get("y")})
         outputs = model(np.zeros((1, 1, len(task.scaling.mean))))[0]
         fits = outputs.shape == (1, task.outputs)
     except (LookupError, TypeError, ValueError):

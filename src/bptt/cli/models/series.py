@@ -16,6 +16,7 @@ from bptt.cli.models import networks
 from bptt.cli.models.judging import Figures, measure
 from bptt.cli.options import CommandError
 from bptt.data import Horizons, Standardize
+from bptt.data.preprocessing import preprocessing_of
 from bptt.files.checkpoint import Saved
 from bptt.metrics import MAE, RMSE
 
@@ -65,6 +66,11 @@ class Task:
             inputs, window=self.window, horizon=self.horizon, batch_size=batch_size, target=targets, **order
         )
 
+    @property
+    def preprocessing(self) -> dict[str, Standardize]:
+        """The preprocessing in the model file."""
+        return {"series": self.scaling}
+
     def about(self) -> dict[str, Any]:
         """Return extra values of the model file, as JSON values."""
         return {
@@ -73,7 +79,6 @@ class Task:
                 "target": self.target,
                 "window": self.window,
                 "horizon": self.horizon,
-                "scaling": self.scaling.to_dict(),
                 "fractions": list(self.fractions),
                 "season": self.season,
             }
@@ -91,13 +96,10 @@ def of(saved: Saved) -> tuple[bptt.Module, Task] | None:
     if not isinstance(about, dict):
         return None
     try:
-        task = Task(
-            **{
-                **about,
-                "scaling": Standardize.from_dict(about["scaling"]),
-                "fractions": tuple(about["fractions"]),
-            }
-        )
+        scaling = preprocessing_of(saved)["series"]
+        if not isinstance(scaling, Standardize):
+            return None
+        task = Task(**{**about, "scaling": scaling, "fractions": tuple(about["fractions"])})
         size(task.window, "window")
         outputs = model(np.zeros((1, 1, len(task.columns))))[0]  # one step is enough for the shape
         fits = outputs.shape == (1, size(task.horizon, "horizon") * len(task.target))
