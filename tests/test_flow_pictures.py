@@ -321,6 +321,27 @@ def test_notebooks() -> None:
     assert "color" not in re.sub(r'src="[^"]*"', "", html)
 
 
+def test_a_history_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = bptt.Sequential(lstm(), bptt.Linear(5, 1))
+    run = bptt.Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False)
+    assert read(run.history._repr_html_()).text == repr(run.history)  # nothing to draw yet
+    batch = (X, np.zeros((*X.shape[:2], 1)))
+    history = run.fit([batch] * 3, validation=[batch])
+    page = read(history._repr_html_())
+    assert len(page.sources) == 1
+    for text in (
+        repr(history),
+        "validation_loss",
+        f"{history['loss'][0]:.4g}",
+        f"{history['loss'].min():.4g}",
+    ):
+        assert text in page.text
+    strange = {**history, "validation_<b>": np.full(1, np.nan)}
+    assert "validation_<b>" in read(report.history_html(strange, "<i>")).text
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not read(history._repr_html_()).sources
+
+
 def test_page_is_one_file() -> None:
     found = bptt.gradient_flow(lstm(), X)
     picture = canvas.inline(found.plot(), 'a "picture"')

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bptt.arrays import Floats
+    from bptt.diagnose.pictures.sheets import SomeAxes
     from bptt.layers.module import Module
     from bptt.layers.passes.tape import Tape
 
@@ -112,13 +113,15 @@ class GradientMonitor(Callback):
                 row[: len(way)] = way
         return norms
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: SomeAxes | None = None) -> Figure:
         """Draw the norms over updates and steps back, one heat map per row.
 
         Parameters
         ----------
         path : str or os.PathLike, optional
             File for the picture. The suffix sets the format: .png or .svg.
+        ax : matplotlib.axes.Axes or sequence of them, optional
+            Where to draw, one Axes per row. Default: a new figure.
 
         Raises
         ------
@@ -131,7 +134,7 @@ class GradientMonitor(Callback):
 
         if not self._updates:
             raise ValueError("GradientMonitor must have a record to plot; got none. Fix: call fit first.")
-        return plot_records(self.updates, self.steps_back, self.dh_norm, self._names, path)
+        return plot_records(self.updates, self.steps_back, self.dh_norm, self._names, path, ax)
 
     def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
         check_recurrent(trainer.model)

@@ -12,6 +12,7 @@ from bptt.diagnose.pictures import flow as flow_picture
 from bptt.diagnose.words import advice, table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 100
@@ -40,7 +41,7 @@ class GradientFlow(FlowNorms):
         Arguments that the Trainer uses already: "clip", "clip_state", "truncate", "regularizer".
     """
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Axes | None = None) -> Figure:
         """Draw the norms against steps back, one line per row, on a log scale.
 
         The picture also shows both limits.
@@ -49,6 +50,8 @@ class GradientFlow(FlowNorms):
         ----------
         path : str or os.PathLike, optional
             Also write the picture to this file. The ending selects the format: .png or .svg.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
 
         Returns
         -------
@@ -61,7 +64,7 @@ class GradientFlow(FlowNorms):
         TypeError, ValueError, OSError
             If `path` is not a path, has another ending, or cannot be written.
         """
-        return flow_picture.plot_flows({"": self}, path)
+        return flow_picture.plot_flows({"": self}, path, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all results as plain lists, numbers and strings."""

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from bptt.checks.training_step import check_layer
 from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.measure import check_recurrent
-from bptt.diagnose.pictures.canvas import COLOURS, MARKERS, RED, STYLES, drawing, tidy, write
+from bptt.diagnose.pictures.canvas import COLOURS, MARKERS, RED, STYLES, tidy, write
+from bptt.diagnose.pictures.sheets import sheet
 from bptt.diagnose.rows import Row, rows_of
 from bptt.layers.module import Module
 from bptt.layers.passes.gates import gate_names
@@ -20,6 +21,8 @@ from bptt.layers.recurrent import Recurrent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bptt.diagnose.pictures.sheets import SomeAxes
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,7 +62,9 @@ def spectral_radius(layer: Recurrent) -> Matrix:
     return radii[:, 0] if gate_names(layer) == ("h",) else radii
 
 
-def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = None) -> Figure:
+def plot_singular_values(
+    layer: Module, path: str | os.PathLike[str] | None = None, *, ax: SomeAxes | None = None
+) -> Figure:
     """Draw the singular values of the recurrent weights, largest first.
 
     The picture has a panel per layer and direction, and a line per gate. A singular value says how much one
@@ -71,6 +76,8 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
         A recurrent layer, or a model with recurrent layers.
     path : str or os.PathLike, optional
         Also write the picture to this file. The ending selects the format: .png or .svg.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one per layer and direction. Default: a new figure.
 
     Returns
     -------
@@ -90,8 +97,9 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
     blocks = [_blocks(row) for row in rows]
     columns = min(len(rows), 2)
     lines = -(-len(rows) // columns)
-    with drawing(3.6 * columns + 1.8 * (columns == 1), 0.8 + 2.7 * lines) as figure:
-        panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    width, height = 3.6 * columns + 1.8 * (columns == 1), 0.8 + 2.7 * lines
+    with sheet(ax, width, height, lines, columns, counts=(len(rows),), sharey=True) as page:
+        figure, panels = page.figure, page.panels
         largest = 1.0
         for axes, row, row_blocks in zip(panels, rows, blocks, strict=False):
             for k, (name, block) in enumerate(zip(gate_names(row.stack), row_blocks, strict=True)):
@@ -113,13 +121,15 @@ def plot_singular_values(layer: Module, path: str | os.PathLike[str] | None = No
             axes.tick_params(labelsize=9)
             axes.legend(fontsize=8, handlelength=2.5)
             tidy(axes)
-        panels[0].set_ylim(0.0, 1.08 * largest)  # the panels share the axis
+        for axes in panels:
+            axes.set_ylim(0.0, 1.08 * largest)
         for axes in panels[len(rows) :]:
             axes.set_visible(False)
         for axes in panels[::columns]:
             axes.set_ylabel("singular value (no unit)", fontsize=9)
-        title = "Recurrent weights: singular values, and the spectral radius of each gate"
-        figure.suptitle(title, fontsize=10, wrap=True)
+        if page.is_new:
+            title = "Recurrent weights: singular values, and the spectral radius of each gate"
+            figure.suptitle(title, fontsize=10, wrap=True)
     return write(figure, path)
 
 

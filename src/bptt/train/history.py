@@ -17,6 +17,8 @@ from bptt.optim.update import Update
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bptt.diagnose.pictures.sheets import SomeAxes
+
 _PER_UPDATE: dict[str, type[np.generic]] = {
     "loss": np.float64,
     "grad_norm": np.float64,
@@ -129,13 +131,15 @@ class History(Mapping[str, npt.NDArray[Any]]):
         }
         return pandas.DataFrame(updates, index=index).assign(**validations)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: SomeAxes | None = None) -> Figure:
         """Plot loss, gradient norm and learning rate over updates, one above the other.
 
         Parameters
         ----------
         path : str or os.PathLike, optional
             File for the picture. The suffix sets the format: .png or .svg.
+        ax : matplotlib.axes.Axes or sequence of three of them, optional
+            Where to draw. A single Axes shows the loss only. Default: a new figure.
 
         Returns
         -------
@@ -150,7 +154,12 @@ class History(Mapping[str, npt.NDArray[Any]]):
         """
         from bptt.diagnose.pictures.history import plot_history
 
-        return plot_history(self, path)
+        return plot_history(self, path, ax)
+
+    def _repr_html_(self) -> str:
+        from bptt.diagnose.pictures.report import history_html
+
+        return history_html(self, repr(self))
 
     def __repr__(self) -> str:
         updates, loss = len(self._columns["loss"]), self._columns["loss"]

@@ -16,8 +16,8 @@ from bptt.diagnose.pictures.canvas import (
     MARKERS,
     RED,
     STYLES,
-    drawing,
     legend_below,
+    legend_entries,
     lone,
     note,
     plain,
@@ -27,6 +27,7 @@ from bptt.diagnose.pictures.canvas import (
     tidy,
     write,
 )
+from bptt.diagnose.pictures.sheets import sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,11 @@ LISTED = 6
 """The picture names up to this number of lines that cannot be drawn."""
 
 
-def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | None = None) -> Figure:
+def plot_flows(
+    flows: Mapping[str, FlowNorms],
+    path: str | os.PathLike[str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw several flows in one picture, for example to compare an RNN with an LSTM.
 
     Each line is relative to the norm of the error on arrival.
@@ -51,6 +56,8 @@ def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | No
         The flows, with a name for each.
     path : str or os.PathLike, optional
         Also write the picture to this file. The ending selects the format: .png or .svg.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
 
     Returns
     -------
@@ -81,16 +88,20 @@ def plot_flows(flows: Mapping[str, FlowNorms], path: str | os.PathLike[str] | No
             "flows must hold a GradientFlow; got none. Fix: pass a result of bptt.gradient_flow."
         )
     labels = [label for label, ratios, _ in _lines(flows) if np.isfinite(ratios).any()]
-    with drawing(7.2, 4.0 + room_below(labels)) as figure:
-        axes = figure.subplots()
+    with sheet(ax, 7.2, 4.0 + room_below(labels)) as page:
+        (axes,) = page.panels
         draw_flows(axes, flows)
         # The pad leaves room for the name of the upper limit. In a small picture it is higher than its band.
         axes.set_title("How far back an error reaches", fontsize=10, pad=10)
         axes.tick_params(labelsize=9)
         for axis in (axes.xaxis, axes.yaxis):
             axis.label.set_fontsize(9)
-        legend_below(figure, axes)
-    return write(figure, path)
+        if page.is_new:
+            legend_below(page.figure, axes)
+        else:
+            handles, labels = legend_entries(axes)
+            axes.legend(handles, labels, fontsize=8, frameon=False)
+    return write(page.figure, path)
 
 
 def draw_flows(axes: Axes, flows: Mapping[str, FlowNorms]) -> None:

@@ -13,7 +13,6 @@ from bptt.diagnose.pictures.canvas import (
     DARK,
     RED,
     drawable,
-    drawing,
     legend_entries,
     line,
     note,
@@ -21,9 +20,12 @@ from bptt.diagnose.pictures.canvas import (
     tidy,
     write,
 )
+from bptt.diagnose.pictures.sheets import sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bptt.diagnose.pictures.sheets import SomeAxes
 
 LOOK_BACK = 5
 """Number of past steps in the picture, as a multiple of the forecast's length; at least 100 steps."""
@@ -34,6 +36,7 @@ def plot_forecast(
     forecast: npt.NDArray[Any],
     names: Sequence[str],
     path: str | os.PathLike[str] | None = None,
+    ax: SomeAxes | None = None,
 ) -> Figure:
     """Draw one panel per column: its last known values, and the forecast.
 
@@ -47,6 +50,8 @@ def plot_forecast(
         Names of the K columns.
     path : str or os.PathLike, optional
         Also write the picture to this file. The ending selects the format: .png or .svg.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one per column. Default: a new figure.
 
     Raises
     ------
@@ -59,8 +64,8 @@ def plot_forecast(
     ahead = drawable(np.concatenate((known[-1:], forecast)))
     ahead[:, ~np.isfinite(forecast).any(0)] = np.nan
     first = len(forecast) - len(ahead) + 1  # 0 if there is a last known step, else 1
-    with drawing(7.2, 1.2 + 2.0 * len(names)) as figure:
-        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    with sheet(ax, 7.2, 1.2 + 2.0 * len(names), len(names), sharex=True) as page:
+        figure, panels = page.figure, page.panels
         for k, (axes, name) in enumerate(zip(panels, names, strict=True)):
             line(axes, np.arange(1 - len(known), 1), known[:, k], color=DARK, linewidth=1.2, label="so far")
             axes.plot(
@@ -80,7 +85,8 @@ def plot_forecast(
             axes.tick_params(labelsize=9)
             tidy(axes)
         # The limits include steps without a finite value, which show as a gap.
-        panels[0].set_xlim(0.5 - len(known), len(forecast) + 0.5)
+        for axes in panels:
+            axes.set_xlim(0.5 - len(known), len(forecast) + 0.5)
         handles, labels = legend_entries(*panels)
         if labels:
             panels[0].legend(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import integer
-from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, drawing, whole_ticks, write
+from bptt.diagnose.pictures.canvas import PALE, RED, SHADES, drawable, whole_ticks, write
+from bptt.diagnose.pictures.sheets import sheet
 from bptt.diagnose.rows import rows_on
 from bptt.layers.passes.gates import step_values
 from bptt.layers.passes.tape import Tape
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+
+    from bptt.diagnose.pictures.sheets import SomeAxes
 
 _LONG = {
     "gate i": "input gate i",
@@ -34,7 +37,12 @@ _LONG = {
 
 
 def plot_gates(
-    tape: Tape, row: int = 0, *, sequence: int = 0, path: str | os.PathLike[str] | None = None
+    tape: Tape,
+    row: int = 0,
+    *,
+    sequence: int = 0,
+    path: str | os.PathLike[str] | None = None,
+    ax: SomeAxes | None = None,
 ) -> Figure:
     """Draw every gate, cell and hidden state of one sequence.
 
@@ -52,6 +60,8 @@ def plot_gates(
         The row of the batch.
     path : str or os.PathLike, optional
         Also write the picture to this file. The ending selects the format: .png or .svg.
+    ax : sequence of matplotlib.axes.Axes, optional
+        Where to draw, one Axes per gate and state from top to bottom. Default: a new figure.
 
     Returns
     -------
@@ -88,8 +98,8 @@ def plot_gates(
     }
     # Gates are drawn in the layer's order, then c and h. The order of computation may differ.
     order = [*(name for name in values if name not in "ch"), *(name for name in "ch" if name in values)]
-    with drawing(7.2, 0.8 + 1.25 * len(order)) as figure:
-        panels = figure.subplots(len(order), 1, squeeze=False, sharex=True)[:, 0]
+    with sheet(ax, 7.2, 0.8 + 1.25 * len(order), len(order), sharex=True) as page:
+        figure, panels = page.figure, page.panels
         shades = _colours()
         for axes, name in zip(panels, order, strict=True):
             unit_values = values[name]
@@ -104,9 +114,9 @@ def plot_gates(
                 vmax=high,
                 extent=(-0.5, T - 0.5, -0.5, len(unit_values) - 0.5),
             )
-            none = {"facecolor": "white", "edgecolor": PALE, "hatch": "////", "linewidth": 0.0}
+            none: dict[str, Any] = {"facecolor": "white", "edgecolor": PALE, "hatch": "////"}
             for begin, end in _gaps(valid):
-                axes.axvspan(begin - 0.5, end - 0.5, **none)
+                axes.axvspan(begin - 0.5, end - 0.5, linewidth=0.0, **none)
             figure.colorbar(image, ax=axes, aspect=8, pad=0.01).ax.tick_params(labelsize=8)
             axes.set_title(_LONG.get(name, name), fontsize=9, loc="left", pad=2)
             axes.set_ylabel("unit", fontsize=8)
@@ -121,7 +131,8 @@ def plot_gates(
             title.append(f"hatched: past its end, after {length} of {T} steps")
         if not all(np.isfinite(value[:, valid]).all() for value in values.values()):
             title.append("red: not finite")
-        figure.suptitle("; ".join(title), fontsize=10, wrap=True)
+        if page.is_new:
+            figure.suptitle("; ".join(title), fontsize=10, wrap=True)
     return write(figure, path)
 
 

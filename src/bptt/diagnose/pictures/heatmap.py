@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.diagnose.curves import EXPLODED, VANISHED, Norms
-from bptt.diagnose.pictures.canvas import SHADES, drawing, note, positive, whole_ticks, write
+from bptt.diagnose.pictures.canvas import SHADES, note, positive, whole_ticks, write
+from bptt.diagnose.pictures.sheets import sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from bptt.diagnose.pictures.sheets import SomeAxes
 
 RANGE = 6
 """The shades go from 10^-RANGE to 10^RANGE. Values outside have the first or last shade."""
@@ -26,6 +29,7 @@ def plot_records(
     dh_norm: Norms,
     names: Sequence[str],
     path: str | os.PathLike[str] | None = None,
+    ax: SomeAxes | None = None,
 ) -> Figure:
     """Draw one heat map per layer and direction.
 
@@ -41,10 +45,12 @@ def plot_records(
     names : sequence of R str
     path : str or os.PathLike, optional
         Also write the picture to this file, .png or .svg.
+    ax : matplotlib.axes.Axes or sequence of them, optional
+        Where to draw, one per panel. Default: a new figure.
     """
     rows = len(names)
-    with drawing(7.2, 1.4 + 2.2 * rows) as figure:
-        panels = figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0]
+    with sheet(ax, 7.2, 1.4 + 2.2 * rows, rows, sharex=True) as page:
+        figure, panels = page.figure, page.panels
         for k, axes in enumerate(panels):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
                 ratio = np.log10(positive(dh_norm[:, k] / dh_norm[:, k, :1])).T
@@ -68,18 +74,19 @@ def plot_records(
             whole_ticks(axes.xaxis, axes.yaxis)
         panels[-1].set_xlabel("update", fontsize=9)
         powers = range(-RANGE, RANGE + 1, 3)
-        bar = figure.colorbar(image, ax=list(panels), extend="both", aspect=30, ticks=powers)
+        bar = figure.colorbar(image, ax=panels, extend="both", aspect=30, ticks=powers)
         bar.ax.tick_params(labelsize=9)
         bar.ax.yaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")
         bar.set_label("norm of $dL/dh_t$\n(last step = 1)", fontsize=9)
         bar.ax.axhline(np.log10(VANISHED), color="white", linestyle="--")
         bar.ax.axhline(np.log10(EXPLODED), color="black", linestyle="-")
-        figure.suptitle(
-            "How far back errors reach in training\n"
-            r"dashed: vanished, below $10^{-3}$; solid: exploded, above $10^3$",
-            fontsize=10,
-            wrap=True,
-        )
+        if page.is_new:
+            figure.suptitle(
+                "How far back errors reach in training\n"
+                r"dashed: vanished, below $10^{-3}$; solid: exploded, above $10^3$",
+                fontsize=10,
+                wrap=True,
+            )
     return write(figure, path)
 
 

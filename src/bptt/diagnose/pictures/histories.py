@@ -17,9 +17,7 @@ from bptt.diagnose.pictures.canvas import (
     RED,
     STYLES,
     Vector,
-    available,
     drawable,
-    drawing,
     legend_entries,
     line,
     note,
@@ -28,6 +26,7 @@ from bptt.diagnose.pictures.canvas import (
     write,
 )
 from bptt.diagnose.pictures.plots import log_if_wide, smoothed
+from bptt.diagnose.pictures.sheets import sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,15 +152,9 @@ def _picture(
     draw: Any, metric: str, path: Any, ax: Axes | None, *, names: Sequence[str] | None = None
 ) -> Figure:
     """Call `draw` for the axes, or for those of a new figure, and add what all pictures share."""
-    if ax is None:
-        with drawing(7.2, 4.2) as figure:
-            _finish(figure.subplots(), draw, metric, names)
-        return write(figure, path)
-    if not available():
-        raise ImportError("drawing needs matplotlib: pip install 'bptt[plot]'")
-    _finish(ax, draw, metric, names)
-    figure_of_ax: Any = ax.figure
-    return write(figure_of_ax, path)
+    with sheet(ax, 7.2, 4.2) as page:
+        _finish(page.panels[0], draw, metric, names)
+    return write(page.figure, path)
 
 
 def _finish(axes: Axes, draw: Any, metric: str, names: Sequence[str] | None) -> None:

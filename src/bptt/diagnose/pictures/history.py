@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from bptt.diagnose.pictures.canvas import (
     DARK,
     Vector,
     drawable,
-    drawing,
     legend_entries,
     line,
     note,
@@ -21,14 +20,19 @@ from bptt.diagnose.pictures.canvas import (
     write,
 )
 from bptt.diagnose.pictures.plots import draw_gradient_norm, draw_loss, log_if_wide
+from bptt.diagnose.pictures.sheets import sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from bptt.diagnose.pictures.sheets import SomeAxes
+
 
 def plot_history(
-    history: Mapping[str, npt.NDArray[Any]], path: str | os.PathLike[str] | None = None
+    history: Mapping[str, npt.NDArray[Any]],
+    path: str | os.PathLike[str] | None = None,
+    ax: SomeAxes | None = None,
 ) -> Figure:
     """Draw the curves of a `History`, see `History.plot`."""
     loss, validation_loss, norm, rate = (
@@ -37,19 +41,22 @@ def plot_history(
     if not loss.size:
         raise ValueError("history must hold at least one update; got none. Fix: call fit before plot.")
     validation = list(zip(history["validation_step"], validation_loss, strict=True))
-    with drawing(7.2, 6.6) as figure:
-        above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(5, 4, 2))
-        draw_loss(above, loss, validation, {})
-        log_if_wide(above, np.concatenate([loss, validation_loss]))
-        draw_gradient_norm(middle, norm, clipped=history["clipped"])
-        _draw_rate(below, rate)
-        below.set_xlabel("update", fontsize=9)
-        below.set_xlim(0.5, len(loss) + 0.5)
-        for axes, title in (
-            (above, "Loss"),
-            (middle, "Gradient norm before clipping"),
-            (below, "Learning rate"),
-        ):
+
+    def draw_losses(axes: Axes) -> None:
+        draw_loss(axes, loss, validation, {})
+        log_if_wide(axes, np.concatenate([loss, validation_loss]))
+
+    draws: tuple[tuple[str, Callable[[Axes], None]], ...] = (
+        ("Loss", draw_losses),
+        (
+            "Gradient norm before clipping",
+            lambda axes: draw_gradient_norm(axes, norm, clipped=history["clipped"]),
+        ),
+        ("Learning rate", lambda axes: _draw_rate(axes, rate)),
+    )
+    with sheet(ax, 7.2, 6.6, 3, counts=(1, 3), sharex=True, height_ratios=(5, 4, 2)) as page:
+        for axes, (title, draw) in zip(page.panels, draws, strict=False):
+            draw(axes)
             # The legend is next to the title, because it hides lines inside the axes of a small picture.
             axes.set_title(title, loc="left", fontsize=10)
             handles, labels = legend_entries(axes)
@@ -66,9 +73,11 @@ def plot_history(
                     columnspacing=1.2,
                     handletextpad=0.4,
                 )
+            axes.set_xlim(0.5, len(loss) + 0.5)
             axes.tick_params(labelsize=9)
             tidy(axes)
-    return write(figure, path)
+        page.panels[-1].set_xlabel("update", fontsize=9)
+    return write(page.figure, path)
 
 
 def _draw_rate(axes: Axes, rate: Vector) -> None:

@@ -1,14 +1,18 @@
-"""A flow as HTML: an element for a notebook, and a page that needs no other file."""
+"""A flow or a history as HTML: an element for a notebook, and a page that needs no other file."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bptt._version import __version__
 from bptt.diagnose.pictures import canvas
 from bptt.diagnose.pictures.flow import plot_flows
+from bptt.diagnose.pictures.history import plot_history
 from bptt.diagnose.words import advice, cells
 
 if TYPE_CHECKING:
@@ -48,12 +52,37 @@ def flow_picture(flow: FlowNorms) -> str:
     )
 
 
+def history_html(history: Mapping[str, npt.NDArray[Any]], text: str) -> str:
+    """Return the last and the best value of each column, and (with matplotlib) the curves, as one element.
+
+    `text` is the history in words.
+    """
+    if not history["loss"].size:
+        return f"<div>{html.escape(text)}</div>"
+    lines = []
+    for name in history:
+        values = np.asarray(history[name], np.float64)
+        if values.size and name not in ("epoch", "clipped", "validation_step"):
+            finite = values[np.isfinite(values)]
+            ends = (f"{end:.4g}" for end in (finite.min(), finite.max())) if finite.size else ("", "")
+            lines.append((name, f"{values[0]:.4g}", f"{values[-1]:.4g}", *ends))
+    head = ("", "first", "last", "lowest", "highest")
+    picture = ""
+    if canvas.available():
+        picture = canvas.inline(plot_history(history), f"Loss, gradient norm and learning rate. {text}.")
+    return f"<div><p>{html.escape(text)}</p>{table(head, lines)}{picture}</div>"
+
+
 def table_html(flow: FlowNorms) -> str:
     """Return the table of `print(flow)`.
 
     If it is too wide, the table scrolls and the page does not.
     """
-    head, lines = cells(flow)
+    return table(*cells(flow))
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return texts as an HTML table that scrolls if it is too wide."""
     body = "".join(_line("td", line) for line in lines)
     return (
         f'<div style="overflow-x:auto"><table><thead>{_line("th", head)}</thead>'
