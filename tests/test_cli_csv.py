@@ -104,6 +104,14 @@ def test_verdicts_by_hand(subtests: pytest.Subtests) -> None:
             assert judging.verdicts(figures, metric) == [sentence]
 
 
+def test_constant_targets_are_remarked_on(bptt_command: CommandLine, folder: Path) -> None:
+    rows = "".join(f"0.1,{value!r}\n" for value in weather()[:, 1].tolist())
+    Path("a.csv").write_text("v,w\n" + rows)
+    note = "v: every row of the training part has the same value"
+    assert note in bptt_command("train", "csv", "a.csv", *SMALL).err
+    assert note not in bptt_command("train", "csv", "a.csv", "--target", "w", *SMALL).err
+
+
 def test_it_learns(bptt_command: CommandLine, table: Path) -> None:
     options = ("--window", 12, "--hidden", 16, "--epochs", 40, "--season", 12, "--horizon", 2)
     figures = bptt_command("train", "csv", table, "--json", *options).figures

@@ -112,6 +112,7 @@ def run(options: argparse.Namespace) -> None:
     task = seriesmodel.Task(
         columns, target, options.window, options.horizon, scaling, fractions, options.season
     )
+    _note_constants(task, parts["training"])
     order = np.random.default_rng((options.seed, 1))  # independent of the random numbers of the weights
     data = task.windows(parts["training"], options.batch, shuffle=True, seed=order)
     validation = task.windows(parts["validation"], seriesmodel.AT_ONCE, seed=0)
@@ -159,6 +160,17 @@ def run(options: argparse.Namespace) -> None:
     print(f"model    {path}")
     given = csvformat.arguments(Format.of(options))
     print(f"next     {shlex.join(['bptt', 'forecast', str(path), str(files[-1]), *given])}")
+
+
+def _note_constants(task: seriesmodel.Task, training: Sequence[Numbers]) -> None:
+    """Print a note about targets with a single value: no model beats repeating it."""
+    known = np.concatenate(training)[:, task.targets]
+    constant = [name for name, column in zip(task.target, known.T, strict=True) if np.ptp(column) == 0]
+    if constant:
+        note(
+            f"{', '.join(constant):.300}: every row of the training part has the same value, so there is"
+            " nothing to learn. Pass other columns to --target."
+        )
 
 
 def _scaling(options: argparse.Namespace, training: Sequence[Numbers]) -> Standardize:

@@ -85,9 +85,10 @@ def add_options(command: Parser) -> None:
         "--delimiter", type=_delimiter, metavar="C", help="character between cells, or 'tab', or 'space'"
     )
     group.add_argument("--encoding", metavar="NAME", help="text encoding of the file")
-    group.add_argument("--decimal", choices=(".", ","), help="decimal mark")
+    group.add_argument("--decimal", choices=(".", ","), metavar="C", help="decimal mark: . or ,")
     marks = (",", ".", "'", "_", "space", NONE)
-    group.add_argument("--thousands", choices=marks, help="thousands separator")
+    between = f"mark between thousands: {' '.join(marks[:-1])} or {NONE}"
+    group.add_argument("--thousands", choices=marks, metavar="C", help=between)
     comment = f"skip lines that begin with TEXT; '{NONE}': skip none"
     group.add_argument("--comment", type=_comment, metavar="TEXT", help=comment)
     lines = number(int, minimum=0, below=2**31)
@@ -101,11 +102,14 @@ def add_options(command: Parser) -> None:
     data = "the line below the names holds data"
     group.add_argument("--no-units", action="store_false", dest="units", default=None, help=data)
     order = "order of day and month in dates such as 1/2/2021"
-    group.add_argument("--dates", choices=("day-first", "month-first"), help=order)
+    orders = ("day-first", "month-first")
+    group.add_argument("--dates", choices=orders, metavar="ORDER", help=f"{order}: {' or '.join(orders)}")
     time = f"sort the rows by this column, or '{TIME_OFF}' to keep their order"
     group.add_argument("--time", metavar="COLUMN", help=time)
     fill = "fill empty cells with the value before (forward) or by interpolation (linear), or drop the row"
-    group.add_argument("--fill", choices=FILLS, help=f"{fill} (default: an empty cell is an error)")
+    group.add_argument(
+        "--fill", choices=FILLS, metavar="HOW", help=f"{fill} (default: an empty cell is an error)"
+    )
 
 
 def arguments(form: Format) -> list[str]:
