@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bptt
-from bptt.optim import Clip, ClipNorm, ClipValue, NonFiniteError
+from bptt.optim import ClipNorm, ClipValue, NoClip, NonFiniteError
 
 DTYPES = ("float32", "float64")
 
@@ -109,7 +109,7 @@ def test_zero_and_empty_gradients() -> None:
 def test_a_guard_clips_nothing() -> None:
     net = filled()
     before = net.flat_gradients.copy()
-    assert not Clip()(net).clipped
+    assert not NoClip()(net).clipped
     np.testing.assert_array_equal(net.flat_gradients, before)
 
 
@@ -132,7 +132,7 @@ def test_clip_value_looks_at_entries_not_at_the_norm(dtype: str) -> None:
 
 
 CLIPS = {
-    "no limit": Clip,
+    "no limit": NoClip,
     "value": lambda **policy: ClipValue(0.1, **policy),
     "norm": lambda **policy: ClipNorm(0.1, **policy),
 }

@@ -10,7 +10,7 @@ import pytest
 import bptt
 from bptt import ClipGroups, ClipNorm, ClipValue
 from bptt.layers.passes.clip_state import StateClip, parse_clip_state
-from bptt.optim import Clip, NonFiniteError
+from bptt.optim import NoClip, NonFiniteError
 
 DTYPES = ("float32", "float64")
 BAD = (np.nan, np.inf, -np.inf)
@@ -127,7 +127,7 @@ def test_huge_gradients_keep_their_direction(dtype: str, size: float) -> None:
 
 
 def test_a_group_of_all_is_the_clip_alone() -> None:
-    for clip in (lambda: ClipNorm(0.5), lambda: ClipValue(0.25), Clip):
+    for clip in (lambda: ClipNorm(0.5), lambda: ClipValue(0.25), NoClip):
         one, other = filled(), filled()
         alone, grouped = clip()(one), ClipGroups({"*": clip()})(other)
         close = tolerance("float32", one.parameter_count)
@@ -216,7 +216,7 @@ def test_zero_drops_the_offending_entries_and_clips_the_groups() -> None:
 
 def test_shrink_is_that_of_the_guard() -> None:
     net, plain = filled(), filled()
-    for model, clip in ((net, groups("shrink")), (plain, Clip("shrink"))):
+    for model, clip in ((net, groups("shrink")), (plain, NoClip("shrink"))):
         model.flat_gradients[0] = np.nan
         assert clip(model).update
     np.testing.assert_array_equal(net.flat_gradients, plain.flat_gradients)
@@ -333,6 +333,6 @@ def test_clips_that_mean_nothing_inside_the_recursion() -> None:
             ValueError, match=r"norm of the whole gradient, not yet known during .*Fix: pass a number"
         ):
             call()
-    for other in (groups(), Clip()):
+    for other in (groups(), NoClip()):
         with pytest.raises(TypeError, match="clip_state must"):
             parse_clip_state(other)

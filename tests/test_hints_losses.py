@@ -12,7 +12,7 @@ import pytest
 
 import bptt
 from bptt.metrics import RMSE, Accuracy, BinaryAccuracy
-from bptt.optim import Clip, ClipGroups, ClipNorm, ClipValue, NonFiniteError
+from bptt.optim import Clip, ClipGroups, ClipNorm, ClipValue, NoClip, NonFiniteError
 
 T, B, C = 7, 5, 4
 Y = np.random.default_rng(0).standard_normal((T, B, C)).astype(np.float32)
@@ -163,7 +163,7 @@ def test_a_classifier_without_last() -> None:
 
 
 ADVICE: dict[str, tuple[Callable[[], Clip], str]] = {
-    "no clip": (Clip, "lower the learning rate, or pass clip=ClipNorm(1.0)"),
+    "no clip": (NoClip, "lower the learning rate, or pass clip=ClipNorm(1.0)"),
     "by norm": (lambda: ClipNorm(1.0), "lower the learning rate or the limit of the clip"),
     "by value": (lambda: ClipValue(1.0), "lower the learning rate or the limit of the clip"),
     "groups": (lambda: ClipGroups({"*": ClipNorm(1.0)}), "lower the learning rate or the limit of the clip"),

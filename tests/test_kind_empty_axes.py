@@ -190,15 +190,17 @@ METRICS = [
 @pytest.mark.parametrize("kind", METRICS)
 def test_kind_empty_axes_of_metrics(kind):
     """An empty batch adds nothing, and a metric without rows says so."""
+    if kind.__module__ == "bptt.metrics.scores":
+        pytest.importorskip("sklearn", reason="scikit-learn computes this metric")
     for T, B in SIZES:
         y, numbers = np.zeros((T, B, 2), np.float32), np.zeros((T, B, 2), np.float32)
         classes = np.zeros((T, B), np.int64)
-        target = classes if kind.__name__ in ("Accuracy", "Perplexity", "BitsPerCharacter") else numbers
+        target = numbers if kind.__name__ in ("BinaryAccuracy", "MAE", "RMSE") else classes
         for mask in (None, np.zeros((T, B), bool)):
             metric = kind()
             metric.add(y, target, mask)
             if T * B and mask is None:
-                assert np.isfinite(metric.value)
+                assert np.isfinite(metric.value) or kind.__name__ == "AUC"  # one class alone has no curve
             else:
                 assert metric.count == 0
                 with pytest.raises(ValueError, match="Fix: "):

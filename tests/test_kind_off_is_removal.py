@@ -13,7 +13,7 @@ from tests.training import SYMBOLS, B, T, batch, model
 import bptt
 from bptt import schedules
 from bptt.callbacks import Callback
-from bptt.optim import SGD, Adam, AdamW, Clip, ClipGroups, ClipNorm, ClipValue, Optimizer, RMSProp
+from bptt.optim import SGD, Adam, AdamW, Clip, ClipGroups, ClipNorm, ClipValue, NoClip, Optimizer, RMSProp
 from bptt.train import Trainer
 
 LARGE = 1e30
@@ -65,7 +65,7 @@ def test_layers(name: str) -> None:
 
 
 OFF_IN_TRAINER: dict[str, dict[str, Any]] = {
-    "no clip": {"clip": Clip()},
+    "no clip": {"clip": NoClip()},
     "clip by norm": {"clip": ClipNorm(LARGE)},
     "clip by value": {"clip": ClipValue(LARGE)},
     "no group clipped": {"clip": ClipGroups({"*weight_hh*": None, "*": None})},
@@ -123,6 +123,12 @@ OFF_IN_OPTIMIZERS: dict[str, tuple[Callable[[], Optimizer], Callable[[], Optimiz
     "weight decay of SGD": (lambda: SGD(0.5, weight_decay=0.0), lambda: SGD(0.5)),
     "weight decay of Adam": (lambda: Adam(weight_decay=0.0), Adam),
     "weight decay of AdamW": (lambda: AdamW(weight_decay=0.0), Adam),
+    "centered": (lambda: RMSProp(centered=False), RMSProp),
+    "initial accumulator": (lambda: RMSProp(initial_accumulator=0.0), RMSProp),
+    "amsgrad": (lambda: Adam(amsgrad=False), Adam),
+    "decay of no parameter": (lambda: Adam(weight_decay={}), Adam),
+    "decay 0 by pattern": (lambda: AdamW(weight_decay={"*bias*": 0.0}), lambda: AdamW(weight_decay=0.0)),
+    "one decay by pattern": (lambda: SGD(0.5, weight_decay={"*": 0.1}), lambda: SGD(0.5, weight_decay=0.1)),
     "factors of 1": (lambda: Adam(lr_factors={"0.*": 1.0, "*": 1.0}), Adam),
     "no factors": (lambda: Adam(lr_factors={}), Adam),
     "constant schedule": (lambda: SGD(schedules.Constant(0.5)), lambda: SGD(0.5)),
@@ -140,7 +146,7 @@ def test_options_of_optimizers(name: str) -> None:
 
 
 CLIPS: dict[str, Callable[[], Clip]] = {
-    "no limit": Clip,
+    "no limit": NoClip,
     "norm": lambda: ClipNorm(0.05),
     "auto": lambda: ClipNorm("auto"),
     "value": lambda: ClipValue(0.01),
@@ -214,7 +220,7 @@ def net_views(net: bptt.Module, flat: np.ndarray) -> dict[str, np.ndarray]:
     (
         "clip",
         {
-            "Clip": Clip,
+            "NoClip": NoClip,
             "ClipNorm": lambda **o: ClipNorm(1e9, **o),
             "ClipGroups": lambda **o: ClipGroups({"*": None}, **o),
         },

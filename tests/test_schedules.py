@@ -15,7 +15,17 @@ from tests.training import batch, model
 
 import bptt
 from bptt.callbacks import Callback, TrainerView
-from bptt.schedules import Constant, Cosine, Plateau, Schedule, Step, WarmUp
+from bptt.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Schedule,
+    Step,
+    WarmUp,
+)
 from bptt.train import Trainer
 
 EPS = float(np.finfo(np.float64).eps)
@@ -38,6 +48,13 @@ CASES: dict[str, tuple[Schedule, np.ndarray]] = {
     "warm-up, then a function": (
         WarmUp(1, abs),
         np.maximum(0, STEPS - 1),
+    ),
+    "exponential": (Exponential(0.3, 0.9), 0.3 * 0.9**STEPS),
+    "milestones": (MultiStep(0.3, [5, 5, 20], 0.5), 0.3 * 0.5 ** (2.0 * (STEPS >= 5) + (STEPS >= 20))),
+    "no milestone": (MultiStep(0.3, ()), np.full(60, 0.3)),
+    "one cycle of a line": (
+        OneCycle(0.4, 41, pct_start=21 / 41, anneal_strategy="linear", div_factor=4, final_div_factor=2),
+        np.interp(STEPS, [0, 20, 40], [0.1, 0.4, 0.05]),
     ),
     "plateau": (Plateau(0.3), np.full(60, 0.3)),
 }
@@ -62,6 +79,51 @@ def test_ends_are_exact() -> None:
     assert Cosine(0.3, 20, restart=True)(40) == 0.3
     assert WarmUp(3, 0.3)(3) == 0.3
     assert Step(0.3, 1)(10**9) == 0  # underflows, and is still a rate
+
+
+PEERS: dict[str, tuple[Schedule, str, dict[str, Any]]] = {
+    "exponential": (Exponential(0.3, 0.97), "ExponentialLR", {"gamma": 0.97}),
+    "milestones": (
+        MultiStep(0.3, [3, 20, 21], 0.3),
+        "MultiStepLR",
+        {"milestones": [3, 20, 21], "gamma": 0.3},
+    ),
+    "step": (Step(0.3, 7, 0.4), "StepLR", {"step_size": 7, "gamma": 0.4}),
+} | {
+    f"one cycle {options}": (OneCycle(0.3, 50, **options), "OneCycleLR", {"max_lr": 0.3, **options})
+    for options in (
+        {},
+        {"pct_start": 0.01},
+        {"pct_start": 0.75, "anneal_strategy": "linear", "div_factor": 3.0},
+        {"three_phase": True, "final_div_factor": 10.0},
+        {"three_phase": True, "pct_start": 0.5, "anneal_strategy": "linear"},
+    )
+}
+
+
+def test_pytorch(subtests: pytest.Subtests) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+    for name, (schedule, kind, options) in PEERS.items():
+        with subtests.test(name):
+            peer_optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+            cycle = {"total_steps": 50, "cycle_momentum": False} if kind == "OneCycleLR" else {}
+            peer = getattr(torch.optim.lr_scheduler, kind)(peer_optimizer, **options, **cycle)
+            expected = []
+            for _ in range(50):
+                expected.append(peer.get_last_lr()[0])
+                peer_optimizer.step()
+                peer.step() if len(expected) < 50 else None
+            np.testing.assert_allclose([schedule(n) for n in range(50)], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("pct_start", [0.0, 0.3, 0.5])
+def test_short_cycles_stay_between_their_rates(pct_start: float) -> None:
+    for steps in range(1, 8):
+        for three_phase in (False, True):
+            cycle = OneCycle(1.0, steps, pct_start, three_phase=three_phase)
+            rates = [cycle(step) for step in range(steps + 3)]
+            assert all(0 <= rate <= 1 for rate in rates)
+            assert rates[steps - 1 :] == [pytest.approx(1 / 25 / 1e4)] * 4
 
 
 def test_in_an_optimizer(subtests: pytest.Subtests) -> None:
@@ -101,6 +163,15 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "no steps": (lambda: Cosine(1, 0), ValueError, "steps must"),
     "final 1": (lambda: Cosine(1, 3, final=1.0), ValueError, "final must"),
     "restart 1": (lambda: Cosine(1, 3, restart=1), TypeError, "restart must be True or False"),  # type: ignore[arg-type]
+    "exponential factor 1": (lambda: Exponential(1, 1.0), ValueError, "factor must"),
+    "milestone 0": (lambda: MultiStep(1, [0]), ValueError, r"milestones\[0\] must be an int >= 1"),
+    "milestones in disorder": (lambda: MultiStep(1, [3, 2]), ValueError, "milestones must be in increasing"),
+    "one milestone": (lambda: MultiStep(1, 3), TypeError, "milestones must be a list"),  # type: ignore[arg-type]
+    "no cycle": (lambda: OneCycle(1, 0), ValueError, "steps must"),
+    "all of it": (lambda: OneCycle(1, 9, 1.0), ValueError, "pct_start must"),
+    "two rises": (lambda: OneCycle(1, 9, 0.6, three_phase=True), ValueError, "pct_start must be at most 0.5"),
+    "a parabola": (lambda: OneCycle(1, 9, anneal_strategy="square"), ValueError, "anneal_strategy must"),
+    "div_factor 0": (lambda: OneCycle(1, 9, div_factor=0), ValueError, "div_factor must"),
     "no warm-up": (lambda: WarmUp(0, 1.0), ValueError, "steps must"),
     "then text": (lambda: WarmUp(3, "cosine"), TypeError, "then must"),  # type: ignore[arg-type]
     "then negative": (lambda: WarmUp(3, -1.0), ValueError, "then must"),

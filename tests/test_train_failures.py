@@ -16,7 +16,7 @@ from tests.training import B, T, Watch, batch, by_hand, model, numbers, trainer
 from tests.waiting import wait_until
 
 import bptt
-from bptt.optim import Clip, NonFiniteError
+from bptt.optim import NoClip, NonFiniteError
 from bptt.train import Trainer
 
 
@@ -140,7 +140,7 @@ def test_a_state_that_is_not_finite_is_not_carried_on() -> None:
     net, hand = real_model(), real_model()
     x, target = numbers()
     x[3] = np.nan
-    options = {"clip": Clip("skip"), "truncate": 5, "progress": False}
+    options = {"clip": NoClip("skip"), "truncate": 5, "progress": False}
     history = Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.1), **options).fit([(x, target)])
     np.testing.assert_array_equal(np.isfinite(history["grad_norm"]), [False, True, True])
     Trainer(hand, bptt.MeanSquaredError(), bptt.SGD(0.1), **options).fit([(x[5:], target[5:])])
@@ -151,7 +151,7 @@ def test_skip_goes_on_with_the_next_batch() -> None:
     net, hand = real_model(), real_model()
     good, bad = numbers(), numbers()
     bad[0][3] = np.nan
-    clip = Clip("skip")
+    clip = NoClip("skip")
     fit = Trainer(net, bptt.MeanSquaredError(), bptt.SGD(0.1), clip=clip, progress=False)
     history = fit.fit([good, bad, good])
     Trainer(hand, bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False).fit([good, good])

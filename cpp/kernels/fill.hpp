@@ -67,11 +67,14 @@ constexpr Kernels<T> fill_table() {
   k.scale = scale<T>;
   k.add = add<T>;
   k.clip = clip<T>;
+  k.largest_magnitude = largest_magnitude<T>;
   k.bernoulli = bernoulli<T>;
   k.dropout = dropout<T>;
   k.sgd = sgd<T>;
   k.rmsprop = rmsprop<T>;
   k.adam = adam<T>;
+  k.centered_rmsprop = centered_rmsprop<T>;
+  k.amsgrad = amsgrad<T>;
   return k;
 }
 

@@ -327,6 +327,18 @@ struct SgdRule {
   double lr, momentum, weight_decay;
   bool nesterov;
 };
+
+// The vectors of an update. `moment` is a running mean of signed values, or null where a rule has none; `square` is one
+// of squares. `extra` is a centered rule's running mean of gradients, or the largest `square` so far.
+template <class T>
+struct RuleVectors {
+  const T* g;
+  T* p;
+  T* moment;
+  T* square;
+  T* extra;
+};
+
 struct RmspropRule {
   double lr, decay, momentum, epsilon, weight_decay;
 };
@@ -381,12 +393,15 @@ struct Kernels {
   void (*scale)(Index n, T factor, T* x);
   void (*add)(Index n, const T* x, T* y);  // y += x
   void (*clip)(Index n, T limit, T* x);
+  T (*largest_magnitude)(Index n, const T* x);
   void (*bernoulli)(Index n, std::uint64_t key, double p, T value, T* y);  // value with probability p, or 0
   void (*dropout)(Index n, Index first, std::uint64_t key, double p, const T* x, T* y);
 
   void (*sgd)(Index n, const SgdRule&, T* p, const T* g, T* velocity);
   void (*rmsprop)(Index n, const RmspropRule&, T* p, const T* g, T* square, T* velocity);
   void (*adam)(Index n, const AdamRule&, T* p, const T* g, T* m, T* v);
+  void (*centered_rmsprop)(Index n, const RmspropRule&, const RuleVectors<T>&);
+  void (*amsgrad)(Index n, const AdamRule&, const RuleVectors<T>&);
 };
 
 }  // namespace bptt

@@ -44,6 +44,31 @@ double sum_of_squares(Index n, const T* x) {
   return total;
 }
 
+// Conditional values, of vectors and of numbers: for rules that are written once for both.
+BPTT_INLINE Vec<float> choose(Bits<float> condition, Vec<float> yes, Vec<float> no) {
+  return select<float>(condition, yes, no);
+}
+BPTT_INLINE Vec<double> choose(Bits<double> condition, Vec<double> yes, Vec<double> no) {
+  return select<double>(condition, yes, no);
+}
+BPTT_INLINE double choose(bool condition, double yes, double no) { return condition ? yes : no; }
+BPTT_INLINE long double choose(bool condition, long double yes, long double no) { return condition ? yes : no; }
+
+// The largest magnitude among n numbers; 0 for n = 0. A NaN may be passed over.
+template <class T>
+T largest_magnitude(Index n, const T* x) {
+  Vec<T> largest{};
+  for_each_vector<T>(n, [&](Index i, auto lanes) {
+    const Vec<T> size = absolute<T>(load_first<T>(x + i, lanes));
+    largest = choose(size > largest, size, largest);
+  });
+  T each[kLanes<T>];
+  store(each, largest);
+  T result = 0;
+  for (const T size : each) result = size > result ? size : result;
+  return result;
+}
+
 template <class T>
 void scale(Index n, T factor, T* x) {
   for_each_vector<T>(n,

@@ -98,14 +98,6 @@ double weighted_binary_cross_entropy(const LossRows<T>& args) {
   return total;
 }
 
-BPTT_INLINE double choose(bool condition, double yes, double no) { return condition ? yes : no; }
-BPTT_INLINE Vec<float> choose(Bits<float> condition, Vec<float> yes, Vec<float> no) {
-  return select<float>(condition, yes, no);
-}
-BPTT_INLINE Vec<double> choose(Bits<double> condition, Vec<double> yes, Vec<double> no) {
-  return select<double>(condition, yes, no);
-}
-
 // A term of a difference d = y - target, and its slope. Each rule is written once, for a vector of T and for a double.
 template <class V>
 struct Term {

@@ -104,11 +104,13 @@ if TYPE_CHECKING:
         ClipNorm,
         ClipValue,
         NonFiniteError,
+        Optimizer,
         PascanuRegularizer,
         RMSProp,
         clip_by_norm,
         clip_by_value,
     )
+    from bptt.schedules import Schedule
     from bptt.testing import crosscheck, gradcheck
     from bptt.train import History, Trainer, learning_rate_range, sweep
 
@@ -151,12 +153,14 @@ __all__ = [
     "Metric",
     "Module",
     "NonFiniteError",
+    "Optimizer",
     "Parallel",
     "PascanuRegularizer",
     "Quantile",
     "RMSProp",
     "ReLU",
     "Repeat",
+    "Schedule",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -262,6 +266,7 @@ _HOMES = {
             "ClipNorm",
             "ClipValue",
             "NonFiniteError",
+            "Optimizer",
             "PascanuRegularizer",
             "RMSProp",
             "clip_by_norm",
@@ -269,6 +274,7 @@ _HOMES = {
         ),
         "bptt.optim",
     ),
+    "Schedule": "bptt.schedules",
     **dict.fromkeys(("History", "Trainer", "learning_rate_range", "sweep"), "bptt.train"),
 }
 

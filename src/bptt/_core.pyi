@@ -317,6 +317,9 @@ def norm(x: Floats) -> float:
 
 def scale(x: Floats, factor: float) -> None: ...
 def clip_value(x: Floats, limit: float) -> None: ...
+def largest_magnitude(x: Floats) -> float:
+    """The largest |x|, 0 for no numbers. x must be finite."""
+
 def first_nonfinite(x: Floats) -> int:
     """Index of the first inf or NaN, -1 if none."""
 
@@ -339,7 +342,10 @@ def rmsprop_step(
     momentum: float,
     epsilon: float,
     weight_decay: float,
-) -> None: ...
+    mean: Floats | None = None,
+) -> None:
+    """mean: of the gradients, for the centered rule."""
+
 def adam_step(
     p: Floats,
     g: Floats,
@@ -352,8 +358,9 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
     step: int,
+    largest: Floats | None = None,
 ) -> None:
-    """step counts from 1. decoupled: AdamW."""
+    """step counts from 1. decoupled: AdamW. largest: the largest v so far, for AMSGrad."""
 
 # Run time.
 def set_num_threads(n: int) -> None: ...

@@ -5,6 +5,17 @@ such a function, these schedules can always be printed and pickled.
 """
 
 from bptt.callbacks.plateau import Plateau
+from bptt.optim.decays import Exponential, MultiStep, OneCycle
 from bptt.optim.schedules import Constant, Cosine, Schedule, Step, WarmUp
 
-__all__ = ["Constant", "Cosine", "Plateau", "Schedule", "Step", "WarmUp"]
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "MultiStep",
+    "OneCycle",
+    "Plateau",
+    "Schedule",
+    "Step",
+    "WarmUp",
+]

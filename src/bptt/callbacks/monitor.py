@@ -18,7 +18,7 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows, per_step
 from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
 from bptt.diagnose.words import advice
-from bptt.optim.clip import Clip
+from bptt.optim.clip import NoClip
 from bptt.optim.update import Update
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _from_last_step(tape: Tape, dy: Floats) -> bool:
 def _in_use(trainer: TrainerView) -> frozenset[str]:
     """Return the remedies that the trainer already uses, as names of its arguments."""
     given = {
-        "clip": type(trainer.clip) is not Clip,
+        "clip": not isinstance(trainer.clip, NoClip),
         "clip_state": trainer.clip_state is not None,
         "truncate": trainer.truncate is not None,
         "regularizer": trainer.regularizer is not None,

@@ -79,7 +79,7 @@ class Plateau(Schedule, Callback):
             )
         self.cuts, self.best, self.waited = 0, math.inf, 0
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         return max(self.lr * self.factor**self.cuts, self.min_lr)
 
     def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bptt.optim.clip import Clip, ClipNorm
+from bptt.optim.clip import ClipNorm, NoClip
 from bptt.optim.optimizer import Optimizer
 
 
@@ -62,4 +62,4 @@ def _short(value: Any) -> str:
 
 def _kind(described: Mapping[str, Any]) -> str:
     kind = str(described.get("kind", "a mapping"))[:60]
-    return "None" if kind == Clip.__name__ else kind  # Trainer(clip=None) keeps a Clip
+    return "None" if kind == NoClip.__name__ else kind  # Trainer(clip=None) keeps a NoClip

@@ -1,6 +1,6 @@
 """Turn a gradient into new weights: clipping, optimizers, learning rates, regularizers."""
 
-from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, clip_by_norm, clip_by_value
+from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, NoClip, clip_by_norm, clip_by_value
 from bptt.optim.clip_groups import ClipGroups
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizer import Optimizer
@@ -17,6 +17,7 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "Clipped",
+    "NoClip",
     "NonFiniteError",
     "Optimizer",
     "PascanuRegularizer",

@@ -7,15 +7,16 @@ code.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from bptt import _core
-from bptt.arguments import choice, real, short, size
+from bptt.arguments import call_repr, choice, real, short, size
 from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
@@ -26,6 +27,9 @@ SHRINK = 0.02
 
 LONGEST_WINDOW = 100_000
 """Largest number of norms that `ClipNorm("auto")` remembers. A checkpoint holds all of them."""
+
+
+NormKind: TypeAlias = Literal[2, "inf"]
 
 
 LOWER = "lower the learning rate or the limit of the clip"
@@ -65,8 +69,8 @@ def clip_by_value(gradients: Gradients, max_value: float) -> None:
         _core.clip_value(vector, max_value)
 
 
-def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
-    """Scale all gradients by one factor, in place, to a total 2-norm of at most `max_norm`.
+def clip_by_norm(gradients: Gradients, max_norm: float, *, norm: NormKind = 2) -> float:
+    """Scale all gradients by one factor, in place, to a total norm of at most `max_norm`.
 
     The norm is accumulated in float64. Gradients within the limit keep their bits. The direction is kept,
     however large the norm.
@@ -77,6 +81,8 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
         Writable C-contiguous float32 or float64 arrays, or an object that holds them.
     max_norm : float
         Above 0.
+    norm : 2 or "inf"
+        The 2-norm, or the largest magnitude of all entries.
 
     Returns
     -------
@@ -86,21 +92,35 @@ def clip_by_norm(gradients: Gradients, max_norm: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        An array cannot be changed in place, or `max_norm` is not above 0.
+        An array cannot be changed in place, `max_norm` is not above 0, or `norm` is not a known norm.
     NonFiniteError
         An array holds NaN or an infinity. No array is changed.
     """
     max_norm = real(max_norm, "max_norm", 0.0, above=True)
+    kind = parse_norm(norm)
     vectors = vectors_of(gradients)
-    norm = Norm.of(vectors)
-    if not norm.finite:
+    total = Norm.of(vectors)
+    if not total.finite:
         refuse_nonfinite(gradients)
-    norm.limit(vectors, max_norm)
-    return norm.value
+    if kind == "inf":
+        total = Norm.largest(vectors)
+    total.limit(vectors, max_norm)
+    return total.value
 
 
-class Clip:
-    """Measure the gradient and protect the weights from a non-finite gradient, without clipping.
+def parse_norm(value: object) -> NormKind:
+    """Check the kind of a norm: 2, or "inf" for the largest magnitude."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value in (2, math.inf):
+        return 2 if value == 2 else "inf"
+    if value == "inf":
+        return "inf"
+    raise ValueError(f'norm must be 2 or "inf"; got {short(value)}. Fix: pass norm=2 or norm="inf".')
+
+
+class Clip(ABC):
+    """Base class of clips: measure the gradient, and protect the weights from a non-finite gradient.
+
+    A subclass defines `clip_vectors`. `NoClip` is the clip that never clips.
 
     Parameters
     ----------
@@ -180,11 +200,34 @@ class Clip:
         """Clip the model's finite gradients, which `vectors` hold. Return True if an entry changed."""
         return self.clip_vectors(vectors, norm, learn=learn)
 
+    @abstractmethod
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
-        """Clip finite gradients with this total norm. Return True if an entry changed.
+        """Clip finite gradients with this total 2-norm. Return True if an entry changed.
 
         `learn` is False if entries were set to zero: then the norm says little about later norms.
         """
+
+    def __repr__(self) -> str:
+        return call_repr(self)
+
+
+class NoClip(Clip):
+    """Measure the gradient and apply the policy for a non-finite gradient, without clipping.
+
+    `Trainer(clip=None)` uses this class.
+
+    Parameters
+    ----------
+    nonfinite
+        As for Clip.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `nonfinite` as for Clip.
+    """
+
+    def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
         return False
 
 
@@ -220,7 +263,7 @@ class ClipValue(Clip):
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
         # No entry exceeds the norm, so most updates need no search for the largest entry.
         if norm.value <= self.max_value or not any(
-            np.abs(v).max() > v.dtype.type(self.max_value) for v in vectors
+            _core.largest_magnitude(v) > v.dtype.type(self.max_value) for v in vectors
         ):
             return False
         for vector in vectors:
@@ -229,7 +272,7 @@ class ClipValue(Clip):
 
 
 class ClipNorm(Clip):
-    """Scale the gradient so that its 2-norm is at most `max_norm`; see clip_by_norm.
+    """Scale the gradient so that its norm is at most `max_norm`; see clip_by_norm.
 
     Parameters
     ----------
@@ -238,6 +281,8 @@ class ClipNorm(Clip):
         0 or not finite are left out.
     nonfinite
         As for Clip.
+    norm : 2 or "inf"
+        The 2-norm, or the largest magnitude of all entries. `history["grad_norm"]` is always the 2-norm.
     quantile : float
         For "auto", in (0, 1): 0.1 clips nine gradients in ten once norms have settled, 0.9 only the largest
         tenth.
@@ -252,8 +297,8 @@ class ClipNorm(Clip):
     Raises
     ------
     TypeError, ValueError
-        `max_norm` is neither a number above 0 nor "auto". `quantile` or `window` is out of range.
-        `nonfinite` as for Clip.
+        `max_norm` is neither a number above 0 nor "auto". `norm` is not a known norm. `quantile` or `window`
+        is out of range. `nonfinite` as for Clip.
 
     References
     ----------
@@ -268,6 +313,7 @@ class ClipNorm(Clip):
         max_norm: float | Literal["auto"],
         nonfinite: str = "raise",
         *,
+        norm: NormKind = 2,
         quantile: float = 0.1,
         window: int = 1000,
     ) -> None:
@@ -275,6 +321,7 @@ class ClipNorm(Clip):
         if isinstance(max_norm, str) and not self.auto:
             raise TypeError(f'max_norm must be a number > 0 or "auto"; got {short(max_norm)}. Fix: pass 1.0.')
         self.max_norm = math.inf if self.auto else real(max_norm, "max_norm", 0.0, above=True)
+        self.norm = parse_norm(norm)
         self.quantile = real(quantile, "quantile", 0.0, 1.0, above=True)
         self.window = size(window, "window", LONGEST_WINDOW)
         self._norms: deque[float] = deque(maxlen=self.window)
@@ -288,8 +335,13 @@ class ClipNorm(Clip):
         Raises
         ------
         ValueError
-            The limit is "auto", which needs the norm of the whole gradient.
+            The limit is "auto", which needs the norm of the whole gradient, or the norm is not the 2-norm.
         """
+        if self.norm != 2:
+            raise ValueError(
+                f"clip_state must limit the 2-norm, or each entry; got {self!r}. Fix: pass "
+                f"ClipNorm({self.max_norm:g}) or ClipValue({self.max_norm:g})."
+            )
         if self.auto:
             raise ValueError(
                 'clip_state must have a fixed norm; got ClipNorm("auto"), which needs the norm of the whole '
@@ -310,8 +362,13 @@ class ClipNorm(Clip):
         super().load_state_dict(state)
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
+        if self.norm == "inf":
+            norm = Norm.largest(vectors)
         # A batch without an error has norm 0, and a norm beyond float64 is infinite. Neither is typical.
         if self.auto and learn and 0 < norm.value < math.inf:
             self._norms.append(norm.value)
             self.max_norm = float(np.quantile(self._norms, self.quantile))
         return norm.limit(vectors, self.max_norm)
+
+    def __repr__(self) -> str:
+        return call_repr(self, max_norm="auto" if self.auto else self.max_norm)

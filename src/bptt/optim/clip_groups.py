@@ -111,6 +111,10 @@ class ClipGroups(Clip):
         ]
         return any(changed)
 
+    def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
+        """Raise an error, because vectors have no names. A call clips a whole model."""
+        raise TypeError("vectors must have names; got a list of vectors. Fix: call this object with a model.")
+
     def _parts(self, model: Module, fixed: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
         """Return each clip with the gradients of its group, fixed parameters excluded."""
         gradients = named(model)

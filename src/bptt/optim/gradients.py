@@ -43,9 +43,9 @@ class NonFiniteError(FloatingPointError):
 
 @dataclass(frozen=True)
 class Norm:
-    """A 2-norm, stored as relative * unit.
+    """A norm, stored as relative * unit.
 
-    The norm of finite float64 entries may be larger than the largest float64.
+    The 2-norm of finite float64 entries may be larger than the largest float64.
     """
 
     relative: float
@@ -53,11 +53,17 @@ class Norm:
 
     @classmethod
     def of(cls, vectors: Iterable[Floats]) -> Norm:
+        """Return the 2-norm."""
         norm = math.hypot(*(_core.norm(vector) for vector in vectors))
         if math.isfinite(norm) or any(_core.first_nonfinite(vector) >= 0 for vector in vectors):
             return cls(norm)
         unit = max(float(np.abs(vector).max(initial=0.0)) for vector in vectors)
         return cls(math.hypot(*(_core.norm(vector / unit) for vector in vectors)), unit)
+
+    @classmethod
+    def largest(cls, vectors: Iterable[Floats]) -> Norm:
+        """Return the infinity norm of finite vectors: the largest magnitude."""
+        return cls(max((_core.largest_magnitude(vector) for vector in vectors), default=0.0))
 
     @property
     def value(self) -> float:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from operator import setitem
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from bptt.arguments import real, short, takes
+from bptt.arguments import call_repr, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
-from bptt.optim.rates import fixed_names, parse_lr_factors, runs
+from bptt.optim.rates import fixed_names, parse_groups, parse_weight_decay, runs
 
 Rate: TypeAlias = float | Callable[[int], float]
 CoreCall: TypeAlias = "partial[None]"
@@ -36,24 +37,27 @@ def rate_at(rate: Rate, step: int, name: str) -> float:
     return real(rate(step), f"{name}({step})", 0.0) if callable(rate) else rate
 
 
-class Optimizer(ABC):
+class Optimizer:
     """Base class of all optimizers. One optimizer serves one model.
 
-    The state vectors are laid out like the model's flat parameters.
+    The state vectors are laid out like the model's flat parameters, and start at zero. A subclass names its
+    state vectors and defines `update`. The base class does the rest: schedules, groups of parameters, saving
+    and resuming.
 
     Parameters
     ----------
     lr : float or callable
         Learning rate, or a schedule: `lr(n)` is the rate of the next update after n updates.
-    weight_decay : float
-        Factor of the L2 term added to the gradient.
+    weight_decay : float or mapping of str to float
+        Factor of the L2 term added to the gradient. Or a factor for each group of parameters:
+        {"*bias*": 0.0, "*": 0.01}. Parameters without a pattern have no weight decay.
     lr_factors : mapping of str to float, optional
         Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
         parameter names as shells match file names, and the first matching pattern decides. Parameters without
         a pattern have factor 1. Parameters with factor 0 are fixed: neither they nor their state vectors
         change, and their gradients count neither in the gradient norm nor in clipping.
     vectors : tuple of str
-        Names of the state vectors.
+        Names of the state vectors. Not "kind" or "steps", which `state_dict` uses.
 
     Attributes
     ----------
@@ -66,14 +70,15 @@ class Optimizer(ABC):
     def __init__(
         self,
         lr: Rate,
-        weight_decay: float,
-        lr_factors: Mapping[str, float] | None,
-        vectors: tuple[str, ...],
+        weight_decay: float | Mapping[str, float] = 0.0,
+        lr_factors: Mapping[str, float] | None = None,
+        vectors: tuple[str, ...] = (),
     ) -> None:
         self.lr = lr
         self.given_lr = self._lr
-        self.weight_decay = real(weight_decay, "weight_decay", 0.0)
-        self._factors = parse_lr_factors(lr_factors)
+        self._decays = parse_weight_decay(weight_decay)
+        self.weight_decay = dict(self._decays) if isinstance(weight_decay, Mapping) else self._decays[0][1]
+        self._factors = () if lr_factors is None else parse_groups(lr_factors, "lr_factors")
         self.steps = 0
         self._vectors = vectors
         self._state: dict[str, Floats] = {}
@@ -105,12 +110,13 @@ class Optimizer(ABC):
         TypeError
             `model` is not a model.
         ValueError
-            A pattern of `lr_factors` matches none of the model's parameters.
+            A pattern of `lr_factors` or `weight_decay` matches none of the model's parameters.
         """
         if not isinstance(model, Module):
             raise TypeError(
                 f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
             )
+        runs(model, self._factors, self._decays)
         return fixed_names(model, self._factors)
 
     def step(self, model: Module) -> None:
@@ -122,12 +128,12 @@ class Optimizer(ABC):
         ------
         ValueError
             The model has another number of parameters, or another dtype, than the model of earlier updates.
-            Or a pattern of `lr_factors` matches none of its parameters.
+            Or a pattern of `lr_factors` or `weight_decay` matches none of its parameters.
         """
         parameters, gradients = model.flat_parameters, model.flat_gradients
-        groups = runs(model, self._factors)
+        groups = runs(model, self._factors, self._decays)
         if not self._state:
-            self._state = {name: aligned_zeros(parameters.size, parameters.dtype) for name in self._vectors}
+            self._state = {name: self._first(name, parameters) for name in self._vectors}
         for vector in self._state.values():
             if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
                 raise ValueError(
@@ -141,20 +147,70 @@ class Optimizer(ABC):
                 parameters[run],
                 gradients[run],
                 {name: vector[run] for name, vector in self._state.items()},
-                lr * factor,
+                lr * group.factor,
+                group.weight_decay,
             )
-            for run, factor in groups
-            if factor != 0
+            for run, group in groups
+            if group.factor != 0
         ]
         count = partial(setattr, self, "steps", self.steps + 1)
         # Python handles signals between bytecodes. C makes all these calls, so no signal comes between them.
-        deque(map(partial.__call__, (*updates, count)), maxlen=0)
+        deque(map(partial.__call__, (*chain.from_iterable(updates), count)), maxlen=0)
 
-    @abstractmethod
+    def update(
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        state: Mapping[str, Floats],
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        """Compute the update of one group of parameters, in place.
+
+        `step` calls this method on copies of parameters and state, and stores them if no error occurs.
+
+        Parameters
+        ----------
+        parameters : ndarray (n,)
+            Change these numbers.
+        gradients : ndarray (n,)
+            Read-only.
+        state : mapping of str to ndarray (n,)
+            The state vectors of the group. Change their numbers. They are zero before the first update.
+        lr : float
+            Learning rate of the group. `self.steps` is the number of updates before this one.
+        weight_decay : float
+            Weight decay of the group.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define update(self, parameters, gradients, state, lr, weight_decay)"
+        )
+
     def _update(
-        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> CoreCall:
-        """Return a call of the core that changes parameters and state in place. `step` makes the call."""
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        state: Mapping[str, Floats],
+        lr: float,
+        weight_decay: float,
+    ) -> Sequence[CoreCall]:
+        """Return calls that change parameters and state in place. `step` makes the calls."""
+        copies = {name: vector.copy() for name, vector in state.items()}
+        updated, given = parameters.copy(), gradients.view()
+        given.flags.writeable = False
+        self.update(updated, given, copies, lr, weight_decay)
+        whole = slice(None)
+        return [
+            partial(setitem, parameters, whole, updated),
+            *(partial(setitem, vector, whole, copies[name]) for name, vector in state.items()),
+        ]
+
+    def _first(self, name: str, parameters: Floats) -> Floats:
+        """Return a state vector before the first update."""
+        return aligned_zeros(parameters.size, parameters.dtype)
+
+    def __repr__(self) -> str:
+        return call_repr(self, lr=self.given_lr, lr_factors=self.lr_factors or None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return `kind`, `steps` and copies of the state vectors (none before the first step).

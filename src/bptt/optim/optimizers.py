@@ -6,16 +6,19 @@ the core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from bptt import _core
 from bptt.arguments import flag, real
-from bptt.arrays import Floats
+from bptt.arrays import Floats, aligned_zeros
 from bptt.optim.optimizer import CoreCall, Optimizer, Rate
 
 SMALLEST_EPS = 1e-30
 """If all gradients were 0, the step is 0 / eps. In float32, too, this must not become 0 / 0."""
+
+LARGEST_ACCUMULATOR = 1e38
+"""float32 can hold this number."""
 
 
 class SGD(Optimizer):
@@ -47,7 +50,7 @@ class SGD(Optimizer):
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: float | Mapping[str, float] = 0.0,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
@@ -60,10 +63,15 @@ class SGD(Optimizer):
         super().__init__(lr, weight_decay, lr_factors, ("velocity",) if self.momentum else ())
 
     def _update(
-        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> CoreCall:
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        state: Mapping[str, Floats],
+        lr: float,
+        weight_decay: float,
+    ) -> Sequence[CoreCall]:
         velocity = state.get("velocity")
-        return partial(
+        call = partial(
             _core.sgd_step,
             parameters,
             gradients,
@@ -71,8 +79,9 @@ class SGD(Optimizer):
             lr,
             self.momentum,
             self.nesterov,
-            self.weight_decay,
+            weight_decay,
         )
+        return (call,)
 
 
 class RMSProp(Optimizer):
@@ -81,11 +90,11 @@ class RMSProp(Optimizer):
     ::
 
         s = alpha s + (1 - alpha) g^2
-        u = g / (sqrt(s) + eps)
-        v = momentum v + u
+        u = g / (sqrt(s) + eps)                   centered: g / (sqrt(s - a^2) + eps)
+        v = momentum v + u                                  a = alpha a + (1 - alpha) g
         p -= lr v
 
-    Tieleman and Hinton 2012.
+    Tieleman and Hinton 2012. Centered: Graves 2013, arXiv:1308.0850.
 
     Parameters
     ----------
@@ -96,7 +105,12 @@ class RMSProp(Optimizer):
     momentum : float
         In [0, 1).
     eps : float
-        At least 1e-30. Added outside the root, as in PyTorch.
+        0, or at least 1e-30. Added outside the root, as in PyTorch. With 0, a parameter whose divisor is 0
+        does not move.
+    centered : bool
+        Whether the divisor is the root of the variance of the gradients, not of their mean square.
+    initial_accumulator : float
+        The value of s before the first update, at least 0. PyTorch starts at 0, other libraries at 0.1 or 1.
 
     Raises
     ------
@@ -111,20 +125,36 @@ class RMSProp(Optimizer):
         alpha: float = 0.99,
         momentum: float = 0.0,
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        centered: bool = False,
+        initial_accumulator: float = 0.0,
+        weight_decay: float | Mapping[str, float] = 0.0,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         self.alpha = real(alpha, "alpha", 0.0, 1.0)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
-        self.eps = real(eps, "eps", SMALLEST_EPS)
-        vectors = ("square", "velocity") if self.momentum else ("square",)
+        self.eps = 0.0 if eps == 0 and not isinstance(eps, bool) else real(eps, "eps", SMALLEST_EPS)
+        self.centered = flag(centered, "centered")
+        self.initial_accumulator = real(initial_accumulator, "initial_accumulator", 0.0, LARGEST_ACCUMULATOR)
+        optional = {"velocity": self.momentum > 0, "mean": self.centered}
+        vectors = ("square", *(name for name, used in optional.items() if used))
         super().__init__(lr, weight_decay, lr_factors, vectors)
 
+    def _first(self, name: str, parameters: Floats) -> Floats:
+        vector = aligned_zeros(parameters.size, parameters.dtype)
+        if name == "square":
+            vector.fill(self.initial_accumulator)
+        return vector
+
     def _update(
-        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> CoreCall:
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        state: Mapping[str, Floats],
+        lr: float,
+        weight_decay: float,
+    ) -> Sequence[CoreCall]:
         square, velocity = state["square"], state.get("velocity")
-        return partial(
+        call = partial(
             _core.rmsprop_step,
             parameters,
             gradients,
@@ -134,8 +164,10 @@ class RMSProp(Optimizer):
             self.alpha,
             self.momentum,
             self.eps,
-            self.weight_decay,
+            weight_decay,
+            state.get("mean"),
         )
+        return (call,)
 
 
 class Adam(Optimizer):
@@ -147,7 +179,8 @@ class Adam(Optimizer):
         v = b2 v + (1 - b2) g^2                   v^ = v / (1 - b2^n)
         p -= lr m^ / (sqrt(v^) + eps)
 
-    Kingma and Ba 2015, arXiv:1412.6980.
+    Kingma and Ba 2015, arXiv:1412.6980. With `amsgrad`, v^ is computed from the largest v so far: Reddi, Kale
+    and Kumar 2018, On the convergence of Adam and beyond.
 
     Parameters
     ----------
@@ -157,6 +190,8 @@ class Adam(Optimizer):
         (b1, b2), each in [0, 1).
     eps : float
         At least 1e-30. Added outside the root.
+    amsgrad : bool
+        Whether to divide by the root of the largest v so far.
 
     Raises
     ------
@@ -172,20 +207,28 @@ class Adam(Optimizer):
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        weight_decay: float | Mapping[str, float] = 0.0,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas must be a pair of numbers; got {betas!r}. Fix: pass betas=(0.9, 0.999).")
         self.betas = (real(betas[0], "betas[0]", 0.0, 1.0), real(betas[1], "betas[1]", 0.0, 1.0))
         self.eps = real(eps, "eps", SMALLEST_EPS)
-        super().__init__(lr, weight_decay, lr_factors, ("m", "v"))
+        self.amsgrad = flag(amsgrad, "amsgrad")
+        vectors = ("m", "v", "largest") if self.amsgrad else ("m", "v")
+        super().__init__(lr, weight_decay, lr_factors, vectors)
 
     def _update(
-        self, parameters: Floats, gradients: Floats, state: Mapping[str, Floats], lr: float
-    ) -> CoreCall:
+        self,
+        parameters: Floats,
+        gradients: Floats,
+        state: Mapping[str, Floats],
+        lr: float,
+        weight_decay: float,
+    ) -> Sequence[CoreCall]:
         m, v = state["m"], state["v"]
-        return partial(
+        call = partial(
             _core.adam_step,
             parameters,
             gradients,
@@ -194,10 +237,12 @@ class Adam(Optimizer):
             lr,
             *self.betas,
             self.eps,
-            self.weight_decay,
+            weight_decay,
             self.decoupled,
             self.steps + 1,
+            state.get("largest"),
         )
+        return (call,)
 
 
 class AdamW(Adam):
@@ -215,7 +260,10 @@ class AdamW(Adam):
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        weight_decay: float | Mapping[str, float] = 1e-2,
         lr_factors: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, lr_factors=lr_factors)
+        super().__init__(
+            lr, betas=betas, eps=eps, amsgrad=amsgrad, weight_decay=weight_decay, lr_factors=lr_factors
+        )

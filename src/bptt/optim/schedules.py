@@ -15,7 +15,7 @@ from bptt.optim.optimizer import Rate, as_rate, rate_at
 class Schedule(ABC):
     """Base class of schedules. `schedule(n)` is the learning rate of the next update after n updates.
 
-    A subclass must define `_rate`. The `lr` of an optimizer also accepts any other callable.
+    A subclass defines `rate`. The `lr` of an optimizer also accepts any other callable.
     """
 
     def __call__(self, step: int) -> float:
@@ -26,11 +26,11 @@ class Schedule(ABC):
         TypeError, ValueError
             `step` is not an int >= 0.
         """
-        return float(self._rate(integer(step, "step", 0)))
+        return float(self.rate(integer(step, "step", 0)))
 
     @abstractmethod
-    def _rate(self, step: int) -> float:
-        """Return the learning rate after `step` updates, 0 or more."""
+    def rate(self, step: int) -> float:
+        """Return the learning rate after `step` updates, an int >= 0. The rate is at least 0."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that training has changed, as JSON values. Only `Plateau` has a state."""
@@ -77,7 +77,7 @@ class Constant(Schedule):
     def __post_init__(self) -> None:
         store(self, lr=real(self.lr, "lr", 0.0))
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         return self.lr
 
 
@@ -109,7 +109,7 @@ class Step(Schedule):
         store(self, every_updates=size(self.every_updates, "every_updates"))
         factor_below_one(self.factor)
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         return self.lr * float(self.factor) ** (step // self.every_updates)
 
 
@@ -150,7 +150,7 @@ class Cosine(Schedule):
         store(self, steps=size(self.steps, "steps"))
         store(self, final=real(self.final, "final", 0.0, 1.0), restart=flag(self.restart, "restart"))
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         done = step % self.steps if self.restart else min(step, self.steps)
         falling = (1 + math.cos(math.pi * done / self.steps)) / 2
         return self.lr * (self.final + (1 - self.final) * falling)
@@ -183,7 +183,7 @@ class WarmUp(Schedule):
         store(self, steps=size(self.steps, "steps"))
         store(self, then=as_rate(self.then, "then"))
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         progress = min(1.0, (step + 1) / (self.steps + 1))
         after = max(0, step - self.steps)
         return progress * rate_at(self.then, after, "then")

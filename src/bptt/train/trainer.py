@@ -17,7 +17,7 @@ from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.losses.function import LossFunction
 from bptt.losses.loss import Loss
 from bptt.metrics.metric import Metric
-from bptt.optim.clip import Clip
+from bptt.optim.clip import Clip, NoClip
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
 from bptt.ranks.communicator import Comm
@@ -118,7 +118,7 @@ class Trainer(Evaluator):
         self.model = model
         self.loss = setup.parse_loss(loss)
         self.optimizer = optimizer
-        self.clip = Clip() if clip is None else clip
+        self.clip = NoClip() if clip is None else clip
         self.truncate = setup.parse_truncate(truncate)
         self.clip_state = parse_clip_state(clip_state)
         self.checkpoint = checkpoint

@@ -26,7 +26,7 @@ from bptt.files.checkpoint import read_checkpoint
 from bptt.files.settings import differences
 from bptt.losses import Loss
 from bptt.metrics import Metric
-from bptt.optim import Clip, Optimizer
+from bptt.optim import NoClip, Optimizer
 
 FINAL_RATE = 0.05  # fraction of the learning rate at the end of the cosine schedule
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -176,7 +176,7 @@ def fit(
         callbacks.append(bptt.Checkpoint(path, every_updates=every, extra=extra, preprocessing=preprocessing))
     keywords: dict[str, Any] = {
         "clip": (
-            Clip(options.nonfinite)
+            NoClip(options.nonfinite)
             if options.clip is None
             else bptt.ClipNorm(options.clip, options.nonfinite)
         ),
