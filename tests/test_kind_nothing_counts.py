@@ -95,6 +95,8 @@ NO_ROWS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         {"loss": lambda y, target, mask: (np.nan, np.full_like(y, np.nan))},
     ),
     "lengths 0": (lambda: (X, TARGET, np.zeros(B, int)), {}),
+    "all skipped": (lambda: {"x": X, "target": TARGET, "skip": ~NOTHING}, {}),
+    "all skipped, (k1, k2)": (lambda: {"x": X, "target": TARGET, "skip": ~NOTHING}, {"truncate": (4, 8)}),
     "lengths 0, truncated": (lambda: (X, TARGET, np.zeros(B, int)), {"truncate": 5}),
     "only masked steps are valid": (
         lambda: {"x": X, "target": TARGET, "lengths": SHORT, "mask": np.arange(T)[:, None] >= SHORT},

@@ -184,6 +184,7 @@ def arrays_for(
         else recurrent_state(layer),
         "lengths": rng.integers(min(2, steps), steps + 1, rows) if rows and ragged else None,
         "reset": rng.random(leading) < 0.3,
+        "skip": rng.random(leading) < 0.3 if ragged else None,
     }
     names = list(inspect.signature(layer.forward).parameters)
     if "masks" in names:

@@ -17,12 +17,20 @@ import bptt
 
 T, B, I, H = 7, 5, 4, 9
 LENGTHS = np.array([3, 7, 0, 6, 1])
+PACKED = {"lengths": LENGTHS, "reset": True, "skip": True}
 SETTINGS = {
-    "whole": {},
-    "ragged_reset": {"lengths": LENGTHS, "reset": True},
-    "skip": {"lengths": LENGTHS, "reset": True, "skip": True},
+    "whole": ({}, {}),
+    "ragged_reset": ({"bidirectional": True}, {"lengths": LENGTHS, "reset": True}),
+    "skip": ({"bidirectional": True, "merge": "mean"}, PACKED),
+    "reverse": ({"reverse": True}, PACKED),
 }
-PACKED = ("ragged_reset", "skip")
+"""Options of a layer, and what a call takes: True stands for an array of flags."""
+MORE = SETTINGS | {
+    "sum": ({"bidirectional": True, "merge": "sum"}, PACKED),
+    "mul": ({"bidirectional": True, "merge": "mul"}, PACKED),
+}
+WAYS = {where: ways for where, (ways, _) in MORE.items()}
+"""How a layer reads time."""
 
 single_variants = together(in_turn(("kind, options", SINGLE)), size=4)
 
@@ -50,7 +58,7 @@ def resets(steps=T, batch=B):
 def setting(name):
     """What a call takes, by name: arrays in place of the flags."""
     flags = {"reset": resets(), "skip": np.random.default_rng(7).random((T, B)) < 0.4}
-    return {key: flags.get(key, value) for key, value in SETTINGS[name].items()}
+    return {key: flags.get(key, value) for key, value in MORE[name][1].items()}
 
 
 def leaves(value):
@@ -79,7 +87,7 @@ def assert_same(found, expected, names=None):
 
 def check_gradients(kind, options, isa, where):
     bptt.use_isa(isa)
-    layer = build(kind, options, num_layers=2, bidirectional=where != "whole")
+    layer = build(kind, options, num_layers=2, **WAYS[where])
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=3, **setting(where))
 
 
@@ -88,33 +96,37 @@ def test_gradients(kind, options, isa, where):
     check_gradients(kind, options, isa, where)
 
 
-@together(in_turn(("kind, options", COMBINED), ("isa", ISAS), ("where", SETTINGS.keys()), extra=PAIRS))
+@together(in_turn(("kind, options", COMBINED), ("isa", ISAS), ("where", MORE.keys()), extra=PAIRS))
 def test_gradients_of_options_together(kind, options, isa, where):
     check_gradients(kind, options, isa, where)
 
 
 @together(
     in_turn(
-        ("kind, options", SINGLE | COMBINED), ("where", PACKED), ("dtype", DTYPES), ("isa", ISAS), extra=PAIRS
+        ("kind, options", SINGLE | COMBINED),
+        ("where", MORE.keys()),
+        ("dtype", DTYPES),
+        ("isa", ISAS),
+        extra=PAIRS,
     )
 )
 def test_agreement_with_the_reference(kind, options, where, dtype, isa):
     bptt.use_isa(isa)
-    layer = build(kind, options, num_layers=2, bidirectional=True, dtype=dtype)
+    layer = build(kind, options, num_layers=2, dtype=dtype, **WAYS[where])
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), **setting(where))
 
 
-@together(in_turn(("kind, options", SINGLE), ("where", PACKED), extra=PAIRS))
+@together(in_turn(("kind, options", SINGLE), ("where", MORE.keys()), extra=PAIRS))
 def test_gradients_of_the_reference(kind, options, where):
-    layer = build(kind, options, "reference", bidirectional=True)
+    layer = build(kind, options, "reference", **WAYS[where])
     bptt.gradcheck(layer, numbers(T, B, I), start_of(layer), entries=1, **setting(where))
 
 
-@together(in_turn(("kind, options", SINGLE), ("D", [1, 2]), ("isa", ISAS)))
-def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
+@together(in_turn(("kind, options", SINGLE), ("ways", WAYS), ("isa", ISAS)))
+def test_a_row_has_the_bits_that_it_has_alone(kind, options, ways, isa):
     """Alone, in a ragged batch, and in a padded one, with resets and the same masks."""
     bptt.use_isa(isa)
-    layer = build(kind, options, num_layers=2, bidirectional=D == 2)
+    layer = build(kind, options, num_layers=2, **ways)
     x, start, call = numbers(T, B, I), start_of(layer), setting("ragged_reset")
     together, tape = step(layer, x, start, **call)
     padded = x.copy()
@@ -138,11 +150,11 @@ def test_a_row_has_the_bits_that_it_has_alone(kind, options, D, isa):
 
 
 @together(
-    in_turn(("kind, options", SINGLE), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]), ("D", [1, 2]))
+    in_turn(("kind, options", SINGLE), ("ways", WAYS), ("shape", [(30, 33, 12), (25, 3, 150), (60, 8, 40)]))
 )
-def test_threads_change_no_bit(kind, options, D, shape):
+def test_threads_change_no_bit(kind, options, ways, shape):
     steps, batch, width = shape
-    layer = getattr(bptt, kind)(6, width, bidirectional=D == 2, seed=0, **options)
+    layer = getattr(bptt, kind)(6, width, seed=0, **options, **ways)
     x, start = numbers(steps, batch, 6), start_of(layer, batch)
     lengths = np.random.default_rng(1).integers(0, steps + 1, batch)
     skip = np.random.default_rng(2).random((steps, batch)) < 0.3

@@ -183,21 +183,21 @@ class BoundRecurrent {
     BackwardArgs<T> args{};
     args.parameters = static_cast<const T*>(bound.weights);
     if (gradients) args.gradients = mutable_data_of<T>("gradients", *gradients, {net_->parameter_count});
-    args.dy = optional_data_of<T>("dy", call.dy, shape_over_time(rows, net_->width()));
+    args.dy = optional_data_of<T>("dy", call.dy, shape_over_time(rows, net_->y_width()));
     args.dh = optional_data_of<T>("dh", call.dh, state_shape(*net_, rows.batch()));
     args.dc = optional_data_of<T>("dc", call.dc, cell_shape(*net_, rows.batch()));
     if (call.dc && !net_->traits.has_cell_state) throw std::invalid_argument("dc: this cell has no cell state");
     args.steps = call.steps.value_or(rows.time());
     if (args.steps < 0) throw std::invalid_argument("steps: expected at least 0, got " + std::to_string(args.steps));
-    if (args.steps < rows.time() && net_->directions == 2) {
-      throw std::invalid_argument("steps: truncation needs a network of one direction");
+    if (args.steps < rows.time() && !net_->reads_forward_only()) {
+      throw std::invalid_argument("steps: truncation needs a network that reads forward only");
     }
     if (!(call.clip.value > 0 && call.clip.norm > 0)) throw std::invalid_argument("clip: expected more than 0");
     if (call.chunk < 0) throw std::invalid_argument("chunk: expected at least 0");
     args.clip = call.clip;
     args.chunk = call.chunk;
     args.cut = optional_data_of<std::uint8_t>("cut", call.cut, rows_over_time(rows));
-    if (call.cut && net_->directions == 2) throw std::invalid_argument("cut: needs a network of one direction");
+    if (call.cut && !net_->reads_forward_only()) throw std::invalid_argument("cut: as for steps");
     args.norms_of_rows = call.norms_of_rows;
     return args;
   }

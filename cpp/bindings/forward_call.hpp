@@ -61,7 +61,7 @@ struct ForwardCall {
 template <class T>
 py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
   const Index batch = args.rows.batch();
-  const Index width = net.width();
+  const Index width = net.y_width();
   const NewArray<T> h(state_shape(net, batch));
   args.h = h.data();
   std::optional<NewArray<T>> c;
@@ -73,8 +73,15 @@ py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
   py::object cell = c ? py::object(c->array) : py::none();
   if (tape) {
     compute([&](Interrupt& interrupt) { bptt::forward(net, args, *tape, interrupt); });
-    const Buffer<T>& y = tape->layers.back().h;
-    return py::make_tuple(array_over(y.block(), y.data() + batch * width, y_shape, {}, false), h.array, cell);
+    const Buffer<T>& y = net.merges() ? tape->layers.back().passed : tape->layers.back().h;
+    const Index first = net.merges() ? 0 : batch * width;
+    return py::make_tuple(array_over(y.block(), y.data() + first, y_shape, {}, false), h.array, cell);
+  }
+  if (net.merges()) {
+    const NewArray<T> y(y_shape);
+    args.y = y.data();
+    compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
+    return py::make_tuple(y.array, h.array, cell);
   }
   const NewArray<T> slots({args.rows.slots(), width});
   args.y = slots.data();

@@ -26,6 +26,12 @@ inline ActivationChoice<double> activation_named(const py::tuple& choice) {
           choice[2].cast<double>()};
 }
 
+inline Merge merge_named(const std::string& name) {
+  const auto* found = std::find(std::begin(kMergeNames), std::end(kMergeNames), name);
+  if (found == std::end(kMergeNames)) throw std::invalid_argument("merge: unknown name '" + name + "'");
+  return static_cast<Merge>(found - std::begin(kMergeNames));
+}
+
 // Options that are missing keep their defaults.
 inline Options options_of(const py::kwargs& given) {
   Options options;
@@ -37,6 +43,10 @@ inline Options options_of(const py::kwargs& given) {
       options.peephole = value.cast<bool>();
     } else if (name == "layer_norm") {
       options.layer_norm = value.cast<bool>();
+    } else if (name == "reverse") {
+      options.reverse = value.cast<bool>();
+    } else if (name == "merge") {
+      options.merge = merge_named(value.cast<std::string>());
     } else if (name == "zoneout") {
       std::tie(options.zoneout_h, options.zoneout_c) = value.cast<std::tuple<double, double>>();
     } else if (name == "cell_clip") {

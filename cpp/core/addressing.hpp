@@ -116,7 +116,7 @@ class Rows {
   std::vector<Index> base_;
 };
 
-// The order in which one direction reads time: step number s = 0..T-1 of the recursion is time step at(s).
+// The order in which a direction reads time: step number s = 0..T-1 of the recursion is time step at(s).
 struct TimeOrder {
   Index time;
   bool reverse;

@@ -4,6 +4,7 @@
 
 #include "core/chunk_products.hpp"
 #include "core/error_norm.hpp"
+#include "core/modifiers/merge.hpp"
 #include "core/modifiers/modified_step.hpp"
 #include "core/step_arguments.hpp"
 #include "runtime/float_mode.hpp"
@@ -52,6 +53,7 @@ class BackwardPass {
       T* const scratch = scratch_[static_cast<std::size_t>(index)].data();
       pack(index, threads, worker.crew);
       for (Index layer = net_.layers - 1; layer >= 0; --layer) {
+        split_errors(layer, everyone);
         for (Index d = 0; d < net_.directions; ++d) {
           if (schedule_.works_on(index, threads, d)) run_direction(runs_.at(layer, d), worker, scratch);
         }
@@ -62,6 +64,17 @@ class BackwardPass {
   }
 
  private:
+  // The errors of both directions, from those of their merged outputs.
+  void split_errors(Index layer, const Crew& crew) const {
+    const BackwardRun<T>& run = runs_.at(layer, 0);
+    if (!run.merged) return;
+    const Range rows = crew.slice_of(rows_.total());
+    const Index width = net_.width();
+    merge::backward(net_, rows.end - rows.begin, run.merged + rows.begin * net_.output,
+                    run.h + (batch_ + rows.begin) * width, runs_.split_dy() + rows.begin * width);
+    crew.sync();
+  }
+
   // The recursion of one layer and direction, from its last step to its first.
   void run_direction(const BackwardRun<T>& run, const Worker& worker, T* scratch) const {
     start_direction(run, worker);
@@ -340,7 +353,7 @@ class BackwardPass {
     T* dx = run.dx + part.begin;
     if (net_.directions == 2) k_.add(size, runs_.at(layer, 1).dx + part.begin, dx);
     if (dropped) {
-      k_.dropout(size, tape_.first_row * net_.width() + part.begin,
+      k_.dropout(size, tape_.first_row * net_.y_width() + part.begin,
                  tape_.dropout_key + static_cast<std::uint64_t>(layer - 1), tape_.dropout, dx, dx);
     }
     return true;

@@ -1,5 +1,7 @@
 #include "core/backward_run.hpp"
 
+#include <utility>
+
 #include "runtime/isa.hpp"
 
 namespace bptt {
@@ -30,7 +32,7 @@ BackwardMemory<T> BackwardRuns<T>::new_memory(const Needs& needs) const {
     memory.dprojected = Buffer<T>(rows * net_.output);
   }
   if (needs.halves) {
-    const Index widest = std::max(net_.input, net_.layers > 1 ? net_.width() : 0);
+    const Index widest = std::max(net_.input, net_.layers > 1 ? net_.y_width() : 0);
     for (int half = 0; half < 2; ++half) memory.halves.emplace_back(net_.summed_parameters(widest));
   }
   memory.dh_squares = Buffer<double>(rows * addresses_.panels());
@@ -54,7 +56,7 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
   T* const dx = dx_of(args, layer);
   // The reverse direction has a separate buffer, so both directions can run at once.
   if (net_.directions == 2 && !reverse_dx_.data()) {
-    reverse_dx_ = Buffer<T>(rows_.total() * std::max(net_.input, net_.width()));
+    reverse_dx_ = Buffer<T>(rows_.total() * std::max(net_.input, net_.y_width()));
   }
   for (Index d = 0; d < net_.directions; ++d) {
     BackwardRun<T>& run = runs_.emplace_back();
@@ -62,17 +64,21 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     run.parameters = direction_parameters(net_, args.parameters, layer, d);
     if (args.gradients) run.gradients = direction_parameters(net_, args.gradients, layer, d);
     run.number = layer * net_.directions + d;
-    run.order = {rows_.time(), d == 1};
+    run.order = {rows_.time(), net_.reads_from_end(d)};
     run.input = input;
     run.x = tape.x;
-    run.x_is_below = layer > 0 && tape.dropout == 0;
+    run.x_is_below = layer > 0 && tape.dropout == 0 && !net_.merges();
     if (layer > 0) {
       const auto& below = tape.layers[static_cast<std::size_t>(layer - 1)];
-      run.x = run.x_is_below ? below.h.data() : below.dropped.data();
+      run.x = run.x_is_below ? below.h.data() : below.passed.data();
     }
     run.is_first = layer == 0;
     run.is_last = layer + 1 == net_.layers;
     run.dy = run.is_last ? args.dy : upper_dx_;
+    if (run.dy && net_.merges()) {
+      if (!split_dy_.data()) split_dy_ = Buffer<T>(rows_.total() * net_.width());
+      run.merged = std::exchange(run.dy, split_dy_.data());
+    }
     if (run.dy) run.dy += d * net_.output;
     run.dx = d == 0 || !dx ? dx : reverse_dx_.data();
     run.h = kept.h.data() + d * net_.output;

@@ -37,6 +37,7 @@ struct BackwardRun : BackwardMemory<T> {
   const T* x;       // (T, B, input)
   bool x_is_below;  // x is the output of the layer below, from slot 0 on
   const T* dy;      // (T, B, D * H) or null, this direction's columns
+  const T* merged = nullptr;  // (T, B, P) or null: the errors of merged directions, from which dy is made
   T* dx;            // (T, B, input) or null: not needed
   const T* h;       // from slot 0 on, this direction's columns
   const T* c;
@@ -132,6 +133,7 @@ class BackwardRuns {
   BackwardRuns(const BackwardAddresses<T>& addresses, const BackwardArgs<T>& args, const Tape<T>& tape,
                const Needs& needs);
 
+  T* split_dy() const { return split_dy_.data(); }
   const BackwardRun<T>& at(Index layer, Index d) const {
     return runs_[static_cast<std::size_t>((net_.layers - 1 - layer) * net_.directions + d)];
   }
@@ -148,6 +150,7 @@ class BackwardRuns {
   std::vector<BackwardRun<T>> runs_;         // from the top layer
   Buffer<T> between_[2];
   Buffer<T> reverse_dx_;
+  Buffer<T> split_dy_;  // of merged directions
   const T* upper_dx_ = nullptr;
 };
 

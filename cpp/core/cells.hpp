@@ -49,11 +49,17 @@ struct Sizes {
   bool bias = true;
 };
 
+// How the outputs of two directions become y: side by side, or unit by unit.
+enum class Merge { concat, sum, mean, mul };
+inline constexpr std::string_view kMergeNames[] = {"concat", "sum", "mean", "mul"};
+
 // Options of a network, besides its sizes.
 struct Options {
   Index projection = 0;  // width of h; 0: as wide as the cell
   bool peephole = false;
   bool layer_norm = false;
+  bool reverse = false;  // the one direction reads from the end
+  Merge merge = Merge::concat;
   double zoneout_h = 0;  // probabilities of keeping the old state: what inference expects
   double zoneout_c = 0;
   CellOptions<double> cell{{Activation::sigmoid, 0, 0},

@@ -5,6 +5,7 @@
 
 #include "core/end_states.hpp"
 #include "core/modifiers/layer_norm.hpp"
+#include "core/modifiers/merge.hpp"
 #include "core/modifiers/modified_step.hpp"
 #include "core/schedule.hpp"
 #include "core/step_arguments.hpp"
@@ -44,7 +45,7 @@ class ForwardPass {
         for (Index d = 0; d < net_.directions; ++d) {
           if (schedule_.works_on(index, threads, d)) run_direction(run_of(layer, d), worker);
         }
-        if (layer + 1 < net_.layers) finish_layer(layer, everyone, worker.keeps_own_rows);
+        if (layer + 1 < net_.layers || net_.merges()) finish_layer(layer, everyone, worker.keeps_own_rows);
       }
     });
   }
@@ -52,13 +53,25 @@ class ForwardPass {
  private:
   ForwardRun<T>& run_of(Index layer, Index d) { return runs_[static_cast<std::size_t>(layer * net_.directions + d)]; }
   typename Tape<T>::Layer& taped(Index layer) const { return tape_->layers[static_cast<std::size_t>(layer)]; }
+  const ForwardRun<T>& run_of(Index layer, Index d) const {
+    return runs_[static_cast<std::size_t>(layer * net_.directions + d)];
+  }
   bool drops(Index layer) const { return tape_ && tape_->dropout > 0 && layer + 1 < net_.layers; }
+  // Whether y of this layer is an array besides its h, and this array.
+  bool passes_on(Index layer) const { return net_.merges() || drops(layer); }
+  T* passed_of(Index layer) const {
+    if (tape_) return taped(layer).passed.data();
+    return layer + 1 == net_.layers ? args_.y : passed_.data();
+  }
 
   // The recursion of one layer and direction.
   void run_direction(const ForwardRun<T>& run, const Worker& worker) const {
     const Range mine = worker.crew.slice_of(rows_.batch());
     ends_.load(run, mine);
-    if (run.y) copy_output(run, {0, 1}, mine);
+    if (run.y) {
+      const Index start = run.order.slot_before(run.order.at(0));
+      copy_output(run, {start, start + 1}, mine);
+    }
     if (!worker.keeps_own_rows) worker.crew.sync();
     for (Index begin = 0; begin < rows_.time(); begin += chunk_) {
       const Index end = std::min(begin + chunk_, rows_.time());
@@ -67,7 +80,7 @@ class ForwardPass {
       if (!fused_) project(run, chunk, worker);
       for (Index s = begin; s < end; ++s) step(run, s, chunk.low, worker);
       if (worker.split == Split::leader_only || (!tape_ && !worker.keeps_own_rows)) worker.crew.sync();
-      if (run.y && !interrupt_.stopped()) copy_output(run, {begin + 1, end + 1}, mine);
+      if (run.y && !interrupt_.stopped()) copy_output(run, {chunk.low + 1, chunk.high() + 2}, mine);
     }
     if (!worker.keeps_own_rows) worker.crew.sync();
     ends_.store(run, mine);
@@ -155,16 +168,22 @@ class ForwardPass {
     }
   }
 
-  // Dropout between a layer and the one above, which may then start.
+  // Merges the directions of a layer. Then dropout, before the layer above may start.
   void finish_layer(Index layer, const Crew& everyone, bool keeps_own_rows) const {
-    if (drops(layer)) {
+    if (passes_on(layer)) {
       everyone.sync();
-      const auto& kept = taped(layer);
-      const Index width = addresses_.width();
-      const Range part = everyone.slice_of(rows_.total() * width);
-      k_.dropout(part.end - part.begin, tape_->first_row * width + part.begin,
-                 tape_->dropout_key + static_cast<std::uint64_t>(layer), tape_->dropout,
-                 kept.h.data() + rows_.batch() * width + part.begin, kept.dropped.data() + part.begin);
+      const Range rows = everyone.slice_of(rows_.total());
+      const Index width = net_.y_width();
+      const T* h = run_of(layer, 0).h + (rows_.batch() + rows.begin) * addresses_.width();
+      T* const passed = passed_of(layer) + rows.begin * width;
+      if (net_.merges()) {
+        merge::forward(net_, rows.end - rows.begin, h, passed);
+        h = passed;
+      }
+      if (drops(layer)) {
+        k_.dropout((rows.end - rows.begin) * width, (tape_->first_row + rows.begin) * width,
+                   tape_->dropout_key + static_cast<std::uint64_t>(layer), tape_->dropout, h, passed);
+      }
     }
     // A thread that keeps to its rows finds in the layer below what it wrote there itself.
     if (!keeps_own_rows || net_.directions == 2 || drops(layer)) everyone.sync();
@@ -185,8 +204,8 @@ class ForwardPass {
   // Everything a layer needs, allocated before the threads start.
   void prepare(Index layer) {
     T* const output = output_of(layer);
-    const bool dropped = layer > 0 && drops(layer - 1);
-    const T* x = layer == 0 ? args_.x : dropped ? taped(layer - 1).dropped.data() : previous_output_;
+    const bool below = layer > 0 && !passes_on(layer - 1);
+    const T* x = layer == 0 ? args_.x : below ? previous_output_ : passed_of(layer - 1);
     for (Index d = 0; d < net_.directions; ++d) {
       const Index number = layer * net_.directions + d;
       if (!args_.packed) {
@@ -194,7 +213,7 @@ class ForwardPass {
       }
       const PackedForward<T>* weights = args_.packed ? &args_.packed->at(number) : &own_weights_.back();
       ForwardRun<T>& run = runs_.emplace_back(
-          ForwardRun<T>{weights, number, {rows_.time(), d == 1}, x, layer > 0 && !dropped, output + d * net_.output});
+          ForwardRun<T>{weights, number, {rows_.time(), net_.reads_from_end(d)}, x, below, output + d * net_.output});
       if (rows_.halved() && layer + 1 == net_.layers) {
         run.own_h = Buffer<T>(addresses_.latest_h_size());
         run.y = std::exchange(run.h, run.own_h.data());
@@ -206,13 +225,15 @@ class ForwardPass {
     previous_output_ = output;
   }
 
-  // Without a tape, layers alternate between two outputs, and the last layer's is the caller's.
+  // Without a tape, layers alternate between two outputs, and the last layer's is the caller's, unless it is merged.
   T* output_of(Index layer) {
     if (tape_) {
-      if (drops(layer)) taped(layer).dropped = Buffer<T>(rows_.total() * addresses_.width());
+      Buffer<T>& passed = taped(layer).passed;
+      if (drops(layer) && !passed.data()) passed = Buffer<T>(rows_.total() * net_.y_width());
       return taped(layer).h.data();
     }
-    if (layer + 1 == net_.layers) return args_.y;
+    if (net_.merges() && !passed_.data()) passed_ = Buffer<T>(rows_.total() * net_.y_width());
+    if (layer + 1 == net_.layers && !net_.merges()) return args_.y;
     Buffer<T>& buffer = outputs_[layer % 2];
     if (!buffer.data()) buffer = Buffer<T>(rows_.slots() * addresses_.width());
     return buffer.data();
@@ -249,6 +270,7 @@ class ForwardPass {
   std::deque<PackedForward<T>> own_weights_;  // without a snapshot
   std::vector<ForwardRun<T>> runs_;
   Buffer<T> outputs_[2];
+  Buffer<T> passed_;  // without a tape
   const T* previous_output_ = nullptr;
 };
 

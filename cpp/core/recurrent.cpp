@@ -58,6 +58,8 @@ void Recurrent::check(const Sizes& sizes) const {
   if (output < 1 || output > hidden || (options.projection && !traits.has_cell_state)) {
     throw std::invalid_argument("proj_size: an LSTM's, expected 1 to hidden_size, got " + std::to_string(output));
   }
+  if (options.reverse && directions == 2) throw std::invalid_argument("reverse: not with two directions");
+  if (merges() && directions == 1) throw std::invalid_argument("merge: needs two directions");
   if (options.peephole && traits.peepholes == 0) throw std::invalid_argument("peephole: not for this cell");
   check_positive("num_layers", sizes.layers);
   if (sizes.layers > kMaxLayers) {  // before names for them fill the memory
@@ -137,6 +139,7 @@ Tape<T>::Tape(const Recurrent& net, Rows which)
   for (Index l = 0; l < net.layers; ++l) {
     Layer& layer = layers.emplace_back();
     layer.h = Buffer<T>(slots * width);
+    if (net.merges()) layer.passed = Buffer<T>(total * net.y_width());
     for (Index d = 0; d < net.directions; ++d) {
       Direction& direction = layer.directions.emplace_back();
       if (net.tape_gates) direction.gates = Buffer<T>(total * gates_row);

@@ -53,8 +53,13 @@ struct Recurrent {
   bool may_fuse_projection() const { return !options.layer_norm && !traits.two_products; }
   bool normalises_cell() const { return options.layer_norm && traits.has_cell_state; }
 
-  Index input_of(Index layer) const { return layer == 0 ? input : width(); }
-  Index width() const { return directions * output; }  // of y
+  bool reads_from_end(Index direction) const { return direction == 1 || options.reverse; }
+  bool reads_forward_only() const { return directions == 1 && !options.reverse; }
+  bool merges() const { return options.merge != Merge::concat; }
+
+  Index input_of(Index layer) const { return layer == 0 ? input : y_width(); }
+  Index width() const { return directions * output; }  // of h, both directions side by side
+  Index y_width() const { return merges() ? output : width(); }
   // The weights, biases and projection of one layer and direction.
   Index summed_parameters(Index input_size) const {
     const Index rows = traits.gates * hidden;
@@ -120,7 +125,7 @@ struct Tape {
   };
   struct Layer {
     Buffer<T> h;  // (T + 2, B, D * P)
-    Buffer<T> dropped;  // (T, B, D * P): h after dropout, the next layer's input; empty without dropout
+    Buffer<T> passed;  // (T, B, y_width): y, where it is not h: directions merged, or dropout before the next layer
     std::vector<Direction> directions;
   };
 
@@ -156,7 +161,7 @@ struct ForwardArgs {
   const T* x;  // (T, B, I)
   const T* h0;  // (L * D, B, P) or null: zero
   const T* c0;  // (L * D, B, H)
-  T* y;  // (T + 2, B, D * P): step t at slot t + 1, the outer slots are scratch; not used when a tape is kept
+  T* y;  // (T + 2, B, D * P): step t at slot t + 1, the outer slots are scratch; merged: (T, B, P). Not with a tape
   T* h;  // (L * D, B, P)
   T* c;  // or null
   Rows rows{0, 0};
@@ -167,7 +172,7 @@ struct ForwardArgs {
 template <class T>
 void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt);
 
-// Keeps the tape, whose last layer's h is the output.
+// Keeps the tape. Its last layer's h is the output, or `passed` if the network merges directions.
 template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt);
 
@@ -175,7 +180,7 @@ template <class T>
 struct BackwardArgs {
   const T* parameters;
   T* gradients;  // added to; null: no gradients of parameters are computed
-  const T* dy;  // (T, B, D * P) or null: zero
+  const T* dy;  // (T, B, y_width) or null: zero
   const T* dh;  // (L * D, B, P) or null
   const T* dc;  // (L * D, B, H) or null
   T* dx;  // (T, B, I) or null
@@ -183,7 +188,7 @@ struct BackwardArgs {
   T* dc0;  // or null
   double* dh_norm;  // (L * D, T), or with norms_of_rows (L * D, T, B)
   double* dc_norm;  // or null
-  Index steps;  // the most steps to go back from the end; fewer than T need one direction
+  Index steps;  // the most steps to go back from the end; fewer than T need a network that reads forward only
   StateClip clip{};
   T* errors = nullptr;  // (L * D, T, B, P) or null: gets dL/dh_t as a whole, clipped; zero before the first step
   Index chunk = 0;  // steps of a chunk: of the whole batch, where this is a piece of it. 0: see Schedule

@@ -45,7 +45,7 @@ class Schedule {
     const double total = step * static_cast<double>(time * net.layers * net.directions);
     recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * element;
     weights_bytes_ =
-        static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.width())) * element;
+        static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.y_width())) * element;
     step_flops_ = step;
     poll_steps_ = std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step)));
     threads_ = total < kWorthATeam ? 1 : get_num_threads();

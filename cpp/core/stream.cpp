@@ -19,8 +19,8 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
       packed_(net, parameters, fused_ ? InputPanels::by_gates : InputPanels::plain), k_(packed_.kernels()),
       gates_(batch * net.tape_gates * net.hidden), next_(batch * net.output), h_(net.layers * batch * net.output),
       scratch_(net, net.modifies_steps() ? batch : 0, false) {
-  if (net.directions != 1) {
-    throw std::invalid_argument("stream: a bidirectional network needs the whole sequence, and cannot be stepped");
+  if (!net.reads_forward_only()) {
+    throw std::invalid_argument("stream: a direction that reads from the end needs the whole sequence");
   }
   std::memset(h_.data(), 0, static_cast<std::size_t>(h_.size()) * sizeof(T));
   if (net.traits.has_cell_state) {

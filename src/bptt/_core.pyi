@@ -45,6 +45,8 @@ class Recurrent:
         projection: int = 0,
         peephole: bool = False,
         layer_norm: bool = False,
+        reverse: bool = False,
+        merge: str = "concat",
         zoneout: tuple[float, float] = (0.0, 0.0),
         cell_clip: float = ...,
         gate_clip: float = ...,

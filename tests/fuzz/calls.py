@@ -24,6 +24,8 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
         batch_first=draw.flag,
         dropout=share,
         bidirectional=draw.flag,
+        reverse=draw.flag,
+        merge=lambda: draw.choose("concat", "concat", "sum", "mean", "mul"),
         layer_norm=draw.flag,
         recurrent_dropout=share,
         zoneout=share,
@@ -177,9 +179,9 @@ def a_model(draw: Draw) -> Any:
     layer = a_layer(draw, batch_first=False)
     if layer is None:
         return None
-    width = (getattr(layer, "proj_size", 0) or layer.hidden_size) * (2 if layer.bidirectional else 1)
-    pick = draw.choose((), (bptt.Ends() if layer.bidirectional else bptt.Last(),))
-    return bptt.Sequential(layer, *pick, bptt.Linear(width, 2, seed=1, dtype=layer.dtype))
+    both = layer.reverse or (layer.bidirectional and layer.merge == "concat")
+    pick = draw.choose((), (bptt.Ends() if both else bptt.Last(),))
+    return bptt.Sequential(layer, *pick, bptt.Linear(layer.y_size, 2, seed=1, dtype=layer.dtype))
 
 
 def sequential(draw: Draw, name: str) -> object:

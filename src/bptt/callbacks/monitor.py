@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from bptt.arrays import Floats
     from bptt.diagnose.pictures.sheets import SomeAxes
     from bptt.layers.module import Module
-    from bptt.layers.passes.tape import Tape
+    from bptt.layers.passes.directions import reads_from_end
+from bptt.layers.passes.tape import Tape
 
 COLUMNS = 256
 """Maximum number of steps back whose norms a record keeps: enough for a picture."""
@@ -240,7 +241,7 @@ def _from_last_step(tape: Tape, dy: Floats) -> bool:
         return False
     if not per_step(tape, dy.shape):
         return True
-    both = any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
+    both = any(reads_from_end(part.owner) for _, part in recurrent_tapes(tape))
     return not both and not first.layout.sequence_in(dy)[:-1].any()
 
 

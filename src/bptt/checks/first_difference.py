@@ -53,7 +53,7 @@ def _first_value(
     actual: RecurrentTape, expected: RecurrentTape, index: int, tolerance: float
 ) -> Difference | None:
     """Return the first step's first value, in the order of computation, of one layer and direction."""
-    backwards = index % actual.owner.num_directions == 1
+    backwards = actual.owner.reverse or index % actual.owner.num_directions == 1
     best: tuple[int, Difference] | None = None
     others = step_values(expected, index)
     for name, values in step_values(actual, index).items():

@@ -14,6 +14,7 @@ from bptt.arrays import as_real
 from bptt.layers import EncoderDecoder, Module, Recurrent
 from bptt.layers.containers.inputs import Inputs, Path, arrays_of, main_array, map_inputs, parse_inputs, ports
 from bptt.layers.containers.traverse import iter_layers, iter_models
+from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.passes.ragged import parse_lengths
 from bptt.losses.rows import row_mask
 
@@ -96,27 +97,27 @@ class ModelAxes:
     def __init__(self, model: Module) -> None:
         parts = list(iter_layers(model))
         recurrent = [part for part in parts if isinstance(part, Recurrent)]
-        self.forward_only = not any(part.bidirectional for part in recurrent)
+        self.forward_only = not any(map(reads_from_end, recurrent))
         self.batch_first = any(part.batch_first for part in recurrent)
         self._ports = ports(model)
         self._model = model
 
     def refuse_uncarried(self, what: str) -> None:
         """Raise ValueError if the model's state cannot be carried from one window or batch to the next."""
-        self.refuse_bidirectional(what)
+        self.refuse_from_end(what)
         if any(isinstance(model, EncoderDecoder) for model in iter_models(self._model)):
             raise ValueError(
                 f"{what} needs a model whose state can be carried forward; got an EncoderDecoder, whose "
                 f"encoder reads the whole input first. Fix: leave {what} out and pass whole sequences."
             )
 
-    def refuse_bidirectional(self, what: str) -> None:
-        """Raise ValueError for a bidirectional model: `what` needs a state that can be carried forward."""
+    def refuse_from_end(self, what: str) -> None:
+        """Raise ValueError if a layer reads from the end: `what` carries the state forward."""
         if not self.forward_only:
             raise ValueError(
-                f"{what} needs a model that reads forward only; got a bidirectional layer, whose reverse "
-                f"direction starts at the end. Fix: pass bidirectional=False, or leave {what} out and pass "
-                "whole sequences."
+                f"{what} needs a model that reads forward only; got a layer with bidirectional=True or "
+                f"reverse=True, which starts at the end. Fix: leave out this option, or leave {what} out and "
+                "pass whole sequences."
             )
 
     def main(self, x: Inputs) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ from bptt.arguments import integer, size
 from bptt.diagnose.interruptible import interruptible
 from bptt.diagnose.tangents import LinearStep, linearised
 from bptt.layers.passes.call_arguments import canonical_input
+from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.recurrent import Recurrent, expected_tape
 from bptt.reference.common import error_norm, error_norms, power_of_two
 from bptt.reference.copies import rebuild
@@ -73,7 +74,7 @@ def lyapunov_spectrum(
     TypeError
         If `layer` is not a recurrent layer, or an argument has the wrong type.
     ValueError
-        If the layer is bidirectional, or `k`, `skip` or `warmup` is out of range. If the layer refuses the
+        If the layer reads from the end, or `k`, `skip` or `warmup` is out of range. If the layer refuses the
         input, states are NaN or infinite, or Jacobians overflow.
 
     References
@@ -86,10 +87,10 @@ def lyapunov_spectrum(
             f"layer must be a recurrent layer; got {type(layer).__name__}. "
             "Fix: pass an RNN, LSTM, GRU or MGU."
         )
-    if layer.bidirectional:
+    if reads_from_end(layer):
+        option = "bidirectional" if layer.bidirectional else "reverse"
         raise ValueError(
-            "layer must read forward only; got bidirectional=True. "
-            "Fix: pass a layer with bidirectional=False."
+            f"layer must read forward only; got {option}=True. Fix: pass a layer with {option}=False."
         )
     count = layer.num_layers * (layer.output_size + (layer.hidden_size if layer.has_cell_state else 0))
     k = count if k is None else size(k, "k", count)

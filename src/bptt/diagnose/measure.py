@@ -17,6 +17,7 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
 from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
+from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.passes.tape import Tape
 from bptt.losses.loss import Loss
 
@@ -140,7 +141,7 @@ def last_step_errors(tape: Tape, y: Floats) -> tuple[Floats, Floats | None]:
             of_rows[rows] = 1.0 / np.sqrt(of_rows[rows].size)
         return error
 
-    both = has_time and any(part.owner.bidirectional for _, part in recurrent_tapes(tape))
+    both = has_time and any(reads_from_end(part.owner) for _, part in recurrent_tapes(tape))
     return error_at(steps - 1), error_at(0) if both else None
 
 

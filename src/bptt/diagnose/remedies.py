@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bptt.init import chrono, identity, orthogonal, sparse
+from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.passes.gates import cell_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def against_explosion(flow: FlowNorms, k: int) -> list[str]:
         remedies.append("clip=bptt.ClipNorm(1.0) in the Trainer")
     elif "clip_state" not in flow.in_use:
         remedies.append("clip_state=1.0 in the Trainer")
-    forward_only = not any(row.stack.bidirectional for row in flow.rows)
+    forward_only = not any(reads_from_end(row.stack) for row in flow.rows)
     if forward_only and flow.per_step and "truncate" not in flow.in_use:
         turns = [flow.turn(row) for row, verdict in enumerate(flow.verdict) if verdict == "exploding"]
         remedies.append(f"truncate={max(min(turns), 1)} in the Trainer")
@@ -103,7 +104,8 @@ def against_no_flow(flow: FlowNorms, k: int) -> list[str]:
         return ["an error at a later step"]
     if flow.per_step:
         return ["an error at an earlier step"]
-    return ["bptt.Ends() right after the bidirectional layer, in place of bptt.Last()"]
+    layer = "bidirectional layer" if flow.rows[k].stack.bidirectional else "layer that reads in reverse"
+    return [f"bptt.Ends() right after the {layer}, in place of bptt.Last()"]
 
 
 def joined(alternatives: list[str]) -> str:

@@ -38,12 +38,12 @@ class Row:
     @property
     def reverse(self) -> bool:
         """Whether this direction reads the sequence from its end."""
-        return self.index % self.stack.num_directions == 1
+        return self.stack.reverse or self._second
 
     @property
     def suffix(self) -> str:
         """The end of its parameters' names: "_l0", "_l1_reverse"."""
-        return f"_l{self.layer}{'_reverse' if self.reverse else ''}"
+        return f"_l{self.layer}{'_reverse' if self._second else ''}"
 
     @property
     def name(self) -> str:
@@ -54,6 +54,11 @@ class Row:
         if not self.place:
             return ", ".join(words)
         return f"{', '.join(words)}{',' if self.reverse else ''} of {self.place}"
+
+    @property
+    def _second(self) -> bool:
+        """Whether this is the second direction of two."""
+        return self.index % self.stack.num_directions == 1
 
 
 def rows_of(model: Module) -> list[Row]:

@@ -46,6 +46,12 @@ class LSTM(Recurrent):
         Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
+    reverse : bool
+        True: read each sequence from its end, in one direction. y is in the order of x, and the final state
+        is the state after step 0.
+    merge : {"concat", "sum", "mean", "mul"}
+        How the outputs of both directions become y: side by side, (T, B, 2*H), or their sum, mean or product,
+        (T, B, H). In a stack, the layer above reads the merged outputs.
     peephole : bool
         True: add `weight_peephole_l{k}` (3, H) with rows i, f, o. A coupled LSTM has (2, H) with rows f, o,
         and an LSTM without a forget gate has (2, H) with rows i, o.
@@ -128,6 +134,8 @@ class LSTM(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        reverse: bool = False,
+        merge: str = "concat",
         peephole: bool = False,
         coupled: bool = False,
         forget_gate: bool = True,
@@ -193,6 +201,8 @@ class LSTM(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            reverse=reverse,
+            merge=merge,
             layer_norm=layer_norm,
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,

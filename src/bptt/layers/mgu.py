@@ -43,6 +43,12 @@ class MGU(Recurrent):
         Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
+    reverse : bool
+        True: read each sequence from its end, in one direction. y is in the order of x, and the final state
+        is the state after step 0.
+    merge : {"concat", "sum", "mean", "mul"}
+        How the outputs of both directions become y: side by side, (T, B, 2*H), or their sum, mean or product,
+        (T, B, H). In a stack, the layer above reads the merged outputs.
     activations : sequence of two
         Activations of the gate f, and of the candidate n. Each is a name, (name, alpha) or
         (name, alpha, beta), as for an `LSTM`.
@@ -94,6 +100,8 @@ class MGU(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        reverse: bool = False,
+        merge: str = "concat",
         activations: Sequence[Activation] = ("sigmoid", "tanh"),
         gate_clip: float | None = None,
         layer_norm: bool = False,
@@ -116,6 +124,8 @@ class MGU(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            reverse=reverse,
+            merge=merge,
             layer_norm=layer_norm,
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,

@@ -15,6 +15,7 @@ from bptt.layers.advice import advise_other_dropout
 from bptt.layers.budget import check_count
 from bptt.layers.module import Init, Table
 from bptt.layers.passes.backend import Backend, Call, CoreTape
+from bptt.layers.passes.directions import check_directions
 from bptt.layers.passes.interventions import RandomMasks, parse_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.recurrent_calls import RecurrentCalls
@@ -25,7 +26,7 @@ MAX_LAYERS = 10_000
 
 _SETTINGS = (
     *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
-    *("layer_norm", "recurrent_dropout", "zoneout", "precision"),
+    *("reverse", "merge", "layer_norm", "recurrent_dropout", "zoneout", "precision"),
 )
 """Constructor arguments of every recurrent layer. Attributes with the same names hold them."""
 
@@ -51,6 +52,8 @@ class Recurrent(RecurrentCalls):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        reverse: bool,
+        merge: str,
         layer_norm: bool,
         recurrent_dropout: float,
         zoneout: Any,
@@ -72,13 +75,18 @@ class Recurrent(RecurrentCalls):
             advise_other_dropout(self.dropout)
         self.bidirectional = flag(bidirectional, "bidirectional")
         self.num_directions = 2 if self.bidirectional else 1
+        self.reverse = flag(reverse, "reverse")
+        self.merge = choice(merge, "merge", ("concat", "sum", "mean", "mul"))
+        check_directions(self.bidirectional, self.reverse, self.merge)
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
         zoneout_pair = parse_zoneout(zoneout, self.has_cell_state)
         between_layers = self.dropout if self.num_layers > 1 else 0.0
         self._masks = RandomMasks(between_layers, self.recurrent_dropout, zoneout_pair)
         self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
+        self._core_options |= {"reverse": self.reverse, "merge": self.merge}
         self.output_size = cell_options.get("projection") or self.hidden_size
+        self.y_size = self.output_size * (self.num_directions if self.merge == "concat" else 1)
         self.precision = choice(precision, "precision", ("highest",))
         # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers.
         weights = self.input_size + self.num_layers * self.hidden_size

@@ -16,6 +16,7 @@ from bptt.layers.module import Module
 from bptt.layers.passes import call_arguments
 from bptt.layers.passes.backend import Backend, CoreTape, State
 from bptt.layers.passes.clip_state import ClipsState
+from bptt.layers.passes.directions import refuse_from_end
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.inference_stream import InferenceStream
 from bptt.layers.passes.interventions import RandomMasks, packed
@@ -31,8 +32,12 @@ class RecurrentCalls(Module):
     input_size: int
     hidden_size: int
     output_size: int
+    y_size: int
     num_layers: int
     num_directions: int
+    bidirectional: bool
+    reverse: bool
+    merge: str
     batch_first: bool
     _masks: RandomMasks
 
@@ -72,11 +77,12 @@ class RecurrentCalls(Module):
         Returns
         -------
         y : ndarray
-            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction.
+            (T, B, D*H) in the layout of x: the last layer's hidden states, forward then reverse direction, or
+            (T, B, H) with `merge`. With `reverse`, too, y[t] belongs to x[t].
             0 at skipped steps and past the end of a row.
         state : ndarray, or for LSTM a pair (h, c) of arrays
             The final state, in the layout of the argument: after the last valid step, in a reverse direction
-            after the first one. A row without a step keeps its initial state.
+            after its first valid step. A row without a step keeps its initial state.
 
         Raises
         ------
@@ -139,7 +145,7 @@ class RecurrentCalls(Module):
         if checkpoint is None:
             (y, h, c), core_tape = self._backend().forward(call)
         else:
-            call_arguments.refuse_bidirectional(self, "checkpoint", "the whole tape, checkpoint=None")
+            refuse_from_end(self, "checkpoint", "the whole tape, checkpoint=None")
             call = call._replace(parameters=self.flat_parameters)
             core_tape = Recomputed(self, self._backend(), call, parse_recompute(checkpoint, T))
             y, h, c = core_tape.forward(random=bool(self._masks))
@@ -223,7 +229,7 @@ class RecurrentCalls(Module):
             If `batch_size` is not a positive int, or the layer is bidirectional. A reverse direction starts
             at the end of the sequence.
         """
-        call_arguments.refuse_bidirectional(self, "stream", "call the layer with the whole sequence")
+        refuse_from_end(self, "stream", "call the layer with the whole sequence")
         return InferenceStream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
 
     def freeze(self) -> Frozen:

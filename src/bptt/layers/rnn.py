@@ -37,6 +37,12 @@ class RNN(Recurrent):
         Fraction of outputs dropped between layers, in [0, 1), in `forward` only. No effect on a single layer.
     bidirectional : bool
         True: a second set of weights reads the sequence from its end; D = 2 and y is (T, B, 2*H).
+    reverse : bool
+        True: read each sequence from its end, in one direction. y is in the order of x, and the final state
+        is the state after step 0.
+    merge : {"concat", "sum", "mean", "mul"}
+        How the outputs of both directions become y: side by side, (T, B, 2*H), or their sum, mean or product,
+        (T, B, H). In a stack, the layer above reads the merged outputs.
     layer_norm : bool
         True: normalise input and recurrent pre-activations before they are added. Each has a gain
         (`weight_norm_ih_l{k}`, `weight_norm_hh_l{k}`) and its bias as offset.
@@ -84,6 +90,8 @@ class RNN(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        reverse: bool = False,
+        merge: str = "concat",
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
@@ -105,6 +113,8 @@ class RNN(Recurrent):
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,
+            reverse=reverse,
+            merge=merge,
             layer_norm=layer_norm,
             recurrent_dropout=recurrent_dropout,
             zoneout=zoneout,

@@ -17,6 +17,7 @@ from bptt.layers.passes.backend import Backed, Call, Errors, Passed, Stack
 from bptt.layers.passes.ragged import Flags
 from bptt.reference import ragged, stack
 from bptt.reference.common import Array, State, Weights
+from bptt.reference.directions import Directions
 from bptt.reference.interventions import Interventions
 
 NAMES = (
@@ -106,7 +107,7 @@ class NumPy:
         layer, x = self.layer, call.x
         dropout: tuple[Array, ...] = ()
         if layer.dropout > 0.0:
-            width = layer.num_directions * layer.output_size
+            width = layer.y_size
             shape, first = (*x.shape[:-1], width), call.first_row * width
             keys = (call.dropout_key + k for k in range(layer.num_layers - 1))
             dropout = tuple(stack.dropout_mask(shape, layer.dropout, key, first) for key in keys)
@@ -153,9 +154,10 @@ class NumPy:
         cell, weights = self.layer.equations(), self._weights(call.parameters)
         state = self._state(call.h0, call.c0, by.recurrent.shape[1])
         wide = call.x.astype(np.float64)
+        ways = Directions(self.layer.reverse, self.layer.merge)
         if call.active is None:
-            return stack.forward(cell, weights, wide, state, by)
-        return ragged.forward(cell, weights, wide, state, call.active, call.times, by)
+            return stack.forward(cell, weights, ways, wide, state, by)
+        return ragged.forward(cell, weights, ways, wide, state, call.active, call.times, by)
 
     def _interventions(
         self, call: Call, dropout: tuple[Array, ...], recurrent: Any, keep_h: Any, keep_c: Any

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bptt.layers.passes.clip_state import StateClip
 from bptt.reference.common import Array, Gradients, State, error_norms
+from bptt.reference.directions import Directions
 from bptt.reference.interventions import Interventions, RowSteps
 from bptt.reference.stack import Cell, Layers, StackTape
 from bptt.reference.stack import backward as whole_backward
@@ -81,6 +82,7 @@ class RaggedTape:
 def forward(
     cell: Cell,
     layers: Layers,
+    ways: Directions,
     x: Array,
     state: State,
     active: npt.NDArray[np.int64],
@@ -105,7 +107,7 @@ def forward(
     for row, steps in enumerate(row_steps):
         row_state = tuple(s[:, row : row + 1] for s in state)
         x_row = steps.unpacked(x)[:, np.newaxis]
-        y, last, tape = whole_forward(cell, layers, x_row, row_state, by.row(row, steps))
+        y, last, tape = whole_forward(cell, layers, ways, x_row, row_state, by.row(row, steps))
         ys.append(y)
         states.append(last)
         tapes.append(tape)

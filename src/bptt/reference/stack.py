@@ -1,6 +1,6 @@
 """Layers, directions and dropout, around any cell of the reference.
 
-Layer 0 reads x. Layer k > 0 reads the output of layer k - 1, both directions side by side, after dropout.
+Layer 0 reads x. Layer k > 0 reads the output of layer k - 1, both directions joined, after dropout.
 The reverse direction is the same cell, run over the reversed sequence. Its outputs, tape and norms are
 returned in the order of the sequence.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from bptt.layers.passes.clip_state import StateClip
 from bptt.reference.common import Array, Gradients, Run, State, Tape, Weights
+from bptt.reference.directions import Directions
 from bptt.reference.interventions import Interventions, in_time
 
 
@@ -37,6 +38,8 @@ class StackTape:
     ----------
     layers : nested sequence of mappings
         The parameters of the forward pass.
+    ways : Directions
+        How the directions read time, and how their outputs are joined.
     masks : sequence of arrays of shape (T, B, D * P)
         The dropout mask on the output of each layer except the last. Empty without dropout.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
@@ -45,8 +48,11 @@ class StackTape:
         `errors[layer][direction]` is that cell's `Gradients.errors`. None if `backward` did not keep them.
     """
 
-    def __init__(self, layers: Layers, tapes: list[list[Tape]], masks: Sequence[Array]) -> None:
+    def __init__(
+        self, layers: Layers, ways: Directions, tapes: list[list[Tape]], masks: Sequence[Array]
+    ) -> None:
         self.layers = layers
+        self.ways = ways
         self.tapes = tapes
         self.masks = masks
         self.norms: State | None = None
@@ -60,9 +66,12 @@ class StackTape:
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        """(T, B, D * P)."""
-        tapes = self.tapes[-1]
-        return (*self.shape, len(tapes) * tapes[0].states[0].shape[2])
+        """(T, B, width of y)."""
+        return self.ways.joined(self.outputs(len(self.tapes) - 1)).shape
+
+    def outputs(self, layer: int) -> list[Array]:
+        """Return the states after each step, (T, B, P), of all directions."""
+        return [self.h(layer, direction) for direction in range(len(self.tapes[layer]))]
 
     def h(self, layer: int, direction: int) -> Array:
         """Return the states after each step, (T, B, P)."""
@@ -105,15 +114,14 @@ class StackTape:
                 for values in tape.saved.values():
                     values[...] = between(values)
 
-    @staticmethod
-    def _view(values: Array, direction: int) -> Array:
-        view = in_time(values, direction)
+    def _view(self, values: Array, direction: int) -> Array:
+        view = in_time(values, self.ways.from_end(direction))
         view.flags.writeable = False
         return view
 
 
 def forward(
-    cell: Cell, layers: Layers, x: Array, state: State, by: Interventions
+    cell: Cell, layers: Layers, ways: Directions, x: Array, state: State, by: Interventions
 ) -> tuple[Array, State, StackTape]:
     """Run all layers over time.
 
@@ -122,6 +130,7 @@ def forward(
     cell : Cell
     layers : nested sequence of mappings
         `layers[layer][direction]` holds that layer's parameters in that direction.
+    ways : Directions
     x : array of shape (T, B, I)
     state : tuple of arrays of shape (L * D, B, P or H)
         The initial state; index layer * D + direction.
@@ -130,7 +139,7 @@ def forward(
 
     Returns
     -------
-    y : array of shape (T, B, D * P)
+    y : array of shape (T, B, D * P), or (T, B, P) if the directions are merged
     state : tuple of arrays of shape (L * D, B, P or H)
     tape : StackTape
     """
@@ -139,11 +148,16 @@ def forward(
         first = k * len(directions)
         tapes.append(
             [
-                cell.forward(in_time(x, d), tuple(s[first + d] for s in state), weights, by.run(first + d, d))
+                cell.forward(
+                    in_time(x, ways.from_end(d)),
+                    tuple(s[first + d] for s in state),
+                    weights,
+                    by.run(first + d, ways.from_end(d)),
+                )
                 for d, weights in enumerate(directions)
             ]
         )
-        x = np.concatenate([in_time(tape.states[0][1:], d) for d, tape in enumerate(tapes[k])], axis=2)
+        x = ways.joined([in_time(tape.states[0][1:], ways.from_end(d)) for d, tape in enumerate(tapes[k])])
         if k < len(by.dropout):
             x = x * by.dropout[k]
 
@@ -151,7 +165,7 @@ def forward(
         np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
         for s in range(len(state))
     )
-    return x, last, StackTape(layers, tapes, by.dropout)
+    return x, last, StackTape(layers, ways, tapes, by.dropout)
 
 
 def backward(
@@ -171,7 +185,7 @@ def backward(
         The cell of `forward`.
     tape : StackTape
         From `forward`. Its norms and errors are set here.
-    dy : array of shape (T, B, D * P)
+    dy : array of the shape of y
     dstate : tuple of arrays of shape (L * D, B, P or H)
     steps : int, optional
         Every layer goes back at most `steps` steps from the end of the sequence. None: all.
@@ -190,32 +204,35 @@ def backward(
     Raises
     ------
     ValueError
-        If `steps` is less than T and the network is bidirectional. The last steps of the two directions are
-        different, because the reverse direction ends at the first time step.
+        If `steps` is less than T and a direction reads from the end. Its last step is the first time step.
     """
-    layers = tape.layers
+    layers, ways = tape.layers, tape.ways
     D, T = len(layers[0]), tape.shape[0]
-    if steps is not None and steps < T and D > 1:
+    if steps is not None and steps < T and ways.from_end(D - 1):
         raise ValueError(
-            f"steps must be at least T = {T} in a bidirectional network; got {steps}. "
-            "Fix: pass steps=None, or truncate in a network of one direction."
+            f"steps must be at least T = {T} if a direction reads from the end; got {steps}. "
+            "Fix: pass steps=None, or truncate in a network that reads forward only."
         )
 
     layer_gradients: list[list[Gradients]] = [[] for _ in layers]
     for k in reversed(range(len(layers))):
         if k < len(tape.masks):
             dy = dy * tape.masks[k]
-        dy_d = np.split(dy, D, axis=2)
+        dy_d = ways.split(dy, tape.outputs(k))
         for d, weights in enumerate(layers[k]):
             dstate_d = tuple(s[k * D + d] for s in dstate)
             layer_gradients[k].append(
-                cell.backward(tape.tapes[k][d], weights, in_time(dy_d[d], d), dstate_d, steps, clip)
+                cell.backward(
+                    tape.tapes[k][d], weights, in_time(dy_d[d], ways.from_end(d)), dstate_d, steps, clip
+                )
             )
-        dy = np.sum([in_time(gradients.dx, d) for d, gradients in enumerate(layer_gradients[k])], axis=0)
+        of_directions = enumerate(layer_gradients[k])
+        dy = np.sum([in_time(gradients.dx, ways.from_end(d)) for d, gradients in of_directions], axis=0)
 
     flat = [(d, gradients) for directions in layer_gradients for d, gradients in enumerate(directions)]
     kinds = range(len(dstate))
-    tape.norms = tuple(np.stack([in_time(gradients.norms[s], d) for d, gradients in flat]) for s in kinds)
+    norms = [[in_time(norm, ways.from_end(d)) for norm in gradients.norms] for d, gradients in flat]
+    tape.norms = tuple(np.stack(kind) for kind in zip(*norms, strict=True))
     tape.errors = (
         [[gradients.errors for gradients in directions] for directions in layer_gradients]
         if keep_errors

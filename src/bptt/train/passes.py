@@ -62,7 +62,7 @@ def parse_passes(
     backward = {"clip_state": clip_state, "steps": windows[1]}
     if forward:
         parse_recompute(checkpoint, 1)
-        axes.refuse_bidirectional("checkpoint")
+        axes.refuse_from_end("checkpoint")
     if truncate is not None:
         axes.refuse_uncarried("truncate")
     if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):

@@ -11,6 +11,7 @@ from bptt.layers.containers.named import Named
 from bptt.layers.containers.states import Key
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module, model_of
+from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.activations import Elementwise, Softmax
 from bptt.layers.stateless.dropout import Dropout
@@ -81,8 +82,10 @@ def check_layers(layers: Mapping[Key, object], example: str) -> None:
         )
 
 
-def check_joins(groups: Iterable[Sequence[Module]]) -> None:
+def check_joins(groups: Iterable[Sequence[Module]]) -> list[tuple[Ends, bool]]:
     """Raise if layers cannot work in this order. Warn of likely mistakes.
+
+    Return each `Ends` whose recurrent layer is known, with whether that layer has `reverse=True`.
 
     Parameters
     ----------
@@ -94,16 +97,18 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
     ------
     ValueError
         If a recurrent layer, `Last`, `Ends` or a pool follows `Last`, `Ends` or a pool without `Repeat`
-        between them. If `Repeat` follows a recurrent layer. If `Ends` does not follow a bidirectional layer,
-        or `Embedding` follows a layer that returns floats. If layers differ in `batch_first`.
+        between them. If `Repeat` follows a recurrent layer. If `Ends` does not follow a layer that reads from
+        the end, or follows one that merges its directions. If `Embedding` follows a layer that returns
+        floats. If layers differ in `batch_first`.
 
     Warns
     -----
     UserWarning
-        `Last` after a bidirectional layer.
+        `Last` after a layer that reads from the end.
     """
     groups = list(groups)
     check_layouts(layer for group in groups for layer in group)
+    directions: list[tuple[Ends, bool]] = []
     before: Module | None = None  # the layer whose output this layer reads
     recurrent: Recurrent | None = None  # the last recurrent layer
     mixer: Module | None = None  # a later layer, which mixes the recurrent layer's outputs
@@ -134,6 +139,8 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
                 mixer = layer
             elif isinstance(layer, Ends):
                 _check_ends(recurrent, mixer)
+                if recurrent is not None:
+                    directions.append((layer, recurrent.reverse))
                 end = layer
             elif isinstance(layer, ONE_VECTOR):
                 if isinstance(layer, Last) and recurrent is not None and recurrent not in group:
@@ -145,6 +152,7 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> None:
                 recurrent, mixer, end, sequence = None, None, _end_of(layer), None
             elif not isinstance(layer, SAME_AXES):  # a layer that the user wrote may return anything
                 before = recurrent = mixer = end = sequence = None
+    return directions
 
 
 def check_layouts(layers: Iterable[Module]) -> None:
@@ -202,13 +210,23 @@ def _refuse_after_end(end: Module, layer: Module) -> None:
 
 
 def _check_last(recurrent: Recurrent) -> None:
-    """Warn of `Last` after a bidirectional layer."""
-    if recurrent.bidirectional:
+    """Warn of `Last` after a layer that reads from the end."""
+    if not reads_from_end(recurrent):
+        return
+    kind, ends = recurrent.kind, "use Ends() right after"
+    if recurrent.reverse:
         advise(
-            f"Last() after a bidirectional {recurrent.kind} returns the reverse direction's state after this "
-            f"direction has read one step only. Fix: use Ends() right after {recurrent.kind}, which returns "
-            "each direction's state after the whole sequence."
+            f"Last() after {kind} with reverse=True returns its state after it has read one step only. "
+            f"Fix: {ends} {kind}, which returns its state after the whole sequence."
         )
+        return
+    if recurrent.merge != "concat":
+        ends = f'pass merge="concat" to {kind}, and {ends}'
+    advise(
+        f"Last() after a bidirectional {kind} returns the reverse direction's state after this direction has "
+        f"read one step only. Fix: {ends} {kind}, which returns each direction's state after the whole "
+        "sequence."
+    )
 
 
 def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
@@ -221,14 +239,20 @@ def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
         fix = "put Ends() right after a bidirectional layer, or use Last()"
         if recurrent is not None:
             fix = "use Last() in place of Ends()"
-            if recurrent.bidirectional:
+            if reads_from_end(recurrent):
                 fix = f"put Ends() between {recurrent.kind} and {mixer.kind}"
         does = "has no directions" if isinstance(mixer, Repeat) else "mixes the directions"
         raise ValueError(
             f"layers must have Ends right after a bidirectional layer; got Ends after {mixer.kind}, which "
             f"{does}. Fix: {fix}."
         )
-    if recurrent is not None and not recurrent.bidirectional:
+    if recurrent is not None and recurrent.merge != "concat":
+        raise ValueError(
+            f"layers must have Ends after a layer that keeps its directions apart; got {recurrent.kind} with "
+            f"merge={recurrent.merge!r}, which joins them step by step. "
+            f'Fix: pass merge="concat" to {recurrent.kind}.'
+        )
+    if recurrent is not None and not reads_from_end(recurrent):
         raise ValueError(
             f"layers must have Ends after a bidirectional layer; got Ends after {recurrent.kind} with "
             "bidirectional=False, so half of the outputs would be those of step 0. "

@@ -52,12 +52,13 @@ class Sequential(Container):
     Warns
     -----
     UserWarning
-        If `Last` follows a bidirectional layer, where `Ends` is almost always meant.
+        If `Last` follows a layer that reads from the end, where `Ends` is almost always meant.
 
     Notes
     -----
     `Last`, `Ends` and the pools return one vector per row. A recurrent layer may follow only after `Repeat`,
-    and so may a second layer of this kind. `Ends` must follow a bidirectional layer or come first, and
+    and so may a second layer of this kind. `Ends` must come first, or follow a layer with
+    `bidirectional=True` or `reverse=True`.
     `Embedding` must come first.
 
     The state is a tuple with one entry per layer, which is None for a layer without state.
@@ -65,8 +66,10 @@ class Sequential(Container):
 
     def __init__(self, *layers: Module, seed: Seed = None) -> None:
         check_layers(dict(enumerate(layers)), "Sequential(LSTM(8, 16), Linear(16, 2))")
-        check_joins([list(iter_chain(layer)) for layer in layers])
+        directions = check_joins([list(iter_chain(layer)) for layer in layers])
         self._join(dict(enumerate(layers)), seed)
+        for ends, reverse in directions:
+            ends.reverse = reverse
 
     @property
     def layers(self) -> tuple[Module, ...]:

@@ -147,8 +147,14 @@ class Stack(Protocol):
     dtype: np.dtype[Any]
     num_layers: int
     num_directions: int
+    bidirectional: bool
+    reverse: bool
+    merge: str
     hidden_size: int
     output_size: int
+    """P: of h, for each direction."""
+    y_size: int
+    """Of y: P, or D*P if the outputs of two directions lie side by side."""
 
     @property
     def has_cell_state(self) -> bool: ...

@@ -11,6 +11,7 @@ from bptt.arguments import flag, integer
 from bptt.arrays import Floats, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import Call, Errors, Infers, Stack, State
 from bptt.layers.passes.clip_state import NO_CLIP, ClipsState, parse_clip_state
+from bptt.layers.passes.directions import refuse_from_end
 from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import PackedRows, packed_rows
@@ -141,13 +142,15 @@ def parse_errors(
     layout, ragged, (T, B) = tape.layout, tape.ragged, tape.core.shape
     if dy is not None:
         array = as_real(dy, "dy")
-        check_shape(array, "dy", layout.sequence_shape(T, B, layer.num_directions * layer.output_size))
+        check_shape(array, "dy", layout.sequence_shape(T, B, layer.y_size))
         dy = to_floats(layout.sequence_in(array), "dy", layer.dtype)
         if ragged:
             dy = ragged.gather(dy)
     dh, dc = parse_state(layer, dstate, "dstate", B, layout, ragged)
     if steps is not None:
         steps = min(integer(steps, "steps", 0), T)
+        if steps < T:
+            refuse_from_end(layer, "steps", "steps=None")
     clip = parse_clip_state(clip_state) or NO_CLIP
     errors = Errors(
         dy,
@@ -208,18 +211,6 @@ def infer(
     call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset, skip)
     y, h, c = backend.infer(call)
     return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
-
-
-def refuse_bidirectional(layer: Sized, feature: str, alternative: str) -> None:
-    """Raise ValueError if a layer has a reverse direction.
-
-    A reverse direction starts at the end of the sequence.
-    """
-    if layer.num_directions == 2:
-        raise ValueError(
-            f"{feature} needs a layer that reads forward only; got bidirectional=True, so a reverse "
-            f"direction starts at the end. Fix: pass bidirectional=False, or {alternative}."
-        )
 
 
 def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: PackedRows | None) -> State:

@@ -125,7 +125,7 @@ class Recomputed:
         """
         layer, call = self._stack, self._call
         snapshot = None if random else self._backend.freeze()  # packs the weights once for all pieces
-        y = np.empty((*call.x.shape[:-1], layer.num_directions * layer.output_size), layer.dtype)
+        y = np.empty((*call.x.shape[:-1], layer.y_size), layer.dtype)
         h, c = self._state(call.h0, layer.output_size), None
         if layer.has_cell_state:
             c = self._state(call.c0, layer.hidden_size)

@@ -37,7 +37,8 @@ class Last(Stateless):
     An unbatched x (T, H) gives (H,). With `lengths` or `skip`, return each row's last valid step. A row
     without a valid step gives zeros: its length is 0, all its steps are skipped, or x has no steps.
 
-    After a bidirectional layer, use `Ends`. At the last step, the reverse direction has read one step only.
+    After a layer with `bidirectional=True` or `reverse=True`, use `Ends`. At the last step, the reverse
+    direction has read one step only.
 
     Parameters
     ----------
