@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.ranks import run
 from tests.test_resume import CASES, Case, outcome
 from tests.test_train_metrics import scripted
 from tests.training import Watch, batch, model, trainer
@@ -195,3 +197,27 @@ def test_restore_best_of_a_resumed_run(tmp_path: Path) -> None:
     fit(one, one.fresh, 20)
     found, _ = fit(other, lambda callbacks: other.resume(tmp_path / "run", callbacks), None)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_ranks_end_together_though_their_clocks_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the update at which the last rank has reached its limit."""
+    clocks = threading.local()
+
+    class Clocks:
+        @staticmethod
+        def perf_counter() -> float:
+            return getattr(clocks, "now", 0.0)
+
+    def job(comm: Any) -> tuple[int, bytes]:
+        def tick(running: bptt.Trainer) -> None:
+            clocks.now = Clocks.perf_counter() + comm.rank + 1
+
+        fit = trainer(model(), comm=comm, callbacks=[Watch(tick)])
+        data = bptt.data.Shard(DATA, comm)
+        fit.fit(data, 3, DATA[:1], max_seconds=4)
+        return len(fit.history["loss"]), fit.model.flat_parameters.tobytes()
+
+    monkeypatch.setattr("bptt.train.budget.time", Clocks)
+    one, other = run(2, job)
+    assert one == other
+    assert one[0] == 5  # rank 0 has 4 seconds after 4 updates, which the next update sees

@@ -43,7 +43,7 @@ class ProgressBar(Callback):
         self._loss = 0.0
         self._begin = time.perf_counter()
         terminal = sys.stderr.isatty()
-        notebook = _notebook_bar()
+        notebook = notebook_bar()
         # Some terminals report 0 columns: tqdm would then show nothing.
         wide = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
         mean = trainer.loss.reduction == "mean"
@@ -96,7 +96,7 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-def _notebook_bar() -> type[tqdm[Any]] | None:
+def notebook_bar() -> type[tqdm[Any]] | None:
     """Return the bar of tqdm for notebooks; None outside of notebooks, or if ipywidgets is missing."""
     if "IPython" not in sys.modules:
         return None

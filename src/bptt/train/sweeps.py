@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bptt.arguments import choice, flag, integer, short, size
+from bptt.callbacks.progress import notebook_bar
 from bptt.train.history import History
 from bptt.train.workers import Outcome, call_here, call_in_processes
 
@@ -261,7 +262,8 @@ def sweep(
     count = cores if processes is None else integer(processes, "processes", 0)
     size(threads, "threads")
     trials: dict[int, Trial] = {}
-    with tqdm(total=len(jobs), desc="sweep", unit="run", disable=not flag(progress, "progress")) as bar:
+    kind = notebook_bar() or tqdm
+    with kind(total=len(jobs), desc="sweep", unit="run", disable=not flag(progress, "progress")) as bar:
 
         def done(index: int, outcome: Outcome) -> None:
             trials[index] = _trial(jobs[index], outcome)
