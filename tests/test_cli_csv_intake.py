@@ -403,7 +403,7 @@ def test_the_end_of_a_file_is_no_gap(folder: Path) -> None:
     ],
 )
 def test_fill(folder: Path, capsys: pytest.CaptureFixture[str], how: str, right: npt.ArrayLike) -> None:
-    Path("a.csv").write_text("t,a,b\n4,NaN,\n3,4,\n2,,2\n1,n/a,\n0,1,5\n")  # the newest row first
+    Path("a.csv").write_text("t,a,b\n4,NaN,\n3,4,.\n2,,2\n1,n/a,\n0,1,5\n")  # the newest row first
     np.testing.assert_allclose(features("a.csv", Format(fill=how)).values, right)
     said = capsys.readouterr().err
     assert "a (3), b (3)" in said
@@ -499,6 +499,7 @@ def comma(value: float) -> str:
 
 SPACES = " \u00a0\u2007\u2009\u202f"
 RIGHT = np.round(VALUES, 3)
+SMALL_COUNTS = np.rint(50 * VALUES[:, :1])
 COUNTS = 1_000_000 + np.rint(1000 * VALUES[:, :1])
 
 
@@ -509,6 +510,7 @@ def formats() -> dict[str, tuple[bytes, npt.NDArray[np.float64], str, Format]]:
     semicolons, tabs = table.replace(",", ";"), table.replace(",", "\t")
     commas = semicolons.replace(".", ",")
     counts = [f"{round(value):,}" for value in COUNTS[:, 0].tolist()]
+    small = [f"{round(value):,}".replace(",", ".") for value in SMALL_COUNTS[:, 0].tolist()]
     tenths = [f"{value:.1f}" for value in RIGHT[:, 0].tolist()]
     counted = "".join(f'{day},"{count}"\n' for day, count in zip(DAYS, counts, strict=True))
     wide = "".join(f"{day}  {a:>9} {b:>9}\n" for day, a, b in rows)
@@ -542,6 +544,18 @@ def formats() -> dict[str, tuple[bytes, npt.NDArray[np.float64], str, Format]]:
             COUNTS,
             "points between thousands",
             Format(";", decimal=",", thousands="."),
+        ),
+        "points between whole thousands": (
+            "day;a\n" + "".join(f"{day};{count}\n" for day, count in zip(DAYS, small, strict=True)),
+            SMALL_COUNTS,
+            "points between thousands",
+            Format(";", decimal=",", thousands="."),
+        ),
+        "currency and percent": (
+            "day,a,b\n" + "".join(f'{day},"${1000 * float(a):,.0f}",{b}%\n' for day, a, b in rows),
+            np.round(RIGHT * (1000, 1), 3),
+            "commas between thousands (--thousands), numbers with a sign, such as '$20,013'",
+            Format(thousands=","),
         ),
         "apostrophes": (
             "a\n" + "".join(count.replace(",", "'") + "\n" for count in counts),
@@ -651,6 +665,22 @@ def test_formats_are_found_and_said_in_one_line(
             options = re.findall(r"\((--[a-z-]+)\)", capsys.readouterr().err)
             names = [option.removeprefix("--").replace("no-", "") for option in options]
             assert not [option for option in names if getattr(said, option, None) is not None]
+
+
+def test_points_are_decimal_marks_unless_a_column_shows_another_meaning(folder: Path) -> None:
+    for cells_, right in (
+        (["1.234", "2.345", "3.456"], 1.234),  # three decimals in every cell
+        (["1.234", "900.125", "0.456"], 1.234),
+        (["1.234", "2.3", "3"], 1.234),
+        (["1.234", "2.345", "1200"], 1.234),
+        (["1.234", "2.345", "900"], 1234.0),
+    ):
+        for decimals, delimiter in (("", ";"), (".5", ";"), ("", ",")):
+            lines = [f"{cell}{delimiter}{i * i % 7}{decimals}\n" for i, cell in enumerate(cells_)]
+            Path("a.csv").write_text(f"a{delimiter}b\n" + "".join(lines))
+            first = tables.read(Path("a.csv"), ["a"], Format()).values[0, 0]
+            # Decimals in another column, or commas between cells, speak for decimals.
+            assert first == (right if (decimals, delimiter) == ("", ";") else 1.234)
 
 
 def test_numbers_that_can_be_read_in_two_ways(bptt_command: CommandLine, folder: Path) -> None:

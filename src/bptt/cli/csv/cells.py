@@ -12,7 +12,9 @@ from typing import Literal
 Kind = Literal["number", "date", "clock", "missing", "text"]
 """Kind of content of a cell. "clock" is a time of day without a date."""
 
-_MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?"})
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?", ".", "nat"})
+_SIGNS = "$\u20ac\u00a3\u00a5%"
+"""Signs of currencies, and percent: no part of a number, but written at its start or its end."""
 _ALTERNATIVES = {"space": "[ \u00a0\u2007\u2009\u202f]", "'": "['\u2019]"}
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -65,15 +67,26 @@ def number(cell: str, marks: Marks) -> float:
 
 def numbers(texts: Sequence[str], marks: Marks) -> list[float]:
     """Return the numbers in cells; raise as `number`."""
-    if marks.decimal == "." and marks.thousands is None:
-        if "_" in "".join(texts):  # Python reads 1_000 as a number; other programs do not
-            raise ValueError(texts)
-        return list(map(float, texts))
+    # Python reads 1_000 as a number; other programs do not.
+    if marks == Marks() and "_" not in "".join(texts):
+        try:
+            return list(map(float, texts))
+        except ValueError:
+            pass  # a sign
     pattern = _pattern(marks.decimal, marks.thousands)
-    return [_marked_number(text.strip(), marks, pattern) for text in texts]
+    return [_marked_number(text, marks, pattern) for text in texts]
+
+
+def without_sign(text: str) -> str:
+    """Return a cell without the sign of a currency or percent at its start or its end."""
+    text = text.strip()
+    if text[:1] and (text[0] in _SIGNS or text[-1] in _SIGNS):
+        return text[1:].lstrip() if text[0] in _SIGNS else text[:-1].rstrip()
+    return text
 
 
 def _marked_number(text: str, marks: Marks, pattern: re.Pattern[str]) -> float:
+    text = without_sign(text)
     if not pattern.fullmatch(text):
         raise ValueError(text)
     if marks.thousands is not None:

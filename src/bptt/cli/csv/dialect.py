@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from bptt.arguments import quantity
-from bptt.cli.csv import delimiters, header, marks, source
+from bptt.cli.csv import cells, delimiters, header, marks, source
 from bptt.cli.csv.cells import Marks
 from bptt.cli.csv.delimiters import DELIMITERS, Split
 from bptt.cli.csv.format import NONE, Format
@@ -80,13 +80,16 @@ def find(path: Path, form: Format) -> Dialect:
         raise _no_table(path, split, form)
     if form.delimiter is None and split.width > 1 and split.delimiter != ",":
         words.append(f"{_NAMES.get(split.delimiter, repr(split.delimiter))} between cells (--delimiter)")
-    cells = (text.strip() for _, row in split.records if len(row) == split.width for text in row)
-    sample = tuple(text for text in cells if marks.is_marked(text))
+    rows = [[text.strip() for text in row] for _, row in split.records if len(row) == split.width]
+    sample = tuple(text for row in rows for text in row if marks.is_marked(text))
+    grouped = marks.are_grouped(zip(*rows[1:], strict=True))
     # In a single column, no other mark shows the habits of the writer.
-    found_marks = marks.find(path, sample, split.delimiter if split.width > 1 else "", form)
+    found_marks = marks.find(path, sample, split.delimiter if split.width > 1 else "", form, grouped=grouped)
     comment_cells = _comment_cells(comments, comment, split)
     head = header.find(split.records, split.width, comment_cells, found_marks, form)
     words += marks.describe(found_marks) if (form.decimal, form.thousands) == (None, None) else []
+    signed = next((text for text in sample if cells.without_sign(text) != text), None)
+    words += [] if signed is None else [f"numbers with a sign, such as {signed!r:.30}"]
     words += _describe_lines(head, comments, comment, lines[0][0], form)
     above = head.first - 1
     return Dialect(encoding, split.delimiter, found_marks, comment, above, head, sample, ", ".join(words))

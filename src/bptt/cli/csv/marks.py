@@ -19,6 +19,8 @@ _MARKED = re.compile(
 _PLAIN = Marks()
 _COMMAS = (Marks(","), Marks(".", ","))
 """Two readings of a comma: a decimal mark, or a mark between thousands."""
+_POINTS = Marks(",", ".")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 _OTHERS = tuple(
     Marks(decimal, thousands)
     for thousands in (".", "'", "space", "_")
@@ -27,11 +29,12 @@ _OTHERS = tuple(
 )
 
 
-def find(path: Path, texts: Iterable[str], delimiter: str, form: Format) -> Marks:
+def find(path: Path, texts: Iterable[str], delimiter: str, form: Format, *, grouped: bool = False) -> Marks:
     """Return the marks with which most of these cells are numbers.
 
     If both readings of a comma fit, commas are decimal marks where ';' separates cells, and marks between
-    thousands where ',' does: these are the habits of countries.
+    thousands where ',' does: these are the habits of countries. If both readings of a point fit, points are
+    decimal marks, except where they are `grouped` (see `are_grouped`) and ',' does not separate cells.
 
     Raises
     ------
@@ -41,10 +44,12 @@ def find(path: Path, texts: Iterable[str], delimiter: str, form: Format) -> Mark
     marked = [text.strip() for text in texts]
     marked = [text for text in marked if is_marked(text)]
     commas = _COMMAS if delimiter == ";" else _COMMAS[::-1]
-    candidates = [marks for marks in (_PLAIN, *commas, *_OTHERS) if _allowed(marks, form)]
+    points = (_POINTS, _PLAIN) if grouped and delimiter != "," else (_PLAIN,)
+    candidates = [marks for marks in (*points, *commas, *_OTHERS) if _allowed(marks, form)]
     counts = [sum(_reads(text, marks) for text in marked) for marks in candidates]
-    best = [marks for marks, count in zip(candidates, counts, strict=True) if count == max(counts)]
-    if delimiter not in (",", ";") and set(_COMMAS) <= set(best) and best[0] != _PLAIN:
+    most = max(counts)
+    best: list[Marks] = [marks for marks, count in zip(candidates, counts, strict=True) if count == most]
+    if delimiter not in (",", ";") and set(_COMMAS) <= set(best) and best[0] in _COMMAS:
         raise CommandError(
             f"{path} has numbers such as {marked[0]!r:.40}, which can be read in two ways. Fix: pass"
             f" {advice(marked, _PLAIN)}."
@@ -52,8 +57,22 @@ def find(path: Path, texts: Iterable[str], delimiter: str, form: Format) -> Mark
     return best[0]
 
 
+def are_grouped(columns: Iterable[Sequence[str]]) -> bool:
+    """Return whether a column has whole numbers, with points before the last three digits from 1000 on.
+
+    A column of decimals would have other numbers of digits after the point, or points in all cells.
+    """
+    for column in columns:
+        pointed = [text for text in column if "." in text]
+        whole = [text for text in column if text.isdigit()]
+        if len(pointed) > 1 and whole and max(map(len, whole)) <= 3 and all(map(_GROUPED.fullmatch, pointed)):
+            return True
+    return False
+
+
 def is_marked(text: str) -> bool:
     """Return whether a cell looks like a number with any marks, and not like a date."""
+    text = cells.without_sign(text)
     return bool(_MARKED.fullmatch(text)) and (text.isdigit() or not next(cells.layouts(text), None))
 
 

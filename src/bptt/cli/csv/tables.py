@@ -13,6 +13,7 @@ from bptt.cli.csv import file as csvfile
 from bptt.cli.csv import marks as csvmarks
 from bptt.cli.csv import row_times as rowtimes
 from bptt.cli.csv import time_order as timeorder
+from bptt.cli.csv.cells import Marks
 from bptt.cli.csv.columns import Columns, Numbers
 from bptt.cli.csv.dialect import Dialect
 from bptt.cli.csv.format import TIME_OFF, Format
@@ -149,7 +150,8 @@ def _read(path: Path, named: Collection[str], form: Format, *, everything: bool 
     # Marks may appear only after the lines that decided how numbers are written.
     unread = [text for _, text in raw.columns.not_numbers.values() if csvmarks.advice([text], found.marks)]
     if unread and (form.decimal, form.thousands) == (None, None):
-        marks = csvmarks.find(path, (*found.sample, *unread), found.delimiter, form)
+        grouped = found.marks == Marks(",", ".")
+        marks = csvmarks.find(path, (*found.sample, *unread), found.delimiter, form, grouped=grouped)
         if marks != found.marks:
             words = ", ".join(filter(None, [found.found, *csvmarks.describe(marks)]))
             found = replace(found, marks=marks, found=words)
