@@ -62,6 +62,7 @@ def layers() -> dict[str, tuple[Callable[[], bptt.Module], Any, dict[str, Any]]]
             {},
         ),
         "reference": (lambda: bptt.reference.GRU(3, 5, seed=0), X, {}),
+        "LayerNorm": (lambda: bptt.LayerNorm(3), X, {}),
         "Linear": (lambda: bptt.Linear(3, 5, seed=0), X, {}),
         "wide Linear": (lambda: bptt.Linear(256, 256, seed=0), RNG.standard_normal((600, 256)), {}),
         "Embedding": (lambda: bptt.Embedding(5, 3, seed=0), RNG.integers(0, 5, (T, B)), {}),

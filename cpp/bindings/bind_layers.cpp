@@ -1,4 +1,7 @@
 // Layers without time.
+#include <memory>
+#include <variant>
+
 #include "bindings/numpy.hpp"
 #include "core/timeless/embedding.hpp"
 #include "core/timeless/linear.hpp"
@@ -28,6 +31,38 @@ py::array linear_forward(const py::array& x, const py::array& weight, const std:
     return y.array;
   });
 }
+
+// A linear layer for inference, with its weights packed once.
+class BoundPackedLinear {
+ public:
+  BoundPackedLinear(const py::array& weight, const std::optional<py::array>& bias) {
+    with_dtype("weight", weight, [&]<class T>(T) {
+      LinearArgs<T> args{};
+      args.weight = data_of<T>("weight", weight, {-1, -1});
+      args.output = weight.shape(0);
+      args.input = weight.shape(1);
+      args.bias = optional_data_of<T>("bias", bias, {args.output});
+      compute([&](Interrupt& interrupt) { packed_ = std::make_shared<const PackedLinear<T>>(args, interrupt); });
+    });
+  }
+
+  py::array forward(const py::array& x, std::optional<py::array> out) const {
+    return std::visit([&](const auto& packed) { return multiply(*packed, x, out); }, packed_);
+  }
+
+ private:
+  template <class T>
+  py::array multiply(const PackedLinear<T>& packed, const py::array& x, std::optional<py::array>& out) const {
+    const T* from = data_of<T>("x", x, {-1, packed.input()});
+    const Index rows = x.shape(0);
+    if (!out) out = NewArray<T>({rows, packed.output()}).array;
+    T* y = mutable_data_of<T>("out", *out, {rows, packed.output()});
+    compute([&](Interrupt& interrupt) { packed.forward(rows, from, y, interrupt); });
+    return *out;
+  }
+
+  std::variant<std::shared_ptr<const PackedLinear<float>>, std::shared_ptr<const PackedLinear<double>>> packed_;
+};
 
 py::object linear_backward(const py::array& x, const py::array& weight, const py::array& dy,
                            std::optional<py::array> dweight, std::optional<py::array> dbias, bool need_dx) {
@@ -123,6 +158,9 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
 }  // namespace
 
 void bind_layers(py::module_& m) {
+  py::class_<BoundPackedLinear>(m, "PackedLinear")
+      .def(py::init<const py::array&, const std::optional<py::array>&>(), py::arg("weight"), py::arg("bias"))
+      .def("forward", &BoundPackedLinear::forward, py::arg("x"), py::arg("out") = py::none());
   m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("weight"), py::arg("bias"));
   m.def("linear_backward", &linear_backward, py::arg("x"), py::arg("weight"), py::arg("dy"), py::arg("dweight"),
         py::arg("dbias"), py::arg("need_dx"));

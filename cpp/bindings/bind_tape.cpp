@@ -101,6 +101,25 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
       bound.tape);
 }
 
+// What the arrays of all steps occupy, without the input and the weights.
+std::size_t tape_bytes(const BoundTape& bound) {
+  return std::visit(
+      [](const auto& tape) {
+        std::ptrdiff_t count = 0;
+        for (const auto& layer : tape.layers) {
+          count += layer.h.size() + layer.dropped.size();
+          for (const auto& d : layer.directions) {
+            for (const auto* array :
+                 {&d.gates, &d.c, &d.candidate, &d.inner, &d.hat_ih, &d.hat_hh, &d.scale_ih, &d.scale_hh}) {
+              count += array->size();
+            }
+          }
+        }
+        return static_cast<std::size_t>(count) * sizeof(*tape.x);
+      },
+      bound.tape);
+}
+
 }  // namespace
 
 void bind_tape(py::module_& m) {
@@ -111,6 +130,7 @@ void bind_tape(py::module_& m) {
                                    [](const auto& tape) { return py::make_tuple(tape.rows.time(), tape.rows.batch()); },
                                    bound.tape);
                              })
+      .def_property_readonly("nbytes", &tape_bytes)
       .def("__copy__", &BoundTape::twin)
       .def("h", &tape_h, py::arg("layer"), py::arg("direction"))
       .def("c", &tape_c, py::arg("layer"), py::arg("direction"))

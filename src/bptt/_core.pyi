@@ -171,6 +171,9 @@ class Tape:
     @property
     def shape(self) -> tuple[int, int]:
         """(T, B)."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays over time, without the input and the weights."""
     def h(self, layer: int, direction: int) -> Floats:
         """(T, B, H)."""
     def c(self, layer: int, direction: int) -> Floats:
@@ -224,6 +227,13 @@ def combine_norms(
 # Layers without time. N rows.
 def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
     """x (N, I), weight (O, I), bias (O,) -> (N, O)."""
+
+class PackedLinear:
+    """Weight (O, I) and bias (O,) or None, packed once. Several threads may call it at once."""
+
+    def __init__(self, weight: Floats, bias: Floats | None) -> None: ...
+    def forward(self, x: Floats, out: Floats | None = None) -> Floats:
+        """x (N, I) -> (N, O), with the bits of `linear_forward`. If given, `out` gets the result."""
 
 def linear_backward(
     x: Floats, weight: Floats, dy: Floats, dweight: Floats | None, dbias: Floats | None, need_dx: bool

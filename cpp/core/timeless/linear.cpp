@@ -108,6 +108,21 @@ struct Operand {
   Buffer<T> packed;
 };
 
+template <class T>
+void multiply_rows_of(const LinearArgs<T>& args, const Operand<T>& weight, bool packs, T* y, Interrupt& interrupt) {
+  const int wanted = threads_for(args);
+  Barrier barrier(wanted);
+  run_team(wanted, [&](int index, int threads) {
+    const FlushSubnormals mode;
+    const Watch watch{interrupt, index == 0};
+    if (packs) {
+      weight.pack(index, threads, watch);
+      if (threads > 1) barrier.wait();
+    }
+    weight.multiply(slice_of(args.rows, index, threads), args.x, args.bias, y, watch);
+  });
+}
+
 // The gradients of weight and bias. Each thread of a team sums some outputs.
 template <class T>
 class LinearGradients {
@@ -186,15 +201,36 @@ class LinearGradients {
 template <class T>
 void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
   const Operand<T> weight(kernels<T>(), args.input, args.output, args.weight, 1, args.input);
-  const int wanted = threads_for(args);
-  Barrier barrier(wanted);
-  run_team(wanted, [&](int index, int threads) {
-    const FlushSubnormals mode;
-    const Watch watch{interrupt, index == 0};
-    weight.pack(index, threads, watch);
-    if (threads > 1) barrier.wait();
-    weight.multiply(slice_of(args.rows, index, threads), args.x, args.bias, y, watch);
-  });
+  multiply_rows_of(args, weight, true, y, interrupt);
+}
+
+template <class T>
+struct PackedLinear<T>::Packed {
+  Operand<T> weight;
+  Buffer<T> bias;
+};
+
+template <class T>
+PackedLinear<T>::PackedLinear(const LinearArgs<T>& args, Interrupt& interrupt)
+    : args_(args),
+      packed_(new Packed{{kernels<T>(), args.input, args.output, args.weight, 1, args.input}, Buffer<T>(args.output)}) {
+  packed_->weight.pack(0, 1, Watch{interrupt, true});
+  packed_->weight.source = nullptr;  // it belongs to the caller
+  args_.weight = nullptr;
+  if (!args.bias) return;
+  std::copy_n(args.bias, args.output, packed_->bias.data());
+  args_.bias = packed_->bias.data();
+}
+
+template <class T>
+PackedLinear<T>::~PackedLinear() = default;
+
+template <class T>
+void PackedLinear<T>::forward(Index rows, const T* x, T* y, Interrupt& interrupt) const {
+  LinearArgs<T> args = args_;
+  args.rows = rows;
+  args.x = x;
+  multiply_rows_of(args, packed_->weight, false, y, interrupt);
 }
 
 template <class T>
@@ -214,6 +250,7 @@ void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbia
 }
 
 #define BPTT_INSTANTIATE(T)                                           \
+  template class PackedLinear<T>;                                     \
   template void linear_forward(const LinearArgs<T>&, T*, Interrupt&); \
   template void linear_backward(const LinearArgs<T>&, const T*, T*, T*, T*, Interrupt&);
 BPTT_INSTANTIATE(float)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 
-from bptt.layers.containers.container import Container, inside
+from bptt.layers.containers.container import Container
+from bptt.layers.containers.parts import inside
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
 from bptt.layers.recurrent import Recurrent

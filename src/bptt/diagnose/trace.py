@@ -14,9 +14,9 @@ from bptt.checks.training_step import check_layer, options_of, untouched
 from bptt.diagnose.measure import check_error, last_step_errors, rows_that_count
 from bptt.diagnose.nonfinite import NonFinite, backward_origin, entry, forward_origin, origin
 from bptt.diagnose.rows import rows_of, rows_on
-from bptt.layers.containers.container import Container, accepted, inside
+from bptt.layers.containers.container import Container
 from bptt.layers.containers.inputs import Inputs, InputsLike, arrays_of, main_array, parse_inputs, ports
-from bptt.layers.containers.states import Key
+from bptt.layers.containers.parts import Key, accepted, inside
 from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import packed_rows

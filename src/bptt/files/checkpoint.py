@@ -42,6 +42,7 @@ from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
 from bptt.files.validate_training import Training, validate_training
 from bptt.layers import Module
 from bptt.layers.containers.traverse import iter_layers
+from bptt.layers.passes.frozen import Frozen
 from bptt.optim.optimizer import Optimizer
 
 
@@ -62,6 +63,8 @@ class Saved:
         was saved.
     preprocessing : dict
         JSON values of the preprocessing, checked, for `bptt.load_preprocessing`.
+    frozen : bool
+        Whether a frozen model was saved. `model` is the model before `freeze()`.
     """
 
     model: Module
@@ -69,11 +72,12 @@ class Saved:
     extra: dict[str, Any]
     training: Training | None = None
     preprocessing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    frozen: bool = False
 
 
 def save(
     path: str | os.PathLike[str],
-    model: Module,
+    model: Module | Frozen[Any],
     *,
     optimizer: Optimizer | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -90,8 +94,9 @@ def save(
     path : str or os.PathLike
         Usually ends in `.safetensors`. A symbolic link is followed. If the file exists, its mode is kept, and
         its owner if permitted. Otherwise the mode follows the umask.
-    model : Module
-        A model of layers that this package defines.
+    model : Module or Frozen
+        A model of layers that this package defines, or that `bptt.register` has registered. The file of a
+        frozen model holds its plain weights, and `load` freezes the model again.
     optimizer : Optimizer, optional
         The optimizer whose state is saved, too.
     extra : mapping of str to JSON values, optional
@@ -115,7 +120,7 @@ def save(
 
 def write(
     path: str | os.PathLike[str],
-    model: Module,
+    model: Module | Frozen[Any],
     optimizer: Optimizer | None,
     extra: Mapping[str, Any] | None,
     training: Mapping[str, Any] | None,
@@ -123,6 +128,14 @@ def write(
 ) -> None:
     """Save as `save` does, with the state of a training run."""
     path = _path(path)
+    frozen = isinstance(model, Frozen)
+    if isinstance(model, Frozen):
+        if optimizer is not None:
+            raise ValueError(
+                "optimizer must be None for a frozen model, which cannot be trained; got an optimizer. "
+                "Fix: save the model before freeze(), or leave optimizer out."
+            )
+        model = model.layer
     if not isinstance(model, Module):
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: call save(path, model)."
@@ -141,6 +154,8 @@ def write(
     }
     if (entries := describe_preprocessing(preprocessing)) is not None:
         about["preprocessing"] = entries
+    if frozen:
+        about["frozen"] = True
     trainable = [layer.trainable for layer in iter_layers(model)]
     if not all(trainable):
         about["trainable"] = trainable
@@ -164,9 +179,16 @@ def write(
         ) from None
 
 
-def load(path: str | os.PathLike[str]) -> Module:
-    """Return the model of a checkpoint; raise as `read_checkpoint` does."""
-    return read_checkpoint(path).model
+def load(path: str | os.PathLike[str]) -> Any:
+    """Return the model of a checkpoint; raise as `read_checkpoint` does.
+
+    Returns
+    -------
+    Module or Frozen
+        `Frozen` if a frozen model was saved.
+    """
+    saved = read_checkpoint(path)
+    return saved.model.freeze() if saved.frozen else saved.model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
@@ -244,7 +266,10 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(
             f"is damaged: the state of its training run cannot be used ({error!s:.200})"
         ) from None
-    return Saved(model, state, about["extra"], training, preprocessing)
+    frozen = about.get("frozen", False)
+    if not isinstance(frozen, bool):
+        raise CheckpointError("is damaged: frozen must be true or false")
+    return Saved(model, state, about["extra"], training, preprocessing, frozen)
 
 
 _OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LIMIT)}

@@ -32,7 +32,7 @@ OPTIMIZER = "optimizer."
 TRAINING = "training."
 
 _REQUIRED = {"format", "version", "model", "optimizer", "extra"}
-_OPTIONAL = {"training", "preprocessing", "trainable"}
+_OPTIONAL = {"training", "preprocessing", "trainable", "frozen"}
 _ITEM_SIZE = {"F32": 4, "F64": 8}
 
 

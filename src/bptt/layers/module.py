@@ -21,8 +21,8 @@ from bptt.arguments import Seed, float_dtype, generator
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
-from bptt.layers.flat_vectors import FlatVectors
 from bptt.layers.flat_vectors import Table as Table
+from bptt.layers.inference import Deployed
 from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, parse_init
 from bptt.layers.passes.tape import Tape
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Module(FlatVectors, ABC):
+class Module(Deployed, ABC):
     """A layer or a model. Derive your own layers from it.
 
     A layer of your own defines `forward`, `backward` and, if it has parameters, `parameter_shapes`. Its

@@ -147,6 +147,18 @@ class Recurrent(RecurrentCalls):
         del state["_stack"]  # holds only sizes, and `_table` builds it again
         return state
 
+    def step_input(self, batch_size: int) -> Floats:
+        return np.zeros((batch_size, self.input_size), self.dtype)
+
+    def tape_bytes(self, T: int, B: int, outputs: int) -> int | None:
+        # A tape grows linearly with rows and steps. Only the compiled core tells its size.
+        sizes = []
+        for steps in (1, 2):
+            x = np.zeros((steps, 1, self.input_size), self.dtype)
+            sizes.append(getattr(expected_tape(self, x, None, None), "nbytes", None))
+        one, two = sizes
+        return None if one is None or two is None else B * (one + (T - 1) * (two - one))
+
 
 def expected_tape(layer: Recurrent, x: Floats, h0: Floats | None, c0: Floats | None) -> CoreTape:
     """Return the tape of a pass that uses the mean of zoneout.

@@ -10,17 +10,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
-from bptt.arguments import size
-from bptt.arrays import Floats
+from bptt.arrays import Floats, check_shape
 from bptt.layers.module import Module
 from bptt.layers.passes import call_arguments
 from bptt.layers.passes.backend import Backend, CoreTape, State
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.directions import refuse_from_end
-from bptt.layers.passes.frozen import Frozen
-from bptt.layers.passes.inference_stream import InferenceStream
 from bptt.layers.passes.interventions import RandomMasks, packed
 from bptt.layers.passes.recompute import Recomputed, parse_recompute
+from bptt.layers.passes.stages import Inference, RecurrentStage
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
 
 
@@ -215,29 +213,11 @@ class RecurrentCalls(Module):
             dx = checked.layout.sequence_out(call_arguments.over_time(dx, checked.ragged))
         return dx, call_arguments.state_out(dh0, dc0, checked.layout, checked.ragged)
 
-    def stream(self, batch_size: int = 1) -> InferenceStream:
-        """Make a stream, which runs step by step with a packed copy of the weights.
+    def packed(self) -> Inference:
+        return partial(call_arguments.infer, self, self._backend().freeze())
 
-        Parameters
-        ----------
-        batch_size : int
-            Number of rows in each step.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `batch_size` is not a positive int, or the layer is bidirectional. A reverse direction starts
-            at the end of the sequence.
-        """
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> RecurrentStage:
         refuse_from_end(self, "stream", "call the layer with the whole sequence")
-        return InferenceStream(repr(self), self._backend().stream(size(batch_size, "batch_size", 2**31 - 1)))
-
-    def freeze(self) -> Frozen:
-        """Make a snapshot for inference, with a packed copy of the current weights.
-
-        Returns
-        -------
-        Frozen
-            Called like the layer, it returns the same bits in less time. Training does not change it.
-        """
-        return Frozen(partial(call_arguments.infer, self, self._backend().freeze()), repr(self))
+        if before is not None:
+            check_shape(before, "x", (batch_size, self.input_size))
+        return RecurrentStage(self._backend().stream(batch_size), before)

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generators, integer
 from bptt.arrays import Floats, aligned_zeros
-from bptt.layers.containers.states import Key, per_part
+from bptt.layers.containers.parts import Key, accepted, inside, per_part
+from bptt.layers.cost_table import CostTable
 from bptt.layers.module import Module, Table, set_model
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
+from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
 
@@ -108,11 +110,22 @@ class Container(Module):
             raises an error, the message begins with the layer.
         """
         options = self._options(lengths=lengths, reset=reset, skip=skip)
+        return self._infer(self.parts, x, state, options)
 
+    def packed(self) -> Inference:
+        calls = {key: layer.packed() for key, layer in self.parts.items()}
+
+        def call(x: Any, state: Any = None, **options: Any) -> tuple[Any, Any]:
+            return self._infer(calls, x, state, self._options(**options))
+
+        return call
+
+    def _infer(
+        self, calls: Mapping[Key, Inference], x: Any, state: Any, options: dict[str, Any]
+    ) -> tuple[Any, Any]:
         def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
-            layer = self.parts[key]
             with self.naming(key):
-                return layer(x, state, **accepted(layer, self.select(key, options)))
+                return calls[key](x, state, **accepted(self.parts[key], self.select(key, options)))
 
         return self.connect(x, state, run)
 
@@ -232,6 +245,9 @@ class Container(Module):
         """The options that at least one layer accepts."""
         return frozenset().union(*(layer.call_options for layer in self.parts.values()))
 
+    @abstractmethod
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage: ...
+
     def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a call that are for this layer."""
         return options
@@ -247,6 +263,25 @@ class Container(Module):
         return options
 
     # The layers in the flat vector
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether a layer reads batches (B, T, ...)."""
+        return any(getattr(layer, "batch_first", False) for layer in self.parts.values())
+
+    def measure(self, x: Any, state: Any, place: str, table: CostTable) -> tuple[Any, Any]:
+        def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
+            with self.naming(key):
+                return self.parts[key].measure(x, state, inside(place, key), table)
+
+        return self.connect(x, state, run)
+
+    @property
+    def steps_made(self) -> frozenset[int]:
+        return frozenset().union(*(layer.steps_made for layer in self.parts.values()))
+
+    @abstractmethod
+    def sample(self, T: int | None, B: int) -> Any: ...
 
     @property
     def is_initial(self) -> bool:
@@ -335,16 +370,6 @@ def placed(module: Module, place: str) -> Iterator[tuple[str, Module]]:
             yield from placed(layer, inside(place, key))
     else:
         yield place, module
-
-
-def inside(place: str, key: Key) -> str:
-    """Return the place of a layer in the model at `place`."""
-    return f"{place or 'model'}[{key!r}]"
-
-
-def accepted(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a call that a layer accepts."""
-    return {name: value for name, value in options.items() if name in layer.call_options}
 
 
 def _draw_again(kind: str, layers: Mapping[Key, Module], seed: Seed) -> np.random.Generator:

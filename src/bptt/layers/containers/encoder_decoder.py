@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy.typing as npt
 
 from bptt.arguments import Seed
 from bptt.layers.containers.container import Container, Run, RunBack
 from bptt.layers.containers.joins import check_layers, check_layouts
 from bptt.layers.containers.named import Named
-from bptt.layers.containers.states import Key
+from bptt.layers.containers.parts import Key
 from bptt.layers.containers.traverse import iter_layers, iter_models
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
@@ -111,6 +113,12 @@ class EncoderDecoder(Named):
         dxs["decoder"], start = run("decoder", dy, dstate, need_dx)
         dxs["encoder"], dstate = run("encoder", None, self._hand_over(start, "decoder", "encoder"), need_dx)
         return self.joined_errors(tape, {key: dxs[key] for key in self.parts}, need_dx), dstate
+
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> NoReturn:
+        raise ValueError(
+            "stream needs a model with one output for each step of its input; got an EncoderDecoder. Fix: "
+            'stream the decoder, stream = model["decoder"].stream(), and set stream.state = model.encode(x).'
+        )
 
     def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
         for name, value in options.items():

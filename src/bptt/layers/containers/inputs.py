@@ -11,7 +11,6 @@ import numpy.typing as npt
 from bptt.arrays import as_real
 from bptt.layers.containers.container import Container
 from bptt.layers.containers.named import Named
-from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module
 from bptt.layers.stateless.embedding import Embedding
 
@@ -61,8 +60,7 @@ def _ports(model: Module, branch: Module, path: Path) -> Iterator[Port]:
     elif isinstance(model, Container):
         yield from _ports(next(iter(model.parts.values())), branch, path)
     else:
-        has_time = any("lengths" in layer.call_options for layer in iter_layers(branch))
-        yield Port(path, model, has_time)
+        yield Port(path, model, branch.reads_time)
 
 
 def parse_inputs(value: object, name: str) -> Inputs:

@@ -8,7 +8,7 @@ from typing import Any
 from bptt.layers.advice import advise
 from bptt.layers.containers.container import Container
 from bptt.layers.containers.named import Named
-from bptt.layers.containers.states import Key
+from bptt.layers.containers.parts import Key
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module, model_of
 from bptt.layers.passes.directions import reads_from_end

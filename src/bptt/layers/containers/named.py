@@ -9,7 +9,7 @@ import numpy as np
 
 from bptt.arrays import Floats
 from bptt.layers.containers.container import Container
-from bptt.layers.containers.states import Key
+from bptt.layers.containers.parts import Key
 from bptt.layers.kinds import build_layer
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
@@ -80,6 +80,17 @@ class Named(Container):
             name: value.get(key) if isinstance(value, Mapping) else value for name, value in options.items()
         }
         return {name: value for name, value in own.items() if value is not None}
+
+    @property
+    def reads_time(self) -> bool:
+        return any(layer.reads_time for layer in self.parts.values())
+
+    def sample(self, T: int | None, B: int) -> Any:
+        """Return zeros for each layer. Where a layer reads time, the other layers read no steps."""
+        return {
+            key: layer.sample(T if layer.reads_time or not self.reads_time else None, B)
+            for key, layer in self.parts.items()
+        }
 
     def rebuilt(self, parts: Mapping[Key, Module]) -> Self:
         return type(self)(**cast("Any", parts))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from bptt.arguments import Seed
 from bptt.arrays import Floats, as_floats
 from bptt.layers.containers.container import Run, RunBack
 from bptt.layers.containers.joins import check_layers, check_layouts
 from bptt.layers.containers.named import Named
-from bptt.layers.containers.states import Key
-from bptt.layers.containers.traverse import iter_layers
+from bptt.layers.containers.parts import Key, per_part
+from bptt.layers.containers.stages import ModelStage
 from bptt.layers.module import Module
+from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import ModelTape
 
 
@@ -70,19 +74,13 @@ class Parallel(Named):
         for index, key in enumerate(self.parts):
             y, states[index] = run(key, inputs[key], states[index])
             outputs.append(y)
-        shapes = tuple(y.shape for y in outputs)
-        axis, lead = self._joined(shapes)
-        whole = [
-            y if y.ndim > len(lead) else np.broadcast_to(np.expand_dims(y, axis), (*lead, y.shape[-1]))
-            for y in outputs
-        ]
-        return np.concatenate(whole, axis=-1), tuple(states)
+        return self._concatenated(outputs, batch_first=self.batch_first), tuple(states)
 
     def connect_back(
         self, tape: ModelTape, dy: Any, dstate: Any, run: RunBack, need_dx: bool
     ) -> tuple[Any, tuple[Any, ...]]:
         dstates = list(self.per_part(dstate, "dstate"))
-        axis, lead = self._joined(tape.y_shapes)
+        axis, lead = self._joined(tape.y_shapes, batch_first=self.batch_first)
         widths = [shape[-1] for shape in tape.y_shapes]
         if dy is not None:
             dy = as_floats(dy, "dy", self.dtype, (*lead, sum(widths)))
@@ -95,10 +93,41 @@ class Parallel(Named):
             dxs[key], dstates[index] = run(key, error, dstates[index], need_dx)
         return self.joined_errors(tape, dxs, need_dx), tuple(dstates)
 
-    def _joined(self, shapes: tuple[tuple[int, ...], ...]) -> tuple[int, tuple[int, ...]]:
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> ModelStage:
+        stages: dict[Key, Stage] = {}
+        for key, layer in self.parts.items():
+            with self.naming(key):
+                stages[key] = layer.stage(batch_size, before)
+        inputs = {key: stage.input for key, stage in stages.items()} if before is None else before
+        parts = [stage.output for stage in stages.values()]
+        output = self._concatenated(parts, batch_first=False)
+
+        def run(x: Any, part: Callable[[Key, Any], Floats]) -> Floats:
+            own = x if isinstance(x, Mapping) else dict.fromkeys(stages, x)
+            return self._concatenated([part(key, own[key]) for key in stages], batch_first=False)
+
+        return ModelStage(
+            stages,
+            inputs,
+            output,
+            finish=lambda: np.concatenate(parts, axis=-1, out=output),
+            run=run,
+            per_part=partial(per_part, self.parts, name="state", pattern=self.state_pattern),
+        )
+
+    def _concatenated(self, outputs: list[Floats], *, batch_first: bool) -> Floats:
+        axis, lead = self._joined(tuple(y.shape for y in outputs), batch_first=batch_first)
+        whole = [
+            y if y.ndim > len(lead) else np.broadcast_to(np.expand_dims(y, axis), (*lead, y.shape[-1]))
+            for y in outputs
+        ]
+        return np.concatenate(whole, axis=-1)
+
+    def _joined(
+        self, shapes: tuple[tuple[int, ...], ...], *, batch_first: bool
+    ) -> tuple[int, tuple[int, ...]]:
         """Return the time axis at which outputs are repeated, and the joined shape without its last axis."""
         lead = max((shape[:-1] for shape in shapes), key=len, default=())
-        batch_first = any(getattr(layer, "batch_first", False) for layer in iter_layers(self))
         axis = 1 if batch_first and len(lead) == 2 else 0
         without_time = (*lead[:axis], *lead[axis + 1 :])
         if any(len(shape) == 0 or shape[:-1] not in (lead, without_time) for shape in shapes):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
+
 from bptt.arguments import Seed
+from bptt.arrays import Floats
 from bptt.layers.containers.container import Container, Run, RunBack
 from bptt.layers.containers.joins import check_joins, check_layers
-from bptt.layers.containers.states import Key
+from bptt.layers.containers.parts import Key, per_part
+from bptt.layers.containers.stages import ModelStage
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.kinds import build_layer
 from bptt.layers.module import Module
+from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import ModelTape
 from bptt.layers.stateless.stateless import Stateless
 
@@ -101,6 +107,31 @@ class Sequential(Container):
         for key in reversed(range(first, len(self))):
             dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > first)
         return dy if need_dx else None, tuple(dstates)
+
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> ModelStage:
+        stages: dict[Key, Stage] = {}
+        for key, layer in self.parts.items():
+            with self.naming(key):
+                stages[key] = layer.stage(batch_size, before)
+            before = stages[key].output
+
+        def run(x: Any, part: Callable[[Key, Any], Floats]) -> Floats:
+            for key in stages:
+                x = part(key, x)
+            return x  # type: ignore[no-any-return]
+
+        state_of = partial(per_part, self.parts, name="state", pattern=self.state_pattern)
+        return ModelStage(stages, stages[0].input, stages[len(self) - 1].output, run=run, per_part=state_of)
+
+    @property
+    def reads_time(self) -> bool:
+        for part in self:
+            if part.reads_time or part.steps_made:
+                return part.reads_time
+        return False
+
+    def sample(self, T: int | None, B: int) -> Any:
+        return self.parts[0].sample(T, B)
 
     def rebuilt(self, parts: Mapping[Key, Module]) -> Sequential:
         return Sequential(*parts.values())

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+import copy
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import State
+from bptt.layers.passes.stages import Inference
 
 
-class Frozen:
-    """Snapshot of a layer for inference only, with weights that are packed once.
+class Freezable(Protocol):
+    """What a snapshot is made from: a layer or a model."""
 
-    The snapshot has a copy of the layer's weights at the time of `freeze()`. A call returns the same bits as
+    def snapshot(self) -> Any: ...
+    def packed(self) -> Inference: ...
+
+
+Source = TypeVar("Source", bound=Freezable)
+
+
+class Frozen(Generic[Source]):
+    """Snapshot of a layer or a model for inference only, with weights that are packed once.
+
+    The snapshot has a copy of the weights at the time of `freeze()`. A call returns the same bits as
     `layer(x)`, but does not pack the weights again. Packing costs as much as one or two steps of many rows,
-    or a dozen steps of one row. Several threads may call the snapshot at once. It needs memory for a second
-    copy of the weights.
+    or a dozen steps of one row. Several threads may call the snapshot at once. It needs memory for two more
+    copies of the weights: the packed ones, and plain ones for copies, pickles and files.
     """
 
-    def __init__(self, call: Callable[..., tuple[Floats, State]], layer: str) -> None:
-        self._call = call
-        self._layer = layer
+    def __init__(self, source: Source) -> None:
+        self._source: Source = source.snapshot()
+        self._call = self._source.packed()
 
     def __call__(
         self,
-        x: npt.ArrayLike,
+        x: Any,
         state: Any = None,
         *,
         lengths: npt.ArrayLike | None = None,
@@ -38,9 +49,10 @@ class Frozen:
         Parameters
         ----------
         x : array-like
-            (T, B, I), or (B, T, I) with `batch_first`. Unbatched (T, I).
+            (T, B, I), or (B, T, I) with `batch_first`. Unbatched (T, I). As for a call of the model.
         state : array-like, or for LSTM a pair (h, c) of arrays, optional
-            (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros.
+            (L*D, B, H), unbatched (L*D, H). Default, and None in a pair: zeros. For a model: a tuple with one
+            entry per layer.
         lengths : array-like of int, optional
             (B,): number of valid steps of each row. Default: all.
         reset : array-like of bool, optional
@@ -52,7 +64,7 @@ class Frozen:
         -------
         y : ndarray
             (T, B, D*H) in the layout of x.
-        state : ndarray, or for LSTM a pair (h, c) of arrays
+        state : ndarray, pair (h, c) of arrays, or tuple
             The final state, in the layout of the argument.
 
         Raises
@@ -60,13 +72,17 @@ class Frozen:
         TypeError, ValueError
             As for a call of the layer.
         """
-        return self._call(x, state, lengths, reset, skip)
+        options = {"lengths": lengths, "reset": reset, "skip": skip}
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._call(x, state, **given)  # type: ignore[no-any-return]
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a frozen layer cannot be copied or pickled, because it holds packed weights. "
-            "Fix: copy or pickle the layer, and call freeze() again."
-        )
+    @property
+    def layer(self) -> Source:
+        """A copy of the layer or model as it was frozen, which can be trained."""
+        return copy.deepcopy(self._source)
+
+    def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source]]:
+        return type(self), (self._source,)  # the weights are packed again
 
     def __repr__(self) -> str:
-        return f"Frozen({self._layer})"
+        return f"Frozen({self._source!r})"

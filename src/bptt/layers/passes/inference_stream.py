@@ -1,22 +1,24 @@
-"""The result of `layer.stream()`: a layer that runs step by step."""
+"""The result of `layer.stream()`: a layer or a model that runs step by step."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arrays import Floats, as_floats, as_real, check_shape, to_floats
-from bptt.layers.passes.backend import State, StreamCore
+from bptt.arrays import Floats, as_ids, as_real, check_shape, to_floats
+from bptt.layers.passes.backend import State
 from bptt.layers.passes.ragged import Flags, as_bools
+from bptt.layers.passes.stages import Stage
 
 
 class InferenceStream:
-    """Layer that reads a sequence step by step and keeps its state.
+    """Layer or model that reads a sequence step by step and keeps its state.
 
-    The stream has a packed copy of the layer's weights at the time of `stream()`. A step allocates no memory.
-    Outputs have the same bits as those of `layer(x)`.
+    The stream has a copy of the weights at the time of `stream()`, packed once. A step of recurrent and
+    linear layers allocates no memory. Outputs have the same bits as those of `layer(x)`.
 
     The fastest way to run a step is to fill `input`, call `step()` and read `output`.
 
@@ -25,38 +27,33 @@ class InferenceStream:
 
     Attributes
     ----------
-    input : ndarray
-        (B, I), in the layer's dtype: the input of the next `step()`.
+    input : ndarray, or mapping from names to ndarray
+        (B, I), in the layer's dtype, or (B,) for ids: the input of the next `step()`.
     output : ndarray
         (B, H): output of the last step. The next step overwrites it.
 
     Raises
     ------
     ValueError
-        If the layer is bidirectional, because its reverse direction starts at the end of the sequence.
+        If a layer is bidirectional, because its reverse direction starts at the end of the sequence. Or if a
+        layer has no output for each step, as `Last`.
     """
 
-    def __init__(self, layer: str, core: StreamCore) -> None:
-        self.input = core.input
-        self.output = core.output
+    def __init__(self, layer: str, stage: Stage) -> None:
+        self.input = stage.input
+        self.output = stage.output
         self._layer = layer
-        self._core = core
-        self._step = core.step
-        self._shapes = [None if part is None else part.shape for part in core.state()]
+        self._stage = stage
+        self._step = stage.step
 
-    def step(
-        self,
-        x: npt.ArrayLike | None = None,
-        out: Floats | None = None,
-        *,
-        skip: npt.ArrayLike | None = None,
-    ) -> Floats:
+    def step(self, x: Any = None, out: Floats | None = None, *, skip: npt.ArrayLike | None = None) -> Floats:
         """Run one time step.
 
         Parameters
         ----------
         x : array-like, optional
-            (B, I), or (I,) for a stream of one row. None: read `input`.
+            (B, I), or (I,) for a stream of one row. For ids, (B,) or a number. A mapping from names to such
+            arrays for a model with several inputs. None: read `input`.
         out : ndarray, optional
             (B, H), or (H,) for x of shape (I,): the array to write the result into.
         skip : array-like of bool, optional
@@ -78,24 +75,21 @@ class InferenceStream:
         if x is None and out is None and skip is None:
             self._step()
             return self.output
-        held = None if skip is None else _bytes(skip, self.input.shape[:1])
+        held = None if skip is None else _bytes(skip, self.output.shape[:1])
         squeezed = False
         if x is not None:
             # An array of the right dtype and shape is the usual case, and needs no further checks.
-            if not (type(x) is np.ndarray and x.dtype == self.input.dtype and x.shape == self.input.shape):
-                array = as_real(x, "x")
-                squeezed = array.ndim == 1 and len(self.input) == 1
-                check_shape(array, "x", self.input.shape[1:] if squeezed else self.input.shape)
-                x = to_floats(array, "x", self.input.dtype).reshape(self.input.shape)
+            if not (type(x) is np.ndarray and _is_like(x, self.input)):
+                x, squeezed = _read(x, self.input, "x", over_time=False)
             if out is not None:
                 self._check_out(out, squeezed)
-            self.input[...] = x
+            _fill(self.input, x)
         elif out is not None:
             self._check_out(out, squeezed=False)
         if held is None:
             self._step()
         else:
-            self._core.step_skipping(held)
+            self._stage.step_skipping(held)
         result = self.output[0] if squeezed else self.output
         if x is None and out is None:
             return result
@@ -105,13 +99,14 @@ class InferenceStream:
         out[...] = result
         return out
 
-    def run(self, x: npt.ArrayLike, *, skip: npt.ArrayLike | None = None) -> Floats:
+    def run(self, x: Any, *, skip: npt.ArrayLike | None = None) -> Floats:
         """Run several steps in one call.
 
         Parameters
         ----------
         x : array-like
-            (T, B, I), or (T, I) for a stream of one row.
+            (T, B, I), or (T, I) for a stream of one row. For ids, (T, B) or (T,). A mapping from names to
+            arrays for a model with several inputs.
         skip : array-like of bool, optional
             (T, B), or (T,) for x of shape (T, I). True: the row has no such step. Default: none.
 
@@ -127,48 +122,31 @@ class InferenceStream:
         RuntimeError
             If another thread is running a step of this stream. Then no step runs.
         KeyboardInterrupt
-            After Ctrl-C. The stream then continues after the last complete step.
+            After Ctrl-C. A layer then continues after the last complete step, and a model before this call.
         """
-        array = as_real(x, "x")
-        B, I = self.input.shape
-        squeezed = array.ndim == 2 and B == 1
-        steps = len(array) if array.ndim else 0
-        check_shape(array, "x", (steps, I) if squeezed else (steps, B, I))
+        values, squeezed = _read(x, self.input, "x", over_time=True)
         held = None
         if skip is not None:
+            steps, B = len(np.asarray(skip)), len(self.output)
             held = _bytes(skip, (steps,) if squeezed else (steps, B)).reshape(steps, B)
-        y: Floats = self._core.run(to_floats(array, "x", self.input.dtype).reshape(steps, B, I), held)
-        if squeezed:
-            y = y[:, 0]
-        return y
+        y = self._stage.run(values, held)
+        return y[:, 0] if squeezed else y
 
     @property
     def state(self) -> State:
-        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c).
+        """A copy of the state after the last step: (L, B, H), for LSTM a pair (h, c), for a model a tuple.
 
         Can be assigned.
         """
-        h, c = self._core.state()
-        return h if c is None else (h, c)
+        return self._stage.state  # type: ignore[no-any-return]
 
     @state.setter
     def state(self, value: Any) -> None:
-        h_shape, c_shape = self._shapes
-        dtype = self.input.dtype
-        if c_shape is None:
-            self._core.set_state(as_floats(value, "state", dtype, h_shape), None)
-            return
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise TypeError(
-                f"state must be a pair (h, c); got {type(value).__name__}. Fix: pass a tuple of two arrays."
-            )
-        h = as_floats(value[0], "state[0]", dtype, h_shape)
-        c = as_floats(value[1], "state[1]", dtype, c_shape)
-        self._core.set_state(h, c)
+        self._stage.set_state(value)
 
     def reset(self) -> None:
         """Start again from a state of zeros."""
-        self._core.reset()
+        self._stage.reset()
 
     def _check_out(self, out: Floats, squeezed: bool) -> None:
         shape = self.output.shape[1:] if squeezed else self.output.shape
@@ -187,7 +165,52 @@ class InferenceStream:
         )
 
     def __repr__(self) -> str:
-        return f"InferenceStream({self._layer}, batch_size={len(self.input)})"
+        return f"InferenceStream({self._layer}, batch_size={len(self.output)})"
+
+
+def _is_like(x: npt.NDArray[Any], buffer: Any) -> bool:
+    return isinstance(buffer, np.ndarray) and x.dtype == buffer.dtype and x.shape == buffer.shape
+
+
+def _read(value: Any, buffer: Any, name: str, *, over_time: bool) -> tuple[Any, bool]:
+    """Check the input of a step, or of several steps. Return it in the form of the buffer.
+
+    Also return whether the array had no axis of rows.
+    """
+    if isinstance(buffer, Mapping):
+        return _read_several(value, buffer, name, over_time=over_time), False
+    array = as_real(value, name)
+    squeezed = len(buffer) == 1 and array.ndim == buffer.ndim - 1 + over_time
+    steps = (len(array) if array.ndim else 0,) if over_time else ()
+    check_shape(array, name, (*steps, *buffer.shape[squeezed:]))
+    array = as_ids(array, name) if buffer.dtype.kind == "i" else to_floats(array, name, buffer.dtype)
+    return array.reshape(*steps, *buffer.shape), squeezed
+
+
+def _read_several(value: Any, buffers: Mapping[str, Any], name: str, *, over_time: bool) -> dict[str, Any]:
+    """Check the inputs of a model with several inputs. An array without a time axis holds at every step."""
+    named = value if isinstance(value, Mapping) else dict.fromkeys(buffers, value)
+    if set(named) != set(buffers):
+        example = ", ".join(f"{key!r}: ..." for key in buffers)
+        raise ValueError(
+            f"{name} must be a mapping with the names {', '.join(buffers)}; got "
+            f"{', '.join(map(str, named))}. Fix: pass {{{example}}}."
+        )
+    values = {}
+    for key, buffer in buffers.items():
+        at_every_step = isinstance(buffer, np.ndarray) and np.shape(named[key]) == buffer.shape
+        values[key], _ = _read(
+            named[key], buffer, f"{name}[{key!r}]", over_time=over_time and not at_every_step
+        )
+    return values
+
+
+def _fill(buffer: Any, values: Any) -> None:
+    if isinstance(buffer, Mapping):
+        for key, part in buffer.items():
+            _fill(part, values[key])
+    else:
+        buffer[...] = values
 
 
 def _bytes(skip: npt.ArrayLike, shape: tuple[int, ...]) -> Flags:

@@ -85,6 +85,12 @@ class Embedding(Stateless):
             *x.shape, self.embedding_dim
         )
 
+    def multiply_adds(self, rows: int) -> int:
+        return 0  # a call only copies rows
+
+    def step_input(self, batch_size: int) -> npt.NDArray[np.int64]:
+        return np.zeros(batch_size, np.int64)
+
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> None:
         if self.trainable:
             _core.embedding_backward(

@@ -90,6 +90,9 @@ class LayerNorm(Stateless):
             )
         return to_floats(array, "x", self.dtype)
 
+    def step_input(self, batch_size: int) -> Floats:
+        return np.zeros((batch_size, self.normalized_shape), self.dtype)
+
     def _infer(self, x: Floats) -> Floats:
         y, _, _ = self._normalise(x, self.parameters.get("weight"), keep=False)
         return y
@@ -112,8 +115,8 @@ class LayerNorm(Stateless):
             hat,
             scale,
             weight,
-            self.gradients.get("weight"),
-            self.gradients.get("bias"),
+            self.gradients.get("weight") if self.trainable else None,
+            self.gradients.get("bias") if self.trainable else None,
             need_dx,
         )
         return None if dx is None else dx.reshape(dy.shape)

@@ -5,14 +5,42 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
 from bptt.arguments import Seed, flag, size
-from bptt.arrays import Floats, as_real, read_only, to_floats
+from bptt.arrays import Floats, as_real, check_shape, contiguous, read_only, to_floats
 from bptt.layers.module import Init, Table
+from bptt.layers.passes.stages import Inference
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
+
+
+class LinearStage:
+    """A linear layer in a stream. Its steps allocate no memory."""
+
+    state: None = None
+
+    def __init__(self, core: _core.PackedLinear, before: Floats, output: Floats) -> None:
+        self.input, self.output, self._core = before, output, core
+
+    def step(self) -> None:
+        self._core.forward(self.input, self.output)
+
+    def step_skipping(self, skip: object) -> None:
+        self.step()
+
+    def run(self, x: Floats, skip: object = None) -> Floats:
+        y = self._core.forward(contiguous(x).reshape(-1, x.shape[-1]))
+        return y.reshape(*x.shape[:-1], self.output.shape[-1])
+
+    def set_state(self, value: object) -> None:
+        if value is not None:
+            raise TypeError(f"state must be None for Linear; got {type(value).__name__}. Fix: pass None.")
+
+    def reset(self) -> None:
+        """Do nothing, because a linear layer has no state."""
 
 
 class Linear(Stateless):
@@ -92,6 +120,29 @@ class Linear(Stateless):
         rows = x.reshape(-1, self.in_features)
         y = _core.linear_forward(rows, weight, self.parameters["bias"] if self.bias else None)
         return y.reshape(*x.shape[:-1], self.out_features)
+
+    def packed(self) -> Inference:
+        core = self._packed()
+
+        def call(x: Any, state: None = None) -> tuple[Floats, None]:
+            self._check_state(state, "state")
+            array = self._convert(x)
+            y = core.forward(array.reshape(-1, self.in_features))
+            return y.reshape(*array.shape[:-1], self.out_features), None
+
+        return call
+
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> LinearStage:
+        if before is None:
+            before = self.step_input(batch_size)
+        check_shape(before, "x", (batch_size, self.in_features))
+        return LinearStage(self._packed(), before, np.zeros((batch_size, self.out_features), self.dtype))
+
+    def step_input(self, batch_size: int) -> Floats:
+        return np.zeros((batch_size, self.in_features), self.dtype)
+
+    def _packed(self) -> _core.PackedLinear:
+        return _core.PackedLinear(self.parameters["weight"], self.parameters["bias"] if self.bias else None)
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         x, weight = tape.saved

@@ -40,6 +40,10 @@ class Repeat(Stateless):
         self.batch_first = flag(batch_first, "batch_first")
         self._allocate("default")
 
+    @property
+    def steps_made(self) -> frozenset[int]:
+        return frozenset((self.steps,))
+
     def config(self) -> dict[str, Any]:
         return {"steps": self.steps, "batch_first": self.batch_first, "dtype": self.dtype.name}
 

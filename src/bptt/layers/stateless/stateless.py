@@ -6,10 +6,12 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_floats, read_only
 from bptt.layers.module import Module, Table
+from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
 
@@ -66,6 +68,14 @@ class Stateless(Module):
         if dy is None:
             dy = np.zeros(layer_tape.y_shape, self.dtype)
         return self._backward(layer_tape, as_floats(dy, "dy", self.dtype, layer_tape.y_shape), need_dx), None
+
+    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage:
+        if "lengths" in self.call_options:
+            raise ValueError(
+                f"stream needs layers with one output for each step; got {self.kind}, which reads the whole "
+                f"sequence. Fix: leave {self.kind} out, and read the output of the last step."
+            )
+        return super().stage(batch_size, before)
 
     @abstractmethod
     def _convert(self, x: Any) -> Any:

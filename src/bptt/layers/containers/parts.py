@@ -1,4 +1,4 @@
-"""States of models: tuples with one entry per layer."""
+"""The layers of a model by name: their places, their options, and their states."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def per_part(parts: Mapping[Key, Module], state: Any, name: str, pattern: str) -
             actual = f"{type(entry).__name__} for layer {key!r}, {layer.kind}"
             raise TypeError(f"{expected}; got {actual}. {fix}")
     return tuple(state)
+
+
+def inside(place: str, key: Key) -> str:
+    """Return the place of a layer in the model at `place`."""
+    return f"{place or 'model'}[{key!r}]"
+
+
+def accepted(layer: Module, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a call that a layer accepts."""
+    return {name: value for name, value in options.items() if name in layer.call_options}
