@@ -185,6 +185,14 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         "column 'date' holds .* as time= or",
     ),
     "no scaling": (lambda table: Horizons(table, scaling=3, **SIZES), "scaling must be a Standardize"),
+    "a scaling without names": (
+        lambda table: Horizons(table, time="date", scaling=Standardize([0, 0], [1, 1]), **SIZES),
+        "scaling must know the names",
+    ),
+    "a scaling of other columns": (
+        lambda table: Horizons(table, time="date", scaling=Standardize([0], [1], ["a"]), **SIZES),
+        r"scaling must have the columns \['a', 'b'\]; it has \['a'\]",
+    ),
     "columns of an array": (lambda table: Standardize.fit(A, columns=["a"]), "values must be a table"),
     "groups of an array": (lambda table: split(A, group="a"), "series must be a table"),
     "a short group": (
@@ -192,6 +200,43 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         r"series\[b == .*\] must have at least 7 steps",
     ),
 }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_of_other_types(kind: str) -> None:
+    """Dates are refused with a fix that the library has; whole numbers, truth values and gaps are numbers."""
+    table = KINDS[kind]()
+    fix = r"series\.set_index\('date'\)" if kind == "pandas" else r"series\.drop\('date'\)"
+    for read in (lambda x: Windows(x, steps=2, batch_size=4), lambda x: Stream(x, steps=2)):
+        with pytest.raises(TypeError, match=r"column 'date' holds dates"):
+            read(table)
+    with pytest.raises(TypeError, match=fix):
+        Windows(table, steps=2, batch_size=4)
+    values = {"n": np.arange(N), "yes": np.arange(N) % 3 == 0, "a": A}
+    if kind == "pandas":
+        mixed = pd.DataFrame(values).astype({"n": "Int64", "yes": "boolean"})
+        gap = mixed.assign(n=mixed["n"].where(mixed["n"] != 5))
+    else:
+        import polars
+
+        mixed = polars.DataFrame(values)
+        gap = mixed.with_columns(n=polars.when(polars.col("n") != 5).then(polars.col("n")))
+    expected = np.stack([np.arange(N), np.arange(N) % 3 == 0, A], axis=1)
+    np.testing.assert_array_equal(next(iter(Windows(mixed, steps=2, batch_size=N)))[0][0], expected[:-2])
+    np.testing.assert_array_equal(Standardize.fit(mixed).mean, expected.mean(axis=0))
+    options = {"columns": ["yes", "n"], "target": "n", "window": 2, "horizon": 1, "batch_size": N}
+    np.testing.assert_array_equal(batches(Horizons(mixed, **options))[0][0], expected[:-2, [1, 0]])
+    with pytest.raises(ValueError, match="column 'n' has no number in 1 of 40 rows, first in row 5"):
+        Horizons(gap, **options)
+
+
+def test_labels_that_are_numbers() -> None:
+    table = pd.DataFrame({10: A, 7: B})
+    scaling = Standardize.fit(table)
+    data = Horizons(table, columns=[7], target=[10], scaling=scaling, window=2, horizon=1, batch_size=N)
+    x, y = batches(data)
+    np.testing.assert_array_equal(x[0, :, 0], scaling.apply(table)[:-2, 1])
+    np.testing.assert_array_equal(y[:, 0], scaling.apply(table)[2:, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

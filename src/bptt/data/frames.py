@@ -82,7 +82,11 @@ def numbers(frame: Any, names: Sequence[Any], label: str) -> Numbers:
         try:
             if np.asarray(column).dtype.kind in "mM":
                 raise TypeError
-            array = np.asarray(column).astype(np.float64)
+            array = (
+                column.to_numpy(np.float64, na_value=np.nan)  # also nullable types
+                if hasattr(column, "iloc")
+                else np.asarray(column).astype(np.float64)
+            )
         except (TypeError, ValueError):
             raise TypeError(
                 f"{label} must hold numbers in every column that is read; column {name!r:.60} holds "

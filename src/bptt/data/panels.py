@@ -32,6 +32,22 @@ class Part(NamedTuple):
     target: Numbers
 
 
+def _scaled(values: Numbers, names: Sequence[Any], scaling: Standardize) -> Numbers:
+    """Scale columns by the labels that the scaling was learned from; labels may be numbers."""
+    if scaling.columns is None:
+        raise ValueError(
+            "scaling must know the names of its columns; got one that was learned from an array. "
+            "Fix: pass Standardize.fit(training), with a table."
+        )
+    missing = [name for name in names if name not in scaling.columns]
+    if missing:
+        raise ValueError(
+            f"scaling must have the columns {list(names)!s:.200}; it has {list(scaling.columns)!s:.200}. "
+            f"Fix: pass Standardize.fit(training, columns={list(names)!s:.200})."
+        )
+    return scaling.take([scaling.columns.index(name) for name in names]).apply(values)
+
+
 def are_frames(series: Any) -> bool:
     """Return whether `series` is a table, or a list of tables."""
     return all(is_frame(part) for _, part in named(series, "series"))
@@ -79,6 +95,6 @@ def read_parts(
             arrays = []
             for which in (names, targets):
                 values = numbers(rows, which, name)
-                arrays.append(values if scaling is None else scaling.take(which).apply(values))
+                arrays.append(values if scaling is None else _scaled(values, which, scaling))
             parts.append(Part(name, group, *arrays))
     return parts

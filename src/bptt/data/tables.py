@@ -130,13 +130,13 @@ def check_plain(value: Any, name: str) -> None:
         as_real(value, name)
     if not _is_mixed(value):
         return
-    for i, label in enumerate(value.columns):
-        column = value.iloc[:, i]
+    for label, column in zip(value.columns, _columns(value), strict=True):
         kind, dtype = _kind(column), column.dtype
         if kind in ("m", "M"):
+            fix = f"{name}.set_index({label!r})" if hasattr(value, "iloc") else f"{name}.drop({label!r})"
             raise TypeError(
                 f"{name} must hold numbers in every column; column {label!r} holds dates or durations "
-                f"({dtype}). Fix: pass {name}.set_index({label!r}), or leave the column out."
+                f"({dtype}). Fix: pass {fix}, or leave the column out."
             )
         try:
             np.asarray(column).astype(np.float64)
@@ -161,13 +161,10 @@ def parse_real(value: Any, name: str) -> npt.NDArray[Any]:
     check_plain(value, name)
     if not _is_mixed(value):
         return as_real(value, name)
-    columns = [value.iloc[:, i] for i in range(value.shape[1])]
-    nullable = all(_kind(column) in "biuf" for column in columns)
-    return (
-        np.stack([column.to_numpy(np.float64) for column in columns], axis=1)
-        if nullable
-        else as_real(value, name)
-    )
+    columns = _columns(value)
+    if not all(_kind(column) in "biuf" for column in columns):
+        return as_real(value, name)
+    return np.stack([column.to_numpy().astype(np.float64) for column in columns], axis=1)
 
 
 def width_error(
@@ -198,8 +195,19 @@ def _numbered(labels: Sequence[Label]) -> bool:
     return all(isinstance(label, int) for label in labels)
 
 
+def _columns(value: Any) -> list[Any]:
+    """Return the columns of a table of pandas or polars."""
+    if hasattr(value, "iloc"):
+        return [value.iloc[:, i] for i in range(value.shape[1])]
+    return [value[label] for label in value.columns]
+
+
 def _kind(value: Any) -> str:
-    return str(getattr(getattr(value, "dtype", None), "kind", " "))
+    """Return the kind of the elements; " " if unknown."""
+    dtype = getattr(value, "dtype", None)
+    if hasattr(value, "to_numpy") and not hasattr(value, "iloc") and hasattr(dtype, "is_numeric"):  # polars
+        return np.asarray(value).dtype.kind
+    return str(getattr(dtype, "kind", " "))
 
 
 def _is_time(level: Any) -> bool:
@@ -212,4 +220,8 @@ def _is_time(level: Any) -> bool:
 
 def _is_mixed(value: Any) -> bool:
     """Return whether `value` is a table that NumPy does not convert to an array of real numbers."""
-    return hasattr(value, "iloc") and hasattr(value, "columns") and _kind(np.asarray(value)) not in "biuf"
+    if not hasattr(value, "columns") or not (hasattr(value, "iloc") or hasattr(value, "get_column")):
+        return False
+    if not hasattr(value, "iloc"):  # polars converts dates to numbers
+        return len({_kind(column) for column in _columns(value)} - set("iuf")) > 0
+    return _kind(np.asarray(value)) not in "biuf"
