@@ -86,11 +86,20 @@ FOLLOWING: dict[str, tuple[dict[str, list[str]], dict[str, list[str]]]] = {
         },
         {"day": ["2021-01-02", "2021-01-03"], "time": ["23:00:00", "00:00:00"]},
     ),
-    "a gap": ({"date": [*_every("2021-01-01+1D", 20), *_every("2021-02-01+1D", 20)]}, {}),
-    "days of no month": (
-        {"date": ["2021-01-30", "2021-02-28", "2021-03-30"] * 1 + _every("2021-04-30+1D", 9)},
-        {},
+    "a gap": (
+        {"date": [*_every("2021-01-01+1D", 20), *_every("2021-02-01+1D", 20)]},
+        {"date": ["2021-02-21", "2021-02-22"]},
     ),
+    "business days": (
+        {"date": [day for day in _every("2021-01-01+1D", 29) if np.is_busday(np.datetime64(day))]},
+        {"date": ["2021-02-01", "2021-02-02"]},
+    ),
+    "tenths of a second": (
+        {"t": [f"2021-01-01 00:00:{0.1 * i:04.1f}" for i in range(100)]},
+        {"t": ["2021-01-01 00:00:10", "2021-01-01 00:00:10.100"]},
+    ),
+    "years before all nanoseconds": ({"date": _every("1650-01-01+1D", 30)}, {}),
+    "equal times": ({"date": sorted(["2021-01-30", "2021-02-28", "2021-03-30"] * 10)}, {}),
     "times of day": ({"t": [f"{i % 24:02}:00" for i in range(30)]}, {}),
     "no time": ({}, {}),
 }

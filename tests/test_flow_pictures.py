@@ -342,6 +342,23 @@ def test_a_history_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not read(history._repr_html_()).sources
 
 
+def test_a_model_in_a_notebook() -> None:
+    inner = bptt.Sequential(lstm(), bptt.Dropout(0.1), bptt.Linear(5, 2))
+    net = bptt.Sequential(inner, bptt.Linear(2, 1))
+    page = read(net._repr_html_())
+    for text in ("model[0][0]", "LSTM(input_size=3, hidden_size=5)", "weight_hh_l0 (20, 5)", "model[1]"):
+        assert text in page.text
+    assert f"float32{net.parameter_count:,}" in page.text
+    assert f"{lstm().parameter_count:,}" in read(lstm()._repr_html_()).text
+    assert repr(net) == f"Sequential({inner!r}, {net.layers[1]!r})"
+
+    class Odd(bptt.Linear):
+        def __repr__(self) -> str:
+            return "<script>"
+
+    assert "<script>" in read(Odd(2, 1)._repr_html_()).text  # escaped
+
+
 def test_page_is_one_file() -> None:
     found = bptt.gradient_flow(lstm(), X)
     picture = canvas.inline(found.plot(), 'a "picture"')

@@ -274,6 +274,7 @@ def one_case(seed: int, path: Path) -> str:
     assert np.isfinite(table.values).all()
     own = whole and doc.encoding.startswith("utf") and not doc.above
     own = own and not "".join(doc.header).startswith("\ufeff")  # read as a byte-order mark
+    own = own and bool(doc.header)  # a blank line is skipped, and the first row is read as the names
     if own and form == explicit(doc):
         check(table, doc, form)
         return "checked"

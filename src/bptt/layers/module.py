@@ -25,6 +25,7 @@ from bptt.layers.flat_vectors import Table as Table
 from bptt.layers.inference import Deployed
 from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, parse_init
+from bptt.layers.notebook import model_html
 from bptt.layers.passes.tape import Tape
 
 if TYPE_CHECKING:
@@ -282,6 +283,9 @@ class Module(Deployed, ABC):
             vectors.append(aligned_zeros(values.size, values.dtype))
             vectors[-1][...] = values
         self.bind(*vectors)
+
+    def _repr_html_(self) -> str:
+        return model_html([(self.kind, self)])
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters

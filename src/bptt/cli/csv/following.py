@@ -2,83 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import numpy as np
 
 from bptt.cli.csv.tables import Table
-from bptt.cli.csv.time_column import DAY, Numbers
-from bptt.cli.csv.time_order import usual_step
+from bptt.cli.csv.time_column import Numbers
+from bptt.data.times import next_times
 
-_EPOCH = datetime(1970, 1, 1)
-_TOLERANCE = 1e-6  # usual steps
-_SHORTEST_MONTH = 28  # days
-_FEWEST = 3  # rows: two rows have only one step
+_FIRST, _LAST = (np.datetime64(year, "s").astype(np.float64) for year in ("1700", "2200"))
+"""Seconds since 1970 that nanoseconds in 64 bits can hold, with room for a forecast."""
 
 
 def times(table: Table, steps: int) -> dict[str, list[str]]:
     """Return the times of the next rows, one text per row, by the names of the table's time columns.
 
-    Dates are in ISO 8601. Empty if the table has no time column, if its steps are not equal, or if it has
-    times of day without dates. Months, quarters and years count as equal.
+    Dates are in ISO 8601. Empty if the table has no time column, if two rows have the same time, or if it has
+    times of day without dates.
     """
-    if table.times is None or len(table.values) < _FEWEST:
+    if table.times is None or len(table.values) < 2 or not (np.diff(table.times.values) > 0).all():
         return {}
     values = table.times.values
     if not table.times.in_seconds:
-        following = _evenly(values, steps)
-        return {} if following is None else {next(iter(table.stamps)): [f"{time:.15g}" for time in following]}
-    if not table.times.dated:
+        whole = bool((values == np.rint(values)).all() and np.abs(values).max() < 2**53)
+        following = next_times(values.astype(np.int64) if whole else values, steps)
+        return {next(iter(table.stamps)): [f"{time:.15g}" for time in following.tolist()]}
+    if not table.times.dated or values[0] < _FIRST or values[-1] > _LAST:
         return {}
-    following = _evenly(values, steps)
-    if following is None:
-        following = _monthly(values, steps)
-    if following is None:
-        return {}
-    try:
-        moments = [_EPOCH + timedelta(seconds=round(time, 3)) for time in following.tolist()]
-    except OverflowError:
-        return {}
-    dates = [moment.date().isoformat() for moment in moments]
-    hours = [moment.time().isoformat() for moment in moments]
+    moments = next_times(_moments(values), steps).astype("datetime64[ms]")
+    dates, clocks = zip(*(str(moment).split("T") for moment in moments), strict=True)
+    hours = [clock.removesuffix(".000") for clock in clocks]
     if len(table.stamps) == 2:
-        return dict(zip(table.stamps, (dates, hours), strict=True))
-    only_dates = not (np.concatenate((values, following)) % DAY).any()
-    whole = dates if only_dates else [" ".join(pair) for pair in zip(dates, hours, strict=True)]
-    return {next(iter(table.stamps)): whole}
+        return dict(zip(table.stamps, (list(dates), hours), strict=True))
+    only_dates = (moments == moments.astype("datetime64[D]")).all() and not (values % 86400).any()
+    whole_texts = dates if only_dates else [" ".join(pair) for pair in zip(dates, hours, strict=True)]
+    return {next(iter(table.stamps)): list(whole_texts)}
 
 
-def _evenly(values: Numbers, steps: int) -> Numbers | None:
-    """Continue sorted values that are evenly spaced; None for others."""
-    usual = usual_step(values)
-    if not usual or np.abs(np.diff(values) - usual).max() > _TOLERANCE * usual:
-        return None
-    following: Numbers = values[-1] + (values[-1] - values[0]) / (len(values) - 1) * np.arange(1, steps + 1)
-    return following
-
-
-def _monthly(values: Numbers, steps: int) -> Numbers | None:
-    """Continue times on the first or the last day of months, or on another day up to the 28th.
-
-    Return None for other times, or if the numbers of months between the rows differ.
-    """
-    days, seconds = np.divmod(values, DAY)
-    try:
-        dates = days.astype("datetime64[D]")
-    except (OverflowError, ValueError):
-        return None
-    months = dates.astype("datetime64[M]")
-    day = (dates - months.astype("datetime64[D]")).astype(int)
-    left = ((months + 1).astype("datetime64[D]") - dates).astype(int)
-    between = np.diff(months.astype(int))
-    if len({*between}) > 1 or between[0] < 1 or len({*seconds}) > 1:
-        return None
-    following = months[-1] + between[0] * np.arange(1, steps + 1)
-    if len({*left}) == 1:
-        result = (following + 1).astype("datetime64[D]") - left[0]
-    elif len({*day}) == 1 and day[0] < _SHORTEST_MONTH:
-        result = following.astype("datetime64[D]") + day[0]
-    else:
-        return None
-    after: Numbers = result.astype("datetime64[s]").astype(np.float64) + seconds[0]
-    return after
+def _moments(seconds: Numbers) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+    """Return seconds since 1970 as datetime64[ns], rounded to microseconds."""
+    return np.rint(seconds * 1e6).astype("datetime64[us]").astype("datetime64[ns]")

@@ -15,6 +15,7 @@ from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.containers.parts import Key, accepted, inside, per_part
 from bptt.layers.cost_table import CostTable
 from bptt.layers.module import Module, Table, set_model
+from bptt.layers.notebook import model_html
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
@@ -61,6 +62,9 @@ class Container(Module):
             flat_parameters[start:stop] = layer.flat_parameters
             start = stop
         self.bind(flat_parameters, aligned_zeros(count, self.dtype))
+
+    def _repr_html_(self) -> str:
+        return model_html(placed(self, "model"))
 
     # The flow of arrays between layers
 

@@ -1,0 +1,45 @@
+"""A model as an HTML table, for notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Described(Protocol):
+    """What the table says about a layer."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def parameters(self) -> Mapping[str, npt.NDArray[Any]]: ...
+    @property
+    def parameter_count(self) -> int: ...
+
+
+def model_html(layers: Iterable[tuple[str, Described]]) -> str:
+    """Return a table with one row per layer: place, options, parameters with their shapes, and the total.
+
+    Parameters
+    ----------
+    layers : iterable of (place, layer)
+    """
+    rows, total, dtype = [], 0, ""
+    for place, layer in layers:
+        shapes = (f"{name} {values.shape}" for name, values in layer.parameters.items())
+        rows.append((place, repr(layer), f"{layer.parameter_count:,}", ", ".join(shapes)))
+        total += layer.parameter_count
+        dtype = layer.dtype.name if layer.parameter_count or not dtype else dtype
+    head = ("layer", "kind and options", "parameters", "shapes")
+    body = "".join(_line("td", row) for row in [*rows, ("total", dtype, f"{total:,}", "")])
+    table = f"<table><thead>{_line('th', head)}</thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x:auto">{table}</div>'
+
+
+def _line(tag: str, texts: Iterable[str]) -> str:
+    style = ' style="text-align:left"'
+    return f"<tr>{''.join(f'<{tag}{style}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"
