@@ -107,7 +107,7 @@ std::size_t tape_bytes(const BoundTape& bound) {
       [](const auto& tape) {
         std::ptrdiff_t count = 0;
         for (const auto& layer : tape.layers) {
-          count += layer.h.size() + layer.dropped.size();
+          count += layer.h.size() + layer.passed.size();
           for (const auto& d : layer.directions) {
             for (const auto* array :
                  {&d.gates, &d.c, &d.candidate, &d.inner, &d.hat_ih, &d.hat_hh, &d.scale_ih, &d.scale_hh}) {
