@@ -53,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _EVERYWHERE: dict[str, dict[str, Any]] = {
     "layer_norm": {"layer_norm": True},
     "recurrent_dropout": {"recurrent_dropout": 0.3},
+    "input_dropout": {"input_dropout": 0.3},
     "zoneout": {"zoneout": 0.3},
 }
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -114,7 +115,7 @@ def _pairs(kind: str) -> Iterator[tuple[str, str]]:
             yield one, other
 
 
-DEGENERATE = ({"no_forget_gate", "cell_clip", "layer_norm"},)
+DEGENERATE = ({"no_forget_gate", "cell_clip", "layer_norm"}, {"softplus", "cell_clip", "layer_norm"})
 """A cell state that only grows arrives at its bound in all units. Layer norm of equal numbers is rounding."""
 
 MOST = 5

@@ -56,6 +56,9 @@ def test_kind_same_stream_twice_masks():
     ]
     for a, b in itertools.combinations(map(masks_of, layers), 2):
         assert uncorrelated(a, b)
+    layer = bptt.LSTM(25, 25, recurrent_dropout=0.5, input_dropout=0.5, seed=0)
+    masks = layer.forward(np.ones((1, 40, 25)))[2].masks
+    assert uncorrelated(masks["input"].ravel(), masks["recurrent"].ravel())
 
 
 @pytest.mark.parametrize("seed", [0, np.random.default_rng(3)])

@@ -61,6 +61,12 @@ def setting(name):
     return {key: flags.get(key, value) for key, value in MORE[name][1].items()}
 
 
+def masks_of(tape, rows, steps):
+    """The masks of some rows and steps of a pass."""
+    cuts = {"input": (rows,), "recurrent": (slice(None), rows)}
+    return {name: mask[cuts.get(name, (slice(None), steps, rows))] for name, mask in tape.masks.items()}
+
+
 def leaves(value):
     return value if isinstance(value, tuple) else (value,)
 
@@ -135,10 +141,7 @@ def test_a_row_has_the_bits_that_it_has_alone(kind, options, ways, isa):
     assert_same(again, together)
     for row, n in enumerate(LENGTHS):
         rows = slice(row, row + 1)
-        masks = {
-            name: mask[:, rows] if name == "recurrent" else mask[:, :n, rows]
-            for name, mask in tape.masks.items()
-        }
+        masks = masks_of(tape, rows, slice(n))
         own_start = mapped(lambda part, rows=rows: part[:, rows], start)
         alone, _ = step(layer, x[:n, rows], own_start, masks=masks, reset=call["reset"][:n, rows])
         for name, value in together.items():
@@ -184,7 +187,7 @@ def test_inference_frozen_streamed_and_in_pieces(kind, options, isa, dtype):
     for state in (frozen_last, stream.state, end):
         for found, wanted in zip(leaves(state), leaves(last), strict=True):
             np.testing.assert_array_equal(found, wanted)
-    if not set(options) & {"recurrent_dropout", "zoneout"}:
+    if not set(options) & {"recurrent_dropout", "input_dropout", "zoneout"}:
         np.testing.assert_array_equal(layer.forward(x, start)[0], y)
 
 
@@ -204,10 +207,7 @@ def test_a_reset_parts_a_row_into_sequences_of_their_own(kind, options, backend)
                 if not arrives:
                     for part in leaves(own):
                         part[d] = 0
-            masks = {
-                name: mask[:, rows] if name == "recurrent" else mask[:, begin:end, rows]
-                for name, mask in tape.masks.items()
-            }
+            masks = masks_of(tape, rows, slice(begin, end))
             y, _, _ = layer.forward(x[begin:end, rows], own, masks=masks)
             # NumPy's products of one row round otherwise than those of two
             rtol = 0 if backend == "native" else 1e-12
@@ -225,27 +225,29 @@ def test_a_reset_parts_a_row_into_sequences_of_their_own(kind, options, backend)
 @pytest.mark.parametrize("kind", VARIANTS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_masks_repeat_a_result(kind, backend):
-    layer = build(kind, {"recurrent_dropout": 0.3, "zoneout": 0.4}, backend, num_layers=2)
+    options = {"recurrent_dropout": 0.3, "input_dropout": 0.3, "zoneout": 0.4}
+    layer = build(kind, options, backend, num_layers=2)
     x = numbers(T, B, I)
     y, _, tape = layer.forward(x)
     other, _, _ = layer.forward(x)
     again, _, _ = layer.forward(x, masks=tape.masks)
     assert (y != other).any()
     np.testing.assert_array_equal(again, y)
-    names = {"recurrent", "zoneout_h"} | ({"zoneout_c"} if kind == "LSTM" else set())
+    names = {"input", "recurrent", "zoneout_h"} | ({"zoneout_c"} if kind == "LSTM" else set())
     assert set(tape.masks) == names
     for name, mask in tape.masks.items():
         assert not mask.flags.writeable
-        allowed = [0, 1 / 0.7] if name == "recurrent" else [0, 1]
+        allowed = [0, 1 / 0.7] if name in ("input", "recurrent") else [0, 1]
         assert np.isin(mask, allowed).all()
         assert len(np.unique(mask)) == 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_masks_have_their_probabilities(dtype):
-    layer = bptt.LSTM(1, 64, recurrent_dropout=0.2, zoneout=(0.1, 0.6), seed=0, dtype=dtype)
-    _, _, tape = layer.forward(np.zeros((80, 100, 1)))
-    for name, share in (("recurrent", 0.8), ("zoneout_h", 0.1), ("zoneout_c", 0.6)):
+    options = {"recurrent_dropout": 0.2, "input_dropout": 0.3, "zoneout": (0.1, 0.6)}
+    layer = bptt.LSTM(50, 64, seed=0, dtype=dtype, **options)
+    _, _, tape = layer.forward(np.zeros((80, 100, 50)))
+    for name, share in (("input", 0.7), ("recurrent", 0.8), ("zoneout_h", 0.1), ("zoneout_c", 0.6)):
         drawn = tape.masks[name] > 0
         deviation = np.sqrt(share * (1 - share) / drawn.size)
         assert abs(drawn.mean() - share) < 5 * deviation, name
@@ -263,6 +265,51 @@ def test_zoneout_of_a_certain_kind_keeps_the_state():
     dx, dstart = layer.backward(tape, np.ones_like(kept))
     assert not dx.any()
     np.testing.assert_array_equal(dstart, np.full_like(start, T))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("D", [1, 2])
+def test_input_dropout_is_a_product_before_each_layer(backend, D):
+    """One mask for all steps and both directions: a stack is its layers, each with its input times a mask."""
+    for call in ({}, {"lengths": LENGTHS, "reset": resets()}):
+        both = {"bidirectional": D == 2, "backend": backend}
+        stack = build("LSTM", {"input_dropout": 0.4, "num_layers": 2, "dropout": 0.0}, **both)
+        x, start = numbers(T, B, I), start_of(stack)
+        y, _, tape = stack.forward(x, start, **call)
+        mask = tape.masks["input"]
+        assert mask.shape == (B, I + D * H)
+        dx, _ = stack.backward(tape, np.cos(y))
+
+        value, tapes, layers = x, [], []
+        for k, factors in enumerate((mask[:, :I], mask[:, I:])):
+            layer = BACKENDS[backend].LSTM(value.shape[2], H, bidirectional=D == 2, dtype="float64", seed=1)
+            own = {name: part for name, part in stack.state_dict().items() if f"_l{k}" in name}
+            layer.load_state_dict({name.replace(f"_l{k}", "_l0"): part for name, part in own.items()})
+            value, _, layer_tape = layer.forward(
+                value * factors, mapped(lambda part, k=k: part[k * D : (k + 1) * D], start), **call
+            )
+            layers.append((layer, factors))
+            tapes.append(layer_tape)
+        np.testing.assert_array_equal(value, y)
+        error = np.cos(y)
+        for k, ((layer, factors), layer_tape) in reversed([*enumerate(zip(layers, tapes, strict=True))]):
+            error, _ = layer.backward(layer_tape, error)
+            error = error * factors
+            for name, gradient in layer.gradients.items():
+                found = stack.gradients[name.replace("_l0", f"_l{k}")]
+                np.testing.assert_allclose(found, gradient, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(dx, error, rtol=1e-12, atol=1e-14)
+        np.testing.assert_array_equal(stack(x, start, **call)[0], stack.freeze()(x, start, **call)[0])
+
+
+def test_dropped_inputs_that_are_not_finite_show():
+    """As with the other masks: 0 times NaN or infinity is NaN."""
+    layer = bptt.GRU(2, 3, input_dropout=0.5, seed=0)
+    x = np.ones((2, 1, 2), np.float32)
+    x[1, 0, 0] = np.inf
+    y, _, _ = layer.forward(x, masks={"input": np.array([[0.0, 2.0]])})
+    assert np.isfinite(y[0]).all()
+    assert np.isnan(y[1]).all()
 
 
 def test_layouts_of_resets():
@@ -452,6 +499,7 @@ BAD_OPTIONS = [
     ("GRU", {"zoneout": (0.1, 0.2)}, TypeError, "zoneout must be a number"),
     ("GRU", {"reset_after": 1}, TypeError, "reset_after must be True or False"),
     ("RNN", {"recurrent_dropout": -0.1}, ValueError, "recurrent_dropout must be a number"),
+    ("GRU", {"input_dropout": 1.0}, ValueError, "input_dropout must be a number"),
     ("RNN", {"layer_norm": "yes"}, TypeError, "layer_norm must be True or False"),
 ]
 

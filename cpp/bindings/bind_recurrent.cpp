@@ -114,9 +114,10 @@ class BoundRecurrent {
                     const std::optional<py::array>& c0, double dropout, std::uint64_t key,
                     const std::optional<py::array>& active, Index batch, const std::optional<py::array>& reset,
                     const std::optional<py::array>& recurrent_mask, const std::optional<py::array>& keep_h,
-                    const std::optional<py::array>& keep_c, Index first_row) const {
+                    const std::optional<py::array>& keep_c, Index first_row,
+                    const std::optional<py::array>& input_mask) const {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
-    const ForwardCall call{x, h0, c0, active, batch, reset, recurrent_mask, keep_h, keep_c};
+    const ForwardCall call{x, h0, c0, active, batch, reset, recurrent_mask, keep_h, keep_c, input_mask};
     const Dropout between{dropout, key, first_row};
     return float32_ ? record<float>(parameters, call, between) : record<double>(parameters, call, between);
   }
@@ -166,7 +167,7 @@ class BoundRecurrent {
     args.x = static_cast<const T*>(kept.data());
     bound->keep_weights(parameters, frozen(parameters));
     args.parameters = static_cast<const T*>(bound->weights);
-    bound->interventions = py::make_tuple(call.reset, call.recurrent_mask, call.keep_h, call.keep_c);
+    bound->interventions = py::make_tuple(call.reset, call.recurrent_mask, call.keep_h, call.keep_c, call.input_mask);
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
     tape.dropout = dropout.probability;
     tape.dropout_key = dropout.key;
@@ -268,7 +269,7 @@ void bind_recurrent(py::module_& m) {
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0,
            py::arg("reset") = py::none(), py::arg("recurrent_mask") = py::none(), py::arg("keep_h") = py::none(),
-           py::arg("keep_c") = py::none(), py::arg("first_row") = 0)
+           py::arg("keep_c") = py::none(), py::arg("first_row") = 0, py::arg("input_mask") = py::none())
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("gradients"), py::arg("tape"), py::arg("dy"), py::arg("dh"),

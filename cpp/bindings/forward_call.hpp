@@ -15,7 +15,7 @@ struct ForwardCall {
   py::array x;
   std::optional<py::array> h0, c0, active;
   Index batch;
-  std::optional<py::array> reset, recurrent_mask{}, keep_h{}, keep_c{};  // shapes as in Interventions
+  std::optional<py::array> reset, recurrent_mask{}, keep_h{}, keep_c{}, input_mask{};  // as in Interventions
 
   template <class T>
   Rows rows(const Recurrent& net) const {
@@ -41,6 +41,7 @@ struct ForwardCall {
     by.keep_h = optional_data_of<T>("keep_h", keep_h, over_time(net.output));
     if (keep_c && !net.traits.has_cell_state) throw std::invalid_argument("keep_c: this cell has no cell state");
     by.keep_c = optional_data_of<T>("keep_c", keep_c, over_time(net.hidden));
+    by.input_mask = optional_data_of<T>("input_mask", input_mask, {rows.batch(), net.input_columns()});
     return by;
   }
 

@@ -4,6 +4,7 @@
 
 #include "core/chunk_products.hpp"
 #include "core/error_norm.hpp"
+#include "core/modifiers/input_dropout.hpp"
 #include "core/modifiers/merge.hpp"
 #include "core/modifiers/modified_step.hpp"
 #include "core/step_arguments.hpp"
@@ -23,12 +24,6 @@ void copy_or_zero(T* to, const T* from, Index size) {
 }
 
 template <class T>
-Interventions<T> with_cut(Interventions<T> interventions, const std::uint8_t* cut) {
-  interventions.cut = cut;
-  return interventions;
-}
-
-template <class T>
 class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
@@ -37,10 +32,11 @@ class BackwardPass {
         schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
-        modified_(net.modifies_steps() || tape.interventions.any() || args.clip.any() || args.errors || args.cut),
+        modified_(net.modifies_steps() || tape.interventions.change_steps() || args.clip.any() || args.errors ||
+                  args.cut),
         halves_(args.gradients && !rows_.ragged() && schedule_.sums_halves(net)),
         addresses_(net, tape, chunk_, panels_), sum_(addresses_.columns()), products_(addresses_, halves_),
-        by_(with_cut(tape.interventions, args.cut)), interventions_(net, by_, rows_),
+        by_(tape.interventions.with_cut(args.cut)), interventions_(net, by_, rows_),
         runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
 
   void run() {
@@ -344,14 +340,17 @@ class BackwardPass {
   // Both directions' input gradients together, then through the dropout below. False if there was nothing to do.
   bool finish_input(Index layer, const Crew& crew) const {
     const bool dropped = layer > 0 && tape_.dropout > 0;
+    const input_dropout::Mask<T> mask = input_dropout::mask_of(net_, tape_.interventions, layer);
     if (layer == 0 && !args_.dx) return false;
-    if (net_.directions == 1 && !dropped) return false;
+    if (net_.directions == 1 && !dropped && !mask.data) return false;
     if (interrupt_.stopped()) return true;
     const BackwardRun<T>& run = runs_.at(layer, 0);
-    const Range part = crew.slice_of(rows_.total() * run.input);
+    const Range rows = crew.slice_of(rows_.total());
+    const Range part{rows.begin * run.input, rows.end * run.input};
     const Index size = part.end - part.begin;
     T* dx = run.dx + part.begin;
     if (net_.directions == 2) k_.add(size, runs_.at(layer, 1).dx + part.begin, dx);
+    if (mask.data) input_dropout::apply<T>(k_, rows_, mask, rows, dx, dx);
     if (dropped) {
       k_.dropout(size, tape_.first_row * net_.y_width() + part.begin,
                  tape_.dropout_key + static_cast<std::uint64_t>(layer - 1), tape_.dropout, dx, dx);

@@ -66,8 +66,8 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     run.number = layer * net_.directions + d;
     run.order = {rows_.time(), net_.reads_from_end(d)};
     run.input = input;
-    run.x = tape.x;
-    run.x_is_below = layer > 0 && tape.dropout == 0 && !net_.merges();
+    run.x = tape.interventions.input_mask ? tape.dropped_x.data() : tape.x;
+    run.x_is_below = layer > 0 && tape.dropout == 0 && !net_.merges() && !tape.interventions.input_mask;
     if (layer > 0) {
       const auto& below = tape.layers[static_cast<std::size_t>(layer - 1)];
       run.x = run.x_is_below ? below.h.data() : below.passed.data();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/end_states.hpp"
+#include "core/modifiers/input_dropout.hpp"
 #include "core/modifiers/layer_norm.hpp"
 #include "core/modifiers/merge.hpp"
 #include "core/modifiers/modified_step.hpp"
@@ -22,7 +23,7 @@ class ForwardPass {
         k_(args.packed ? args.packed->kernels() : kernels<T>()),
         schedule_(net, args.rows.time(), args.rows.batch(), sizeof(T)),
         chunk_(std::min(args.rows.time(), schedule_.projected_steps())),
-        modified_(net.modifies_steps() || args.interventions.any()),
+        modified_(net.modifies_steps() || args.interventions.change_steps()),
         fused_(schedule_.fuses_projection(net, k_.lanes) && net.may_fuse_projection() &&
                (!args.packed || args.packed->at(0).weight_ih.shape.gates == net.traits.gates)),
         addresses_(net, rows_, chunk_, tape != nullptr), ends_(net, args, rows_, addresses_),
@@ -41,6 +42,11 @@ class ForwardPass {
       const Crew everyone = schedule_.everyone(index, threads);
       const Worker worker = schedule_.worker(index, threads, rows_, panels_, modified_);
       if (!args_.packed) pack(index, threads, worker.crew);
+      if (masks_inputs()) {
+        const Range rows = everyone.slice_of(rows_.total());
+        drop_input(0, rows, args_.x + rows.begin * net_.input, tape_->dropped_x.data() + rows.begin * net_.input);
+        everyone.sync();
+      }
       for (Index layer = 0; layer < net_.layers; ++layer) {
         for (Index d = 0; d < net_.directions; ++d) {
           if (schedule_.works_on(index, threads, d)) run_direction(run_of(layer, d), worker);
@@ -56,7 +62,8 @@ class ForwardPass {
   const ForwardRun<T>& run_of(Index layer, Index d) const {
     return runs_[static_cast<std::size_t>(layer * net_.directions + d)];
   }
-  bool drops(Index layer) const { return tape_ && tape_->dropout > 0 && layer + 1 < net_.layers; }
+  bool masks_inputs() const { return tape_ && args_.interventions.input_mask; }
+  bool drops(Index layer) const { return tape_ && (tape_->dropout > 0 || masks_inputs()) && layer + 1 < net_.layers; }
   // Whether y of this layer is an array besides its h, and this array.
   bool passes_on(Index layer) const { return net_.merges() || drops(layer); }
   T* passed_of(Index layer) const {
@@ -180,9 +187,13 @@ class ForwardPass {
         merge::forward(net_, rows.end - rows.begin, h, passed);
         h = passed;
       }
-      if (drops(layer)) {
+      if (drops(layer) && tape_->dropout > 0) {
         k_.dropout((rows.end - rows.begin) * width, (tape_->first_row + rows.begin) * width,
                    tape_->dropout_key + static_cast<std::uint64_t>(layer), tape_->dropout, h, passed);
+        h = passed;
+      }
+      if (drops(layer) && masks_inputs()) {
+        drop_input(layer + 1, rows, h, passed);
       }
     }
     // A thread that keeps to its rows finds in the layer below what it wrote there itself.
@@ -201,11 +212,19 @@ class ForwardPass {
     crew.sync();
   }
 
+  // Rows of what a layer reads, times its mask.
+  void drop_input(Index layer, Range rows, const T* x, T* out) const {
+    input_dropout::apply<T>(k_, rows_, input_dropout::mask_of(net_, args_.interventions, layer), rows, x, out);
+  }
+
   // Everything a layer needs, allocated before the threads start.
   void prepare(Index layer) {
     T* const output = output_of(layer);
     const bool below = layer > 0 && !passes_on(layer - 1);
-    const T* x = layer == 0 ? args_.x : below ? previous_output_ : passed_of(layer - 1);
+    if (layer == 0 && masks_inputs()) tape_->dropped_x = Buffer<T>(rows_.total() * net_.input);
+    const T* x = layer > 0        ? below ? previous_output_ : passed_of(layer - 1)
+                 : masks_inputs() ? tape_->dropped_x.data()
+                                  : args_.x;
     for (Index d = 0; d < net_.directions; ++d) {
       const Index number = layer * net_.directions + d;
       if (!args_.packed) {
@@ -285,7 +304,8 @@ template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt) {
   tape.x = args.x;
   tape.interventions = args.interventions;
-  const bool plain = !net.modifies_steps() && !args.interventions.any() && (tape.dropout == 0 || net.layers == 1);
+  const bool plain = !net.modifies_steps() && !args.interventions.change_steps() && !args.interventions.input_mask &&
+                     (tape.dropout == 0 || net.layers == 1);
   if (Schedule(net, tape.rows.time(), tape.rows.batch(), sizeof(T)).stores_halves(net, tape.rows, plain)) {
     tape.rows.halve();
   }

@@ -60,6 +60,7 @@ struct Recurrent {
   Index input_of(Index layer) const { return layer == 0 ? input : y_width(); }
   Index width() const { return directions * output; }  // of h, both directions side by side
   Index y_width() const { return merges() ? output : width(); }
+  Index input_columns() const { return input + (layers - 1) * y_width(); }  // of all layers' inputs side by side
   // The weights, biases and projection of one layer and direction.
   Index summed_parameters(Index input_size) const {
     const Index rows = traits.gates * hidden;
@@ -103,8 +104,14 @@ struct Interventions {
   const T* keep_h = nullptr;  // (L * D, T, B, P): zoneout, 1 where the old state stays; null: its expectation
   const T* keep_c = nullptr;  // (L * D, T, B, H)
   const std::uint8_t* cut = nullptr;  // (T, B), backward alone: 1 where no error flows back past that step
+  const T* input_mask = nullptr;  // (B, input_columns): factors of what each layer reads
 
-  bool any() const { return reset || recurrent_mask || keep_h || keep_c; }
+  bool change_steps() const { return reset || recurrent_mask || keep_h || keep_c; }
+  Interventions with_cut(const std::uint8_t* steps) const {
+    Interventions other = *this;
+    other.cut = steps;
+    return other;
+  }
 };
 
 // The record of a forward pass. Time slots of h and c have one more at both ends, so that "the step before" is a
@@ -132,6 +139,7 @@ struct Tape {
   Rows rows;  // halved, if what is kept is, but for the last layer's h
   Index gates_row;
   const T* x = nullptr;  // (T, B, I), owned by the caller
+  Buffer<T> dropped_x;  // (T, B, I): x after dropout; empty without it
   Interventions<T> interventions;
   double dropout = 0;
   std::uint64_t dropout_key = 0;

@@ -90,14 +90,15 @@ class Recurrent:
         keep_h: Floats | None = None,
         keep_c: Floats | None = None,
         first_row: int = 0,
+        input_mask: Floats | None = None,
     ) -> tuple[Floats, Floats, Floats | None, Tape]:
         """
         As infer, keeping the tape, and in it the masks and `parameters` (copied, if they are writable). `y`
         is a read-only view into the tape.
 
-        `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c` (L*D, T, B, H), or (L*D, rows over
-        time, ...). `first_row`: rows over time that lie before these, where they are a piece of a longer
-        sequence: dropout's masks go on from there.
+        `input_mask` (B, I + (L-1)*D*P); `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c`
+        (L*D, T, B, H), or (L*D, rows over time, ...). `first_row`: rows over time that lie before these,
+        where they are a piece of a longer sequence: dropout's masks go on from there.
         """
     def backward(
         self,

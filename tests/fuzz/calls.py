@@ -28,6 +28,7 @@ def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
         merge=lambda: draw.choose("concat", "concat", "sum", "mean", "mul"),
         layer_norm=draw.flag,
         recurrent_dropout=share,
+        input_dropout=share,
         zoneout=share,
         init=lambda: draw.choose("default", *bptt.init.__all__[1:]),
         dtype=lambda: draw.choose("float32", "float64", np.float32),

@@ -66,6 +66,9 @@ class GRU(Recurrent):
     recurrent_dropout : float
         Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
         only. The mask is the same for the whole sequence.
+    input_dropout : float
+        Probability, in [0, 1), that an input of a layer is dropped, in `forward` only. Every layer of the
+        stack has a mask of its inputs, which is the same for the whole sequence and for both directions.
     zoneout : float
         Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable
@@ -115,6 +118,7 @@ class GRU(Recurrent):
         gate_clip: float | None = None,
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
         zoneout: float = 0.0,
         init: Init = "default",
         precision: str = "highest",
@@ -143,6 +147,7 @@ class GRU(Recurrent):
             merge=merge,
             layer_norm=layer_norm,
             recurrent_dropout=recurrent_dropout,
+            input_dropout=input_dropout,
             zoneout=zoneout,
             init=init,
             precision=precision,

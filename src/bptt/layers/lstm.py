@@ -88,6 +88,9 @@ class LSTM(Recurrent):
     recurrent_dropout : float
         Probability, in [0, 1), that a unit of h_{t-1} is dropped from the recurrent product, in `forward`
         only. The mask is the same for the whole sequence.
+    input_dropout : float
+        Probability, in [0, 1), that an input of a layer is dropped, in `forward` only. Every layer of the
+        stack has a mask of its inputs, which is the same for the whole sequence and for both directions.
     zoneout : float or pair of floats
         Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean. A pair has
         the probabilities of h and of c.
@@ -149,6 +152,7 @@ class LSTM(Recurrent):
         activations: Sequence[Activation] = ("sigmoid", "tanh", "tanh"),
         layer_norm: bool = False,
         recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
         zoneout: float | tuple[float, float] = 0.0,
         init: Init = "default",
         precision: str = "highest",
@@ -205,6 +209,7 @@ class LSTM(Recurrent):
             merge=merge,
             layer_norm=layer_norm,
             recurrent_dropout=recurrent_dropout,
+            input_dropout=input_dropout,
             zoneout=zoneout,
             init=init,
             precision=precision,

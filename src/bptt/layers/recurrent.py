@@ -26,7 +26,7 @@ MAX_LAYERS = 10_000
 
 _SETTINGS = (
     *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
-    *("reverse", "merge", "layer_norm", "recurrent_dropout", "zoneout", "precision"),
+    *("reverse", "merge", "layer_norm", "recurrent_dropout", "input_dropout", "zoneout", "precision"),
 )
 """Constructor arguments of every recurrent layer. Attributes with the same names hold them."""
 
@@ -56,6 +56,7 @@ class Recurrent(RecurrentCalls):
         merge: str,
         layer_norm: bool,
         recurrent_dropout: float,
+        input_dropout: float,
         zoneout: Any,
         init: Init,
         precision: str,
@@ -80,9 +81,10 @@ class Recurrent(RecurrentCalls):
         check_directions(self.bidirectional, self.reverse, self.merge)
         self.layer_norm = flag(layer_norm, "layer_norm")
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
+        self.input_dropout = probability(input_dropout, "input_dropout")
         zoneout_pair = parse_zoneout(zoneout, self.has_cell_state)
         between_layers = self.dropout if self.num_layers > 1 else 0.0
-        self._masks = RandomMasks(between_layers, self.recurrent_dropout, zoneout_pair)
+        self._masks = RandomMasks(between_layers, self.recurrent_dropout, self.input_dropout, zoneout_pair)
         self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
         self._core_options |= {"reverse": self.reverse, "merge": self.merge}
         self.output_size = cell_options.get("projection") or self.hidden_size

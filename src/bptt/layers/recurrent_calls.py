@@ -110,10 +110,10 @@ class RecurrentCalls(Module):
         x, state, lengths, reset, skip
             As for a call of the layer.
         masks : mapping, optional
-            Masks of recurrent dropout and zoneout, for example the `tape.masks` of an earlier pass.
-            "recurrent" (L*D, B, H) has factors on h in the recurrent product. "zoneout_h" and "zoneout_c"
-            (L*D, T, B, H) are 1 where the old state stays. Skipped steps read no mask. Default: drawn from
-            the layer's generator.
+            Masks of dropout and zoneout, for example the `tape.masks` of an earlier pass. "input"
+            (B, I + (L-1)*D*H) has factors on the inputs of each layer, side by side. "recurrent" (L*D, B, H)
+            has factors on h in the recurrent product. "zoneout_h" and "zoneout_c" (L*D, T, B, H) are 1 where
+            the old state stays. Skipped steps read no mask. Default: drawn from the layer's generator.
         checkpoint : int or "auto", optional
             Keep only y and every `checkpoint`-th state, and recompute the other states during `backward`.
             The gradients have the same bits. The tape has T / checkpoint + checkpoint steps instead of T, and
@@ -137,8 +137,7 @@ class RecurrentCalls(Module):
         call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset, skip)
         key, masks = self._masks.draw(self, masks, T, B)
         if self._masks:
-            recurrent_mask, keep_h, keep_c = packed(masks, ragged)
-            call = call._replace(dropout_key=key, recurrent_mask=recurrent_mask, keep_h=keep_h, keep_c=keep_c)
+            call = call._replace(dropout_key=key, **packed(masks, ragged))
         core_tape: CoreTape
         if checkpoint is None:
             (y, h, c), core_tape = self._backend().forward(call)

@@ -174,8 +174,11 @@ class NumPy:
             array = np.asarray(default if values is None else values, np.float64)
             return np.broadcast_to(array, (runs, *shape))
 
+        widths = [layer.input_size, *[layer.y_size] * (layer.num_layers - 1)]
+        inputs = np.ones((B, sum(widths))) if call.input_mask is None else call.input_mask.astype(np.float64)
         return Interventions(
             dropout,
+            tuple(np.split(inputs, np.cumsum(widths)[:-1], axis=1)),
             np.zeros(over_time, np.bool_),
             np.zeros(over_time, np.bool_) if call.reset is None else call.reset.astype(np.bool_),
             full(recurrent, 1.0, B, layer.output_size),

@@ -23,6 +23,8 @@ class Interventions:
     ----------
     dropout : tuple of arrays of shape (T, B, D * P)
         Factors on the output of every layer but the last, see `stack.dropout_mask`. Empty without dropout.
+    input : tuple of arrays of shape (B, I or D * P)
+        Input dropout: factors on what each layer reads, at every step and in both directions.
     skip : array of bool, of shape (T, B)
         True: the row has no such step.
     reset : array of bool, of shape (T, B)
@@ -39,6 +41,7 @@ class Interventions:
     """
 
     dropout: tuple[Array, ...]
+    input: tuple[Array, ...]
     skip: npt.NDArray[np.bool_]
     reset: npt.NDArray[np.bool_]
     recurrent: Array
@@ -69,6 +72,7 @@ class Interventions:
         skip[steps.times] = False
         return Interventions(
             tuple(steps.unpacked(mask)[:, np.newaxis] for mask in self.dropout),
+            tuple(mask[row : row + 1] for mask in self.input),
             skip,
             steps.unpacked(self.reset)[:, np.newaxis],
             self.recurrent[:, row : row + 1],

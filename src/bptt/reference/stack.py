@@ -42,6 +42,8 @@ class StackTape:
         How the directions read time, and how their outputs are joined.
     masks : sequence of arrays of shape (T, B, D * P)
         The dropout mask on the output of each layer except the last. Empty without dropout.
+    inputs : sequence of arrays of shape (B, I or D * P)
+        The mask of the input of each layer.
     norms : tuple of arrays of shape (L * D, T), or None before `backward`
         The cells' `Gradients.norms`, in the order of the sequence.
     errors : nested list of arrays of shape (T, B, P), or None
@@ -49,12 +51,18 @@ class StackTape:
     """
 
     def __init__(
-        self, layers: Layers, ways: Directions, tapes: list[list[Tape]], masks: Sequence[Array]
+        self,
+        layers: Layers,
+        ways: Directions,
+        tapes: list[list[Tape]],
+        masks: Sequence[Array],
+        inputs: Sequence[Array],
     ) -> None:
         self.layers = layers
         self.ways = ways
         self.tapes = tapes
         self.masks = masks
+        self.inputs = inputs
         self.norms: State | None = None
         self.errors: list[list[Array]] | None = None
 
@@ -145,6 +153,7 @@ def forward(
     """
     tapes: list[list[Tape]] = []
     for k, directions in enumerate(layers):
+        x = x * by.input[k]
         first = k * len(directions)
         tapes.append(
             [
@@ -165,7 +174,7 @@ def forward(
         np.stack([tape.states[s][-1] for directions in tapes for tape in directions])
         for s in range(len(state))
     )
-    return x, last, StackTape(layers, ways, tapes, by.dropout)
+    return x, last, StackTape(layers, ways, tapes, by.dropout, by.input)
 
 
 def backward(
@@ -226,8 +235,8 @@ def backward(
                     tape.tapes[k][d], weights, in_time(dy_d[d], ways.from_end(d)), dstate_d, steps, clip
                 )
             )
-        of_directions = enumerate(layer_gradients[k])
-        dy = np.sum([in_time(gradients.dx, ways.from_end(d)) for d, gradients in of_directions], axis=0)
+        dx_d = [in_time(gradients.dx, ways.from_end(d)) for d, gradients in enumerate(layer_gradients[k])]
+        dy = np.sum(dx_d, axis=0) * tape.inputs[k]
 
     flat = [(d, gradients) for directions in layer_gradients for d, gradients in enumerate(directions)]
     kinds = range(len(dstate))

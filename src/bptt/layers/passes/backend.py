@@ -35,6 +35,7 @@ class Call(NamedTuple):
     recurrent_mask: Floats | None = None
     keep_h: Floats | None = None
     keep_c: Floats | None = None
+    input_mask: Floats | None = None
     first_row: int = 0
     """Number of rows over time before this call, if the call is a piece of a longer one."""
     parameters: Floats | None = None

@@ -16,7 +16,12 @@ from bptt.layers.passes.ragged import Flags, PackedRows, parse_flags
 
 Masks: TypeAlias = dict[str, Floats]
 
-NAMES = ("recurrent", "zoneout_h", "zoneout_c")
+NAMES = ("input", "recurrent", "zoneout_h", "zoneout_c")
+FIELDS = ("input_mask", "recurrent_mask", "keep_h", "keep_c")
+"""The names of masks for the user, and in a `Call`."""
+
+FACTORS = ("input", "recurrent")
+"""The masks of factors, 0 or 1 / (1 - p). The other masks are fractions of the old state."""
 
 
 def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRows | None) -> Flags:
@@ -37,10 +42,12 @@ def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRow
 class Outline(Protocol):
     """The layer that the masks are for."""
 
+    input_size: int
     num_layers: int
     num_directions: int
     hidden_size: int
     output_size: int
+    y_size: int
     dtype: np.dtype[Any]
     rng: np.random.Generator
 
@@ -55,17 +62,20 @@ class RandomMasks:
         Probability of dropping a unit between two layers.
     recurrent : float
         Probability of dropping a unit of h from the recurrent product, for the whole sequence.
+    input : float
+        Probability of dropping an input of a layer, for the whole sequence.
     zoneout : tuple of two floats
         Probability of keeping the old h, and the old c, at each step.
     """
 
     dropout: float
     recurrent: float
+    input: float
     zoneout: tuple[float, float]
 
     def __bool__(self) -> bool:
         """Return whether there is anything to draw."""
-        return bool(self.dropout or self.recurrent or self.zoneout[0] or self.zoneout[1])
+        return any((self.dropout, self.recurrent, self.input, *self.zoneout))
 
     def draw(self, layer: Outline, user_masks: object, T: int, B: int) -> tuple[int, Masks]:
         """Return the key of the dropout between layers, and the masks, which are read-only.
@@ -82,9 +92,11 @@ class RandomMasks:
         return key, masks
 
     def _shapes(self, layer: Outline, T: int, B: int) -> dict[str, tuple[int, ...]]:
-        used = dict(zip(NAMES, (self.recurrent, *self.zoneout), strict=True))
+        used = dict(zip(NAMES, (self.input, self.recurrent, *self.zoneout), strict=True))
         directions = layer.num_layers * layer.num_directions
+        upper = (layer.num_layers - 1) * layer.y_size
         shapes = {
+            "input": (B, layer.input_size + upper),
             "recurrent": (directions, B, layer.output_size),
             "zoneout_h": (directions, T, B, layer.output_size),
             "zoneout_c": (directions, T, B, layer.hidden_size),
@@ -92,8 +104,9 @@ class RandomMasks:
         return {name: shapes[name] for name in NAMES if used[name]}
 
     def _mask(self, name: str, shape: tuple[int, ...], layer: Outline) -> Floats:
-        if name == "recurrent":
-            p, value = 1.0 - self.recurrent, 1.0 / (1.0 - self.recurrent)
+        if name in FACTORS:
+            dropped = self.input if name == "input" else self.recurrent
+            p, value = 1.0 - dropped, 1.0 / (1.0 - dropped)
         else:
             p, value = self.zoneout[name == "zoneout_c"], 1.0
         mask = _core.bernoulli(shape, p, value, _key(layer.rng), layer.dtype.name)
@@ -122,13 +135,14 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
         )
     if set(value) != set(shapes):
         raise ValueError(
-            f"masks must hold {', '.join(shapes) or 'nothing'} for this layer's recurrent_dropout and "
-            f"zoneout; got {', '.join(map(str, value)) or 'nothing'}. Fix: pass an earlier tape.masks."
+            f"masks must hold {', '.join(shapes) or 'nothing'} for this layer's input_dropout, "
+            f"recurrent_dropout and zoneout; got {', '.join(map(str, value)) or 'nothing'}. "
+            "Fix: pass an earlier tape.masks."
         )
     masks: Masks = {}
     for name, shape in shapes.items():
         mask: Floats = as_floats(value[name], f"masks[{name!r}]", dtype, shape).copy()
-        is_fraction = name != "recurrent"
+        is_fraction = name not in FACTORS
         if not np.isfinite(mask).all() or (is_fraction and ((mask < 0) | (mask > 1)).any()):
             raise ValueError(
                 f"masks[{name!r}] must hold {'numbers in 0..1' if is_fraction else 'finite numbers'}; "
@@ -139,20 +153,20 @@ def parse_masks(value: object, shapes: dict[str, tuple[int, ...]], dtype: np.dty
     return masks
 
 
-def packed(masks: Masks, ragged: PackedRows | None) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """Return the masks of recurrent dropout and zoneout as the core reads them.
+def packed(masks: Masks, ragged: PackedRows | None) -> dict[str, Any]:
+    """Return the masks as the fields of a `Call`.
 
-    Recurrent dropout has the shape (L*D, B, P). Masks of zoneout are packed over time.
+    Masks of input dropout have the shape (B, N) and of recurrent dropout (L*D, B, P). Masks of zoneout are
+    packed over time.
     """
     if ragged is not None:
         masks = {name: _packed_mask(name, mask, ragged) for name, mask in masks.items()}
-    recurrent, zoneout_h, zoneout_c = (masks.get(name) for name in NAMES)
-    return recurrent, zoneout_h, zoneout_c
+    return {field: masks.get(name) for field, name in zip(FIELDS, NAMES, strict=True)}
 
 
 def _packed_mask(name: str, mask: Floats, ragged: PackedRows) -> Floats:
-    if name == "recurrent":
-        return cast("Floats", np.take(mask, ragged.order, axis=1))
+    if name in FACTORS:
+        return cast("Floats", np.take(mask, ragged.order, axis=0 if name == "input" else 1))
     return cast("Floats", np.stack([ragged.gather(part) for part in mask]))
 
 

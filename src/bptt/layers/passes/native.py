@@ -44,6 +44,7 @@ class Native(NamedTuple):
             call.keep_h,
             call.keep_c,
             call.first_row,
+            call.input_mask,
         )
         return (y, h, c), tape
 

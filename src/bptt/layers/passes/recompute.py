@@ -115,6 +115,7 @@ class Recomputed:
             recurrent_mask=None if mask is None else contiguous(mask[:, :batch]),
             keep_h=over_time(call.keep_h),
             keep_c=over_time(call.keep_c),
+            input_mask=None if call.input_mask is None else call.input_mask[:batch],
             first_row=rows.start * (batch if call.active is None else 1),
         )
 
