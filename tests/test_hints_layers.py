@@ -117,10 +117,7 @@ class Total(bptt.Module):
     def __init__(self, named: bool = False) -> None:
         super().__init__("float32", None)
         self.named = named
-        self._allocate("default")
-
-    def _table(self):
-        return []
+        self.allocate()
 
     def config(self):
         return {"named": self.named}

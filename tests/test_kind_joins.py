@@ -143,7 +143,7 @@ def test_kind_joins_with_a_layer_of_the_users_own():
     class Own(bptt.Module):
         def __init__(self) -> None:
             super().__init__("float32", None)
-            self._allocate("default")
+            self.allocate()
 
         def __call__(self, x, state=None):
             return np.stack([x, x]), None
@@ -156,9 +156,6 @@ def test_kind_joins_with_a_layer_of_the_users_own():
 
         def config(self):
             return {}
-
-        def _table(self):
-            return []
 
     with pytest.raises(ValueError, match="Fix: move Repeat"):
         bptt.Sequential(bptt.LSTM(2, 3), Repeat(), bptt.LSTM(3, 3))

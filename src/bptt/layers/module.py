@@ -180,9 +180,6 @@ class Module(Deployed, ABC):
             value = initialiser.draw(self, name, view.shape, self.rng)
             view[...] = as_floats(value, f"init({name!r})", self.dtype, view.shape)
 
-    def _table(self) -> Table:
-        return list(self.parameter_shapes().items())
-
     def allocate(self, init: Init = "default") -> None:
         """Allocate the two vectors, and draw the initial values.
 
@@ -195,7 +192,7 @@ class Module(Deployed, ABC):
         """
         initialiser = parse_init(init)
         initialiser.check(self)
-        table = self._table()
+        table = list(self.parameter_shapes().items())
         count = sum(math.prod(shape) for _, shape in table)
         spend(count, self.dtype)
         self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
@@ -205,12 +202,10 @@ class Module(Deployed, ABC):
             rng = generator(self._seed, int.from_bytes(self.kind.encode(), "little"), *sizes)
         self._start(rng, initialiser)
 
-    _allocate = allocate
-
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Make the views refer to these two vectors, whose values do not change."""
         self.dtype = flat_parameters.dtype
-        self.refer_to(flat_parameters, flat_gradients, self._table())
+        self.refer_to(flat_parameters, flat_gradients, list(self.parameter_shapes().items()))
 
     # Building, copying, showing
 

@@ -93,7 +93,7 @@ class Recurrent(RecurrentCalls):
         # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers.
         weights = self.input_size + self.num_layers * self.hidden_size
         check_count(self.num_directions * self.gate_count * self.hidden_size * weights, self.dtype)
-        self._allocate(init)
+        self.allocate(init)
 
     @property
     def zoneout(self) -> float | tuple[float, float]:
@@ -119,7 +119,7 @@ class Recurrent(RecurrentCalls):
         """Names and shapes of the parameters, in the order of the flat vector."""
         return self._stack.parameters
 
-    def _table(self) -> Table:
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         self._stack = _core.Recurrent(
             self.cell,
             self.dtype.name,
@@ -130,7 +130,7 @@ class Recurrent(RecurrentCalls):
             self.bias,
             **self._core_options,
         )
-        return self._stack.parameters
+        return dict(self._stack.parameters)
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Draw uniformly in +-1/sqrt(hidden_size), as in PyTorch.
@@ -146,7 +146,7 @@ class Recurrent(RecurrentCalls):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_stack"]  # holds only sizes, and `_table` builds it again
+        del state["_stack"]  # holds only sizes, and `parameter_shapes` builds it again
         return state
 
     def step_input(self, batch_size: int) -> Floats:

@@ -14,7 +14,7 @@ from bptt.arguments import Seed, flag, generators, integer
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.containers.parts import Key, accepted, inside, per_part
 from bptt.layers.cost_table import CostTable
-from bptt.layers.module import Module, Table, set_model
+from bptt.layers.module import Module, set_model
 from bptt.layers.notebook import model_html
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.stages import Inference, Stage
@@ -329,12 +329,12 @@ class Container(Module):
             f"{key}.{name}" for key, layer in self.parts.items() for name in layer.fixed_parameters
         )
 
-    def _table(self) -> Table:
-        return [
-            (f"{key}.{name}", view.shape)
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            f"{key}.{name}": view.shape
             for key, layer in self.parts.items()
             for name, view in layer.parameters.items()
-        ]
+        }
 
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         super().bind(flat_parameters, flat_gradients)

@@ -25,7 +25,7 @@ class Elementwise(Stateless):
 
     def __init__(self, *, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
-        self._allocate("default")
+        self.allocate()
 
     def config(self) -> dict[str, Any]:
         return {"dtype": self.dtype.name}
@@ -137,7 +137,7 @@ class Softmax(Stateless):
 
     def __init__(self, *, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
-        self._allocate("default")
+        self.allocate()
 
     def config(self) -> dict[str, Any]:
         return {"dtype": self.dtype.name}

@@ -43,7 +43,7 @@ class Dropout(Stateless):
     def __init__(self, p: float = 0.5, *, dtype: Any = "float32", seed: Seed = None) -> None:
         super().__init__(dtype, seed)
         self.p = probability(p, "p")
-        self._allocate("default")
+        self.allocate()
 
     def config(self) -> dict[str, Any]:
         return {"p": self.p, "dtype": self.dtype.name}

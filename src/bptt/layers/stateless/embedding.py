@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import Seed, size
 from bptt.arrays import Floats, as_ids
-from bptt.layers.module import Init, Table
+from bptt.layers.module import Init
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
 
@@ -54,7 +54,7 @@ class Embedding(Stateless):
         super().__init__(dtype, seed)
         self.num_embeddings = size(num_embeddings, "num_embeddings")
         self.embedding_dim = size(embedding_dim, "embedding_dim")
-        self._allocate(init)
+        self.allocate(init)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -63,8 +63,8 @@ class Embedding(Stateless):
             "dtype": self.dtype.name,
         }
 
-    def _table(self) -> Table:
-        return [("weight", (self.num_embeddings, self.embedding_dim))]
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"weight": (self.num_embeddings, self.embedding_dim)}
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return self.rng.standard_normal(shape)

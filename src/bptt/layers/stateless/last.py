@@ -60,7 +60,7 @@ class Last(Stateless):
     def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
         self.batch_first = flag(batch_first, "batch_first")
-        self._allocate("default")
+        self.allocate()
 
     def config(self) -> dict[str, Any]:
         return {"batch_first": self.batch_first, "dtype": self.dtype.name}

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import flag, real, size
 from bptt.arrays import Floats, as_real, read_only, to_floats
-from bptt.layers.module import Table
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
 
@@ -61,7 +60,7 @@ class LayerNorm(Stateless):
         self.eps = real(eps, "eps", 0.0, above=True)
         self.elementwise_affine = flag(elementwise_affine, "elementwise_affine")
         self.bias = flag(bias, "bias") and self.elementwise_affine
-        self._allocate("default")
+        self.allocate()
 
     def config(self) -> dict[str, Any]:
         return {
@@ -72,11 +71,11 @@ class LayerNorm(Stateless):
             "dtype": self.dtype.name,
         }
 
-    def _table(self) -> Table:
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.elementwise_affine:
-            return []
+            return {}
         shape = (self.normalized_shape,)
-        return [("weight", shape), ("bias", shape)] if self.bias else [("weight", shape)]
+        return {"weight": shape, "bias": shape} if self.bias else {"weight": shape}
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         return np.ones(shape) if name == "weight" else np.zeros(shape)

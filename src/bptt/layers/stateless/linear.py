@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arguments import Seed, flag, size
 from bptt.arrays import Floats, as_real, check_shape, contiguous, read_only, to_floats
-from bptt.layers.module import Init, Table
+from bptt.layers.module import Init
 from bptt.layers.passes.stages import Inference
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
@@ -82,7 +82,7 @@ class Linear(Stateless):
         self.in_features = size(in_features, "in_features")
         self.out_features = size(out_features, "out_features")
         self.bias = flag(bias, "bias")
-        self._allocate(init)
+        self.allocate(init)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -92,9 +92,9 @@ class Linear(Stateless):
             "dtype": self.dtype.name,
         }
 
-    def _table(self) -> Table:
-        weight = ("weight", (self.out_features, self.in_features))
-        return [weight, ("bias", (self.out_features,))] if self.bias else [weight]
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
+        return shapes | {"bias": (self.out_features,)} if self.bias else shapes
 
     def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         bound = 1.0 / math.sqrt(self.in_features)

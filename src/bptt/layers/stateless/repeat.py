@@ -38,7 +38,7 @@ class Repeat(Stateless):
         super().__init__(dtype, None)
         self.steps = size(steps, "steps")
         self.batch_first = flag(batch_first, "batch_first")
-        self._allocate("default")
+        self.allocate()
 
     @property
     def steps_made(self) -> frozenset[int]:

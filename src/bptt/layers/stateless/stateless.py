@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_floats, read_only
-from bptt.layers.module import Module, Table
+from bptt.layers.module import Module
 from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
@@ -96,9 +96,6 @@ class Stateless(Module):
 
         None if dx is not needed or x has no gradient.
         """
-
-    def _table(self) -> Table:
-        return []
 
     def _check_state(self, state: object, name: str) -> None:
         if state is not None:
