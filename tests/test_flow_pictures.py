@@ -346,8 +346,14 @@ def test_a_model_in_a_notebook() -> None:
     inner = bptt.Sequential(lstm(), bptt.Dropout(0.1), bptt.Linear(5, 2))
     net = bptt.Sequential(inner, bptt.Linear(2, 1))
     page = read(net._repr_html_())
-    for text in ("model[0][0]", "LSTM(input_size=3, hidden_size=5)", "weight_hh_l0 (20, 5)", "model[1]"):
+    for text in (
+        "model[0][0] LSTM",
+        "LSTM(input_size=3, hidden_size=5)",
+        "weight_hh_l0 (20, 5)",
+        "(T, 1, 5)",
+    ):
         assert text in page.text
+    assert "Dropout(p=0.1)" in read(bptt.Dropout(0.1)._repr_html_()).text  # which has no input size
     assert f"float32{net.parameter_count:,}" in page.text
     assert f"{lstm().parameter_count:,}" in read(lstm()._repr_html_()).text
     assert repr(net) == f"Sequential({inner!r}, {net.layers[1]!r})"

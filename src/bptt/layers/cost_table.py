@@ -139,10 +139,21 @@ class Costed(FlatVectors):
         TypeError, ValueError
             If `T` or `B` is not a positive int. If the first layer has no input size, as `Dropout`.
         """
+        return str(self.costs(T, B))
+
+    def costs(self, T: int | None = None, B: int = 1) -> CostTable:
+        """Return the table of `summary`."""
         table = CostTable(T, B, self.steps_made)
         steps, rows = table.small
         self.measure(self.sample(steps if self.reads_time else None, rows), None, "", table)
-        return str(table)
+        return table
+
+    def output_shapes(self) -> dict[str, str]:
+        """Return the shape of the output of each layer by its name in the table; empty if it is unknown."""
+        try:
+            return {row.name: row.cells()[1] for row in self.costs().rows}
+        except Exception:  # a display must not fail, whatever a layer of the user's own does
+            return {}
 
     @property
     def steps_made(self) -> frozenset[int]:

@@ -280,7 +280,7 @@ class Module(Deployed, ABC):
         self.bind(*vectors)
 
     def _repr_html_(self) -> str:
-        return model_html([(self.kind, self)])
+        return model_html([("", self)], self.output_shapes())
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters

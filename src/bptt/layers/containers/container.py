@@ -64,7 +64,7 @@ class Container(Module):
         self.bind(flat_parameters, aligned_zeros(count, self.dtype))
 
     def _repr_html_(self) -> str:
-        return model_html(placed(self, "model"))
+        return model_html(placed(self, "model"), self.output_shapes())
 
     # The flow of arrays between layers
 
