@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from bptt.arguments import choice, flag, real, size
-from bptt.callbacks import EarlyStopping, KeepBest
+from bptt.callbacks import EarlyStopping
 from bptt.estimators.sequences import Sequences
 from bptt.estimators.threads import share_cores
 from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Ends, Last, Linear, Module, Sequential
@@ -114,13 +114,13 @@ class SequenceEstimator(BaseEstimator):
         """Train; with validation data, stop early and restore the parameters of the best epoch."""
         share_cores()
         self._optimizer.lr = self.lr  # set_params may have changed lr since the last call
-        best = KeepBest()
+        stop = EarlyStopping(self.n_iter_no_change, restore_best=True)
         trainer = Trainer(
             self.model_,
             loss,
             self._optimizer,
             clip=None if self.clip is None else ClipNorm(self.clip),
-            callbacks=() if validation is None else (best, EarlyStopping(self.n_iter_no_change)),
+            callbacks=() if validation is None else (stop,),
             progress=flag(self.verbose, "verbose"),
             seed=self._rng,
         )
@@ -131,7 +131,6 @@ class SequenceEstimator(BaseEstimator):
         self.n_iter_ += len(curve)
         if validation is not None:
             self.validation_loss_curve_ = history["validation_loss"].tolist()
-            best.restore(self.model_)
 
     def _outputs(self, sequences: Sequences) -> npt.NDArray[Any]:
         """Return the network's outputs (n, K) for scaled sequences."""
