@@ -18,6 +18,7 @@ from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, longest_rows, per_step
 from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
 from bptt.diagnose.words import advice
+from bptt.layers.passes.directions import reads_from_end
 from bptt.optim.clip import NoClip
 from bptt.optim.update import Update
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from bptt.arrays import Floats
     from bptt.diagnose.pictures.sheets import SomeAxes
     from bptt.layers.module import Module
-    from bptt.layers.passes.directions import reads_from_end
-from bptt.layers.passes.tape import Tape
+    from bptt.layers.passes.tape import Tape
 
 COLUMNS = 256
 """Maximum number of steps back whose norms a record keeps: enough for a picture."""
