@@ -16,6 +16,27 @@
 namespace bptt::BPTT_ISA {
 
 template <class T>
+constexpr void fill_losses(Kernels<T>& k) {
+  k.cross_entropy = cross_entropy<T>;
+  k.squared_error = squared_error<T>;
+  k.binary_cross_entropy = binary_cross_entropy<T>;
+  k.weighted_cross_entropy = weighted_cross_entropy<T>;
+  k.weighted_binary_cross_entropy = weighted_binary_cross_entropy<T>;
+  k.absolute_error = sum_of_terms<T, AbsoluteError>;
+  k.huber = sum_of_terms<T, Huber>;
+  k.quantile = sum_of_terms<T, Quantile>;
+}
+
+template <class T>
+constexpr void fill_rules(Kernels<T>& k) {
+  k.sgd = sgd<T>;
+  k.rmsprop = rmsprop<T>;
+  k.adam = adam<T>;
+  k.centered_rmsprop = centered_rmsprop<T>;
+  k.amsgrad = amsgrad<T>;
+}
+
+template <class T>
 constexpr Kernels<T> fill_table() {
   Kernels<T> k{};
   k.lanes = kLanes<T>;
@@ -54,14 +75,7 @@ constexpr Kernels<T> fill_table() {
 #undef BPTT_ELEMENTWISE
   k.softmax = softmax<T>;
   k.softmax_back = softmax_back<T>;
-  k.cross_entropy = cross_entropy<T>;
-  k.squared_error = squared_error<T>;
-  k.binary_cross_entropy = binary_cross_entropy<T>;
-  k.weighted_cross_entropy = weighted_cross_entropy<T>;
-  k.weighted_binary_cross_entropy = weighted_binary_cross_entropy<T>;
-  k.absolute_error = sum_of_terms<T, AbsoluteError>;
-  k.huber = sum_of_terms<T, Huber>;
-  k.quantile = sum_of_terms<T, Quantile>;
+  fill_losses(k);
   k.sum_of_squares = sum_of_squares<T>;
   k.multiply_add = multiply_add<T>;
   k.scale = scale<T>;
@@ -70,11 +84,7 @@ constexpr Kernels<T> fill_table() {
   k.largest_magnitude = largest_magnitude<T>;
   k.bernoulli = bernoulli<T>;
   k.dropout = dropout<T>;
-  k.sgd = sgd<T>;
-  k.rmsprop = rmsprop<T>;
-  k.adam = adam<T>;
-  k.centered_rmsprop = centered_rmsprop<T>;
-  k.amsgrad = amsgrad<T>;
+  fill_rules(k);
   return k;
 }
 

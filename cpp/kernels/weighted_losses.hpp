@@ -7,15 +7,58 @@
 
 namespace bptt::BPTT_ISA {
 
+// A float64 sum of vectors of T: one sum for each lane, so that additions need not wait for one another.
+template <class T>
+class LaneSums {
+ public:
+  template <class Lanes>
+  BPTT_INLINE void add(Vec<T> x, Lanes lanes) {
+    for (int lane = 0; lane < lanes; ++lane) each_[lane] += static_cast<double>(x[lane]);
+  }
+  // In float64: a weight times a large number may leave the range of T.
+  template <class Lanes>
+  BPTT_INLINE void add_product(Vec<T> x, Vec<T> y, Lanes lanes) {
+    for (int lane = 0; lane < lanes; ++lane) each_[lane] += static_cast<double>(x[lane]) * static_cast<double>(y[lane]);
+  }
+  BPTT_INLINE double total() {
+    for (int half = kLanes<T> / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) each_[lane] += each_[lane + half];
+    }
+    return each_[0];
+  }
+
+ private:
+  double each_[kLanes<T>] = {};
+};
+
+// log(1 + e) for e in [0, 1]: 2 atanh(e / (2 + e)), whose series has powers of at most 1/9.
+template <class T>
+BPTT_INLINE Vec<T> log_one_plus(Vec<T> e) {
+  constexpr int terms = sizeof(T) == sizeof(float) ? 8 : 17;
+  const Vec<T> s = e / (e + T{2});
+  const Vec<T> square = s * s;
+  Vec<T> series = broadcast(T{1} / T{2 * terms - 1});
+  for (int k = terms - 2; k >= 0; --k) series = fma(series, square, broadcast(T{1} / static_cast<T>(2 * k + 1)));
+  return (s + s) * series;
+}
+
 // The sum of column[c] (highest + log_sum - y[c]) over the classes c: what label smoothing adds to a row. `highest` is
 // subtracted first: large logits then keep their digits.
 template <class T>
 BPTT_INLINE double smoothed_row(const LossRows<T>& args, const T* y, double highest, double log_sum) {
-  double sum = 0;
-  for (Index c = 0; c < args.columns; ++c) {
+  constexpr Index chains = 8;
+  double sums[chains] = {};
+  const auto term = [&](Index c) {
     const double weight = args.column ? static_cast<double>(args.column[c]) : 1.0;
-    sum += weight * (log_sum + (highest - static_cast<double>(y[c])));
+    return weight * (log_sum + (highest - static_cast<double>(y[c])));
+  };
+  Index c = 0;
+  for (; c + chains <= args.columns; c += chains) {
+    for (Index k = 0; k < chains; ++k) sums[k] += term(c + k);
   }
+  for (; c < args.columns; ++c) sums[0] += term(c);
+  double sum = 0;
+  for (const double part : sums) sum += part;
   return sum;
 }
 
@@ -78,7 +121,7 @@ double weighted_binary_cross_entropy(const LossRows<T>& args) {
     }
     const double weight = row_weight(args, row);
     const T factor = static_cast<T>(args.scale * weight);
-    double sum = 0;
+    LaneSums<T> terms;
     for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
       const Vec<T> logit = load_first<T>(y + i, lanes);
       const Vec<T> wanted = load_first<T>(target + i, lanes);
@@ -86,14 +129,11 @@ double weighted_binary_cross_entropy(const LossRows<T>& args) {
       const Vec<T> negative = T{1} - wanted;
       const Vec<T> both = positive + negative;
       const Vec<T> e = exp<T>(-absolute<T>(logit));
-      for (int lane = 0; lane < lanes; ++lane) {  // in float64: a weight times a large logit may leave the range of T
-        const auto size = static_cast<double>(logit[lane]);
-        const auto linear = static_cast<double>(size < 0 ? -positive[lane] : negative[lane]);
-        sum += linear * size + static_cast<double>(both[lane]) * __builtin_log(1 + static_cast<double>(e[lane]));
-      }
+      terms.add(both * log_one_plus<T>(e), lanes);
+      terms.add_product(logit, select<T>(logit < 0, -positive, negative), lanes);
       if (dy) store_first<T>(dy + i, (sigmoid<T>(logit) * both - positive) * factor, lanes);
     });
-    total += weight * sum;
+    total += weight * terms.total();
   }
   return total;
 }
@@ -164,14 +204,15 @@ double sum_of_terms(const LossRows<T>& args) {
     }
     const double weight = row_weight(args, row);
     const T factor = static_cast<T>(args.scale * weight);
-    double sum = 0;
+    LaneSums<T> values;
     for_each_vector<T>(args.columns, [&](Index i, auto lanes) {
       const Vec<T> difference = load_first<T>(y + i, lanes) - load_first<T>(target + i, lanes);
       const Vec<T> level = args.column ? load_first<T>(args.column + i, lanes) : Vec<T>{};
       const Term<Vec<T>> term = Rule::template of<T>(difference, level, parameter);
-      for (int lane = 0; lane < lanes; ++lane) sum += static_cast<double>(term.value[lane]);
+      values.add(term.value, lanes);
       if (dy) store_first<T>(dy + i, term.slope * factor, lanes);
     });
+    double sum = values.total();
     if constexpr (sizeof(T) < sizeof(double)) {
       if (__builtin_expect(!(sum - sum == 0), 0)) sum = terms_wide<Rule>(args, row, args.scale * weight);
     }

@@ -11,7 +11,7 @@ import numpy as np
 from tests.fuzz.draw import Draw
 
 import bptt
-from bptt.optim import Clip
+from bptt.optim import NoClip
 
 CELLS = {"RNN": bptt.RNN, "LSTM": bptt.LSTM, "GRU": bptt.GRU, "MGU": bptt.MGU}
 Target = Callable[[Draw, str], object]
@@ -212,26 +212,49 @@ def losses_and_metrics(draw: Draw, name: str) -> object:
         lambda: draw.choose(draw.ids(C, *rows), draw.numbers(*rows, C), draw.rng.random((*rows, C)))
     )
     mask = draw.arg(lambda: draw.choose(None, draw.bools(*rows)))
+    weight = draw.arg(lambda: draw.choose(None, draw.rng.random(rows), np.zeros(rows)))
     if hasattr(bptt.metrics, name):
-        metric = getattr(bptt.metrics, name)()
-        metric.add(y, target, mask)
+        averages = {"average": lambda: draw.choose("binary", "macro", "weighted", "micro")}
+        options = averages if name in ("AUC", "F1", "Precision", "Recall") else {}
+        metric = getattr(bptt.metrics, name)(**draw.options(**options))
+        metric.add(y, target, mask, weight)
         return metric.value if metric.count else None
-    loss = getattr(bptt, name)()
-    loss.value(y, target, mask)
-    return loss(y, target, mask)
+    loss = getattr(bptt, name)(**loss_options(draw, name, C))
+    loss.value(y, target, mask, weight)
+    return loss(y, target, mask, weight)
+
+
+def loss_options(draw: Draw, name: str, columns: int) -> dict[str, Any]:
+    fraction, number = (lambda: draw.choose(0.0, 0.1, 0.9)), (lambda: draw.choose(0.1, 2.0))
+    kinds: dict[str, dict[str, Callable[[], Any]]] = {
+        "CrossEntropy": {
+            "class_weight": lambda: draw.choose(None, draw.rng.random(columns)),
+            "label_smoothing": fraction,
+            "ignore_index": lambda: draw.choose(None, 0, -100),
+        },
+        "BinaryCrossEntropy": {"pos_weight": lambda: draw.choose(None, 2.0, draw.rng.random(columns))},
+        "Huber": {"delta": number},
+    }
+    options = kinds.get(name, {}) | {"reduction": lambda: draw.choose("mean", "sum")}
+    levels = {"levels": draw.arg(lambda: draw.choose(0.5, (0.1, 0.9)))} if name == "Quantile" else {}
+    return levels | draw.options(**options)
 
 
 def optimizer_options(draw: Draw, name: str) -> dict[str, Any]:
     options = {
         "lr": lambda: draw.choose(0.1, 1e-3, bptt.schedules.Constant(0.1)),
-        "weight_decay": lambda: draw.choose(0.0, 0.1),
+        "weight_decay": lambda: draw.choose(0.0, 0.1, {"*bias*": 0.0, "*": 0.1}, {"*weight*": 0.1}),
         "lr_factors": lambda: draw.choose(None, {"*bias*": 0.0}, {"*": 2.0}),
     }
     if name in ("SGD", "RMSProp"):
         options["momentum"] = lambda: draw.choose(0.0, 0.9)
     if name == "SGD":
         options["nesterov"] = draw.flag
+    if name == "RMSProp":
+        options |= {"eps": lambda: draw.choose(0.0, 1e-8), "centered": draw.flag}
+        options["initial_accumulator"] = lambda: draw.choose(0.0, 1.0)
     if name in ("Adam", "AdamW"):
+        options["amsgrad"] = draw.flag
         options["betas"] = lambda: draw.choose((0.9, 0.999), (0.0, 0.5))
     return draw.options(**options)
 
@@ -254,12 +277,14 @@ def clips(draw: Draw, name: str) -> object:
     net.flat_gradients[...] = np.asarray(draw.numbers(net.parameter_count), "f4")
     if name in ("clip_by_norm", "clip_by_value"):
         gradients = draw.arg(lambda: draw.choose(net, dict(net.gradients), net.flat_gradients))
-        return getattr(bptt, name)(gradients, limit)
+        norms = {"norm": lambda: draw.choose(2, "inf")} if name == "clip_by_norm" else {}
+        return getattr(bptt, name)(gradients, limit, **draw.options(**norms))
     if name == "ClipGroups":
-        groups = draw.arg(lambda: {"*weight*": draw.choose(None, bptt.ClipNorm(0.1)), "*": draw.arg(Clip)})
+        groups = draw.arg(lambda: {"*weight*": draw.choose(None, bptt.ClipNorm(0.1)), "*": draw.arg(NoClip)})
         clip: Any = bptt.ClipGroups(groups, **draw.options(**nonfinite))
     elif name == "ClipNorm":
-        more = {"quantile": lambda: draw.choose(0.1, 0.9), "window": lambda: draw.choose(1, 5)}
+        more: dict[str, Callable[[], Any]] = {"norm": lambda: draw.choose(2, "inf", np.inf)}
+        more |= {"quantile": lambda: draw.choose(0.1, 0.9), "window": lambda: draw.choose(1, 5)}
         clip = bptt.ClipNorm(draw.choose("auto", limit), **draw.options(**nonfinite, **more))
     else:
         clip = bptt.ClipValue(limit, **draw.options(**nonfinite))
@@ -274,6 +299,15 @@ def schedules(draw: Draw, name: str) -> object:
         "Step": lambda: bptt.schedules.Step(draw.arg(number), draw.arg(count), **draw.options(factor=number)),
         "Cosine": lambda: bptt.schedules.Cosine(
             draw.arg(number), draw.arg(count), **draw.options(final=number, restart=draw.flag)
+        ),
+        "Exponential": lambda: bptt.schedules.Exponential(draw.arg(number), draw.arg(number)),
+        "MultiStep": lambda: bptt.schedules.MultiStep(
+            draw.arg(number),
+            draw.arg(lambda: [draw.size(1, 3), draw.size(3, 5)]),
+            **draw.options(factor=number),
+        ),
+        "OneCycle": lambda: bptt.schedules.OneCycle(
+            draw.arg(number), draw.arg(count), **draw.options(pct_start=number, three_phase=draw.flag)
         ),
         "WarmUp": lambda: bptt.schedules.WarmUp(draw.arg(count), draw.arg(number)),
         "Plateau": lambda: bptt.schedules.Plateau(
@@ -305,13 +339,14 @@ def training(draw: Draw, name: str) -> object:
             **draw.options(
                 lengths=lambda: draw.rng.integers(0, T + 1, B),
                 mask=lambda: draw.bools(*rows),
+                weight=lambda: draw.choose(draw.rng.random(rows), np.zeros(rows)),
                 reset=lambda: draw.bools(T, B),
                 skip=lambda: draw.bools(T, B),
             ),
         }
         batches.append(draw.arg(lambda b=batch: b))  # type: ignore[misc]
     options = draw.options(
-        clip=lambda: draw.choose(None, bptt.ClipNorm(1.0), bptt.ClipNorm("auto", "skip"), Clip("zero")),
+        clip=lambda: draw.choose(None, bptt.ClipNorm(1.0), bptt.ClipNorm("auto", "skip"), NoClip("zero")),
         clip_state=lambda: draw.choose(None, 0.1),
         truncate=lambda: draw.choose(None, 2, (1, 3)),
         checkpoint=lambda: draw.choose(None, 2),
@@ -464,13 +499,16 @@ TARGETS: dict[str, Target] = {
     **dict.fromkeys(("load_state_dict", "from_config"), parameters),
     **dict.fromkeys(("Linear", "Embedding", "Dropout", "Last", "Ends"), make_stateless),
     "Sequential": sequential,
-    **dict.fromkeys(("CrossEntropy", "MeanSquaredError", "BinaryCrossEntropy"), losses_and_metrics),
+    **dict.fromkeys(("CrossEntropy", "BinaryCrossEntropy"), losses_and_metrics),
+    **dict.fromkeys(("MeanSquaredError", "MeanAbsoluteError", "Huber", "Quantile"), losses_and_metrics),
     **dict.fromkeys(
         ("Accuracy", "BinaryAccuracy", "Perplexity", "BitsPerCharacter", "RMSE", "MAE"), losses_and_metrics
     ),
+    **dict.fromkeys(("F1", "Precision", "Recall", "AUC"), losses_and_metrics),
     **dict.fromkeys(("SGD", "RMSProp", "Adam", "AdamW"), optimizers),
     **dict.fromkeys(("ClipNorm", "ClipValue", "ClipGroups", "clip_by_norm", "clip_by_value"), clips),
     **dict.fromkeys(("Constant", "Step", "Cosine", "WarmUp", "Plateau"), schedules),
+    **dict.fromkeys(("Exponential", "MultiStep", "OneCycle"), schedules),
     **dict.fromkeys(("fit", "evaluate", "measure", "predict"), training),
     **dict.fromkeys(
         (

@@ -85,7 +85,9 @@ def test_every_public_callable_is_called() -> None:
         "Trainer",  # by its methods
         "load",
         "save",
+        "Loss",
         "Metric",
+        "Optimizer",
         "Initialiser",
         "Schedule",
         "Split",

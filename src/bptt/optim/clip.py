@@ -112,7 +112,7 @@ def parse_norm(value: object) -> NormKind:
     """Check the kind of a norm: 2, or "inf" for the largest magnitude."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value in (2, math.inf):
         return 2 if value == 2 else "inf"
-    if value == "inf":
+    if isinstance(value, str) and value == "inf":
         return "inf"
     raise ValueError(f'norm must be 2 or "inf"; got {short(value)}. Fix: pass norm=2 or norm="inf".')
 
