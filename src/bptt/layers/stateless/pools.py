@@ -137,7 +137,7 @@ class MeanPool(Pool):
 class MaxPool(Pool):
     """Return the maximum over the steps of x, (T, B, F) to (B, F).
 
-    Each of the F values has a maximum of its own, and the error of this value goes to the first step that has
+    Each of the F values has its own maximum. The error of this value goes to the first step that has
     the maximum. An unbatched x (T, F) gives (F,). With `lengths` or `skip`, only valid steps count. The
     padding is never read. A row without a valid step gives zeros.
 
