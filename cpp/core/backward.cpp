@@ -3,10 +3,10 @@
 #include <cstring>
 
 #include "core/chunk_products.hpp"
-#include "core/error_norm.hpp"
 #include "core/modifiers/input_dropout.hpp"
 #include "core/modifiers/merge.hpp"
 #include "core/modifiers/modified_step.hpp"
+#include "core/norms_over_time.hpp"
 #include "core/step_arguments.hpp"
 #include "runtime/float_mode.hpp"
 
@@ -36,7 +36,7 @@ class BackwardPass {
                   args.cut),
         halves_(args.gradients && !rows_.ragged() && schedule_.sums_halves(net)),
         addresses_(net, tape, chunk_, panels_), sum_(addresses_.columns()), products_(addresses_, halves_),
-        by_(tape.interventions.with_cut(args.cut)), interventions_(net, by_, rows_),
+        norms_(addresses_, args_), by_(tape.interventions.with_cut(args.cut)), interventions_(net, by_, rows_),
         runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
 
   void run() {
@@ -216,7 +216,7 @@ class BackwardPass {
     if (halves_) crew.sync();
     if (!interrupt_.stopped()) {
       products_.add_halves(run, crew);
-      collect_norms(run, chunk, crew);
+      norms_.collect(run, chunk, crew);
     }
     keep_last_step(run, chunk, crew);
     // Once per chunk, as all other sums: the same bits whether a sequence is inverted as a whole or in pieces.
@@ -243,8 +243,7 @@ class BackwardPass {
     if (worker.crew.leads()) {
       if (args_.errors) copy_or_zero<T>(errors_at(run.number, 0), nullptr, rows_.total() * net_.output);
       start_dx(run);
-      const Index none = args_.norms_of_rows ? rows_.total() : first_;  // of rows, padding included
-      for (Index at = 0; at < none; ++at) record_norms(run, at, {}, {});
+      norms_.start(run, first_);
     }
     if (!worker.keeps_own_rows) worker.crew.sync();
   }
@@ -271,41 +270,6 @@ class BackwardPass {
   }
 
   T* errors_at(Index number, Index row) const { return args_.errors + (number * rows_.total() + row) * net_.output; }
-
-  void collect_norms(const BackwardRun<T>& run, const Chunk& chunk, const Crew& crew) const {
-    const Range mine = crew.slice_of(chunk.steps);
-    for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
-      const Index active = rows_.active(t);
-      if (!args_.norms_of_rows) {
-        record_norms(run, t, norm_of(run.dh_squares, t, {0, active}, chunk.low),
-                     norm_of(run.dc_squares, t, {0, active}, chunk.low));
-        continue;
-      }
-      for (Index b = 0; b < active; ++b) {
-        record_norms(run, rows_.base(t) + b, norm_of(run.dh_squares, t, {b, b + 1}, chunk.low),
-                     norm_of(run.dc_squares, t, {b, b + 1}, chunk.low));
-      }
-    }
-  }
-
-  // From the squares of some rows at step t.
-  ErrorNorm norm_of(const Buffer<double>& squares, Index t, Range some, Index low) const {
-    ErrorNorm norm;
-    if (!squares.data()) return norm;
-    rows_.for_each_part(some, [&](Range rows) {
-      const Index begin = addresses_.in_chunk(t, rows.begin, low) * panels_;
-      const Index end = begin + (rows.end - rows.begin) * panels_;
-      for (Index i = begin; i < end; ++i) norm.add(squares.data()[i]);
-    });
-    return norm;
-  }
-
-  // `at`: a step, or a row over time.
-  void record_norms(const BackwardRun<T>& run, Index at, const ErrorNorm& dh, const ErrorNorm& dc) const {
-    const Index place = run.number * (args_.norms_of_rows ? rows_.total() : time_) + at;
-    args_.dh_norm[place] = dh.value();
-    if (args_.dc_norm) args_.dc_norm[place] = dc.value();
-  }
 
   // Gradients of the initial state: zero where the recursion did not get that far back.
   void finish_state(const BackwardRun<T>& run, const Crew& crew) const {
@@ -386,6 +350,7 @@ class BackwardPass {
   BackwardAddresses<T> addresses_;
   const RowSums& sum_;
   ChunkProducts<T> products_;
+  NormsOverTime<T> norms_;
   const Interventions<T> by_;
   InterventionRows<T> interventions_;
   BackwardRuns<T> runs_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/error_norm.hpp"
+#include "core/timeless/error_norm.hpp"
 #include "runtime/past_cache.hpp"
 #include "runtime/team.hpp"
 

@@ -1,11 +1,11 @@
 #include "core/modifiers/modified_step.hpp"
 
-#include "core/error_norm.hpp"
 #include "core/modifiers/cell_stages.hpp"
 #include "core/modifiers/projection.hpp"
 #include "core/modifiers/recurrent_dropout.hpp"
 #include "core/modifiers/reset.hpp"
 #include "core/modifiers/zoneout.hpp"
+#include "core/timeless/error_norm.hpp"
 
 namespace bptt {
 namespace {
