@@ -37,6 +37,7 @@ from bptt.layers import (
     SiLU,
     Softmax,
     Tanh,
+    TiedLinear,
     register,
 )
 from bptt.runtime import (
@@ -167,6 +168,7 @@ __all__ = [
     "Softmax",
     "Tanh",
     "TensorBoard",
+    "TiedLinear",
     "Trainer",
     "Until",
     "__version__",

@@ -19,6 +19,7 @@ from bptt.diagnose.measure import check_recurrent, flow_of_last_step, flow_on, l
 from bptt.diagnose.rows import recurrent_tapes, rows_of, twin
 from bptt.diagnose.words import advice
 from bptt.layers.passes.directions import reads_from_end
+from bptt.layers.sparse import restored_gradients
 from bptt.optim.clip import NoClip
 from bptt.optim.update import Update
 
@@ -227,11 +228,8 @@ def _flow(model: Module, tape: Tape, dy: Floats) -> GradientFlow:
     flow = flow_on(tape, dy.shape)
     if _from_last_step(tape, dy) or not np.isfinite(flow.dh_norm).all():
         return flow
-    gradients = model.flat_gradients.copy()
-    try:
+    with restored_gradients(model):
         return flow_of_last_step(model, twin(tape), dy)
-    finally:
-        model.flat_gradients[:] = gradients
 
 
 def _from_last_step(tape: Tape, dy: Floats) -> bool:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bptt.arguments import short
 from bptt.checks.nested import State, flatten
 from bptt.layers.module import Module
+from bptt.layers.sparse import restored_gradients
 from bptt.reference.copies import generators
 
 Tensor: TypeAlias = npt.NDArray[Any]
@@ -57,7 +58,7 @@ def untouched(layer: Module) -> Iterator[Callable[[], None]]:
 
     Yield a function that rewinds generators.
     """
-    parameters, gradients = layer.flat_parameters.copy(), layer.flat_gradients.copy()
+    parameters = layer.flat_parameters.copy()
     states = [(rng.bit_generator, rng.bit_generator.state) for rng in generators(layer)]
 
     def rewind() -> None:
@@ -65,10 +66,10 @@ def untouched(layer: Module) -> Iterator[Callable[[], None]]:
             bit_generator.state = state
 
     try:
-        yield rewind
+        with restored_gradients(layer):
+            yield rewind
     finally:
         layer.flat_parameters[:] = parameters
-        layer.flat_gradients[:] = gradients
         rewind()
 
 

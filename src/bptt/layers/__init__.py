@@ -20,6 +20,7 @@ from bptt.layers.stateless.layer_norm import LayerNorm
 from bptt.layers.stateless.linear import Linear
 from bptt.layers.stateless.pools import MaxPool, MeanPool
 from bptt.layers.stateless.repeat import Repeat
+from bptt.layers.stateless.tied_linear import TiedLinear
 
 __all__ = [
     "GELU",
@@ -48,12 +49,13 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TiedLinear",
     "register",
 ]
 
 _RECURRENT = (RNN, LSTM, GRU, MGU)
 _ACTIVATIONS = (Tanh, ReLU, Sigmoid, GELU, SiLU, Softmax)
-_STATELESS = (Linear, Embedding, Dropout, LayerNorm, Last, Ends, MeanPool, MaxPool, Repeat)
+_STATELESS = (Linear, Embedding, Dropout, LayerNorm, Last, Ends, MeanPool, MaxPool, Repeat, TiedLinear)
 _MODELS = (Sequential, Parallel, EncoderDecoder)
 _CLASSES = (*_RECURRENT, *_ACTIVATIONS, *_STATELESS, *_MODELS)
 KINDS |= {cls.__name__: cls for cls in _CLASSES}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import flag
+from bptt.layers.sparse import SparseBlock, zero_touched
 from bptt.layers.tensors import IncompatibleKeys, Tensors, check_state_dict, write_flat
 
 Table: TypeAlias = list[tuple[str, tuple[int, ...]]]
@@ -18,6 +21,10 @@ class FlatVectors:
 
     parameters: Tensors
     gradients: Tensors
+    sparse_blocks: tuple[SparseBlock, ...] = ()
+    """The sparse parameters, in the order of the flat vectors: those of `Embedding(..., sparse=True)`."""
+    no_gradient: Mapping[str, slice] = MappingProxyType({})
+    """Rows of parameters that get no gradient by design, by name of the parameter, for `gradcheck`."""
     _trainable: bool = True
 
     def refer_to(
@@ -49,6 +56,8 @@ class FlatVectors:
     @flat_gradients.setter
     def flat_gradients(self, value: object) -> None:
         write_flat(self._flat_gradients, value, "flat_gradients")
+        for block in self.sparse_blocks:
+            block.touched.add(np.arange(block.height))
 
     @property
     def parameter_count(self) -> int:
@@ -79,7 +88,10 @@ class FlatVectors:
 
         Call this before `backward`, which only adds to the gradients.
         """
-        self._flat_gradients.fill(0)
+        if self.sparse_blocks:
+            zero_touched(self._flat_gradients, self.sparse_blocks)
+        else:
+            self._flat_gradients.fill(0)
 
     def state_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all parameters by name."""

@@ -21,6 +21,7 @@ from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
 from bptt.optim.gradients import Gradients, Norm, named, refuse_nonfinite, vectors_of
+from bptt.optim.sparse import compact
 
 SHRINK = 0.02
 """nonfinite="shrink": the fraction of the recurrent weights that replaces a gradient that is not finite."""
@@ -63,10 +64,11 @@ def clip_by_value(gradients: Gradients, max_value: float) -> None:
         An array holds NaN or an infinity. No array is changed.
     """
     max_value = real(max_value, "max_value", 0.0, above=True)
-    vectors = vectors_of(gradients)
-    refuse_nonfinite(gradients)
-    for vector in vectors:
-        _core.clip_value(vector, max_value)
+    with compact(gradients) as arrays:
+        vectors = vectors_of(arrays)
+        refuse_nonfinite(arrays)
+        for vector in vectors:
+            _core.clip_value(vector, max_value)
 
 
 def clip_by_norm(gradients: Gradients, max_norm: float, *, norm: NormKind = 2) -> float:
@@ -98,13 +100,14 @@ def clip_by_norm(gradients: Gradients, max_norm: float, *, norm: NormKind = 2) -
     """
     max_norm = real(max_norm, "max_norm", 0.0, above=True)
     kind = parse_norm(norm)
-    vectors = vectors_of(gradients)
-    total = Norm.of(vectors)
-    if not total.finite:
-        refuse_nonfinite(gradients)
-    if kind == "inf":
-        total = Norm.largest(vectors)
-    total.limit(vectors, max_norm)
+    with compact(gradients) as arrays:
+        vectors = vectors_of(arrays)
+        total = Norm.of(vectors)
+        if not total.finite:
+            refuse_nonfinite(gradients)
+        if kind == "inf":
+            total = Norm.largest(vectors)
+        total.limit(vectors, max_norm)
     return total.value
 
 
@@ -162,19 +165,23 @@ class Clip(ABC):
         NonFiniteError
             The gradient is not finite, and the policy is "raise".
         """
-        vectors = vectors_of(model, fixed)
-        norm = Norm.of(vectors)
-        if norm.finite:
-            return Clipped(norm.value, self._clip_model(model, fixed, vectors, norm))
+        with compact(model) as gradients:
+            vectors = vectors_of(gradients, fixed)
+            norm = Norm.of(vectors)
+            if norm.finite:
+                return Clipped(norm.value, self._clip_model(gradients, fixed, vectors, norm))
         self.nonfinite_steps += 1
         if self.nonfinite == "raise":
             refuse_nonfinite(model, fixed, f'{self._against_nonfinite}; nonfinite="skip" skips such updates')
         if self.nonfinite == "skip":
             return Clipped(norm.value, clipped=False, update=False)
         if self.nonfinite == "zero":
-            for vector in vectors:
-                vector[~np.isfinite(vector)] = 0
-            return Clipped(norm.value, self._clip_model(model, fixed, vectors, Norm.of(vectors), learn=False))
+            with compact(model) as gradients:
+                vectors = vectors_of(gradients, fixed)
+                for vector in vectors:
+                    vector[~np.isfinite(vector)] = 0
+                rest = Norm.of(vectors)
+                return Clipped(norm.value, self._clip_model(gradients, fixed, vectors, rest, learn=False))
         for name, gradient in named(model, fixed).items():
             recurrent = name.rpartition(".")[2].startswith("weight_hh")
             gradient[...] = SHRINK * model.parameters[name] if recurrent else 0.0
@@ -190,14 +197,14 @@ class Clip(ABC):
 
     def _clip_model(
         self,
-        model: Module,
+        gradients: Gradients,
         fixed: Collection[str],
         vectors: list[Floats],
         norm: Norm,
         *,
         learn: bool = True,
     ) -> bool:
-        """Clip the model's finite gradients, which `vectors` hold. Return True if an entry changed."""
+        """Clip finite gradients of a model, which `vectors` hold. Return True if an entry changed."""
         return self.clip_vectors(vectors, norm, learn=learn)
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.optim.clip import LOWER, Clip, ClipNorm, Clipped
-from bptt.optim.gradients import Norm, named, vectors_of
+from bptt.optim.gradients import Gradients, Norm, named, vectors_of
 from bptt.optim.patterns import members
 
 
@@ -99,7 +99,7 @@ class ClipGroups(Clip):
 
     def _clip_model(
         self,
-        model: Module,
+        gradients: Gradients,
         fixed: Collection[str],
         vectors: list[Floats],
         norm: Norm,
@@ -107,7 +107,8 @@ class ClipGroups(Clip):
         learn: bool = True,
     ) -> bool:
         changed = [
-            clip.clip_vectors(part, Norm.of(part), learn=learn) for clip, part in self._parts(model, fixed)
+            clip.clip_vectors(part, Norm.of(part), learn=learn)
+            for clip, part in self._parts(gradients, fixed)
         ]
         return any(changed)
 
@@ -115,9 +116,9 @@ class ClipGroups(Clip):
         """Raise an error, because vectors have no names. A call clips a whole model."""
         raise TypeError("vectors must have names; got a list of vectors. Fix: call this object with a model.")
 
-    def _parts(self, model: Module, fixed: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
+    def _parts(self, arrays: Gradients, fixed: Collection[str]) -> list[tuple[Clip, list[Floats]]]:
         """Return each clip with the gradients of its group, fixed parameters excluded."""
-        gradients = named(model)
+        gradients = named(arrays)
         names = members("groups", tuple(self.groups), tuple(gradients))
         return [
             (clip, vectors_of({name: gradients[name] for name in names[pattern]}, fixed))

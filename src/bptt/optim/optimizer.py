@@ -14,10 +14,12 @@ import numpy as np
 from bptt.arguments import call_repr, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
+from bptt.layers.sparse import outside
 from bptt.optim.rates import fixed_names, parse_groups, parse_weight_decay, runs
+from bptt.optim.sparse import CoreCall as CoreCall
+from bptt.optim.sparse import refuse_decay, update_rows
 
 Rate: TypeAlias = float | Callable[[int], float]
-CoreCall: TypeAlias = "partial[None]"
 
 
 def as_rate(value: object, name: str) -> Rate:
@@ -50,7 +52,8 @@ class Optimizer:
         Learning rate, or a schedule: `lr(n)` is the rate of the next update after n updates.
     weight_decay : float or mapping of str to float
         Factor of the L2 term added to the gradient. Or a factor for each group of parameters:
-        {"*bias*": 0.0, "*": 0.01}. Parameters without a pattern have no weight decay.
+        {"*bias*": 0.0, "*": 0.01}. Parameters without a pattern have no weight decay. Sparse parameters must
+        have none, because their rows change only in updates in which they occur.
     lr_factors : mapping of str to float, optional
         Learning rates of parameter groups, as factors of `lr`: {"0.*": 0.1, "*bias*": 2.0}. Patterns match
         parameter names as shells match file names, and the first matching pattern decides. Parameters without
@@ -128,7 +131,8 @@ class Optimizer:
         ------
         ValueError
             The model has another number of parameters, or another dtype, than the model of earlier updates.
-            Or a pattern of `lr_factors` or `weight_decay` matches none of its parameters.
+            Or a pattern of `lr_factors` or `weight_decay` matches none of its parameters, or a sparse
+            parameter has weight decay.
         """
         parameters, gradients = model.flat_parameters, model.flat_gradients
         groups = runs(model, self._factors, self._decays)
@@ -142,17 +146,20 @@ class Optimizer:
                     f"{parameters.dtype}. Fix: make one optimizer per model."
                 )
         lr = self.lr
-        updates = [
-            self._update(
-                parameters[run],
-                gradients[run],
-                {name: vector[run] for name, vector in self._state.items()},
-                lr * group.factor,
-                group.weight_decay,
-            )
-            for run, group in groups
-            if group.factor != 0
-        ]
+        updates: list[Sequence[CoreCall]] = []
+        for run, group in groups:
+            if group.factor == 0:
+                continue
+            blocks = [block for block in model.sparse_blocks if run.start <= block.start < run.stop]
+            refuse_decay(blocks, group.weight_decay)
+            settings = lr * group.factor, group.weight_decay
+            for part in outside(run, blocks):
+                state = {name: vector[part] for name, vector in self._state.items()}
+                updates.append(self._update(parameters[part], gradients[part], state, *settings))
+            for block in blocks:
+                updates.append(
+                    update_rows(self._update, block, parameters, gradients, self._state, *settings)
+                )
         count = partial(setattr, self, "steps", self.steps + 1)
         # Python handles signals between bytecodes. C makes all these calls, so no signal comes between them.
         deque(map(partial.__call__, (*chain.from_iterable(updates), count)), maxlen=0)

@@ -89,6 +89,8 @@ class Ranks:
         ------
         RankError
             The ranks differ. The message names the difference and the rank.
+        ValueError
+            The model has a sparse parameter.
         """
         if self.size == 1:
             return
@@ -109,6 +111,13 @@ class Ranks:
                         "BPTT_ISA=avx2 on all of them."
                     )
                 )
+        if model.sparse_blocks:
+            raise self._agree(
+                ValueError(
+                    f"model must have no sparse parameter for training on {self.size} ranks, which sum whole "
+                    f"gradients; got {model.sparse_blocks[0].name}. Fix: pass Embedding(..., sparse=False)."
+                )
+            )
         self._comm.Bcast(model.flat_parameters)
         optimizer.load_state_dict(self._comm.bcast(optimizer.state_dict()))
         clip.load_state_dict(self._comm.bcast(clip.state_dict()))

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from bptt import _core
 from bptt.arrays import Floats
 from bptt.callbacks.callback import TrainerView
 from bptt.callbacks.watchers import Watchers
@@ -23,6 +22,7 @@ from bptt.optim.clip import Clip
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizer import Optimizer
 from bptt.optim.regularizers import PascanuRegularizer
+from bptt.optim.sparse import all_finite
 from bptt.optim.update import Update
 from bptt.ranks.ranks import Ranks
 from bptt.train.feed import Feed
@@ -121,7 +121,7 @@ class Step:
             weight, loss = weight + window_weight, loss + (window_weight if self._averages else 1) * value
             batches = position.batches + window.fraction
             several = len(group) > 1
-            if several and not first_nonfinite and _core.first_nonfinite(self.model.flat_gradients) >= 0:
+            if several and not first_nonfinite and not all_finite(self.model):
                 first_nonfinite = _place(tape, window, position.batches)
             position = position.after_window(window, state, carries=self.carries)
         total = loss / (weight or 1.0) if self._averages else loss

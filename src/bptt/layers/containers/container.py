@@ -20,6 +20,7 @@ from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.stateless.tied_linear import TiedLinear
 
 Run: TypeAlias = Callable[[Key, Any, Any], tuple[Any, Any]]
 """Run a layer forward: (name, x, state) -> (y, state)."""
@@ -54,6 +55,10 @@ class Container(Module):
         dtypes = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
         super().__init__(dtypes[0], model_rng)
         self.parts = parts
+        for key, part in parts.items():
+            if isinstance(part, TiedLinear):
+                with self.naming(key):
+                    part.tie(dict(placed(self, "model")))
         count = sum(layer.parameter_count for layer in layers)
         flat_parameters = aligned_zeros(count, self.dtype)
         start = 0
@@ -338,11 +343,14 @@ class Container(Module):
 
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         super().bind(flat_parameters, flat_gradients)
+        self.sparse_blocks, self.no_gradient = (), {}
         start = 0
-        for layer in self.parts.values():
+        for key, layer in self.parts.items():
             stop = start + layer.parameter_count
             layer.bind(flat_parameters[start:stop], flat_gradients[start:stop])
             set_model(layer, self)
+            self.sparse_blocks += tuple(block.inside(str(key), start) for block in layer.sparse_blocks)
+            self.no_gradient |= {f"{key}.{name}": rows for name, rows in layer.no_gradient.items()}
             start = stop
 
     # States and messages

@@ -22,6 +22,7 @@ from bptt.layers.stateless.layer_norm import LayerNorm
 from bptt.layers.stateless.linear import Linear
 from bptt.layers.stateless.pools import Pool
 from bptt.layers.stateless.repeat import Repeat
+from bptt.layers.stateless.tied_linear import TiedLinear
 
 ONE_VECTOR = (Last, Pool)
 """Layers after which each row has one vector and no time axis."""
@@ -135,7 +136,7 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> list[tuple[Ends, bool]]:
                 sequence = None
             if isinstance(layer, Recurrent):
                 recurrent, mixer = layer, None
-            elif isinstance(layer, (Linear, Embedding)):
+            elif isinstance(layer, (Linear, TiedLinear, Embedding)):
                 mixer = layer
             elif isinstance(layer, Ends):
                 _check_ends(recurrent, mixer)

@@ -137,8 +137,8 @@ class MeanPool(Pool):
 class MaxPool(Pool):
     """Return the maximum over the steps of x, (T, B, F) to (B, F).
 
-    Each of the F values has its own maximum. The error of this value goes to the first step that has
-    the maximum. An unbatched x (T, F) gives (F,). With `lengths` or `skip`, only valid steps count. The
+    Each of the F columns has its maximum at another step. The error of a column goes to the first step that
+    has the maximum. An unbatched x (T, F) gives (F,). With `lengths` or `skip`, only valid steps count. The
     padding is never read. A row without a valid step gives zeros.
 
     Parameters

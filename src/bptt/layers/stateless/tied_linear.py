@@ -1,0 +1,190 @@
+"""A linear output layer that shares its weight with the embedding of the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arguments import Seed, flag, short, size
+from bptt.arrays import Floats, as_real, read_only, to_floats
+from bptt.layers.module import Module
+from bptt.layers.passes.tape import LayerTape
+from bptt.layers.stateless.embedding import Embedding
+from bptt.layers.stateless.stateless import Stateless
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_CONFIG = {"embedding", "num_embeddings", "embedding_dim", "bias", "dtype"}
+
+
+class TiedLinear(Stateless):
+    """Compute y = x W^T + b with the weight W of an embedding, to score every word of its vocabulary.
+
+    W is one parameter. It has one name and one place in the flat vector, those of the embedding, and both
+    layers add to its gradient. `parameters` of this layer hold only the bias, and its `trainable` concerns
+    only the bias. A state dict of PyTorch names W twice: leave out the name of the linear layer.
+
+    Parameters
+    ----------
+    embedding : Embedding
+        A layer of the same model, with `weight` (num_embeddings, embedding_dim). x has embedding_dim values
+        on its last axis, and y has num_embeddings.
+    bias : bool
+        False: no bias.
+    seed : int, numpy.random.Generator or None
+        Source of the initial bias, uniform in +-1/sqrt(embedding_dim) as in PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If the embedding has `sparse=True`, because the gradient of an output layer is not sparse. When a
+        model is built: if the embedding is not a layer of this model.
+
+    References
+    ----------
+    Press and Wolf (2017), Using the output embedding to improve language models, arXiv:1608.05859.
+    """
+
+    embedding: Embedding | None
+
+    def __init__(self, embedding: Embedding, *, bias: bool = True, seed: Seed = None) -> None:
+        if not isinstance(embedding, Embedding):
+            raise TypeError(
+                f"embedding must be an Embedding; got {short(embedding)} of type {type(embedding).__name__}. "
+                "Fix: pass the layer itself, embedding = bptt.Embedding(...); bptt.TiedLinear(embedding)."
+            )
+        if embedding.sparse:
+            raise ValueError(
+                "embedding must have sparse=False, because the output layer's gradient has no zero rows; got "
+                "sparse=True. Fix: leave sparse out, or use Linear."
+            )
+        self._set_up(embedding.num_embeddings, embedding.embedding_dim, bias, embedding.dtype, seed)
+        self.embedding = embedding
+
+    def _set_up(self, num_embeddings: int, embedding_dim: int, bias: bool, dtype: Any, seed: Seed) -> None:
+        super().__init__(dtype, seed)
+        self.num_embeddings = size(num_embeddings, "num_embeddings")
+        self.embedding_dim = size(embedding_dim, "embedding_dim")
+        self.bias = flag(bias, "bias")
+        self.embedding = None
+        self._place = ""  # of the embedding in the model, such as "model[0]"
+        self.allocate("default")
+
+    def tie(self, layers: Mapping[str, Module]) -> None:
+        """Find the embedding among the layers of a model, which are given by their place in it.
+
+        Raises
+        ------
+        ValueError
+            If the embedding is not one of the layers.
+        """
+        if self.embedding is None:
+            found = layers.get(self._place)
+            if not isinstance(found, Embedding) or found.sparse or self._sizes(found) != self._sizes(self):
+                sizes = f"({self.num_embeddings}, {self.embedding_dim})"
+                raise ValueError(
+                    f"embedding must be the place of an Embedding{sizes} in this model; "
+                    f"got {self._place!r:.60}. Fix: pass the result of config()."
+                )
+            self.embedding = found
+            return
+        places = [place for place, layer in layers.items() if layer is self.embedding]
+        if not places:
+            raise ValueError(
+                "embedding must be a layer of the model that TiedLinear belongs to; got an Embedding that is "
+                "not in it. Fix: pass both to one model, "
+                "Sequential(embedding, LSTM(...), TiedLinear(embedding))."
+            )
+        self._place = places[0]
+
+    @staticmethod
+    def _sizes(layer: Embedding | TiedLinear) -> tuple[int, int, Any]:
+        return layer.num_embeddings, layer.embedding_dim, layer.dtype
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes, and the place of the embedding in the model, such as "model[0]"."""
+        return {
+            "embedding": self._place,
+            "num_embeddings": self.num_embeddings,
+            "embedding_dim": self.embedding_dim,
+            "bias": self.bias,
+            "dtype": self.dtype.name,
+        }
+
+    @classmethod
+    def _build(cls, config: Mapping[str, Any]) -> Self:
+        """Build a layer that has no embedding before a model ties it."""
+        if set(config) != _CONFIG or not isinstance(config["embedding"], str):
+            raise ValueError(
+                f"config must hold {', '.join(sorted(_CONFIG))}; got {', '.join(map(repr, sorted(config)))}. "
+                "Fix: pass what config() returned."
+            )
+        layer = cls.__new__(cls)
+        layer._set_up(
+            config["num_embeddings"], config["embedding_dim"], config["bias"], config["dtype"], None
+        )
+        layer._place = config["embedding"]
+        return layer
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"bias": (self.num_embeddings,)} if self.bias else {}
+
+    def default_init(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        bound = 1.0 / math.sqrt(self.embedding_dim)
+        return self.rng.uniform(-bound, bound, shape)
+
+    def multiply_adds(self, rows: int) -> int:
+        return rows * self.num_embeddings * self.embedding_dim
+
+    def _tied(self) -> Embedding:
+        if self.embedding is None:
+            raise ValueError(
+                "TiedLinear must be in a model with its embedding; got a layer that was built from config() "
+                "alone. Fix: build the model from the config of the model."
+            )
+        return self.embedding
+
+    def _convert(self, x: npt.ArrayLike) -> Floats:
+        array = as_real(x, "x")
+        if array.ndim == 0 or array.shape[-1] != self.embedding_dim:
+            raise ValueError(
+                f"x must have shape (..., {self.embedding_dim}), with embedding_dim on the last axis; got "
+                f"{array.shape}. Fix: make the layer before TiedLinear {self.embedding_dim} wide, as the "
+                "embedding is, for example with Linear or proj_size."
+            )
+        return to_floats(array, "x", self.dtype)
+
+    def _infer(self, x: Floats) -> Floats:
+        return self._multiply(x, self._tied().parameters["weight"])
+
+    def _forward(self, x: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
+        x, weight = read_only(x), read_only(self._tied().parameters["weight"])
+        return self._multiply(x, weight), (x, weight)
+
+    def _multiply(self, x: Floats, weight: Floats) -> Floats:
+        y = _core.linear_forward(x.reshape(-1, self.embedding_dim), weight, self.parameters.get("bias"))
+        return y.reshape(*x.shape[:-1], self.num_embeddings)
+
+    def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
+        x, weight = tape.saved
+        embedding = self._tied()
+        dx = _core.linear_backward(
+            x.reshape(-1, self.embedding_dim),
+            weight,
+            dy.reshape(-1, self.num_embeddings),
+            embedding.gradients["weight"] if embedding.trainable else None,
+            self.gradients.get("bias") if self.trainable else None,
+            need_dx,
+        )
+        return None if dx is None else dx.reshape(tape.x_shape)
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias else ", bias=False"
+        return f"TiedLinear(Embedding({self.num_embeddings}, {self.embedding_dim}){bias})"
