@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import size
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 class Deployed(Costed):
     """Base class of `Module`: inference with weights that are packed once."""
+
+    dtype: np.dtype[Any]
 
     def freeze(self) -> Frozen[Self]:
         """Make a snapshot for inference, with a packed copy of the current weights.

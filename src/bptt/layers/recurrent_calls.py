@@ -17,6 +17,7 @@ from bptt.layers.passes.backend import Backend, CoreTape, State
 from bptt.layers.passes.clip_state import ClipsState
 from bptt.layers.passes.directions import refuse_from_end
 from bptt.layers.passes.interventions import RandomMasks, packed
+from bptt.layers.passes.out import check_dx_out, check_out, written
 from bptt.layers.passes.recompute import Recomputed, parse_recompute
 from bptt.layers.passes.stages import Inference, RecurrentStage
 from bptt.layers.passes.tape import RecurrentTape, Tape, check_tape
@@ -51,6 +52,7 @@ class RecurrentCalls(Module):
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, State]:
         """Run inference: keep no tape, apply no dropout, and use the mean of zoneout.
 
@@ -71,6 +73,9 @@ class RecurrentCalls(Module):
             (T, B), or (B, T) with `batch_first`. Unbatched (T,). True: the row has no such step. Its state is
             held, y is 0 there, and x is not read. Skipped steps cost nothing. `lengths` equals a skip of all
             later steps. A reset at a skipped step takes effect before the row's next step. Default: never.
+        out : ndarray, optional
+            Where to write y: an array of the layer's dtype, in the shape of y. Then y is `out`. It may be x.
+            Default: a new array.
 
         Returns
         -------
@@ -90,7 +95,7 @@ class RecurrentCalls(Module):
         ValueError
             If rank or size are wrong, a finite value is too large for the dtype, or lengths are out of range.
         """
-        return call_arguments.infer(self, self._backend(), x, state, lengths, reset, skip)
+        return call_arguments.infer(self, self._backend(), x, state, lengths, reset, skip, out)
 
     def forward(
         self,
@@ -102,6 +107,7 @@ class RecurrentCalls(Module):
         skip: npt.ArrayLike | None = None,
         masks: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, State, RecurrentTape]:
         """Run with dropout and zoneout, and keep a tape for `backward`.
 
@@ -120,12 +126,14 @@ class RecurrentCalls(Module):
             training takes at most about a third longer. The number is rounded up to a multiple of the steps
             that `backward` computes together (about 256 divided by B). "auto": the square root of T. Default:
             keep all states. Only for layers that are not bidirectional.
+        out : ndarray, optional
+            Where to write y, as for a call of the layer. The tape keeps a copy of its own.
 
         Returns
         -------
         y, state
             As for a call of the layer. y is a read-only view into the tape, or a read-only copy with
-            `lengths`, `skip` or `checkpoint`.
+            `lengths`, `skip` or `checkpoint`. With `out`, y is `out`.
         tape : RecurrentTape
             The arrays that `backward` needs, with readable views.
 
@@ -135,6 +143,7 @@ class RecurrentCalls(Module):
             As for a call of the layer.
         """
         call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset, skip)
+        check_out(out, self.dtype, layout.sequence_shape(T, B, self.y_size))
         key, masks = self._masks.draw(self, masks, T, B)
         if self._masks:
             call = call._replace(dropout_key=key, **packed(masks, ragged))
@@ -149,7 +158,8 @@ class RecurrentCalls(Module):
         y = call_arguments.over_time(y, ragged)
         y.flags.writeable = False
         tape = RecurrentTape(self, core_tape, layout, ragged, masks)
-        return layout.sequence_out(y), call_arguments.state_out(h, c, layout, ragged), tape
+        y = written(out, layout.sequence_out(y))
+        return y, call_arguments.state_out(h, c, layout, ragged), tape
 
     def backward(
         self,
@@ -161,6 +171,7 @@ class RecurrentCalls(Module):
         steps: int | None = None,
         need_dx: bool = True,
         keep_errors: bool = False,
+        out: Floats | None = None,
     ) -> tuple[Floats | None, State]:
         """Backpropagate through time (Werbos 1990), and add to `gradients`.
 
@@ -185,6 +196,9 @@ class RecurrentCalls(Module):
             False: return None for dx, and do not compute it.
         keep_errors : bool
             True: keep every dL/dh_t in `tape.dh`.
+        out : ndarray, optional
+            Where to write dx: an array of the layer's dtype, in the shape of x. Then dx is `out`. It may be
+            dy. Default: a new array.
 
         Returns
         -------
@@ -198,9 +212,11 @@ class RecurrentCalls(Module):
         TypeError
             If `tape` is no tape, arrays do not hold real numbers, or another argument has the wrong type.
         ValueError
-            If the tape is from another layer, shapes are wrong, `steps` < 0, or `clip_state` <= 0.
+            If the tape is from another layer, shapes are wrong, `steps` < 0, or `clip_state` <= 0. If
+            `out` is given and `need_dx` is False.
         """
         checked = check_tape(tape, self, RecurrentTape)
+        check_dx_out(out, checked, self.dtype, need_dx=need_dx)
         errors = call_arguments.parse_errors(
             self, checked, dy, dstate, clip_state, steps, need_dx=need_dx, keep_errors=keep_errors
         )
@@ -209,7 +225,7 @@ class RecurrentCalls(Module):
         else:
             dx, dh0, dc0 = self._backend().backward(checked.core, errors)
         if dx is not None:
-            dx = checked.layout.sequence_out(call_arguments.over_time(dx, checked.ragged))
+            dx = written(out, checked.layout.sequence_out(call_arguments.over_time(dx, checked.ragged)))
         return dx, call_arguments.state_out(dh0, dc0, checked.layout, checked.ragged)
 
     def packed(self) -> Inference:

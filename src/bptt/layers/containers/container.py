@@ -17,6 +17,7 @@ from bptt.layers.cost_table import CostTable
 from bptt.layers.module import Module, set_model
 from bptt.layers.notebook import model_html
 from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
+from bptt.layers.passes.out import check_dx_out, check_out, written
 from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
 from bptt.layers.recurrent import Recurrent
@@ -88,7 +89,14 @@ class Container(Module):
         """Build a model of the same kind from other layers with the same names."""
 
     def __call__(
-        self, x: Any, state: Any = None, *, lengths: Any = None, reset: Any = None, skip: Any = None
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: Any = None,
+        reset: Any = None,
+        skip: Any = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, Any]:
         """Run inference through all layers.
 
@@ -104,6 +112,8 @@ class Container(Module):
             True where a row starts again from a state of zeros, for the recurrent layers. Default: never.
         skip : array-like of bool, optional
             True where a row has no step, for the recurrent layers and `Last`. Default: never.
+        out : ndarray, optional
+            Where to write y: an array of the model's dtype, in the shape of y. Default: a new array.
 
         Returns
         -------
@@ -119,7 +129,9 @@ class Container(Module):
             raises an error, the message begins with the layer.
         """
         options = self._options(lengths=lengths, reset=reset, skip=skip)
-        return self._infer(self.parts, x, state, options)
+        check_out(out, self.dtype)
+        y, state = self._infer(self.parts, x, state, options)
+        return written(out, y), state
 
     def packed(self) -> Inference:
         calls = {key: layer.packed() for key, layer in self.parts.items()}
@@ -147,6 +159,7 @@ class Container(Module):
         reset: Any = None,
         skip: Any = None,
         checkpoint: int | Literal["auto"] | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, Any, ModelTape]:
         """Run the model for training, and return (y, state, tape).
 
@@ -154,6 +167,7 @@ class Container(Module):
         model. `checkpoint` is for the recurrent layers, see `LSTM.forward`.
         """
         options = self._options(lengths=lengths, reset=reset, skip=skip)
+        check_out(out, self.dtype)
 
         def forward(key: Key, x: Any, state: Any) -> tuple[Any, Any, Tape]:
             layer = self.parts[key]
@@ -163,7 +177,8 @@ class Container(Module):
                     layer_options["checkpoint"] = checkpoint
                 return layer.forward(x, state, **layer_options)
 
-        return self.taped(x, state, forward)
+        y, state, tape = self.taped(x, state, forward)
+        return written(out, y), state, tape
 
     def taped(
         self, x: Any, state: Any, forward: Callable[[Key, Any, Any], tuple[Any, Any, Tape]]
@@ -197,6 +212,7 @@ class Container(Module):
         steps: int | None = None,
         need_dx: bool = True,
         keep_errors: bool = False,
+        out: Floats | None = None,
     ) -> tuple[Any, Any]:
         """Backpropagate errors through all layers, last to first. Adds to `gradients`.
 
@@ -216,6 +232,8 @@ class Container(Module):
             False: return None for dx, which may save its computation.
         keep_errors : bool
             True: keep every dL/dh_t in the recurrent layers' tapes.
+        out : ndarray, optional
+            Where to write dx, if x is one array: an array of the model's dtype, in the shape of x.
 
         Returns
         -------
@@ -234,6 +252,7 @@ class Container(Module):
         model_tape = check_tape(tape, self, ModelTape)
         # All arguments are checked before the last layer adds its gradients.
         need_dx = flag(need_dx, "need_dx")
+        check_dx_out(out, model_tape, self.dtype, need_dx=need_dx)
         clip = parse_clip_state(clip_state)
         keep_errors = flag(keep_errors, "keep_errors")
         if steps is not None:
@@ -247,7 +266,8 @@ class Container(Module):
                 layer_options = options if isinstance(layer, (Recurrent, Container)) else {}
                 return layer.backward(tapes[key], dy, dstate, need_dx=need_dx, **layer_options)
 
-        return self.connect_back(model_tape, dy, dstate, run, need_dx)
+        dx, dstate = self.connect_back(model_tape, dy, dstate, run, need_dx)
+        return dx if out is None or dx is None else written(out, dx), dstate
 
     @property
     def call_options(self) -> frozenset[str]:  # type: ignore[override]

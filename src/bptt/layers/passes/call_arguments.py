@@ -14,6 +14,7 @@ from bptt.layers.passes.clip_state import NO_CLIP, ClipsState, parse_clip_state
 from bptt.layers.passes.directions import refuse_from_end
 from bptt.layers.passes.interventions import parse_reset
 from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.ragged import PackedRows, packed_rows
 from bptt.layers.passes.tape import RecurrentTape
 
@@ -203,14 +204,16 @@ def infer(
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
     skip: npt.ArrayLike | None = None,
+    out: Floats | None = None,
 ) -> tuple[Floats, State]:
     """Run inference with the arguments of a call.
 
     Returns results in the caller's layout.
     """
-    call, layout, ragged, _ = parse_call(layer, x, state, lengths, reset, skip)
+    call, layout, ragged, (T, B) = parse_call(layer, x, state, lengths, reset, skip)
+    check_out(out, layer.dtype, layout.sequence_shape(T, B, layer.y_size))
     y, h, c = backend.infer(call)
-    return layout.sequence_out(over_time(y, ragged)), state_out(h, c, layout, ragged)
+    return written(out, layout.sequence_out(over_time(y, ragged))), state_out(h, c, layout, ragged)
 
 
 def state_out(h: Floats, c: Floats | None, layout: Layout, ragged: PackedRows | None) -> State:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import State
+from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.stages import Inference
 
 
 class Freezable(Protocol):
     """What a snapshot is made from: a layer or a model."""
+
+    dtype: np.dtype[Any]
 
     def snapshot(self) -> Any: ...
     def packed(self) -> Inference: ...
@@ -43,6 +47,7 @@ class Frozen(Generic[Source]):
         lengths: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, State]:
         """Run inference, as a call of the layer does.
 
@@ -59,6 +64,8 @@ class Frozen(Generic[Source]):
             True where a row starts again from a state of zeros, in the layout of x. Default: never.
         skip : array-like of bool, optional
             True where a row has no step, in the layout of x. Default: never.
+        out : ndarray, optional
+            Where to write y: an array of the layer's dtype, in the shape of y. Default: a new array.
 
         Returns
         -------
@@ -74,7 +81,9 @@ class Frozen(Generic[Source]):
         """
         options = {"lengths": lengths, "reset": reset, "skip": skip}
         given = {name: value for name, value in options.items() if value is not None}
-        return self._call(x, state, **given)  # type: ignore[no-any-return]
+        check_out(out, self._source.dtype)
+        y, state = self._call(x, state, **given)
+        return written(out, y), state
 
     @property
     def layer(self) -> Source:

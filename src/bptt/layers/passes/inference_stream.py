@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats, as_ids, as_real, check_shape, to_floats
 from bptt.layers.passes.backend import State
+from bptt.layers.passes.out import check_out
 from bptt.layers.passes.ragged import Flags, as_bools
 from bptt.layers.passes.stages import Stage
 
@@ -150,13 +151,7 @@ class InferenceStream:
 
     def _check_out(self, out: Floats, squeezed: bool) -> None:
         shape = self.output.shape[1:] if squeezed else self.output.shape
-        if not isinstance(out, np.ndarray) or out.dtype != self.output.dtype or not out.flags.writeable:
-            actual = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise TypeError(
-                f"out must be a writable ndarray of {self.output.dtype}; got {actual}. "
-                f"Fix: pass numpy.empty({shape}, {self.output.dtype.name!r})."
-            )
-        check_shape(out, "out", shape)
+        check_out(out, self.output.dtype, shape)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

@@ -156,6 +156,20 @@ class RecurrentTape(Tape):
         ]
 
 
+def has_several_inputs(tape: Tape) -> bool:
+    """Return whether x was a mapping from names of layers to arrays."""
+    return isinstance(tape, ModelTape) and (tape.named_inputs or has_several_inputs(tape.tapes[0]))
+
+
+def input_shape(tape: Tape) -> tuple[int, ...] | None:
+    """Return the shape of x, or None if the tape does not know it."""
+    if isinstance(tape, ModelTape):
+        return input_shape(tape.tapes[0])
+    if isinstance(tape, RecurrentTape):
+        return tape.layout.sequence_shape(*tape.core.shape, tape.owner.input_size)
+    return getattr(tape, "x_shape", ()) or None
+
+
 AnyTape = TypeVar("AnyTape", bound=Tape)
 
 

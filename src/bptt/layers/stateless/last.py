@@ -10,6 +10,7 @@ import numpy.typing as npt
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, to_floats
 from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.ragged import Counts, packed_rows
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
@@ -81,11 +82,13 @@ class Last(Stateless):
         *,
         lengths: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, None]:
-        """Run inference, and return (y, None)."""
+        """Run inference, and return (y, None). With `out`, y is written to this array."""
         self._check_state(state, "state")
+        check_out(out, self.dtype)
         array = self._convert(x)
-        return self._take(array, self._valid(array, lengths, skip)), None
+        return written(out, self._take(array, self._valid(array, lengths, skip))), None
 
     def forward(
         self,
@@ -94,14 +97,19 @@ class Last(Stateless):
         *,
         lengths: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, None, LayerTape]:
-        """Run the layer for training, and return (y, None, tape). y is read-only."""
+        """Run the layer for training, and return (y, None, tape).
+
+        y is read-only. With `out`, y is written to this array.
+        """
         self._check_state(state, "state")
+        check_out(out, self.dtype)
         array = self._convert(x)
         valid = self._valid(array, lengths, skip)
         y = self._take(array, valid)
         y.flags.writeable = False
-        return y, None, LayerTape(self, valid, array.shape, y.shape)
+        return written(out, y), None, LayerTape(self, valid, array.shape, y.shape)
 
     def columns(self, width: int) -> tuple[tuple[slice, bool], ...]:
         """Return the columns of x that are read, each with whether they are read at the last step.

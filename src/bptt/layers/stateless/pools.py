@@ -12,6 +12,7 @@ from bptt import _core
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_real, to_floats
 from bptt.layers.passes.layout import Layout
+from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.ragged import packed_rows
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.stateless import Stateless
@@ -49,11 +50,13 @@ class Pool(Stateless):
         *,
         lengths: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, None]:
-        """Run inference, and return (y, None)."""
+        """Run inference, and return (y, None). With `out`, y is written to this array."""
         self._check_state(state, "state")
+        check_out(out, self.dtype)
         array = self._convert(x)
-        return self._pool(array, self._valid(array, lengths, skip))[0], None
+        return written(out, self._pool(array, self._valid(array, lengths, skip))[0]), None
 
     def forward(
         self,
@@ -62,13 +65,18 @@ class Pool(Stateless):
         *,
         lengths: npt.ArrayLike | None = None,
         skip: npt.ArrayLike | None = None,
+        out: Floats | None = None,
     ) -> tuple[Floats, None, LayerTape]:
-        """Run the layer for training, and return (y, None, tape). y is read-only."""
+        """Run the layer for training, and return (y, None, tape).
+
+        y is read-only. With `out`, y is written to this array.
+        """
         self._check_state(state, "state")
+        check_out(out, self.dtype)
         array = self._convert(x)
         y, saved = self._pool(array, self._valid(array, lengths, skip))
         y.flags.writeable = False
-        return y, None, LayerTape(self, saved, array.shape, y.shape)
+        return written(out, y), None, LayerTape(self, saved, array.shape, y.shape)
 
     def _infer(self, x: Floats) -> Floats:
         return self._pool(x, None)[0]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bptt.arguments import flag
 from bptt.arrays import Floats, as_floats, read_only
 from bptt.layers.module import Module
+from bptt.layers.passes.out import check_dx_out, check_out, written
 from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import LayerTape, Tape, check_tape
 
@@ -21,28 +22,41 @@ class Stateless(Module):
     Subclasses define `_convert`, `_infer` and `_backward`. The initial and the final state are None.
     """
 
-    def __call__(self, x: Any, state: None = None) -> tuple[Floats, None]:
-        """Run inference, and return (y, None)."""
+    def __call__(self, x: Any, state: None = None, *, out: Floats | None = None) -> tuple[Floats, None]:
+        """Run inference, and return (y, None). With `out`, y is written to this array."""
         self._check_state(state, "state")
-        return self._infer(self._convert(x)), None
+        check_out(out, self.dtype)
+        return written(out, self._infer(self._convert(x))), None
 
-    def forward(self, x: Any, state: None = None) -> tuple[Floats, None, LayerTape]:
-        """Run the layer for training, and return (y, None, tape). y is read-only."""
+    def forward(
+        self, x: Any, state: None = None, *, out: Floats | None = None
+    ) -> tuple[Floats, None, LayerTape]:
+        """Run the layer for training, and return (y, None, tape).
+
+        y is read-only. With `out`, y is written to this array.
+        """
         self._check_state(state, "state")
+        check_out(out, self.dtype)
         array = self._convert(x)
         y, saved = self._forward(array)
         array_or_base: Any = y  # if y is a view of a writeable array, the next layer's tape would copy it
         while isinstance(array_or_base, np.ndarray):
             array_or_base.flags.writeable = False
             array_or_base = array_or_base.base
-        return y, None, LayerTape(self, saved, array.shape, y.shape)
+        return written(out, y), None, LayerTape(self, saved, array.shape, y.shape)
 
     @property
     def state_pattern(self) -> str:
         return "None"
 
     def backward(
-        self, tape: Tape, dy: Any = None, dstate: None = None, *, need_dx: bool = True
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: None = None,
+        *,
+        need_dx: bool = True,
+        out: Floats | None = None,
     ) -> tuple[Floats | None, None]:
         """Add to `gradients` and return (dx, None).
 
@@ -54,6 +68,8 @@ class Stateless(Module):
             dL/dy, in the shape of y. Default: zeros.
         need_dx : bool
             False: return None for dx, and do not compute it.
+        out : ndarray, optional
+            Where to write dx: an array of the layer's dtype, in the shape of x.
 
         Raises
         ------
@@ -65,9 +81,11 @@ class Stateless(Module):
         layer_tape = check_tape(tape, self, LayerTape)
         self._check_state(dstate, "dstate")
         need_dx = flag(need_dx, "need_dx")
+        check_dx_out(out, layer_tape, self.dtype, need_dx=need_dx)
         if dy is None:
             dy = np.zeros(layer_tape.y_shape, self.dtype)
-        return self._backward(layer_tape, as_floats(dy, "dy", self.dtype, layer_tape.y_shape), need_dx), None
+        dx = self._backward(layer_tape, as_floats(dy, "dy", self.dtype, layer_tape.y_shape), need_dx)
+        return dx if dx is None else written(out, dx), None
 
     def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage:
         if "lengths" in self.call_options:
