@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bptt.layers.containers.container import Container, placed
+from bptt.layers.containers.model_parts import ModelParts, placed
 from bptt.layers.module import Module
 
 
@@ -17,6 +17,6 @@ def iter_layers(module: Module) -> Iterator[Module]:
 def iter_models(module: Module) -> Iterator[Module]:
     """Yield a model and all models and layers inside it."""
     yield module
-    if isinstance(module, Container):
+    if isinstance(module, ModelParts):
         for layer in module.parts.values():
             yield from iter_models(layer)
