@@ -1,4 +1,4 @@
-"""`out=` of calls, `forward` and `backward`: the caller's array gets the result, and a bad one changes nothing."""
+"""`out=` of calls, `forward` and `backward`: results come in the caller's array; a bad one changes nothing."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class RecurrentCalls(Module):
             that `backward` computes together (about 256 divided by B). "auto": the square root of T. Default:
             keep all states. Only for layers that are not bidirectional.
         out : ndarray, optional
-            Where to write y, as for a call of the layer. The tape keeps a copy of its own.
+            Where to write y, as for a call of the layer. The tape keeps another copy.
 
         Returns
         -------
