@@ -1,4 +1,4 @@
-"""`out=` of calls, `forward` and `backward`: results come in the caller's array; a bad one changes nothing."""
+"""`out=` of calls, `forward` and `backward`: results come in your array, and a bad array changes nothing."""
 
 from __future__ import annotations
 
