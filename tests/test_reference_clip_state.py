@@ -617,5 +617,5 @@ def test_rows_before_count_the_whole_width_of_a_mask():
     packed = numbers(10, I)
     call = Call(packed, active=active, batch=3, dropout_key=key, first_row=first)
     _, tape = NumPy(layer).forward(call)
-    for place, row in zip(tape.positions, tape.rows, strict=True):
-        np.testing.assert_array_equal(row.masks[0][:, 0], longer[first:][place])
+    for steps, row in zip(tape.steps, tape.rows, strict=True):
+        np.testing.assert_array_equal(row.masks[0][:, 0], longer[first:][steps.positions])

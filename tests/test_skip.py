@@ -56,9 +56,8 @@ def resets_of(call, row):
 
 def of_row(masks, row, times):
     rows = slice(row, row + 1)
-    return {
-        name: mask[:, rows] if name == "recurrent" else mask[:, times, rows] for name, mask in masks.items()
-    }
+    places = {"input": rows, "recurrent": (slice(None), rows)}
+    return {name: mask[places.get(name, (slice(None), times, rows))] for name, mask in masks.items()}
 
 
 @kinds

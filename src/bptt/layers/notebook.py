@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -47,5 +46,7 @@ def model_html(layers: Iterable[tuple[str, Described]], outputs: Mapping[str, st
 
 
 def _line(tag: str, texts: Iterable[str]) -> str:
+    import html  # `import bptt` does not need it
+
     style = ' style="text-align:left"'
     return f"<tr>{''.join(f'<{tag}{style}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"

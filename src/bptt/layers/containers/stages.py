@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,7 +46,9 @@ class ModelStage:
         self._steps = [stage.step for stage in stages.values()] + ([finish] if finish else [])
         self._run, self._per_part = run, per_part
         self._finish = finish
-        self._busy = threading.Lock()
+        from threading import Lock  # `import bptt` does not need it
+
+        self._busy = Lock()
 
     def step(self) -> None:
         with self._alone():
