@@ -135,7 +135,7 @@ class SequenceEstimator(BaseEstimator):
     def _outputs(self, sequences: Sequences) -> npt.NDArray[Any]:
         """Return the network's outputs (n, K) for scaled sequences."""
         share_cores()
-        outputs = np.empty((len(sequences), self.model_[-1].out_features), np.float32)  # type: ignore[attr-defined]
+        outputs = np.empty((len(sequences), self.model_[-1].out_features), np.float32)
         for x, rows, *lengths in sequences.batches(np.arange(len(sequences)), PREDICTED_AT_ONCE):
             outputs[rows] = self.model_(x, lengths=lengths[0] if lengths else None)[0]
         return outputs

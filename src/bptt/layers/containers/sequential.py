@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 import numpy.typing as npt
 
@@ -22,10 +22,26 @@ from bptt.layers.passes.tape import ModelTape
 from bptt.layers.stateless.stateless import Stateless
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeVarTuple, Unpack
+
+    Layers = TypeVarTuple("Layers", default=Unpack[tuple[Any, ...]])
+    First = TypeVar("First")
+    Second = TypeVar("Second")
+    Third = TypeVar("Third")
+    Fourth = TypeVar("Fourth")
+    Final = TypeVar("Final")
+
+    class Chain(Container, Generic[Unpack[Layers]]):
+        """A model with the types of its layers, so that type checkers know that `model[0]` is an LSTM."""
+
+else:
+
+    class Chain(Container):
+        def __class_getitem__(cls, types: Any) -> type[Chain]:
+            return cls
 
 
-class Sequential(Container):
+class Sequential(Chain["Unpack[Layers]"]):
     """Chain of layers: each layer reads the output of the layer before it.
 
     The model copies the parameters of its layers into one flat vector. The layers' views then refer to this
@@ -70,26 +86,43 @@ class Sequential(Container):
     The state is a tuple with one entry per layer, which is None for a layer without state.
     """
 
-    def __init__(self, *layers: Module, seed: Seed = None) -> None:
-        check_layers(dict(enumerate(layers)), "Sequential(LSTM(8, 16), Linear(16, 2))")
-        directions = check_joins([list(iter_chain(layer)) for layer in layers])
-        self._join(dict(enumerate(layers)), seed)
+    def __init__(self, *layers: Unpack[Layers], seed: Seed = None) -> None:
+        modules = cast("tuple[Module, ...]", layers)
+        check_layers(dict(enumerate(modules)), "Sequential(LSTM(8, 16), Linear(16, 2))")
+        directions = check_joins([list(iter_chain(layer)) for layer in modules])
+        self._join(dict(enumerate(modules)), seed)
         for ends, reverse in directions:
             ends.reverse = reverse
 
     @property
-    def layers(self) -> tuple[Module, ...]:
+    def layers(self) -> tuple[Unpack[Layers]]:
         """The layers, in the order in which they run."""
-        return tuple(self.parts.values())
+        return cast("tuple[Unpack[Layers]]", tuple(self.parts.values()))
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
+        return iter(self.parts.values())
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    @overload
+    def __getitem__(self: Sequential[First, Unpack[tuple[Any, ...]]], index: Literal[0]) -> First: ...
+    @overload
+    def __getitem__(self: Sequential[Any, Second, Unpack[tuple[Any, ...]]], index: Literal[1]) -> Second: ...
+    @overload
+    def __getitem__(
+        self: Sequential[Any, Any, Third, Unpack[tuple[Any, ...]]], index: Literal[2]
+    ) -> Third: ...
+    @overload
+    def __getitem__(
+        self: Sequential[Any, Any, Any, Fourth, Unpack[tuple[Any, ...]]], index: Literal[3]
+    ) -> Fourth: ...
+    @overload
+    def __getitem__(self: Sequential[Unpack[tuple[Any, ...]], Final], index: Literal[-1]) -> Final: ...
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> Any:
+        return tuple(self.parts.values())[index]
 
     def connect(self, x: Any, state: Any, run: Run) -> tuple[Any, tuple[Any, ...]]:
         states = list(self.per_part(state, "state"))
@@ -102,7 +135,7 @@ class Sequential(Container):
     ) -> tuple[Any, tuple[Any, ...]]:
         dstates = list(self.per_part(dstate, "dstate"))
         first = 0  # the first layer that needs an error
-        while not need_dx and first < len(self) - 1 and not _needs_error(self[first]):
+        while not need_dx and first < len(self) - 1 and not _needs_error(self.parts[first]):
             first += 1
         for key in reversed(range(first, len(self))):
             dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > first)
@@ -137,7 +170,7 @@ class Sequential(Container):
         return Sequential(*parts.values())
 
     def config(self) -> dict[str, Any]:
-        return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self.layers]}
+        return {"layers": [{"kind": layer.kind, "config": layer.config()} for layer in self]}
 
     @classmethod
     def _build(cls, config: Mapping[str, Any]) -> Self:
@@ -145,10 +178,11 @@ class Sequential(Container):
             raise ValueError(
                 f"config must hold one list, layers; got {sorted(config)}. Fix: pass the result of config()."
             )
-        return cls(*map(build_layer, config["layers"]))
+        layers: tuple[Any, ...] = tuple(map(build_layer, config["layers"]))
+        return cls(*layers)
 
     def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        return f"Sequential({', '.join(map(repr, self))})"
 
 
 def _needs_error(layer: Module) -> bool:
