@@ -70,6 +70,9 @@ class TrainerView(Protocol):
 class Callback:
     """Base class of callbacks: override the methods that you need. `fit_end` is called even after an error.
 
+    `trainer` is the `bptt.Trainer` of the run. Annotate it as `bptt.Trainer`, or as
+    `bptt.callbacks.TrainerView` if the callback needs only what this protocol names.
+
     Attributes
     ----------
     every_rank : bool
@@ -78,42 +81,42 @@ class Callback:
 
     every_rank = True
 
-    def fit_begin(self, trainer: TrainerView, epochs: int, validation: bool) -> None:
+    def fit_begin(self, trainer: Any, epochs: int, validation: bool) -> None:
         """Check that this callback can work in this run. `fit` calls this method before it changes anything.
 
         Raise ValueError if the callback cannot work, and change nothing. `epochs` is the argument of `fit`,
         or `NO_LIMIT`. `validation` says whether `fit` got validation data.
         """
 
-    def epoch_begin(self, trainer: TrainerView, epoch: int, epochs: int, batches: int | None) -> None:
+    def epoch_begin(self, trainer: Any, epoch: int, epochs: int, batches: int | None) -> None:
         """Handle the start of an epoch of `batches` batches; None if the data have no length."""
 
-    def backward(self, trainer: TrainerView, tape: Tape, dy: Floats) -> None:
+    def backward(self, trainer: Any, tape: Tape, dy: Floats) -> None:
         """Handle the end of a backward pass of a batch or window.
 
         `dy` are the errors at the outputs. The model holds the gradients of this rank's rows before clipping.
         The tape holds the norms of the errors. Do not keep the tape: its size grows with the number of steps.
         """
 
-    def update(self, trainer: TrainerView, update: Update) -> None:
+    def update(self, trainer: Any, update: Update) -> None:
         """Handle an update that was made, or skipped because its gradient was not finite."""
 
-    def settled(self, trainer: TrainerView) -> None:
+    def settled(self, trainer: Any) -> None:
         """Handle the moment after all callbacks have seen the update.
 
         Call `trainer.save` here, so that the saved states of all callbacks include the update.
         """
 
-    def validation(self, trainer: TrainerView, epoch: int, loss: float) -> None:
+    def validation(self, trainer: Any, epoch: int, loss: float) -> None:
         """Handle the validation loss at the end of an epoch."""
 
-    def epoch_end(self, trainer: TrainerView, epoch: int) -> None:
+    def epoch_end(self, trainer: Any, epoch: int) -> None:
         """Handle the end of an epoch, or of a run that ends inside an epoch, after its validation."""
 
-    def interrupted(self, trainer: TrainerView) -> None:
+    def interrupted(self, trainer: Any) -> None:
         """Handle Ctrl-C, which ends the run. The trainer is in the state of the last complete update."""
 
-    def fit_end(self, trainer: TrainerView) -> None:
+    def fit_end(self, trainer: Any) -> None:
         """Handle the end of a run. This is the last call of a run."""
 
     def state_dict(self) -> dict[str, Any]:
