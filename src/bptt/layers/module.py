@@ -105,9 +105,11 @@ class Module(Deployed, ABC):
 
     @abstractmethod
     def backward(
-        self, tape: Tape, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
+        self, tape: Any, dy: Any = None, dstate: Any = None, *, need_dx: bool = True
     ) -> tuple[Floats | None, Any]:
         """Backpropagate the errors of the outputs, and return (dx, dstate).
+
+        `tape` is a tape that `forward` of this layer returned.
 
         Adds to `gradients`. None stands for zeros in `dy` and `dstate`. With `need_dx=False`, dx is None,
         which may save its computation. dx is also None if x has no gradient, as for `Embedding`.

@@ -6,7 +6,7 @@ A layer converts arguments, layouts and states for a backend.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, overload
 
 import numpy.typing as npt
 
@@ -161,6 +161,32 @@ class RecurrentCalls(Module):
         y = written(out, layout.sequence_out(y))
         return y, call_arguments.state_out(h, c, layout, ragged), tape
 
+    @overload
+    def backward(
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: Any = None,
+        *,
+        clip_state: float | ClipsState | None = None,
+        steps: int | None = None,
+        need_dx: Literal[True] = True,
+        keep_errors: bool = False,
+        out: Floats | None = None,
+    ) -> tuple[Floats, State]: ...
+    @overload
+    def backward(
+        self,
+        tape: Tape,
+        dy: Any = None,
+        dstate: Any = None,
+        *,
+        clip_state: float | ClipsState | None = None,
+        steps: int | None = None,
+        need_dx: bool = True,
+        keep_errors: bool = False,
+        out: Floats | None = None,
+    ) -> tuple[Floats | None, State]: ...
     def backward(
         self,
         tape: Tape,
