@@ -78,7 +78,9 @@ def unpad(y: npt.ArrayLike, lengths: npt.ArrayLike, *, batch_first: bool = False
     return [row[:count] for row, count in zip(rows, counts.tolist(), strict=True)]
 
 
-def arrays_alike(values: Sequence[npt.ArrayLike], name: str, skip: int) -> list[npt.NDArray[Any]]:
+def arrays_alike(
+    values: Sequence[npt.ArrayLike] | npt.NDArray[Any], name: str, skip: int
+) -> list[npt.NDArray[Any]]:
     """Parse a list of arrays that agree in all axes except the first `skip` axes.
 
     Raises

@@ -17,7 +17,7 @@ _CLASSES: dict[str, type[Standardize] | type[Vocabulary]] = {
 }
 
 
-def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Preprocessing]:
+def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the preprocessing that was saved with a model, by name.
 
     ::

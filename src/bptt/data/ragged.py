@@ -55,8 +55,8 @@ class Ragged(Shuffled):
 
     def __init__(
         self,
-        sequences: Sequence[npt.ArrayLike],
-        targets: Sequence[npt.ArrayLike],
+        sequences: Sequence[npt.ArrayLike] | npt.NDArray[Any],
+        targets: Sequence[npt.ArrayLike] | npt.NDArray[Any],
         *,
         batch_size: int,
         per_step: bool = False,
