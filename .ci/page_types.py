@@ -1,7 +1,9 @@
-"""Check the types of the Python blocks of README and docs, page by page: `mypy --strict`, and pyright where it is."""
+"""Check the types of the Python blocks of README and docs with `mypy --strict` and, if it starts, pyright."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +12,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+SOURCE = str(ROOT / "src")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+MYPY = [
+    *(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--ignore-missing-imports"),
+    *("--config-file=", f"--cache-dir={ROOT / '.mypy_cache' / 'pages'}"),
+]
+PYRIGHT = ["pyright", "--pythonpath", sys.executable]
 
 
 def script(page: str) -> str:
@@ -24,22 +33,35 @@ def script(page: str) -> str:
     return "\n".join(kept) + "\n"
 
 
+def works(command: str) -> bool:
+    """Return whether a command is installed and starts. pyright downloads itself when it first starts."""
+    if not shutil.which(command):
+        return False
+    return subprocess.run([command, "--version"], capture_output=True, check=False).returncode == 0
+
+
 def main() -> int:
-    failed = 0
+    tools = [MYPY]
+    if works("pyright"):
+        tools.append(PYRIGHT)
+    else:
+        print("pyright cannot be started: only mypy checks the pages")
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
         scripts = []
         for page in PAGES:
             text = script(page.read_text(encoding="utf-8"))
             if text.strip():
-                scripts.append(Path(folder, f"{re.sub('[^a-z]', '_', page.stem.lower())}_page.py"))
-                scripts[-1].write_text(text, encoding="utf-8")
-        strict = ["--strict", "--follow-imports=silent", "--ignore-missing-imports", "--cache-dir", f"{folder}/cache"]
-        tools = [[sys.executable, "-m", "mypy", *strict, "--config-file", ""]]
-        if shutil.which("pyright"):
-            tools.append(["pyright", "--pythonpath", sys.executable])
+                scripts.append(f"{re.sub('[^a-z]', '_', page.stem.lower())}_page.py")
+                Path(folder, scripts[-1]).write_text(text, encoding="utf-8")
+        # Both tools read the package of this tree, whether or not a package is installed.
+        settings = {"extraPaths": [SOURCE], "reportMissingImports": "none"}
+        Path(folder, "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+        environment = os.environ | {"MYPYPATH": SOURCE}
         for tool in tools:
-            failed |= subprocess.run([*tool, *map(str, scripts)], cwd=folder, check=False).returncode
-    return failed
+            done = subprocess.run([*tool, *scripts], cwd=folder, env=environment, check=False)
+            failed |= done.returncode != 0
+    return int(failed)
 
 
 if __name__ == "__main__":
