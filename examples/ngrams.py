@@ -51,7 +51,8 @@ class KneserNey:
             seen = slice(max(n - 2, 0), None)  # P of ids[1:][seen] has n - 1 symbols before it
             grams = _codes(ids[1:] if n == 1 else ids, n, self.symbols)
             p[seen] = self._orders[self.order - n].mixed(grams, p[seen])
-        return -np.log(p)
+        losses: Vector = -np.log(p)
+        return losses
 
 
 class _Counts:

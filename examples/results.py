@@ -158,11 +158,18 @@ def error_table(
     return table, failures
 
 
-def draw_errors(axes: Axes, horizons: Array, errors: dict[str, Array]) -> None:
+def draw_errors(axes: Axes, horizons: npt.NDArray[Any], errors: dict[str, Array]) -> None:
     """Draw mean errors over seeds (seeds, horizons), and for several seeds a band from least to largest."""
     for k, (name, error) in enumerate(errors.items()):
-        style = {"color": canvas.COLOURS[k], "linestyle": canvas.STYLES[k], "marker": canvas.MARKERS[k]}
-        axes.plot(horizons, error.mean(0), label=name, markersize=4, **style)
+        axes.plot(
+            horizons,
+            error.mean(0),
+            label=name,
+            color=canvas.COLOURS[k],
+            linestyle=canvas.STYLES[k],
+            marker=canvas.MARKERS[k],
+            markersize=4,
+        )
         if len(error) > 1:
             axes.fill_between(horizons, error.min(0), error.max(0), color=canvas.COLOURS[k], alpha=0.15)
     axes.set_ylim(0)
