@@ -59,26 +59,28 @@ def need(module: str, package: str) -> Any:
 
 
 def read_options(
-    name: str, description: str, arguments: Sequence[str] | None, seeds: int
+    name: str, description: str, arguments: Sequence[str] | None, seeds: int, *, picture: bool = True
 ) -> argparse.Namespace:
     """
-    `seeds`, `quick`, `picture` and `markdown`; whatever cannot be written is said before the work begins, in
-    one line and with exit code 2.
+    `seeds`, `quick`, `markdown` and with `picture` also `picture`; whatever cannot be written is said before
+    the work begins, in one line and with exit code 2.
     """
     parser = Parser(prog=f"{name}.py", description=description)
     parser.add_argument("--seeds", type=COUNT, default=seeds, help="how many: 0, 1, ...")
     parser.add_argument("--quick", action="store_true", help="a small version, to see that it runs")
-    parser.add_argument(
-        "--picture", type=Path, default=Path(f"{name.replace('_', '-')}.png"), help="a .png or .svg file"
-    )
+    if picture:
+        parser.add_argument(
+            "--picture", type=Path, default=Path(f"{name.replace('_', '-')}.png"), help="a .png or .svg file"
+        )
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="put the table between the marks of this example there"
     )
     options = parser.parse_args(arguments)
     options.name = name
     try:
-        canvas.picture_format(options.picture)
-        check_output(options.picture)
+        if picture:
+            canvas.picture_format(options.picture)
+            check_output(options.picture)
         if options.markdown is not None:
             _marks(options.markdown, name)
     except (CommandError, OSError, ValueError) as error:
@@ -89,7 +91,7 @@ def read_options(
 def deliver(
     options: argparse.Namespace,
     table: Table,
-    draw: Callable[[Figure], None],
+    draw: Callable[[Figure], None] | None,
     size: tuple[float, float],
     failures: Sequence[str],
     claims: Mapping[str, bool] | None = None,
@@ -100,7 +102,7 @@ def deliver(
     Parameters
     ----------
     draw
-        Fills a figure of `size` inches.
+        Fills a figure of `size` inches. None: no picture.
     failures
         A sentence for each baseline that was not beaten.
     claims
@@ -112,7 +114,9 @@ def deliver(
         begin, end = marks.span("table")
         options.markdown.write_text(f"{text[:begin]}\n{table.markdown()}\n{text[end:]}", encoding="utf-8")
         print(f"table    {options.markdown}")
-    if canvas.available():
+    if draw is None:
+        pass
+    elif canvas.available():
         with canvas.drawing(*size) as figure:
             draw(figure)
         canvas.write(figure, options.picture)
