@@ -164,6 +164,10 @@ def test_mistakes(subtests: pytest.Subtests) -> None:
             lambda: model(X, lengths=[1, 2, 3]),
             r"lengths must be a mapping with the names encoder, decoder.*Fix: pass lengths=\{'encoder'",
         ),
+        "lengths of no part": (
+            lambda: model(X, lengths={"encoder": LENGTHS["encoder"], "decodr": LENGTHS["decoder"]}),
+            r"lengths must have only the names encoder, decoder; got 'decodr'. Fix: pass lengths=\{'encoder'",
+        ),
         "truncate": (lambda: fit(truncate=2), "truncate needs a model whose state can be carried forward"),
         "data that carry": (
             lambda: fit().fit(Carrying([(X, target)])),

@@ -76,6 +76,13 @@ class Named(Container):
         return np.add.reduce(errors) if errors else None
 
     def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
+        for name, value in options.items():
+            unknown = [part for part in value if part not in self.parts] if isinstance(value, Mapping) else []
+            if unknown:
+                raise ValueError(
+                    f"{name} must have only the names {', '.join(map(str, self.parts))}; got "
+                    f"{unknown[0]!r:.40}. Fix: pass {name}={{{key!r}: ...}}."
+                )
         own = {
             name: value.get(key) if isinstance(value, Mapping) else value for name, value in options.items()
         }
