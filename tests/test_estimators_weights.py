@@ -64,6 +64,14 @@ def test_class_weight_multiplies_sample_weight() -> None:
     assert parts.n_iter_ == 4
 
 
+def test_parts_need_not_hold_every_class() -> None:
+    """The second part lacks a class with a weight, and has one without a weight."""
+    model = SequenceClassifier(class_weight={"a": 2.0, "b": 3.0}, **SMALL)
+    model.partial_fit(X, Y, classes=["a", "b", "c"])
+    model.partial_fit(X, np.where(Y == "b", "c", Y))
+    assert model.n_iter_ == 2
+
+
 def test_balanced_weights_find_a_rare_class() -> None:
     """One in 20 sequences belongs to it, and its mean is only a little higher."""
     rng = np.random.default_rng(1)
@@ -101,7 +109,10 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "sample_weight must be above 0",
     ),
-    "a word": (SequenceClassifier(class_weight="even"), {}, "class_weight"),
+    "a word": (SequenceClassifier(class_weight="even"), {}, "class_weight must be 'balanced'; .*Fix: "),
+    "a list": (SequenceClassifier(class_weight=[1, 2]), {}, "class_weight must be a dict.*Fix: "),
+    "no class": (SequenceClassifier(class_weight={"a": 1, "c": 2}), {}, "got 'c'. Fix: correct this key"),
+    "a negative class": (SequenceClassifier(class_weight={"a": -1}), {}, r"class_weight\['a'\] must be"),
 }
 
 

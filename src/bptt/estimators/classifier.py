@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from bptt.arguments import choice, real, short
 from bptt.data.tables import check_unmasked
 from bptt.estimators.supervised import SupervisedEstimator
 from bptt.losses import CrossEntropy, Loss
@@ -205,7 +206,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
                 f"class_weight must be a dict or None for partial_fit; got {self.class_weight!r}. Fix: pass "
                 'a dict of sklearn.utils.class_weight.compute_class_weight("balanced", classes=..., y=...).'
             )
-        self._all_classes = all_classes
+        self._all_classes = self.classes_ if all_classes is None else all_classes
         self._partial_fit(X, y, sample_weight)
         return self
 
@@ -268,8 +269,32 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         weights = super()._weights(values, sample_weight)
         if self.class_weight is None:
             return weights
-        by_class: npt.NDArray[Any] = compute_sample_weight(self.class_weight, values)
+        by_class = self._class_weights(values)
         return by_class if weights is None else by_class * weights
+
+    def _class_weights(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the weight of each sequence's class."""
+        given = self.class_weight
+        if isinstance(given, str):
+            choice(given, "class_weight", ("balanced",))
+            balanced: npt.NDArray[Any] = compute_sample_weight(given, values)
+            return balanced
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f'class_weight must be a dict, "balanced" or None; got {short(given)} of type '
+                f"{type(given).__name__}. Fix: pass a dict, with a weight for each class."
+            )
+        classes = np.unique(values) if self._all_classes is None else self._all_classes
+        unknown = [label for label in given if label not in classes.tolist()]
+        if unknown:
+            raise ValueError(
+                f"class_weight must have classes of y as keys, {short(classes.tolist())}; got "
+                f"{short(unknown[0])}. Fix: correct this key, or leave it out."
+            )
+        weights = {
+            label: real(weight, f"class_weight[{label!r:.40}]", 0.0) for label, weight in given.items()
+        }
+        return np.array([weights.get(label, 1.0) for label in values.tolist()])
 
     def _strata(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         _, counts = np.unique(values, return_counts=True)
