@@ -48,8 +48,7 @@ class Trainer(Evaluator):
     model : Module
         A layer or a Sequential. The Trainer changes its parameters in place.
     loss : Loss or callable
-        For example `CrossEntropy()`, or a function `f(y, target, mask) -> (value, dy)`: see
-        `bptt.losses.FunctionLoss`.
+        For example `CrossEntropy()`. Or a function `f(y, target, mask) -> (value, dy)`, see `FunctionLoss`.
     optimizer : Optimizer
         For example `Adam(1e-3)`.
     clip : ClipNorm, ClipValue or Clip, optional
@@ -62,19 +61,17 @@ class Trainer(Evaluator):
         every k1 steps, and backpropagate k2 steps; earlier windows are read again with the new weights. None,
         or k >= T: full backpropagation through time.
     checkpoint : int or "auto", optional
-        Saves memory for long sequences: keep every `checkpoint`-th state and recompute all other states
-        during the backward pass. See `LSTM.forward`.
+        Keep every `checkpoint`-th state only, and recompute others in the backward pass. See `LSTM.forward`.
     regularizer : PascanuRegularizer, optional
         Adds its gradient before clipping. The loss in `history` does not include this term.
     accumulate : int
         Number of batches (or truncation windows) per update. Gradients are averaged over all rows that count,
         as if they were one large batch. With `reduction="sum"` in the loss, they are added up. `clip_state`
-        applies to the errors of this average or sum. A partial group
-        at the end of an epoch still makes an update.
+        applies to the errors of this average or sum. An incomplete group still makes an update.
     metrics : iterable of Metric
         Metrics of the validation data, measured after each epoch together with the loss.
     callbacks : iterable of Callback
-        Callbacks, called in this order.
+        Called in this order.
     progress : bool
         Whether to show a ProgressBar.
     comm : mpi4py.MPI.Comm, optional
@@ -90,7 +87,7 @@ class Trainer(Evaluator):
 
     Notes
     -----
-    A batch or window makes no update if all of its rows are masked, or lie past the ends of their sequences.
+    A batch or window makes no update if none of its rows counts.
 
     Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
     """
@@ -253,8 +250,7 @@ class Trainer(Evaluator):
         Raises
         ------
         TypeError, ValueError, CheckpointError
-            As `bptt.save`. Or a `state_dict` of data or callbacks cannot be saved, or a random generator is
-            not one of NumPy's.
+            As `bptt.save`. Or a `state_dict` of data or callbacks, or a random generator, cannot be saved.
         OSError
             The file cannot be written.
         """
@@ -292,8 +288,7 @@ class Trainer(Evaluator):
         CheckpointError
             As `bptt.load`, or the file holds only a model.
         TypeError, ValueError
-            As Trainer. Or settings differ from the saved settings; the message names all of them, and nothing
-            is changed. From `fit`: the data differ from the data of the run.
+            As Trainer. Or settings differ from the saved ones. From `fit`: the data differ from the run's.
         OSError
             The file cannot be read.
         """
