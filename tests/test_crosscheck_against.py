@@ -200,6 +200,7 @@ def test_bad_arguments_name_the_fix(subtests):
     for error, message, checked, against, options in (
         (TypeError, "against must be None, a function", layer, 3, {}),
         (TypeError, "got the class LSTM itself", layer, bptt.LSTM, {}),
+        (TypeError, r"callable as f\(parameters, x, state\)", layer, lambda x, state: (x, state), {}),
         (TypeError, "must return a pair", layer, lambda parameters, x, state: x, {}),
         (TypeError, r"must return y, state\[0\]", layer, lambda parameters, x, state: (x, None), {}),
         (ValueError, "y of shape", layer, lambda parameters, x, state: (x, state), {}),

@@ -228,6 +228,8 @@ NO_HISTORIES: dict[str, tuple[Any, str]] = {
     "a history": (run(0), "mapping of names to histories"),
     "a list": ([run(0)], "mapping of names to histories"),
     "nothing": ({}, "mapping of names to histories"),
+    "an empty mapping": ({}, "got none. Fix: "),
+    "a number": ({"a": 3}, "must be a history or a list of histories; got int. Fix: "),
     "an empty list": ({"a": []}, "must hold a history"),
     "a column less": ({"a": {"validation_loss": np.ones(2)}}, "must have the column 'loss'"),
     "no update": ({"a": bptt.History()}, "at least one value of loss"),

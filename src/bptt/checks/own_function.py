@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bptt.arguments import takes
 from bptt.arrays import as_real
 from bptt.checks.layer_run import Problem
 from bptt.checks.nested import State, fill, flatten, map_state
@@ -27,9 +28,19 @@ class OwnFunction:
         float64, or the integers of the layer's input.
     state : ndarray, nested tuples of them, or None
         Complete: zeros in place of None.
+
+    Raises
+    ------
+    TypeError
+        If the function cannot be called with three arguments.
     """
 
     def __init__(self, function: Function, layer: Module, problem: Problem) -> None:
+        if not takes(function, 3):
+            raise TypeError(
+                f"against must be callable as f(parameters, x, state); got {kind_of(function)} with other "
+                "arguments. Fix: def f(parameters, x, state): ...; return y, state."
+            )
         self.function = function
         self.parameters = {name: np.array(value, np.float64) for name, value in layer.parameters.items()}
         self.x = map_state(_wide, problem.x)

@@ -172,12 +172,18 @@ def _finish(axes: Axes, draw: Any, metric: str, names: Sequence[str] | None) -> 
 def _parse(histories: Any, metric: str) -> dict[str, list[tuple[Vector, Vector]]]:
     """Return the curves of each name: steps and values."""
     if not isinstance(histories, Mapping) or not histories or _is_history(histories):
+        empty = isinstance(histories, Mapping) and not histories
         raise TypeError(
-            f"histories must be a mapping of names to histories; got {type(histories).__name__}. "
-            'Fix: pass {"lstm": history}.'
+            "histories must be a mapping of names to histories; got "
+            f'{"none" if empty else type(histories).__name__}. Fix: pass {{"lstm": history}}.'
         )
     parsed: dict[str, list[tuple[Vector, Vector]]] = {}
     for name, value in histories.items():
+        if not isinstance(value, (Mapping, Sequence)) or isinstance(value, str):
+            raise TypeError(
+                f"histories[{name!r:.40}] must be a history or a list of histories; got "
+                f"{type(value).__name__}. Fix: pass the result of trainer.fit(...)."
+            )
         runs = [value] if isinstance(value, Mapping) else list(value)
         parsed[str(name)] = [_curve(run, metric, f"histories[{name!r:.40}]") for run in runs]
         if not runs:
