@@ -225,6 +225,11 @@ def test_streams_hold_the_state(kind, backend):
         stream.step(x[0], skip=[1] * B)
     with pytest.raises(ValueError, match=r"skip must have shape \(6,\); got \(2,\)"):
         stream.step(x[0], skip=[True, False])
+    for skip in (SKIP[1:], SKIP.T, True):
+        with pytest.raises(ValueError, match=rf"skip must have shape \({T}, {B}\); got .*Fix: reshape"):
+            stream.run(x, skip=skip)
+    with pytest.raises(TypeError, match=r"skip must be an array .*; got dict.*Fix: "):
+        stream.run(x, skip={"x": SKIP})
     for found, wanted in zip(leaves(stream.state), leaves(before), strict=True):
         np.testing.assert_array_equal(found, wanted)
 

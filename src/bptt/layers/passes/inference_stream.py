@@ -128,7 +128,7 @@ class InferenceStream:
         values, squeezed = _read(x, self.input, "x", over_time=True)
         held = None
         if skip is not None:
-            steps, B = len(np.asarray(skip)), len(self.output)
+            steps, B = _steps(values, self.input) or 0, len(self.output)
             held = _bytes(skip, (steps,) if squeezed else (steps, B)).reshape(steps, B)
         y = self._stage.run(values, held)
         return y[:, 0] if squeezed else y
@@ -198,6 +198,14 @@ def _read_several(value: Any, buffers: Mapping[str, Any], name: str, *, over_tim
             named[key], buffer, f"{name}[{key!r}]", over_time=over_time and not at_every_step
         )
     return values
+
+
+def _steps(values: Any, buffer: Any) -> int | None:
+    """Return the number of steps of the values that `_read` returned; None if no array has a time axis."""
+    if isinstance(buffer, Mapping):
+        counts = (_steps(values[key], part) for key, part in buffer.items())
+        return next((count for count in counts if count is not None), None)
+    return len(values) if values.ndim > buffer.ndim else None
 
 
 def _fill(buffer: Any, values: Any) -> None:
