@@ -119,7 +119,8 @@ class RecurrentCalls(Module):
             Masks of dropout and zoneout, for example the `tape.masks` of an earlier pass. "input"
             (B, I + (L-1)*D*H) has factors on the inputs of each layer, side by side. "recurrent" (L*D, B, H)
             has factors on h in the recurrent product. "zoneout_h" and "zoneout_c" (L*D, T, B, H) are 1 where
-            the old state stays. Skipped steps read no mask. Default: drawn from the layer's generator.
+            the old state stays. Skipped steps read no mask. Default: drawn from the layer's generator, as
+            `dropout` between layers always is.
         checkpoint : int or "auto", optional
             Keep only y and every `checkpoint`-th state, and recompute the other states during `backward`.
             The gradients have the same bits. The tape has T / checkpoint + checkpoint steps instead of T, and

@@ -68,7 +68,7 @@ class RecurrentTape(Tape):
     layout: Layout
     ragged: PackedRows | None = None
     masks: Mapping[str, Floats] = field(default_factory=dict)
-    """The masks of dropout and zoneout, read-only, as `forward(masks=...)` accepts them."""
+    """The masks that `forward(masks=...)` accepts, read-only."""
 
     @property
     def h(self) -> tuple[npt.NDArray[Any], ...]:
