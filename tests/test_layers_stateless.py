@@ -328,3 +328,26 @@ def test_an_autoencoder_is_one_chain():
     )
     assert model(normal(T, B, 3))[0].shape == (T, B, 3)
     bptt.gradcheck(model, normal(T, B, 3), entries=None)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_options_of_x_do_not_reach_other_steps_silently(batch_first, subtests):
+    """After `Repeat` with another number of steps, lengths of x would cut off steps of the decoder."""
+
+    def model(steps, *after):
+        encoder = bptt.Sequential(bptt.GRU(3, 4, batch_first=batch_first), bptt.Last(batch_first=batch_first))
+        return bptt.Sequential(encoder, bptt.Repeat(steps, batch_first=batch_first), *after)
+
+    x, lengths = normal(*((B, T) if batch_first else (T, B)), 3), [T, 0, *[1] * (B - 2)]
+    skip = np.zeros(x.shape[:2], bool)
+    for options in ({"lengths": lengths}, {"skip": skip}, {"reset": skip}):
+        (name,) = options
+        decoder = model(T + 2, bptt.Sequential(bptt.GRU(4, 4, batch_first=batch_first)))
+        for call in (decoder, decoder.forward, decoder.freeze()):
+            message = rf"{name} must be None .* the GRU after Repeat; got {T} steps in x and {T + 2} of"
+            with subtests.test(name), pytest.raises(ValueError, match=message):
+                call(x, **options)
+        assert model(T, bptt.GRU(4, 4, batch_first=batch_first))(x, **options)[0].shape[:2] == x.shape[:2]
+        model(T + 2, bptt.Linear(4, 2))(x, **options)
+    rows = bptt.Sequential(bptt.Repeat(T, batch_first=batch_first), bptt.GRU(3, 4, batch_first=batch_first))
+    assert rows(normal(B, 3), lengths=lengths)[0].shape == (*x.shape[:2], 4)

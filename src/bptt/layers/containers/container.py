@@ -118,6 +118,8 @@ class Container(ModelParts):
     def _infer(
         self, calls: Mapping[Key, Inference], x: Any, state: Any, options: dict[str, Any]
     ) -> tuple[Any, Any]:
+        self.check_steps(x, options)
+
         def run(key: Key, x: Any, state: Any) -> tuple[Any, Any]:
             with self.naming(key):
                 return calls[key](x, state, **accepted(self.parts[key], self.select(key, options)))
@@ -142,6 +144,7 @@ class Container(ModelParts):
         """
         options = self._options(lengths=lengths, reset=reset, skip=skip)
         check_out(out, self.dtype)
+        self.check_steps(x, options)
 
         def forward(key: Key, x: Any, state: Any) -> tuple[Any, Any, Tape]:
             layer = self.parts[key]
@@ -254,6 +257,9 @@ class Container(ModelParts):
     def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a call that are for this layer."""
         return options
+
+    def check_steps(self, x: Any, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if an option for the steps of x would reach layers that read other steps."""
 
     def _options(self, **arguments: Any) -> dict[str, Any]:
         options = {name: value for name, value in arguments.items() if value is not None}

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
+import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed
 from bptt.arrays import Floats
 from bptt.layers.containers.container import Container, Run, RunBack
+from bptt.layers.containers.inputs import main_array, ports
 from bptt.layers.containers.joins import check_joins, check_layers
 from bptt.layers.containers.parts import Key, per_part
 from bptt.layers.containers.stages import ModelStage
@@ -19,6 +21,7 @@ from bptt.layers.kinds import build_layer
 from bptt.layers.module import Module
 from bptt.layers.passes.stages import Stage
 from bptt.layers.passes.tape import ModelTape
+from bptt.layers.stateless.repeat import Repeat
 from bptt.layers.stateless.stateless import Stateless
 
 if TYPE_CHECKING:
@@ -162,6 +165,27 @@ class Sequential(Chain["Unpack[Layers]"]):
             if part.reads_time or part.steps_made:
                 return part.reads_time
         return False
+
+    def check_steps(self, x: Any, options: Mapping[str, Any]) -> None:
+        chain = list(iter_chain(self)) if options and self.steps_made and self.reads_time else []
+        repeat = next((layer for layer in chain if isinstance(layer, Repeat)), None)
+        if repeat is None:
+            return
+        later = chain[chain.index(repeat) :]
+        main = ports(self)[0]
+        shape = np.shape(main_array(x, main.path, "x"))
+        axis = 1 if self.batch_first and len(shape) == 2 + main.features else 0
+        if len(shape) <= axis or shape[axis] == repeat.steps:
+            return
+        for name in options:
+            for layer in later:
+                if name in layer.call_options:
+                    raise ValueError(
+                        f"{name} must be None if x and Repeat have other numbers of steps, because it would "
+                        f"also reach the {layer.kind} after Repeat; got {shape[axis]} steps in x and "
+                        f"{repeat.steps} of Repeat. Fix: use EncoderDecoder, whose parts have {name} of "
+                        "their own."
+                    )
 
     def sample(self, T: int | None, B: int) -> Any:
         return self.parts[0].sample(T, B)

@@ -16,6 +16,8 @@ class Repeat(Stateless):
     """Return x at every step of a new time axis, (B, F) to (steps, B, F).
 
     An autoencoder puts it between the encoder's `Last` and the decoder. An unbatched x (F,) gives (steps, F).
+    In a model that gets `lengths`, `reset` or `skip`, the layers after it get them too: `steps` must then be
+    the number of steps of the model's input.
 
     Parameters
     ----------
