@@ -114,6 +114,19 @@ def test_of_models() -> None:
     assert model.trainable
 
 
+def test_a_run_that_changes_nothing_warns() -> None:
+    model = bptt.GRU(3, 4, seed=0)
+    data = [(np.ones((5, 2, 3)), np.zeros((5, 2, 4)))]
+    for optimizer, trainable in ((bptt.SGD(0.1), False), (bptt.SGD(0.1, lr_factors={"*": 0.0}), True)):
+        model.trainable = trainable
+        before = model.flat_parameters.copy()
+        with pytest.warns(UserWarning, match="got fixed parameters only. Fix: "):
+            bptt.Trainer(model, bptt.MeanSquaredError(), optimizer, progress=False).fit(data)
+        assert np.array_equal(model.flat_parameters, before)
+    bptt.Trainer(model, bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False).fit(data)
+    assert not np.array_equal(model.flat_parameters, before)
+
+
 def test_errors_stop_at_the_first_layer_that_needs_them() -> None:
     """The gradients are those of a pass that goes on to the start."""
     model, twin = chain(), chain()

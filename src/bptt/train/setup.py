@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -89,6 +90,17 @@ def check_batches(validation: object, ranks: Ranks) -> None:
     if validation is not None and ranks.holds(batch_count(validation) == 0):
         raise ValueError(
             "validation must give at least one batch; got none. Fix: pass a batch, or validation=None."
+        )
+
+
+def warn_if_all_is_fixed(model: Module, optimizer: Optimizer) -> None:
+    """Warn if no update can change a parameter."""
+    if set(model.parameters) <= optimizer.fixed(model):
+        warnings.warn(
+            "model must have a parameter that training changes; got fixed parameters only. Fix: set "
+            "layer.trainable = True or a learning-rate factor above 0, or call trainer.measure(data).",
+            UserWarning,
+            stacklevel=3,  # the line that calls Trainer.fit
         )
 
 

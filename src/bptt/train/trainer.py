@@ -193,6 +193,11 @@ class Trainer(Evaluator):
         NonFiniteError
             A gradient is not finite, and the policy is "raise". The message says where the first NaN or
             infinity occurred. This update is not made.
+
+        Warns
+        -----
+        UserWarning
+            An epoch has no row that counts, or all parameters of the model are fixed.
         """
         with self._ranks.all_or_none():
             setup.refuse_arrays(data, epochs, validation)
@@ -215,6 +220,7 @@ class Trainer(Evaluator):
             shared = fit_settings(self, start, budget, data, validation)
             self._ranks.begin(self.model, self.optimizer, self.clip, shared)
             setup.check_batches(validation, self._ranks)
+            setup.warn_if_all_is_fixed(self.model, self.optimizer)
             if self._record.resumed:
                 feed.resume(self.run)
             else:
