@@ -115,6 +115,21 @@ def test_limits_are_checked(options: dict[str, Any], error: type[Exception]) -> 
         trainer(model()).fit(DATA, **options)
 
 
+def test_a_run_without_epochs_ends_where_no_row_counts() -> None:
+    """Such a run waits for updates, and none would come."""
+    nothing = {"x": DATA[0][0], "target": DATA[0][1], "mask": np.zeros(DATA[0][1].shape[:2], bool)}
+    for budget in ({"max_updates": 2}, {"max_seconds": 1e9}):
+        net = model()
+        before = net.flat_parameters.copy()
+        with pytest.raises(
+            ValueError, match="data must have a row that counts in each epoch of a run without"
+        ):
+            trainer(net).fit([nothing], **budget)
+        assert np.array_equal(net.flat_parameters, before)
+    with pytest.raises(ValueError, match="a row that counts"):
+        bptt.learning_rate_range(trainer(model()), [nothing])
+
+
 def test_until_a_metric_or_the_loss_is_reached() -> None:
     for until, expected in (
         (bptt.Until("accuracy", above=0.7), 3),

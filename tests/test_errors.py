@@ -312,6 +312,9 @@ MODULES = [
         ValueError,
         ("config", "7", "6"),
     ),
+    Wrong("config of a layer: no mapping", lambda: bptt.LSTM.from_config(3), TypeError, ("config", "got 3")),
+    Wrong("config of a model: no mapping", lambda: bptt.Sequential.from_config(0.5), TypeError, ("got 0.5",)),
+    Wrong("step of no model", lambda: bptt.SGD(0.1).step({}), TypeError, ("model", "got {}")),
     Wrong("config unknown", lambda: bptt.Dropout.from_config({"q": 1}), TypeError, ("q",)),
     Wrong("config no layers", lambda: bptt.Sequential.from_config({}), ValueError, ("config", "layers")),
     Wrong(

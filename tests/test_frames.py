@@ -180,6 +180,8 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "no such time": (lambda table: Horizons(table, time="t", **SIZES), "time and group must name a column"),
     "no such group": (lambda table: split(table, group="store"), "time and group must name a column"),
+    "an array for a name": (lambda table: split(table, time=np.ones(3)), "must name a column of series"),
+    "groups without rows": (lambda table: split(table[:0], group="b"), "series must have at least one row"),
     "dates as numbers": (
         lambda table: Horizons(table, target="a", **SIZES),
         "column 'date' holds .* as time= or",

@@ -241,3 +241,5 @@ def test_other_histories(subtests: pytest.Subtests) -> None:
     for name, (histories, message) in NO_HISTORIES.items():
         with subtests.test(name), pytest.raises((TypeError, ValueError), match=message):
             plot_histories(histories)
+    with pytest.raises(TypeError, match="metric must be the name of a column; got 3"):
+        plot_histories({"a": run(0)}, 3)  # type: ignore[arg-type]

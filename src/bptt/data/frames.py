@@ -49,14 +49,24 @@ def column_names(frame: Any) -> list[Any]:
     return list(frame.columns)
 
 
+def _is_label(name: object) -> bool:
+    """Return whether a value can be the name of a column: arrays and lists cannot."""
+    try:
+        hash(name)
+    except TypeError:
+        return False
+    return True
+
+
 def check_names(frame: Any, names: Iterable[Any], argument: str, label: str) -> None:
     """Raise ValueError unless each name is that of exactly one column."""
     columns = column_names(frame)
     for name in names:
-        if columns.count(name) != 1:
-            number = "several columns" if name in columns else "no column"
+        count = columns.count(name) if _is_label(name) else 0
+        if count != 1:
+            number = "several columns" if count else "no column"
             raise ValueError(
-                f"{argument} must name a column of {label}; {label} has {number} {name!r:.60}. "
+                f"{argument} must name a column of {label}; {label} has {number} {short(name)}. "
                 f"Its columns are {columns!s:.300}. Fix: pass one of these names."
             )
 
@@ -157,6 +167,8 @@ def group_rows(frame: Any, columns: Columns, label: str) -> list[Numbers]:
 
 def _rows_by_group(frame: Any, group: str, label: str) -> dict[Any, Numbers]:
     keys = np.asarray(frame[group]).tolist()
+    if not keys:
+        raise ValueError(f"{label} must have at least one row; got none. Fix: look at how the table is made.")
     if any(key is None or key != key for key in keys):
         raise ValueError(
             f"{label} must have a group in every row; column {group!r:.60} has empty cells. "

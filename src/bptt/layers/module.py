@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, float_dtype, generator
+from bptt.arguments import Seed, float_dtype, generator, short
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
 from bptt.layers.budget import parameter_budget, spend
@@ -226,10 +226,15 @@ class Module(Deployed, ABC):
         Raises
         ------
         TypeError
-            If arguments are unknown or missing, or have the wrong type.
+            If `config` is not a mapping. If arguments are unknown or missing, or have the wrong type.
         ValueError
             If values are out of range, or the number of parameters is not `parameter_count`.
         """
+        if not isinstance(config, Mapping):
+            raise TypeError(
+                f"config must be a mapping from names to values; got {short(config)}. "
+                "Fix: pass the result of config()."
+            )
         with unadvised():
             if parameter_count is None:
                 return cls._build(config)

@@ -115,10 +115,7 @@ class Optimizer:
         ValueError
             A pattern of `lr_factors` or `weight_decay` matches none of the model's parameters.
         """
-        if not isinstance(model, Module):
-            raise TypeError(
-                f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model."
-            )
+        _check_model(model)
         runs(model, self._factors, self._decays)
         return fixed_names(model, self._factors)
 
@@ -129,11 +126,14 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            `model` is not a model.
         ValueError
             The model has another number of parameters, or another dtype, than the model of earlier updates.
             Or a pattern of `lr_factors` or `weight_decay` matches none of its parameters, or a sparse
             parameter has weight decay.
         """
+        _check_model(model)
         parameters, gradients = model.flat_parameters, model.flat_gradients
         groups = runs(model, self._factors, self._decays)
         if not self._state:
@@ -270,3 +270,8 @@ class Optimizer:
             copies[name] = aligned_zeros(array.size, array.dtype)
             copies[name][...] = array
         self._state, self.steps = copies, steps
+
+
+def _check_model(model: object) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a layer or a Sequential; got {short(model)}. Fix: pass the model.")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bptt.callbacks.callback import TrainerView
+from bptt.callbacks.callback import NO_LIMIT, TrainerView
 from bptt.callbacks.watchers import Watchers
 from bptt.ranks.ranks import Ranks
 from bptt.train.budget import Budget
@@ -75,6 +75,11 @@ class Loop:
                 break
         self.ranks.end_epoch(self.trainer.model)
         if record.run.updates == start.updates and not (start.inside or record.ending):
+            if budget.epochs == NO_LIMIT:
+                raise ValueError(
+                    "data must have a row that counts in each epoch of a run without `epochs`; got none in "
+                    f"epoch {start.epoch}. Fix: check mask and lengths, or pass the largest number of epochs."
+                )
             _warn_no_update(start.epoch)
 
     def _commit(self, pending: Pending, budget: Budget) -> None:

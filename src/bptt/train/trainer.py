@@ -189,7 +189,8 @@ class Trainer(Evaluator):
         ------
         TypeError, ValueError
             The batches are not as described above, do not fit the model, or are missing. Or there are metrics
-            or callbacks that need validation data, but no validation data.
+            or callbacks that need validation data, but no validation data. Or no row counts in an epoch of a
+            run without `epochs`, which would not end.
         NonFiniteError
             A gradient is not finite, and the policy is "raise". The message says where the first NaN or
             infinity occurred. This update is not made.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import short
 from bptt.diagnose.pictures.canvas import (
     BLUE,
     COLOURS,
@@ -171,6 +172,10 @@ def _finish(axes: Axes, draw: Any, metric: str, names: Sequence[str] | None) -> 
 
 def _parse(histories: Any, metric: str) -> dict[str, list[tuple[Vector, Vector]]]:
     """Return the curves of each name: steps and values."""
+    if not isinstance(metric, str):
+        raise TypeError(
+            f'metric must be the name of a column; got {short(metric)}. Fix: pass "loss", or "lr".'
+        )
     if not isinstance(histories, Mapping) or not histories or _is_history(histories):
         empty = isinstance(histories, Mapping) and not histories
         raise TypeError(
