@@ -260,6 +260,7 @@ def test_wrong_input_changes_nothing(subtests: pytest.Subtests) -> None:
         "a state of one layer": lambda: setattr(stream, "state", np.ones((2, B, 5))),
         "names": lambda: several.step({"a": X[0]}),
         "rows of one input": lambda: several.step({"a": X[0], "b": BOTH["b"][:1]}),
+        "no time axis": lambda: several.run(X[0]),
         "batch": lambda: tagger().stream(0),
     }
     for name, call in cases.items():

@@ -121,6 +121,7 @@ ARGUMENTS = [
         ("padding_idx", ">= -3", "-4"),
     ),
     Wrong("repeat no steps", lambda: bptt.Repeat(0), ValueError, ("steps", ">= 1", "0")),
+    Wrong("eps of an array", lambda: bptt.RMSProp(0.1, eps=np.ones(2)), TypeError, ("eps", "shape (2,)")),
     Wrong("norm eps", lambda: bptt.LayerNorm(3, eps=0), ValueError, ("eps", "> 0", "0.0")),
     Wrong("linear overflows", lambda: bptt.Linear(HUGE, HUGE), ValueError, ("sizes", "address space")),
     Wrong("embedding overflows", lambda: bptt.Embedding(HUGE, HUGE), ValueError, ("sizes", "address space")),
@@ -315,6 +316,12 @@ MODULES = [
     Wrong("config of a layer: no mapping", lambda: bptt.LSTM.from_config(3), TypeError, ("config", "got 3")),
     Wrong("config of a model: no mapping", lambda: bptt.Sequential.from_config(0.5), TypeError, ("got 0.5",)),
     Wrong("step of no model", lambda: bptt.SGD(0.1).step({}), TypeError, ("model", "got {}")),
+    Wrong(
+        "state of a layer without parameters",
+        lambda: bptt.Tanh().load_state_dict({"a": np.ones(2)}),
+        ValueError,
+        ("state must hold", "a"),
+    ),
     Wrong("config unknown", lambda: bptt.Dropout.from_config({"q": 1}), TypeError, ("q",)),
     Wrong("config no layers", lambda: bptt.Sequential.from_config({}), ValueError, ("config", "layers")),
     Wrong(

@@ -267,6 +267,11 @@ def test_origin_counts_from_the_start_it_is_given() -> None:
 
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no layer": (lambda: bptt.first_nonfinite(X, X), TypeError, "layer must be a layer"),
+    "lengths by names": (
+        lambda: bptt.first_nonfinite(model(), X, lengths={"a": [1]}),
+        TypeError,
+        "lengths must be an array of integers",
+    ),
     "no x": (lambda: bptt.first_nonfinite(model()), TypeError, "x must be the input of the layer"),
     "x beside a tape": (
         lambda: bptt.first_nonfinite(relu_stack().forward(X)[2], X),

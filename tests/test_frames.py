@@ -195,6 +195,10 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda table: Horizons(table, time="date", scaling=Standardize([0], [1], ["a"]), **SIZES),
         r"scaling must have the columns \['a', 'b'\]; it has \['a'\]",
     ),
+    "columns that are a number": (
+        lambda table: Standardize.fit(table, columns=0.5),  # type: ignore[arg-type]
+        "columns must be a name or a list of names; got 0.5",
+    ),
     "columns of an array": (lambda table: Standardize.fit(A, columns=["a"]), "values must be a table"),
     "groups of an array": (lambda table: split(A, group="a"), "series must be a table"),
     "a short group": (

@@ -114,6 +114,23 @@ def test_kind_empty_axes_of_the_ends_unbatched():
         assert layer.backward(tape, np.ones(H, np.float32))[0].shape == (0, H)
 
 
+def test_kind_empty_axes_of_pools_without_columns():
+    for pool, shape in product((bptt.MeanPool, bptt.MaxPool), [(2, 3, 0), (0, 3, 0), (2, 0, 0), (2, 0)]):
+        layer = pool()
+        y, _, tape = layer.forward(np.ones(shape, np.float32))
+        assert y.shape == shape[1:]
+        assert layer.backward(tape, y)[0].shape == shape
+
+
+def test_kind_empty_axes_of_skips_in_training():
+    """A batch without steps or rows, with a skip, is a batch where nothing counts."""
+    for T, B in [(0, 2), (2, 0), (0, 0)]:
+        trainer = bptt.Trainer(bptt.GRU(I, H), bptt.MeanSquaredError(), bptt.SGD(0.1), progress=False)
+        batch = {"x": np.ones((T, B, I)), "target": np.ones((T, B, H)), "skip": np.zeros((T, B), bool)}
+        with pytest.warns(UserWarning, match="no row that counts"):
+            trainer.fit([batch])
+
+
 def test_kind_empty_axes_of_stateless_layers():
     kinds = (bptt.Tanh, bptt.ReLU, bptt.Sigmoid, bptt.GELU, bptt.SiLU, bptt.Softmax)
     makers = [lambda: bptt.Linear(I, H), lambda: bptt.Dropout(0.5), lambda: bptt.LayerNorm(I), *kinds]

@@ -216,8 +216,8 @@ class ModelAxes:
         """Return lengths or skips of the rows of the main input, or None."""
         if not isinstance(option, Mapping):
             return option
-        path = self._ports[0].path
-        return main_array(option, path, name) if path[0] in option else None
+        path = self._ports[0].path  # empty without names: then the layer raises the error
+        return main_array(option, path, name) if path and path[0] in option else None
 
     def _over_time(self, x: Inputs, function: Callable[[Path, Any], Any]) -> Inputs:
         """Return the inputs with `function` applied to each array that has a time axis."""
@@ -255,8 +255,9 @@ class ModelAxes:
         if lengths is not None and self._batched(batch.x):
             lengths = parse_lengths(lengths, T, x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
-        if self._main_option(batch.skip, "skip") is not None and not padding:
-            steps = np.flatnonzero(np.moveaxis(self._valid(batch), axis, 0).reshape(T, -1).any(axis=1))
+        if x.ndim and self._main_option(batch.skip, "skip") is not None and not padding:
+            valid = np.moveaxis(self._valid(batch), axis, 0)
+            steps = np.flatnonzero(valid.any(axis=tuple(range(1, valid.ndim))))
             longest = int(np.max(steps, initial=0)) + 1
         over_time = {
             "target": batch.target,

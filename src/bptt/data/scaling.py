@@ -94,6 +94,11 @@ class Standardize:
         if columns is None:
             labels = common_labels(arrays)
         else:
+            if not isinstance(columns, (int, Iterable)):
+                raise TypeError(
+                    f"columns must be a name or a list of names; got {short(columns)}. "
+                    'Fix: pass columns=["a", "b"].'
+                )
             labels = [columns] if isinstance(columns, (str, int)) else list(columns)
             arrays = [(name, _named_columns(part, labels, name)) for name, part in arrays]
         parts = [_columns(part, name) for name, part in arrays]

@@ -134,7 +134,7 @@ class _Pass:
         self.rows: dict[str, Any] = {}
         for name in options.keys() & {"lengths", "skip"}:
             rows = options[name]
-            if not isinstance(rows, Mapping) or port.path[0] in rows:
+            if not isinstance(rows, Mapping) or (port.path and port.path[0] in rows):
                 self.rows[name] = main_array(rows, port.path, name)
         # Layers that do not accept lengths or skips read all steps.
         self.rows_of_x = {name: rows for name, rows in self.rows.items() if name in port.layer.call_options}

@@ -142,7 +142,7 @@ def _common_prefix(tensors: Mapping[str, object], unused: IncompatibleKeys) -> s
     """
     unexpected = [name for name in unused.unexpected_keys if isinstance(name, str)]
     missing = unused.missing_keys
-    if len(missing) < len(tensors):
+    if not missing or len(missing) < len(tensors):
         return ""
     prefixes = {name[: -len(missing[0])] for name in unexpected if name.endswith("." + missing[0])}
     fitting = [prefix for prefix in prefixes if all(prefix + name in unexpected for name in missing)]

@@ -132,7 +132,7 @@ class RMSProp(Optimizer):
     ) -> None:
         self.alpha = real(alpha, "alpha", 0.0, 1.0)
         self.momentum = real(momentum, "momentum", 0.0, 1.0)
-        self.eps = 0.0 if eps == 0 and not isinstance(eps, bool) else real(eps, "eps", SMALLEST_EPS)
+        self.eps = real(eps, "eps", 0.0) and real(eps, "eps", SMALLEST_EPS)  # 0, or not below the smallest
         self.centered = flag(centered, "centered")
         self.initial_accumulator = real(initial_accumulator, "initial_accumulator", 0.0, LARGEST_ACCUMULATOR)
         optional = {"velocity": self.momentum > 0, "mean": self.centered}

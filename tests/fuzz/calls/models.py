@@ -122,7 +122,11 @@ def whole_models(draw: Draw, name: str) -> object:
     if action == "call":
         return model(x, draw.arg(lambda: None), **options, **out)
     if action == "encode":
-        return model.encode(x["encoder"], **options) if kind == "EncoderDecoder" and "encoder" in x else None
+        return (
+            model.encode(x.get("encoder"), **options)
+            if isinstance(x, dict) and kind == "EncoderDecoder"
+            else None
+        )
     if action == "summary":
         return model.summary(
             *[draw.arg(lambda: draw.choose(None, 3)), draw.arg(lambda: 2)][: draw.size(0, 2)]
@@ -133,7 +137,9 @@ def whole_models(draw: Draw, name: str) -> object:
     if action == "stream":
         stream = model.stream(draw.arg(lambda: draw.choose(1, B)))
         y = stream.run(x)
-        stream.step(draw.arg(lambda: draw.numbers(B, 3)), **draw.options(out=lambda: y[0]))
+        stream.step(
+            draw.arg(lambda: draw.numbers(B, 3)), **draw.options(out=lambda: y[0] if len(y) else None)
+        )
         stream.state = draw.arg(lambda: stream.state)
         return stream.state
     if action == "load_state_dict":

@@ -54,9 +54,16 @@ class RecurrentStage:
         self.output = core.output
         self._core = core
         self._shapes = [None if part is None else part.shape for part in core.state()]
-        self.run = core.run
         self.reset = core.reset
         self.step = core.step if before is None else self._step
+
+    def run(self, x: Any, skip: Flags | None = None) -> Floats:
+        if x.ndim != 3:
+            raise ValueError(
+                f"x must have a time axis for the recurrent layer of the model; got {x.shape}. "
+                "Fix: pass x[None] for one step."
+            )
+        return self._core.run(x, skip)
 
     def _step(self) -> None:
         np.copyto(self._core.input, self.input)

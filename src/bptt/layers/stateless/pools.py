@@ -85,15 +85,16 @@ class Pool(Stateless):
         if not need_dx:
             return None
         shape = tape.x_shape
-        batched = shape if len(shape) == 3 else self._as_batch(shape)
-        return self._spread(tape.saved, dy.reshape(-1, shape[-1]), batched).reshape(shape)
+        if len(shape) == 3:
+            return self._spread(tape.saved, dy, shape)
+        return self._spread(tape.saved, dy[None], self._as_batch(shape)).reshape(shape)
 
     def _pool(self, x: Floats, valid: Valid | None) -> tuple[Floats, Any]:
         """Return y, and the array that `_spread` needs."""
         if x.ndim == 3:
             return self._reduce(x, valid)
         y, saved = self._reduce(x.reshape(self._as_batch(x.shape)), valid)
-        return y.reshape(x.shape[-1]), saved
+        return y[0], saved
 
     def _as_batch(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a batch of one row."""
