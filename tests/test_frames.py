@@ -181,6 +181,18 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no such time": (lambda table: Horizons(table, time="t", **SIZES), "time and group must name a column"),
     "no such group": (lambda table: split(table, group="store"), "time and group must name a column"),
     "an array for a name": (lambda table: split(table, time=np.ones(3)), "must name a column of series"),
+    "a number of NumPy for a name": (
+        lambda table: (
+            split(table.rename(columns={"a": ("x", "y")}), time=np.float32(2))
+            if hasattr(table, "iloc")
+            else split(table, time=np.float32(2))
+        ),
+        "must name a column of series",
+    ),
+    "an array for the time": (
+        lambda table: Horizons(table, time=np.ones(3), **SIZES),  # type: ignore[arg-type]
+        "must name a column",
+    ),
     "groups without rows": (lambda table: split(table[:0], group="b"), "series must have at least one row"),
     "dates as numbers": (
         lambda table: Horizons(table, target="a", **SIZES),

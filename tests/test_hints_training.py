@@ -67,7 +67,7 @@ def test_names_of_other_libraries(name: str, value: Any, fix: str) -> None:
     arguments: dict[str, Any] = {"loss": bptt.CrossEntropy(), "optimizer": bptt.SGD(0.1), name: value}
     with pytest.raises(TypeError) as error:
         Trainer(model(), **arguments)
-    assert str(error.value).startswith(f"{name} must be a bptt ")
+    assert str(error.value).startswith(f"{name} must be a bptt.")
     assert str(error.value).endswith(f"Fix: pass {fix}.")
 
 

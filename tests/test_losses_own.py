@@ -128,9 +128,12 @@ def test_wrong_results(subtests: pytest.Subtests) -> None:
 
 ARGUMENTS: dict[str, tuple[Any, str]] = {
     "two arguments": (lambda y, target: (0.0, y), r"callable as f\(y, target, mask\)"),
-    "a class": (bptt.CrossEntropy, r"loss must be a bptt Loss; .* pass an object, CrossEntropy\(...\)"),
-    "a name": ("mse", r"loss must be a bptt Loss; .*MeanSquaredError\(\)"),
-    "None": (None, "loss must be a bptt Loss"),
+    "a class": (
+        bptt.CrossEntropy,
+        r"loss must be a bptt.Loss, or a function .* pass an object, CrossEntropy\(...\)",
+    ),
+    "a name": ("mse", r"loss must be a bptt.Loss, .*MeanSquaredError\(\)"),
+    "None": (None, r"loss must be a bptt\.Loss"),
 }
 
 

@@ -171,7 +171,7 @@ def test_bad_arguments():
         bptt.PascanuRegularizer(0)
     with pytest.raises(TypeError, match="weight must be a number"):
         bptt.PascanuRegularizer("4")
-    with pytest.raises(TypeError, match=r"regularizer must be a bptt PascanuRegularizer; got 4\.0"):
+    with pytest.raises(TypeError, match=r"regularizer must be a bptt\.PascanuRegularizer; got 4\.0"):
         bptt.Trainer(bptt.RNN(I, 2), bptt.MeanSquaredError(), bptt.SGD(0.1), regularizer=4.0)
     layer = bptt.RNN(I, 2)
     y, _, tape = layer.forward(numbers(T, B, I))

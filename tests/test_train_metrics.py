@@ -163,7 +163,11 @@ class Named(Metric):
 
 
 BAD: dict[str, tuple[Any, type[Exception], str]] = {
-    "no metric": (lambda: trainer(model(), metrics=["accuracy"]), TypeError, "metrics must be a bptt Metric"),
+    "no metric": (
+        lambda: trainer(model(), metrics=["accuracy"]),
+        TypeError,
+        r"metrics must be a bptt\.Metric",
+    ),
     "twice": (
         lambda: trainer(model(), metrics=[RMSE(), RMSE()]),
         ValueError,

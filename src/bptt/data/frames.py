@@ -49,20 +49,17 @@ def column_names(frame: Any) -> list[Any]:
     return list(frame.columns)
 
 
-def _is_label(name: object) -> bool:
-    """Return whether a value can be the name of a column: arrays and lists cannot."""
-    try:
-        hash(name)
-    except TypeError:
-        return False
-    return True
+def _is_name(column: object, name: object) -> bool:
+    """Return whether a column has this name. An array, which may equal a column in parts, is no name."""
+    equal = column == name
+    return isinstance(equal, (bool, np.bool_)) and bool(equal)
 
 
 def check_names(frame: Any, names: Iterable[Any], argument: str, label: str) -> None:
     """Raise ValueError unless each name is that of exactly one column."""
     columns = column_names(frame)
     for name in names:
-        count = columns.count(name) if _is_label(name) else 0
+        count = sum(_is_name(column, name) for column in columns)
         if count != 1:
             number = "several columns" if count else "no column"
             raise ValueError(
@@ -73,7 +70,7 @@ def check_names(frame: Any, names: Iterable[Any], argument: str, label: str) -> 
 
 def numeric_names(frame: Any, columns: Columns) -> list[Any]:
     """Return the names of the columns that are neither times nor groups."""
-    return [name for name in column_names(frame) if name not in columns.named]
+    return [name for name in column_names(frame) if not any(_is_name(name, other) for other in columns.named)]
 
 
 def numbers(frame: Any, names: Sequence[Any], label: str) -> Numbers:

@@ -94,7 +94,7 @@ class Standardize:
         if columns is None:
             labels = common_labels(arrays)
         else:
-            if not isinstance(columns, (int, Iterable)):
+            if not isinstance(columns, int) and not np.iterable(columns):
                 raise TypeError(
                     f"columns must be a name or a list of names; got {short(columns)}. "
                     'Fix: pass columns=["a", "b"].'

@@ -250,7 +250,7 @@ def check_error(dy: object, loss: object, target: object) -> None:
     """Raise if both `dy` and `loss` are passed, or only one of `loss` and `target`."""
     if loss is not None and not isinstance(loss, Loss):
         raise TypeError(
-            f"loss must be a bptt Loss; got {kind_of(loss)}. Fix: pass bptt.CrossEntropy(), for example."
+            f"loss must be a bptt.Loss; got {kind_of(loss)}. Fix: pass bptt.CrossEntropy(), for example."
         )
     if (loss is None) != (target is None):
         raise ValueError("loss and target must come together; got one of them. Fix: pass both, or neither.")

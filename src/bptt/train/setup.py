@@ -136,7 +136,7 @@ def _several(value: Any, name: str, kind: type[Any], example: str) -> tuple[Any,
         return (value,)
     if not np.iterable(value) or isinstance(value, (str, bytes, Mapping)):
         raise TypeError(
-            f"{name} must be a list of bptt {kind.__name__} objects; got {short(value)} of type "
+            f"{name} must be a list of bptt.{kind.__name__} objects; got {short(value)} of type "
             f"{type(value).__name__}. Fix: pass {example}."
         )
     objects = tuple(value)
@@ -167,6 +167,13 @@ _BY_NAME = {
 """For each argument of `Trainer`: names that other libraries use, and our classes."""
 
 
+_EXPECTED = {
+    "loss": "a bptt.Loss, or a function f(y, target, mask) -> (value, dy)",
+    "clip": "a bptt.ClipNorm, ClipValue or ClipGroups",
+}
+"""What is accepted for an argument, where its base class alone does not tell."""
+
+
 def _check(value: object, name: str, kind: type, example: str) -> None:
     if isinstance(value, kind):
         return
@@ -177,7 +184,7 @@ def _check(value: object, name: str, kind: type, example: str) -> None:
         example = f"an object, {value.__name__}(...)"
     elif name == "clip" and isinstance(value, (int, float)) and 0 < value < math.inf and value is not True:
         example = f"bptt.ClipNorm({value})"
+    expected = _EXPECTED.get(name, f"a bptt.{kind.__name__}")
     raise TypeError(
-        f"{name} must be a bptt {kind.__name__}; got {short(value)} of type {type(value).__name__}. "
-        f"Fix: pass {example}."
+        f"{name} must be {expected}; got {short(value)} of type {type(value).__name__}. Fix: pass {example}."
     )
