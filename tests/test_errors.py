@@ -373,6 +373,30 @@ def test_a_refused_backward_adds_nothing():
     assert not layer.flat_gradients.any()
 
 
+def test_a_model_checks_states_and_steps_before_it_adds_gradients(subtests):
+    """The layer with the wrong argument is not the first that runs backward."""
+    both = lambda: bptt.RNN(3, 4, bidirectional=True)  # noqa: E731
+    bad, wide = np.ones((1, 2, 9)), np.ones((4, 2, 3))
+    nested = bptt.Sequential(bptt.Sequential(bptt.GRU(3, 3), bptt.Tanh()), bptt.GRU(3, 4))
+    pair = bptt.EncoderDecoder(*(bptt.Sequential(bptt.GRU(3, 4), bptt.GRU(4, 4)) for _ in range(2)))
+    cases = {
+        "shape": (bptt.Sequential(bptt.GRU(3, 3), bptt.GRU(3, 4)), {"dstate": (bad, None)}),
+        "kind": (bptt.Sequential(bptt.GRU(3, 3), bptt.GRU(3, 4)), {"dstate": ("ab", None)}),
+        "no state": (bptt.Sequential(bptt.Linear(3, 3), bptt.GRU(3, 4)), {"dstate": (bad, None)}),
+        "nested": (nested, {"dstate": ((bad, None), None)}),
+        "side by side": (bptt.Parallel(a=bptt.GRU(3, 4), b=bptt.GRU(3, 4)), {"dstate": (None, bad)}),
+        "decoder": (pair, {"dstate": (bad, None)}),
+        "steps": (bptt.Sequential(both(), bptt.GRU(8, 4)), {"steps": 1}),
+        "steps side by side": (bptt.Parallel(a=bptt.GRU(3, 4), b=both()), {"steps": 1}),
+    }
+    for name, (net, options) in cases.items():
+        y, _, tape = net.forward({"encoder": wide, "decoder": wide} if net is pair else wide)
+        argument = "steps needs" if "steps" in options else "dstate must"
+        with subtests.test(name), pytest.raises((TypeError, ValueError), match=argument):
+            net.backward(tape, np.ones_like(y), **options)
+        assert not net.flat_gradients.any(), name
+
+
 @pytest.mark.parametrize(
     "options", [{"clip_state": -1.0}, {"steps": -1}, {"need_dx": "no"}, {"keep_errors": 1}], ids=str
 )

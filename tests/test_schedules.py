@@ -166,6 +166,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "exponential factor 1": (lambda: Exponential(1, 1.0), ValueError, "factor must"),
     "milestone 0": (lambda: MultiStep(1, [0]), ValueError, r"milestones\[0\] must be an int >= 1"),
     "milestones in disorder": (lambda: MultiStep(1, [3, 2]), ValueError, "milestones must be in increasing"),
+    "an array without axes": (lambda: MultiStep(1, np.array(3)), TypeError, "milestones must be a list"),  # type: ignore[arg-type]
     "one milestone": (lambda: MultiStep(1, 3), TypeError, "milestones must be a list"),  # type: ignore[arg-type]
     "no cycle": (lambda: OneCycle(1, 0), ValueError, "steps must"),
     "all of it": (lambda: OneCycle(1, 9, 1.0), ValueError, "pct_start must"),

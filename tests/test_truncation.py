@@ -122,13 +122,14 @@ def test_bad_windows(truncate, error, message):
 
 def test_batches_that_the_model_refuses(subtests):
     """What is no array of steps is left to the model, which names the argument."""
-    cases = {
-        "x": {"x": 2.0, "skip": np.array(True)},
-        "lengths": {"lengths": {"a": [1]}},
-        "skip": {"skip": {"a": 1}},
-    }
+    cases = [
+        ("x", {"x": 2.0, "skip": np.array(True)}),
+        ("x", {"x": np.ones(I), "skip": np.array(True)}),
+        ("lengths", {"lengths": {"a": [1]}}),
+        ("skip", {"skip": {"a": 1}}),
+    ]
     trainer = bptt.Trainer(rnn(), bptt.MeanSquaredError(), bptt.SGD(RATE), progress=False)
-    for name, change in cases.items():
+    for name, change in cases:
         batch = {"x": np.ones((3, 2, I)), "target": np.ones((3, 2, 2))} | change
         with subtests.test(name), pytest.raises((TypeError, ValueError), match=f"{name} must"):
             trainer.fit([batch])

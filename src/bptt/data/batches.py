@@ -255,7 +255,8 @@ class ModelAxes:
         if lengths is not None and self._batched(batch.x):
             lengths = parse_lengths(lengths, T, x.shape[1 - axis])
             longest = T if padding else int(np.max(lengths, initial=1))
-        if x.ndim and self._main_option(batch.skip, "skip") is not None and not padding:
+        skipped = self._main_option(batch.skip, "skip") is not None
+        if skipped and not padding and len(self._lead(batch.x)) > axis:
             valid = np.moveaxis(self._valid(batch), axis, 0)
             steps = np.flatnonzero(valid.any(axis=tuple(range(1, valid.ndim))))
             longest = int(np.max(steps, initial=0)) + 1

@@ -103,6 +103,9 @@ class Module(Deployed, ABC):
     def forward(self, x: Any, state: Any = None) -> tuple[Floats, Any, Tape]:
         """Run the layer for training, and return (y, state, tape)."""
 
+    def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
+        """Raise the errors of `backward` for these arguments, before a model runs its layers backward."""
+
     @abstractmethod
     def backward(
         self, tape: Any, dy: Any = None, dstate: Any = None, *, need_dx: bool = True

@@ -255,6 +255,9 @@ class RecurrentCalls(Module):
             dx = written(out, checked.layout.sequence_out(call_arguments.over_time(dx, checked.ragged)))
         return dx, call_arguments.state_out(dh0, dc0, checked.layout, checked.ragged)
 
+    def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
+        call_arguments.check_dstate(self, check_tape(tape, self, RecurrentTape), dstate, steps)
+
     def packed(self) -> Inference:
         return partial(call_arguments.infer, self, self._backend().freeze())
 

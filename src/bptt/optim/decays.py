@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bptt.arguments import choice, flag, integer, real, size, store
 from bptt.optim.schedules import Schedule, factor_below_one
 
@@ -63,7 +65,7 @@ class MultiStep(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if isinstance(self.milestones, (str, bytes)) or not hasattr(self.milestones, "__iter__"):
+        if isinstance(self.milestones, (str, bytes)) or not np.iterable(self.milestones):
             raise TypeError(
                 f"milestones must be a list of numbers of updates; got {self.milestones!r:.60}. Fix: pass "
                 "[1000, 2000], for example."

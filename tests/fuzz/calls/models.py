@@ -95,7 +95,7 @@ def containers(draw: Draw, name: str) -> object:
     y, state, tape = model.forward(x, **options, **out, **checkpoint)
     model.trainable = draw.arg(lambda: draw.choose(True, False))
     dy = draw.arg(lambda: draw.choose(None, np.ones_like(y)))
-    dstate = draw.arg(lambda: draw.choose(None, None, state))
+    dstate = draw.arg(lambda: draw.choose(None, state, tuple(draw.arg(lambda e=e: e) for e in state)))
     more = draw.options(
         need_dx=draw.flag,
         keep_errors=draw.flag,

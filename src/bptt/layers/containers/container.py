@@ -235,6 +235,8 @@ class Container(ModelParts):
         if steps is not None:
             steps = integer(steps, "steps", 0)
         options: dict[str, Any] = {"clip_state": clip, "steps": steps, "keep_errors": keep_errors}
+        if dstate is not None or steps is not None:
+            self.check_dstate(model_tape, dstate, steps)
         tapes = dict(zip(self.parts, model_tape.tapes, strict=True))
 
         def run(key: Key, dy: Any, dstate: Any, need_dx: bool) -> tuple[Any, Any]:
@@ -245,6 +247,12 @@ class Container(ModelParts):
 
         dx, dstate = self.connect_back(model_tape, dy, dstate, run, need_dx)
         return dx if out is None or dx is None else written(out, dx), dstate
+
+    def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
+        entries = zip(self.parts.items(), tape.tapes, self.per_part(dstate, "dstate"), strict=True)
+        for (key, layer), layer_tape, entry in entries:
+            with self.naming(key):
+                layer.check_dstate(layer_tape, entry, steps)
 
     @property
     def call_options(self) -> frozenset[str]:  # type: ignore[override]

@@ -114,6 +114,11 @@ class EncoderDecoder(Named):
         dxs["encoder"], dstate = run("encoder", None, self._hand_over(start, "decoder", "encoder"), need_dx)
         return self.joined_errors(tape, {key: dxs[key] for key in self.parts}, need_dx), dstate
 
+    def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
+        for (key, layer), layer_tape in zip(self.parts.items(), tape.tapes, strict=True):
+            with self.naming(key):
+                layer.check_dstate(layer_tape, dstate if key == "decoder" else None, steps)
+
     def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> NoReturn:
         raise ValueError(
             "stream needs a model with one output for each step of its input; got an EncoderDecoder. Fix: "

@@ -122,6 +122,20 @@ def _parse_part(layer: Sized, part: Any, name: str, shape: tuple[int, ...], layo
     return layout.state_in(to_floats(array, name, layer.dtype))
 
 
+def check_dstate(layer: Sized, tape: RecurrentTape, dstate: Any, steps: int | None) -> None:
+    """Check arguments of a backward pass before a model runs its first one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `layer.backward`.
+    """
+    T, B = tape.core.shape
+    parse_state(layer, dstate, "dstate", B, tape.layout, tape.ragged)
+    if steps is not None and steps < T:
+        refuse_from_end(layer, "steps", "steps=None")
+
+
 def parse_errors(
     layer: Sized,
     tape: RecurrentTape,

@@ -115,6 +115,9 @@ class Stateless(Module):
         None if dx is not needed or x has no gradient.
         """
 
+    def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
+        self._check_state(dstate, "dstate")
+
     def _check_state(self, state: object, name: str) -> None:
         if state is not None:
             raise TypeError(
