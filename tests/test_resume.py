@@ -718,7 +718,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no file of ours": (
         lambda path: path.write_text("Once upon a time there was a file"),
-        "is not a safetensors file",
+        "or its header has more than 16777216 bytes. Fix: pass a file that bptt.save wrote",
     ),
     "newer": (damaged(lambda about: about.update(format=2, version="9.0.0")), "written by version '9.0.0'"),
     "a model alone": (lambda path: bptt.save(path, model()), "holds only a model"),

@@ -45,7 +45,10 @@ def read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
     start = file.read(8)
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else None
     if length is None or not 2 <= length <= HEADER_LIMIT:
-        raise CheckpointError(f"is not a safetensors file, or its header has more than {HEADER_LIMIT} bytes")
+        raise CheckpointError(
+            f"is not a safetensors file, or its header has more than {HEADER_LIMIT} bytes. Fix: pass a file "
+            "that bptt.save wrote."
+        )
     text = file.read(length)
     if len(text) < length:
         raise CheckpointError("is cut short inside its header; restore it from a copy")
