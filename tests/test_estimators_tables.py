@@ -136,7 +136,7 @@ WRONG: dict[str, tuple[dict[str, Any], Any, str]] = {
         'strategy must be "direct"',
     ),
     "dates": ({"target": "load"}, pandas_table(), "column 'day' holds"),
-    "order": ({"target": "load", "time": "day"}, pandas_table()[::-1], "in order of time"),
+    "order": ({"target": "load", "time": "day"}, pandas_table()[::-1], "in order of time.*, or group= with"),
 }
 
 

@@ -121,14 +121,20 @@ def times_of(frame: Any, time: str | None, label: str) -> Times | None:
     return as_times(index, f"the index of {label}") if dated else None
 
 
-def check_times(frame: Any, time: str | None, label: str) -> None:
-    """Raise ValueError if the rows are not in order of time; warn of gaps."""
+def check_times(frame: Any, time: str | None, label: str, *, grouped: bool = False) -> None:
+    """Raise ValueError if the rows are not in order of time; warn of gaps.
+
+    `grouped`: the rows belong to one series of a panel.
+    """
     times = times_of(frame, time, label)
     if times is None:
         return
     by = f"{time!r}" if time is not None else ""
     sort = f"sort_values({by})" if hasattr(frame, "iloc") else f"sort({by})"
-    check_order(times, label, f"pass {label}.{'sort_index()' if time is None else sort}")
+    fix = f"pass {label}.{'sort_index()' if time is None else sort}"
+    if not grouped:
+        fix += ", or group= with the column that tells the series of a panel from each other"
+    check_order(times, label, fix)
     warn_of_gaps(times, label)
 
 
@@ -150,7 +156,8 @@ def split_groups(frame: Any, columns: Columns, label: str) -> list[tuple[Any, An
             (key, take(frame, rows)) for key, rows in _rows_by_group(frame, columns.group, label).items()
         ]
     for key, part in parts:
-        check_times(part, columns.time, label if key is None else f"{label}[{columns.group} == {short(key)}]")
+        name = label if key is None else f"{label}[{columns.group} == {short(key)}]"
+        check_times(part, columns.time, name, grouped=columns.group is not None)
     return parts
 
 
