@@ -207,6 +207,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], type[Exception], str]] = {
     "a negative weight": ("BinaryCrossEntropy", {"pos_weight": -1}, ValueError, r"pos_weight\[0\] must"),
     "delta 0": ("Huber", {"delta": 0.0}, ValueError, "delta must"),
     "no levels": ("Quantile", {"levels": []}, ValueError, "levels must hold"),
+    "a level of 2": ("Quantile", {"levels": [0.1, 2]}, ValueError, r"levels\[1\] must be .*Fix: "),
     "level 1": ("Quantile", {"levels": 1.0}, ValueError, "levels must be"),
     "reduction": ("MeanSquaredError", {"reduction": "none"}, ValueError, "reduction must be 'mean' or 'sum'"),
 }

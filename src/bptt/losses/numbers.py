@@ -136,8 +136,12 @@ class Quantile(Elementwise):
     kernel = "quantile"
 
     def __init__(self, levels: float | Iterable[float], *, reduction: str = "mean") -> None:
-        given = levels if np.iterable(levels) else (levels,)
-        self.levels = tuple(real(level, "levels", 0.0, 1.0, above=True) for level in given)
+        several = np.iterable(levels)
+        given: Iterable[Any] = levels if several else (levels,)  # type: ignore[assignment]
+        self.levels = tuple(
+            real(level, f"levels[{i}]" if several else "levels", 0.0, 1.0, above=True)
+            for i, level in enumerate(given)
+        )
         if not self.levels:
             raise ValueError(
                 "levels must hold at least one number; got none. Fix: pass levels=(0.05, 0.5, 0.95)."
