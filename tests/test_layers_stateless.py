@@ -351,3 +351,34 @@ def test_options_of_x_do_not_reach_other_steps_silently(batch_first, subtests):
         model(T + 2, bptt.Linear(4, 2))(x, **options)
     rows = bptt.Sequential(bptt.Repeat(T, batch_first=batch_first), bptt.GRU(3, 4, batch_first=batch_first))
     assert rows(normal(B, 3), lengths=lengths)[0].shape == (*x.shape[:2], 4)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_batches_add_up_if_repeat_makes_the_steps_of_the_output(batch_first, subtests):
+    """Two batches of unequal size in one update have the gradient of one batch: every step counts once."""
+    x, target, mask = normal(T, 6, 3), normal(T + 2, 6, 2), normal(T + 2, 6) < 0.3
+    lengths = np.array([T, 1, 0, 2, 2, 1])
+
+    def trained(options, parts, **settings):
+        layout = {"batch_first": batch_first}
+        model = bptt.Sequential(
+            bptt.GRU(3, 4, dtype="float64", **layout),
+            bptt.MeanPool(**layout),
+            bptt.Repeat(T + 2, **layout),
+            bptt.Linear(4, 2, dtype="float64"),
+            seed=0,
+        )
+        data = []
+        for part in parts:
+            batch = {"x": x[:, part], "target": target[:, part]}
+            batch |= {"mask": mask[:, part]} if "mask" in options else {}
+            batch = {key: array.swapaxes(0, 1) if batch_first else array for key, array in batch.items()}
+            data.append(batch | ({"lengths": lengths[part]} if "lengths" in options else {}))
+        bptt.Trainer(model, bptt.MeanSquaredError(), bptt.SGD(1.0), progress=False, **settings).fit(data)
+        return model.flat_parameters
+
+    for options in ((), ("mask",), ("lengths",), ("mask", "lengths")):
+        with subtests.test(options=options):
+            one = trained(options, [slice(6)])
+            two = trained(options, [slice(4), slice(4, 6)], accumulate=2)
+            np.testing.assert_allclose(two, one, rtol=0, atol=1e-14)

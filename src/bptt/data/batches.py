@@ -147,13 +147,17 @@ class ModelAxes:
     def mask(self, batch: Batch, y: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         """Return a mask of the rows of the model's output `y` that count; None if all rows count.
 
-        Skipped time steps, time steps after the end of a row, rows without a step, and masked rows do not
-        count.
+        Skipped steps, steps after the end of a row, rows without a step, and masked rows do not count.
         """
-        return self.counted(batch, per_step=self.per_step(batch, y))
+        return self.counted(batch, per_step=self.per_step(batch, y), made=self.made(batch, y))
 
-    def counted(self, batch: Batch, *, per_step: bool) -> npt.NDArray[Any] | None:
-        """Return the mask of rows that count, for outputs with one row per time step or per sequence."""
+    def made(self, batch: Batch, y: npt.NDArray[Any]) -> int | None:
+        """Return the number of steps of the output `y` if `Repeat` made them; None if they are those of x."""
+        others = y.ndim == 3 and not self.per_step(batch, y)
+        return int(y.shape[self.batch_first]) if others else None
+
+    def counted(self, batch: Batch, *, per_step: bool, made: int | None) -> npt.NDArray[Any] | None:
+        """Return the mask of rows that count: one per time step, or per sequence, or `made` per sequence."""
         mask = batch.mask
         lengths, skip = self._main_option(batch.lengths, "lengths"), self._main_option(batch.skip, "skip")
         if skip is None and (lengths is None or not self._batched(batch.x)):
@@ -162,8 +166,10 @@ class ModelAxes:
         valid = self._valid(batch)
         if not per_step:
             axis = self.time_axis(batch.x)
-            rows = rows[:axis] + rows[axis + 1 :]
+            rows = self.rows(batch, per_step=False, made=made)
             valid = np.asarray(valid.any(axis=axis))
+            if made is not None:
+                valid = np.broadcast_to(np.expand_dims(valid, axis), rows)
             if valid.all():  # the loss is faster without a mask
                 return mask
         return valid if mask is None else valid & row_mask(mask, rows).reshape(rows)
@@ -181,11 +187,14 @@ class ModelAxes:
             valid &= within.T if axis == 1 else within
         return valid
 
-    def rows(self, batch: Batch, *, per_step: bool) -> tuple[int, ...]:
+    def rows(self, batch: Batch, *, per_step: bool, made: int | None) -> tuple[int, ...]:
         """Return the shape of the model's output without its last axis."""
         lead = self._lead(batch.x)
         if per_step:
             return lead
+        if made is not None:
+            B = lead[1 - self.time_axis(batch.x)] if self._batched(batch.x) else lead[0]
+            return (B, made) if self.batch_first else (made, B)
         return (lead[1 - self.time_axis(batch.x)],) if self._batched(batch.x) else ()
 
     def with_batch_first(self, batch: Batch, *, per_step: bool) -> Batch:

@@ -177,11 +177,12 @@ class Step:
             return 1.0
         axes, outputs = self.passes.axes, self._outputs(first, y)
         total = self._weight(first, outputs.shape, axes.mask(first.counted, outputs))
-        per_step = axes.per_step(first.read, y)
+        per_step, made = axes.per_step(first.read, y), axes.made(first.read, y)
         for window in group:
             if window is not first:
-                shape = (*axes.rows(window.counted, per_step=per_step), y.shape[-1])
-                total += self._weight(window, shape, axes.counted(window.counted, per_step=per_step))
+                batch = window.counted
+                shape = (*axes.rows(batch, per_step=per_step, made=made), y.shape[-1])
+                total += self._weight(window, shape, axes.counted(batch, per_step=per_step, made=made))
         return (self.ranks.count(total) if self.passes.clips_state else total) or 1.0
 
     def _weight(self, window: Window, shape: tuple[int, ...], mask: npt.NDArray[Any] | None) -> float:
