@@ -190,7 +190,7 @@ def arrays_for(
     if "masks" in names:
         masks = copy.deepcopy(layer).forward(x)[2].masks  # type: ignore[attr-defined]
         values["masks"] = {name: np.array(mask) for name, mask in masks.items()}
-    return {name: values[name] for name in names if name != "checkpoint"}
+    return {name: values[name] for name in names if name not in ("checkpoint", "out")}
 
 
 def leaves(value: Any) -> Iterator[np.ndarray]:
