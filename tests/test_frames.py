@@ -189,6 +189,10 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         ),
         "must name a column of series",
     ),
+    "an empty array for a name of two levels": (
+        lambda table: Standardize.fit(table, columns=[np.empty(0), ("x", "y")]),  # type: ignore[list-item]
+        "must name a column",
+    ),
     "an array for the time": (
         lambda table: Horizons(table, time=np.ones(3), **SIZES),  # type: ignore[arg-type]
         "must name a column",

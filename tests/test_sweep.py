@@ -243,3 +243,14 @@ def test_other_histories(subtests: pytest.Subtests) -> None:
             plot_histories(histories)
     with pytest.raises(TypeError, match="metric must be the name of a column; got 3"):
         plot_histories({"a": run(0)}, 3)  # type: ignore[arg-type]
+
+
+def many_figures(seed: int) -> Any:
+    return {"loss": [1.0, 2.0]}
+
+
+def test_a_run_returns_one_number_for_each_name() -> None:
+    with pytest.raises(RuntimeError, match=r"run must return .* got \[1.0, 2.0\] for 'loss'. Fix: "):
+        bptt.sweep(many_figures, seeds=2, processes=0, progress=False)
+    with pytest.raises(RuntimeError, match="int too large to convert to float"):
+        bptt.sweep(lambda seed: 10**400, seeds=2, processes=0, progress=False)

@@ -51,7 +51,7 @@ def column_names(frame: Any) -> list[Any]:
 
 def _is_name(column: object, name: object) -> bool:
     """Return whether a column has this name. An array, which may equal a column in parts, is no name."""
-    equal = column == name
+    equal = False if hasattr(name, "__array__") and np.ndim(name) else column == name
     return isinstance(equal, (bool, np.bool_)) and bool(equal)
 
 

@@ -315,7 +315,7 @@ def _trial(job: dict[str, Any], outcome: Outcome) -> Trial:
     if not error:
         try:
             figures = _figures(outcome.value)
-        except (TypeError, ValueError) as wrong:
+        except (TypeError, ValueError, OverflowError) as wrong:
             error = f"{type(wrong).__name__}: {wrong}"
     return Trial(job["seed"], setting, figures, history, error, outcome.seconds)
 
@@ -327,6 +327,12 @@ def _figures(value: Any) -> dict[str, float]:
         figures = {"loss": float(value["loss"][epochs == epochs[-1]].mean())} if epochs.size else {}
         return figures | (value.validation() if value["validation_loss"].size else {})
     if isinstance(value, Mapping) and value:
+        for name, number in value.items():
+            if np.ndim(number) or not isinstance(number, (int, float, np.number, np.ndarray)):
+                raise TypeError(
+                    f"run must return a History, a number or a dict of numbers; got {short(number)} for "
+                    f"{short(name)}. Fix: return trainer.fit(...), or one number for each name."
+                )
         return {str(name): float(number) for name, number in value.items()}
     if isinstance(value, (int, float, np.number)):
         return {"value": float(value)}
