@@ -70,7 +70,7 @@ def test_quantile_loss_with_every_row_masked() -> None:
 def test_quantile_loss_errors() -> None:
     with pytest.raises(ValueError, match="levels must hold at least one number"):
         Quantile([])
-    with pytest.raises(ValueError, match="levels must be a number > 0 and < 1"):
+    with pytest.raises(ValueError, match=r"levels\[1\] must be a number > 0 and < 1"):
         Quantile([0.5, 1.0])
     with pytest.raises(ValueError, match="y must have 3 outputs for each feature"):
         Quantile(LEVELS)(np.ones((2, 4)), np.ones((2, 1)))
