@@ -18,7 +18,14 @@ import bptt
 from bptt.diagnose import plot_histories
 from bptt.train import Sweep
 
+ROOT = Path(__file__).parent.parent
 X = np.random.default_rng(0).standard_normal((6, 4, 2))
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes get the path of this one, and import the functions of this file from it."""
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
 
 
 def run(seed: int, hidden: int = 3, updates: int = 4) -> bptt.History:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats
 from bptt.checks.training_step import check_layer, kind_of, options_of, untouched
-from bptt.data.batches import Batch, ModelAxes
+from bptt.data.batches import Batch
+from bptt.data.model_axes import ModelAxes
 from bptt.diagnose.curves import Norms
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from bptt.arrays import Floats
-from bptt.data.batches import Batch, ModelAxes
+from bptt.data.batches import Batch
+from bptt.data.model_axes import ModelAxes
 from bptt.layers import Module
 from bptt.losses.loss import Loss
 from bptt.metrics.metric import Metric

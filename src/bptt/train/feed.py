@@ -13,13 +13,13 @@ import numpy as np
 
 from bptt.data.batches import (
     Batch,
-    ModelAxes,
     Window,
     batch_count,
     check_iterable,
     is_restorable,
     parse_batch,
 )
+from bptt.data.model_axes import ModelAxes
 from bptt.data.order import FIX_DATA, check_data, data_state, load_data
 from bptt.layers import Module
 from bptt.layers.containers.inputs import arrays_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bptt.data.batches import ModelAxes
+from bptt.data.model_axes import ModelAxes
 from bptt.layers import Module, Recurrent
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.passes.clip_state import StateClip
