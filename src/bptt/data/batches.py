@@ -1,4 +1,4 @@
-"""Parse the batches that users pass, and cut them into windows of time."""
+"""Parse the batches that users pass."""
 
 from __future__ import annotations
 
