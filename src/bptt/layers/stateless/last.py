@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import flag
-from bptt.arrays import Floats, as_real, to_floats
+from bptt.arrays import Floats
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.ragged import Counts, packed_rows
 from bptt.layers.passes.tape import LayerTape
-from bptt.layers.stateless.stateless import Stateless
+from bptt.layers.stateless.over_time import OverTime
 
 
 class ValidSteps(NamedTuple):
@@ -32,7 +30,7 @@ class ValidSteps(NamedTuple):
     last: Counts
 
 
-class Last(Stateless):
+class Last(OverTime):
     """Return the last step of x, (T, B, H) to (B, H).
 
     An unbatched x (T, H) gives (H,). With `lengths` or `skip`, return each row's last valid step. A row
@@ -56,60 +54,11 @@ class Last(Stateless):
         When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
     """
 
-    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "skip"))
-
-    def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
-        super().__init__(dtype, None)
-        self.batch_first = flag(batch_first, "batch_first")
-        self.allocate()
-
-    def config(self) -> dict[str, Any]:
-        return {"batch_first": self.batch_first, "dtype": self.dtype.name}
-
-    def _convert(self, x: Any) -> Floats:
-        array = as_real(x, "x")
-        layout = "(B, T, H)" if self.batch_first else "(T, B, H)"
-        if array.ndim not in (2, 3):
-            raise ValueError(
-                f"x must have shape {layout} or (T, H); got {array.shape}. Fix: pass 2 or 3 axes."
-            )
-        return to_floats(array, "x", self.dtype)
-
-    def __call__(
-        self,
-        x: Any,
-        state: None = None,
-        *,
-        lengths: npt.ArrayLike | None = None,
-        skip: npt.ArrayLike | None = None,
-        out: Floats | None = None,
-    ) -> tuple[Floats, None]:
-        """Run inference, and return (y, None). With `out`, y is written to this array."""
-        self._check_state(state, "state")
-        check_out(out, self.dtype)
-        array = self._convert(x)
-        return written(out, self._take(array, self._valid(array, lengths, skip))), None
-
-    def forward(
-        self,
-        x: Any,
-        state: None = None,
-        *,
-        lengths: npt.ArrayLike | None = None,
-        skip: npt.ArrayLike | None = None,
-        out: Floats | None = None,
-    ) -> tuple[Floats, None, LayerTape]:
-        """Run the layer for training, and return (y, None, tape).
-
-        y is read-only. With `out`, y is written to this array.
-        """
-        self._check_state(state, "state")
-        check_out(out, self.dtype)
-        array = self._convert(x)
-        valid = self._valid(array, lengths, skip)
-        y = self._take(array, valid)
-        y.flags.writeable = False
-        return written(out, y), None, LayerTape(self, valid, array.shape, y.shape)
+    def _over_time(
+        self, x: Floats, lengths: npt.ArrayLike | None, skip: npt.ArrayLike | None
+    ) -> tuple[Floats, ValidSteps | None]:
+        valid = self._valid(x, lengths, skip)
+        return self._take(x, valid), valid
 
     def columns(self, width: int) -> tuple[tuple[slice, bool], ...]:
         """Return the columns of x that are read, each with whether they are read at the last step.
@@ -117,9 +66,6 @@ class Last(Stateless):
         The other columns are read at the first step.
         """
         return ((slice(None), True),)
-
-    def _infer(self, x: Floats) -> Floats:
-        return self._take(x, None)
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         if not need_dx:

@@ -3,83 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
-from bptt.arguments import flag
-from bptt.arrays import Floats, as_real, to_floats
+from bptt.arrays import Floats
 from bptt.layers.passes.layout import Layout
-from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.ragged import packed_rows
 from bptt.layers.passes.tape import LayerTape
-from bptt.layers.stateless.stateless import Stateless
+from bptt.layers.stateless.over_time import OverTime
 
 Valid = npt.NDArray[np.bool_]
 """(T, B): the steps that count."""
 
 
-class Pool(Stateless):
+class Pool(OverTime):
     """A layer that makes one vector of all valid steps of a row."""
 
-    call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "skip"))
-
-    def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
-        super().__init__(dtype, None)
-        self.batch_first = flag(batch_first, "batch_first")
-        self.allocate()
-
-    def config(self) -> dict[str, Any]:
-        return {"batch_first": self.batch_first, "dtype": self.dtype.name}
-
-    def _convert(self, x: Any) -> Floats:
-        array = as_real(x, "x")
-        layout = "(B, T, F)" if self.batch_first else "(T, B, F)"
-        if array.ndim not in (2, 3):
-            raise ValueError(
-                f"x must have shape {layout} or (T, F); got {array.shape}. Fix: pass 2 or 3 axes."
-            )
-        return to_floats(array, "x", self.dtype)
-
-    def __call__(
-        self,
-        x: Any,
-        state: None = None,
-        *,
-        lengths: npt.ArrayLike | None = None,
-        skip: npt.ArrayLike | None = None,
-        out: Floats | None = None,
-    ) -> tuple[Floats, None]:
-        """Run inference, and return (y, None). With `out`, y is written to this array."""
-        self._check_state(state, "state")
-        check_out(out, self.dtype)
-        array = self._convert(x)
-        return written(out, self._pool(array, self._valid(array, lengths, skip))[0]), None
-
-    def forward(
-        self,
-        x: Any,
-        state: None = None,
-        *,
-        lengths: npt.ArrayLike | None = None,
-        skip: npt.ArrayLike | None = None,
-        out: Floats | None = None,
-    ) -> tuple[Floats, None, LayerTape]:
-        """Run the layer for training, and return (y, None, tape).
-
-        y is read-only. With `out`, y is written to this array.
-        """
-        self._check_state(state, "state")
-        check_out(out, self.dtype)
-        array = self._convert(x)
-        y, saved = self._pool(array, self._valid(array, lengths, skip))
-        y.flags.writeable = False
-        return written(out, y), None, LayerTape(self, saved, array.shape, y.shape)
-
-    def _infer(self, x: Floats) -> Floats:
-        return self._pool(x, None)[0]
+    def _over_time(
+        self, x: Floats, lengths: npt.ArrayLike | None, skip: npt.ArrayLike | None
+    ) -> tuple[Floats, Any]:
+        return self._pool(x, self._valid(x, lengths, skip))
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         if not need_dx:
