@@ -8,7 +8,7 @@
 
 namespace bptt::input_dropout {
 
-// The mask of one layer, (B, width). `row` numbers lie between two rows.
+// The mask of one layer, (B, width). `row` is the distance between two rows, in elements.
 template <class T>
 struct Mask {
   const T* data;  // or null

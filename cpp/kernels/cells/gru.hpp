@@ -170,7 +170,7 @@ struct GruResetBefore {
       store_first<T>(dgates + s.hidden, dh * (h_prev - n) * (z * (1 - z)), lanes);
       store_first<T>(dgates + 2 * s.hidden, dh * (1 - z) * (1 - n * n), lanes);
     } else {
-      // `dh` is what the product hands back to r h'
+      // `dh` is the error of r h', from the product
       const Vec<T> r = load_first<T>(gates_at, lanes);
       const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + unit, lanes);
       Vec<T> through = dh * r;
@@ -225,7 +225,7 @@ struct GruResetBeforeVariant : GruResetBefore<T> {
       store_first<T>(dgates + s.hidden, dh * (h_prev - n) * gate.slope(kept_z), lanes);
       store_first<T>(dgates + 2 * s.hidden, dh * (1 - z) * candidate.slope(kept_n), lanes);
     } else {
-      // `dh` is what the product hands back to r h'
+      // `dh` is the error of r h', from the product
       const Vec<T> kept_r = load_first<T>(gates, lanes);
       const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + unit, lanes);
       Vec<T> through = dh * gate.value(kept_r);

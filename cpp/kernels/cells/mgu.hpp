@@ -55,7 +55,7 @@ struct Mgu {
       store_first<T>(dgates, dh * (n - h_prev), lanes);  // dL/df so far
       store_first<T>(dgates + s.hidden, dh * f * (1 - n * n), lanes);
     } else {
-      // `dh` is what the product hands back to f h'
+      // `dh` is the error of f h', from the product
       const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + unit, lanes);
       Vec<T> through = dh * f;
       if (s.recurrent_mask) through = through * load_first<T>(s.recurrent_mask + row * s.hidden + unit, lanes);
@@ -107,7 +107,7 @@ struct MguVariant : Mgu<T> {
       store_first<T>(dgates, dh * (candidate.value(kept_n) - h_prev), lanes);  // dL/df so far
       store_first<T>(dgates + s.hidden, dh * f * candidate.slope(kept_n), lanes);
     } else {
-      // `dh` is what the product hands back to f h'
+      // `dh` is the error of f h', from the product
       const Vec<T> h_in = load_first<T>(s.h_in + row * s.h_in_row + unit, lanes);
       Vec<T> through = dh * f;
       if (s.recurrent_mask) through = through * load_first<T>(s.recurrent_mask + row * s.hidden + unit, lanes);

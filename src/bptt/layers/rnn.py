@@ -51,7 +51,7 @@ class RNN(Recurrent):
         only. The mask is the same for the whole sequence.
     input_dropout : float
         Probability, in [0, 1), that an input of a layer is dropped, in `forward` only. Every layer of the
-        stack has a mask of its inputs, which is the same for the whole sequence and for both directions.
+        stack has one mask of its inputs, for all steps and both directions.
     zoneout : float
         Probability, in [0, 1), that a unit keeps its old state at a step. Inference uses the mean.
     init : str, Initialiser or callable

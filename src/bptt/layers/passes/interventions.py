@@ -21,7 +21,7 @@ FIELDS = ("input_mask", "recurrent_mask", "keep_h", "keep_c")
 """The names of masks for the user, and in a `Call`."""
 
 FACTORS = ("input", "recurrent")
-"""The masks of factors, 0 or 1 / (1 - p). The other masks are fractions of the old state."""
+"""The masks that multiply a value, by 0 or 1 / (1 - p). Other masks say how much of the old state stays."""
 
 
 def parse_reset(value: object, layout: Layout, T: int, B: int, ragged: PackedRows | None) -> Flags:
