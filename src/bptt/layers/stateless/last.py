@@ -54,6 +54,8 @@ class Last(OverTime):
         When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
     """
 
+    width_name = "H"
+
     def _over_time(
         self, x: Floats, lengths: npt.ArrayLike | None, skip: npt.ArrayLike | None
     ) -> tuple[Floats, ValidSteps | None]:

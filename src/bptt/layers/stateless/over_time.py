@@ -18,6 +18,8 @@ class OverTime(Stateless):
     """A layer that reads all valid steps of a row and returns one vector. Subclasses define `_over_time`."""
 
     call_options: ClassVar[frozenset[str]] = frozenset(("lengths", "skip"))
+    width_name: ClassVar[str] = "F"
+    """The width of x, in messages and docstrings."""
 
     def __init__(self, *, batch_first: bool = False, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
@@ -29,10 +31,11 @@ class OverTime(Stateless):
 
     def _convert(self, x: Any) -> Floats:
         array = as_real(x, "x")
-        layout = "(B, T, H)" if self.batch_first else "(T, B, H)"
+        F = self.width_name
+        layout = f"(B, T, {F})" if self.batch_first else f"(T, B, {F})"
         if array.ndim not in (2, 3):
             raise ValueError(
-                f"x must have shape {layout} or (T, H); got {array.shape}. Fix: pass 2 or 3 axes."
+                f"x must have shape {layout} or (T, {F}); got {array.shape}. Fix: pass 2 or 3 axes."
             )
         return to_floats(array, "x", self.dtype)
 
