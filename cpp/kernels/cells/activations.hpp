@@ -139,16 +139,24 @@ BPTT_INLINE Vec<T> slope_of(const ActivationChoice<T>& f, T limit, Vec<T> kept) 
   return keeps_argument(f.kind) ? argument_slope<T>(f, limit, kept) : bounded_slope<T>(f, limit, kept);
 }
 
-// An activation with the bound of its argument, for the variants of cells: as calls, which keep their code small.
+// An activation with the bound of its argument, for the variants of cells. All but the shortest slopes are calls, which
+// keep the code small.
 template <class T>
 struct BoundedActivation {
   const ActivationChoice<T>& f;
   T limit;
 
   __attribute__((noinline)) Vec<T> operator()(Vec<T> x) const { return activation<T>(f, bounded<T>(x, limit)); }
-  __attribute__((noinline)) Vec<T> slope(Vec<T> kept) const { return slope_of<T>(f, limit, kept); }
+  BPTT_INLINE Vec<T> slope(Vec<T> kept) const {
+    if (f.kind == Activation::sigmoid && limit == __builtin_huge_val()) return kept * (1 - kept);
+    if (f.kind == Activation::tanh && limit == __builtin_huge_val()) return 1 - kept * kept;
+    return other_slope(kept);
+  }
   BPTT_INLINE Vec<T> kept(Vec<T> x, Vec<T> y) const { return BPTT_ISA::kept<T>(f, x, y); }
   BPTT_INLINE Vec<T> value(Vec<T> kept) const { return value_of<T>(f, limit, kept); }
+
+ private:
+  __attribute__((noinline)) Vec<T> other_slope(Vec<T> kept) const { return slope_of<T>(f, limit, kept); }
 };
 template <class T>
 BoundedActivation(const ActivationChoice<T>&, T) -> BoundedActivation<T>;
@@ -160,6 +168,10 @@ BPTT_INLINE auto bounded_gate(const Step& s) {
 template <class Step>
 BPTT_INLINE auto bounded_candidate(const Step& s) {
   return BoundedActivation{s.options->candidate, s.options->gate_clip};
+}
+template <class Step>
+BPTT_INLINE auto bounded_output(const Step& s) {
+  return BoundedActivation{s.options->output, s.options->output_clip};
 }
 
 // f of n numbers.

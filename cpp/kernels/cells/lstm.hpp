@@ -25,30 +25,30 @@ struct Lstm {
 
   static BPTT_INLINE Vec<T> gate(const ForwardStep<T>& s, Vec<T> a) {
     if constexpr (!Variant) return sigmoid<T>(a);
-    return activation<T>(s.options->gate, bounded<T>(a, s.options->gate_clip));
+    return bounded_gate(s)(a);
   }
   static BPTT_INLINE Vec<T> candidate(const ForwardStep<T>& s, Vec<T> a) {
     if constexpr (!Variant) return tanh<T>(a);
-    return activation<T>(s.options->candidate, bounded<T>(a, s.options->gate_clip));
+    return bounded_candidate(s)(a);
   }
   // What the tape keeps of y = gate(a), or candidate(a).
   static BPTT_INLINE Vec<T> kept_gate(const ForwardStep<T>& s, Vec<T> a, Vec<T> y) {
     if constexpr (!Variant) return y;
-    return kept<T>(s.options->gate, a, y);
+    return bounded_gate(s).kept(a, y);
   }
   static BPTT_INLINE Vec<T> kept_candidate(const ForwardStep<T>& s, Vec<T> a, Vec<T> y) {
     if constexpr (!Variant) return y;
-    return kept<T>(s.options->candidate, a, y);
+    return bounded_candidate(s).kept(a, y);
   }
   // The value of a gate that the tape keeps.
   template <class Step>
   static BPTT_INLINE Vec<T> gate_value(const Step& s, Vec<T> kept) {
     if constexpr (!Variant) return kept;
-    return value_of<T>(s.options->gate, s.options->gate_clip, kept);
+    return bounded_gate(s).value(kept);
   }
   static BPTT_INLINE Vec<T> candidate_value(const BackwardStep<T>& s, Vec<T> kept) {
     if constexpr (!Variant) return kept;
-    return value_of<T>(s.options->candidate, s.options->gate_clip, kept);
+    return bounded_candidate(s).value(kept);
   }
 
   // i = sigmoid(a_i + P_i c')    f = sigmoid(a_f + P_f c')    g = tanh(a_g)
@@ -111,7 +111,7 @@ struct Lstm {
       Vec<T> y;
       if constexpr (Variant) {
         const T* seen = s.seen ? s.seen + row * s.hidden : s.c + row * s.c_row;
-        y = activation<T>(s.options->output, bounded<T>(load_first<T>(seen + unit, n), s.options->output_clip));
+        y = bounded_output(s)(load_first<T>(seen + unit, n));
       } else {
         y = tanh<T>(load_first<T>(s.c + row * s.c_row + unit, n));
       }
@@ -121,11 +121,11 @@ struct Lstm {
 
   static BPTT_INLINE Vec<T> gate_slope(const BackwardStep<T>& s, Vec<T> kept) {
     if constexpr (!Variant) return kept * (1 - kept);
-    return slope_of<T>(s.options->gate, s.options->gate_clip, kept);
+    return bounded_gate(s).slope(kept);
   }
   static BPTT_INLINE Vec<T> candidate_slope(const BackwardStep<T>& s, Vec<T> kept) {
     if constexpr (!Variant) return 1 - kept * kept;
-    return slope_of<T>(s.options->candidate, s.options->gate_clip, kept);
+    return bounded_candidate(s).slope(kept);
   }
 
   // dc * c * slope. With a large cell state, dc * c may overflow although the slope of a closed gate would bring the
@@ -202,9 +202,10 @@ struct Lstm {
     const Vec<T> kept_o = u.gate(kO), o = gate_value(s, kept_o);
     if constexpr (Variant) {
       const Vec<T> seen = s.seen ? u.load(s.seen + u.row * s.hidden) : c;
-      const Vec<T> y = activation<T>(s.options->output, bounded<T>(seen, s.options->output_clip));
+      const auto output = bounded_output(s);
+      const Vec<T> y = output(seen);
       da_o = dh * y * gate_slope(s, kept_o);
-      dseen = dh * o * slope_of<T>(s.options->output, s.options->output_clip, kept<T>(s.options->output, seen, y));
+      dseen = dh * o * output.slope(output.kept(seen, y));
     } else {
       const Vec<T> y = tanh<T>(c);
       da_o = dh * y * (o * (1 - o));
