@@ -36,6 +36,7 @@ ORDER = (
     "schedules",
     "train",
     "estimators",
+    "interop",
     "bptt",
     "bench",
     "cli",
