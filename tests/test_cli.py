@@ -27,6 +27,8 @@ COMMANDS = (
     ["forecast"],
     ["predict"],
     ["gradflow"],
+    ["import"],
+    ["export"],
     ["bench"],
     ["info"],
     ["selftest"],

@@ -20,7 +20,7 @@ def _blocks(language: str) -> list[str]:
 
 def test_options_are_there(bptt_command: CommandLine) -> None:
     kinds = (["train", "text"], ["train", "csv"], ["train", "npz"])
-    commands = (*kinds, ["evaluate"], ["forecast"], ["gradflow"])
+    commands = (*kinds, ["evaluate"], ["forecast"], ["gradflow"], ["import"], ["export"])
     helps = "".join(bptt_command(*command, "--help").out for command in commands)
     for option in set(re.findall(r"--[a-z][a-z-]+", PAGE)):
         assert re.search(rf"{option}\b", helps), option
@@ -38,8 +38,8 @@ def test_the_page_works_as_written(bptt_command: CommandLine, folder: Path) -> N
     write_csv(folder / "weather.csv", weather(700))
     (config,) = _blocks("toml")
     (folder / "weather.toml").write_text(config + "epochs = 2\nhidden = 4\n")
-    series, sequences, runs = _blocks("sh")
-    del sequences  # of data that are not here
+    series, sequences, runs, others = _blocks("sh")
+    del sequences, others  # of data that are not here
     for block in (series.replace("--season", "--epochs 2 --hidden 4 --season"), runs):
         for line in block.splitlines():
             result = bptt_command(*shlex.split(line)[1:])

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = re.compile(r"^\s*(?:import|from) (torch|mpi4py|matplotlib|sklearn|pandas|polars)\b", re.MULTILINE)
+PACKAGES = "torch|keras|jax|flax|equinox|onnx|onnxruntime|mpi4py|matplotlib|sklearn|pandas|polars"
+OPTIONAL = re.compile(rf"^\s*(?:import|from) ({PACKAGES})\b", re.MULTILINE)
 
 
 def python_blocks(page: str) -> list[str]:

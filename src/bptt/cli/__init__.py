@@ -17,9 +17,11 @@ from bptt.cli import (
     config,
     demo,
     evaluate,
+    export,
     forecast,
     generate,
     gradflow,
+    import_model,
     info,
     predict,
     selftest,
@@ -39,7 +41,8 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"bptt {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, train, evaluate, generate, forecast, predict, gradflow, bench, info, selftest):
+    models = (evaluate, generate, forecast, predict, gradflow, import_model, export)
+    for command in (demo, train, *models, bench, info, selftest):
         command.add(commands)
     completion.add(commands, top)
     return top

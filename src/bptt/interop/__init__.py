@@ -5,12 +5,15 @@ Only these two packages need another library, and they load it at first use.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["onnx", "torch"]
+if TYPE_CHECKING:
+    from bptt.interop.weights.state_dicts import from_state_dict, to_state_dict
+
+__all__ = ["from_state_dict", "onnx", "to_state_dict", "torch"]
 
 _SUBMODULES = ("onnx", "torch")
-_HOMES: dict[str, str] = {}
+_HOMES = dict.fromkeys(("from_state_dict", "to_state_dict"), "bptt.interop.weights.state_dicts")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,103 @@
+"""`bptt import FILE -o MODEL`: make a model file from the file of another library."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import safetensors
+
+import bptt
+from bptt.arguments import quantity
+from bptt.cli.options import CELLS, CommandError, add_common, check_outputs, print_json
+from bptt.interop.weights.state_dicts import from_state_dict
+
+_PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+_CELLS = ("lstm", "gru", "rnn", "rnn-relu")
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    command = commands.add_parser(
+        "import",
+        help="make a model from an ONNX file or from PyTorch weights",
+        description="Make a model file of bptt from an ONNX file, or from a state dict of PyTorch in a"
+        " safetensors file. A state dict gives one recurrent layer. Its sizes come from the shapes.",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help=".onnx or .safetensors file")
+    out = "write the model to this file, usually .safetensors"
+    command.add_argument("-o", "--out", type=Path, metavar="MODEL", required=True, help=out)
+    group = command.add_argument_group("PyTorch state dict")
+    prefix = "name of the layer in the PyTorch model, such as encoder.rnn (default: the only layer)"
+    group.add_argument("--prefix", metavar="NAME", help=prefix)
+    cell = "recurrent cell (default: found from the shapes, which do not tell rnn from rnn-relu)"
+    group.add_argument("--cell", choices=_CELLS, help=cell)
+    group.add_argument("--batch-first", action="store_true", help="the model reads (batch, time, features)")
+    add_common(command, run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read the file, build the model and save it."""
+    check_outputs((options.out,), (options.file,))
+    suffix = options.file.suffix.lower()
+    if suffix == ".onnx":
+        model = _from_onnx(options)
+    elif suffix in _PICKLES:
+        raise CommandError(
+            f"{options.file} looks like a pickle file, and reading pickles runs their code. Fix: in PyTorch,"
+            " safetensors.torch.save_file(module.state_dict(), 'weights.safetensors'), and import that file."
+        )
+    elif suffix == ".safetensors":
+        model = _from_state_dict(options)
+    else:
+        raise CommandError(
+            f"FILE must end in .onnx or .safetensors; got {options.file}. Fix: pass such a file."
+        )
+    bptt.save(options.out, model)
+    if options.json:
+        about = {"file": str(options.file), "out": str(options.out), "model": repr(model)}
+        print_json({**about, "parameters": model.parameter_count})
+    else:
+        print(f"model    {options.out}   ({quantity(model.parameter_count, 'parameter')})\n{model!r}")
+
+
+def _from_state_dict(options: argparse.Namespace) -> bptt.Module:
+    if _is_checkpoint(options.file):
+        raise CommandError(f"{options.file} is already a model of bptt. Fix: use it as it is.")
+    cell: str | None = options.cell
+    special = {} if cell is None else CELLS[cell][1]
+    try:
+        return from_state_dict(
+            options.file,
+            options.prefix,
+            cell=None if cell is None else cell.partition("-")[0],
+            batch_first=options.batch_first,
+            **special,
+        )
+    except OSError as error:
+        raise CommandError(f"cannot read {options.file}: {error.strerror}. Fix: pass a file.") from None
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Return whether a safetensors file describes a model of bptt."""
+    try:
+        with safetensors.safe_open(path, "np") as file:
+            return "bptt" in (file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
+def _from_onnx(options: argparse.Namespace) -> bptt.Module:
+    for name in ("prefix", "cell", "batch_first"):
+        if getattr(options, name):
+            raise CommandError(
+                f"--{name.replace('_', '-')} is an option for PyTorch weights, and {options.file} is an ONNX"
+                " file. Fix: leave it out."
+            )
+    try:
+        load = import_module("bptt.interop.onnx").load
+    except ImportError as error:
+        raise CommandError(str(error)) from None
+    return load(options.file)  # type: ignore[no-any-return]

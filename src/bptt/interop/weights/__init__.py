@@ -1,0 +1,1 @@
+"""Weights as arrays, from PyTorch, Keras, Flax and Equinox to bptt and back."""

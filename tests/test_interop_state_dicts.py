@@ -1,0 +1,156 @@
+"""Recurrent layers from state dicts of PyTorch, in memory and in files, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from tests.commandline import CommandLine, fails
+
+import bptt
+from bptt.interop import from_state_dict, to_state_dict
+
+SMALL: dict[str, Callable[[], bptt.Module]] = {
+    "lstm": lambda: bptt.LSTM(3, 5, 2, bidirectional=True, dtype="float64", seed=1),
+    "projection": lambda: bptt.LSTM(3, 5, 2, proj_size=2, bias=False, bidirectional=True, seed=2),
+    "gru": lambda: bptt.GRU(4, 3, 3, seed=3),
+    "wide input": lambda: bptt.GRU(12, 3, bias=False, seed=4),
+    "rnn": lambda: bptt.RNN(3, 4, 2, nonlinearity="relu", seed=5),
+}
+STATE = bptt.LSTM(3, 5, seed=1).state_dict()
+
+
+def arguments(layer: bptt.Module) -> dict[str, str]:
+    return {"cell": "rnn", "nonlinearity": "relu"} if isinstance(layer, bptt.RNN) else {}
+
+
+def equal(layer: bptt.Module, other: bptt.Module) -> None:
+    """Both have the same configuration and weights."""
+    assert layer.config() == other.config()
+    np.testing.assert_array_equal(layer.flat_parameters, other.flat_parameters)
+
+
+def test_shapes_tell_the_layer(subtests: pytest.Subtests, tmp_path: Path) -> None:
+    for label, make in SMALL.items():
+        layer = make()
+        options = arguments(layer)
+        bare, named = to_state_dict(layer), to_state_dict(layer, "model.rnn")
+        path = tmp_path / "weights.safetensors"
+        safetensors.numpy.save_file(named, path)
+        others = {"head.weight": np.ones((2, 5)), "model.rnn2.weight_ih_l0": np.ones(3)}
+        wrapped = {f"module._orig_mod.{name}": value for name, value in (named | others).items()}
+        with subtests.test(label):
+            equal(from_state_dict(bare, **options), layer)
+            equal(from_state_dict(named, **options), layer)  # the only layer, under any name
+            equal(from_state_dict(str(path), **options), layer)
+            equal(from_state_dict(path, "model.rnn.", **options), layer)
+            equal(from_state_dict(named | others, "model.rnn", **options), layer)
+            equal(from_state_dict(wrapped, "model.rnn", **options), layer)
+            equal(from_state_dict(wrapped, "module._orig_mod.model.rnn", **options), layer)
+            assert bare["weight_ih_l0"].base is None  # a copy, which training does not change
+
+
+def test_names_of_pytorch_cells_and_options() -> None:
+    cell = {name.removesuffix("_l0"): value for name, value in STATE.items()}
+    layer = from_state_dict(cell, batch_first=True, dtype="float64")
+    assert isinstance(layer, bptt.LSTM)
+    assert layer.batch_first
+    assert layer.dtype == np.float64
+    np.testing.assert_array_equal(layer.parameters["bias_hh_l0"], STATE["bias_hh_l0"])
+
+
+def test_half_precision_in_files(tmp_path: Path) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 in NumPy needs ml_dtypes")
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        state = {name: value.astype(dtype) for name, value in STATE.items()}
+        path = tmp_path / "half.safetensors"
+        safetensors.numpy.save_file(state, path)
+        layer = from_state_dict(path)
+        assert layer.dtype == np.float32
+        for name, value in state.items():
+            np.testing.assert_array_equal(layer.parameters[name], value.astype(np.float32))
+
+
+def _without(name: str) -> dict[str, Any]:
+    return {other: value for other, value in STATE.items() if other != name}
+
+
+MANY = np.zeros((20, 3))
+WRONG: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
+    "missing": (_without("bias_hh_l0"), {}, ("missing 'bias_hh_l0' (20,)",)),
+    "unused": (STATE | {"weight_norm": MANY}, {}, ("unused 'weight_norm' (20, 3)",)),
+    "other layer": (
+        {f"rnn.{name}": value for name, value in STATE.items()} | {"fc.weight": MANY},
+        {},
+        ("unused 'fc.weight' (20, 3)", "prefix='rnn.'"),
+    ),
+    "wrong shape": (STATE | {"bias_ih_l0": np.zeros(19)}, {}, ("'bias_ih_l0' (19,) in place of (20,)",)),
+    "second layer of another width": (
+        STATE | {name.replace("l0", "l1"): value for name, value in STATE.items()},
+        {},
+        ("'weight_ih_l1' (20, 3) in place of (20, 5)",),
+    ),
+    "far layer": (STATE | {"weight_ih_l99999": MANY}, {}, ("unused 'weight_ih_l99999'",)),
+    "two layers": (
+        {"a.weight_ih_l0": MANY, "b.weight_ih_l0": MANY},
+        {},
+        ("'a.weight_ih_l0' (20, 3), 'b.weight_ih_l0' (20, 3)", "name of a layer as prefix"),
+    ),
+    "no layer": ({"fc.weight": MANY}, {}, ("'fc.weight' (20, 3)", "LSTM, GRU or RNN")),
+    "nothing": ({}, {}, ("no weights",)),
+    "wrong prefix": (STATE, {"prefix": "rnn"}, ("under the prefix 'rnn'", "no weights")),
+    "rows": (STATE | {"weight_ih_l0": np.zeros((19, 3))}, {}, ("4H rows (LSTM)", "(19, 3)")),
+    "no units": ({"weight_ih_l0": np.zeros((0, 3)), "weight_hh_l0": np.zeros((0, 0))}, {}, ("(0, 0)",)),
+    "Keras kernels": (
+        {name: value.T for name, value in STATE.items()},
+        {},
+        ("transpose kernels of Keras", "from_keras"),
+    ),
+    "plain RNN": (bptt.RNN(3, 5, seed=0).state_dict(), {}, ("cell must be given", "cell='rnn'")),
+    "another cell": (STATE, {"cell": "gru"}, ("cell must be 'lstm'", "4H rows, H = 5", "'gru'")),
+    "unknown cell": (STATE, {"cell": "mgu"}, ("cell must be", "'mgu'")),
+}
+
+
+def test_errors_list_names_and_shapes(subtests: pytest.Subtests) -> None:
+    for label, (state, options, words) in WRONG.items():
+        with subtests.test(label), pytest.raises(ValueError, match=r"Fix: ") as caught:
+            from_state_dict(state, **options)
+        assert all(word in str(caught.value) for word in words), (label, str(caught.value))
+    for state in (None, [1], {1: MANY}, STATE | {"bias_ih_l0": np.array(["a"] * 20)}):
+        with pytest.raises(TypeError, match=r"Fix: "):
+            from_state_dict(state)
+    with pytest.raises(TypeError, match="layer must be a layer or model of bptt; got dict"):
+        to_state_dict(STATE)  # type: ignore[arg-type]
+
+
+def test_import_of_a_file(bptt_command: CommandLine, folder: Path) -> None:
+    layer = bptt.RNN(3, 4, nonlinearity="relu", batch_first=True, seed=0)
+    head = {"head.weight": np.zeros((2, 4), np.float32)}
+    safetensors.numpy.save_file(to_state_dict(layer, "net.rnn") | head, "weights.safetensors")
+    command = ("import", "weights.safetensors", "-o", "model.safetensors", "--prefix", "net.rnn")
+    options = ("--cell", "rnn-relu", "--batch-first")
+    figures = bptt_command(*command, *options, "--json").figures
+    assert figures["parameters"] == layer.parameter_count
+    equal(bptt.load("model.safetensors"), layer)
+    assert repr(layer) in bptt_command(*command, *options).out
+    written = Path("model.safetensors").read_bytes()
+    fails(bptt_command(*command), "cell must be given", "rnn-relu")
+    fails(bptt_command(*command[:-2]), "unused 'head.weight' (2, 4)", "--prefix")
+    fails(bptt_command(*command[:-2], "--cell", "gru", "--prefix", "net.rnn"), "cell must be 'rnn'")
+    fails(bptt_command("import", "none.safetensors", "-o", "m"), "cannot read none.safetensors")
+    fails(bptt_command("import", "net.pt", "-o", "m"), "pickle", "save_file")
+    fails(bptt_command("import", "net.h5", "-o", "m"), ".onnx or .safetensors", "net.h5")
+    fails(bptt_command("import", "net.onnx", "-o", "m", "--prefix", "a"), "--prefix")
+    fails(bptt_command("import", "weights.safetensors", "-o", "weights.safetensors"), "is an input")
+    fails(bptt_command("import", "model.safetensors", "-o", "m"), "already a model of bptt")
+    Path("bad.safetensors").write_bytes(written[: len(written) // 2])
+    fails(bptt_command("import", "bad.safetensors", "-o", "m"), "not a whole safetensors file")
+    fails(bptt_command("export", "model.safetensors"), "one of the arguments --onnx --c", code=2)
+    fails(bptt_command("export", "model.safetensors", "--onnx", "model.safetensors"), "is an input")
+    assert Path("model.safetensors").read_bytes() == written
+    assert not Path("m").exists()
