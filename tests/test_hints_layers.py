@@ -260,3 +260,9 @@ def test_the_fix_for_a_nullable_table_works():
     array = as_real(x.to_numpy(dtype=float, na_value=np.nan), "x")
     assert np.isnan(array[2, 0])
     assert as_real(x.astype("float64"), "x").shape == (3, 2)
+
+
+def test_a_state_with_names_of_keras_names_the_converter():
+    state = {"kernel": np.ones((2, 12)), "recurrent_kernel": np.ones((3, 12)), "bias": np.ones(12)}
+    text = message(lambda: bptt.LSTM(2, 3).load_state_dict(state), ValueError)
+    assert "bptt.interop.from_keras" in text

@@ -8,12 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bptt.interop.weights.from_modules import from_torch
     from bptt.interop.weights.state_dicts import from_state_dict, to_state_dict
+    from bptt.interop.weights.to_modules import to_torch
 
-__all__ = ["from_state_dict", "onnx", "to_state_dict", "torch"]
+__all__ = ["from_state_dict", "from_torch", "onnx", "to_state_dict", "to_torch", "torch"]
 
 _SUBMODULES = ("onnx", "torch")
-_HOMES = dict.fromkeys(("from_state_dict", "to_state_dict"), "bptt.interop.weights.state_dicts")
+_WEIGHTS = "bptt.interop.weights"
+_HOMES = {
+    **dict.fromkeys(("from_state_dict", "to_state_dict"), f"{_WEIGHTS}.state_dicts"),
+    "from_torch": f"{_WEIGHTS}.from_modules",
+    "to_torch": f"{_WEIGHTS}.to_modules",
+}
 
 
 def __getattr__(name: str) -> Any:

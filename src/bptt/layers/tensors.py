@@ -111,7 +111,10 @@ def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
     if array.shape != view.shape:
         fix = "build the model with the sizes that the parameters were saved with"
         if array.ndim == 2 and array.shape == view.shape[::-1]:
-            fix = "pass value.T; Keras stores kernels transposed, and orders the gates of a GRU z, r, h"
+            fix = (
+                "pass value.T; Keras stores kernels transposed, and orders the gates of a GRU z, r, h, which "
+                "bptt.interop.from_keras converts"
+            )
         raise ValueError(f"parameter {name!r} must have shape {view.shape}; got {array.shape}. Fix: {fix}.")
     return to_floats(array, f"parameter {name!r}", view.dtype)
 
@@ -129,7 +132,11 @@ def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict
     if not no_match:
         fix += ", or pass strict=False to load the names that match"
     prefix = _common_prefix(tensors, unused)
-    if prefix:
+    if any(str(name).endswith("kernel") for name in unused.unexpected_keys):
+        fix = (
+            "transpose kernels of Keras or Flax and rename them, or use bptt.interop.from_keras or from_flax"
+        )
+    elif prefix:
         fix = f"pass {{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
     expected = f"{'exactly' if strict else 'at least one of'} the model's {len(tensors)} parameters"
     raise ValueError(f"state must hold {expected}; {'; '.join(complaints)}. Fix: {fix}.")

@@ -42,7 +42,13 @@ def to_array(value: Any, name: str) -> npt.NDArray[Any]:
     if hasattr(value, "detach"):
         value = value.detach()
         value = value.float() if str(value.dtype).endswith("bfloat16") else value
-        value = value.cpu()
+        try:
+            value = value.cpu()
+        except NotImplementedError as error:  # a tensor without data
+            raise TypeError(
+                f"{name} must have values; got a tensor of shape {tuple(value.shape)} on the device "
+                f"{value.device}. Fix: load its weights first."
+            ) from error
     return as_real(value, name)
 
 
