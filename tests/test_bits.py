@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 
 import bptt
 
@@ -15,7 +15,7 @@ SHAPES = ((7, 1, 64), (3, 40, 33), (5, 5, 130))
 """(T, B, H): each axis that threads may share out is once the long one."""
 
 
-@pairwise(("shape", SHAPES), ("cell", CELLS.keys()), ("dtype", DTYPES), ("isa", ISAS))
+@together(pairwise(("shape", SHAPES), ("cell", CELLS.keys()), ("dtype", DTYPES), ("isa", ISAS)))
 def test_any_number_of_threads(cell, dtype, isa, shape):
     bptt.use_isa(isa)
     T, B, H = shape
@@ -27,11 +27,16 @@ def test_any_number_of_threads(cell, dtype, isa, shape):
     assert len(digests) == 1
 
 
-@pairwise(
-    ("cell", CELLS.keys()),
-    ("dtype", DTYPES),
-    ("options", [{}, {"dropout": 0.25}, {"recurrent_dropout": 0.25}, {"layer_norm": True}, {"bias": False}]),
-    ("ways", [{}, {"steps": 7}, {"clip_state": 1e-3, "keep_errors": True}]),
+@together(
+    pairwise(
+        ("cell", CELLS.keys()),
+        ("dtype", DTYPES),
+        (
+            "options",
+            [{}, {"dropout": 0.25}, {"recurrent_dropout": 0.25}, {"layer_norm": True}, {"bias": False}],
+        ),
+        ("ways", [{}, {"steps": 7}, {"clip_state": 1e-3, "keep_errors": True}]),
+    )
 )
 def test_halves_of_a_batch(cell, dtype, options, ways):
     """Of many rows, each half is kept and summed apart: forward, back, in what a tape shows."""

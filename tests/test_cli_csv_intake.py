@@ -93,21 +93,26 @@ IN_ORDER = {  # or newest first
 }
 
 
-@pytest.mark.parametrize("kind", TIMES | IN_ORDER)
-def test_rows_are_read_in_order_of_time(folder: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
-    name, times = (TIMES | IN_ORDER)[kind]
-    orders: dict[str, Iterable[int]] = {"in order": range(120), "newest first": range(119, -1, -1)}
-    if kind in TIMES:
-        orders["shuffled"] = np.random.default_rng(0).permutation(120).tolist()
-    for how, order in orders.items():
-        write("a.csv", f"{name},temperature,wind", [list(times), *VALUES.T.tolist()], order=list(order))
-        table = features("a.csv")
-        np.testing.assert_array_equal(table.values, VALUES, err_msg=how)
-        assert table.names == ["temperature", "wind"]
-        said = capsys.readouterr().err
-        assert f"{name or 'column1'} (time)" in said
-        assert ("the rows were reversed" in said) is (how == "newest first")
-        assert ("the rows were not in order of time" in said) is (how == "shuffled")
+def test_rows_are_read_in_order_of_time(
+    folder: Path, capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
+) -> None:
+    for kind in TIMES | IN_ORDER:
+        with subtests.test(kind):
+            name, times = (TIMES | IN_ORDER)[kind]
+            orders: dict[str, Iterable[int]] = {"in order": range(120), "newest first": range(119, -1, -1)}
+            if kind in TIMES:
+                orders["shuffled"] = np.random.default_rng(0).permutation(120).tolist()
+            for how, order in orders.items():
+                write(
+                    "a.csv", f"{name},temperature,wind", [list(times), *VALUES.T.tolist()], order=list(order)
+                )
+                table = features("a.csv")
+                np.testing.assert_array_equal(table.values, VALUES, err_msg=how)
+                assert table.names == ["temperature", "wind"]
+                said = capsys.readouterr().err
+                assert f"{name or 'column1'} (time)" in said
+                assert ("the rows were reversed" in said) is (how == "newest first")
+                assert ("the rows were not in order of time" in said) is (how == "shuffled")
 
 
 def test_forecast_and_evaluate_read_in_order_of_time(bptt_command: CommandLine, folder: Path) -> None:

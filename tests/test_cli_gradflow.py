@@ -253,13 +253,14 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_file_is_one_line(bptt_command: CommandLine, folder: Path, name: str) -> None:
+def test_bad_file_is_one_line(bptt_command: CommandLine, folder: Path, subtests: pytest.Subtests) -> None:
     _bad_files()
-    before = _contents(folder)
-    arguments, words = BAD[name]
-    _fails(bptt_command("gradflow", *arguments), *words)
-    assert _contents(folder) == before
+    for name in BAD:
+        with subtests.test(name):
+            before = _contents(folder)
+            arguments, words = BAD[name]
+            _fails(bptt_command("gradflow", *arguments), *words)
+            assert _contents(folder) == before
 
 
 def _contents(folder: Path) -> dict[str, int]:

@@ -137,20 +137,21 @@ def test_planted_in_what_goes_in(name: str) -> None:
     assert str(found).startswith(words)
 
 
-@pytest.mark.parametrize("name", list(model().parameters))
-def test_planted_in_a_parameter(name: str) -> None:
-    net = model()
-    net.parameters[name].flat[1] = NAN
-    found = bptt.first_nonfinite(net, X)
-    assert found is not None
-    place, _, tensor = name.partition(".")
-    assert (found.tensor, found.place, found.step) == (tensor, f"model[{place}]", None)
-    if "_l" in tensor:
-        assert found.layer == int(tensor.split("_l")[1][0])
-        assert found.reverse == tensor.endswith("_reverse")
-    else:
-        assert found.layer is None
-    assert f"of model[{place}] is not finite (nan at " in str(found)
+def test_planted_in_a_parameter(subtests: pytest.Subtests) -> None:
+    for name in list(model().parameters):
+        with subtests.test(name):
+            net = model()
+            net.parameters[name].flat[1] = NAN
+            found = bptt.first_nonfinite(net, X)
+            assert found is not None
+            place, _, tensor = name.partition(".")
+            assert (found.tensor, found.place, found.step) == (tensor, f"model[{place}]", None)
+            if "_l" in tensor:
+                assert found.layer == int(tensor.split("_l")[1][0])
+                assert found.reverse == tensor.endswith("_reverse")
+            else:
+                assert found.layer is None
+            assert f"of model[{place}] is not finite (nan at " in str(found)
 
 
 def test_outputs_of_a_layer_without_time() -> None:

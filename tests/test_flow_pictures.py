@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.grids import in_turn
+from tests.grids import in_turn, together
 
 import bptt
 from bptt.diagnose import plot_flows, plot_gates, plot_singular_values
@@ -210,7 +210,7 @@ ODD: dict[str, Callable[[], Any]] = {
 }
 
 
-@in_turn(("name", ODD.keys()), ("file", ["png", "svg"]))
+@together(in_turn(("name", ODD.keys()), ("file", ["png", "svg"])))
 def test_draws_whatever_there_is(name: str, file: str) -> None:
     made = canvas.png(ODD[name](), 40) if file == "png" else canvas.svg(ODD[name]())
     assert made.startswith(PNG if file == "png" else b"<?xml")

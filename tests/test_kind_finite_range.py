@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.grids import in_turn
+from tests.grids import in_turn, together
 
 import bptt
 from bptt.optim import SGD, Adam, AdamW, Optimizer, RMSProp
@@ -57,7 +57,7 @@ def vectors(optimizer: Optimizer) -> dict[str, np.ndarray]:
     return {name: value for name, value in optimizer.state_dict().items() if isinstance(value, np.ndarray)}
 
 
-@in_turn(("kind, options", CASES), ("isa", bptt.available_isas()))
+@together(in_turn(("kind, options", CASES), ("isa", bptt.available_isas())))
 def test_float32_matches_float64(kind: str, options: str, isa: str) -> None:
     bptt.use_isa(isa)
     gradients = SEQUENCES.astype(np.float32)

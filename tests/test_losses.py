@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 
 import bptt
 
@@ -64,8 +64,13 @@ def bound(dtype: Any, shape: tuple[int, ...], largest: float) -> float:
     return 4 * (1 + np.ceil(np.log2(np.prod(shape)))) * float(np.finfo(dtype).eps) * (1 + largest)
 
 
-@pairwise(
-    ("name", CASES.keys()), ("dtype", ["float32", "float64"]), ("shape", SHAPES), ("masked", [False, True])
+@together(
+    pairwise(
+        ("name", CASES.keys()),
+        ("dtype", ["float32", "float64"]),
+        ("shape", SHAPES),
+        ("masked", [False, True]),
+    )
 )
 def test_value_and_gradient(name: str, dtype: str, shape: tuple[int, ...], masked: bool) -> None:
     case, rng = CASES[name], np.random.default_rng(3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 from tests.ranks import returned, run
 
 import bptt
@@ -58,11 +58,13 @@ def rows(outputs: int) -> tuple[np.ndarray, np.ndarray]:
     return y, target
 
 
-@pairwise(
-    ("kind", KINDS.keys()),
-    ("outputs", [1, 2, 4]),
-    ("average", ["binary", "macro", "weighted", "micro"]),
-    ("weighted", [False, True]),
+@together(
+    pairwise(
+        ("kind", KINDS.keys()),
+        ("outputs", [1, 2, 4]),
+        ("average", ["binary", "macro", "weighted", "micro"]),
+        ("weighted", [False, True]),
+    )
 )
 def test_any_division_into_batches_and_ranks(kind: str, outputs: int, average: str, weighted: bool) -> None:
     make, expected = KINDS[kind]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 
 import bptt
 from bptt.optim import Optimizer
@@ -140,7 +140,7 @@ def rounding(dtype: str) -> float:
     return 12 * STEPS * float(np.finfo(dtype).eps)
 
 
-@pairwise(("name", CASES.keys()), ("dtype", ["float32", "float64"]))
+@together(pairwise(("name", CASES.keys()), ("dtype", ["float32", "float64"])))
 def test_formula(name: str, dtype: str) -> None:
     for size in SIZES:
         case, net = CASES[name], model(size, dtype)
@@ -155,22 +155,25 @@ def test_formula(name: str, dtype: str) -> None:
         assert optimizer.steps == STEPS
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.torch])
-def test_pytorch(name: str) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
-    case, net = CASES[name], model(33)
-    optimizer = case.build()
-    weight = torch.nn.Parameter(torch.tensor(net.flat_parameters))
-    options = dict(case.options)
-    if case.kind == "SGD":
-        options = {"lr": 1e-3} | options  # the one that had no default in PyTorch 2.2
-    peer = getattr(torch.optim, case.torch)([weight], **options)
-    for g in np.random.default_rng(3).standard_normal((100, 33)) * np.geomspace(1, 1e-3, 100)[:, None]:
-        net.flat_gradients[:] = g
-        optimizer.step(net)
-        weight.grad = torch.from_numpy(g)
-        peer.step()
-    np.testing.assert_allclose(net.flat_parameters, weight.detach(), rtol=1e-12, atol=1e-12)
+def test_pytorch(subtests: pytest.Subtests) -> None:
+    for name in [name for name, case in CASES.items() if case.torch]:
+        with subtests.test(name):
+            torch = pytest.importorskip("torch", reason="PyTorch is the peer of this test")
+            case, net = CASES[name], model(33)
+            optimizer = case.build()
+            weight = torch.nn.Parameter(torch.tensor(net.flat_parameters))
+            options = dict(case.options)
+            if case.kind == "SGD":
+                options = {"lr": 1e-3} | options  # the one that had no default in PyTorch 2.2
+            peer = getattr(torch.optim, case.torch)([weight], **options)
+            for g in (
+                np.random.default_rng(3).standard_normal((100, 33)) * np.geomspace(1, 1e-3, 100)[:, None]
+            ):
+                net.flat_gradients[:] = g
+                optimizer.step(net)
+                weight.grad = torch.from_numpy(g)
+                peer.step()
+            np.testing.assert_allclose(net.flat_parameters, weight.detach(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -177,13 +177,14 @@ def check_steps_updates_and_units_have_whole_ticks(small: Any) -> None:
             assert ((ticks >= low) & (ticks <= high)).any()
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_small_picture_shows_all_there_is(name: str) -> None:
-    figure = SMALL[name]()
-    check_every_point_can_be_seen(figure)
-    check_every_entry_of_a_legend_is_drawn(figure)
-    check_an_empty_panel_says_why(figure)
-    check_steps_updates_and_units_have_whole_ticks(figure)
+def test_a_small_picture_shows_all_there_is(subtests: pytest.Subtests) -> None:
+    for name in SMALL:
+        with subtests.test(name):
+            figure = SMALL[name]()
+            check_every_point_can_be_seen(figure)
+            check_every_entry_of_a_legend_is_drawn(figure)
+            check_an_empty_panel_says_why(figure)
+            check_steps_updates_and_units_have_whole_ticks(figure)
 
 
 def notes(axes: Any) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 
 import bptt
 from bptt import _core
@@ -110,11 +110,13 @@ def test_agrees_with_the_reference(cell, D):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12, err_msg=what)
 
 
-@pairwise(
-    ("cell", CELLS.keys()),
-    ("D", [1, 2]),
-    ("name", ["mixed", "short"]),
-    ("module", {"native": bptt, "reference": bptt.reference}),
+@together(
+    pairwise(
+        ("cell", CELLS.keys()),
+        ("D", [1, 2]),
+        ("name", ["mixed", "short"]),
+        ("module", {"native": bptt, "reference": bptt.reference}),
+    )
 )
 def test_gradients_agree_with_differences(cell, D, name, module):
     layer = build(cell, I, 7, num_layers=L, bidirectional=D == 2, dtype="float64")
@@ -172,7 +174,7 @@ def test_what_lies_past_a_rows_end_does_not_matter(cell):
             np.testing.assert_array_equal(tape.dh_norm, norms)
 
 
-@pairwise(("cell", CELLS.keys()), ("shape", [(40, 50, 16, 48), (200, 3, 20, 160)]), ("D", [1, 2]))
+@together(pairwise(("cell", CELLS.keys()), ("shape", [(40, 50, 16, 48), (200, 3, 20, 160)]), ("D", [1, 2])))
 def test_threads_change_no_bit(cell, shape, D):
     T, B, I, H = shape
     layer = build(cell, I, H, bidirectional=D == 2)
@@ -369,19 +371,21 @@ def rearranged(array, lengths, fill):
     return np.array(rows, array.dtype).reshape(-1, array.shape[2])
 
 
-@pairwise(
-    (
-        "steps, width, dtype",
-        [  # Within the caches, past them in whole lines (some 6 MB), and past them in parts of lines.
-            (7, 5, "float32"),
-            (7, 1, "uint8"),
-            (300, 128, "float32"),
-            (300, 64, "float64"),
-            (300, 67, "float64"),
-        ],
-    ),
-    ("layout", ["time first", "batch first", "every other element"]),
-    ("threads", [1, 3]),
+@together(
+    pairwise(
+        (
+            "steps, width, dtype",
+            [  # Within the caches, past them in whole lines (some 6 MB), and past them in parts of lines.
+                (7, 5, "float32"),
+                (7, 1, "uint8"),
+                (300, 128, "float32"),
+                (300, 64, "float64"),
+                (300, 67, "float64"),
+            ],
+        ),
+        ("layout", ["time first", "batch first", "every other element"]),
+        ("threads", [1, 3]),
+    )
 )
 def test_rows_go_where_they_run_and_back(steps, width, dtype, layout, threads):
     bptt.set_num_threads(threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
-from tests.grids import pairwise
+from tests.grids import pairwise, together
 from tests.test_options import numbers, single_variants
 
 import bptt
@@ -68,10 +68,12 @@ def test_every_option(kind, options):
         assert_same_bits(again, expected)
 
 
-@pairwise(
-    ("cell", CELLS.keys()),
-    ("steps, batch, width", [(900, 1, 40), (300, 9, 70), (60, 130, 16)]),
-    ("threads", [1, 2, 3, 7]),
+@together(
+    pairwise(
+        ("cell", CELLS.keys()),
+        ("steps, batch, width", [(900, 1, 40), (300, 9, 70), (60, 130, 16)]),
+        ("threads", [1, 2, 3, 7]),
+    )
 )
 def test_any_number_of_threads(cell, steps, batch, width, threads):
     bptt.set_num_threads(threads)
