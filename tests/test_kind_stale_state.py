@@ -269,3 +269,28 @@ def test_truncated_training_reads_the_new_weights_in_every_window():
         by_hand.backward(tape, loss(y, target[window])[1])
         optimizer.step(by_hand)
     np.testing.assert_allclose(trained.flat_parameters, by_hand.flat_parameters, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_borrowing_tape_keeps_its_arrays_alive_without_a_copy(cell):
+    """The caller promises to change neither x nor the parameters, so a later change shows in the gradient."""
+    core = bptt._core.Recurrent(cell, "float64", 3, 4, 1, False, True)
+    rng = np.random.default_rng(0)
+    x, dh = rng.standard_normal((5, 2, 3)), rng.standard_normal((1, 2, 4))
+    parameters = rng.uniform(-0.5, 0.5, core.parameter_count)
+    results = []
+    for borrow in (False, True):
+        vector, inputs = parameters.copy(), x.copy()
+        tape = core.forward(vector, inputs, None, None, 0.0, 0, borrow=borrow)[3]
+        gradients = [np.zeros_like(vector) for _ in range(2)]
+        core.backward(gradients[0], tape, None, dh, None)
+        inputs *= 2
+        del inputs, vector
+        dx = core.backward(gradients[1], tape, None, dh, None)[0]
+        results.append((*gradients, dx))
+    (kept, again, dx), (borrowed, changed, borrowed_dx) = results
+    np.testing.assert_array_equal(kept, again)
+    np.testing.assert_array_equal(kept, borrowed)
+    np.testing.assert_array_equal(dx, borrowed_dx)  # dx does not depend on x, if the weights are the same
+    weight_ih = slice(0, core.parameters[0][1][0] * 3)
+    np.testing.assert_array_equal(changed[weight_ih], 2 * kept[weight_ih])

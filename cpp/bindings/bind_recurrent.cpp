@@ -114,12 +114,13 @@ class BoundRecurrent {
                     const std::optional<py::array>& c0, double dropout, std::uint64_t key,
                     const std::optional<py::array>& active, Index batch, const std::optional<py::array>& reset,
                     const std::optional<py::array>& recurrent_mask, const std::optional<py::array>& keep_h,
-                    const std::optional<py::array>& keep_c, Index first_row,
-                    const std::optional<py::array>& input_mask) const {
+                    const std::optional<py::array>& keep_c, Index first_row, const std::optional<py::array>& input_mask,
+                    bool borrow) const {
     if (!(dropout >= 0 && dropout < 1)) throw std::invalid_argument("dropout: expected 0 <= dropout < 1");
     const ForwardCall call{x, h0, c0, active, batch, reset, recurrent_mask, keep_h, keep_c, input_mask};
     const Dropout between{dropout, key, first_row};
-    return float32_ ? record<float>(parameters, call, between) : record<double>(parameters, call, between);
+    return float32_ ? record<float>(parameters, call, between, borrow)
+                    : record<double>(parameters, call, between, borrow);
   }
 
   Index chunk_steps(Index batch) const {
@@ -158,14 +159,14 @@ class BoundRecurrent {
   }
 
   template <class T>
-  py::tuple record(const py::array& parameters, const ForwardCall& call, const Dropout& dropout) const {
+  py::tuple record(const py::array& parameters, const ForwardCall& call, const Dropout& dropout, bool borrow) const {
     ForwardArgs<T> args = call.arguments<T>(*net_);
     weights<T>(parameters);
     auto bound = std::make_unique<BoundTape>(Tape<T>(*net_, args.rows), net_);
-    const py::array kept = as_it_is<T>(call.x);
+    const py::array kept = borrow ? call.x : as_it_is<T>(call.x);
     bound->x = kept;
     args.x = static_cast<const T*>(kept.data());
-    bound->keep_weights(parameters, frozen(parameters));
+    bound->keep_weights(parameters, borrow || frozen(parameters));
     args.parameters = static_cast<const T*>(bound->weights);
     bound->interventions = py::make_tuple(call.reset, call.recurrent_mask, call.keep_h, call.keep_c, call.input_mask);
     Tape<T>& tape = std::get<Tape<T>>(bound->tape);
@@ -269,7 +270,8 @@ void bind_recurrent(py::module_& m) {
       .def("forward", &BoundRecurrent::forward, py::arg("parameters"), py::arg("x"), py::arg("h0"), py::arg("c0"),
            py::arg("dropout"), py::arg("dropout_key"), py::arg("active") = py::none(), py::arg("batch") = 0,
            py::arg("reset") = py::none(), py::arg("recurrent_mask") = py::none(), py::arg("keep_h") = py::none(),
-           py::arg("keep_c") = py::none(), py::arg("first_row") = 0, py::arg("input_mask") = py::none())
+           py::arg("keep_c") = py::none(), py::arg("first_row") = 0, py::arg("input_mask") = py::none(),
+           py::arg("borrow") = false)
       .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
       .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
       .def("backward", &BoundRecurrent::backward, py::arg("gradients"), py::arg("tape"), py::arg("dy"), py::arg("dh"),

@@ -21,14 +21,14 @@ class BoundTape {
   std::shared_ptr<const Recurrent> net;
   py::object x;              // keeps the input alive,
   py::object interventions;  // and these
-  // The weights of the forward pass: a copy, or the caller's array if it is read-only.
+  // The weights of the forward pass: a copy, or the caller's array if nobody changes it.
   const void* weights = nullptr;
   Block copied_weights;
   py::object parameters;
 
-  void keep_weights(const py::array& array, bool read_only) {
+  void keep_weights(const py::array& array, bool unchanged) {
     weights = array.data();
-    if (read_only) {
+    if (unchanged) {
       parameters = array;
       return;
     }
