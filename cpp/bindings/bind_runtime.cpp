@@ -63,6 +63,7 @@ double measure_barrier() {
 void bind_runtime(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &get_num_threads);
+  m.def("suggest_threads", &suggest_threads, py::arg("n"));
   m.def("thread_rule", &thread_rule);
   m.def("available_isas", &available_isas);
   m.def("isa", &isa);

@@ -11,6 +11,8 @@ namespace bptt {
 // How many threads a call may use, and which rule set that number.
 int get_num_threads();
 void set_num_threads(int n);  // throws std::invalid_argument unless 1 <= n <= kMaxThreads
+// Calls from this thread use n threads, unless the user chose a number; 0: no suggestion.
+void suggest_threads(int n);
 std::string thread_rule();
 std::string threads_complaint();  // what is wrong with BPTT_NUM_THREADS; empty if nothing
 inline constexpr int kMaxThreads = 256;

@@ -121,12 +121,19 @@ Setting& setting() {
   return value;
 }
 
+bool chosen(const Setting& value) { return value.rule == "BPTT_NUM_THREADS" || value.rule == "set_num_threads"; }
+
+thread_local int suggested = 0;
+
 }  // namespace
 
 int get_num_threads() {
   const std::lock_guard lock(mutex);
-  return setting().threads;
+  const Setting& value = setting();
+  return suggested > 0 && !chosen(value) ? suggested : value.threads;
 }
+
+void suggest_threads(int n) { suggested = n < 0 ? 0 : n > kMaxThreads ? kMaxThreads : n; }
 
 void set_num_threads(int n) {
   if (n < 1 || n > kMaxThreads) {

@@ -380,6 +380,9 @@ def adam_step(
 # Run time.
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
+def suggest_threads(n: int) -> None:
+    """Calls from this thread use n threads, unless the user chose a number. 0: no suggestion."""
+
 def thread_rule() -> str:
     """Which rule set the number of threads, in words."""
 
