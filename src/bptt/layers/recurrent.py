@@ -112,6 +112,11 @@ class Recurrent(RecurrentCalls):
         """Return the backend of this layer, with the current vectors."""
         return Native(self._stack, self.flat_parameters, self.flat_gradients, self.dropout)
 
+    @property
+    def core(self) -> _core.Recurrent:
+        """The compiled stack: sizes and passes, without the vectors."""
+        return self._stack
+
     # Parameters
 
     @property
