@@ -9,15 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bptt.interop.weights.from_modules import from_torch
+    from bptt.interop.weights.keras.arrays import KerasArrays
+    from bptt.interop.weights.keras.reading import from_keras
+    from bptt.interop.weights.keras.writing import keras_arrays, to_keras
     from bptt.interop.weights.state_dicts import from_state_dict, to_state_dict
     from bptt.interop.weights.to_modules import to_torch
 
-__all__ = ["from_state_dict", "from_torch", "onnx", "to_state_dict", "to_torch", "torch"]
+__all__ = [
+    "KerasArrays",
+    "from_keras",
+    "from_state_dict",
+    "from_torch",
+    "keras_arrays",
+    "onnx",
+    "to_keras",
+    "to_state_dict",
+    "to_torch",
+    "torch",
+]
 
 _SUBMODULES = ("onnx", "torch")
 _WEIGHTS = "bptt.interop.weights"
 _HOMES = {
     **dict.fromkeys(("from_state_dict", "to_state_dict"), f"{_WEIGHTS}.state_dicts"),
+    "KerasArrays": f"{_WEIGHTS}.keras.arrays",
+    "from_keras": f"{_WEIGHTS}.keras.reading",
+    **dict.fromkeys(("keras_arrays", "to_keras"), f"{_WEIGHTS}.keras.writing"),
     "from_torch": f"{_WEIGHTS}.from_modules",
     "to_torch": f"{_WEIGHTS}.to_modules",
 }

@@ -1,0 +1,1 @@
+"""Layers of Keras as arrays and configurations. Reading them does not need Keras."""
