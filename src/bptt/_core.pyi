@@ -99,8 +99,8 @@ class Recurrent:
 
         `input_mask` (B, I + (L-1)*D*P); `recurrent_mask` (L*D, B, P); `keep_h` (L*D, T, B, P) and `keep_c`
         (L*D, T, B, H), or (L*D, rows over time, ...). `first_row`: rows over time that lie before these,
-        where they are a piece of a longer sequence: dropout's masks go on from there. `borrow`: the tape refers
-        to `parameters` and x without a copy. The caller changes neither before the last backward pass.
+        where they are a piece of a longer sequence: dropout's masks go on from there. `borrow`: the tape
+        refers to `parameters` and x without a copy, and the caller changes neither before the last backward.
         """
     def backward(
         self,
