@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bptt.interop.weights.equinox import from_equinox, to_equinox
+    from bptt.interop.weights.flax import from_flax, to_flax
     from bptt.interop.weights.from_modules import from_torch
     from bptt.interop.weights.keras.arrays import KerasArrays
     from bptt.interop.weights.keras.reading import from_keras
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KerasArrays",
+    "from_equinox",
+    "from_flax",
     "from_keras",
     "from_state_dict",
     "from_torch",
     "keras_arrays",
     "onnx",
+    "to_equinox",
+    "to_flax",
     "to_keras",
     "to_state_dict",
     "to_torch",
@@ -32,6 +38,8 @@ _SUBMODULES = ("onnx", "torch")
 _WEIGHTS = "bptt.interop.weights"
 _HOMES = {
     **dict.fromkeys(("from_state_dict", "to_state_dict"), f"{_WEIGHTS}.state_dicts"),
+    **dict.fromkeys(("from_equinox", "to_equinox"), f"{_WEIGHTS}.equinox"),
+    **dict.fromkeys(("from_flax", "to_flax"), f"{_WEIGHTS}.flax"),
     "KerasArrays": f"{_WEIGHTS}.keras.arrays",
     "from_keras": f"{_WEIGHTS}.keras.reading",
     **dict.fromkeys(("keras_arrays", "to_keras"), f"{_WEIGHTS}.keras.writing"),

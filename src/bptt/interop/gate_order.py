@@ -18,7 +18,7 @@ KERAS: Mapping[str, str] = {"rnn": "n", "lstm": "ifgo", "gru": "zrn"}
 """Keras 2 and 3, for both kinds of GRU. The kernels are transposed."""
 ONNX: Mapping[str, str] = {"rnn": "n", "lstm": "iofg", "gru": "zrn"}
 EQUINOX: Mapping[str, str] = {"lstm": "ifgo", "gru": "rzn"}
-FLAX: Mapping[str, str] = {"lstm": "ifgo", "gru": "rzn"}
+FLAX: Mapping[str, str] = {"rnn": "n", "lstm": "ifgo", "gru": "rzn"}
 """Flax has one kernel for each gate, named by these letters. The kernels are transposed."""
 
 PEEPHOLES_BPTT = "ifo"
