@@ -231,11 +231,16 @@ def _as_array(value: object, name: str) -> npt.NDArray[Any]:
 
 
 def _tensor_fix(value: object) -> str:
-    """Return how to convert a PyTorch tensor so that NumPy can read it."""
+    """Return how to convert a tensor of another library so that NumPy can read it."""
     if str(getattr(value, "dtype", "")).endswith("bfloat16"):
         return "convert it with .float(), because NumPy has no bfloat16"
     if getattr(value, "requires_grad", False):
         return "pass .detach(), because bptt records no gradients for PyTorch"
+    if getattr(value, "is_sparse", False):
+        return "pass .to_dense()"
+    device = getattr(value, "device", None)
+    if device is not None and "cpu" not in str(device).lower():
+        return "copy it to main memory first, with .cpu() in PyTorch or .get() in CuPy"
     return "convert it to a NumPy array first"
 
 
