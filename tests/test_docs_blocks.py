@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = "torch|keras|jax|flax|equinox|onnx|onnxruntime|mpi4py|matplotlib|sklearn|pandas|polars"
-OPTIONAL = re.compile(rf"^\s*(?:import|from) ({PACKAGES})\b", re.MULTILINE)
+OPTIONAL = re.compile(
+    rf"^\s*(?:import |from |import bptt\.interop\.|from bptt\.interop import )({PACKAGES})\b", re.MULTILINE
+)
 
 
 def python_blocks(page: str) -> list[str]:

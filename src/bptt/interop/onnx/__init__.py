@@ -10,4 +10,6 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("bptt.interop.onnx needs onnx: pip install 'bptt[onnx]'") from error
 
-__all__: list[str] = []
+from bptt.interop.onnx.saving import save, to_proto
+
+__all__ = ["save", "to_proto"]

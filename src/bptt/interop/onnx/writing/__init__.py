@@ -1,0 +1,1 @@
+"""From a model to the nodes of an ONNX graph."""
