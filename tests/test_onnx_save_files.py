@@ -32,6 +32,18 @@ def test_the_file(tmp_path: Path) -> None:
     assert onnx.load(path) == proto
 
 
+def test_shapes_name_the_axes() -> None:
+    layer = bptt.LSTM(3, 5, batch_first=True, bidirectional=True)
+    graph = to_proto(layer, lengths=True, states="required").graph
+    shapes = {
+        info.name: [size.dim_param or size.dim_value for size in info.type.tensor_type.shape.dim]
+        for info in (*graph.input, *graph.output)
+    }
+    states = {name: [2, "batch", 5] for name in ("h_0", "c_0", "h_n", "c_n")}
+    x, y = ["batch", "time", 3], ["batch", "time", 10]
+    assert shapes == {"x": x, "y": y, "lengths": ["batch"]} | states
+
+
 def test_nothing_in_the_file_is_left_over(subtests: pytest.Subtests) -> None:
     """ONNX Runtime would warn of a constant that no node reads."""
     for name, model, options in models():
@@ -81,8 +93,8 @@ ERRORS: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     ),
     "repeat": (
         ValueError,
-        r"lengths must not reach.*got LSTM at model\[3\].*Fix:",
-        bptt.Sequential(bptt.LSTM(3, 5), bptt.Last(), bptt.Repeat(7), bptt.LSTM(5, 3)),
+        r"lengths must not reach.*got LSTM at model\[4\].*Fix:",
+        bptt.Sequential(bptt.LSTM(3, 5), bptt.Last(), bptt.Repeat(7), bptt.Tanh(), bptt.LSTM(5, 3)),
         {"lengths": True},
     ),
     "after a decoder": (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.onnx_files import RAGGED, agree, arrays_like, feed_of, models, randomized, session
 
+import bptt
 from bptt.interop.onnx import to_proto
 
 LENGTHS = {
@@ -60,3 +61,11 @@ def test_the_decoder_starts_from_the_encoder() -> None:
     randomized(model)
     names = [info.name for info in session(to_proto(model, states="required")).get_inputs()]
     assert names == ["encoder", "decoder", "encoder.1.h_0", "encoder.1.c_0"]
+
+
+def test_padding_is_no_maximum() -> None:
+    model = randomized(bptt.Sequential(bptt.GRU(3, 5), bptt.Linear(5, 4), bptt.MaxPool()))
+    model.parameters["1.bias"][...] = -9.0
+    x = arrays_like(model, 6, 4)
+    (y,) = session(to_proto(model, lengths=True)).run(None, feed_of(x, RAGGED))
+    agree(y, model(x, lengths=RAGGED)[0])

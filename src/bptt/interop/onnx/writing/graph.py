@@ -137,7 +137,7 @@ class Graph:
     def output(self, name: str, of: str, shape: tuple[Dimension, ...]) -> None:
         """Give a tensor the name of an output."""
         self._check_new(name)
-        if of not in self._renamed and any(of in node.output for node in self._nodes):
+        if any(of in node.output for node in self._nodes):
             _rename(self._nodes, of, name)
             self._renamed[of] = name
         else:  # an output already, or an input
