@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_nothing_in_the_file_is_left_over(subtests: pytest.Subtests) -> None:
             read = {name for node in graph.node for name in node.input} | {info.name for info in graph.output}
             assert {constant.name for constant in graph.initializer} <= read
             assert all(read.intersection(node.output) for node in graph.node)
+            made = [name for node in graph.node for name in node.output]
+            assert all(re.fullmatch(r"[\w.]+", name) for name in (*read, *made) if name)
 
 
 class Doubled(bptt.Linear):

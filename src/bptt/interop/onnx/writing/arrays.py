@@ -49,7 +49,7 @@ def _input(graph: Graph, array: npt.NDArray[Any], name: str, batch_first: bool) 
     """Make an input for arrays like this one. `name` is "" if it is the only input."""
     ids = array.dtype.kind == "i"
     width = None if ids else array.shape[-1]
-    time = f"{name}.time" if name else "time"
+    time = f"{name.replace('.', '_')}_time" if name else "time"
     has_time = array.ndim > (1 if ids else 2)
     lead: tuple[Dimension, ...] = (time, "batch") if has_time else ("batch",)
     shape = lead[::-1] if batch_first else lead

@@ -58,6 +58,7 @@ class Graph:
         self._nodes: list[Any] = []
         self._root: Graph = self if around is None else around._root
         self._constants: dict[str, npt.NDArray[Any]] = {}
+        self._shared_names: dict[Any, str] = {}
         self._bytes = 0
         self._sizes: dict[tuple[str, int], str] = {}
         self._renamed: dict[str, str] = {}
@@ -65,7 +66,7 @@ class Graph:
         self._count = 0
         self.prefix: str = "" if around is None else around.prefix
         """The beginning of the names of new tensors."""
-        self._inside = "" if around is None else f"{around.unique('step')}/"
+        self._inside = "" if around is None else f"{around.unique('step')}."
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, and return the name of the output."""
@@ -89,18 +90,19 @@ class Graph:
 
     def number(self, value: float) -> str:
         """Return the name of a constant without axes."""
-        return self._constant(f"number {value!r}", np.array(value, self.dtype))
+        return self._shared((self.dtype, value), np.array(value, self.dtype))
+
+    def filled(self, shape: tuple[int, ...], value: float) -> str:
+        """Return the name of a constant that has the same number everywhere."""
+        return self._shared((self.dtype, value, shape), np.full(shape, value, self.dtype))
 
     def integers(self, *values: int) -> str:
         """Return the name of a constant of shape (n,)."""
-        return self._constant(f"integers {', '.join(map(str, values))}", np.array(values, np.int64))
+        return self._shared(values, np.array(values, np.int64))
 
     def integer(self, value: int) -> str:
         """Return the name of a constant integer without axes."""
-        return self._constant(f"integer {value}", np.array(value, np.int64))
-
-    def zeros(self, name: str, shape: tuple[int, ...]) -> str:
-        return self._constant(name, np.zeros(shape, self.dtype))
+        return self._shared(value, np.array(value, np.int64))
 
     def embedding(self, layer: Embedding) -> str:
         """Return the name of the weight of an embedding, which a `TiedLinear` may share."""
@@ -186,12 +188,17 @@ class Graph:
         """The size of all constants."""
         return self._root._bytes
 
+    def _shared(self, key: Any, value: npt.NDArray[Any]) -> str:
+        """Return the name of a constant that all nodes with the same key read."""
+        if key not in self._shared_names:
+            self._shared_names[key] = self._constant(self.unique("constant"), value)
+        return self._shared_names[key]
+
     def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
         name = self._inside + name
-        known = self._constants.setdefault(name, value)
-        assert known is value or np.array_equal(known, value), name
-        if known is value:
-            self._root._bytes += value.nbytes
+        assert name not in self._constants, name
+        self._constants[name] = value
+        self._root._bytes += value.nbytes
         return name
 
     def _tensors(self, read: Container[str]) -> list[Any]:

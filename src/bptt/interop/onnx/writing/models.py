@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from bptt.interop.onnx.writing.graph import Graph, Value
 from bptt.interop.onnx.writing.lengths import Lengths
 from bptt.interop.onnx.writing.stack import State, expanded, state_sizes, write_recurrent
@@ -87,7 +89,7 @@ class Writer:
             name = f"{graph.prefix}{part}_0"
             graph.input(name, (rows, "batch", size))
             if self._states == "optional":  # a constant with the name of an input is its default
-                name = expanded(graph, graph.zeros(name, (rows, 1, size)), x)
+                name = expanded(graph, graph.weight(name, np.zeros((rows, 1, size))), x)
             names.append(name)
         return tuple(names)
 

@@ -73,8 +73,7 @@ def write_recurrent(
 def _zeros(graph: Graph, layer: Recurrent, x: str) -> State:
     rows = layer.num_layers * layer.num_directions
     return tuple(
-        expanded(graph, graph.zeros(f"zeros ({rows}, 1, {size})", (rows, 1, size)), x)
-        for size in state_sizes(layer).values()
+        expanded(graph, graph.filled((rows, 1, size), 0.0), x) for size in state_sizes(layer).values()
     )
 
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from bptt.interop.onnx.writing.functions import gelu, silu
 from bptt.interop.onnx.writing.graph import Graph, Value
 from bptt.interop.onnx.writing.lengths import Lengths
@@ -63,10 +61,9 @@ def _dropout(graph: Graph, layer: Dropout, x: Value, _: Lengths | None) -> Value
 
 
 def _layer_norm(graph: Graph, layer: LayerNorm, x: Value, _: Lengths | None) -> Value:
-    F = layer.normalized_shape
     weight = layer.parameters.get("weight")
     if weight is None:
-        inputs = [graph.weight(f"ones ({F},)", np.ones(F))]
+        inputs = [graph.filled((layer.normalized_shape,), 1.0)]
     else:
         inputs = [graph.weight(f"{graph.prefix}weight", weight)]
     if layer.bias:
