@@ -27,6 +27,7 @@ from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, parse_init
 from bptt.layers.notebook import model_html
 from bptt.layers.passes.tape import Tape
+from bptt.layers.undrawn import is_undrawn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -72,7 +73,7 @@ class Module(Deployed, ABC):
     dtype: np.dtype[Any]
     _model: weakref.ref[Module] | None = None  # the Sequential whose vectors hold the parameters
     initialiser: Initialiser | None = None
-    """The initialiser that drew the initial parameters. None for a copy."""
+    """The initialiser that drew the initial parameters. None for a copy, and inside `undrawn`."""
     _checksum: int | None = None  # of the initial parameters
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -201,6 +202,8 @@ class Module(Deployed, ABC):
         count = sum(math.prod(shape) for _, shape in table)
         spend(count, self.dtype)
         self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
+        if is_undrawn():
+            return
         rng = self.rng
         if self._seed is not None:  # different layers with the same seed must draw independent numbers
             sizes = table[0][1] if table else ()
