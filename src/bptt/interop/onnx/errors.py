@@ -1,0 +1,14 @@
+"""Errors of ONNX files."""
+
+from __future__ import annotations
+
+
+class OnnxError(ValueError):
+    """The file is not a complete and consistent ONNX model."""
+
+
+class UnsupportedOnnxError(OnnxError):
+    """The ONNX model is valid, but no layer of bptt computes the same.
+
+    The message lists all nodes of this kind, each with its name, its operator and its output.
+    """

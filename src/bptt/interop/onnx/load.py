@@ -1,0 +1,122 @@
+"""Load ONNX models."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from bptt.arguments import choice, short
+from bptt.files.atomic import reading
+from bptt.interop.onnx.errors import OnnxError, UnsupportedOnnxError
+from bptt.interop.onnx.reading.build import build
+from bptt.interop.onnx.reading.chain import find_chain
+from bptt.interop.onnx.reading.graph import Graph
+from bptt.interop.onnx.reading.interpreter import Interpreter
+from bptt.interop.onnx.reading.wire import SIZE_LIMIT
+from bptt.layers import Module
+
+_SHOWN = 20
+"""Number of unsupported nodes that a message lists."""
+
+
+def load(
+    model: str | os.PathLike[str] | bytes | Any, *, clip_mode: str = "onnxruntime", output: str | None = None
+) -> Any:
+    """Load an ONNX model as a bptt model, which can be trained further.
+
+    The model must be a chain of layers: `RNN`, `LSTM` and `GRU` nodes, embeddings, products with matrices,
+    activations, layer norms, and the last step, the mean or the maximum over time. Operators that only move
+    axes, compute shapes or make initial states of zeros may stand between them. Nodes of equal options that
+    follow each other become one stack.
+
+    The loaded model reads x with the axes of the graph's input, and any number of rows and steps. It returns
+    `(y, state)`. y has the axes time, batch and features in the order of x, whatever the graph does with them
+    at its end. Inputs of the graph with initial states become the argument `state`, and `sequence_lens`
+    becomes the argument `lengths`.
+
+    The file may come from an untrusted source. Sizes are checked against its bytes before memory is
+    allocated, and files with weights are read only from the folder of the model.
+
+    Parameters
+    ----------
+    model : str, os.PathLike, bytes or onnx.ModelProto
+        The file, its content, or the model. Files with weights next to the model are read only with a path.
+    clip_mode : {"onnxruntime", "spec"}
+        What the attribute `clip` of an LSTM does with the cell state. "onnxruntime": nothing, as in ONNX
+        Runtime. "spec": it clips the cell state before the output's activation, as the specification says.
+    output : str, optional
+        Name of an output, or of a value inside the graph, that the model shall return. Only the nodes that it
+        needs are read. Default: all outputs of the graph, one output of layers and any number of states.
+
+    Returns
+    -------
+    Module
+        A recurrent layer, if the graph is one layer or stack. Otherwise, a `Sequential`.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    OnnxError
+        A ValueError: the file is damaged or contradicts itself.
+    UnsupportedOnnxError
+        An OnnxError: bptt has no layers for the model. The message lists all such nodes.
+    OSError
+        The file cannot be read.
+    """
+    choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
+    if not (output is None or isinstance(output, str)):
+        raise TypeError(
+            f"output must be a str or None; got {short(output)}. Fix: pass the name of an output."
+        )
+    subject, content, folder = _content(model)
+    try:
+        return _load(Graph(content, folder), clip_mode, output)
+    except OnnxError as error:
+        raise type(error)(f"{subject} {error}.") from None
+
+
+def _content(model: Any) -> tuple[str, bytes, Path | None]:
+    """Return a name for messages, the bytes of the model and the folder of its other files."""
+    if isinstance(model, onnx.ModelProto):
+        return "model", model.SerializeToString(), None
+    if isinstance(model, bytes):
+        return "model", model, None
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(
+            f"model must be a path, bytes or an onnx.ModelProto; got {short(model)}. "
+            "Fix: pass the file's name."
+        )
+    path = Path(model)
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise OnnxError(f"{path} is not a regular file. Fix: pass the name of an ONNX file.")
+    if status.st_size > SIZE_LIMIT:
+        raise OnnxError(f"{path} has more than {SIZE_LIMIT} bytes, the limit of ONNX files.")
+    with reading(path) as file:
+        return str(path), file.read(), path.parent
+
+
+def _load(graph: Graph, clip_mode: str, output: str | None) -> Module:
+    outputs = graph.outputs if output is None else [output]
+    if not outputs:
+        raise OnnxError("has no output")
+    if output is not None and output not in (*graph.outputs, *graph.names):
+        raise OnnxError(
+            f"has no value {output!r:.60}. Fix: pass output= one of its outputs, "
+            f"{', '.join(map(repr, graph.outputs)):.200}"
+        )
+    interpreter = Interpreter(graph, clip_mode)
+    values = interpreter.run(outputs)
+    if interpreter.problems:
+        problems = interpreter.problems[:_SHOWN]
+        more = len(interpreter.problems) - len(problems)
+        if more:
+            problems.append(f"and {more} more")
+        count = f"{len(interpreter.problems)} nodes" if len(interpreter.problems) > 1 else "a node"
+        raise UnsupportedOnnxError(f"has {count} that bptt cannot represent:\n  " + "\n  ".join(problems))
+    return build(find_chain(list(zip(outputs, values, strict=True)), interpreter.roles))

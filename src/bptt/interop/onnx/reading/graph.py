@@ -1,0 +1,153 @@
+"""The graph of an ONNX model, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from bptt.interop.onnx.errors import OnnxError
+from bptt.interop.onnx.reading.external import read_external
+from bptt.interop.onnx.reading.tensors import Tensor
+from bptt.interop.onnx.reading.wire import SIZE_LIMIT, cut
+
+NODE_LIMIT = 20_000
+
+
+class Node:
+    """One node of a graph."""
+
+    def __init__(self, proto: Any, index: int) -> None:
+        self.op: str = proto.op_type
+        self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
+        self.inputs: Sequence[str] = list(proto.input)
+        self.outputs: Sequence[str] = list(proto.output)
+        self.name: str = proto.name or f"number {index}"
+        self._proto = proto
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes by name: numbers, texts, lists of these, or tensors."""
+        values = {}
+        for attribute in self._proto.attribute:
+            try:
+                value = onnx.helper.get_attribute_value(attribute)
+            except ValueError:
+                raise OnnxError(f"has attribute {attribute.name!r:.40} of no type at {self}") from None
+            if isinstance(value, bytes):
+                value = value.decode("utf-8", "replace")
+            elif isinstance(value, onnx.TensorProto):
+                value = Tensor(value)
+            elif isinstance(value, list) and value and isinstance(value[0], bytes):
+                value = [text.decode("utf-8", "replace") for text in value]
+            values[attribute.name] = value
+        return values
+
+    def __str__(self) -> str:
+        domain = f"{self.domain}." if self.domain else ""
+        output = next(filter(None, self.outputs), "")
+        return f"node {self.name!r:.60} ({domain}{self.op:.40}, output {output!r:.60})"
+
+
+class Graph:
+    """A graph whose names are unique.
+
+    Attributes
+    ----------
+    opset : int
+        Version of the standard operators.
+    constants : dict of str to Tensor
+        The initializers.
+    inputs : dict
+        The inputs that are not initializers: `onnx.ValueInfoProto` by name.
+    outputs : list of str
+    functions : bool
+        Whether the model defines functions.
+
+    Raises
+    ------
+    OnnxError
+        If bytes, tensors or names are wrong.
+    """
+
+    def __init__(self, content: bytes, folder: Path | None) -> None:
+        if len(content) > SIZE_LIMIT:
+            raise OnnxError(f"has more than {SIZE_LIMIT} bytes, the limit of ONNX files")
+        message, raw = cut(content)
+        model = onnx.ModelProto()
+        try:
+            model.ParseFromString(message)
+        except (DecodeError, ValueError, RecursionError):
+            raise OnnxError("is not an ONNX model, or is damaged") from None
+        graph = model.graph
+        self.functions = len(model.functions) > 0
+        self.opset = max(
+            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
+        )
+        data = np.frombuffer(content, np.uint8)
+        self.constants: dict[str, Tensor] = {}
+        for index, proto in enumerate(graph.initializer):
+            if not proto.name or proto.name in self.constants:
+                raise OnnxError(f"holds two initializers with the name {proto.name!r:.60}")
+            self.constants[proto.name] = _tensor(proto, raw.get(index), data, folder)
+        self.inputs = {value.name: value for value in graph.input if value.name not in self.constants}
+        if len(self.inputs) + sum(value.name in self.constants for value in graph.input) != len(graph.input):
+            raise OnnxError("holds two inputs of the same name")
+        self.outputs = [value.name for value in graph.output if value.name]
+        if len(graph.node) > NODE_LIMIT:
+            raise OnnxError(f"has {len(graph.node)} nodes; the limit is {NODE_LIMIT}")
+        self._makers: dict[str, Node] = {}
+        for number, proto in enumerate(graph.node):
+            node = Node(proto, number)
+            for name in filter(None, node.outputs):
+                if name in self._makers or name in self.constants or name in self.inputs:
+                    raise OnnxError(f"holds two values with the name {name!r:.60}, one of them from {node}")
+                self._makers[name] = node
+
+    @property
+    def names(self) -> Iterator[str]:
+        """Names of all values that nodes make."""
+        return iter(self._makers)
+
+    def before(self, outputs: Sequence[str]) -> list[Node]:
+        """Return the nodes that these values need, in an order in which they can run.
+
+        Raises
+        ------
+        OnnxError
+            If nodes form a cycle, or a value has no source.
+        """
+        order: list[Node] = []
+        state: dict[int, bool] = {}  # of the nodes that were met: whether their inputs are done
+        waiting: list[tuple[str, Any, bool]] = [(name, "the outputs", False) for name in reversed(outputs)]
+        while waiting:
+            name, reader, leaving = waiting.pop()
+            if name in self.constants or name in self.inputs:
+                continue
+            node = self._makers.get(name)
+            if node is None:
+                raise OnnxError(f"lacks the value {name!r:.60}, which {reader} needs")
+            if leaving:
+                state[id(node)] = True
+                order.append(node)
+            elif id(node) not in state:
+                state[id(node)] = False
+                waiting.append((name, reader, True))
+                waiting += [(entry, node, False) for entry in reversed(node.inputs) if entry]
+            elif not state[id(node)]:
+                raise OnnxError(f"has nodes that form a cycle through {node}")
+        return order
+
+
+def _tensor(proto: Any, place: tuple[int, int] | None, data: Any, folder: Path | None) -> Tensor:
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
+        if place is not None or proto.HasField("raw_data"):
+            raise OnnxError(f"holds tensor {proto.name!r:.60} with data in the file and outside of it")
+        return Tensor(proto, lambda: read_external(folder, proto))
+    if place is None:
+        return Tensor(proto)
+    return Tensor(proto, lambda: data[place[0] : place[1]])

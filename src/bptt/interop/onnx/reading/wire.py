@@ -1,0 +1,216 @@
+"""Limits on the bytes of an ONNX model, before the protobuf library reads them.
+
+A field of two bytes can become a message of a hundred bytes in memory. So the number of fields is limited
+first. The raw data of weights stay where they are: they are cut out of the message, and read in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import onnx
+
+from bptt.interop.onnx.errors import OnnxError
+
+SIZE_LIMIT = 2**31 - 1
+"""Largest message in bytes, the limit of protobuf."""
+FIELD_LIMIT = 100_000
+"""Largest number of fields of a model without its weights."""
+FREE_BYTES = 2**16
+"""Bytes of a graph, without weights, whose fields need not be counted."""
+NESTING_LIMIT = 30
+"""Largest depth of graphs in graphs, as fields in fields."""
+CUT_BYTES = 1024
+"""Smallest raw data that are cut out of the message."""
+
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+class Field(NamedTuple):
+    """One field: its number, and where its value begins and ends. A varint has its value in `value`."""
+
+    number: int
+    first: int
+    start: int
+    stop: int
+    wire: int
+    value: int
+
+
+class Cut(NamedTuple):
+    """A model's message without large raw data.
+
+    Attributes
+    ----------
+    message : bytes
+    raw : dict
+        The start and the stop of the raw data that were cut, by the index of their initializer.
+    """
+
+    message: bytes
+    raw: dict[int, tuple[int, int]]
+
+
+def cut(content: bytes) -> Cut:
+    """Check the number of fields of a model, and cut out the raw data of its weights.
+
+    Raises
+    ------
+    OnnxError
+        If the bytes are not a message, have too many fields, or more than one graph.
+    """
+    model = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"]
+    pieces: list[bytes] = []
+    raw: dict[int, tuple[int, int]] = {}
+    counter = _Counter(content)
+    graphs = 0
+    for field in fields(content, 0, len(content)):
+        if field.number != model.number:
+            counter.add(field, onnx.ModelProto.DESCRIPTOR)
+            pieces.append(content[field.first : field.stop])
+            continue
+        graphs += 1
+        if graphs > 1:
+            raise OnnxError("holds more than one graph")
+        graph = _cut_graph(content, field, raw, counter)
+        pieces += [_key(model.number), _varint(len(graph)), graph]
+    if not graphs:
+        raise OnnxError("is not an ONNX model: it holds no graph")
+    counter.check()
+    return Cut(b"".join(pieces), raw)
+
+
+def _cut_graph(content: bytes, graph: Field, raw: dict[int, tuple[int, int]], counter: _Counter) -> bytes:
+    number = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+    pieces: list[bytes] = []
+    index = 0
+    if graph.wire != _BYTES:
+        raise OnnxError("is not an ONNX model: its graph is no message")
+    for field in fields(content, graph.start, graph.stop):
+        if field.number != number:
+            counter.add(field, onnx.GraphProto.DESCRIPTOR)
+            pieces.append(content[field.first : field.stop])
+            continue
+        place = _raw_data(content, field, counter)
+        if place is None:
+            pieces.append(content[field.first : field.stop])
+        else:
+            before = content[field.start : place.first]
+            after = content[place.stop : field.stop]
+            pieces += [_key(number), _varint(len(before) + len(after)), before, after]
+            raw[index] = place.start, place.stop
+        index += 1
+    return b"".join(pieces)
+
+
+def _raw_data(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
+    """Return the field of a tensor's raw data, if they are large."""
+    table = onnx.TensorProto.DESCRIPTOR
+    place = None
+    if tensor.wire != _BYTES:
+        raise OnnxError("is not an ONNX model: an initializer is no message")
+    for field in fields(content, tensor.start, tensor.stop):
+        if field.number == table.fields_by_name["raw_data"].number and field.stop - field.start >= CUT_BYTES:
+            if place is not None:
+                raise OnnxError("holds an initializer with raw data twice")
+            place = field
+        else:
+            counter.add(field, table)
+    return place
+
+
+class _Counter:
+    """Counts fields, and looks into fields of messages only if there are many bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._later: list[tuple[Field, Any]] = []
+        self._bytes = 0
+        self._count = 0
+
+    def add(self, field: Field, table: Any) -> None:
+        self._one()
+        self._later.append((field, table))
+        self._bytes += field.stop - field.first
+
+    def check(self) -> None:
+        if self._bytes > FREE_BYTES:
+            for field, table in self._later:
+                self._look(field, table, 0)
+
+    def _look(self, field: Field, table: Any, depth: int) -> None:
+        known = table.fields_by_number.get(field.number)
+        if known is None or field.wire != _BYTES:
+            return
+        if known.message_type is not None:
+            if depth > NESTING_LIMIT:
+                raise OnnxError(f"has more than {NESTING_LIMIT} levels of messages in messages")
+            for inner in fields(self._content, field.start, field.stop):
+                self._one()
+                self._look(inner, known.message_type, depth + 1)
+        elif known.type not in (known.TYPE_BYTES, known.TYPE_STRING, known.TYPE_FLOAT, known.TYPE_DOUBLE):
+            # Packed whole numbers: a byte becomes up to eight bytes.
+            self._one((field.stop - field.start) // 64)
+
+    def _one(self, count: int = 1) -> None:
+        self._count += count
+        if self._count > FIELD_LIMIT:
+            raise OnnxError(
+                f"has more than {FIELD_LIMIT} fields without its weights, more than any model that bptt can "
+                "represent"
+            )
+
+
+def fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
+    """Yield the fields of a message.
+
+    Raises
+    ------
+    OnnxError
+        If the message is cut short, or no message.
+    """
+    position = start
+    while position < stop:
+        first = position
+        key, position = _read_varint(content, position, stop)
+        number, wire = key >> 3, key & 7
+        value, begin, end = 0, position, position
+        if wire == _BYTES:
+            value, begin = _read_varint(content, position, stop)
+            end = begin + value
+        elif wire == _VARINT:
+            value, end = _read_varint(content, position, stop)
+        elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
+            end = position + (8 if wire == _EIGHT_BYTES else 4)
+        else:
+            raise OnnxError("is not an ONNX model, or is damaged")
+        if end > stop or not number:
+            raise OnnxError("is not an ONNX model, or is cut short")
+        yield Field(number, first, begin, end, wire, value)
+        position = end
+
+
+def _read_varint(content: bytes, position: int, stop: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < stop and shift < 70:
+        byte = content[position]
+        value |= (byte & 127) << shift
+        position += 1
+        if byte < 128:
+            return value, position
+        shift += 7
+    raise OnnxError("is not an ONNX model, or is cut short")
+
+
+def _varint(value: int) -> bytes:
+    result = bytearray()
+    while value > 127:
+        result.append(value & 127 | 128)
+        value >>= 7
+    result.append(value)
+    return bytes(result)
+
+
+def _key(number: int) -> bytes:
+    return _varint(number << 3 | _BYTES)
