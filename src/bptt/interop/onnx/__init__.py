@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
     raise ImportError("bptt.interop.onnx needs onnx: pip install 'bptt[onnx]'") from error
 
 from bptt.interop.onnx.errors import OnnxError, UnsupportedOnnxError
-from bptt.interop.onnx.load import load
+from bptt.interop.onnx.loading import load
 from bptt.interop.onnx.saving import save, to_proto
 
 __all__ = ["OnnxError", "UnsupportedOnnxError", "load", "save", "to_proto"]
