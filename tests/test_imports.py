@@ -29,6 +29,7 @@ ORDER = (
     "metrics",
     "optim",
     "files",
+    "c_export",
     "ranks",
     "data",
     "diagnose",

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         testing,
         train,
     )
+    from bptt.c_export import export_c
     from bptt.callbacks import (
         Callback,
         Checkpoint,
@@ -182,6 +183,7 @@ __all__ = [
     "data",
     "diagnose",
     "estimators",
+    "export_c",
     "files",
     "first_nonfinite",
     "get_num_threads",
@@ -247,6 +249,7 @@ _HOMES = {
         ),
         "bptt.callbacks",
     ),
+    "export_c": "bptt.c_export",
     "load_preprocessing": "bptt.data",
     **dict.fromkeys(("CheckpointError", "load", "save"), "bptt.files"),
     **dict.fromkeys(
