@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.c_programs import CORTEX_M4, Array, Case, Compiler, check_cases
+from tests.c_programs import CORTEX_M4, Array, Case, Compiler, check_cases, run_cases
 
 import bptt
 
@@ -119,6 +119,13 @@ def test_every_activation_agrees(tmp_path: Path) -> None:
         ]
         cases += [Case(float32_numbers(layer, number, 0.4), inputs(2, number)) for layer in layers]
     check_cases(tmp_path, cases)
+
+
+def test_last_is_the_output_of_the_last_step(tmp_path: Path) -> None:
+    model = bptt.Sequential(bptt.GRU(2, 5), bptt.Last(), bptt.Dropout(0.5), bptt.Linear(5, 3), seed=0)
+    x = inputs(2, 0)
+    (y,) = run_cases(tmp_path, [Case(model, x)], outputs=3)
+    np.testing.assert_allclose(y[-1:], model(x[:, np.newaxis])[0], rtol=0, atol=1e-6)
 
 
 def chains() -> list[Case]:

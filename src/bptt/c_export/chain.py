@@ -13,6 +13,7 @@ from bptt.layers import (
     RNN,
     Dropout,
     Embedding,
+    Last,
     LayerNorm,
     Linear,
     Module,
@@ -29,7 +30,7 @@ from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.activations import Elementwise
 
 CLASSES: tuple[type[Module], ...] = (
-    *(RNN, LSTM, GRU, MGU, Linear, TiedLinear, Embedding, LayerNorm, Dropout),
+    *(RNN, LSTM, GRU, MGU, Linear, TiedLinear, Embedding, LayerNorm, Dropout, Last),
     *(Softmax, Tanh, ReLU, Sigmoid, GELU, SiLU),
 )
 
@@ -125,7 +126,7 @@ def _check(place: int, layer: Module) -> None:
             f"with {option}=True, which reads the sequence from its end",
             f"train the model with {option}=False",
         )
-    if "lengths" in layer.call_options and not isinstance(layer, Recurrent):
+    if "lengths" in layer.call_options and type(layer) not in CLASSES:
         _refuse(
             place,
             layer,
@@ -149,6 +150,8 @@ def describe(layer: Module) -> str:
     if isinstance(layer, Recurrent):
         stack = f"{layer.num_layers} layers, " if layer.num_layers > 1 else ""
         return f"{layer.kind}, {stack}{count(layer.input_size, 'input')}, {count(layer.hidden_size, 'unit')}"
+    if isinstance(layer, Last):
+        return "Last: y of the last step is the output of the model"
     if isinstance(layer, (Elementwise, Softmax, Dropout)):
         return layer.kind
     if isinstance(layer, LayerNorm):

@@ -42,8 +42,8 @@ def export_c(
     model : Module or Frozen
         A recurrent layer, or a `Sequential`. Its layers are `RNN`, `LSTM`, `GRU` and `MGU` with all options
         of inference, `Linear`, `TiedLinear`, `Embedding`, `LayerNorm`, `Softmax`, activations and `Dropout`,
-        which does nothing. Outputs are those of `model(x)`, in float32. Parameters of a float64 model are
-        rounded to float32.
+        which does nothing. With `Last`, the output of the model is the y of the last step. Outputs are those
+        of `model(x)`, in float32. Parameters of a float64 model are rounded to float32.
     path : str or PathLike
         The header. An existing file is replaced. A failed call does not change it.
     name : str, optional
@@ -62,9 +62,9 @@ def export_c(
     TypeError
         If an argument has the wrong type.
     ValueError
-        If a layer cannot run one step at a time: layers that read from the end of a sequence, `Last`, `Ends`
-        and pools. If the model has another container than `Sequential`, or layers of your own. If a parameter
-        is not finite in float32, or an argument is out of range.
+        If a layer cannot run one step at a time: layers that read from the end of a sequence, `Ends`,
+        `Repeat` and pools. If the model has another container than `Sequential`, or layers of your own. If a
+        parameter is not finite in float32, or an argument is out of range.
     OSError
         If the file cannot be written.
 

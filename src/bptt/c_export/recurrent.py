@@ -44,15 +44,15 @@ class Cell:
         if full not in self.layer.parameters:
             return None
         values: Array = self.layer.parameters[full]
-        chosen: Array = values if rows is None else values[rows]
-        return chosen
+        return values if rows is None else values[rows]
 
     def bias(self, rows: Array, *sides: str) -> Array | None:
         """Return the sum of the biases of these sides, rounded once; None without biases."""
         if not self.layer.bias:
             return None
         parts = [self.layer.parameters[f"bias_{side}_l{self.index}"][rows] for side in sides]
-        return np.sum(np.array(parts, np.float64), axis=0)
+        total: Array = np.sum(np.array(parts, np.float64), axis=0)
+        return total
 
     def product(
         self, side: str, rows: Array, blocks: tuple[int, ...], target: str, vector: str, part: str = ""

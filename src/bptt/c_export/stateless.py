@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bptt.c_export.functions import activation
 from bptt.c_export.source import Source, literal
-from bptt.layers import Dropout, Embedding, LayerNorm, Linear, Module, Softmax, TiedLinear
+from bptt.layers import Dropout, Embedding, Last, LayerNorm, Linear, Module, Softmax, TiedLinear
 from bptt.layers.stateless.activations import Elementwise
 
 
@@ -20,7 +20,7 @@ def write_stateless(out: Source, place: int, layer: Module, before: str, width: 
     width : int
         The number of its inputs, which for all layers but `Linear` and `Embedding` is that of its outputs.
     """
-    if isinstance(layer, Dropout):
+    if isinstance(layer, (Dropout, Last)):
         return before
     y = f"y{place}"
     if isinstance(layer, Embedding):

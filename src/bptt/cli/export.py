@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import bptt
 from bptt.cli.models import networks
-from bptt.cli.options import CommandError, add_common, check_outputs, print_json
+from bptt.cli.options import CommandError, add_common, check_outputs, note, print_json
 from bptt.files.checkpoint import Saved
 
 
@@ -43,6 +42,9 @@ def add(commands: Any) -> None:
         choices=("auto", "always", "never"),
         help="whether recurrent layers become loops of elementary operators (default: auto, where necessary)",
     )
+    header = command.add_argument_group("C header")
+    header.add_argument("--name", metavar="N", help="prefix of the names in the header (default: from F)")
+    header.add_argument("--section", metavar="S", help="section of the object file for the weights")
     add_common(command, run)
 
 
@@ -50,22 +52,19 @@ def run(options: argparse.Namespace) -> None:
     """Read the model and write it."""
     name, out = ("onnx", options.onnx) if options.onnx is not None else ("c", options.c)
     check_outputs((out,), (options.model,))
-    given = {key: getattr(options, key) for key in ("lengths", "states", "scan")}
-    given = {key: value for key, value in given.items() if value is not None}
-    if given and name != "onnx":
-        raise CommandError(f"--{next(iter(given))} is for ONNX files; got --c. Fix: leave it out.")
     saved = networks.read(options.model)
     if name == "onnx":
-        _write_onnx(saved, out, given)
+        _write_onnx(saved, out, _given(options, ("lengths", "states", "scan"), ("name", "section")))
     else:
-        _c()(saved.model, out)
+        bptt.export_c(saved.model, out, **_given(options, ("name", "section"), ("lengths", "states", "scan")))
+    if any(entry["kind"] == "Standardize" for entry in saved.preprocessing.values()):
+        scales = f"bptt.load_preprocessing({str(options.model)!r}) has the scales"
+        note(f"{out} reads and writes scaled numbers. {scales}.")
     size = out.stat().st_size
     if options.json:
         print_json({"model": str(options.model), name: str(out), "bytes": size})
         return
     print(f"{'ONNX' if name == 'onnx' else 'C header':<8} {out}   ({size:,} bytes)")
-    if any(entry["kind"] == "Standardize" for entry in saved.preprocessing.values()):
-        print("scaling  is not in the network: scale x, and scale y back, as in training")
 
 
 def _write_onnx(saved: Saved, out: Path, options: dict[str, Any]) -> None:
@@ -79,8 +78,10 @@ def _write_onnx(saved: Saved, out: Path, options: dict[str, Any]) -> None:
     save(saved.model, out, metadata=metadata, **options)
 
 
-def _c() -> Callable[[bptt.Module, Path], object]:
-    write = getattr(bptt, "export_c", None)
-    if write is None:
-        raise CommandError("this version of bptt cannot write C code. Fix: use --onnx.")
-    return write  # type: ignore[no-any-return]
+def _given(options: argparse.Namespace, names: tuple[str, ...], others: tuple[str, ...]) -> dict[str, Any]:
+    """Return the options of this format that were given, and refuse those of the other."""
+    for name in others:
+        if getattr(options, name) is not None:
+            own, other = ("--c", "--onnx") if options.onnx is None else ("--onnx", "--c")
+            raise CommandError(f"--{name} is for {other}; got {own}. Fix: leave it out, or use {other}.")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
