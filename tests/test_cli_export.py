@@ -23,7 +23,8 @@ def test_export_of_a_header(bptt_command: CommandLine, folder: Path) -> None:
     for arguments, words in {
         ("--c", "a-b.h"): "must be a C identifier",
         ("--c", "model.safetensors"): "is an input",
-        ("--onnx", "m.onnx", "--name", "a"): "--name needs --c",
+        ("--onnx", "m.onnx", "--name", "a"): "--name is for --c; got --onnx",
+        ("--c", "m.h", "--lengths"): "--lengths is for --onnx; got --c",
     }.items():
         failed = bptt_command("export", "model.safetensors", *arguments)
         assert failed.code == 1

@@ -173,7 +173,7 @@ def test_export_command(bptt_command: CommandLine, tmp_path: Path) -> None:
     figures = bptt_command(*command, "--lengths", "--states", "required", "--json").figures
     assert figures["bytes"] == out.stat().st_size
     assert onnx.load(out).graph == to_proto(model, lengths=True, states="required").graph
-    assert "scaling" in bptt_command(*command).out
+    assert "has the scales" in bptt_command(*command).err
     about = session(onnx.load(out)).get_modelmeta().custom_metadata_map
     assert json.loads(about["bptt.preprocessing"])["x"]["mean"] == scaling.to_dict()["mean"]
     assert json.loads(about["bptt.extra"]) == {"window": 9}
