@@ -179,5 +179,5 @@ def test_export_command(bptt_command: CommandLine, tmp_path: Path) -> None:
     assert json.loads(about["bptt.extra"]) == {"window": 9}
     before = out.read_bytes()
     fails(bptt_command(*command, "--scan", "never"), "zoneout=0.1 must be written as a Scan")
-    fails(bptt_command(*command[:2], "--c", tmp_path / "model.h", "--lengths"), "--lengths is for ONNX files")
+    fails(bptt_command(*command[:2], "--c", tmp_path / "model.h", "--lengths"), "--lengths is for --onnx")
     assert out.read_bytes() == before
