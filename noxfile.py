@@ -101,6 +101,7 @@ def fuzz(session: nox.Session) -> None:
         ("fuzz/test_calls.py", "1000000"),
         ("fuzz/test_checkpoint_files.py", "all"),
         ("fuzz/test_csv.py", "100000"),
+        ("fuzz/test_state_dict_files.py", "100000"),
         ("test_relations.py", "1000"),
     ):
         session.run("pytest", f"tests/{target}", *session.posargs, env={"BPTT_FUZZ_CASES": cases})
