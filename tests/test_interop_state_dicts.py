@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,46 @@ def test_errors_list_names_and_shapes(subtests: pytest.Subtests) -> None:
         to_state_dict(STATE)  # type: ignore[arg-type]
 
 
+def test_a_whole_model(subtests: pytest.Subtests) -> None:
+    pools = {"Last": bptt.Last, "MeanPool": bptt.MeanPool}
+    for (pool, kind), dtype in itertools.product(pools.items(), ("float32", "float64")):
+        options: dict[str, Any] = {"batch_first": True, "dtype": dtype}
+        model = bptt.Sequential(
+            bptt.Embedding(7, 4, dtype=dtype, seed=1),
+            bptt.LSTM(4, 5, 2, bidirectional=True, seed=2, **options),
+            bptt.LayerNorm(10, dtype=dtype),
+            bptt.Linear(10, 5, bias=False, dtype=dtype, seed=3),
+            bptt.GRU(5, 3, seed=4, **options),
+            kind(**options),
+            bptt.Tanh(dtype=dtype),
+            bptt.Linear(3, 2, dtype=dtype, seed=5),
+        )
+        model[2].flat_parameters += 0.5
+        names = ["net.embed", "rnn", "norm", "mix", "second", None, None, "head"]
+        state = {
+            f"{names[int(name.split('.')[0])]}.{name.partition('.')[2]}": value
+            for name, value in model.state_dict().items()
+        }
+        middle: list[Any] = [kind(batch_first=True), bptt.Tanh()]
+        layers = [name or middle.pop(0) for name in names]
+        with subtests.test(pool, dtype=dtype):
+            equal(from_state_dict(state, layers=layers, batch_first=True), model)
+    wrapped = {f"module.model.{name}": value for name, value in state.items()}
+    layers = [layer if isinstance(layer, str) else bptt.Tanh() for layer in layers]
+    ours = from_state_dict(wrapped | {"module.other": MANY}, "model", layers=layers, batch_first=True)
+    np.testing.assert_array_equal(ours.flat_parameters, model.flat_parameters)
+    wrong: list[tuple[Any, type[Exception], str]] = [
+        (layers[1:], ValueError, r"unused 'net.embed.weight' \(7, 4\)"),
+        ([*layers, "tail"], ValueError, "'tail' has no weights"),
+        (["net", *layers[1:]], ValueError, r"'net' has 'embed.weight' \(7, 4\)"),
+        ("rnn", TypeError, "must be a list of names"),
+        ([1], TypeError, "must be a list of names"),
+    ]
+    for given, error, words in wrong:
+        with subtests.test(words), pytest.raises(error, match=words):
+            from_state_dict(state, layers=given)
+
+
 def test_import_of_a_file(bptt_command: CommandLine, folder: Path) -> None:
     layer = bptt.RNN(3, 4, nonlinearity="relu", batch_first=True, seed=0)
     head = {"head.weight": np.zeros((2, 4), np.float32)}
@@ -139,6 +180,11 @@ def test_import_of_a_file(bptt_command: CommandLine, folder: Path) -> None:
     equal(bptt.load("model.safetensors"), layer)
     assert repr(layer) in bptt_command(*command, *options).out
     written = Path("model.safetensors").read_bytes()
+    model = (*command[:-2], "--layers", "net.rnn,MeanPool,head,Tanh", *options, "-o", "whole.safetensors")
+    assert bptt_command(*model).code == 0
+    whole = bptt.load("whole.safetensors")
+    assert [part.kind for part in whole] == ["RNN", "MeanPool", "Linear", "Tanh"]
+    assert whole.batch_first
     fails(bptt_command(*command), "cell must be given", "rnn-relu")
     fails(bptt_command(*command[:-2]), "unused 'head.weight' (2, 4)", "--prefix")
     fails(bptt_command(*command[:-2], "--cell", "gru", "--prefix", "net.rnn"), "cell must be 'rnn'")

@@ -11,10 +11,14 @@ import safetensors
 
 import bptt
 from bptt.arguments import quantity
-from bptt.cli.options import CELLS, CommandError, add_common, check_outputs, print_json
+from bptt.cli.options import CELLS, CommandError, add_common, check_outputs, names, print_json
 from bptt.interop.weights.state_dicts import from_state_dict
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+_POOLS = {kind.kind: kind for kind in (bptt.Last, bptt.Ends, bptt.MeanPool, bptt.MaxPool)}
+_ACTIVATIONS = {
+    kind.kind: kind for kind in (bptt.Tanh, bptt.ReLU, bptt.Sigmoid, bptt.GELU, bptt.SiLU, bptt.Softmax)
+}
 _CELLS = ("lstm", "gru", "rnn", "rnn-relu")
 
 
@@ -24,7 +28,8 @@ def add(commands: Any) -> None:
         "import",
         help="make a model from an ONNX file or from PyTorch weights",
         description="Make a model file of bptt from an ONNX file, or from a state dict of PyTorch in a"
-        " safetensors file. A state dict gives one recurrent layer. Its sizes come from the shapes.",
+        " safetensors file. A state dict gives one recurrent layer, or with --layers a whole model. Its sizes"
+        " come from the shapes.",
     )
     command.add_argument("file", type=Path, metavar="FILE", help=".onnx or .safetensors file")
     out = "write the model to this file, usually .safetensors"
@@ -32,6 +37,11 @@ def add(commands: Any) -> None:
     group = command.add_argument_group("PyTorch state dict")
     prefix = "name of the layer in the PyTorch model, such as encoder.rnn (default: the only layer)"
     group.add_argument("--prefix", metavar="NAME", help=prefix)
+    layers = (
+        "make a whole model: the names of its layers in their order, such as embedding,rnn,Last,head; between"
+        " them Last, Ends, MeanPool, MaxPool, Tanh and other activations"
+    )
+    group.add_argument("--layers", type=names, metavar="NAMES", help=layers)
     cell = "recurrent cell (default: found from the shapes, which do not tell rnn from rnn-relu)"
     group.add_argument("--cell", choices=_CELLS, help=cell)
     group.add_argument("--batch-first", action="store_true", help="the model reads (batch, time, features)")
@@ -72,12 +82,20 @@ def _from_state_dict(options: argparse.Namespace) -> bptt.Module:
         return from_state_dict(
             options.file,
             options.prefix,
+            layers=None if options.layers is None else [_layer(name, options) for name in options.layers],
             cell=None if cell is None else cell.partition("-")[0],
             batch_first=options.batch_first,
             **special,
         )
     except OSError as error:
         raise CommandError(f"cannot read {options.file}: {error.strerror}. Fix: pass a file.") from None
+
+
+def _layer(name: str, options: argparse.Namespace) -> str | bptt.Module:
+    """Return the layer of bptt of this name, or the name of a layer with weights."""
+    if name in _POOLS:
+        return _POOLS[name](batch_first=options.batch_first)
+    return _ACTIVATIONS[name]() if name in _ACTIVATIONS else name
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -90,7 +108,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _from_onnx(options: argparse.Namespace) -> bptt.Module:
-    for name in ("prefix", "cell", "batch_first"):
+    for name in ("prefix", "layers", "cell", "batch_first"):
         if getattr(options, name):
             raise CommandError(
                 f"--{name.replace('_', '-')} is an option for PyTorch weights, and {options.file} is an ONNX"
