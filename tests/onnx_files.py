@@ -142,7 +142,7 @@ def arrays_like(model: Any, T: int, B: int) -> Any:
         if isinstance(zeros, dict):
             return {name: draw(part) for name, part in zeros.items()}
         if zeros.dtype.kind == "i":
-            return rng.integers(0, 4, (B, T) if getattr(model, "batch_first", False) else (T, B))
+            return rng.integers(0, 4, zeros.shape)
         return rng.normal(size=zeros.shape).astype(zeros.dtype)
 
     return draw(model.sample(T if model.reads_time else None, B))

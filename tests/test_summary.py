@@ -134,6 +134,12 @@ MODELS: dict[str, tuple[Callable[[], bptt.Module], dict[str, str]]] = {
             "model[4] Tanh": "(3 5 3)",
         },
     ),
+    "rows first": (
+        lambda: bptt.Sequential(
+            bptt.Embedding(6, 3), bptt.GRU(3, 4, batch_first=True), bptt.Last(batch_first=True)
+        ),
+        {"model[0] Embedding": "(5 9 3)", "model[1] GRU": "(5 9 4)", "model[2] Last": "(5 4)"},
+    ),
     "no time": (
         lambda: bptt.Sequential(bptt.Linear(3, 4), bptt.Linear(4, 2)),
         {"model[0] Linear": "(5 4)", "model[1] Linear": "(5 2)"},

@@ -180,12 +180,16 @@ class Costed(FlatVectors):
         """Return the bytes that the layer needs until its backward pass, given those of its output."""
         return outputs
 
-    def sample(self, T: int | None, B: int) -> Any:
-        """Return zeros for the input of a call, with T steps or without a time axis."""
+    def sample(self, T: int | None, B: int, *, batch_first: bool = False) -> Any:
+        """Return zeros for the input of a call, with T steps or without a time axis.
+
+        `batch_first` is that of the model, for layers that have no such option.
+        """
         step = self.step_input(B)
         if T is None:
             return step
-        return np.repeat(step[None], T, axis=0).swapaxes(0, 1 if getattr(self, "batch_first", False) else 0)
+        batch_first = getattr(self, "batch_first", batch_first)
+        return np.repeat(step[None], T, axis=0).swapaxes(0, 1 if batch_first else 0)
 
     def step_input(self, batch_size: int) -> npt.NDArray[Any]:
         """Return zeros in the shape of the input of one step, (B, I) or (B,) for ids."""

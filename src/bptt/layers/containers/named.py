@@ -92,10 +92,13 @@ class Named(Container):
     def reads_time(self) -> bool:
         return any(layer.reads_time for layer in self.parts.values())
 
-    def sample(self, T: int | None, B: int) -> Any:
+    def sample(self, T: int | None, B: int, *, batch_first: bool = False) -> Any:
         """Return zeros for each layer. Where a layer reads time, the other layers read no steps."""
+        batch_first = batch_first or self.batch_first
         return {
-            key: layer.sample(T if layer.reads_time or not self.reads_time else None, B)
+            key: layer.sample(
+                T if layer.reads_time or not self.reads_time else None, B, batch_first=batch_first
+            )
             for key, layer in self.parts.items()
         }
 

@@ -187,8 +187,8 @@ class Sequential(Chain["Unpack[Layers]"]):
                         "their own."
                     )
 
-    def sample(self, T: int | None, B: int) -> Any:
-        return self.parts[0].sample(T, B)
+    def sample(self, T: int | None, B: int, *, batch_first: bool = False) -> Any:
+        return self.parts[0].sample(T, B, batch_first=batch_first or self.batch_first)
 
     def rebuilt(self, parts: Mapping[Key, Module]) -> Sequential:
         return Sequential(*parts.values())
