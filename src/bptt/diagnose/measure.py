@@ -15,6 +15,7 @@ from bptt.data.batches import Batch
 from bptt.data.model_axes import ModelAxes
 from bptt.diagnose.curves import Norms
 from bptt.diagnose.flow import GradientFlow
+from bptt.diagnose.foreign import flow_for
 from bptt.diagnose.rows import recurrent_tapes, rows_of, rows_on
 from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
@@ -42,7 +43,8 @@ def gradient_flow(
     Parameters
     ----------
     layer : Module
-        A recurrent layer, or a Sequential with recurrent layers. Dropout acts as in training.
+        A recurrent layer, or a Sequential with recurrent layers. Dropout acts as in training. Or a PyTorch
+        model whose recurrent modules run in bptt, as `bptt.interop.torch.flow.gradient_flow` explains.
     x : array-like
         Input of the layer, (T, B, I).
     state : optional
@@ -77,6 +79,11 @@ def gradient_flow(
     Learning long-term dependencies with gradient descent is difficult. Pascanu, Mikolov and Bengio (2013),
     On the difficulty of training recurrent neural networks.
     """
+    flow = flow_for(layer)
+    if flow is not None:
+        options = {"lengths": lengths, "reset": reset, "skip": skip}
+        measured: GradientFlow = flow(layer, x, state, dy=dy, loss=loss, target=target, **options)
+        return measured
     check_layer(layer)
     check_recurrent(layer)
     check_error(dy, loss, target)

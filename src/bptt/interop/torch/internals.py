@@ -1,0 +1,63 @@
+"""The internals of PyTorch that this package reads, in one place.
+
+PyTorch promises nothing about them. A version that lacks one gets the default.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
+_forward_ad: Any = import_module("torch.autograd.forward_ad")
+
+
+def _internal(path: str, default: Any) -> Any:
+    """Return an attribute of an attribute of PyTorch, or the default if there is none."""
+    value = torch
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return default if value is None else value
+
+
+def _ignore(value: Any) -> None:
+    return None
+
+
+transforms_active = _internal("_C._are_functorch_transforms_active", bool)
+"""() -> whether a transform of torch.func runs."""
+tracing_state = _internal("_C._get_tracing_state", lambda: None)
+"""() -> the tracer of torch.jit.trace, or None."""
+dispatch_modes = _internal("_C._len_torch_dispatch_stack", int)
+"""() -> the number of modes that see every operator."""
+set_eval_frame = _internal("_C._dynamo.eval_frame.set_eval_frame", _ignore)
+"""(callback) -> the callback of torch.compile that was set before, or None."""
+keeps_graph = _internal("_C._autograd._get_current_graph_task_keep_graph", lambda: True)
+"""() -> whether the current backward pass has `retain_graph=True`."""
+autocasts = _internal("_C._is_any_autocast_enabled", torch.is_autocast_enabled)
+"""() -> whether autocast is on, for any device."""
+onednn_enabled = _internal("_C._get_mkldnn_enabled", lambda: True)
+"""() -> whether PyTorch may use oneDNN."""
+enable_onednn = _internal("_C._set_mkldnn_enabled", _ignore)
+"""(enabled): allows or forbids oneDNN. The public function also touches settings of GPUs, which warns."""
+functions = _internal("_VF", None)
+"""PyTorch's recurrent operators by name."""
+
+_count_owners = _internal("_C._storage_Use_Count", None)
+
+
+def forward_mode() -> bool:
+    """Return whether forward-mode automatic differentiation runs."""
+    return bool(getattr(_forward_ad, "_current_level", -1) >= 0)
+
+
+def has_one_owner(tensor: Any) -> bool:
+    """Return whether no other tensor or array refers to the memory of this tensor.
+
+    True if this version of PyTorch does not tell.
+    """
+    storage = tensor.untyped_storage()
+    handle = getattr(storage, "_cdata", None)
+    if _count_owners is None or handle is None:
+        return True
+    return bool(_count_owners(handle) <= 2)  # the tensor, and `storage`

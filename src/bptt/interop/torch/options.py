@@ -1,0 +1,107 @@
+"""Options of bptt that PyTorch's modules do not have."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bptt.layers as layers
+from bptt.layers.advice import unadvised
+from bptt.layers.passes.clip_state import NO_CLIP, StateClip, parse_clip_state
+from bptt.layers.recurrent import Recurrent
+from bptt.optim import PascanuRegularizer
+
+CELLS: dict[str, type[Recurrent]] = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.RNN}
+
+_OF_PYTORCH = {
+    *("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"),
+    *("bidirectional", "proj_size", "dtype", "seed", "precision"),
+}
+
+
+def parse_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that differ from their defaults.
+
+    `init`, `clip_state` and, for an RNN, `regularizer` are among them.
+
+    Raises
+    ------
+    TypeError
+        If the cell has no option of this name.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(CELLS[cell]).parameters.items()
+        if name not in _OF_PYTORCH
+    }
+    defaults["clip_state"] = None
+    if cell == "RNN":
+        defaults["regularizer"] = None
+    for name in options:
+        if name not in defaults:
+            raise TypeError(
+                f"{cell} got an unexpected keyword argument {name!r}. Fix: pass arguments of "
+                f"torch.nn.{cell}, or one of {', '.join(defaults)}."
+            )
+    return {name: value for name, value in options.items() if value is not defaults[name]}
+
+
+def build_layer(cell: str, module: Any, dtype: str, init: Any = "zeros", seed: int = 0) -> Recurrent:
+    """Return a bptt layer with the sizes and options of a module, and separate parameters.
+
+    With `init=None`, its parameters are drawn as the options of the module say, else they are 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is invalid.
+    """
+    given = {name: value for name, value in module.extra_options.items() if name not in NOT_OF_LAYERS}
+    if init is not None:
+        given["init"] = _zeros
+    if cell == "LSTM":
+        given["proj_size"] = module.proj_size
+    if cell == "RNN":
+        given["nonlinearity"] = module.nonlinearity
+    with unadvised():
+        return CELLS[cell](
+            module.input_size,
+            module.hidden_size,
+            module.num_layers,
+            bias=module.bias,
+            batch_first=module.batch_first,
+            dropout=module.dropout if module.dropout < 1 else 0.0,
+            bidirectional=module.bidirectional,
+            dtype=dtype,
+            seed=seed,
+            **given,
+        )
+
+
+def _zeros(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[Any]:
+    return np.zeros(shape)
+
+
+NOT_OF_LAYERS = ("clip_state", "regularizer")
+
+
+def parse_backward(options: Mapping[str, Any]) -> tuple[StateClip, PascanuRegularizer | None]:
+    """Return the bounds of `clip_state`, and the regularizer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is invalid.
+    """
+    clip = parse_clip_state(options.get("clip_state")) or NO_CLIP
+    regularizer = options.get("regularizer")
+    if regularizer is not None and not isinstance(regularizer, PascanuRegularizer):
+        raise TypeError(
+            f"regularizer must be a bptt.PascanuRegularizer; got {type(regularizer).__name__}. "
+            "Fix: pass bptt.PascanuRegularizer(4.0)."
+        )
+    return clip, regularizer

@@ -1,0 +1,179 @@
+"""The parameters of a module as one flat vector, which bptt reads without a copy.
+
+The parameters are views of one buffer, in bptt's order. Every call checks their addresses. Where the
+parameters lie elsewhere, the call reads copies.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from importlib import import_module
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt import _core
+from bptt.arrays import aligned_zeros
+from bptt.interop.torch.internals import has_one_owner
+from bptt.layers.recurrent import Recurrent
+
+torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
+
+DTYPES: dict[Any, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+_address = torch.Tensor.data_ptr
+
+
+class Flat(NamedTuple):
+    """Parameters as the core reads them."""
+
+    array: npt.NDArray[Any]
+    """(N,): a view of the parameters' memory, or a read-only copy."""
+    core: _core.Recurrent
+    """The compiled stack for this dtype."""
+    dtype: Any
+    """The dtype of PyTorch."""
+    addresses: list[int] | None
+    """The addresses of the parameters, or None for a copy."""
+
+
+class Weights:
+    """The parameters of one module, and the bptt layer that computes it.
+
+    Parameters
+    ----------
+    layer : Recurrent
+        A layer with the sizes and options of the module. It becomes a view of the module's parameters.
+    """
+
+    def __init__(self, layer: Recurrent) -> None:
+        self.layer = layer
+        self.table = layer.table
+        self.names = tuple(name for name, _ in self.table)
+        self._shapes = [shape for _, shape in self.table]
+        sizes = [math.prod(shape) for shape in self._shapes]
+        self._offsets = [sum(sizes[:index]) for index in range(len(sizes))]
+        self._count = sum(sizes)
+        self._pick: Any = itemgetter(*self.names)
+        self._flat: Flat | None = None
+        self._flatten_first = True
+        self._lock = threading.Lock()
+
+    def views(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]:
+        """Return the shape, strides and first element of each parameter in the flat vector."""
+        return tuple(
+            (shape, (1,) if len(shape) == 1 else (shape[1], 1), offset)
+            for shape, offset in zip(self._shapes, self._offsets, strict=True)
+        )
+
+    def current(self, module: Any, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], Flat | None]:
+        """Return the tensors that the module computes with, and the same numbers as one vector.
+
+        The vector is None if bptt cannot read the tensors. `parameters` is the module's own mapping.
+        """
+        try:
+            tensors = self._pick(parameters)
+        except KeyError:  # a parametrization or a pruning mask computes the tensor
+            tensors = tuple(getattr(module, name) for name in self.names)
+        if self._flatten_first:
+            self.flatten(parameters)
+        flat = self._flat
+        if flat is not None and list(map(_address, tensors)) == flat.addresses:
+            return tensors, flat
+        return tensors, self._read(tensors)
+
+    def flatten(self, parameters: dict[str, Any]) -> None:
+        """Move the parameters into one buffer, if nothing else refers to their memory.
+
+        The Parameter objects stay the same. Parameters in shared memory, parameters that other tensors or
+        arrays view, and parameters that another module has flattened stay where they are.
+        """
+        self._flatten_first = False
+        tensors: list[Any] = [parameters.get(name) for name in self.names]
+        if not all(map(_movable, tensors)) or len({id(tensor) for tensor in tensors}) != len(tensors):
+            return
+        dtypes = {tensor.dtype for tensor in tensors}
+        if len(dtypes) != 1 or self._shapes != [tuple(tensor.shape) for tensor in tensors]:
+            return
+        with torch.no_grad():
+            buffer = torch.empty(self._count, dtype=dtypes.pop())
+            for tensor, offset in zip(tensors, self._offsets, strict=True):
+                view = buffer[offset : offset + tensor.numel()].view(tensor.shape)
+                view.copy_(tensor)
+                tensor.data = view
+
+    def scatter(self, parameters: dict[str, Any]) -> None:
+        """Move every parameter to separate memory, unless the buffer is in shared memory."""
+        tensors: list[Any] = [parameters.get(name) for name in self.names]
+        if all(type(tensor) is torch.nn.Parameter and not tensor.is_shared() for tensor in tensors):
+            with torch.no_grad():
+                for tensor in tensors:
+                    tensor.data = tensor.data.clone()
+            self._flatten_first = True
+
+    def bound_layer(self, module: Any, parameters: dict[str, Any]) -> Recurrent | None:
+        """Return the layer with the current values, or None if bptt cannot read them.
+
+        The layer is a view of the module's parameters if these lie in one buffer, else it has copies.
+        """
+        _, flat = self.current(module, parameters)
+        if flat is not None and flat.addresses is None:
+            with self._lock:
+                self._bind(np.array(flat.array))
+        return None if flat is None else self.layer
+
+    def _read(self, tensors: tuple[Any, ...]) -> Flat | None:
+        """Return the vector of tensors that have moved."""
+        first = tensors[0]
+        for tensor, shape in zip(tensors, self._shapes, strict=True):
+            plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.device.type == "cpu"
+            if not plain or tensor.layout is not torch.strided or tensor.dtype is not first.dtype:
+                return None
+            if tuple(tensor.shape) != shape or tensor.is_neg():
+                return None
+        if first.dtype not in DTYPES:
+            return None
+        with self._lock:
+            if self._in_one_buffer(tensors):
+                view = torch.empty(0, dtype=first.dtype)
+                view.set_(first.untyped_storage(), first.storage_offset(), (self._count,))
+                self._bind(view.numpy())
+                core, addresses = self.layer.core, list(map(_address, tensors))
+                self._flat = Flat(self.layer.flat_parameters, core, first.dtype, addresses)
+                return self._flat
+            if self.layer.dtype != DTYPES[first.dtype]:
+                self._bind(aligned_zeros(self._count, DTYPES[first.dtype]))
+                self._flat = None
+            copy = np.empty(self._count, DTYPES[first.dtype])
+            torch.cat([tensor.detach().reshape(-1) for tensor in tensors], out=torch.from_numpy(copy))
+            copy.flags.writeable = False  # a tape keeps read-only weights without another copy
+            return Flat(copy, self.layer.core, first.dtype, None)
+
+    def _in_one_buffer(self, tensors: tuple[Any, ...]) -> bool:
+        """Return whether the tensors follow each other in one storage, in bptt's order."""
+        storage = tensors[0].untyped_storage()
+        start, size = tensors[0].data_ptr(), tensors[0].element_size()
+        if start - storage.data_ptr() + self._count * size > storage.nbytes() or start % size:
+            return False
+        return all(
+            tensor.data_ptr() == start + offset * size
+            and tensor.untyped_storage().data_ptr() == storage.data_ptr()
+            and tensor.is_contiguous()
+            for tensor, offset in zip(tensors, self._offsets, strict=True)
+        )
+
+    def _bind(self, array: npt.NDArray[Any]) -> None:
+        self.layer.bind(array, aligned_zeros(self._count, array.dtype))
+
+
+def _movable(tensor: Any) -> bool:
+    """Return whether a parameter may get other memory without a trace."""
+    if type(tensor) is not torch.nn.Parameter or tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
+        return False
+    if tensor.layout is not torch.strided or tensor.is_shared() or tensor.is_inference():
+        return False
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return whole and tensor.is_contiguous() and has_one_owner(tensor)
