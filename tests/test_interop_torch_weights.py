@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,8 @@ RECURRENT = {
     "RNN with relu": lambda **options: nn.RNN(3, 5, nonlinearity="relu", **options),
 }
 OPTIONS = [
-    {"num_layers": layers, "bidirectional": ways, "bias": bias, "batch_first": first}
-    for layers, ways, bias, first in itertools.product((1, 3), (False, True), (False, True), (False, True))
+    {"num_layers": 1 + 2 * deep, "bidirectional": bool(ways), "bias": bool(bias), "batch_first": bool(first)}
+    for deep, ways, bias, first in ((0, 0, 1, 0), (1, 1, 1, 1), (1, 0, 0, 1), (0, 1, 0, 0), (1, 1, 0, 0))
 ]
 
 
@@ -194,3 +193,22 @@ def test_what_cannot_be_converted_is_named(subtests: pytest.Subtests) -> None:
     with pytest.raises(TypeError, match="got Linear"):
         to_torch(linear)
     assert isinstance(to_torch(bptt.LSTM(3, 4, forget_bias=1.0)), nn.LSTM)
+
+
+def test_modules_that_run_in_bptt_keep_their_options() -> None:
+    modules = pytest.importorskip("bptt.interop.torch", reason="this version has no modules of PyTorch")
+    for module in (
+        modules.LSTM(3, 5, 2, peephole=True, bidirectional=True),
+        modules.GRU(3, 5, reset_after=False, batch_first=True),
+        modules.RNN(3, 5, nonlinearity="gelu"),
+    ):
+        layer = from_torch(module)
+        x = torch.tensor(X, dtype=torch.float32)
+        np.testing.assert_allclose(layer(x)[0], module(x)[0].detach(), rtol=0, atol=1e-6)
+        kept = layer.flat_parameters.copy()
+        with torch.no_grad():
+            next(module.parameters()).add_(1)
+        np.testing.assert_array_equal(layer.flat_parameters, kept)
+        end = bptt.Ends if layer.bidirectional else bptt.Last
+        model = from_torch([module, end(batch_first=layer.batch_first), nn.Linear(layer.y_size, 2)])
+        assert model(x)[0].shape == ((7 if layer.batch_first else 4), 2)
