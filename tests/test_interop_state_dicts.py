@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,8 @@ def test_import_of_a_file(bptt_command: CommandLine, folder: Path) -> None:
     fails(bptt_command(*command[:-2]), "unused 'head.weight' (2, 4)", "--prefix")
     fails(bptt_command(*command[:-2], "--cell", "gru", "--prefix", "net.rnn"), "cell must be 'rnn'")
     fails(bptt_command("import", "none.safetensors", "-o", "m"), "cannot read none.safetensors")
+    if find_spec("onnx"):
+        fails(bptt_command("import", "none.onnx", "-o", "m"), "cannot read none.onnx", "Fix: ")
     fails(bptt_command("import", "net.pt", "-o", "m"), "pickle", "save_file")
     fails(bptt_command("import", "net.h5", "-o", "m"), ".onnx or .safetensors", "net.h5")
     fails(bptt_command("import", "net.onnx", "-o", "m", "--prefix", "a"), "--prefix")

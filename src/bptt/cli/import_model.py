@@ -51,20 +51,10 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Read the file, build the model and save it."""
     check_outputs((options.out,), (options.file,))
-    suffix = options.file.suffix.lower()
-    if suffix == ".onnx":
-        model = _from_onnx(options)
-    elif suffix in _PICKLES:
-        raise CommandError(
-            f"{options.file} looks like a pickle file, and reading pickles runs their code. Fix: in PyTorch,"
-            " safetensors.torch.save_file(module.state_dict(), 'weights.safetensors'), and import that file."
-        )
-    elif suffix == ".safetensors":
-        model = _from_state_dict(options)
-    else:
-        raise CommandError(
-            f"FILE must end in .onnx or .safetensors; got {options.file}. Fix: pass such a file."
-        )
+    try:
+        model = _read(options)
+    except OSError as error:
+        raise CommandError(f"cannot read {options.file}: {error.strerror}. Fix: pass a file.") from None
     bptt.save(options.out, model)
     if options.json:
         about = {"file": str(options.file), "out": str(options.out), "model": repr(model)}
@@ -73,22 +63,33 @@ def run(options: argparse.Namespace) -> None:
         print(f"model    {options.out}   ({quantity(model.parameter_count, 'parameter')})\n{model!r}")
 
 
+def _read(options: argparse.Namespace) -> bptt.Module:
+    suffix = options.file.suffix.lower()
+    if suffix == ".onnx":
+        return _from_onnx(options)
+    if suffix == ".safetensors":
+        return _from_state_dict(options)
+    if suffix in _PICKLES:
+        raise CommandError(
+            f"{options.file} looks like a pickle file, and reading pickles runs their code. Fix: in PyTorch,"
+            " safetensors.torch.save_file(module.state_dict(), 'weights.safetensors'), and import that file."
+        )
+    raise CommandError(f"FILE must end in .onnx or .safetensors; got {options.file}. Fix: pass such a file.")
+
+
 def _from_state_dict(options: argparse.Namespace) -> bptt.Module:
     if _is_checkpoint(options.file):
         raise CommandError(f"{options.file} is already a model of bptt. Fix: use it as it is.")
     cell: str | None = options.cell
     special = {} if cell is None else CELLS[cell][1]
-    try:
-        return from_state_dict(
-            options.file,
-            options.prefix,
-            layers=None if options.layers is None else [_layer(name, options) for name in options.layers],
-            cell=None if cell is None else cell.partition("-")[0],
-            batch_first=options.batch_first,
-            **special,
-        )
-    except OSError as error:
-        raise CommandError(f"cannot read {options.file}: {error.strerror}. Fix: pass a file.") from None
+    return from_state_dict(
+        options.file,
+        options.prefix,
+        layers=None if options.layers is None else [_layer(name, options) for name in options.layers],
+        cell=None if cell is None else cell.partition("-")[0],
+        batch_first=options.batch_first,
+        **special,
+    )
 
 
 def _layer(name: str, options: argparse.Namespace) -> str | bptt.Module:
