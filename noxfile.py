@@ -95,13 +95,14 @@ def cpus(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Run the fuzz targets for long: random calls, every number of a checkpoint, many configurations."""
+    """Run the fuzz targets for long: random calls, every number of a file, many configurations."""
     session.install(".[test]")
     for target, cases in (
         ("fuzz/test_calls.py", "1000000"),
         ("fuzz/test_checkpoint_files.py", "all"),
         ("fuzz/test_csv.py", "100000"),
         ("fuzz/test_state_dict_files.py", "100000"),
+        ("fuzz/test_onnx_files.py", "all"),
         ("test_relations.py", "1000"),
     ):
         session.run("pytest", f"tests/{target}", *session.posargs, env={"BPTT_FUZZ_CASES": cases})

@@ -18,9 +18,13 @@ from tests.onnx_graphs import (  # noqa: E402
     H,
     I,
     T,
+    classifier_model,
     model_of,
+    node,
     onnxruntime_outputs,
     recurrent_model,
+    tensor,
+    unrolled_model,
 )
 
 import bptt  # noqa: E402
@@ -210,6 +214,25 @@ def test_a_loaded_model_trains_saves_freezes_and_streams(tmp_path: Path) -> None
     assert not layer.is_initial
 
 
+def test_models_of_several_nodes() -> None:
+    """Shapes computed at run time, final states, GELU of five nodes; an RNN that is written step by step."""
+    rng = np.random.default_rng(9)
+    classifier = classifier_model(rng)
+    ids = rng.integers(0, 11, (B, T))
+    model = load(classifier)
+    kinds = ["Embedding", "LSTM", "Ends", "LayerNorm", "GELU", "Linear", "Softmax"]
+    assert [part.kind for part in model] == kinds
+    expected = onnxruntime_outputs(classifier, {"ids": ids})[0]
+    np.testing.assert_allclose(model(ids)[0], expected, atol=TOLERANCE)
+    unrolled = unrolled_model(rng)
+    x = rng.standard_normal((T, B, I)).astype(np.float32)
+    layer = load(unrolled)
+    assert repr(layer) == f"RNN(input_size={I}, hidden_size={H}, bidirectional=True)"
+    np.testing.assert_allclose(layer(x)[0], onnxruntime_outputs(unrolled, {"x": x})[0], atol=TOLERANCE)
+    with pytest.raises(UnsupportedOnnxError, match="that is written step by step, and not that of an RNN"):
+        load(unrolled, output="hf2")
+
+
 def test_weights_next_to_the_file(tmp_path: Path) -> None:
     """Large models keep their weights in other files."""
     model = recurrent_model("LSTM", np.random.default_rng(7))
@@ -239,18 +262,9 @@ def graph_of(*nodes: Any, outputs: tuple[str, ...] = ("y",), **tensors: Any) -> 
         list(nodes),
         [info("x", FLOAT, ("t", "b", I))],
         [info(name, FLOAT, None) for name in outputs],
-        [
-            onnx.numpy_helper.from_array(
-                np.asarray(v, None if np.asarray(v).dtype.kind == "i" else np.float32), n
-            )
-            for n, v in values.items()
-        ],
+        [tensor(name, value) for name, value in values.items()],
         17,
     )
-
-
-def node(op: str, inputs: str, outputs: str, **attributes: Any) -> Any:
-    return onnx.helper.make_node(op, inputs.split(), outputs.split(), name=f"the {op}", **attributes)
 
 
 def test_all_nodes_without_a_layer_are_listed_at_once() -> None:
@@ -267,10 +281,8 @@ def test_all_nodes_without_a_layer_are_listed_at_once() -> None:
         load(model)
     message = str(caught.value)
     assert message.startswith("model has 2 nodes that bptt cannot represent:")
-    assert (
-        "node 'the Add' (Add, output 'r'): it reads node 'the Erf' (Erf, output 'q'), a function" in message
-    )
-    assert "node 'the CumSum' (CumSum, output 's')" in message
+    assert "node 'to r' (Add, output 'r'): it reads node 'to q' (Erf, output 'q'), a function" in message
+    assert "node 'to s' (CumSum, output 's')" in message
     layer = load(model, output="p")
     assert isinstance(layer, bptt.Linear)
     np.testing.assert_array_equal(layer.parameters["weight"], np.ones((H, I)))

@@ -21,6 +21,8 @@ from bptt.layers import Module
 
 _SHOWN = 20
 """Number of unsupported nodes that a message lists."""
+_COPIES = 8
+"""How many times as large as the file the constants that are computed from it may be."""
 
 
 def load(
@@ -75,7 +77,7 @@ def load(
         )
     subject, content, folder = _content(model)
     try:
-        return _load(Graph(content, folder), clip_mode, output)
+        return _load(Graph(content, folder), clip_mode, output, len(content) * _COPIES + 2**20)
     except OnnxError as error:
         raise type(error)(f"{subject} {error}.") from None
 
@@ -101,7 +103,7 @@ def _content(model: Any) -> tuple[str, bytes, Path | None]:
         return str(path), file.read(), path.parent
 
 
-def _load(graph: Graph, clip_mode: str, output: str | None) -> Module:
+def _load(graph: Graph, clip_mode: str, output: str | None, budget: int) -> Module:
     outputs = graph.outputs if output is None else [output]
     if not outputs:
         raise OnnxError("has no output")
@@ -110,7 +112,7 @@ def _load(graph: Graph, clip_mode: str, output: str | None) -> Module:
             f"has no value {output!r:.60}. Fix: pass output= one of its outputs, "
             f"{', '.join(map(repr, graph.outputs)):.200}"
         )
-    interpreter = Interpreter(graph, clip_mode)
+    interpreter = Interpreter(graph, clip_mode, budget)
     values = interpreter.run(outputs)
     if interpreter.problems:
         problems = interpreter.problems[:_SHOWN]

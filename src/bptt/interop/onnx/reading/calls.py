@@ -22,11 +22,29 @@ from bptt.interop.onnx.reading.values import (
 
 
 class Roles:
-    """Which axes of the input are time and batch. The first layer that depends on it decides."""
+    """What the nodes of a graph have in common.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    time, batch : tuple of Axis or None
+        The axes of the input that are time and batch. The first layer that depends on it decides.
+    ragged : bool
+        Whether rows have unequal lengths.
+    budget : int
+        Bytes of constants that may still be computed.
+    """
+
+    def __init__(self, budget: int) -> None:
         self.time: Dim | None = None
         self.batch: Dim | None = None
+        self.ragged = False
+        self.budget = budget
+
+    def spend(self, size: int) -> None:
+        """Subtract bytes from the budget, before they are computed."""
+        self.budget -= size
+        if self.budget < 0:
+            raise Problem("it computes with constants that are much larger than the file")
 
     def set(self, time: Dim, batch: Dim) -> None:
         if not time:

@@ -191,6 +191,10 @@ _MOVES = (
 """Operators that keep the entries of an array of equal numbers."""
 
 
+_VIEWS = ("Identity", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that make no copy."""
+
+
 def fold(call: Call) -> list[Value]:
     """Compute the outputs of a node whose inputs are constants.
 
@@ -212,9 +216,12 @@ def fold(call: Call) -> list[Value]:
         raise Problem("no layer of bptt does this, and the operator is not computed for constants")
     count = _OPERANDS.get(op, 1)
     arrays = [call.known(k, f"number {k}") for k in range(len(call.inputs) if count is None else count)]
+    if op not in _VIEWS:
+        call.roles.spend(sum(array.nbytes for array in arrays))
     try:
-        return [Known(np.asarray(_FUNCTIONS[op](call, *arrays)))]
-    except (ValueError, IndexError, TypeError, KeyError) as error:
+        with np.errstate(all="ignore"):
+            return [Known(np.asarray(_FUNCTIONS[op](call, *arrays)))]
+    except (ValueError, IndexError, TypeError, KeyError, ArithmeticError) as error:
         raise Problem(f"its constants do not fit: {error!s:.100}") from None
 
 

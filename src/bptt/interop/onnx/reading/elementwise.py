@@ -56,9 +56,14 @@ LAYERS: Mapping[str, Callable[[Array], Array]] = {
 _VALUES = {name: function(_POINTS) for name, function in LAYERS.items()}
 
 
+_DIRECT = {"Relu": "ReLU", "Sigmoid": "Sigmoid", "Swish": "SiLU", "Tanh": "Tanh"}
+
+
 def unary(call: Call) -> list[Value]:
     flow = call.floats()
     source, values = _values_of(flow.step)
+    if values is _POINTS and call.node.op in _DIRECT:
+        return [_layer(call, flow, source, _DIRECT[call.node.op])]
     with np.errstate(all="ignore"):
         return [_result(call, flow, source, UNARY[call.node.op](values))]
 
@@ -120,10 +125,17 @@ def _of_layer(step: Step) -> list[tuple[Step, Array]]:
 
 
 def _result(call: Call, flow: Flow, source: Step, values: Array) -> Flow:
-    name = str(call.node)
     for kind, expected in _VALUES.items():
-        if np.allclose(values, expected, rtol=_TOLERANCE, atol=_TOLERANCE):
-            return Flow(Plain(source, source.lead, source.features, name, kind, {}, {}), flow.dims)
-    if np.allclose(values, _POINTS, rtol=_TOLERANCE, atol=_TOLERANCE):
+        if _close(values, expected):
+            return _layer(call, flow, source, kind)
+    if _close(values, _POINTS):
         return Flow(source, flow.dims)
-    return Flow(Function(source, source.lead, source.features, name, values), flow.dims)
+    return Flow(Function(source, source.lead, source.features, str(call.node), values), flow.dims)
+
+
+def _layer(call: Call, flow: Flow, source: Step, kind: str) -> Flow:
+    return Flow(Plain(source, source.lead, source.features, str(call.node), kind, {}, {}), flow.dims)
+
+
+def _close(values: Array, expected: Array) -> bool:
+    return bool((np.abs(values - expected) <= _TOLERANCE * (1.0 + np.abs(expected))).all())

@@ -13,20 +13,25 @@ from google.protobuf.message import DecodeError
 from bptt.interop.onnx.errors import OnnxError
 from bptt.interop.onnx.reading.external import read_external
 from bptt.interop.onnx.reading.tensors import Tensor
-from bptt.interop.onnx.reading.wire import SIZE_LIMIT, cut
+from bptt.interop.onnx.reading.wire import SIZE_LIMIT, Place, cut
 
 NODE_LIMIT = 20_000
+
+
+def text(value: str | bytes) -> str:
+    """Return a text of a file. It is bytes if it is not UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 class Node:
     """One node of a graph."""
 
     def __init__(self, proto: Any, index: int) -> None:
-        self.op: str = proto.op_type
-        self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
-        self.inputs: Sequence[str] = list(proto.input)
-        self.outputs: Sequence[str] = list(proto.output)
-        self.name: str = proto.name or f"number {index}"
+        self.op = text(proto.op_type)
+        self.domain = "" if proto.domain == "ai.onnx" else text(proto.domain)
+        self.inputs: Sequence[str] = list(map(text, proto.input))
+        self.outputs: Sequence[str] = list(map(text, proto.output))
+        self.name = text(proto.name) or f"number {index}"
         self._proto = proto
 
     @property
@@ -39,12 +44,12 @@ class Node:
             except ValueError:
                 raise OnnxError(f"has attribute {attribute.name!r:.40} of no type at {self}") from None
             if isinstance(value, bytes):
-                value = value.decode("utf-8", "replace")
+                value = text(value)
             elif isinstance(value, onnx.TensorProto):
                 value = Tensor(value)
             elif isinstance(value, list) and value and isinstance(value[0], bytes):
-                value = [text.decode("utf-8", "replace") for text in value]
-            values[attribute.name] = value
+                value = list(map(text, value))
+            values[text(attribute.name)] = value
         return values
 
     def __str__(self) -> str:
@@ -77,27 +82,28 @@ class Graph:
     def __init__(self, content: bytes, folder: Path | None) -> None:
         if len(content) > SIZE_LIMIT:
             raise OnnxError(f"has more than {SIZE_LIMIT} bytes, the limit of ONNX files")
-        message, raw = cut(content)
+        message, places, self.functions = cut(content)
         model = onnx.ModelProto()
         try:
             model.ParseFromString(message)
         except (DecodeError, ValueError, RecursionError):
             raise OnnxError("is not an ONNX model, or is damaged") from None
         graph = model.graph
-        self.functions = len(model.functions) > 0
         self.opset = max(
             (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
         )
         data = np.frombuffer(content, np.uint8)
         self.constants: dict[str, Tensor] = {}
         for index, proto in enumerate(graph.initializer):
-            if not proto.name or proto.name in self.constants:
-                raise OnnxError(f"holds two initializers with the name {proto.name!r:.60}")
-            self.constants[proto.name] = _tensor(proto, raw.get(index), data, folder)
-        self.inputs = {value.name: value for value in graph.input if value.name not in self.constants}
-        if len(self.inputs) + sum(value.name in self.constants for value in graph.input) != len(graph.input):
+            name = text(proto.name)
+            if not name or name in self.constants:
+                raise OnnxError(f"holds two initializers with the name {name!r:.60}")
+            self.constants[name] = _tensor(proto, places.get(index), data, folder)
+        inputs = [(text(value.name), value) for value in graph.input]
+        self.inputs = {name: value for name, value in inputs if name not in self.constants}
+        if len(self.inputs) + sum(name in self.constants for name, _ in inputs) != len(inputs):
             raise OnnxError("holds two inputs of the same name")
-        self.outputs = [value.name for value in graph.output if value.name]
+        self.outputs = [text(value.name) for value in graph.output if value.name]
         if len(graph.node) > NODE_LIMIT:
             raise OnnxError(f"has {len(graph.node)} nodes; the limit is {NODE_LIMIT}")
         self._makers: dict[str, Node] = {}
@@ -143,11 +149,11 @@ class Graph:
         return order
 
 
-def _tensor(proto: Any, place: tuple[int, int] | None, data: Any, folder: Path | None) -> Tensor:
+def _tensor(proto: Any, place: Place | None, data: Any, folder: Path | None) -> Tensor:
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         if place is not None or proto.HasField("raw_data"):
             raise OnnxError(f"holds tensor {proto.name!r:.60} with data in the file and outside of it")
         return Tensor(proto, lambda: read_external(folder, proto))
     if place is None:
         return Tensor(proto)
-    return Tensor(proto, lambda: data[place[0] : place[1]])
+    return Tensor(proto, lambda: data[place.start : place.stop], place.field)

@@ -16,6 +16,7 @@ from bptt.interop.onnx.reading.graph import Graph, Node
 from bptt.interop.onnx.reading.tensors import type_name
 from bptt.interop.onnx.reading.values import Flow, Input, Known, Missing, Unsupported, Value
 
+AXES_LIMIT = 16
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 WHOLE = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
 
@@ -58,6 +59,13 @@ _FLOWS: Mapping[str, Operator] = {
 class Interpreter:
     """The values of a graph.
 
+    Parameters
+    ----------
+    graph : Graph
+    clip_mode : {"onnxruntime", "spec"}
+    budget : int
+        Bytes of constants that may be computed.
+
     Attributes
     ----------
     problems : list of str
@@ -65,11 +73,11 @@ class Interpreter:
     roles : Roles
     """
 
-    def __init__(self, graph: Graph, clip_mode: str) -> None:
+    def __init__(self, graph: Graph, clip_mode: str, budget: int) -> None:
         self._graph = graph
         self._values: dict[str, Value] = {"": Missing()}
         self.problems: list[str] = []
-        self.roles = Roles()
+        self.roles = Roles(budget)
         cells = dict.fromkeys(("RNN", "LSTM", "GRU"), partial(recurrent.recurrent, clip_mode=clip_mode))
         self._operators: Mapping[str, Operator] = {**_FLOWS, **cells}
 
@@ -90,10 +98,17 @@ class Interpreter:
 
     def _run(self, node: Node, inputs: Sequence[Value]) -> Sequence[Value]:
         try:
-            return self._operator(node, inputs)(Call(node, inputs, self._graph.opset, self.roles))
+            values = self._operator(node, inputs)(Call(node, inputs, self._graph.opset, self.roles))
+            if any(isinstance(value, Flow) and len(value.dims) > AXES_LIMIT for value in values):
+                raise Problem(f"its output has more than {AXES_LIMIT} axes")
+            return values
         except Problem as problem:
             self.problems.append(f"{node}: {problem}")
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        except RecursionError:
+            self.problems.append(f"{node}: there are too many layers before it")
+        except OnnxError:
+            raise
+        except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
             # A forged attribute has another type than the operator's specification says, or is missing.
             self.problems.append(f"{node}: its attributes do not fit the operator ({error!s:.80})")
         return []
@@ -133,6 +148,8 @@ def _input(name: str, info: Any) -> Flow:
             f"has the input {name!r:.60} of type {type_name(tensor.elem_type)}; bptt reads FLOAT and DOUBLE, "
             "and INT32 and INT64 for ids. Fix: convert the model to float32"
         )
+    if len(tensor.shape.dim) > AXES_LIMIT:
+        raise OnnxError(f"has the input {name!r:.60} with more than {AXES_LIMIT} axes")
     if not tensor.HasField("shape"):
         raise OnnxError(
             f"has the input {name!r:.60} without a shape. Fix: name its axes when you export the model"

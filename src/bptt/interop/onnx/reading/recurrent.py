@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bptt.files.checkpoint_header import LAYERS_LIMIT
 from bptt.interop.gate_order import ONNX
 from bptt.interop.onnx.cells import ACTIVATIONS
 from bptt.interop.onnx.reading.axes import Axis, Dim, Problem, wide
@@ -58,6 +59,8 @@ def recurrent(call: Call, clip_mode: str) -> list[Value]:
     first, second, _ = flow.dims
     time, batch = (second, first) if attributes.get("layout", 0) else (first, second)
     call.roles.set(time, batch)
+    lengths = _lengths(call, time)
+    call.roles.ragged = call.roles.ragged or lengths is not None
     weights = _weights(call, _DIRECTIONS[direction])
     source, flipped = _unflipped(flow.step)
     if flipped and direction == "bidirectional":
@@ -83,7 +86,7 @@ def recurrent(call: Call, clip_mode: str) -> list[Value]:
         batch=batch,
         directions=directions,
         units=units,
-        lengths=_lengths(call, time),
+        lengths=lengths,
         initial=tuple(_initial(call, index, weights.hidden_size) for index in INITIAL[kind]),
     )
     return _outputs(call, layer, flipped)
@@ -117,6 +120,8 @@ def _outputs(call: Call, layer: Recurrent, flipped: bool) -> list[Value]:
 
 def finals(rows: tuple[tuple[Recurrent, str, int], ...], name: str) -> Finals:
     """Return the step of these final states."""
+    if len(rows) > 2 * LAYERS_LIMIT:
+        raise Problem("it joins the states of too many layers")
     layer = rows[-1][0]
     axes = one_axis("directions", len(rows)) if len(rows) > 1 else ()
     return Finals(layer, tuple(wide(layer.batch)), (*axes, layer.units), name, rows)

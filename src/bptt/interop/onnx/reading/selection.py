@@ -21,7 +21,6 @@ from bptt.interop.onnx.reading.values import (
     Reduced,
     Step,
     Value,
-    ancestors,
 )
 
 _FAR = 2**31 - 1
@@ -185,11 +184,10 @@ def _require_time(call: Call, flow: Flow, axis: int) -> None:
         call.roles.set(dim, others[0] if others else ())
     elif not same(dim, call.roles.time) or not dim:
         raise Problem("it works on an axis that is not time")
-    for step in ancestors(flow.step):
-        if isinstance(step, Recurrent) and step.lengths:
-            raise Problem(
-                "it reads the padding of rows of unequal length. Fix: use the output Y_h of the last layer"
-            )
+    if call.roles.ragged:
+        raise Problem(
+            "it reads the padding of rows of unequal length. Fix: use the output Y_h of the last layer"
+        )
 
 
 _MERGES = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceProd": "mul"}

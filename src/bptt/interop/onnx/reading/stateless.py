@@ -117,6 +117,8 @@ def add(call: Call) -> list[Value]:
     if not same(flow.dims[-1], step.features):
         raise Problem("it adds a constant along another axis than the last one")
     weight = step.parameters["weight"]
+    if isinstance(other, Known):
+        call.roles.spend(other.array.nbytes)
     constant = np.full(1, other.value, weight.dtype) if isinstance(other, Fill) else _equal_rows(other.array)
     bias = _row(constant, len(weight))
     if "bias" in step.parameters:

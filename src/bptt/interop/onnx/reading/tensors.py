@@ -44,7 +44,9 @@ class Tensor:
     ----------
     proto : onnx.TensorProto
     raw : callable, optional
-        Returns the bytes of a tensor whose raw data are not in `proto`, as a one-dimensional uint8 array.
+        Returns the bytes of a tensor whose numbers are not in `proto`, as a one-dimensional uint8 array.
+    field : str
+        The field of `proto` that `raw` replaces.
 
     Raises
     ------
@@ -52,13 +54,15 @@ class Tensor:
         If the dimensions or the number of bytes are wrong.
     """
 
-    def __init__(self, proto: Any, raw: Callable[[], npt.NDArray[np.uint8]] | None = None) -> None:
-        self.name: str = proto.name
+    def __init__(
+        self, proto: Any, raw: Callable[[], npt.NDArray[np.uint8]] | None = None, field: str = "raw_data"
+    ) -> None:
+        self.name: str = proto.name  # or bytes, if it is no text
         self.shape = tuple(proto.dims)
         self.type: int = proto.data_type
         if len(self.shape) > AXES_LIMIT or any(size < 0 for size in self.shape):
             raise OnnxError(f"holds tensor {self.name!r:.60} with the impossible shape {self.shape!s:.80}")
-        self._proto, self._raw = proto, raw
+        self._proto, self._raw, self._field = proto, raw, field
         self._array: npt.NDArray[Any] | None = None
 
     @property
@@ -83,6 +87,8 @@ class Tensor:
         dtype = np.dtype(_TYPES[self.type])
         count = math.prod(self.shape)
         proto = self._proto
+        if self._raw is not None and self._field not in ("raw_data", _FIELDS[self.type]):
+            raise OnnxError(f"holds tensor {self.name!r:.60} with numbers of another type than its own")
         if self._raw is not None or proto.HasField("raw_data"):
             data = np.frombuffer(proto.raw_data, np.uint8) if self._raw is None else self._raw()
             if data.size != count * dtype.itemsize:

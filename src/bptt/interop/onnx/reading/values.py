@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,10 @@ class Known:
     @property
     def array(self) -> npt.NDArray[Any]:
         return self._source.array if isinstance(self._source, Tensor) else self._source
+
+    @cached_property
+    def is_zero(self) -> bool:
+        return not np.any(self.array)
 
 
 @dataclass(frozen=True)
@@ -214,4 +219,4 @@ def is_zero(value: Value) -> bool:
     """Return whether a value is missing or holds only zeros."""
     if isinstance(value, Fill):
         return value.value == 0
-    return isinstance(value, Missing) or (isinstance(value, Known) and not np.any(value.array))
+    return isinstance(value, Missing) or (isinstance(value, Known) and value.is_zero)

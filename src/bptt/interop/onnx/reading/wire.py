@@ -1,7 +1,7 @@
 """Limits on the bytes of an ONNX model, before the protobuf library reads them.
 
 A field of two bytes can become a message of a hundred bytes in memory. So the number of fields is limited
-first. The raw data of weights stay where they are: they are cut out of the message, and read in place.
+first. The arrays of weights stay where they are: they are cut out of the message, and read in place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FREE_BYTES = 2**16
 NESTING_LIMIT = 30
 """Largest depth of graphs in graphs, as fields in fields."""
 CUT_BYTES = 1024
-"""Smallest raw data that are cut out of the message."""
+"""Smallest array that is cut out of the message."""
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
@@ -38,86 +38,115 @@ class Field(NamedTuple):
     value: int
 
 
+class Place(NamedTuple):
+    """Where the numbers of a tensor are in a file: the name of their field, their start and their stop."""
+
+    field: str
+    start: int
+    stop: int
+
+
 class Cut(NamedTuple):
-    """A model's message without large raw data.
+    """A model's message without large arrays, and without what nobody reads.
 
     Attributes
     ----------
     message : bytes
-    raw : dict
-        The start and the stop of the raw data that were cut, by the index of their initializer.
+    places : dict of int to Place
+        The arrays that were cut, by the index of their initializer.
+    functions : bool
+        Whether the model defines functions.
     """
 
     message: bytes
-    raw: dict[int, tuple[int, int]]
+    places: dict[int, Place]
+    functions: bool
+
+
+_KEPT_OF_GRAPH = ("node", "input", "output")
+_ARRAYS = ("raw_data", "float_data", "double_data")
+"""Fields whose bytes are those of the numbers."""
 
 
 def cut(content: bytes) -> Cut:
-    """Check the number of fields of a model, and cut out the raw data of its weights.
+    """Check the number of fields of a model, and cut out the arrays of its weights.
 
     Raises
     ------
     OnnxError
         If the bytes are not a message, have too many fields, or more than one graph.
     """
-    model = onnx.ModelProto.DESCRIPTOR.fields_by_name["graph"]
+    table = onnx.ModelProto.DESCRIPTOR
     pieces: list[bytes] = []
-    raw: dict[int, tuple[int, int]] = {}
+    places: dict[int, Place] = {}
     counter = _Counter(content)
-    graphs = 0
+    graphs, functions = 0, False
     for field in fields(content, 0, len(content)):
-        if field.number != model.number:
-            counter.add(field, onnx.ModelProto.DESCRIPTOR)
+        name = _name(table, field)
+        if name == "graph":
+            graphs += 1
+            if graphs > 1:
+                raise OnnxError("holds more than one graph")
+            graph = _cut_graph(content, field, places, counter)
+            pieces += [_key(field.number), _varint(len(graph)), graph]
+        elif name == "opset_import":
+            counter.add(field, table)
             pieces.append(content[field.first : field.stop])
-            continue
-        graphs += 1
-        if graphs > 1:
-            raise OnnxError("holds more than one graph")
-        graph = _cut_graph(content, field, raw, counter)
-        pieces += [_key(model.number), _varint(len(graph)), graph]
+        else:
+            counter.count()
+            functions = functions or name == "functions"
     if not graphs:
         raise OnnxError("is not an ONNX model: it holds no graph")
     counter.check()
-    return Cut(b"".join(pieces), raw)
+    return Cut(b"".join(pieces), places, functions)
 
 
-def _cut_graph(content: bytes, graph: Field, raw: dict[int, tuple[int, int]], counter: _Counter) -> bytes:
-    number = onnx.GraphProto.DESCRIPTOR.fields_by_name["initializer"].number
+def _name(table: Any, field: Field) -> str:
+    known = table.fields_by_number.get(field.number)
+    return "" if known is None else str(known.name)
+
+
+def _cut_graph(content: bytes, graph: Field, places: dict[int, Place], counter: _Counter) -> bytes:
+    table = onnx.GraphProto.DESCRIPTOR
     pieces: list[bytes] = []
     index = 0
     if graph.wire != _BYTES:
         raise OnnxError("is not an ONNX model: its graph is no message")
     for field in fields(content, graph.start, graph.stop):
-        if field.number != number:
-            counter.add(field, onnx.GraphProto.DESCRIPTOR)
+        name = _name(table, field)
+        if name in _KEPT_OF_GRAPH:
+            counter.add(field, table)
             pieces.append(content[field.first : field.stop])
             continue
-        place = _raw_data(content, field, counter)
-        if place is None:
+        counter.count()
+        if name != "initializer":
+            continue
+        array = _array(content, field, counter)
+        if array is None:
             pieces.append(content[field.first : field.stop])
         else:
-            before = content[field.start : place.first]
-            after = content[place.stop : field.stop]
-            pieces += [_key(number), _varint(len(before) + len(after)), before, after]
-            raw[index] = place.start, place.stop
+            before, after = content[field.start : array.first], content[array.stop : field.stop]
+            pieces += [_key(field.number), _varint(len(before) + len(after)), before, after]
+            places[index] = Place(_name(onnx.TensorProto.DESCRIPTOR, array), array.start, array.stop)
         index += 1
     return b"".join(pieces)
 
 
-def _raw_data(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
-    """Return the field of a tensor's raw data, if they are large."""
+def _array(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
+    """Return the field of a tensor's numbers, if they are many."""
     table = onnx.TensorProto.DESCRIPTOR
-    place = None
+    array = None
     if tensor.wire != _BYTES:
         raise OnnxError("is not an ONNX model: an initializer is no message")
     for field in fields(content, tensor.start, tensor.stop):
-        if field.number == table.fields_by_name["raw_data"].number and field.stop - field.start >= CUT_BYTES:
-            if place is not None:
-                raise OnnxError("holds an initializer with raw data twice")
-            place = field
+        large = field.wire == _BYTES and field.stop - field.start >= CUT_BYTES
+        if large and _name(table, field) in _ARRAYS:
+            if array is not None:
+                raise OnnxError("holds an initializer with data twice")
+            array = field
         else:
             counter.add(field, table)
-    return place
+    return array
 
 
 class _Counter:
@@ -130,7 +159,7 @@ class _Counter:
         self._count = 0
 
     def add(self, field: Field, table: Any) -> None:
-        self._one()
+        self.count()
         self._later.append((field, table))
         self._bytes += field.stop - field.first
 
@@ -147,14 +176,14 @@ class _Counter:
             if depth > NESTING_LIMIT:
                 raise OnnxError(f"has more than {NESTING_LIMIT} levels of messages in messages")
             for inner in fields(self._content, field.start, field.stop):
-                self._one()
+                self.count()
                 self._look(inner, known.message_type, depth + 1)
         elif known.type not in (known.TYPE_BYTES, known.TYPE_STRING, known.TYPE_FLOAT, known.TYPE_DOUBLE):
             # Packed whole numbers: a byte becomes up to eight bytes.
-            self._one((field.stop - field.start) // 64)
+            self.count((field.stop - field.start) // 64)
 
-    def _one(self, count: int = 1) -> None:
-        self._count += count
+    def count(self, number: int = 1) -> None:
+        self._count += number
         if self._count > FIELD_LIMIT:
             raise OnnxError(
                 f"has more than {FIELD_LIMIT} fields without its weights, more than any model that bptt can "
