@@ -32,6 +32,10 @@ MODELS: dict[str, Callable[[], bptt.Module]] = {
     "relu rnn": lambda: bptt.RNN(3, 4, nonlinearity="relu", batch_first=True, dtype="float64"),
     "linear": lambda: bptt.Linear(3, 1, bias=False),
     "no parameters": lambda: bptt.Dropout(0.125),
+    "fewest parameters": lambda: bptt.Sequential(
+        bptt.LSTM(1, 9, 2, proj_size=1, coupled=True, bias=False),
+        bptt.LSTM(1, 9, 2, proj_size=1, forget_gate=False, bidirectional=True, merge="sum", bias=False),
+    ),
 }
 
 
