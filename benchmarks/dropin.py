@@ -14,6 +14,8 @@ import copy
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +26,14 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import bptt
 from bptt.bench import machine
-from bptt.interop.torch import GRU, LSTM, replace
+from bptt.interop.torch import GRU, LSTM, frozen, replace
 
 MARKS = re.compile(r"(?<=<!-- dropin -->\n).*?(?=<!-- end of dropin -->)", re.DOTALL)
 BURST = 0.02
 """Seconds of one run, of as many calls as fit."""
+
+FROZEN = ExitStack()
+"""Modules whose weights stay packed until the script ends."""
 
 Run = Callable[[], Any]
 
@@ -76,9 +81,11 @@ def training_row(name: str, recurrent: Any, T: int, B: int, lengths: Any = None)
     return Row(f"training iteration: {name}", iteration(theirs, packed), iteration(ours, packed))
 
 
-def step_row(name: str, recurrent: Any) -> Row:
+def step_row(name: str, recurrent: Any, pack_once: bool) -> Row:
     """One step of one row, with the state of the step before."""
     theirs, ours = recurrent, replace(copy.deepcopy(recurrent))
+    if pack_once:
+        FROZEN.enter_context(frozen(ours))
     x = torch.randn(1, 1, recurrent.input_size)
     with torch.inference_mode():
         _, state = theirs(x)
@@ -90,7 +97,8 @@ def step_row(name: str, recurrent: Any) -> Row:
 
         return step
 
-    return Row(f"inference, one step, B=1: {name}", run(theirs), run(ours))
+    how = " in `frozen`" if pack_once else ""
+    return Row(f"inference{how}, one step, B=1: {name}", run(theirs), run(ours))
 
 
 def rows() -> Iterator[Row]:
@@ -101,8 +109,8 @@ def rows() -> Iterator[Row]:
     yield training_row("bidirectional LSTM 256, B=32, T=100", nn.LSTM(128, 256, bidirectional=True), 100, 32)
     lengths = torch.linspace(1000, 1, 32).long()
     yield training_row("LSTM 128, packed, 32 rows of 1 to 1,000 steps", nn.LSTM(64, 128), 1000, 32, lengths)
-    yield step_row("LSTM 64", nn.LSTM(64, 64))
-    yield step_row("GRU 64", nn.GRU(64, 64))
+    for cell, size, pack_once in product((nn.LSTM, nn.GRU), (64, 256), (False, True)):
+        yield step_row(f"{cell.__name__} {size}", cell(size, size), pack_once)
 
 
 def seconds(run: Run, count: int) -> float:

@@ -18,7 +18,7 @@ prune: Any = pytest.importorskip("torch.nn.utils.prune")
 
 import bptt  # noqa: E402
 from bptt import _core  # noqa: E402
-from bptt.interop.torch import GRU, LSTM, RNN, FallbackWarning, fallback, replace  # noqa: E402
+from bptt.interop.torch import GRU, LSTM, RNN, FallbackWarning, fallback, frozen, replace  # noqa: E402
 
 CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 T, B, I, H = 6, 3, 4, 5
@@ -180,6 +180,26 @@ class TestParameters:
         for own, other in zip(*gradients, strict=True):
             torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-10)
         assert_same(step(ours, x), step(theirs, x))
+
+    def test_frozen_weights_are_packed_once(self) -> None:
+        theirs, ours = pair("GRU")
+        x = x_of()
+        with torch.no_grad():
+            before, kept = ours(x)[0], ours.bias_ih_l0.clone()
+            with frozen(torch.nn.Sequential(ours)):
+                assert torch.equal(ours(x)[0], before)
+                ours.weight_hh_l0.data.mul_(2)  # not counted by PyTorch: the packed weights are older
+                assert torch.equal(ours(x)[0], before)
+                ours.weight_hh_l0.mul_(0.5)
+                ours.bias_ih_l0.add_(1)  # counted
+                theirs.bias_ih_l0.add_(1)
+                torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-10, atol=1e-10)
+            ours.bias_ih_l0.data.copy_(kept)
+            assert torch.equal(ours(x)[0], before)
+            with frozen(ours), torch.enable_grad():
+                assert ours(x)[0].requires_grad
+        with pytest.raises(ValueError, match="replace"), frozen(theirs):
+            pass
 
 
 class TestBackward:

@@ -16,10 +16,11 @@ from typing import Any
 
 from bptt.diagnose.foreign import register_flow
 from bptt.interop.torch.fallback import FallbackWarning
+from bptt.interop.torch.frozen import frozen
 from bptt.interop.torch.modules import GRU, LSTM, RNN
 from bptt.interop.torch.replace import replace
 
-__all__ = ["GRU", "LSTM", "RNN", "FallbackWarning", "replace"]
+__all__ = ["GRU", "LSTM", "RNN", "FallbackWarning", "frozen", "replace"]
 
 
 def _gradient_flow(*arguments: Any, **options: Any) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bptt import _core
 from bptt.interop.torch.function import BATCH_FIRST, SEQUENCE, UNBATCHED, Backward, Plan, apply
+from bptt.interop.torch.internals import versions
 from bptt.interop.torch.options import build_layer, parse_backward
 from bptt.interop.torch.packed import PackedOrder
 from bptt.interop.torch.pytorch import differentiable_gradients
@@ -45,9 +47,21 @@ class Engine:
             regularizer.check(layer)
         again = partial(differentiable_gradients, module)
         self._backward = Backward(layer, self.weights.views(), clip, regularizer, again)
+        self.frozen = 0
+        self._packed: tuple[Flat, tuple[int, ...], _core.Snapshot] | None = None
         self._plans: dict[Layout, Plan] = dict.fromkeys((SEQUENCE, BATCH_FIRST, UNBATCHED), _NO_PLAN)
         self._zoneout = parse_zoneout(layer.zoneout, layer.has_cell_state)
         self._has_masks = any((layer.recurrent_dropout, layer.input_dropout, *self._zoneout))
+
+    def freeze(self) -> None:
+        """Pack the weights once for all calls without gradients, until as many calls of `thaw`."""
+        self.frozen += 1
+
+    def thaw(self) -> None:
+        """Pack the weights in every call again."""
+        self.frozen -= 1
+        if not self.frozen:
+            self._packed = None
 
     def flatten(self, module: Any, parameters: dict[str, Any]) -> None:
         """Move the parameters into one buffer, if they are not in one already."""
@@ -148,9 +162,20 @@ class Engine:
                 return None
             masks = self._draw(dropout, DTYPES[flat.dtype], T, B, None if order is None else order.ragged())
             plan = plan._replace(dropout=dropout, masks=masks)
-        record = torch.is_grad_enabled()
-        results = apply(plan, x, h0, c0, *tensors) if record else plan.infer(x, h0, c0)
+        if torch.is_grad_enabled():
+            results = apply(plan, x, h0, c0, *tensors)
+        else:
+            results = plan.infer(x, h0, c0, self._pack(tensors, flat) if self.frozen else None)
         return (results[0], results[1:]) if self._has_cell else results
+
+    def _pack(self, tensors: tuple[Any, ...], flat: Flat) -> _core.Snapshot | None:
+        """Return the packed weights, which are packed again after a change that PyTorch counts."""
+        counts = versions(tensors)
+        if flat.addresses is None or counts is None:
+            return None
+        if self._packed is None or self._packed[0] is not flat or self._packed[1] != counts:
+            self._packed = flat, counts, flat.core.freeze(flat.array)
+        return self._packed[2]
 
     def _draw(self, dropout: float, dtype: Any, T: int, B: int, ragged: PackedRows | None) -> Call:
         """Draw masks with a seed from PyTorch's generator."""

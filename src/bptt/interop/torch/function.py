@@ -94,19 +94,21 @@ class Plan(NamedTuple):
         """Return a state of the core as a tensor."""
         return from_numpy(array[:, 0] if self.layout is UNBATCHED else array)
 
-    def infer(self, x: Any, h0: Any, c0: Any) -> tuple[Any, ...]:
-        """Run forward without a tape."""
+    def infer(self, x: Any, h0: Any, c0: Any, packed: _core.Snapshot | None = None) -> tuple[Any, ...]:
+        """Run forward without a tape. `packed` holds the weights, if they are packed already."""
         if self.masks is not None:
             return self.record(x, h0, c0)[0]
-        arrays = self.flat.array, self.sequence_in(x), *self._states_in(h0, c0)
-        order = self.order
+        arrays = self.sequence_in(x), *self._states_in(h0, c0)
+        active, batch = (None, 0) if self.order is None else (self.order.active, self.order.batch)
         suggest_threads(get_num_threads())
         try:
-            if order is None:
-                return self._results(*self.flat.core.infer(*arrays))
-            return self._results(*self.flat.core.infer(*arrays, order.active, order.batch))
+            if packed is None:
+                y, h, c = self.flat.core.infer(self.flat.array, *arrays, active, batch)
+            else:
+                y, h, c = packed.infer(*arrays, active, batch)
         finally:
             suggest_threads(0)
+        return self._results(y, h, c)
 
     def record(self, x: Any, h0: Any, c0: Any) -> tuple[tuple[Any, ...], Any]:
         """Run forward, and return the results and the tape."""

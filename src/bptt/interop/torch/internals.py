@@ -51,6 +51,14 @@ def forward_mode() -> bool:
     return bool(getattr(_forward_ad, "_current_level", -1) >= 0)
 
 
+def versions(tensors: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """Return how often PyTorch has changed each tensor in place, or None if PyTorch does not count."""
+    try:
+        return tuple(getattr(tensor, "_version", 0) for tensor in tensors)
+    except RuntimeError:  # tensors made in inference mode
+        return None
+
+
 def has_one_owner(tensor: Any) -> bool:
     """Return whether no other tensor or array refers to the memory of this tensor.
 
