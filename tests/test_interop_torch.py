@@ -48,7 +48,8 @@ def step(module: Any, x: Any, hx: Any = None) -> dict[str, Any]:
     y, last = module(x, hx)
     results = {"y": y, **{f"last{k}": h for k, h in enumerate(last if isinstance(last, tuple) else [last])}}
     loss = sum(
-        (value * torch.linspace(-1, 1, value.numel()).view_as(value)).sum() for value in results.values()
+        (value * torch.linspace(-1, 1, value.numel(), device=value.device).view_as(value)).sum()
+        for value in results.values()
     )
     loss.backward()
     gradients = {f"d{name}": p.grad for name, p in module.named_parameters() if p.grad is not None}
@@ -120,10 +121,15 @@ class TestParameters:
             "reset_parameters": lambda m: (torch.manual_seed(7), m.reset_parameters()),
             "flatten_parameters": lambda m: m.flatten_parameters(),
         }
+
+        def transposed_in_place(module: Any) -> None:
+            module.weight_hh_l0.data = module.weight_hh_l0.data.T
+
+        changes |= {"a square matrix, transposed": transposed_in_place}
         x = x_of()
         for name, change in changes.items():
             with subtests.test(change=name):
-                theirs, ours = pair()
+                theirs, ours = pair("RNN" if "square" in name else "LSTM")
                 assert_same(step(ours, x), step(theirs, x))
                 for module in (theirs, ours):
                     with torch.no_grad():
@@ -500,6 +506,18 @@ class TestReplace:
 def x_of_seeded() -> Any:
     torch.manual_seed(5)
     return x_of()
+
+
+def test_the_default_device_does_not_matter() -> None:
+    theirs, ours = pair(dropout=0.5)
+    x = x_of()
+    ours.eval()
+    with torch.device("meta"):
+        copied = copy.deepcopy(ours)
+        results = step(copied, x)
+        ours.train()
+        assert ours(x)[0].device.type == "cpu"
+    assert_same(results, step(theirs.eval(), x))
 
 
 def test_threads_are_pytorchs_unless_the_user_chose() -> None:

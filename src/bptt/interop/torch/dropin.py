@@ -150,7 +150,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         if not self.extra_options.keys() - set(NOT_OF_LAYERS):
             super().reset_parameters()
             return
-        seed = int(torch.randint(0, 2**63 - 1, ()))
+        seed = int(torch.randint(0, 2**63 - 1, (), device="cpu"))
         layer = build_layer(self.cell, self, "float64", init=None, seed=seed)
         with torch.no_grad():
             for name, value in layer.parameters.items():

@@ -179,7 +179,7 @@ class Engine:
 
     def _draw(self, dropout: float, dtype: Any, T: int, B: int, ragged: PackedRows | None) -> Call:
         """Draw masks with a seed from PyTorch's generator."""
-        seed = int(torch.empty((), dtype=torch.int64).random_())
+        seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
         if not self._has_masks:
             return Call(_NOTHING, dropout_key=seed)
         layer = self.weights.layer

@@ -146,7 +146,7 @@ class Plan(NamedTuple):
         flat, (layer, views, clip, regularizer, _) = self.flat, self.backward
         gradients = None
         if any(needs[3:]):
-            gradients = torch.zeros(len(flat.array), dtype=flat.dtype)
+            gradients = torch.zeros(len(flat.array), dtype=flat.dtype, device="cpu")
         errors = None if dy is None else self.sequence_in(dy), self.state_in(dh), self.state_in(dc)
         suggest_threads(get_num_threads())
         try:

@@ -57,6 +57,7 @@ class Weights:
         sizes = [math.prod(shape) for shape in self._shapes]
         self._offsets = [sum(sizes[:index]) for index in range(len(sizes))]
         self._count = sum(sizes)
+        self._square = [k for k, shape in enumerate(self._shapes) if len(shape) == 2 and shape[0] == shape[1]]
         self._pick: Any = itemgetter(*self.names)
         self._flat: Flat | None = None
         self._flatten_first = True
@@ -81,9 +82,11 @@ class Weights:
         if self._flatten_first:
             self.flatten(parameters)
         flat = self._flat
-        if flat is not None and list(map(_address, tensors)) == flat.addresses:
-            return tensors, flat
-        return tensors, self._read(tensors)
+        if flat is None or list(map(_address, tensors)) != flat.addresses:
+            flat = self._read(tensors)
+        elif self._square and not all(tensors[index].is_contiguous() for index in self._square):
+            flat = self._read(tensors)  # a square matrix has been transposed where it is
+        return tensors, flat
 
     def flatten(self, parameters: dict[str, Any]) -> None:
         """Move the parameters into one buffer, if nothing else refers to their memory.
@@ -99,7 +102,7 @@ class Weights:
         if len(dtypes) != 1 or self._shapes != [tuple(tensor.shape) for tensor in tensors]:
             return
         with torch.no_grad():
-            buffer = torch.empty(self._count, dtype=dtypes.pop())
+            buffer = torch.empty(self._count, dtype=dtypes.pop(), device="cpu")
             for tensor, offset in zip(tensors, self._offsets, strict=True):
                 view = buffer[offset : offset + tensor.numel()].view(tensor.shape)
                 view.copy_(tensor)
@@ -138,7 +141,7 @@ class Weights:
             return None
         with self._lock:
             if self._in_one_buffer(tensors):
-                view = torch.empty(0, dtype=first.dtype)
+                view = torch.empty(0, dtype=first.dtype, device="cpu")
                 view.set_(first.untyped_storage(), first.storage_offset(), (self._count,))
                 self._bind(view.numpy())
                 core, addresses = self.layer.core, list(map(_address, tensors))
