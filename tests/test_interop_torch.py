@@ -19,6 +19,7 @@ prune: Any = pytest.importorskip("torch.nn.utils.prune")
 import bptt  # noqa: E402
 from bptt import _core  # noqa: E402
 from bptt.interop.torch import GRU, LSTM, RNN, FallbackWarning, fallback, frozen, replace  # noqa: E402
+from bptt.interop.torch.function import recording  # noqa: E402
 
 CLASSES = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 T, B, I, H = 6, 3, 4, 5
@@ -335,6 +336,35 @@ class TestOptions:
                 )
                 again = pickle.loads(pickle.dumps(module))
                 assert torch.equal(again(x)[0], y)
+
+    def test_masks_of_packed_rows_are_those_of_the_layer(self) -> None:
+        options: dict[str, Any] = {"zoneout": (0.3, 0.2), "recurrent_dropout": 0.2, "input_dropout": 0.1}
+        module = LSTM(I, H, 2, dtype=torch.float64, bidirectional=True, **options)
+        x, lengths = x_of().requires_grad_(), torch.tensor([4, 6, 1])
+        passes: list[Any] = []
+        token = recording.set(passes)
+        y, _ = module(torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))
+        recording.reset(token)
+        (plan, _), *_ = passes
+        padded, _ = torch.nn.utils.rnn.pad_packed_sequence(y)
+        dy = torch.randn_like(padded)
+        padded.backward(dy)
+        # The module's rows are sorted. The layer sorts its rows in the same way, and the masks with them.
+        rows, back = plan.order.ragged(), torch.argsort(torch.argsort(-lengths)).numpy()
+        masks = {
+            "input": plan.masks.input_mask[back],
+            "recurrent": plan.masks.recurrent_mask[:, back],
+            "zoneout_h": np.stack([rows.scatter(mask) for mask in plan.masks.keep_h])[:, :, back],
+            "zoneout_c": np.stack([rows.scatter(mask) for mask in plan.masks.keep_c])[:, :, back],
+        }
+        layer = bptt.LSTM(I, H, 2, dtype="float64", bidirectional=True, **options)
+        layer.load_state_dict(module.state_dict())
+        expected, _, tape = layer.forward(x.detach(), lengths=lengths, masks=masks)
+        dx, _ = layer.backward(tape, dy)
+        np.testing.assert_allclose(padded.detach(), expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(x.grad, dx, rtol=1e-12, atol=1e-12)
+        for name, parameter in module.named_parameters():
+            np.testing.assert_allclose(parameter.grad, layer.gradients[name], rtol=1e-11, atol=1e-12)
 
     def test_pascanus_regularizer_adds_its_gradient(self) -> None:
         regularizer = bptt.PascanuRegularizer(2.0)

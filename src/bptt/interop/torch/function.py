@@ -189,8 +189,8 @@ def _array(tensor: Any) -> npt.NDArray[Any]:
     return array
 
 
-class Run(torch.autograd.Function):  # type: ignore[misc]
-    """One pass of a module: `Run.apply(plan, x, h0, c0, *weights)` returns y, h and for LSTM c."""
+class BpttPass(torch.autograd.Function):  # type: ignore[misc]
+    """One pass of a module: `BpttPass.apply(plan, x, h0, c0, *weights)` returns y, h and for LSTM c."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
@@ -219,5 +219,5 @@ class Run(torch.autograd.Function):  # type: ignore[misc]
         return None, *gradients
 
 
-apply = super(torch.autograd.Function, Run).apply
-"""`Run.apply` without its search for transforms of torch.func, which never get here."""
+apply = super(torch.autograd.Function, BpttPass).apply
+"""`BpttPass.apply` without its search for transforms of torch.func, which never get here."""
