@@ -46,7 +46,7 @@ class Engine:
         if regularizer is not None:
             regularizer.check(layer)
         again = partial(differentiable_gradients, module)
-        self._backward = Backward(layer, self.weights.views(), clip, regularizer, again)
+        self._backward = Backward(layer, self.weights.places(), clip, regularizer, again)
         self.frozen = 0
         self._packed: tuple[Flat, tuple[int, ...], _core.Snapshot] | None = None
         self._plans: dict[Layout, Plan] = dict.fromkeys((SEQUENCE, BATCH_FIRST, UNBATCHED), _NO_PLAN)

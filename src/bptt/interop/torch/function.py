@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt import _core
+from bptt.arrays import aligned_zeros
 from bptt.interop.torch import internals
 from bptt.interop.torch.packed import PackedOrder
 from bptt.interop.torch.regularize import add_omega
@@ -41,8 +42,8 @@ class Backward(NamedTuple):
     """What the backward passes of a module need besides a tape."""
 
     layer: Recurrent
-    views: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]
-    """The shape, strides and first element of each parameter in the flat vector."""
+    places: tuple[tuple[slice, tuple[int, ...]], ...]
+    """Where each parameter lies in the flat vector, and its shape."""
     clip: StateClip
     regularizer: PascanuRegularizer | None
     again: Any
@@ -88,7 +89,7 @@ class Plan(NamedTuple):
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
     def _states_in(self, h0: Any, c0: Any) -> tuple[Any, Any]:
-        return _NO_STATES if h0 is None else (self.state_in(h0), self.state_in(c0))
+        return _NO_STATES if h0 is None and c0 is None else (self.state_in(h0), self.state_in(c0))
 
     def state_out(self, array: Any) -> Any:
         """Return a state of the core as a tensor."""
@@ -143,33 +144,24 @@ class Plan(NamedTuple):
 
     def invert(self, tape: Any, dy: Any, dh: Any, dc: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         """Run backward, and return the gradients of x, h0, c0 and the weights. `needs` says which ones."""
-        flat, (layer, views, clip, regularizer, _) = self.flat, self.backward
-        gradients = None
-        if any(needs[3:]):
-            gradients = torch.zeros(len(flat.array), dtype=flat.dtype, device="cpu")
-        errors = None if dy is None else self.sequence_in(dy), self.state_in(dh), self.state_in(dc)
+        flat, (layer, places, clip, regularizer, _) = self.flat, self.backward
+        gradients = aligned_zeros(flat.array.size, flat.array.dtype) if any(needs[3:]) else None
+        errors = None if dy is None else self.sequence_in(dy), *self._states_in(dh, dc)
         suggest_threads(get_num_threads())
         try:
             dx, dh0, dc0 = flat.core.backward(
-                None if gradients is None else gradients.numpy(),
-                tape,
-                *errors,
-                None,
-                needs[0],
-                clip.value,
-                clip.norm,
-                regularizer is not None,
+                gradients, tape, *errors, None, needs[0], clip.value, clip.norm, regularizer is not None
             )
         finally:
             suggest_threads(0)
-        if regularizer is not None and gradients is not None:
-            ragged = None if self.order is None else self.order.ragged()
-            add_omega(regularizer, layer, tape, flat.array, gradients.numpy(), ragged)
-        split: list[Any] = [None] * len(views)
+        split: list[Any] = [None] * len(places)
         if gradients is not None:
+            if regularizer is not None:
+                ragged = None if self.order is None else self.order.ragged()
+                add_omega(regularizer, layer, tape, flat.array, gradients, ragged)
             split = [
-                gradients.as_strided(*view) if needed else None
-                for view, needed in zip(views, needs[3:], strict=True)
+                from_numpy(gradients[place].reshape(shape)) if needed else None
+                for (place, shape), needed in zip(places, needs[3:], strict=True)
             ]
         return (
             None if dx is None else self.sequence_out(dx),

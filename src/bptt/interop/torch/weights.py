@@ -63,10 +63,10 @@ class Weights:
         self._flatten_first = True
         self._lock = threading.Lock()
 
-    def views(self) -> tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]:
-        """Return the shape, strides and first element of each parameter in the flat vector."""
+    def places(self) -> tuple[tuple[slice, tuple[int, ...]], ...]:
+        """Return where each parameter lies in the flat vector, and its shape."""
         return tuple(
-            (shape, (1,) if len(shape) == 1 else (shape[1], 1), offset)
+            (slice(offset, offset + math.prod(shape)), shape)
             for shape, offset in zip(self._shapes, self._offsets, strict=True)
         )
 
