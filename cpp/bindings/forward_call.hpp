@@ -84,10 +84,13 @@ py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
     compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
     return py::make_tuple(y.array, h.array, cell);
   }
-  const NewArray<T> slots({args.rows.slots(), width});
-  args.y = slots.data();
+  // y begins after the initial state. Some elements in front of it align y, because JAX copies other memory.
+  constexpr auto kAligned = static_cast<Index>(kAlignment / sizeof(T));
+  const Index lead = (kAligned - batch * width % kAligned) % kAligned;
+  const NewArray<T> slots({args.rows.slots() + (lead + width - 1) / width, width});
+  args.y = slots.data() + lead;
   compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
-  return py::make_tuple(array_over(slots.buffer.block(), slots.data() + batch * width, y_shape), h.array, cell);
+  return py::make_tuple(array_over(slots.buffer.block(), args.y + batch * width, y_shape), h.array, cell);
 }
 
 }  // namespace bptt::bindings

@@ -15,7 +15,6 @@ namespace {
 class Pool;
 Pool& pool();
 
-constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 class Pool {

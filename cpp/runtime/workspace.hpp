@@ -8,7 +8,10 @@
 
 namespace bptt {
 
-// A block of uninitialised memory, 64-byte aligned, that goes back to the pool when the last copy is gone.
+// Of every block, in bytes: a cache line, and the widest vector register.
+inline constexpr std::size_t kAlignment = 64;
+
+// A block of uninitialised memory, aligned, that goes back to the pool when the last copy is gone.
 class Block {
  public:
   Block() = default;
