@@ -77,22 +77,31 @@ def from_torch(module: Any) -> Any:
     >>> model = from_torch([net.embedding, net.rnn, bptt.Last(), net.head])  # doctest: +SKIP
     """
     torch = pytorch("bptt.interop.from_torch")
-    if isinstance(module, (list, tuple)) or type(module) is torch.nn.Sequential:
+    if isinstance(module, (list, tuple)) or type(_unwrapped(module)) is torch.nn.Sequential:
         parts = list(_parts(torch, module, "module"))
         if not parts:
             raise ValueError("module must have at least one part; got none. Fix: pass its modules.")
         reader = _Reader(torch, _dtype(torch, [part for _, part in parts]))
         return Sequential(*(reader.layer(part, place) for place, part in parts))
+    module = _unwrapped(module)
     return _Reader(torch, _dtype(torch, [module])).layer(module, "module")
 
 
 def _parts(torch: Any, module: Any, place: str) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a chain with their places, without those that do nothing."""
+    module = _unwrapped(module)
     if isinstance(module, (list, tuple)) or type(module) is torch.nn.Sequential:
         for number, part in enumerate(module):
             yield from _parts(torch, part, f"{place}[{number}]")
     elif type(module) is not torch.nn.Identity:
         yield place, module
+
+
+def _unwrapped(module: Any) -> Any:
+    """Return the module inside `DataParallel`, `DistributedDataParallel` or a compiled module."""
+    inside = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
+    name = inside.get(type(module).__name__)
+    return module if name is None else getattr(module, name)
 
 
 def _dtype(torch: Any, parts: Sequence[Any]) -> str:
@@ -112,7 +121,8 @@ class _Reader:
     def __init__(self, torch: Any, dtype: str) -> None:
         self._torch, self._dtype = torch, dtype
         self._embeddings: dict[int, Embedding] = {}  # by the identity of their weight
-        self._taken: dict[int, str] = {}  # places of weights, by identity
+        # Weights and their places, by identity, which no other tensor can have as long as they are kept.
+        self._taken: dict[int, tuple[Any, str]] = {}
 
     def layer(self, module: Any, place: str) -> Module:
         if isinstance(module, Module):
@@ -162,7 +172,7 @@ class _Reader:
     def _load(self, layer: Module, tensors: dict[str, Any], place: str) -> Module:
         """Copy the weights, each of which belongs to one module only."""
         for name, tensor in tensors.items():
-            other = self._taken.setdefault(id(tensor), f"{place}.{name}")
+            _, other = self._taken.setdefault(id(tensor), (tensor, f"{place}.{name}"))
             if other != f"{place}.{name}":
                 raise ValueError(
                     f"{place} must have weights of its own; got {name}, which is also {other}. Fix: copy the "

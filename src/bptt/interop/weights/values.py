@@ -80,6 +80,12 @@ def read_state(state: Any) -> Arrays:
         raise TypeError(
             f"state must have names that are str; got {short(wrong[0])}. Fix: pass module.state_dict()."
         )
+    inner = next((name for name, value in state.items() if isinstance(value, Mapping)), None)
+    if inner is not None:
+        raise TypeError(
+            f"state must map names to arrays; got a mapping as {inner!r}. Fix: pass state[{inner!r}] if "
+            "that is the state dict."
+        )
     return {name: to_array(value, f"parameter {name!r}") for name, value in state.items()}
 
 
