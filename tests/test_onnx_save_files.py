@@ -23,7 +23,8 @@ def test_the_file(tmp_path: Path) -> None:
     proto = onnx.load(path)
     onnx.checker.check_model(str(path), full_check=True)
     assert (proto.producer_name, proto.producer_version) == ("bptt", bptt.__version__)
-    assert {entry.key: entry.value for entry in proto.metadata_props} == {"classes": "a, b"}
+    assert {entry.key for entry in proto.metadata_props} == {"bptt.model", "classes"}
+    assert proto.metadata_props[1].value == "a, b"
     assert proto.doc_string == repr(model)
     assert [(each.domain, each.version) for each in proto.opset_import] == [("", 17)]
     assert proto.ir_version == 8

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import itertools
+import json
 import math
 import os
 import random
@@ -28,7 +30,8 @@ pytest.importorskip("onnx", reason="needs pip install onnx")
 
 from tests.onnx_graphs import classifier_model, recurrent_model, unrolled_model
 
-from bptt.interop.onnx import OnnxError, load
+import bptt
+from bptt.interop.onnx import OnnxError, load, to_proto
 
 CASES = os.environ.get("BPTT_FUZZ_CASES", "400")
 SEED = int(os.environ.get("BPTT_FUZZ_SEED", "1"))
@@ -51,6 +54,11 @@ Place = tuple[Any, ...]
 
 def corpus() -> dict[str, Any]:
     rng = np.random.default_rng(0)
+    saved = bptt.Sequential(
+        bptt.Parallel(a=bptt.MGU(3, 4, seed=0), b=bptt.Linear(3, 2, seed=0)),
+        bptt.LayerNorm(6),
+        bptt.Dropout(),
+    )
     return {
         "LSTM": recurrent_model(
             "LSTM",
@@ -66,6 +74,8 @@ def corpus() -> dict[str, Any]:
         "GRU": recurrent_model("GRU", rng, layout=1, linear_before_reset=1, direction="reverse"),
         "classifier": classifier_model(rng),
         "unrolled": unrolled_model(rng),
+        "saved layer": to_proto(bptt.GRU(3, 4, 2, zoneout=0.1, layer_norm=True, seed=0)),
+        "saved model": to_proto(saved),
     }
 
 
@@ -152,6 +162,28 @@ def changed_bytes(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def changed_description(model: Any, rng: random.Random) -> tuple[str, bytes]:
+    """A file whose description of the saved model has one value changed."""
+    mutant = type(model)()
+    mutant.CopyFrom(model)
+    (entry,) = mutant.metadata_props
+    about = json.loads(entry.value)
+    inner, path = about, []
+    while isinstance(inner, (dict, list)) and inner and (not path or rng.random() < 0.9):
+        holder, key = inner, rng.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        inner = holder[key]
+        path.append(key)
+    hostile = rng.choice(
+        (*itertools.chain(*(HOSTILE[kind] for kind in ("int", "float", "str"))), None, [], {})
+    )
+    if rng.random() < 0.1:
+        del holder[key]
+    else:
+        holder[key] = hostile
+    entry.value = json.dumps(about)
+    return f"{path} = {hostile!r:.40}", mutant.SerializeToString()
+
+
 def cases(count: str, seed: int) -> Iterator[tuple[str, bytes]]:
     """As many cases as are asked for, half of them changed fields and half changed bytes; or all fields."""
     rng = random.Random(seed)
@@ -164,6 +196,10 @@ def cases(count: str, seed: int) -> Iterator[tuple[str, bytes]]:
                     yield f"{name} {place} {what}", change(model, place, kind, what, rng)
     for number in range(100_000 if count == "all" else int(count)):
         name = rng.choice([*models])
+        if number % 4 == 3 and name.startswith("saved"):
+            what, content = changed_description(models[name], rng)
+            yield f"{name} {what}", content
+            continue
         place, kind = rng.choice(every[name])
         what = rng.choice(changes(kind))
         if number % 2 and count != "all":

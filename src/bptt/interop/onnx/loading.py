@@ -12,6 +12,7 @@ import onnx
 from bptt.arguments import choice, short
 from bptt.files.atomic import reading
 from bptt.interop.onnx.errors import OnnxError, UnsupportedOnnxError
+from bptt.interop.onnx.own_files import saved_model
 from bptt.interop.onnx.reading.build import build
 from bptt.interop.onnx.reading.chain import find_chain
 from bptt.interop.onnx.reading.graph import Graph
@@ -77,7 +78,10 @@ def load(
         )
     subject, content, folder = _content(model)
     try:
-        return _load(Graph(content, folder), clip_mode, output, len(content) * _COPIES + 2**20)
+        graph, budget = Graph(content, folder), len(content) * _COPIES + 2**20
+        if clip_mode != "onnxruntime" or output is not None:
+            return _load(graph, clip_mode, output, budget)
+        return saved_model(graph, lambda: _load(graph, clip_mode, output, budget))
     except OnnxError as error:
         raise type(error)(f"{subject} {error}.") from None
 

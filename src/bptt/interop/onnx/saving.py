@@ -12,10 +12,9 @@ from onnx import ModelProto, checker
 from bptt._version import __version__
 from bptt.arguments import check_path, choice, flag, float_dtype, short
 from bptt.files import atomic
-from bptt.interop.onnx.writing.arrays import write_inputs, write_lengths, write_output
+from bptt.interop.onnx.own_files import description
 from bptt.interop.onnx.writing.graph import Graph
-from bptt.interop.onnx.writing.models import Writer
-from bptt.interop.onnx.writing.stack import state_sizes
+from bptt.interop.onnx.writing.whole import Options, write_model
 from bptt.layers import Module
 from bptt.layers.passes.frozen import Frozen
 
@@ -110,24 +109,15 @@ def to_proto(
     Arguments and errors are those of `save`.
     """
     module = _module(model)
-    with_lengths = flag(lengths, "lengths")
-    states = choice(states, "states", ("none", "required", "optional"))
-    shared = flag(shared_input, "shared_input")
-    scan = choice(scan, "scan", ("auto", "always", "never"))
-    properties = _metadata(metadata)
+    options = Options(
+        flag(lengths, "lengths"),
+        choice(states, "states", ("none", "required", "optional")),
+        flag(shared_input, "shared_input"),
+        choice(scan, "scan", ("auto", "always", "never")),
+    )
     graph = Graph(module.dtype if dtype is None else float_dtype(dtype))
-    x = write_inputs(graph, module, shared=shared)
-    rows = write_lengths(graph, module, x) if with_lengths else None
-    writer = Writer(graph, scan, states)
-    y = writer.write(module, x, rows, "model")
-    write_output(graph, module, y)
-    if states != "none":
-        for prefix, layer, final in writer.final:
-            parts = state_sizes(layer).items()
-            for (part, size), name in zip(parts, final, strict=True):
-                graph.output(
-                    f"{prefix}{part}_n", name, (layer.num_layers * layer.num_directions, "batch", size)
-                )
+    properties = description(module, graph.dtype, options) | _metadata(metadata)
+    write_model(graph, module, options)
     if graph.bytes > LIMIT:
         raise ValueError(
             f"model must have less than 2 GiB of weights, the limit of a file; got {graph.bytes} bytes. "
@@ -150,7 +140,7 @@ def _module(model: object) -> Module:
     return model
 
 
-def _metadata(value: object) -> Mapping[str, str]:
+def _metadata(value: object) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping) or not all(
@@ -160,4 +150,4 @@ def _metadata(value: object) -> Mapping[str, str]:
             f"metadata must be a mapping from str to str; got {short(value)}. "
             "Fix: convert other values to text, for example with json.dumps."
         )
-    return value
+    return dict(value)

@@ -72,6 +72,8 @@ class Graph:
     outputs : list of str
     functions : bool
         Whether the model defines functions.
+    proto : onnx.ModelProto
+        The model without large weights.
 
     Raises
     ------
@@ -89,6 +91,7 @@ class Graph:
         except (DecodeError, ValueError, RecursionError):
             raise OnnxError("is not an ONNX model, or is damaged") from None
         graph = model.graph
+        self.proto = model
         self.opset = max(
             (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
         )

@@ -63,6 +63,7 @@ class Cut(NamedTuple):
     functions: bool
 
 
+_KEPT_OF_MODEL = ("opset_import", "metadata_props")
 _KEPT_OF_GRAPH = ("node", "input", "output")
 _ARRAYS = ("raw_data", "float_data", "double_data")
 """Fields whose bytes are those of the numbers."""
@@ -89,7 +90,7 @@ def cut(content: bytes) -> Cut:
                 raise OnnxError("holds more than one graph")
             graph = _cut_graph(content, field, places, counter)
             pieces += [_key(field.number), _varint(len(graph)), graph]
-        elif name == "opset_import":
+        elif name in _KEPT_OF_MODEL:
             counter.add(field, table)
             pieces.append(content[field.first : field.stop])
         else:

@@ -38,6 +38,23 @@ class Value(NamedTuple):
     time: Dimension | None = None
 
 
+class Parts(NamedTuple):
+    """What the outputs of a graph depend on.
+
+    Attributes
+    ----------
+    nodes : list of onnx.NodeProto
+    constants : dict of str to ndarray
+        Those of bodies, too.
+    weights : frozenset of str
+        The names of constants that come from parameters.
+    """
+
+    nodes: list[Any]
+    constants: dict[str, npt.NDArray[Any]]
+    weights: frozenset[str]
+
+
 class Graph:
     """A graph, or the body of a `Scan` in it, to which nodes are added one by one.
 
@@ -49,15 +66,20 @@ class Graph:
         Type of all weights and values that are not integers.
     around : Graph, optional
         The graph that this graph is the body of.
+    exact : bool
+        Keep the type of weights, for `constants`.
     """
 
-    def __init__(self, dtype: np.dtype[Any], around: Graph | None = None) -> None:
+    def __init__(self, dtype: np.dtype[Any], around: Graph | None = None, *, exact: bool = False) -> None:
         self.dtype = dtype
+        self._exact = exact
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self._nodes: list[Any] = []
         self._root: Graph = self if around is None else around._root
         self._constants: dict[str, npt.NDArray[Any]] = {}
+        self._weights: set[str] = set()
+        self._bodies: list[Graph] = []
         self._shared_names: dict[Any, str] = {}
         self._bytes = 0
         self._sizes: dict[tuple[str, int], str] = {}
@@ -86,7 +108,10 @@ class Graph:
 
     def weight(self, name: str, values: npt.NDArray[Any]) -> str:
         """Add a constant of the graph's type, and return its name."""
-        return self._constant(name, to_floats(values, name, self.dtype))
+        dtype = np.dtype(np.float64) if self._root._exact else self.dtype
+        name = self._constant(name, to_floats(values, name, dtype))
+        self._root._weights.add(name)
+        return name
 
     def number(self, value: float) -> str:
         """Return the name of a constant without axes."""
@@ -150,6 +175,7 @@ class Graph:
     def scan(self, body: Graph, states: list[str], sequences: list[str], *, reverse: bool) -> list[str]:
         """Run the body for each step, and return the final states and the sequences of its outputs."""
         made = len(body.outputs) - len(states)
+        self._root._bodies.append(body)
         names = [info.name for info in body.inputs]
         attributes: dict[str, Any] = {"num_scan_inputs": len(sequences)}
         if reverse:
@@ -200,6 +226,14 @@ class Graph:
         self._constants[name] = value
         self._root._bytes += value.nbytes
         return name
+
+    def parts(self) -> Parts:
+        """Return what the outputs depend on."""
+        nodes, read = self._needed()
+        graphs = (self, *self._bodies)
+        every = {name: value for graph in graphs for name, value in graph._constants.items()}
+        constants = {name: value for name, value in every.items() if name in read}
+        return Parts(nodes, constants, frozenset(self._weights))
 
     def _tensors(self, read: Container[str]) -> list[Any]:
         """Return the constants that nodes read."""

@@ -101,7 +101,8 @@ class ScanLayer:
         if self._inside():  # the bias of n that r multiplies
             b_hh = b_hh.copy()
             b_hh[2 * self._H :] = 0.0
-        return graph.add("Add", a, self._weight(graph, "bias", b_ih + b_hh))
+        biases = self._weight(graph, "bias_ih", b_ih), self._weight(graph, "bias_hh", b_hh)
+        return graph.add("Add", a, graph.add("Add", *biases))
 
     def _inside(self) -> bool:
         """Return whether the reset gate acts after the product."""

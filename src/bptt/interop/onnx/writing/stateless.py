@@ -63,7 +63,7 @@ def _dropout(graph: Graph, layer: Dropout, x: Value, _: Lengths | None) -> Value
 def _layer_norm(graph: Graph, layer: LayerNorm, x: Value, _: Lengths | None) -> Value:
     weight = layer.parameters.get("weight")
     if weight is None:
-        inputs = [graph.filled((layer.normalized_shape,), 1.0)]
+        inputs = [graph.add("Expand", graph.number(1.0), graph.integers(layer.normalized_shape))]
     else:
         inputs = [graph.weight(f"{graph.prefix}weight", weight)]
     if layer.bias:
