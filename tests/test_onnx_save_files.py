@@ -182,3 +182,20 @@ def test_export_command(bptt_command: CommandLine, tmp_path: Path) -> None:
     fails(bptt_command(*command, "--scan", "never"), "zoneout=0.1 must be written as a Scan")
     fails(bptt_command(*command[:2], "--c", tmp_path / "model.h", "--lengths"), "--lengths is for --onnx")
     assert out.read_bytes() == before
+
+
+def test_import_gives_back_what_export_has_written(bptt_command: CommandLine, tmp_path: Path) -> None:
+    scaling = bptt.data.Standardize.fit(np.random.default_rng(0).normal(size=(9, 3)))
+    model = randomized(bptt.Sequential(bptt.LSTM(3, 5, zoneout=0.1), bptt.Last()))
+    source, middle, back = (tmp_path / name for name in ("a.safetensors", "b.onnx", "c.safetensors"))
+    bptt.save(source, model, preprocessing={"x": scaling}, extra={"window": 9})
+    assert bptt_command("export", source, "--onnx", middle).code == 0
+    assert bptt_command("import", middle, "-o", back).code == 0
+    assert back.read_bytes() == source.read_bytes()
+    proto = onnx.load(middle)
+    for text in ("{", '{"x": {"kind": "Standardize", "mean": []}}', "[" * 100_000):
+        (entry,) = [each for each in proto.metadata_props if each.key == "bptt.preprocessing"]
+        entry.value = text
+        onnx.save(proto, middle)
+        fails(bptt_command("import", middle, "-o", back), "damaged metadata", "Fix:")
+    assert back.read_bytes() == source.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import safetensors
 import bptt
 from bptt.arguments import quantity
 from bptt.cli.options import CELLS, CommandError, add_common, check_outputs, names, print_json
+from bptt.data.preprocessing import as_preprocessing
+from bptt.files.preprocessing import check_preprocessing
 from bptt.interop.weights.state_dicts import from_state_dict
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -52,10 +55,10 @@ def run(options: argparse.Namespace) -> None:
     """Read the file, build the model and save it."""
     check_outputs((options.out,), (options.file,))
     try:
-        model = _read(options)
+        model, kept = _read(options)
     except OSError as error:
         raise CommandError(f"cannot read {options.file}: {error.strerror}. Fix: pass a file.") from None
-    bptt.save(options.out, model)
+    bptt.save(options.out, model, **kept)
     if options.json:
         about = {"file": str(options.file), "out": str(options.out), "model": repr(model)}
         print_json({**about, "parameters": model.parameter_count})
@@ -63,12 +66,13 @@ def run(options: argparse.Namespace) -> None:
         print(f"model    {options.out}   ({quantity(model.parameter_count, 'parameter')})\n{model!r}")
 
 
-def _read(options: argparse.Namespace) -> bptt.Module:
+def _read(options: argparse.Namespace) -> tuple[bptt.Module, dict[str, Any]]:
+    """Return the model, and what else the file of the model holds: arguments of `save`."""
     suffix = options.file.suffix.lower()
     if suffix == ".onnx":
         return _from_onnx(options)
     if suffix == ".safetensors":
-        return _from_state_dict(options)
+        return _from_state_dict(options), {}
     if suffix in _PICKLES:
         raise CommandError(
             f"{options.file} looks like a pickle file, and reading pickles runs their code. Fix: in PyTorch,"
@@ -108,7 +112,7 @@ def _is_checkpoint(path: Path) -> bool:
         return False
 
 
-def _from_onnx(options: argparse.Namespace) -> bptt.Module:
+def _from_onnx(options: argparse.Namespace) -> tuple[bptt.Module, dict[str, Any]]:
     for name in ("prefix", "layers", "cell", "batch_first"):
         if getattr(options, name):
             raise CommandError(
@@ -116,7 +120,24 @@ def _from_onnx(options: argparse.Namespace) -> bptt.Module:
                 " file. Fix: leave it out."
             )
     try:
-        load = import_module("bptt.interop.onnx").load
+        loading = import_module("bptt.interop.onnx.loading")
     except ImportError as error:
         raise CommandError(str(error)) from None
-    return load(options.file)  # type: ignore[no-any-return]
+    model = loading.load(options.file)
+    return model, _kept(loading.read_metadata(options.file), options.file)
+
+
+def _kept(metadata: dict[str, str], path: Path) -> dict[str, Any]:
+    """Return the preprocessing and the extra values that 'bptt export' wrote."""
+    kept: dict[str, Any] = {}
+    try:
+        if "bptt.preprocessing" in metadata:
+            described = check_preprocessing(json.loads(metadata["bptt.preprocessing"]))
+            kept["preprocessing"] = as_preprocessing(described)
+        if "bptt.extra" in metadata:
+            kept["extra"] = json.loads(metadata["bptt.extra"])
+    except (ValueError, RecursionError) as error:
+        raise CommandError(
+            f"{path} has damaged metadata: {error!s:.200}. Fix: export the model again."
+        ) from None
+    return kept

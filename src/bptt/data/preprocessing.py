@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from bptt.data.scaling import Standardize
@@ -45,8 +46,12 @@ def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def preprocessing_of(saved: Saved) -> dict[str, Preprocessing]:
     """Return the preprocessing of a file that was read, by name."""
-    entries = saved.preprocessing.items()
-    return {name: _CLASSES[entry["kind"]].from_dict(_arguments(entry)) for name, entry in entries}
+    return as_preprocessing(saved.preprocessing)
+
+
+def as_preprocessing(described: Mapping[str, dict[str, Any]]) -> dict[str, Preprocessing]:
+    """Return the preprocessing that a file describes, by name. The description must have been checked."""
+    return {name: _CLASSES[entry["kind"]].from_dict(_arguments(entry)) for name, entry in described.items()}
 
 
 def _arguments(entry: dict[str, Any]) -> dict[str, Any]:

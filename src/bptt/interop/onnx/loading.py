@@ -86,6 +86,23 @@ def load(
         raise type(error)(f"{subject} {error}.") from None
 
 
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the entries of `metadata_props` of a file.
+
+    Raises
+    ------
+    OnnxError
+        If the file is damaged.
+    OSError
+        The file cannot be read.
+    """
+    subject, content, folder = _content(path)
+    try:
+        return {entry.key: entry.value for entry in Graph(content, folder).proto.metadata_props}
+    except OnnxError as error:
+        raise type(error)(f"{subject} {error}.") from None
+
+
 def _content(model: Any) -> tuple[str, bytes, Path | None]:
     """Return a name for messages, the bytes of the model and the folder of its other files."""
     if isinstance(model, onnx.ModelProto):
