@@ -29,6 +29,12 @@ build() {
   cp "$folder"/build/_core*.so "$folder/site/bptt/"
 }
 
+# build_library FOLDER: build libbptt after `build FOLDER ... -DBPTT_C_API=ON`, for tests/test_c_library.py.
+build_library() {
+  cmake --build "$1/build" --target bptt >>"$1.log" || { cat "$1.log"; return 1; }
+  export BPTT_LIBRARY=$1/build/libbptt.so
+}
+
 # short FOLDER FILE...: run test files over the package in FOLDER/site.
 short() {
   PYTHONPATH=$1/site python -m pytest -q -p no:cacheprovider "${@:2}"
