@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from itertools import product
@@ -17,7 +20,6 @@ torch: Any = pytest.importorskip("torch", reason="needs PyTorch")
 prune: Any = pytest.importorskip("torch.nn.utils.prune")
 
 import bptt  # noqa: E402
-from bptt import _core  # noqa: E402
 from bptt.interop.torch import GRU, LSTM, RNN, FallbackWarning, fallback, frozen, replace  # noqa: E402
 from bptt.interop.torch.function import recording  # noqa: E402
 
@@ -331,9 +333,7 @@ class TestOptions:
                 np.testing.assert_array_equal(x.grad.numpy(), dx)
                 for name, p in module.named_parameters():
                     np.testing.assert_array_equal(p.grad.numpy(), layer.gradients[name])
-                assert all(
-                    f"{name}={value!r}" in repr(module) for name, value in module.extra_options.items()
-                )
+                assert all(f"{name}={value!r}" in repr(module) for name, value in module.bptt_options.items())
                 again = pickle.loads(pickle.dumps(module))
                 assert torch.equal(again(x)[0], y)
 
@@ -479,6 +479,23 @@ class Model(torch.nn.Module):  # type: ignore[misc]
 
 
 class TestReplace:
+    def test_users_attributes_do_not_collide(self) -> None:
+        class Own(LSTM):  # type: ignore[misc, valid-type]
+            def __init__(self) -> None:
+                super().__init__(I, H, dtype=torch.float64)
+                self.cell = torch.nn.Linear(H, 2, dtype=torch.float64)
+                self.layer = self.original = self.options = self.engine = self.weights = None
+
+            def forward(self, x: Any, hx: Any = None) -> Any:
+                return self.cell(super().forward(x, hx)[0])
+
+        module = Own()
+        x = x_of()
+        y = module(x)
+        assert y.shape == (T, B, 2)
+        assert torch.equal(copy.deepcopy(module)(x), y)
+        assert replace(torch.nn.Sequential(module))[0] is module
+
     def test_a_model_trains_as_before(self) -> None:
         model = Model()
         reference = copy.deepcopy(model)
@@ -550,22 +567,33 @@ def test_the_default_device_does_not_matter() -> None:
     assert_same(results, step(theirs.eval(), x))
 
 
+THREADS = """
+import torch, bptt
+from bptt.interop.torch import GRU, function
+
+seen, suggest = [], function.suggest_threads
+def watched(n):
+    suggest(n)
+    seen.append(bptt.get_num_threads())
+function.suggest_threads = watched
+default = bptt.get_num_threads()
+torch.set_num_threads(3)
+module = GRU(3, 4)
+module(torch.ones(2, 1, 3))[0].sum().backward()
+assert seen == [3, default] * 2, seen
+with torch.no_grad():
+    module(torch.ones(2, 1, 3))
+assert seen[4:] == [3, default], seen
+assert not bptt.runtime.threads_chosen()
+bptt.set_num_threads(2)
+module(torch.ones(2, 1, 3))
+assert seen[6:] == [2, 2], seen
+"""
+
+
 def test_threads_are_pytorchs_unless_the_user_chose() -> None:
-    if bptt.runtime.threads_chosen():
-        pytest.skip("BPTT_NUM_THREADS is set, or an earlier test chose a number")
-    seen = []
-    original = torch.get_num_threads()
-    default = bptt.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        _core.suggest_threads(torch.get_num_threads())
-        seen.append(bptt.get_num_threads())
-    finally:
-        _core.suggest_threads(0)
-        torch.set_num_threads(original)
-    assert seen == [3]
-    assert bptt.get_num_threads() == default
-    assert not bptt.runtime.threads_chosen()
+    environment = {name: value for name, value in os.environ.items() if name != "BPTT_NUM_THREADS"}
+    subprocess.run([sys.executable, "-c", THREADS], env=environment, check=True)
 
 
 def test_the_layer_of_a_module_shares_its_parameters() -> None:

@@ -25,26 +25,26 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
     `isinstance` checks of other libraries. Only `forward` and the place of the parameters differ.
     """
 
-    cell: ClassVar[str]
-    original: ClassVar[Any]
+    bptt_cell: ClassVar[str]
+    torch_class: ClassVar[Any]
     """The class of `torch.nn`."""
-    extra_options: Mapping[str, Any] = MappingProxyType({})
+    bptt_options: Mapping[str, Any] = MappingProxyType({})
     """The options that PyTorch does not have, without those that have their default values."""
     _flat_weights: list[Any]
     _flat_weights_names: list[str]
 
-    def set_options(self, options: Mapping[str, Any], nonlinearity: Any = None) -> None:
+    def set_bptt_options(self, options: Mapping[str, Any], nonlinearity: Any = None) -> None:
         """Read the options of bptt, and create the parameters that they add. Constructors end with it."""
-        self.extra_options = parse_options(self.cell, options)
+        self.bptt_options = parse_options(self.bptt_cell, options)
         if nonlinearity is not None:
-            self.extra_options = self.extra_options | {"nonlinearity": nonlinearity}
-        engine = self.engine()
-        if self.extra_options.keys() - set(NOT_OF_LAYERS):
+            self.bptt_options = self.bptt_options | {"nonlinearity": nonlinearity}
+        engine = self.bptt_engine()
+        if self.bptt_options.keys() - set(NOT_OF_LAYERS):
             self._register(engine)
             self.reset_parameters()
         self.flatten_parameters()
 
-    def engine(self) -> Engine:
+    def bptt_engine(self) -> Engine:
         """Return the object that runs this module in bptt."""
         engine: Engine | None = self.__dict__.get("_engine")
         if engine is None:
@@ -63,7 +63,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         TypeError
             If the parameters are not on the CPU, or neither float32 nor float64.
         """
-        weights = self.engine().weights
+        weights = self.bptt_engine().weights
         layer = weights.bound_layer(self, self._parameters)
         if layer is None:
             raise TypeError(
@@ -95,7 +95,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         try:
             reason = special_mode()
             if reason is None:
-                result = (self.__dict__.get("_engine") or self.engine()).run(
+                result = (self.__dict__.get("_engine") or self.bptt_engine()).run(
                     self, self._parameters, input, hx
                 )
                 if result is not None:
@@ -107,7 +107,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
                 set_eval_frame(compiler)
 
     def _run_pytorch(self, input: Any, hx: Any, reason: str) -> Any:
-        if self.extra_options:
+        if self.bptt_options:
             self._check_like_pytorch(input, hx)
             warn_once(self, reason)  # raises
         result = super().forward(input, hx)  # raises PyTorch's errors, before the warning
@@ -120,7 +120,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         if sizes is None and data.dim() == 2:
             data = data.unsqueeze(0 if self.batch_first else 1)
             if hx is not None:
-                hx = tuple(h.unsqueeze(1) for h in hx) if self.cell == "LSTM" else hx.unsqueeze(1)
+                hx = tuple(h.unsqueeze(1) for h in hx) if self.bptt_cell == "LSTM" else hx.unsqueeze(1)
         self.check_input(data, sizes)
         if hx is not None:
             self.check_forward_args(data, hx, sizes)
@@ -128,7 +128,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
     def _reason(self, tensors: tuple[Any, ...]) -> str:
         if self.training and self.dropout == 1 and self.num_layers > 1:
             return "dropout=1"
-        weights = (getattr(self, name) for name in self.engine().weights.names)
+        weights = (getattr(self, name) for name in self.bptt_engine().weights.names)
         return reason_of_tensors((*tensors, *weights))
 
     def flatten_parameters(self) -> None:
@@ -139,26 +139,26 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         """
         super().flatten_parameters()
         runs_here = not torch.compiler.is_compiling() and special_mode() is None
-        if "extra_options" in self.__dict__ and runs_here:  # not while PyTorch's constructor runs
-            self.engine().flatten(self, self._parameters)
+        if "bptt_options" in self.__dict__ and runs_here:  # not while PyTorch's constructor runs
+            self.bptt_engine().flatten(self, self._parameters)
 
     def reset_parameters(self) -> None:
         """Draw new initial parameters, as in PyTorch.
 
         With options of bptt, the parameters are those of the bptt layer with a seed from PyTorch's generator.
         """
-        if not self.extra_options.keys() - set(NOT_OF_LAYERS):
+        if not self.bptt_options.keys() - set(NOT_OF_LAYERS):
             super().reset_parameters()
             return
         seed = int(torch.randint(0, 2**63 - 1, (), device="cpu"))
-        layer = build_layer(self.cell, self, "float64", init=None, seed=seed)
+        layer = build_layer(self.bptt_cell, self, "float64", init=None, seed=seed)
         with torch.no_grad():
             for name, value in layer.parameters.items():
                 getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
     def extra_repr(self) -> str:
         """Return the arguments of PyTorch's repr, and the options of bptt."""
-        options = (f"{name}={value!r}" for name, value in self.extra_options.items())
+        options = (f"{name}={value!r}" for name, value in self.bptt_options.items())
         return ", ".join([super().extra_repr(), *options])
 
     def _register(self, engine: Engine) -> None:
@@ -178,23 +178,23 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
 
     def __prepare_scriptable__(self) -> Any:
         """Return a module of `torch.nn` with the same parameters, for `torch.jit.script`."""
-        if self.extra_options:
+        if self.bptt_options:
             warn_once(self, "torch.jit.script")  # raises
-        plain = self.original.__new__(self.original)
+        plain = self.torch_class.__new__(self.torch_class)
         plain.__setstate__(self.__getstate__())
         return plain
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickle of a view holds the whole buffer: one for each parameter.
         if "_engine" in self.__dict__ and special_mode() is None:
-            self.engine().scatter(self, self._parameters)
+            self.bptt_engine().scatter(self, self._parameters)
         state: dict[str, Any] = super().__getstate__()
         state.pop("_engine", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__.setdefault("extra_options", {})
+        self.__dict__.setdefault("bptt_options", {})
 
     def _replicate_for_data_parallel(self) -> Any:
         replica = super()._replicate_for_data_parallel()

@@ -36,13 +36,13 @@ class Engine:
 
     def __init__(self, module: Any) -> None:
         dtype = "float64" if module.weight_ih_l0.dtype == torch.float64 else "float32"
-        layer = build_layer(module.cell, module, dtype)
+        layer = build_layer(module.bptt_cell, module, dtype)
         self.weights = Weights(layer)
         self._has_cell = layer.has_cell_state
         self._input_size = layer.input_size
         self._rows = layer.num_layers * layer.num_directions
         self._sizes = layer.output_size, layer.hidden_size
-        clip, regularizer = parse_backward(module.extra_options)
+        clip, regularizer = parse_backward(module.bptt_options)
         if regularizer is not None:
             regularizer.check(layer)
         again = partial(differentiable_gradients, module)

@@ -32,8 +32,8 @@ def warn_once(module: Any, reason: str) -> None:
         If the module has options that PyTorch does not have.
     """
     kind = type(module).__name__
-    if module.extra_options:
-        names = ", ".join(sorted(module.extra_options))
+    if module.bptt_options:
+        names = ", ".join(sorted(module.bptt_options))
         raise NotImplementedError(
             f"{kind} with {names} must run in bptt, because PyTorch has no such option; got {reason}. "
             "Fix: use CPU tensors of float32 or float64, outside of this mode."

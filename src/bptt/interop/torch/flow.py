@@ -120,7 +120,7 @@ def _run(model: Any, x: Any, state: Any) -> tuple[Any, list[Pass]]:
     while isinstance(y, (tuple, list)) and not isinstance(y, PackedSequence):
         y = y[0]
     modules = [(name, part) for name, part in model.named_modules() if isinstance(part, DropIn)]
-    names = {id(part.engine().weights.layer): name for name, part in modules}
+    names = {id(part.bptt_engine().weights.layer): name for name, part in modules}
     passes = [Pass(names.get(id(plan.backward.layer), "?"), plan, tape) for plan, tape in tapes]
     steps = {part.tape.shape[0] for part in passes}
     if not passes:

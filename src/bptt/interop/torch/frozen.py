@@ -38,7 +38,7 @@ def frozen(model: Any) -> Iterator[None]:
         raise TypeError(
             f"model must be a torch.nn.Module; got {type(model).__name__}. Fix: pass a model of PyTorch."
         )
-    engines = [part.engine() for part in model.modules() if isinstance(part, DropIn)]
+    engines = [part.bptt_engine() for part in model.modules() if isinstance(part, DropIn)]
     if not engines:
         raise ValueError(
             "model must have a recurrent module that runs in bptt; got none. "

@@ -33,8 +33,8 @@ class LSTM(DropIn, torch.nn.LSTM):  # type: ignore[misc]
         As for `torch.nn.LSTM`. If an option is unknown or invalid.
     """
 
-    cell = "LSTM"
-    original = torch.nn.LSTM
+    bptt_cell = "LSTM"
+    torch_class = torch.nn.LSTM
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class LSTM(DropIn, torch.nn.LSTM):  # type: ignore[misc]
             device=device,
             dtype=dtype,
         )
-        self.set_options(options)
+        self.set_bptt_options(options)
 
 
 class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
@@ -75,8 +75,8 @@ class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
         As for `torch.nn.GRU`. If an option is unknown or invalid.
     """
 
-    cell = "GRU"
-    original = torch.nn.GRU
+    bptt_cell = "GRU"
+    torch_class = torch.nn.GRU
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
             device=device,
             dtype=dtype,
         )
-        self.set_options(options)
+        self.set_bptt_options(options)
 
 
 class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
@@ -121,8 +121,8 @@ class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
         As for `torch.nn.RNN`. If an option is unknown or invalid.
     """
 
-    cell = "RNN"
-    original = torch.nn.RNN
+    bptt_cell = "RNN"
+    torch_class = torch.nn.RNN
 
     def __init__(
         self,
@@ -148,4 +148,4 @@ class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
             dtype=dtype,
         )
         self.nonlinearity = nonlinearity
-        self.set_options(options, nonlinearity=None if plain else nonlinearity)
+        self.set_bptt_options(options, nonlinearity=None if plain else nonlinearity)

@@ -60,7 +60,7 @@ def build_layer(cell: str, module: Any, dtype: str, init: Any = "zeros", seed: i
     TypeError, ValueError
         If an option is invalid.
     """
-    given = {name: value for name, value in module.extra_options.items() if name not in NOT_OF_LAYERS}
+    given = {name: value for name, value in module.bptt_options.items() if name not in NOT_OF_LAYERS}
     if init is not None:
         given["init"] = _zeros
     if cell == "LSTM":

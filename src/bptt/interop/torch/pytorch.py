@@ -37,8 +37,8 @@ def differentiable_gradients(
     NotImplementedError
         If the pass had options that PyTorch does not have, or dropout, whose mask would be another one.
     """
-    if module.extra_options or plan.masks is not None:
-        reason = "dropout in training mode" if plan.masks is not None else ", ".join(module.extra_options)
+    if module.bptt_options or plan.masks is not None:
+        reason = "dropout in training mode" if plan.masks is not None else ", ".join(module.bptt_options)
         raise NotImplementedError(
             "backward with create_graph=True needs a pass that PyTorch can repeat; got a pass with "
             f"{reason}. Fix: call backward without create_graph, or leave the option out."

@@ -13,7 +13,7 @@ torch: Any = import_module("torch")  # an optional package, so mypy must not che
 
 Model = TypeVar("Model")
 
-_CLASSES = {cls.original: cls for cls in (LSTM, GRU, RNN)}
+_CLASSES = {cls.torch_class: cls for cls in (LSTM, GRU, RNN)}
 
 
 def replace(module: Model) -> Model:
@@ -56,7 +56,7 @@ def replace(module: Model) -> Model:
     swapped = [part for _, part in found if type(part) in _CLASSES and "forward" not in part.__dict__]
     kept = [(name, part) for name, part in found if not any(part is other for other in swapped)]
     for part in swapped:
-        part.extra_options = {}
+        part.bptt_options = {}
         part.__class__ = _CLASSES[type(part)]
         part.flatten_parameters()
     if kept:
