@@ -145,6 +145,33 @@ def test_every_argument_takes_dlpack() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_tape_keeps_what_another_library_may_write(subtests: pytest.Subtests) -> None:
+    gru = bptt.GRU(3, 2, seed=0)
+    layers = [(bptt.Linear(3, 2, seed=0), {}), (gru, {}), (gru, {"checkpoint": 2})]
+    for layer, options in [*layers, (bptt.Sequential(bptt.Linear(3, 2, seed=1)), {})]:
+        array = RNG.random((5, 4, 3)).astype(FLOAT)
+        constant = array.view()
+        constant.flags.writeable = False
+        readers: dict[str, Any] = {"array": array, "read-only": constant, "DLPack": Dlpack(array)}
+        if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+            readers["read-only DLPack"] = Dlpack(constant)
+        readers["read-only buffer"] = np.frombuffer(memoryview(array).toreadonly(), FLOAT).reshape(
+            array.shape
+        )
+        kept = array.copy()
+        for label, x in readers.items():
+            gradients = []
+            for later in (0, 1):
+                layer.zero_grad()
+                y, _, tape = layer.forward(x, **options)
+                array += later  # the memory that x reads
+                layer.backward(tape, np.ones_like(y))
+                gradients.append(layer.flat_gradients.copy())
+                array[...] = kept
+            with subtests.test(label, layer=layer.kind, **options):
+                np.testing.assert_array_equal(*gradients)
+
+
 def test_results_in_place_of_pytorch() -> None:
     torch = pytest.importorskip("torch", reason="needs the optional test dependency torch")
     layer = bptt.LSTM(3, 5, 2, seed=0)

@@ -17,6 +17,9 @@ Floats: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 ALIGNMENT = 64
 """Alignment in bytes: the size of a cache line and of the widest vector register that the kernels use."""
 
+_BLOCK = '<capsule object "bptt.Block"'
+"""How the owner of memory of the compiled core is shown. Python code cannot read the name of a capsule."""
+
 _FIX_BY_KIND = {
     "c": "pass the real and the imaginary part as separate columns",
     "O": "pass a rectangular array of numbers, for instance numpy.asarray(..., dtype=float)",
@@ -125,12 +128,13 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array that nobody can change, for a tape.
 
     This is `array` itself or a read-only copy. `array` itself is returned only if no array that shares its
-    memory is writeable.
+    memory is writeable, and the memory belongs to NumPy or to the compiled core. Another library may write to
+    memory that it hands over as read-only.
     """
     base: object = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
         base = base.base
-    if isinstance(base, np.ndarray):
+    if not (base is None or repr(base).startswith(_BLOCK)):
         array = array.copy()
         array.flags.writeable = False
     return array
