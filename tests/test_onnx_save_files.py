@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,8 @@ ERRORS: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
         "model.onnx",
         {},
     ),
+    "estimator": (TypeError, r"Fix: pass the network.*model_", SimpleNamespace(model_=bptt.LSTM(3, 5)), {}),
+    "module": (TypeError, r"Fix: convert it.*from_torch", SimpleNamespace(named_parameters=list), {}),
     "own layer": (
         TypeError,
         r"model\[1\] must be a layer of bptt.*got Doubled.*Fix:",

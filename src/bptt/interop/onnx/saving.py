@@ -132,12 +132,14 @@ def to_proto(
 def _module(model: object) -> Module:
     if isinstance(model, Frozen):
         return model.layer  # type: ignore[no-any-return]
-    if not isinstance(model, Module):
-        raise TypeError(
-            f"model must be a layer or a model of bptt; got {short(model)}. "
-            "Fix: pass the model first, save(model, path)."
-        )
-    return model
+    if isinstance(model, Module):
+        return model
+    fix = "pass the model first, save(model, path)"
+    if isinstance(getattr(model, "model_", None), Module):
+        fix = "pass the network of the estimator, estimator.model_"
+    elif hasattr(model, "named_parameters"):
+        fix = "convert it first, bptt.interop.from_torch(module)"
+    raise TypeError(f"model must be a layer or a model of bptt; got {short(model)}. Fix: {fix}.")
 
 
 def _metadata(value: object) -> dict[str, str]:
