@@ -95,3 +95,34 @@ def test_bad_input_says_what_the_layer_says():
             frozen(*arguments)
         assert str(found.value) == str(own.value)
     assert "Frozen(LSTM(" in repr(frozen)
+
+
+class Around(bptt.Module):
+    """A layer that calls another layer, whose weights are not its own."""
+
+    def __init__(self, inner):
+        super().__init__("float32", None)
+        self.inner = inner
+        self.allocate()
+
+    def forward(self, x, state=None):
+        return self.inner.forward(x, state)
+
+    def backward(self, tape, dy=None, dstate=None, *, need_dx=True):
+        return self.inner.backward(tape, dy, dstate, need_dx=need_dx)
+
+
+def test_a_snapshot_copies_layers_inside_and_layers_outside_of_the_model():
+    """The copies of layers inside share the model's vector, so their own vectors need no values."""
+    inner = bptt.Sequential(bptt.Linear(3, 4), bptt.Sequential(bptt.GRU(4, 5), bptt.Tanh()), seed=0)
+    x = numbers(6, 2, 3)
+    expected = inner(x)[0]
+    for model in (inner, Around(inner), bptt.Sequential(Around(inner))):
+        frozen = model.freeze()
+        np.testing.assert_array_equal(frozen(x)[0], expected)
+        np.testing.assert_array_equal(frozen.layer(x)[0], expected)
+    parts = inner.freeze().layer
+    parts.flat_parameters[:] = 0
+    assert not parts[1][0].flat_parameters.any()  # a view of the model's vector
+    inner.flat_gradients[:] = 1
+    assert not inner.freeze().layer.flat_gradients.any()

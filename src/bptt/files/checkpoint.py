@@ -188,7 +188,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         `Frozen` if a frozen model was saved.
     """
     saved = read_checkpoint(path)
-    return saved.model.freeze() if saved.frozen else saved.model
+    return Frozen.taking(saved.model) if saved.frozen else saved.model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:

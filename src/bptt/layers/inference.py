@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import size
-from bptt.arrays import aligned_zeros
+from bptt.layers.blank import blank_copies
 from bptt.layers.cost_table import Costed
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.inference_stream import InferenceStream
@@ -55,8 +55,9 @@ class Deployed(Costed):
 
     def snapshot(self) -> Self:
         """Return a copy with zero gradients."""
-        twin = copy.deepcopy(self)
-        twin.bind(twin.flat_parameters, aligned_zeros(twin.parameter_count, twin.flat_parameters.dtype))
+        with blank_copies(self):
+            twin = copy.deepcopy(self)
+        twin.flat_parameters[...] = self.flat_parameters
         return twin
 
     def packed(self) -> Inference:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bptt.arguments import Seed, float_dtype, generator, short
 from bptt.arrays import Floats, aligned_zeros, as_floats
 from bptt.layers.advice import unadvised
+from bptt.layers.blank import Blank, blank_root
 from bptt.layers.budget import parameter_budget, spend
 from bptt.layers.flat_vectors import Table as Table
 from bptt.layers.inference import Deployed
@@ -281,11 +282,16 @@ class Module(Deployed, ABC):
             "_flat_gradients",
         )
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
+        if is_inside(self, blank_root()):
+            return state | {"flat": Blank(self.parameter_count, self.dtype)}
         return state | {"flat": (self.flat_parameters.copy(), self.flat_gradients.copy())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         flat = state.pop("flat")
         self.__dict__.update(state)
+        if isinstance(flat, Blank):
+            self.bind(aligned_zeros(*flat), aligned_zeros(*flat))
+            return
         vectors = []
         for values in flat:
             vectors.append(aligned_zeros(values.size, values.dtype))
@@ -301,6 +307,14 @@ class Module(Deployed, ABC):
             f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name].default
         ]
         return f"{self.kind}({', '.join(arguments)})"
+
+
+def is_inside(module: Module, model: object) -> bool:
+    """Return whether a model, or a model inside it, holds the parameters of a module."""
+    current: Module | None = module
+    while current is not None and current is not model:
+        current = model_of(current)
+    return current is not None
 
 
 def model_of(module: Module) -> Module | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from bptt.arrays import Floats
 from bptt.layers.passes.backend import State
 from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.stages import Inference
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Freezable(Protocol):
@@ -36,8 +39,21 @@ class Frozen(Generic[Source]):
     """
 
     def __init__(self, source: Source) -> None:
-        self._source: Source = source.snapshot()
-        self._call = self._source.packed()
+        self._take(source.snapshot())
+
+    @classmethod
+    def taking(cls, source: Source) -> Self:
+        """Freeze a layer that nobody else has, without a copy of it.
+
+        Use it for a layer that was just built or read from a file.
+        """
+        frozen = cls.__new__(cls)
+        frozen._take(source)
+        return frozen
+
+    def _take(self, source: Source) -> None:
+        self._source: Source = source
+        self._call = source.packed()
 
     def __call__(
         self,
