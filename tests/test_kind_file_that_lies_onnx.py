@@ -163,7 +163,11 @@ def loop(graph: Any) -> None:
 SMALL: dict[str, tuple[Callable[[], Any], str]] = {
     "no model": (lambda: b"an ONNX file", "is not an ONNX model"),
     "empty": (lambda: b"", "is not an ONNX model: it holds no graph"),
-    "cut short": (lambda: good().SerializeToString()[:-100], "is not an ONNX model, or is cut short"),
+    "cut short": (lambda: good().SerializeToString()[:-100], "is not an ONNX model, or is damaged"),
+    "large, and cut short": (
+        lambda: with_fields(field(5, b""))[:-100] + b"\x0a" * 2**16,
+        "is not an ONNX model, or is",
+    ),
     "huge dimensions": (lambda: shaped(1, 2**62, 4), "with 240 bytes; expected 73786976294838206464 bytes"),
     "negative dimensions": (lambda: shaped(1, -20, 3), "the impossible shape"),
     "an empty axis": (lambda: shaped(1, 2**40, 0), "with 240 bytes; expected 0 bytes"),

@@ -204,6 +204,9 @@ def test_a_loaded_model_trains_saves_freezes_and_streams(tmp_path: Path) -> None
     x = np.random.default_rng(6).standard_normal((T, B, I)).astype(np.float32)
     before, _ = layer(x)
     np.testing.assert_allclose(layer.freeze()(x)[0], before, atol=TOLERANCE)
+    frozen = load(path, frozen=True)
+    np.testing.assert_array_equal(frozen(x)[0], layer.freeze()(x)[0])
+    np.testing.assert_array_equal(frozen.layer.flat_parameters, layer.flat_parameters)
     np.testing.assert_allclose(layer.stream(B).run(x), before, atol=TOLERANCE)
     assert bptt.gradcheck(load(recurrent_model("GRU", np.random.default_rng(5), dtype=np.float64)), x).passed
     bptt.save(tmp_path / "cell.safetensors", layer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from bptt.arguments import choice, short
+from bptt.arguments import choice, flag, short
 from bptt.files.atomic import reading
 from bptt.interop.onnx.errors import OnnxError, UnsupportedOnnxError
 from bptt.interop.onnx.own_files import saved_model
@@ -19,6 +19,7 @@ from bptt.interop.onnx.reading.graph import Graph
 from bptt.interop.onnx.reading.interpreter import Interpreter
 from bptt.interop.onnx.reading.wire import SIZE_LIMIT
 from bptt.layers import Module
+from bptt.layers.passes.frozen import Frozen
 
 _SHOWN = 20
 """Number of unsupported nodes that a message lists."""
@@ -27,7 +28,11 @@ _COPIES = 8
 
 
 def load(
-    model: str | os.PathLike[str] | bytes | Any, *, clip_mode: str = "onnxruntime", output: str | None = None
+    model: str | os.PathLike[str] | bytes | Any,
+    *,
+    clip_mode: str = "onnxruntime",
+    output: str | None = None,
+    frozen: bool = False,
 ) -> Any:
     """Load an ONNX model as a bptt model, which can be trained further.
 
@@ -54,10 +59,12 @@ def load(
     output : str, optional
         Name of an output, or of a value inside the graph, that the model shall return. Only the nodes that it
         needs are read. Default: all outputs of the graph, one output of layers and any number of states.
+    frozen : bool
+        True: return `load(model).freeze()`, in less time and memory, for inference only.
 
     Returns
     -------
-    Module
+    Module or Frozen
         A recurrent layer, if the graph is one layer or stack. Otherwise, a `Sequential`.
 
     Raises
@@ -72,6 +79,7 @@ def load(
         The file cannot be read.
     """
     choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
+    frozen = flag(frozen, "frozen")
     if not (output is None or isinstance(output, str)):
         raise TypeError(
             f"output must be a str or None; got {short(output)}. Fix: pass the name of an output."
@@ -80,10 +88,12 @@ def load(
     try:
         graph, budget = Graph(content, folder), len(content) * _COPIES + 2**20
         if clip_mode != "onnxruntime" or output is not None:
-            return _load(graph, clip_mode, output, budget)
-        return saved_model(graph, lambda: _load(graph, clip_mode, output, budget))
+            loaded = _load(graph, clip_mode, output, budget)
+        else:
+            loaded = saved_model(graph, lambda: _load(graph, clip_mode, output, budget))
     except OnnxError as error:
         raise type(error)(f"{subject} {error}.") from None
+    return Frozen.taking(loaded) if frozen else loaded
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

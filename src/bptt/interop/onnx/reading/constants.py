@@ -208,6 +208,8 @@ def fold(call: Call) -> list[Value]:
         return [first] * len(call.node.outputs)
     if op == "Expand" and isinstance(first, Known) and first.array.size == 1:
         return [_filled(first.array.reshape(-1)[0], call.sizes(1, "shape"))]
+    if op == "Expand" and isinstance(first, Known) and first.is_zero:
+        return [Fill(0.0)]
     if op == "Split" and isinstance(first, Known):
         return [Known(part) for part in _split(call, first.array)]
     if op in ("Concat", "MatMul", "Add") and any(isinstance(value, Fill) for value in call.inputs):

@@ -70,8 +70,6 @@ class Graph:
     inputs : dict
         The inputs that are not initializers: `onnx.ValueInfoProto` by name.
     outputs : list of str
-    functions : bool
-        Whether the model defines functions.
     proto : onnx.ModelProto
         The model without large weights.
 
@@ -84,12 +82,14 @@ class Graph:
     def __init__(self, content: bytes, folder: Path | None) -> None:
         if len(content) > SIZE_LIMIT:
             raise OnnxError(f"has more than {SIZE_LIMIT} bytes, the limit of ONNX files")
-        message, places, self.functions = cut(content)
+        message, places = cut(content)
         model = onnx.ModelProto()
         try:
             model.ParseFromString(message)
         except (DecodeError, ValueError, RecursionError):
             raise OnnxError("is not an ONNX model, or is damaged") from None
+        if not model.HasField("graph"):
+            raise OnnxError("is not an ONNX model: it holds no graph")
         graph = model.graph
         self.proto = model
         self.opset = max(

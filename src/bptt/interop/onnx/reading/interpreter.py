@@ -115,12 +115,10 @@ class Interpreter:
 
     def _operator(self, node: Node, inputs: Sequence[Value]) -> Operator:
         if node.domain:
-            fix = (
-                " Fix: pass the result of onnx.inliner.inline_local_functions"
-                if self._graph.functions
-                else ""
+            raise Problem(
+                "bptt reads only the standard operators of ONNX. Fix: if it is a function of the model, pass "
+                "the result of onnx.inliner.inline_local_functions"
             )
-            raise Problem(f"bptt reads only the standard operators of ONNX.{fix}")
         if node.op in _ALWAYS:
             return _ALWAYS[node.op]
         if any(isinstance(value, Flow) for value in inputs):

@@ -18,7 +18,7 @@ SIZE_LIMIT = 2**31 - 1
 FIELD_LIMIT = 100_000
 """Largest number of fields of a model without its weights."""
 FREE_BYTES = 2**16
-"""Bytes of a graph, without weights, whose fields need not be counted."""
+"""Bytes of a model, without weights, whose fields need not be counted."""
 NESTING_LIMIT = 30
 """Largest depth of graphs in graphs, as fields in fields."""
 CUT_BYTES = 1024
@@ -54,13 +54,10 @@ class Cut(NamedTuple):
     message : bytes
     places : dict of int to Place
         The arrays that were cut, by the index of their initializer.
-    functions : bool
-        Whether the model defines functions.
     """
 
     message: bytes
     places: dict[int, Place]
-    functions: bool
 
 
 _KEPT_OF_MODEL = ("opset_import", "metadata_props")
@@ -77,11 +74,13 @@ def cut(content: bytes) -> Cut:
     OnnxError
         If the bytes are not a message, have too many fields, or more than one graph.
     """
+    if len(content) <= FREE_BYTES:
+        return Cut(content, {})
     table = onnx.ModelProto.DESCRIPTOR
     pieces: list[bytes] = []
     places: dict[int, Place] = {}
     counter = _Counter(content)
-    graphs, functions = 0, False
+    graphs = 0
     for field in fields(content, 0, len(content)):
         name = _name(table, field)
         if name == "graph":
@@ -95,11 +94,8 @@ def cut(content: bytes) -> Cut:
             pieces.append(content[field.first : field.stop])
         else:
             counter.count()
-            functions = functions or name == "functions"
-    if not graphs:
-        raise OnnxError("is not an ONNX model: it holds no graph")
     counter.check()
-    return Cut(b"".join(pieces), places, functions)
+    return Cut(b"".join(pieces), places)
 
 
 def _name(table: Any, field: Field) -> str:
