@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ class Compiler(NamedTuple):
     startup: str = ""
 
     def need(self) -> None:
+        if sys.platform != "linux":
+            pytest.skip("the flags and processors of these tests are those of Linux")
         for program in (self.command[0], *self.runner[:1]):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed")

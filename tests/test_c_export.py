@@ -103,9 +103,10 @@ def cases_of(layer: type[Any]) -> list[Case]:
     return [recurrent_case(layer, row, number) for number, row in enumerate(all_pairs(OPTIONS[layer]))]
 
 
-@pytest.mark.parametrize("layer", OPTIONS, ids=lambda layer: layer.__name__)
-def test_recurrent_layers_agree_for_every_pair_of_options(layer: type[Any], tmp_path: Path) -> None:
-    check_cases(tmp_path, cases_of(layer))
+def test_recurrent_layers_agree_for_every_pair_of_options(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for layer in OPTIONS:
+        with subtests.test(layer.__name__):
+            check_cases(tmp_path, cases_of(layer))
 
 
 def test_every_activation_agrees(tmp_path: Path) -> None:
@@ -156,9 +157,10 @@ def chains() -> list[Case]:
     return [Case(float32_numbers(model, 7 + number), x) for number, (model, x) in enumerate(models)]
 
 
-@pytest.mark.parametrize("math", ["inline", "libm"])
-def test_chains_of_layers_agree(math: str, tmp_path: Path) -> None:
-    check_cases(tmp_path, chains(), math=math)
+def test_chains_of_layers_agree(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for math in ("inline", "libm"):
+        with subtests.test(math):
+            check_cases(tmp_path, chains(), math=math)
 
 
 def variety() -> list[Case]:

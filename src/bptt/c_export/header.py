@@ -9,7 +9,7 @@ from bptt.c_export.chain import count, describe, input_width, width_of
 from bptt.c_export.functions import definitions
 from bptt.c_export.lstm import write_lstm
 from bptt.c_export.recurrent import Cell, write_gru, write_mgu, write_rnn
-from bptt.c_export.source import Source, c_array
+from bptt.c_export.source import LANES, Source, c_array
 from bptt.c_export.stateless import write_stateless
 from bptt.layers import GRU, LSTM, MGU, RNN, Embedding, Module
 from bptt.layers.recurrent import Recurrent
@@ -77,7 +77,7 @@ def _opening(out: Source, chain: list[Module], inputs: int, outputs: int, *, lib
         "",
         f"Each step reads {reads} and writes {count(outputs, 'number')}.",
         f"Memory: {constants} bytes of constants, {state} bytes for each state,",
-        f"at most {4 * out.stack_floats} bytes of arrays on the stack.",
+        f"at most {4 * (out.stack_floats + LANES)} bytes of arrays on the stack.",
         "",
         f"  {name}_state state;",
         f"  {declare};",
