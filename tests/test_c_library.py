@@ -287,6 +287,33 @@ def test_tensors_replaced(library: Library, tmp_path: Path) -> None:
         assert library.load_memory(with_header(text, data))[0] == BAD_FILE, text
 
 
+def test_random_changes(library: Library, tmp_path: Path) -> None:
+    """Pieces of both JSON texts removed, repeated or replaced, with the checksum that fits if there is one."""
+    content = example(tmp_path)
+    header, data = header_of(content)
+    for case in range(int(os.environ.get("BPTT_FUZZ_CASES", "2000"))):
+        rng = np.random.default_rng(case)
+        about = mutated(header["__metadata__"]["bptt"], rng)
+        inner = with_valid_sum({**header, "__metadata__": {"bptt": about}}, data)
+        outer = with_header(mutated(json.dumps(header), rng), data)
+        for changed in (inner, outer):
+            status, model = library.load_memory(changed)
+            assert status in (OK, BAD_FILE, UNSUPPORTED), case
+            if status == OK:
+                library.c.bptt_stream_free(library.stream(model))
+                library.c.bptt_free(model)
+
+
+def mutated(text: str, rng: np.random.Generator) -> str:
+    pieces = ("", "0", "-1", "9" * 400, '"', "[", "]", "{", "}", ",", ":", "null", "\\ud800", "1e99", "é")
+    for _ in range(int(rng.integers(1, 4))):
+        begin = int(rng.integers(len(text)))
+        end = min(len(text), begin + int(rng.integers(1, 12)))
+        new = text[begin:end] * 2 if rng.integers(3) == 0 else pieces[rng.integers(len(pieces))]
+        text = text[:begin] + new + text[end:]
+    return text
+
+
 def test_models_that_cannot_run(library: Library, tmp_path: Path) -> None:
     for model, words in {
         bptt.LSTM(2, 3, bidirectional=True): "bidirectional=True",
