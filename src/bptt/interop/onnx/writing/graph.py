@@ -67,7 +67,7 @@ class Graph:
     around : Graph, optional
         The graph that this graph is the body of.
     exact : bool
-        Keep the type of weights, for `constants`.
+        True: weights are float64, whatever `dtype` is. Use it for `parts`.
     """
 
     def __init__(self, dtype: np.dtype[Any], around: Graph | None = None, *, exact: bool = False) -> None:
