@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bptt::bindings::bind_stream(m);
   bptt::bindings::bind_tape(m);
   bptt::bindings::bind_recurrent(m);
+  bptt::bindings::bind_step(m);
   bptt::bindings::bind_ragged(m);
   bptt::bindings::bind_layers(m);
   bptt::bindings::bind_activations(m);

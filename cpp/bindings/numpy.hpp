@@ -208,6 +208,7 @@ void compute(F f) {
 }
 
 void bind_recurrent(py::module_& m);
+void bind_step(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_activations(py::module_& m);

@@ -134,6 +134,25 @@ class Recurrent:
     def stream(self, parameters: Floats, batch_size: int) -> Stream:
         """Raises ValueError for two directions."""
 
+class StepTape:
+    """What one step keeps for its backward pass."""
+
+class Step:
+    """One time step of one layer, without options, on memory that the caller has checked.
+
+    `memory` has five addresses of C-contiguous arrays of the dtype. 0: no array, which stands for zeros.
+    """
+
+    def __init__(
+        self, cell: Cell, dtype: Literal["float32", "float64"], input_size: int, hidden_size: int, bias: bool
+    ) -> None: ...
+    def infer(self, parameters: Floats, rows: int, memory: tuple[int, ...]) -> None:
+        """Read x (B, I), h0 and c0 (B, H), and write h and c."""
+    def forward(self, parameters: Floats, rows: int, memory: tuple[int, ...], input: object) -> StepTape:
+        """As `infer`. The tape refers to `parameters` and to x, whose owner is `input`, without a copy."""
+    def backward(self, tape: StepTape, gradients: int, memory: tuple[int, ...]) -> None:
+        """Read dh and dc, write dx, dh0 and dc0, and add to the gradients at this address, or 0: do not."""
+
 class Snapshot:
     """The weights as they were, packed."""
 
