@@ -101,6 +101,29 @@ def step_row(name: str, recurrent: Any, pack_once: bool) -> Row:
     return Row(f"inference{how}, one step, B=1: {name}", run(theirs), run(ours))
 
 
+def loop_row(name: str, cell: Any, B: int) -> Row:
+    """100 steps of a cell, the backward pass through all of them, and a step of Adam."""
+    x = torch.randn(100, B, cell.input_size)
+
+    def training(cell: Any) -> Run:
+        optimizer = torch.optim.Adam(cell.parameters())
+
+        def run() -> float:
+            optimizer.zero_grad()
+            state, loss = None, torch.zeros(())
+            for step in x:
+                state = cell(step, state)
+                loss = loss + (state[0] if isinstance(state, tuple) else state).square().mean()
+            loss.backward()
+            optimizer.step()
+            return float(loss.detach())
+
+        return run
+
+    ours = replace(copy.deepcopy(cell))
+    return Row(f"training iteration: 100 steps of {name}, B={B}", training(cell), training(ours))
+
+
 def rows() -> Iterator[Row]:
     sizes = "2x128, B=50, T=50"
     yield training_row(f"LSTM {sizes}", nn.LSTM(128, 128, 2), 50, 50)
@@ -111,6 +134,10 @@ def rows() -> Iterator[Row]:
     yield training_row("LSTM 128, packed, 32 rows of 1 to 1,000 steps", nn.LSTM(64, 128), 1000, 32, lengths)
     for cell, size, pack_once in product((nn.LSTM, nn.GRU), (64, 256), (False, True)):
         yield step_row(f"{cell.__name__} {size}", cell(size, size), pack_once)
+    yield loop_row("LSTMCell 64", nn.LSTMCell(16, 64), 8)
+    yield loop_row("GRUCell 64", nn.GRUCell(16, 64), 8)
+    yield loop_row("RNNCell 64", nn.RNNCell(16, 64), 8)
+    yield loop_row("LSTMCell 256", nn.LSTMCell(256, 256), 32)
 
 
 def seconds(run: Run, count: int) -> float:

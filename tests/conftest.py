@@ -41,6 +41,17 @@ def _runtime_restored() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch with one thread: on a busy machine its threads make small operations ten times slower."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def bptt_command(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """The command `bptt`, to be called with arguments."""
     return CommandLine(capsys)

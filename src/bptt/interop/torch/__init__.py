@@ -1,4 +1,4 @@
-"""PyTorch modules that run in bptt: `LSTM`, `GRU`, `RNN`, and `replace` for whole models.
+"""PyTorch modules that run in bptt: `LSTM`, `GRU`, `RNN`, their cells, and `replace` for whole models.
 
 The modules have the constructor, the parameters, the state_dict and the results of those in `torch.nn`, and
 take part in autograd. Needs PyTorch.
@@ -15,12 +15,13 @@ from importlib import import_module
 from typing import Any
 
 from bptt.diagnose.foreign import register_flow
+from bptt.interop.torch.cells import GRUCell, LSTMCell, RNNCell
 from bptt.interop.torch.fallback import FallbackWarning
 from bptt.interop.torch.frozen import frozen
 from bptt.interop.torch.modules import GRU, LSTM, RNN
 from bptt.interop.torch.replace import replace
 
-__all__ = ["GRU", "LSTM", "RNN", "FallbackWarning", "frozen", "replace"]
+__all__ = ["GRU", "LSTM", "RNN", "FallbackWarning", "GRUCell", "LSTMCell", "RNNCell", "frozen", "replace"]
 
 
 def _gradient_flow(*arguments: Any, **options: Any) -> Any:

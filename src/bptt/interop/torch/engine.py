@@ -14,7 +14,7 @@ from bptt.interop.torch.function import BATCH_FIRST, SEQUENCE, UNBATCHED, Backwa
 from bptt.interop.torch.internals import versions
 from bptt.interop.torch.options import build_layer, parse_backward
 from bptt.interop.torch.packed import PackedOrder
-from bptt.interop.torch.pytorch import differentiable_gradients
+from bptt.interop.torch.pytorch import SETTINGS, differentiable_gradients
 from bptt.interop.torch.weights import DTYPES, Flat, Weights
 from bptt.layers.passes.backend import Call
 from bptt.layers.passes.interventions import RandomMasks, packed, parse_zoneout
@@ -45,7 +45,9 @@ class Engine:
         clip, regularizer = parse_backward(module.bptt_options)
         if regularizer is not None:
             regularizer.check(layer)
-        again = partial(differentiable_gradients, module)
+        # Not the module itself, which would keep itself alive.
+        outline = SimpleNamespace(**{name: getattr(module, name) for name in SETTINGS})
+        again = partial(differentiable_gradients, outline)
         self._backward = Backward(layer, self.weights.places(), clip, regularizer, again)
         self.frozen = 0
         self._packed: tuple[Flat, tuple[int, ...], _core.Snapshot] | None = None

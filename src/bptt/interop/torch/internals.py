@@ -34,6 +34,10 @@ set_eval_frame = _internal("_C._dynamo.eval_frame.set_eval_frame", _ignore)
 """(callback) -> the callback of torch.compile that was set before, or None."""
 keeps_graph = _internal("_C._autograd._get_current_graph_task_keep_graph", lambda: True)
 """() -> whether the current backward pass has `retain_graph=True`."""
+current_task = _internal("_C._current_graph_task_id", None)
+"""() -> the number of the current backward pass, or None where this PyTorch does not tell."""
+will_run = _internal("_C._will_engine_execute_node", None)
+"""(node) -> whether the current backward pass will reach the node, or None as for `current_task`."""
 autocasts = _internal("_C._is_any_autocast_enabled", torch.is_autocast_enabled)
 """() -> whether autocast is on, for any device."""
 onednn_enabled = _internal("_C._get_mkldnn_enabled", lambda: True)

@@ -11,6 +11,7 @@ from bptt.interop.torch import internals
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
 
+SETTINGS = ("mode", "bias", "num_layers", "bidirectional", "hidden_size", "proj_size", "bptt_options")
 _FUNCTIONS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
 
 
@@ -21,8 +22,8 @@ def differentiable_gradients(
 
     Parameters
     ----------
-    module : torch.nn.RNNBase
-        The module that ran forward.
+    module : namespace
+        The attributes `SETTINGS` of the module that ran forward.
     plan : Plan
         The plan of the forward pass.
     inputs : tuple of tensors or None

@@ -6,6 +6,7 @@ import warnings
 from importlib import import_module
 from typing import Any, TypeVar
 
+from bptt.interop.torch.cells import CellDropIn, GRUCell, LSTMCell, RNNCell
 from bptt.interop.torch.dropin import DropIn
 from bptt.interop.torch.modules import GRU, LSTM, RNN
 
@@ -13,11 +14,11 @@ torch: Any = import_module("torch")  # an optional package, so mypy must not che
 
 Model = TypeVar("Model")
 
-_CLASSES = {cls.torch_class: cls for cls in (LSTM, GRU, RNN)}
+_CLASSES = {cls.torch_class: cls for cls in (LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell)}
 
 
 def replace(module: Model) -> Model:
-    """Make every `torch.nn.LSTM`, `GRU` and `RNN` in a model run in bptt, and return the model.
+    """Make every `torch.nn.LSTM`, `GRU`, `RNN` and cell in a model run in bptt, and return the model.
 
     The modules stay the same objects, with the same Parameter objects, hooks, buffers and training flags:
     only their class changes. Optimizers that were made before, tied modules and other references to a module
@@ -51,7 +52,8 @@ def replace(module: Model) -> Model:
     found = [
         (name, part)
         for name, part in module.named_modules()
-        if isinstance(part, torch.nn.RNNBase) and not isinstance(part, DropIn)
+        if isinstance(part, (torch.nn.RNNBase, torch.nn.RNNCellBase))
+        and not isinstance(part, (DropIn, CellDropIn))
     ]
     swapped = [part for _, part in found if type(part) in _CLASSES and "forward" not in part.__dict__]
     kept = [(name, part) for name, part in found if not any(part is other for other in swapped)]
@@ -63,7 +65,7 @@ def replace(module: Model) -> Model:
         names = ", ".join(f"{name or 'the module itself'} ({type(part).__name__})" for name, part in kept)
         warnings.warn(
             f"replace left these modules as they are, because their classes may compute something else: "
-            f"{names}. Fix: derive the class from bptt.interop.torch.LSTM, GRU or RNN.",
+            f"{names}. Fix: derive the class from bptt.interop.torch.LSTM, GRU, RNN or a cell.",
             UserWarning,
             stacklevel=2,
         )

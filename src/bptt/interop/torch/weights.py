@@ -47,12 +47,14 @@ class Weights:
     ----------
     layer : Recurrent
         A layer with the sizes and options of the module. It becomes a view of the module's parameters.
+    names : tuple of str, optional
+        The names of the module's parameters, in the order of the layer's. Default: as in the layer.
     """
 
-    def __init__(self, layer: Recurrent) -> None:
+    def __init__(self, layer: Recurrent, names: tuple[str, ...] | None = None) -> None:
         self.layer = layer
         self.table = layer.table
-        self.names = tuple(name for name, _ in self.table)
+        self.names = names or tuple(name for name, _ in self.table)
         self._shapes = [shape for _, shape in self.table]
         sizes = [math.prod(shape) for shape in self._shapes]
         self._offsets = [sum(sizes[:index]) for index in range(len(sizes))]

@@ -1,0 +1,406 @@
+"""What users do with modules besides training them: copies, files, hooks, workers, threads, utilities."""
+
+from __future__ import annotations
+
+import copy
+import io
+import multiprocessing
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.torch_settings import dropin, each, tensors, torch
+from torch.nn.utils import parametrizations, parametrize, prune
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+KINDS = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+INPUTS, HIDDEN = 3, 4
+
+
+def pair(kind: str, **options: Any) -> tuple[Any, Any]:
+    """Return PyTorch's module and ours with the same weights."""
+    torch.manual_seed(0)
+    options = {"dtype": torch.float64} | options
+    if not kind.endswith("Cell"):
+        options = {"num_layers": 2, "bidirectional": True} | options
+    theirs = getattr(torch.nn, kind)(INPUTS, HIDDEN, **options)
+    for parameter in theirs.parameters():
+        torch.nn.init.uniform_(parameter, -0.5, 0.5)
+    ours = getattr(dropin, kind)(INPUTS, HIDDEN, **options)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def numbers(kind: str, seed: int = 0) -> Any:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, INPUTS) if kind.endswith("Cell") else (5, 2, INPUTS)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def run(module: Any, x: Any) -> list[Any]:
+    """Return outputs, dx, and the gradients of the parameters, which are set to None before."""
+    module.zero_grad()
+    x = x.detach().clone().requires_grad_()
+    outputs = list(tensors(module(x)))
+    sum((output * output.detach().cos()).sum() for output in outputs).backward()
+    return [*outputs, x.grad, *(parameter.grad for parameter in module.parameters())]
+
+
+def assert_same(ours: list[Any], theirs: list[Any], tolerance: float = 1e-10) -> None:
+    assert len(ours) == len(theirs)
+    for our, their in zip(ours, theirs, strict=True):
+        assert (our is None) == (their is None)
+        if our is not None:
+            torch.testing.assert_close(our, their, rtol=tolerance, atol=tolerance)
+
+
+def through_file(module: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+def through_state_dict(module: Any, **options: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    other = copy.deepcopy(module)
+    for parameter in other.parameters():
+        torch.nn.init.zeros_(parameter)
+    other.load_state_dict(torch.load(file, weights_only=True, mmap=False), **options)
+    return other
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda module: pickle.loads(pickle.dumps(module)),
+    "torch.save": through_file,
+    "state_dict": through_state_dict,
+    "assigned state_dict": lambda module: through_state_dict(module, assign=True),
+    "in a model": lambda module: copy.deepcopy(torch.nn.ModuleList([module]))[0],
+}
+
+
+@each(KINDS)
+def test_copies_compute_the_same_and_are_independent(kind: str, subtests: pytest.Subtests) -> None:
+    x = numbers(kind)
+    for name, copied in COPIES.items():
+        with subtests.test(name):
+            _, ours = pair(kind)
+            ours(x)
+            other = copied(ours)
+            assert type(other) is type(ours)
+            expected = run(ours, x)
+            assert_same(run(other, x), expected, 0)
+            torch.optim.SGD(other.parameters(), 0.1).step()
+            assert_same(run(ours, x), expected, 0)
+            assert not torch.equal(run(other, x)[0], expected[0])
+
+
+@each(KINDS)
+def test_state_dicts_load_both_ways(kind: str) -> None:
+    theirs, ours = pair(kind)
+    x = numbers(kind)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    torch.optim.SGD(ours.parameters(), 0.1).zero_grad()
+    run(ours, x)
+    torch.optim.SGD(ours.parameters(), 0.1).step()
+    theirs.load_state_dict(ours.state_dict())
+    assert_same(run(ours, x), run(theirs, x))
+    with pytest.raises(RuntimeError, match=r"Missing key.*bias_hh"):
+        ours.load_state_dict(
+            {name: value for name, value in ours.state_dict().items() if "bias_hh" not in name}
+        )
+    assert_same(run(ours, x), run(theirs, x))
+
+
+WRITES: dict[str, Callable[[Any], None]] = {
+    "in place": lambda parameter: parameter.mul_(0.5),
+    "data": lambda parameter: parameter.data.mul_(0.5),
+    "data assigned": lambda parameter: setattr(parameter, "data", parameter.data * 0.5),
+    "strided data assigned": lambda p: setattr(p, "data", torch.stack([p.data * 0.5] * 2, -1)[..., 0]),
+    "NumPy": lambda parameter: parameter.detach().numpy().__imul__(0.5),
+    "set_": lambda parameter: parameter.data.set_(parameter.data * 0.5),
+}
+
+
+@each(KINDS)
+def test_every_way_to_write_weights_counts(kind: str, subtests: pytest.Subtests) -> None:
+    x = numbers(kind)
+    for name, write in WRITES.items():
+        with subtests.test(name):
+            theirs, ours = pair(kind)
+            run(ours, x)
+            for module in (theirs, ours):
+                with torch.no_grad():
+                    for parameter in module.parameters():
+                        write(parameter)
+            assert_same(run(ours, x), run(theirs, x))
+
+
+def test_weights_written_between_forward_and_backward_raise(subtests: pytest.Subtests) -> None:
+    """As in PyTorch: the gradient would belong to neither network."""
+    for kind in KINDS:
+        for module in pair(kind):
+            with subtests.test(kind=kind, module=type(module).__module__):
+                x = numbers(kind).requires_grad_()
+                loss = sum(output.sum() for output in tensors(module(x)))
+                with torch.no_grad():
+                    next(module.parameters()).add_(1)
+                with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                    loss.backward()
+
+
+def test_inputs_written_between_forward_and_backward_raise(subtests: pytest.Subtests) -> None:
+    for kind in KINDS:
+        for module in pair(kind):
+            with subtests.test(kind=kind, module=type(module).__module__):
+                x = numbers(kind)
+                loss = sum(output.sum() for output in tensors(module(x)))
+                x.zero_()
+                with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                    loss.backward()
+
+
+@each(KINDS)
+def test_outputs_written_in_place_before_backward_leave_the_gradients_right(kind: str) -> None:
+    """Outputs belong to the user, and no backward pass reads them."""
+    theirs, ours = pair(kind)
+    x = numbers(kind)
+    expected = run(theirs, x)[-len(list(theirs.parameters())) :]
+
+    outputs = list(tensors(ours(x)))
+    loss = sum((output.detach().cos() * output).sum() for output in outputs)
+    with torch.no_grad():
+        for output in outputs:
+            output.zero_()
+    loss.backward()
+    assert_same([parameter.grad for parameter in ours.parameters()], expected)
+
+
+@each(KINDS)
+def test_backward_twice_and_partly(kind: str) -> None:
+    theirs, ours = pair(kind)
+    found = []
+    for module in (theirs, ours):
+        x = numbers(kind).requires_grad_()
+        outputs = list(tensors(module(x)))
+        loss = sum(output.square().sum() for output in outputs)
+        loss.backward(retain_graph=True)
+        loss.backward(retain_graph=True)
+        first = torch.autograd.grad(loss, x, retain_graph=True)
+        some = torch.autograd.grad(loss, list(module.parameters())[:1], retain_graph=True)
+        loss.backward()
+        found.append([*first, *some, x.grad, *(p.grad for p in module.parameters())])
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            loss.backward()
+    assert_same(found[1], found[0])
+
+
+@each(KINDS)
+def test_hooks_see_what_pytorch_shows_them(kind: str) -> None:
+    seen: list[list[Any]] = [[], []]
+    for log, module in zip(seen, pair(kind), strict=True):
+        module.register_forward_pre_hook(lambda _, x, log=log: log.append(x[0]))
+        module.register_forward_hook(lambda _, x, y, log=log: log.extend(tensors(y)))
+        module.register_full_backward_hook(
+            lambda _, dx, dy, log=log: log.extend(each for each in (*dx, *dy) if each is not None)
+        )
+        for parameter in module.parameters():
+            parameter.register_hook(lambda gradient, log=log: log.append(gradient.clone()))
+            parameter.register_post_accumulate_grad_hook(lambda p, log=log: log.append(p.grad.clone()))
+        x = numbers(kind).requires_grad_()
+        first = next(tensors(module(x)))
+        first.register_hook(lambda gradient, log=log: log.append(gradient.clone()))
+        first.square().sum().backward()
+    ours, theirs = (sorted(log, key=lambda each: (each.shape, each.sum().item())) for log in reversed(seen))
+    assert_same(ours, theirs)
+
+
+def test_hooks_may_change_inputs_outputs_and_gradients() -> None:
+    for kind in KINDS:
+        results = []
+        for module in pair(kind):
+            module.register_forward_pre_hook(lambda _, x: (2 * x[0],))
+            next(module.parameters()).register_hook(lambda gradient: 3 * gradient)
+            results.append(run(module, numbers(kind)))
+        assert_same(results[1], results[0])
+
+
+@each(KINDS)
+def test_frozen_parameters_get_no_gradient(kind: str) -> None:
+    results = []
+    for module in pair(kind):
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_("hh" in name)
+        results.append(run(module, numbers(kind)))
+        module.requires_grad_(False)
+        results.append(run(module, numbers(kind)))
+        assert not any(output.requires_grad for output in tensors(module(numbers(kind))))
+    assert_same(results[2], results[0])
+    assert_same(results[3], results[1])
+
+
+@each(KINDS)
+def test_functional_call_uses_other_weights(kind: str) -> None:
+    theirs, ours = pair(kind)
+    x = numbers(kind)
+    before = run(ours, x)
+    results = []
+    for module in (theirs, ours):
+        weights = {name: (0.5 * value.detach()).requires_grad_() for name, value in module.named_parameters()}
+        outputs = list(tensors(torch.func.functional_call(module, weights, (x,))))
+        sum(output.square().sum() for output in outputs).backward()
+        results.append([*outputs, *(weight.grad for weight in weights.values())])
+    assert_same(results[1], results[0])
+    assert_same(run(ours, x), before, 0)
+
+
+def swapped_weights(kind: str) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    name = "weight_hh" if kind.endswith("Cell") else "weight_hh_l1"
+
+    class Symmetric(torch.nn.Module):
+        def forward(self, weight: Any) -> Any:
+            return weight + weight.flip(0)
+
+    yield "parametrize", lambda module: parametrize.register_parametrization(module, name, Symmetric())
+    yield "weight_norm", lambda module: parametrizations.weight_norm(module, name)
+    yield "spectral_norm", lambda module: parametrizations.spectral_norm(module, name)
+    yield "prune", lambda module: prune.l1_unstructured(module, name, 0.4)
+
+
+def test_utilities_that_compute_weights(subtests: pytest.Subtests) -> None:
+    """Parametrizations, norms and pruning compute a weight from other parameters."""
+    for kind in KINDS:
+        x = numbers(kind)
+        for name, apply in swapped_weights(kind):
+            with subtests.test(kind=kind, utility=name):
+                theirs, ours = pair(kind)
+                for module in (theirs, ours):
+                    torch.manual_seed(0)
+                    apply(module)
+                    module.eval()
+                assert_same(run(ours, x), run(theirs, x))
+                stepped = []
+                for module in (theirs, ours):
+                    torch.optim.SGD(module.parameters(), 0.1).step()
+                    stepped.append(run(module, x))
+                assert_same(stepped[1], stepped[0])
+                assert not torch.equal(stepped[0][0], run(pair(kind)[1], x)[0])
+
+
+@each(KINDS)
+def test_vector_to_parameters_and_tied_weights(kind: str) -> None:
+    theirs, ours = pair(kind)
+    x = numbers(kind)
+    for module in (theirs, ours):
+        vector = torch.nn.utils.parameters_to_vector(module.parameters())
+        torch.nn.utils.vector_to_parameters(vector * 0.5, module.parameters())
+    assert_same(run(ours, x), run(theirs, x))
+    bias = "bias_hh" if kind.endswith("Cell") else "bias_hh_l0"
+    for module in (theirs, ours):  # both biases are one parameter
+        setattr(module, bias.replace("hh", "ih"), getattr(module, bias))
+    assert len(list(ours.parameters())) == len(list(theirs.parameters()))
+    assert_same(run(ours, x), run(theirs, x))
+
+
+def test_shared_memory_and_worker_processes(subtests: pytest.Subtests) -> None:
+    """A forked process computes with the shared weights, and sees its parent's updates."""
+    for kind in ("LSTM", "GRUCell"):
+        with subtests.test(kind):
+            theirs, ours = pair(kind)
+            ours.share_memory()
+            assert all(parameter.is_shared() for parameter in ours.parameters())
+            x = numbers(kind)
+            for module in (theirs, ours):
+                with torch.no_grad():
+                    for parameter in module.parameters():
+                        parameter.mul_(0.5)
+            expected = run(theirs, x)
+            assert_same(run(ours, x), expected)
+            context = multiprocessing.get_context("fork")
+            receiver, sender = context.Pipe(duplex=False)
+
+            def work(module: Any = ours, x: Any = x, sender: Any = sender) -> None:
+                sender.send([each.detach().numpy() for each in run(module, x)])
+                with torch.no_grad():
+                    next(module.parameters()).zero_()
+
+            process = context.Process(target=work)
+            process.start()
+            found = receiver.recv()
+            process.join()
+            assert process.exitcode == 0
+            assert_same([torch.from_numpy(each) for each in found], [each.detach() for each in expected])
+            assert not next(ours.parameters()).any()
+
+
+class Encoded(torch.utils.data.Dataset):
+    """Rows that an encoder computes in the workers of a DataLoader."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Any:
+        with torch.no_grad():
+            return next(tensors(self.encoder(numbers("LSTM", index))))
+
+
+def test_workers_of_a_data_loader(recwarn: pytest.WarningsRecorder) -> None:
+    theirs, ours = pair("LSTM")
+    run(ours, numbers("LSTM"))
+    results = [
+        list(torch.utils.data.DataLoader(Encoded(module), 2, num_workers=1, multiprocessing_context="fork"))
+        for module in (theirs, ours)
+    ]
+    assert_same(results[1], results[0])
+
+
+@each(KINDS)
+def test_threads_share_a_module(kind: str) -> None:
+    """Inference and training in several threads at once, as in asynchronous reinforcement learning."""
+    _, ours = pair(kind)
+    inputs = [numbers(kind, seed) for seed in range(4)]
+
+    def results(x: Any, ours: Any = ours) -> list[Any]:
+        x = x.clone().requires_grad_()
+        outputs = list(tensors(ours(x)))
+        loss = sum(output.square().sum() for output in outputs)
+        return [*outputs, *torch.autograd.grad(loss, [x, *ours.parameters()])]
+
+    expected = [results(x) for x in inputs]
+    found: list[Any] = [None] * len(inputs)
+
+    def work(index: int, found: Any = found, results: Any = results, inputs: Any = inputs) -> None:
+        for _ in range(10):
+            found[index] = results(inputs[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for ours_found, theirs_found in zip(found, expected, strict=True):
+        assert_same(ours_found, theirs_found, 0)
+
+
+@each(KINDS)
+def test_replicas_of_data_parallel_models(kind: str) -> None:
+    """`DataParallel` makes replicas whose parameters are plain tensors."""
+    theirs, ours = pair(kind)
+    x = numbers(kind)
+    replica = ours._replicate_for_data_parallel()
+    for name, parameter in ours.named_parameters():
+        setattr(replica, name, parameter * 1)
+    inputs = x.clone().requires_grad_()
+    outputs = list(tensors(replica(inputs)))
+    sum((output * output.detach().cos()).sum() for output in outputs).backward()
+    found = [*outputs, inputs.grad, *(parameter.grad for parameter in ours.parameters())]
+    assert_same(found, run(theirs, x))
