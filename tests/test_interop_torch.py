@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import os
 import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -305,6 +307,19 @@ def test_dropout_follows_pytorchs_seed_and_modes() -> None:
         assert not torch.equal(run(1), run(2))
     module.eval()
     assert torch.equal(run(1), run(2))
+
+
+def test_a_module_is_freed_without_the_garbage_collector() -> None:
+    module = LSTM(I, H, 2)
+    y, _ = module(x_of(dtype=torch.float32))
+    y.sum().backward()
+    gone = weakref.ref(module)
+    gc.disable()
+    try:
+        del module, y
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 class TestOptions:
