@@ -150,6 +150,36 @@ def test_models(layers: Any) -> None:
     np.testing.assert_array_equal(again.flat_parameters, model.flat_parameters)
 
 
+def test_functional_models(layers: Any) -> None:
+    import keras
+
+    ids = np.where(MASK, IDS, 0)
+    inputs = keras.Input((None,))
+    x = layers.Embedding(9, 3, mask_zero=True)(inputs)
+    x = layers.Dropout(0.1)(layers.LSTM(4, return_sequences=True)(x))
+    x, h = layers.GRU(5, return_state=True)(x)
+    outputs = layers.Dense(2)(x)
+    whole = randomised(keras.Model(inputs, outputs), ids)
+    with pytest.warns(UserWarning, match="computes a mask"):
+        model = from_keras(whole)
+    agrees(model(ids, skip=(ids == 0))[0], whole(ids))
+    assert [layer.kind for layer in model] == ["Embedding", "LSTM", "Dropout", "GRU", "Last", "Linear"]
+    other = keras.Input((None, 3))
+    y = layers.GRU(5)(other)
+    wrong = {
+        "two inputs": keras.Model([inputs, other], layers.Add()([x, y])),
+        "two outputs": keras.Model(inputs, [outputs, x]),
+        "a state as output": keras.Model(inputs, h),
+        "an initial state": keras.Model([inputs, other], layers.GRU(5)(other, initial_state=x)),
+        "a layer beside the path": keras.Model(other, layers.Add()([y, layers.GRU(5)(other)])),
+    }
+    for graph in wrong.values():
+        with pytest.raises(
+            ValueError, match=r"layers that follow each other.*Fix: pass a list of its layers"
+        ):
+            from_keras(graph)
+
+
 def test_stacks_become_layers(layers: Any, subtests: pytest.Subtests) -> None:
     stacks: list[bptt.Module] = [
         bptt.GRU(3, 4, 3, dropout=0.1, seed=1),
@@ -216,7 +246,9 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lstm(activation="selu"), ValueError, "one of the activations sigmoid, .*; got 'selu'"),
     (lstm(activation={"class_name": "function"}), ValueError, "got {'class_name'"),
     (KerasArrays("GRU", {"units": 2}, GRU_WEIGHTS), ValueError, r"bias of shape \(2, 6\).*got \(6,\)"),
-    (KerasArrays("Functional", {}, []), TypeError, "got 'Functional'. Fix: pass a list of the layers"),
+    (KerasArrays("Add", {}, []), TypeError, "got 'Add'. Fix: pass a list of the layers"),
+    (KerasArrays("Functional", {}, []), ValueError, "layers that follow each other"),
+    (KerasArrays("Functional", {"layers": [1]}, []), TypeError, "a config for each layer; got 1"),
     (KerasArrays("Dense", {"units": 1}, ["a"]), TypeError, "layer, weight 0 must be"),
     (bidirectional(lstm(), lstm(), merge_mode=None), ValueError, "merge_mode=None"),
     (bidirectional(lstm(), lstm(), merge_mode="sum"), ValueError, "'sum', return_sequences=False"),
@@ -294,5 +326,5 @@ def test_hard_sigmoid_of_keras_2_and_subclasses() -> None:
         def call(self) -> None:  # type: ignore[override]
             """Compute something else."""
 
-    with pytest.raises(TypeError, match="got Own, whose call cannot be converted"):
+    with pytest.raises(TypeError, match="got Own with a call of its own"):
         from_keras(Own())

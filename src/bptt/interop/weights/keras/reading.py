@@ -10,6 +10,7 @@ from bptt.arguments import short
 from bptt.interop.weights.keras.arrays import KerasArrays, WeightReader, describe
 from bptt.interop.weights.keras.cells import CLASSES, read_bidirectional, read_recurrent
 from bptt.interop.weights.keras.functions import as_layer
+from bptt.interop.weights.keras.graphs import MODELS, chain_of
 from bptt.layers import (
     Dropout,
     Embedding,
@@ -25,7 +26,7 @@ from bptt.layers import (
 _WRAPPED = ("Dense", "Activation", "ReLU", "Softmax", "Dropout", "LayerNormalization", "Embedding")
 """Layers that TimeDistributed does not change."""
 _KNOWN = (
-    *(*CLASSES, "Bidirectional", *_WRAPPED, "TimeDistributed", "Masking", "InputLayer", "Sequential"),
+    *(*CLASSES, "Bidirectional", *_WRAPPED, "TimeDistributed", "Masking", "InputLayer", *MODELS),
     *("GlobalAveragePooling1D", "GlobalMaxPooling1D", "RepeatVector"),
 )
 
@@ -41,8 +42,8 @@ def from_keras(layer: Any) -> Any:
         A layer that has its weights, of one of these classes: `LSTM`, `GRU`, `SimpleRNN`, `Bidirectional`,
         `Dense`, `Embedding`, `LayerNormalization`, `Dropout`, `Activation`, `ReLU`, `Softmax`,
         `TimeDistributed`, `GlobalAveragePooling1D`, `GlobalMaxPooling1D`, `RepeatVector`, `Masking`, or a
-        `keras.Sequential` of them. A list of layers in the order in which they run, which may also hold
-        layers of bptt, becomes a `Sequential`.
+        `keras.Sequential` of them, or a functional `keras.Model` whose layers follow each other. A list of
+        layers in the order in which they run, which may also hold layers of bptt, becomes a `Sequential`.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def from_keras(layer: Any) -> Any:
             parts.append(entry)
             continue
         saved, old = describe(entry, place)
-        chain |= saved.class_name == "Sequential"
+        chain |= saved.class_name in MODELS
         weights = WeightReader(saved.weights, place)
         reader = _Reader(weights, old, last=number == len(entries) - 1)
         parts += reader.read(saved.class_name, saved.config, place)
@@ -104,22 +105,20 @@ class _Reader:
         self.notes: list[str] = []
 
     def read(self, class_name: str, config: Mapping[str, Any], place: str) -> list[Module]:
-        if class_name == "Sequential":
-            return self._chain(config, place)
+        if class_name in MODELS:
+            return self._chain(class_name, config, place)
         parts = self._layers(class_name, config, place)
         if not config.get("trainable", True):
             for part in parts:
                 part.trainable = False
         return parts
 
-    def _chain(self, config: Mapping[str, Any], place: str) -> list[Module]:
+    def _chain(self, class_name: str, config: Mapping[str, Any], place: str) -> list[Module]:
         parts: list[Module] = []
         last = self._last
-        entries = [entry for entry in config.get("layers", ()) if isinstance(entry, Mapping)]
+        entries = chain_of(class_name, config, place)
         for number, entry in enumerate(entries):
-            inner = entry.get("config")
-            if not isinstance(inner, Mapping):
-                raise TypeError(f"{place} must have a config for each layer; got {short(entry)}.")
+            inner = entry["config"]
             self._last = last and number == len(entries) - 1
             parts += self.read(str(entry.get("class_name")), inner, f"{place}, {inner.get('name', number)}")
         self._last = last
