@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ def test_recurrent_layers_both_ways(layers: Any, subtests: pytest.Subtests) -> N
             agrees(model(X)[0], back(X))
             assert [w.shape for w in back.get_weights()] == [w.shape for w in layer.get_weights()]
             data = keras_arrays(model)
+            json.dumps(data.config)
             assert data.class_name in ("Sequential", type(layer).__name__)
             np.testing.assert_array_equal(from_keras(data)(X)[0], model(X)[0])
 
@@ -144,7 +146,7 @@ def test_models(layers: Any) -> None:
     np.testing.assert_array_equal(parts(IDS)[0], model(IDS)[0])
     back = to_keras(model)
     agrees(model(IDS)[0], back(IDS))
-    assert not back.layers[-1].trainable
+    assert [layer.trainable for layer in back.layers] == [True] * 14 + [False]
     again = from_keras(keras_arrays(model))
     assert again.config() == model.config()
     np.testing.assert_array_equal(again.flat_parameters, model.flat_parameters)
@@ -249,6 +251,12 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (KerasArrays("Add", {}, []), TypeError, "got 'Add'. Fix: pass a list of the layers"),
     (KerasArrays("Functional", {}, []), ValueError, "layers that follow each other"),
     (KerasArrays("Functional", {"layers": [1]}, []), TypeError, "a config for each layer; got 1"),
+    (KerasArrays("Dropout", {}, []), ValueError, "got one without 'rate'"),
+    (
+        KerasArrays("Bidirectional", {"layer": {"class_name": "GRU"}}, []),
+        ValueError,
+        "got one without 'config'",
+    ),
     (KerasArrays("Dense", {"units": 1}, ["a"]), TypeError, "layer, weight 0 must be"),
     (bidirectional(lstm(), lstm(), merge_mode=None), ValueError, "merge_mode=None"),
     (bidirectional(lstm(), lstm(), merge_mode="sum"), ValueError, "'sum', return_sequences=False"),

@@ -85,7 +85,12 @@ def from_keras(layer: Any) -> Any:
         chain |= saved.class_name in MODELS
         weights = WeightReader(saved.weights, place)
         reader = _Reader(weights, old, last=number == len(entries) - 1)
-        parts += reader.read(saved.class_name, saved.config, place)
+        try:
+            parts += reader.read(saved.class_name, saved.config, place)
+        except KeyError as error:
+            raise ValueError(
+                f"{place} must have a complete config; got one without {error}. Fix: pass get_config()."
+            ) from None
         weights.check_all_used()
         notes += reader.notes
     if not parts:
@@ -110,7 +115,7 @@ class _Reader:
         parts = self._layers(class_name, config, place)
         if not config.get("trainable", True):
             for part in parts:
-                part.trainable = False
+                part.trainable = part.parameter_count == 0
         return parts
 
     def _chain(self, class_name: str, config: Mapping[str, Any], place: str) -> list[Module]:
