@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -99,11 +100,10 @@ def test_nnx_cells(subtests: pytest.Subtests) -> None:
                 agrees(from_flax(params), y, carry[::-1] if lstm else carry, lstm=lstm)
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_equinox_cells(use_bias: bool, subtests: pytest.Subtests) -> None:
+def test_equinox_cells(subtests: pytest.Subtests) -> None:
     jax = pytest.importorskip("jax", reason="needs JAX and Equinox: pip install equinox")
     equinox = pytest.importorskip("equinox", reason="needs Equinox: pip install equinox")
-    for name in ("LSTMCell", "GRUCell"):
+    for name, use_bias in itertools.product(("LSTMCell", "GRUCell"), (True, False)):
         cells = []
         for key in range(2):
             make = getattr(equinox.nn, name)
@@ -118,7 +118,7 @@ def test_equinox_cells(use_bias: bool, subtests: pytest.Subtests) -> None:
             return state, state[0] if lstm else state
 
         y, state = unrolled(run, (ZEROS, ZEROS) if lstm else ZEROS, X)
-        with subtests.test(name):
+        with subtests.test(name, use_bias=use_bias):
             layer = from_equinox(cells[0])
             agrees(layer, y, state, lstm=lstm)
             both = from_equinox(cells[0], backward=cells[1])

@@ -99,15 +99,15 @@ def test_a_model_in_the_order_of_its_forward_function() -> None:
     assert modules
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_layers_over_time_and_activations(batch_first: bool) -> None:
-    def model(*inner: bptt.Module) -> bptt.Sequential:
-        first = bptt.LSTM(3, 4, batch_first=batch_first, dtype="float64", seed=0)
-        return bptt.Sequential(first, *inner)
-
+def chains(batch_first: bool) -> list[bptt.Sequential]:
+    """Models with every layer over time and every activation."""
     options: dict[str, Any] = {"batch_first": batch_first, "dtype": "float64"}
+
+    def model(*inner: bptt.Module) -> bptt.Sequential:
+        return bptt.Sequential(bptt.LSTM(3, 4, seed=0, **options), *inner)
+
     second = bptt.RNN(4, 3, seed=1, **options)
-    chains = [
+    return [
         model(bptt.Last(**options), bptt.Repeat(2, **options), second, bptt.Tanh(dtype="float64")),
         model(bptt.MeanPool(**options), bptt.SiLU(dtype="float64"), bptt.Sigmoid(dtype="float64")),
         model(bptt.MaxPool(**options), bptt.ReLU(dtype="float64"), bptt.Linear(4, 2, dtype="float64")),
@@ -115,10 +115,14 @@ def test_layers_over_time_and_activations(batch_first: bool) -> None:
             bptt.GRU(3, 2, reverse=False, seed=2, **options), bptt.Sequential(bptt.Last(**options))
         ),
     ]
-    x = X.transpose(1, 0, 2) if batch_first else X
-    for chain in chains:
-        y = to_torch(chain)(torch.tensor(x)).detach()
-        np.testing.assert_allclose(y, chain(x)[0], rtol=0, atol=1e-12)
+
+
+def test_layers_over_time_and_activations() -> None:
+    for batch_first in (False, True):
+        x = X.transpose(1, 0, 2) if batch_first else X
+        for chain in chains(batch_first):
+            y = to_torch(chain)(torch.tensor(x)).detach()
+            np.testing.assert_allclose(y, chain(x)[0], rtol=0, atol=1e-12)
 
 
 def test_cells_and_tensors_of_every_kind() -> None:
