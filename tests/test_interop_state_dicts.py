@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +16,7 @@ import safetensors.numpy
 from tests.commandline import CommandLine, fails
 
 import bptt
-from bptt.interop import from_state_dict, to_state_dict
+from bptt.interop import from_state_dict, from_torch, to_keras, to_state_dict, to_torch
 
 SMALL: dict[str, Callable[[], bptt.Module]] = {
     "lstm": lambda: bptt.LSTM(3, 5, 2, bidirectional=True, dtype="float64", seed=1),
@@ -203,3 +205,32 @@ def test_import_of_a_file(bptt_command: CommandLine, folder: Path) -> None:
     fails(bptt_command("export", "model.safetensors", "--onnx", "model.safetensors"), "is an input")
     assert Path("model.safetensors").read_bytes() == written
     assert not Path("m").exists()
+
+
+def test_other_libraries_are_loaded_only_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import sys
+import numpy as np
+import bptt
+from bptt import interop
+gru = bptt.GRU(3, 4)
+for there, back in (
+    (interop.to_state_dict, interop.from_state_dict),
+    (interop.keras_arrays, interop.from_keras),
+    (interop.to_flax, interop.from_flax),
+    (interop.to_equinox, interop.from_equinox),
+):
+    assert back(there(gru)).parameter_count == gru.parameter_count
+print(sorted({"torch", "keras", "tensorflow", "jax", "flax", "equinox", "onnx"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    for name in ("torch", "keras"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    for convert, words in (
+        (from_torch, r"bptt.interop.from_torch needs PyTorch: pip install torch"),
+        (to_torch, r"bptt.interop.to_torch needs PyTorch: pip install torch"),
+        (to_keras, r"bptt.interop.to_keras needs Keras: pip install keras"),
+    ):
+        with pytest.raises(ImportError, match=words):
+            convert(bptt.GRU(3, 4))

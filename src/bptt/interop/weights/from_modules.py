@@ -45,9 +45,9 @@ def from_torch(module: Any) -> Any:
     Parameters
     ----------
     module : torch.nn.Module, or sequence of modules
-        A module of this table, or a `torch.nn.Sequential` of such modules:
+        A module of this list, or a `torch.nn.Sequential` of such modules, also inside `DataParallel`:
 
-        * `LSTM`, `GRU`, `RNN`, and their cells, which become layers of one step or more
+        * `LSTM`, `GRU`, `RNN`, and their cells, which become layers of one direction
         * `Linear`, `Embedding`, `LayerNorm` over the last axis, `Dropout`, `Identity`
         * `Tanh`, `ReLU`, `Sigmoid`, `SiLU`, `GELU`, and `Softmax` over the last axis
 
