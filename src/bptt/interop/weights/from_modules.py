@@ -27,6 +27,7 @@ from bptt.layers import (
     Tanh,
     TiedLinear,
 )
+from bptt.layers.undrawn import undrawn
 
 _ACTIVATIONS: dict[str, type[Module]] = {
     "Tanh": Tanh,
@@ -82,9 +83,12 @@ def from_torch(module: Any) -> Any:
         if not parts:
             raise ValueError("module must have at least one part; got none. Fix: pass its modules.")
         reader = _Reader(torch, _dtype(torch, [part for _, part in parts]))
-        return Sequential(*(reader.layer(part, place) for place, part in parts))
+        with undrawn():
+            layers = [reader.layer(part, place) for place, part in parts]
+        return Sequential(*layers)
     module = _unwrapped(module)
-    return _Reader(torch, _dtype(torch, [module])).layer(module, "module")
+    with undrawn():
+        return _Reader(torch, _dtype(torch, [module])).layer(module, "module")
 
 
 def _parts(torch: Any, module: Any, place: str) -> Iterator[tuple[str, Any]]:

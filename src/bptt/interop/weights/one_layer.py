@@ -12,6 +12,7 @@ from bptt.interop.weights.limits import refuse_options
 from bptt.interop.weights.names import shapes_of
 from bptt.interop.weights.values import Arrays
 from bptt.layers import GRU, LSTM, RNN, Module
+from bptt.layers.undrawn import undrawn
 
 _CLASSES: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 _STACKS = frozenset(
@@ -56,7 +57,8 @@ def build(forward: Cell, backward: Cell | None, options: Mapping[str, Any]) -> R
     if backward is not None:
         arguments["bidirectional"] = True
     hidden, inputs = forward.arrays["weight_hh"].shape[1], forward.arrays["weight_ih"].shape[1]
-    layer = _CLASSES[forward.kind](inputs, hidden, bias="bias_ih" in forward.arrays, **arguments)
+    with undrawn():
+        layer = _CLASSES[forward.kind](inputs, hidden, bias="bias_ih" in forward.arrays, **arguments)
     layer.load_state_dict(
         {name + end: array for end, cell in both.items() for name, array in cell.arrays.items()}
     )

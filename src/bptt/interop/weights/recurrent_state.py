@@ -13,6 +13,7 @@ from bptt.interop.gate_order import BPTT
 from bptt.interop.weights.names import Shapes, check_shapes, listing, shapes_of
 from bptt.interop.weights.values import Arrays
 from bptt.layers import GRU, LSTM, RNN
+from bptt.layers.undrawn import undrawn
 
 _CLASSES: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 FIRST = "weight_ih_l0"
@@ -52,7 +53,8 @@ def build_recurrent(
     kind = sizes.pop("cell")
     if kind == "rnn":
         sizes["nonlinearity"] = choice(nonlinearity, "nonlinearity", ("tanh", "relu"))
-    layer = _CLASSES[kind](**sizes, **{"dtype": dtype_of(found), **options})
+    with undrawn():
+        layer = _CLASSES[kind](**sizes, **{"dtype": dtype_of(found), **options})
     layer.load_state_dict(found)
     return layer
 

@@ -12,6 +12,7 @@ from bptt.interop.weights.names import below, listing, shapes_of, unwrap
 from bptt.interop.weights.recurrent_state import FIRST, build_recurrent, dtype_of, is_recurrent
 from bptt.interop.weights.values import Arrays, read_state
 from bptt.layers import GRU, LSTM, RNN, Embedding, LayerNorm, Linear, Module, Sequential
+from bptt.layers.undrawn import undrawn
 
 
 @overload
@@ -172,7 +173,8 @@ def _model(
         if any(is_recurrent(name) and "." not in name for name in found):
             parts.append(build_recurrent(found, layer, cell, nonlinearity, options))
         else:
-            parts.append(_stateless(found, layer, options["dtype"], first=not parts))
+            with undrawn():
+                parts.append(_stateless(found, layer, options["dtype"], first=not parts))
     unused = {name: array for name, array in arrays.items() if name not in used}
     if unused:
         raise ValueError(

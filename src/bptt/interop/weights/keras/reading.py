@@ -22,6 +22,7 @@ from bptt.layers import (
     Repeat,
     Sequential,
 )
+from bptt.layers.undrawn import undrawn
 
 _WRAPPED = ("Dense", "Activation", "ReLU", "Softmax", "Dropout", "LayerNormalization", "Embedding")
 """Layers that TimeDistributed does not change."""
@@ -86,7 +87,8 @@ def from_keras(layer: Any) -> Any:
         weights = WeightReader(saved.weights, place)
         reader = _Reader(weights, old, last=number == len(entries) - 1)
         try:
-            parts += reader.read(saved.class_name, saved.config, place)
+            with undrawn():
+                parts += reader.read(saved.class_name, saved.config, place)
         except KeyError as error:
             raise ValueError(
                 f"{place} must have a complete config; got one without {error}. Fix: pass get_config()."
