@@ -31,15 +31,18 @@ def test_nothing_that_matches_is_refused_and_the_prefix_named():
     prefixed = {f"lstm.{name}": 0 * value for name, value in layer.state_dict().items()}
     text = message(lambda: layer.load_state_dict(prefixed, strict=False), ValueError)
     assert text.startswith(
-        "state must hold at least one of the model's 4 parameters; missing 'weight_ih_l0', "
+        "state must hold at least one of the model's 4 parameters; missing 'weight_ih_l0' (12, 2), "
     )
-    assert "unexpected 'lstm.weight_ih_l0', " in text
+    assert "unexpected 'lstm.weight_ih_l0' (12, 2), " in text
     assert "Fix: pass {name.removeprefix('lstm.'): value for name, value in state.items()}." in text
     assert np.array_equal(layer.flat_parameters, before)
     layer.load_state_dict({name.removeprefix("lstm."): value for name, value in prefixed.items()})
     assert not layer.flat_parameters.any()
     with pytest.raises(ValueError, match="at least one"):
         layer.load_state_dict({}, strict=False)
+    many = {f"w{k}": k for k in range(30)}  # numbers without a shape
+    assert "unexpected 'w0', 'w1', " in message(lambda: layer.load_state_dict(many), ValueError)
+    assert "'w19' and 10 more. Fix: " in message(lambda: layer.load_state_dict(many), ValueError)
 
 
 def test_strict_names_the_prefix_too():

@@ -95,7 +95,7 @@ def check_state_dict(
     unused = IncompatibleKeys(
         [name for name in tensors if name not in values], [name for name in values if name not in tensors]
     )
-    _check_names(tensors, unused, strict)
+    _check_names(tensors, values, unused, strict)
     # The values are copied, because they may be views of the vector that the caller then writes.
     return {
         name: np.array(_convert(name, values[name], view)) for name, view in tensors.items() if name in values
@@ -119,13 +119,15 @@ def _convert(name: str, value: Any, view: npt.NDArray[Any]) -> Floats:
     return to_floats(array, f"parameter {name!r}", view.dtype)
 
 
-def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict: bool) -> None:
+def _check_names(
+    tensors: Mapping[str, object], values: Mapping[str, object], unused: IncompatibleKeys, strict: bool
+) -> None:
     no_match = len(tensors) > 0 and len(unused.missing_keys) == len(tensors)
     if not (no_match or (strict and any(unused))):
         return
     complaints = [
-        f"{word} {', '.join(map(repr, names))}"
-        for word, names in zip(("missing", "unexpected"), unused, strict=True)
+        f"{word} {_listing(names, source)}"
+        for word, names, source in zip(("missing", "unexpected"), unused, (tensors, values), strict=True)
         if names
     ]
     fix = "build the model with the same arguments"
@@ -140,6 +142,16 @@ def _check_names(tensors: Mapping[str, object], unused: IncompatibleKeys, strict
         fix = f"pass {{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
     expected = f"{'exactly' if strict else 'at least one of'} the model's {len(tensors)} parameters"
     raise ValueError(f"state must hold {expected}; {'; '.join(complaints)}. Fix: {fix}.")
+
+
+def _listing(names: Sequence[str], source: Mapping[str, Any], limit: int = 20) -> str:
+    """Format names with the shapes of their arrays, at most `limit` of them."""
+    shapes = [getattr(source[name], "shape", None) for name in names[:limit]]
+    entries = [
+        repr(name) if shape is None else f"{name!r} {tuple(shape)}"
+        for name, shape in zip(names, shapes, strict=False)
+    ]
+    return ", ".join(entries) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _common_prefix(tensors: Mapping[str, object], unused: IncompatibleKeys) -> str:
