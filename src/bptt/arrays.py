@@ -6,7 +6,7 @@ All data are checked first, and converted at most once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -181,9 +181,25 @@ def check_shape(array: npt.NDArray[Any], name: str, shape: tuple[int, ...]) -> N
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return a vector of zeros whose first byte lies on a 64-byte boundary."""
+    return _aligned(np.zeros, count, dtype)
+
+
+def aligned_empty(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a vector of any values whose first byte lies on a 64-byte boundary."""
+    return _aligned(np.empty, count, dtype)
+
+
+def constant_zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a read-only vector of zeros that needs no memory."""
+    return np.broadcast_to(np.zeros(1, dtype), (count,))
+
+
+def _aligned(
+    make: Callable[[int, type[np.uint8]], npt.NDArray[np.uint8]], count: int, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
     size = count * dtype.itemsize
     try:
-        raw = np.zeros(size + ALIGNMENT, np.uint8)
+        raw = make(size + ALIGNMENT, np.uint8)
     except MemoryError:
         raise MemoryError(
             f"not enough memory for {count} {dtype} numbers ({size / 2**30:.1f} GiB). Fix: use smaller sizes."

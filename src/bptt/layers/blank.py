@@ -1,4 +1,4 @@
-"""Copies of a model whose vectors are filled later, so that large vectors are copied once only."""
+"""Copies of a model whose parameters are written later, so that large vectors are copied once only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_root: ContextVar[object] = ContextVar("model whose copy gets vectors of zeros", default=None)
+_root: ContextVar[object] = ContextVar("model whose copies get no values", default=None)
 
 
 class Blank(NamedTuple):
-    """The size and type of a vector that a copy does not copy."""
+    """The size and type of vectors that a copy does not copy."""
 
     size: int
     dtype: np.dtype[Any]
@@ -21,7 +21,10 @@ class Blank(NamedTuple):
 
 @contextmanager
 def blank_copies(model: object) -> Iterator[None]:
-    """Give copies of a model, and of the layers in it, vectors of zeros inside the context."""
+    """Give copies of a model, and of the layers in it, parameters of any values inside the context.
+
+    Their gradients are constant zeros: these copies are for inference.
+    """
     token = _root.set(model)
     try:
         yield
@@ -30,5 +33,5 @@ def blank_copies(model: object) -> Iterator[None]:
 
 
 def blank_root() -> object:
-    """Return the model whose copies get zeros; None if there is none."""
+    """Return the model whose copies get no values; None if there is none."""
     return _root.get()

@@ -54,7 +54,7 @@ class Deployed(Costed):
         return InferenceStream(repr(self), self.stage(size(batch_size, "batch_size", 2**31 - 1)))
 
     def snapshot(self) -> Self:
-        """Return a copy with zero gradients."""
+        """Return a copy for inference, whose gradients are constant zeros."""
         with blank_copies(self):
             twin = copy.deepcopy(self)
         twin.flat_parameters[...] = self.flat_parameters

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, float_dtype, generator, short
-from bptt.arrays import Floats, aligned_zeros, as_floats
+from bptt.arrays import Floats, aligned_empty, aligned_zeros, as_floats, constant_zeros
 from bptt.layers.advice import unadvised
 from bptt.layers.blank import Blank, blank_root
 from bptt.layers.budget import parameter_budget, spend
@@ -28,7 +28,7 @@ from bptt.layers.initialisers import Init as Init
 from bptt.layers.initialisers import Initialiser, parse_init
 from bptt.layers.notebook import model_html
 from bptt.layers.passes.tape import Tape
-from bptt.layers.undrawn import is_undrawn
+from bptt.layers.undrawn import undrawn_gradients
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -202,9 +202,10 @@ class Module(Deployed, ABC):
         table = list(self.parameter_shapes().items())
         count = sum(math.prod(shape) for _, shape in table)
         spend(count, self.dtype)
-        self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
-        if is_undrawn():
+        if (gradients := undrawn_gradients()) is not None:
+            self.bind(aligned_empty(count, self.dtype), gradients(count, self.dtype))
             return
+        self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         rng = self.rng
         if self._seed is not None:  # different layers with the same seed must draw independent numbers
             sizes = table[0][1] if table else ()
@@ -290,7 +291,7 @@ class Module(Deployed, ABC):
         flat = state.pop("flat")
         self.__dict__.update(state)
         if isinstance(flat, Blank):
-            self.bind(aligned_zeros(*flat), aligned_zeros(*flat))
+            self.bind(aligned_empty(*flat), constant_zeros(*flat))
             return
         vectors = []
         for values in flat:

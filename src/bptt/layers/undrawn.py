@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, TypeAlias
 
-_undrawn: ContextVar[bool] = ContextVar("layers are built without initial values", default=False)
+import numpy as np
+import numpy.typing as npt
+
+from bptt.arrays import aligned_zeros, constant_zeros
+
+Make: TypeAlias = "Callable[[int, np.dtype[Any]], npt.NDArray[Any]]"
+
+_gradients: ContextVar[Make | None] = ContextVar("layers are built without initial values", default=None)
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Build layers with parameters of 0 inside the context.
+def undrawn(*, for_training: bool = True) -> Iterator[None]:
+    """Build layers whose parameters have any values inside the context.
 
     Drawing random numbers takes longer than reading the weights of a file. The layers count as copies: they
     do not know how to draw initial values.
+
+    Parameters
+    ----------
+    for_training : bool
+        False: the gradients of the layers are constant zeros, which need no memory. Only for layers that
+        nobody trains, such as those of a snapshot.
     """
-    token = _undrawn.set(True)
+    token = _gradients.set(aligned_zeros if for_training else constant_zeros)
     try:
         yield
     finally:
-        _undrawn.reset(token)
+        _gradients.reset(token)
 
 
-def is_undrawn() -> bool:
-    """Return whether layers are built without initial values."""
-    return _undrawn.get()
+def undrawn_gradients() -> Make | None:
+    """Return what makes the gradients of layers without initial values; None if values are drawn."""
+    return _gradients.get()

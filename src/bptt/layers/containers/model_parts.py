@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arguments import Seed, flag, generators
-from bptt.arrays import aligned_zeros
+from bptt.arrays import aligned_empty, aligned_zeros
 from bptt.layers.containers.parts import Key, inside, per_part
 from bptt.layers.module import Module, set_model
 from bptt.layers.stateless.tied_linear import TiedLinear
+from bptt.layers.undrawn import undrawn_gradients
 
 
 class ModelParts(Module):
@@ -37,6 +38,9 @@ class ModelParts(Module):
                 with self.naming(key):
                     part.tie(dict(placed(self, "model")))
         count = sum(layer.parameter_count for layer in layers)
+        if (gradients := undrawn_gradients()) is not None:
+            self.bind(aligned_empty(count, self.dtype), gradients(count, self.dtype))
+            return
         flat_parameters = aligned_zeros(count, self.dtype)
         start = 0
         for layer in layers:
