@@ -56,7 +56,9 @@ def write(case: Case, path: Path) -> None:
     )
     if shape.denormal:
         layer.flat_parameters *= 1e-38
-    onnx.save(layer, path)
+    model = onnx.to_proto(layer)
+    model.ClearField("metadata_props")  # as a file of another program, which does not describe layers of bptt
+    path.write_bytes(model.SerializeToString())
 
 
 def session(path: Path) -> Any:

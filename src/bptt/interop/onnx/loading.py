@@ -84,16 +84,20 @@ def load(
         raise TypeError(
             f"output must be a str or None; got {short(output)}. Fix: pass the name of an output."
         )
+    loaded = _loaded(model, clip_mode, output, frozen)
+    return Frozen.taking(loaded) if frozen else loaded
+
+
+def _loaded(model: Any, clip_mode: str, output: str | None, frozen: bool) -> Module:
+    """Load a model. The bytes of the file are free again when it returns, before weights are packed."""
     subject, content, folder = _content(model)
     try:
         graph, budget = Graph(content, folder), len(content) * _COPIES + 2**20
         if clip_mode != "onnxruntime" or output is not None:
-            loaded = _load(graph, clip_mode, output, budget)
-        else:
-            loaded = saved_model(graph, lambda: _load(graph, clip_mode, output, budget))
+            return _load(graph, clip_mode, output, budget, frozen)
+        return saved_model(graph, lambda: _load(graph, clip_mode, output, budget, frozen))
     except OnnxError as error:
         raise type(error)(f"{subject} {error}.") from None
-    return Frozen.taking(loaded) if frozen else loaded
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -134,7 +138,7 @@ def _content(model: Any) -> tuple[str, bytes, Path | None]:
         return str(path), file.read(), path.parent
 
 
-def _load(graph: Graph, clip_mode: str, output: str | None, budget: int) -> Module:
+def _load(graph: Graph, clip_mode: str, output: str | None, budget: int, frozen: bool) -> Module:
     outputs = graph.outputs if output is None else [output]
     if not outputs:
         raise OnnxError("has no output")
@@ -152,4 +156,5 @@ def _load(graph: Graph, clip_mode: str, output: str | None, budget: int) -> Modu
             problems.append(f"and {more} more")
         count = f"{len(interpreter.problems)} nodes" if len(interpreter.problems) > 1 else "a node"
         raise UnsupportedOnnxError(f"has {count} that bptt cannot represent:\n  " + "\n  ".join(problems))
-    return build(find_chain(list(zip(outputs, values, strict=True)), interpreter.roles))
+    chain = find_chain(list(zip(outputs, values, strict=True)), interpreter.roles)
+    return build(chain, for_training=not frozen)

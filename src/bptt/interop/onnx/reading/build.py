@@ -26,8 +26,10 @@ class _Layer:
     write: Callable[[], None]
 
 
-def build(chain: Chain) -> Module:
+def build(chain: Chain, *, for_training: bool = True) -> Module:
     """Build the layers of a chain, and write their parameters.
+
+    Without `for_training`, their gradients are constant zeros.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def build(chain: Chain) -> Module:
         raise UnsupportedOnnxError(f"has more than {LAYERS_LIMIT} layers")
     dtype = _dtype(chain)
     layers: list[_Layer] = []
-    with unadvised(), undrawn():
+    with unadvised(), undrawn(for_training=for_training):
         for group in groups:
             try:
                 layers.append(_make(group, chain.batch_first, dtype))

@@ -130,11 +130,11 @@ def _result(call: Call, flow: Flow, source: Step, values: Array) -> Flow:
             return _layer(call, flow, source, kind)
     if _close(values, _POINTS):
         return Flow(source, flow.dims)
-    return Flow(Function(source, source.lead, source.features, str(call.node), values), flow.dims)
+    return Flow(Function(source, source.lead, source.features, call.node, values), flow.dims)
 
 
 def _layer(call: Call, flow: Flow, source: Step, kind: str) -> Flow:
-    return Flow(Plain(source, source.lead, source.features, str(call.node), kind, {}, {}), flow.dims)
+    return Flow(Plain(source, source.lead, source.features, call.node, kind, {}, {}), flow.dims)
 
 
 def _close(values: Array, expected: Array) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,25 @@ def text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+_ATTRIBUTES: Mapping[int, str] = {
+    onnx.AttributeProto.FLOAT: "f",
+    onnx.AttributeProto.INT: "i",
+    onnx.AttributeProto.STRING: "s",
+    onnx.AttributeProto.TENSOR: "t",
+    onnx.AttributeProto.GRAPH: "g",
+    onnx.AttributeProto.FLOATS: "floats",
+    onnx.AttributeProto.INTS: "ints",
+    onnx.AttributeProto.STRINGS: "strings",
+    onnx.AttributeProto.TENSORS: "tensors",
+    onnx.AttributeProto.GRAPHS: "graphs",
+    onnx.AttributeProto.SPARSE_TENSOR: "sparse_tensor",
+    onnx.AttributeProto.SPARSE_TENSORS: "sparse_tensors",
+    onnx.AttributeProto.TYPE_PROTO: "tp",
+    onnx.AttributeProto.TYPE_PROTOS: "type_protos",
+}
+"""The field with the value of an attribute, by its type."""
+
+
 class Node:
     """One node of a graph."""
 
@@ -39,16 +58,18 @@ class Node:
         """The attributes by name: numbers, texts, lists of these, or tensors."""
         values = {}
         for attribute in self._proto.attribute:
-            try:
-                value = onnx.helper.get_attribute_value(attribute)
-            except ValueError:
-                raise OnnxError(f"has attribute {attribute.name!r:.40} of no type at {self}") from None
-            if isinstance(value, bytes):
+            field = _ATTRIBUTES.get(attribute.type)
+            if field is None:
+                raise OnnxError(f"has attribute {attribute.name!r:.40} of no type at {self}")
+            value = getattr(attribute, field)
+            if field == "s":
                 value = text(value)
-            elif isinstance(value, onnx.TensorProto):
+            elif field == "t":
                 value = Tensor(value)
-            elif isinstance(value, list) and value and isinstance(value[0], bytes):
+            elif field == "strings":
                 value = list(map(text, value))
+            elif field.endswith("s"):
+                value = list(value)
             values[text(attribute.name)] = value
         return values
 

@@ -23,7 +23,7 @@ def concat(call: Call) -> list[Value]:
     joined = sequence(flows, axis, call.roles)
     if joined is None:
         flows = [_with_state(flow, call) for flow in flows]
-        joined = _states(flows, axis, str(call.node)) or _directions(flows, axis)
+        joined = _states(flows, axis, call.node) or _directions(flows, axis)
     if joined is None:
         raise Problem("it joins outputs of different layers. Fix: bptt.Parallel is such a model")
     return [joined]
@@ -37,7 +37,7 @@ def _with_state(flow: Flow, call: Call) -> Flow:
     return Flow(final, (*flow.dims[:-1], final.features))
 
 
-def _states(flows: Sequence[Flow], axis: int, name: str) -> Flow | None:
+def _states(flows: Sequence[Flow], axis: int, name: object) -> Flow | None:
     steps = [flow.step for flow in flows if isinstance(flow.step, Finals)]
     if len(steps) < len(flows):
         return None

@@ -78,7 +78,7 @@ def recurrent(call: Call, clip_mode: str) -> list[Value]:
     if weights.peephole:
         arguments["peephole"] = True
     layer = Recurrent(
-        *(source, source.lead, (*directions, units), str(call.node)),
+        *(source, source.lead, (*directions, units), call.node),
         kind=kind,
         arguments=arguments,
         weights=weights,
@@ -107,7 +107,7 @@ def _outputs(call: Call, layer: Recurrent, flipped: bool) -> list[Value]:
         y = Flipped(layer, layer.lead, layer.features, layer.name)
     outputs: list[Value] = [Flow(y, dims)]
     for part in ("h", "c")[: len(INITIAL[call.node.op])]:
-        final = finals(tuple((layer, part, d) for d in range(len(layer.weights.directions))), str(call.node))
+        final = finals(tuple((layer, part, d) for d in range(len(layer.weights.directions))), call.node)
         rows: Dim = final.features[:-1]
         outputs.append(
             Flow(
@@ -118,7 +118,7 @@ def _outputs(call: Call, layer: Recurrent, flipped: bool) -> list[Value]:
     return outputs
 
 
-def finals(rows: tuple[tuple[Recurrent, str, int], ...], name: str) -> Finals:
+def finals(rows: tuple[tuple[Recurrent, str, int], ...], name: object) -> Finals:
     """Return the step of these final states."""
     if len(rows) > 2 * LAYERS_LIMIT:
         raise Problem("it joins the states of too many layers")
@@ -217,7 +217,7 @@ def _lengths(call: Call, time: Sequence[Axis]) -> str | None:
     if isinstance(value, Missing):
         return None
     if isinstance(value, Flow) and isinstance(value.step, Input):
-        return value.step.name
+        return str(value.step.name)
     if isinstance(value, Known) and all(axis.size for axis in time):
         steps = math.prod(axis.size or 1 for axis in time)
         if (value.array == steps).all():
@@ -239,9 +239,9 @@ def _initial(call: Call, index: int, units: int) -> tuple[str, int] | None:
         return None
     if isinstance(value, Flow):
         if isinstance(value.step, InputRows) and value.step.source is not None:
-            return value.step.source.name, value.step.first
+            return str(value.step.source.name), value.step.first
         if isinstance(value.step, Input):
-            return value.step.name, 0
+            return str(value.step.name), 0
         raise Problem(
             f"its {name} is computed from the input. Fix: bptt.EncoderDecoder is such a model, and takes the "
             "weights by load_state_dict"

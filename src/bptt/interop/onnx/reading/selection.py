@@ -74,7 +74,7 @@ def _embedding(call: Call) -> Flow:
         raise Problem("its indices must be an input of the model")
     features = one_axis("features", table.shape[1])
     arguments = {"num_embeddings": table.shape[0], "embedding_dim": table.shape[1]}
-    layer = Plain(step, step.lead, features, str(call.node), "Embedding", arguments, {"weight": table})
+    layer = Plain(step, step.lead, features, call.node, "Embedding", arguments, {"weight": table})
     return Flow(layer, (*flow.dims, features))
 
 
@@ -99,11 +99,11 @@ def _flip(call: Call, flow: Flow, axis: int) -> Step:
     step = flow.step
     if isinstance(step, Flipped) and step.source is not None:
         return step.source
-    return Flipped(step, step.lead, step.features, str(call.node))
+    return Flipped(step, step.lead, step.features, call.node)
 
 
 def _select(call: Call, flow: Flow, axis: int, first: int, end: int) -> Flow:
-    step, dims, name = flow.step, list(flow.dims), str(call.node)
+    step, dims, name = flow.step, list(flow.dims), call.node
     dim, size = dims[axis], size_of(dims[axis])
     if isinstance(step, Finals) and len(step.rows) > 1:
         by_row = same(dim, step.features[:-1])
@@ -141,7 +141,7 @@ def _half(call: Call, step: Step, dim: Dim, first: int, end: int) -> tuple[Step,
         return None
     if end - first != width or first % width:
         raise Problem("it selects a part of a direction")
-    half: Step = Direction(layer, layer.lead, (layer.units,), str(call.node), first // width)
+    half: Step = Direction(layer, layer.lead, (layer.units,), call.node, first // width)
     if isinstance(step, Reduced) and isinstance(step.how, int):
         half = _at(call, half, step.how, None)
     return half, rest
@@ -149,7 +149,7 @@ def _half(call: Call, step: Step, dim: Dim, first: int, end: int) -> tuple[Step,
 
 def _at(call: Call, step: Step, index: int, size: int | Size | None) -> Step:
     """Return one step of a sequence of `size` steps: a final state, if it is one. -1 is the last step."""
-    name = str(call.node)
+    name = call.node
     if isinstance(step, Flipped) and step.source is not None:
         if index not in (0, -1) and not isinstance(size, int):
             raise Problem("it selects a step in the middle of a sequence")
@@ -207,7 +207,7 @@ def reduce(call: Call) -> list[Value]:
         result = merged(step, _MERGES[op])
     elif op in _POOLS:
         _require_time(call, flow, axes[0])
-        result = Reduced(step, _lead_without_time(call, step), step.features, str(call.node), _POOLS[op])
+        result = Reduced(step, _lead_without_time(call, step), step.features, call.node, _POOLS[op])
     else:
         raise Problem("no layer of bptt does this")
     dims[axes[0]] = ()

@@ -44,7 +44,7 @@ def softmax(call: Call) -> list[Value]:
 def _plain(call: Call, flow: Flow, kind: str) -> Flow:
     require_layer(flow.step)
     step = flow.step
-    return Flow(Plain(step, step.lead, step.features, str(call.node), kind, {}, {}), flow.dims)
+    return Flow(Plain(step, step.lead, step.features, call.node, kind, {}, {}), flow.dims)
 
 
 def gemm(call: Call) -> list[Value]:
@@ -85,7 +85,7 @@ def _linear(call: Call, flow: Flow, weight: Any, bias: Any) -> Flow:
     parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     arguments = {"in_features": inputs, "out_features": outputs, "bias": bias is not None}
     step = flow.step
-    layer = Plain(step, step.lead, features, str(call.node), "Linear", arguments, parameters)
+    layer = Plain(step, step.lead, features, call.node, "Linear", arguments, parameters)
     return Flow(layer, (*flow.dims[:-1], features))
 
 
@@ -99,7 +99,7 @@ def _row(array: Any, width: int) -> Any:
 def add(call: Call) -> list[Value]:
     first, second = call.value(0), call.value(1)
     if isinstance(first, Flow) and isinstance(second, Flow):
-        result = cell_input(first, second, str(call.node)) or binary(call)
+        result = cell_input(first, second, call.node) or binary(call)
         return [result or _merge(first, second, "sum")]
     flow, other = (first, second) if isinstance(first, Flow) else (second, first)
     if not isinstance(flow, Flow) or not isinstance(other, (Known, Fill)):
@@ -194,5 +194,5 @@ def layer_norm(call: Call) -> list[Value]:
         "bias": "bias" in parameters,
     }
     step = flow.step
-    layer = Plain(step, step.lead, step.features, str(call.node), "LayerNorm", arguments, parameters)
+    layer = Plain(step, step.lead, step.features, call.node, "LayerNorm", arguments, parameters)
     return [Flow(layer, flow.dims), *[Missing()] * (len(call.node.outputs) - 1)]

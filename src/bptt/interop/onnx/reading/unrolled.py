@@ -19,7 +19,7 @@ from bptt.interop.onnx.reading.weights import DirectionWeights, Weights
 _NONLINEARITIES = {"Tanh": "tanh", "ReLU": "relu", "Sigmoid": "sigmoid", "GELU": "gelu", "SiLU": "silu"}
 
 
-def cell_input(first: Flow, second: Flow, name: str) -> Flow | None:
+def cell_input(first: Flow, second: Flow, name: object) -> Flow | None:
     """Return the sum of a product with the input at one step, and of one with the state before."""
     for product, hidden in ((first, second), (second, first)):
         if not (_is_linear(product.step) and _is_linear(hidden.step)):

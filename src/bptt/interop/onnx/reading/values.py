@@ -82,14 +82,14 @@ class Step:
         The axes before the features, in the order of the input.
     features : tuple of Axis
         The axes that together are the last dimension.
-    name : str
-        The node or the input, for messages.
+    name : Node or str
+        The node, or the name of the input.
     """
 
     source: Step | None
     lead: tuple[Axis, ...]
     features: tuple[Axis, ...]
-    name: str
+    name: object
 
 
 @dataclass(eq=False)

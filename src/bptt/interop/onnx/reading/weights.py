@@ -60,7 +60,7 @@ class Weights:
         return self.directions[0].W.dtype
 
     def write(self, parameters: Mapping[str, Array], layer: int) -> None:
-        """Write the weights into one layer of a stack. Missing biases and peepholes are zero."""
+        """Write all parameters of one layer of a stack. Missing biases and peepholes are zero."""
         ours = "fgo" if self.coupled else BPTT[self.cell]
         theirs = ONNX[self.cell]
         width = len(theirs) * self.hidden_size
@@ -69,12 +69,16 @@ class Weights:
             pairs = [("weight_ih" + end, direction.W), ("weight_hh" + end, direction.R)]
             if direction.B is not None:
                 pairs += [("bias_ih" + end, direction.B[:width]), ("bias_hh" + end, direction.B[width:])]
+            elif self.bias:
+                parameters["bias_ih" + end][...] = parameters["bias_hh" + end][...] = 0.0
             for name, source in pairs:
                 self._copy(parameters[name], source, ours, theirs)
             if direction.P is not None:
                 rows = PEEPHOLES_BPTT.replace("i", "") if self.coupled else PEEPHOLES_BPTT
                 peepholes = parameters["weight_peephole" + end].reshape(-1)
                 self._copy(peepholes, direction.P, rows, PEEPHOLES_ONNX)
+            elif self.peephole:
+                parameters["weight_peephole" + end][...] = 0.0
 
     def _copy(self, target: Array, source: Array, ours: str, theirs: str) -> None:
         H = self.hidden_size
@@ -88,7 +92,8 @@ class Weights:
 
 def copy(target: Array, source: Array) -> None:
     """Copy an array that may be unaligned. Bytes are copied faster than unaligned numbers."""
-    if source.dtype == target.dtype and source.flags.c_contiguous and target.flags.c_contiguous:
+    large = source.nbytes > 2**16 and source.dtype == target.dtype
+    if large and source.flags.c_contiguous and target.flags.c_contiguous:
         target.reshape(-1).view(np.uint8)[...] = source.reshape(-1).view(np.uint8)
     else:
         target[...] = source

@@ -17,7 +17,7 @@ SIZE_LIMIT = 2**31 - 1
 """Largest message in bytes, the limit of protobuf."""
 FIELD_LIMIT = 100_000
 """Largest number of fields of a model without its weights."""
-FREE_BYTES = 2**16
+FREE_BYTES = 2**18
 """Bytes of a model, without weights, whose fields need not be counted."""
 NESTING_LIMIT = 30
 """Largest depth of graphs in graphs, as fields in fields."""
@@ -28,14 +28,13 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
 class Field(NamedTuple):
-    """One field: its number, and where its value begins and ends. A varint has its value in `value`."""
+    """One field: its number, its first byte, where its value begins and ends, and how it is written."""
 
     number: int
     first: int
     start: int
     stop: int
     wire: int
-    value: int
 
 
 class Place(NamedTuple):
@@ -60,6 +59,12 @@ class Cut(NamedTuple):
     places: dict[int, Place]
 
 
+def _numbers(message: Any) -> dict[int, str]:
+    """Return the names of the fields of a message by number."""
+    return {field.number: field.name for field in message.DESCRIPTOR.fields}
+
+
+_MODEL, _GRAPH, _TENSOR = map(_numbers, (onnx.ModelProto, onnx.GraphProto, onnx.TensorProto))
 _KEPT_OF_MODEL = ("opset_import", "metadata_props")
 _KEPT_OF_GRAPH = ("node", "input", "output")
 _ARRAYS = ("raw_data", "float_data", "double_data")
@@ -76,13 +81,12 @@ def cut(content: bytes) -> Cut:
     """
     if len(content) <= FREE_BYTES:
         return Cut(content, {})
-    table = onnx.ModelProto.DESCRIPTOR
     pieces: list[bytes] = []
     places: dict[int, Place] = {}
     counter = _Counter(content)
     graphs = 0
     for field in fields(content, 0, len(content)):
-        name = _name(table, field)
+        name = _MODEL.get(field.number)
         if name == "graph":
             graphs += 1
             if graphs > 1:
@@ -90,7 +94,7 @@ def cut(content: bytes) -> Cut:
             graph = _cut_graph(content, field, places, counter)
             pieces += [_key(field.number), _varint(len(graph)), graph]
         elif name in _KEPT_OF_MODEL:
-            counter.add(field, table)
+            counter.add(field, onnx.ModelProto.DESCRIPTOR)
             pieces.append(content[field.first : field.stop])
         else:
             counter.count()
@@ -98,21 +102,15 @@ def cut(content: bytes) -> Cut:
     return Cut(b"".join(pieces), places)
 
 
-def _name(table: Any, field: Field) -> str:
-    known = table.fields_by_number.get(field.number)
-    return "" if known is None else str(known.name)
-
-
 def _cut_graph(content: bytes, graph: Field, places: dict[int, Place], counter: _Counter) -> bytes:
-    table = onnx.GraphProto.DESCRIPTOR
     pieces: list[bytes] = []
     index = 0
     if graph.wire != _BYTES:
         raise OnnxError("is not an ONNX model: its graph is no message")
     for field in fields(content, graph.start, graph.stop):
-        name = _name(table, field)
+        name = _GRAPH.get(field.number)
         if name in _KEPT_OF_GRAPH:
-            counter.add(field, table)
+            counter.add(field, onnx.GraphProto.DESCRIPTOR)
             pieces.append(content[field.first : field.stop])
             continue
         counter.count()
@@ -124,25 +122,24 @@ def _cut_graph(content: bytes, graph: Field, places: dict[int, Place], counter: 
         else:
             before, after = content[field.start : array.first], content[array.stop : field.stop]
             pieces += [_key(field.number), _varint(len(before) + len(after)), before, after]
-            places[index] = Place(_name(onnx.TensorProto.DESCRIPTOR, array), array.start, array.stop)
+            places[index] = Place(_TENSOR[array.number], array.start, array.stop)
         index += 1
     return b"".join(pieces)
 
 
 def _array(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
     """Return the field of a tensor's numbers, if they are many."""
-    table = onnx.TensorProto.DESCRIPTOR
     array = None
     if tensor.wire != _BYTES:
         raise OnnxError("is not an ONNX model: an initializer is no message")
     for field in fields(content, tensor.start, tensor.stop):
         large = field.wire == _BYTES and field.stop - field.start >= CUT_BYTES
-        if large and _name(table, field) in _ARRAYS:
+        if large and _TENSOR.get(field.number) in _ARRAYS:
             if array is not None:
                 raise OnnxError("holds an initializer with data twice")
             array = field
         else:
-            counter.add(field, table)
+            counter.add(field, onnx.TensorProto.DESCRIPTOR)
     return array
 
 
@@ -199,25 +196,32 @@ def fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
     position = start
     while position < stop:
         first = position
-        key, position = _read_varint(content, position, stop)
+        key = content[position]  # almost all keys and sizes of small fields have one byte
+        position += 1
+        if key > 127:
+            key, position = _read_varint(content, first, stop)
         number, wire = key >> 3, key & 7
-        value, begin, end = 0, position, position
+        begin, end = position, position
         if wire == _BYTES:
-            value, begin = _read_varint(content, position, stop)
-            end = begin + value
+            size, begin = _read_varint(content, position, stop)
+            end = begin + size
         elif wire == _VARINT:
-            value, end = _read_varint(content, position, stop)
-        elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
-            end = position + (8 if wire == _EIGHT_BYTES else 4)
+            end = _read_varint(content, position, stop)[1]
+        elif wire == _EIGHT_BYTES:
+            end = position + 8
+        elif wire == _FOUR_BYTES:
+            end = position + 4
         else:
             raise OnnxError("is not an ONNX model, or is damaged")
         if end > stop or not number:
             raise OnnxError("is not an ONNX model, or is cut short")
-        yield Field(number, first, begin, end, wire, value)
+        yield Field(number, first, begin, end, wire)
         position = end
 
 
 def _read_varint(content: bytes, position: int, stop: int) -> tuple[int, int]:
+    if position < stop and content[position] < 128:
+        return content[position], position + 1
     value = shift = 0
     while position < stop and shift < 70:
         byte = content[position]
