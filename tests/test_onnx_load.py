@@ -18,18 +18,18 @@ from tests.onnx_graphs import (  # noqa: E402
     H,
     I,
     T,
-    classifier_model,
     model_of,
     node,
     onnxruntime_outputs,
     recurrent_model,
     tensor,
-    unrolled_model,
 )
 
 import bptt  # noqa: E402
 from bptt.interop.onnx import OnnxError, UnsupportedOnnxError, load  # noqa: E402
 
+FLOAT = 1
+"""The type of a tensor."""
 TOLERANCE = 2e-6
 """Both sides compute in float32: a hundred roundings of values below 4."""
 
@@ -217,25 +217,6 @@ def test_a_loaded_model_trains_saves_freezes_and_streams(tmp_path: Path) -> None
     assert not layer.is_initial
 
 
-def test_models_of_several_nodes() -> None:
-    """Shapes computed at run time, final states, GELU of five nodes; an RNN that is written step by step."""
-    rng = np.random.default_rng(9)
-    classifier = classifier_model(rng)
-    ids = rng.integers(0, 11, (B, T))
-    model = load(classifier)
-    kinds = ["Embedding", "LSTM", "Ends", "LayerNorm", "GELU", "Linear", "Softmax"]
-    assert [part.kind for part in model] == kinds
-    expected = onnxruntime_outputs(classifier, {"ids": ids})[0]
-    np.testing.assert_allclose(model(ids)[0], expected, atol=TOLERANCE)
-    unrolled = unrolled_model(rng)
-    x = rng.standard_normal((T, B, I)).astype(np.float32)
-    layer = load(unrolled)
-    assert repr(layer) == f"RNN(input_size={I}, hidden_size={H}, bidirectional=True)"
-    np.testing.assert_allclose(layer(x)[0], onnxruntime_outputs(unrolled, {"x": x})[0], atol=TOLERANCE)
-    with pytest.raises(UnsupportedOnnxError, match="that is written step by step, and not that of an RNN"):
-        load(unrolled, output="hf2")
-
-
 def test_weights_next_to_the_file(tmp_path: Path) -> None:
     """Large models keep their weights in other files."""
     model = recurrent_model("LSTM", np.random.default_rng(7))
@@ -254,8 +235,6 @@ def test_weights_next_to_the_file(tmp_path: Path) -> None:
 
 
 # What has no layer
-
-FLOAT = 1
 
 
 def graph_of(*nodes: Any, outputs: tuple[str, ...] = ("y",), **tensors: Any) -> Any:

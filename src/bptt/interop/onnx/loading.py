@@ -23,6 +23,8 @@ from bptt.layers.passes.frozen import Frozen
 
 _SHOWN = 20
 """Number of unsupported nodes that a message lists."""
+_PRODUCTS = 6
+"""Products with matrices from which a model without recurrent nodes may be written step by step."""
 _COPIES = 8
 """How many times as large as the file the constants that are computed from it may be."""
 
@@ -155,6 +157,18 @@ def _load(graph: Graph, clip_mode: str, output: str | None, budget: int, frozen:
         if more:
             problems.append(f"and {more} more")
         count = f"{len(interpreter.problems)} nodes" if len(interpreter.problems) > 1 else "a node"
-        raise UnsupportedOnnxError(f"has {count} that bptt cannot represent:\n  " + "\n  ".join(problems))
+        lines = "\n  ".join(problems)
+        raise UnsupportedOnnxError(f"has {count} that bptt cannot represent:\n  {lines}{_hint(graph)}")
     chain = find_chain(list(zip(outputs, values, strict=True)), interpreter.roles)
     return build(chain, for_training=not frozen)
+
+
+def _hint(graph: Graph) -> str:
+    """Return the likely cause, if recurrent layers seem to be written step by step."""
+    operators = graph.operators
+    if any(operators[name] for name in ("RNN", "LSTM", "GRU")) or operators["MatMul"] < _PRODUCTS:
+        return ""
+    return (
+        ".\nNo node is an RNN, LSTM or GRU. Keras exports such layers step by step, and so does PyTorch for "
+        "layers in a loop. Fix: take the weights with bptt.interop.from_keras or from_torch"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,11 @@ class Graph:
                 if name in self._makers or name in self.constants or name in self.inputs:
                     raise OnnxError(f"holds two values with the name {name!r:.60}, one of them from {node}")
                 self._makers[name] = node
+
+    @property
+    def operators(self) -> Counter[str]:
+        """The number of nodes of each operator."""
+        return Counter(node.op for node in set(self._makers.values()))
 
     @property
     def names(self) -> Iterator[str]:
