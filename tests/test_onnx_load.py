@@ -12,6 +12,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="needs pip install onnx")
 
+from tests.commandline import CommandLine  # noqa: E402
 from tests.onnx_graphs import (  # noqa: E402
     GATES,
     B,
@@ -165,6 +166,21 @@ def test_random_weights_against_onnxruntime(subtests: pytest.Subtests) -> None:
             _, actual, expected = run_both(kind, options, rng)
             for ours, theirs in zip(actual, expected, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_the_command_imports_a_file(bptt_command: CommandLine, folder: Path) -> None:
+    model = recurrent_model("LSTM", np.random.default_rng(11), clip=0.3)
+    (folder / "cell.onnx").write_bytes(model.SerializeToString())
+    assert bptt_command("import", "cell.onnx", "-o", "a.safetensors").code == 0
+    assert bptt.load(folder / "a.safetensors").clip_mode == "onnxruntime"
+    options = ("--clip-mode", "spec", "--graph-output", "y")
+    assert bptt_command("import", "cell.onnx", "-o", "b.safetensors", *options).code == 0
+    layer = bptt.load(folder / "b.safetensors")
+    assert (layer.clip_mode, layer.gate_clip) == ("spec", 0.3)
+    (folder / "cell.onnx").write_bytes(b"no model")
+    failed = bptt_command("import", "cell.onnx", "-o", "c.safetensors")
+    assert (failed.code, (folder / "c.safetensors").exists()) == (1, False)
+    assert "cell.onnx is not an ONNX model" in failed.err
 
 
 def test_both_readings_of_clip() -> None:

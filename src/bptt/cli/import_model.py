@@ -37,6 +37,13 @@ def add(commands: Any) -> None:
     command.add_argument("file", type=Path, metavar="FILE", help=".onnx or .safetensors file")
     out = "write the model to this file, usually .safetensors"
     command.add_argument("-o", "--out", type=Path, metavar="MODEL", required=True, help=out)
+    group = command.add_argument_group("ONNX")
+    output = "make a model of the part that computes this output, or this value inside the graph"
+    group.add_argument("--graph-output", metavar="NAME", help=output)
+    clip = (
+        "what the attribute clip of an LSTM does with the cell state (default: nothing, as in ONNX Runtime)"
+    )
+    group.add_argument("--clip-mode", choices=("onnxruntime", "spec"), help=clip)
     group = command.add_argument_group("PyTorch state dict")
     prefix = "name of the layer in the PyTorch model, such as encoder.rnn (default: the only layer)"
     group.add_argument("--prefix", metavar="NAME", help=prefix)
@@ -72,6 +79,7 @@ def _read(options: argparse.Namespace) -> tuple[bptt.Module, dict[str, Any]]:
     if suffix == ".onnx":
         return _from_onnx(options)
     if suffix == ".safetensors":
+        _refuse(options, ("graph_output", "clip_mode"), "for ONNX files", "a state dict")
         return _from_state_dict(options), {}
     if suffix in _PICKLES:
         raise CommandError(
@@ -113,18 +121,25 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _from_onnx(options: argparse.Namespace) -> tuple[bptt.Module, dict[str, Any]]:
-    for name in ("prefix", "layers", "cell", "batch_first"):
-        if getattr(options, name):
-            raise CommandError(
-                f"--{name.replace('_', '-')} is an option for PyTorch weights, and {options.file} is an ONNX"
-                " file. Fix: leave it out."
-            )
+    _refuse(options, ("prefix", "layers", "cell", "batch_first"), "for PyTorch weights", "an ONNX file")
     try:
         loading = import_module("bptt.interop.onnx.loading")
     except ImportError as error:
         raise CommandError(str(error)) from None
-    model = loading.load(options.file)
+    model = loading.load(
+        options.file, clip_mode=options.clip_mode or "onnxruntime", output=options.graph_output
+    )
     return model, _kept(loading.read_metadata(options.file), options.file)
+
+
+def _refuse(options: argparse.Namespace, names: tuple[str, ...], purpose: str, actual: str) -> None:
+    """Raise CommandError if an option is for another kind of file."""
+    for name in names:
+        if getattr(options, name):
+            raise CommandError(
+                f"--{name.replace('_', '-')} is an option {purpose}, and {options.file} is {actual}."
+                " Fix: leave it out."
+            )
 
 
 def _kept(metadata: dict[str, str], path: Path) -> dict[str, Any]:

@@ -24,6 +24,11 @@ def text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+def decimal(value: float) -> float:
+    """Return the shortest decimal number that is this float32: 0.4, not 0.4000000059604645."""
+    return float(str(np.float32(value)))
+
+
 _ATTRIBUTES: Mapping[int, str] = {
     onnx.AttributeProto.FLOAT: "f",
     onnx.AttributeProto.INT: "i",
@@ -65,6 +70,10 @@ class Node:
             value = getattr(attribute, field)
             if field == "s":
                 value = text(value)
+            elif field == "f":
+                value = decimal(value)
+            elif field == "floats":
+                value = list(map(decimal, value))
             elif field == "t":
                 value = Tensor(value)
             elif field == "strings":
