@@ -341,6 +341,10 @@ def refusals() -> dict[str, tuple[Any, str]]:
             ),
             "Add, output 'y'\\): it computes with outputs of two layers",
         ),
+        "a node after the layers": (
+            graph_of(node("MatMul", "x A", "p"), node("LogSoftmax", "p", "y", axis=-1)),
+            "LogSoftmax, output 'y'\\): no layer of bptt does this. Fix: pass output='p' for the model",
+        ),
         "another domain": (
             graph_of(onnx.helper.make_node("Thing", ["x"], ["y"], domain="my.own")),
             "my.own.Thing, output 'y'\\): bptt reads only the standard operators",

@@ -45,8 +45,8 @@ def load(
 
     The loaded model reads x with the axes of the graph's input, and any number of rows and steps. It returns
     `(y, state)`. y has the axes time, batch and features in the order of x, whatever the graph does with them
-    at its end. Inputs of the graph with initial states become the argument `state`, and `sequence_lens`
-    becomes the argument `lengths`.
+    at its end. Inputs of the graph with initial states become the argument `state`, with the shapes of
+    bptt, and `sequence_lens` becomes the argument `lengths`.
 
     The file may come from an untrusted source. Sizes are checked against its bytes before memory is
     allocated, and files with weights are read only from the folder of the model.
@@ -158,16 +158,20 @@ def _load(graph: Graph, clip_mode: str, output: str | None, budget: int, frozen:
             problems.append(f"and {more} more")
         count = f"{len(interpreter.problems)} nodes" if len(interpreter.problems) > 1 else "a node"
         lines = "\n  ".join(problems)
-        raise UnsupportedOnnxError(f"has {count} that bptt cannot represent:\n  {lines}{_hint(graph)}")
+        raise UnsupportedOnnxError(
+            f"has {count} that bptt cannot represent:\n  {lines}{_hint(graph, interpreter)}"
+        )
     chain = find_chain(list(zip(outputs, values, strict=True)), interpreter.roles)
     return build(chain, for_training=not frozen)
 
 
-def _hint(graph: Graph) -> str:
-    """Return the likely cause, if recurrent layers seem to be written step by step."""
+def _hint(graph: Graph, interpreter: Interpreter) -> str:
+    """Return the likely cause, if recurrent layers seem to be written step by step, or how to go on."""
     operators = graph.operators
     if any(operators[name] for name in ("RNN", "LSTM", "GRU")) or operators["MatMul"] < _PRODUCTS:
-        return ""
+        if not interpreter.before or len(interpreter.problems) > 1 or "Fix: " in interpreter.problems[0]:
+            return ""
+        return f". Fix: pass output={interpreter.before!r:.60} for the model without this node"
     return (
         ".\nNo node is an RNN, LSTM or GRU. Keras exports such layers step by step, and so does PyTorch for "
         "layers in a loop. Fix: take the weights with bptt.interop.from_keras or from_torch"

@@ -14,7 +14,17 @@ from bptt.interop.onnx.reading.axes import Axis, Problem
 from bptt.interop.onnx.reading.calls import Call, Operator, Roles
 from bptt.interop.onnx.reading.graph import Graph, Node
 from bptt.interop.onnx.reading.tensors import type_name
-from bptt.interop.onnx.reading.values import Flow, Input, Known, Missing, Unsupported, Value
+from bptt.interop.onnx.reading.values import (
+    Finals,
+    Flow,
+    Input,
+    Known,
+    Missing,
+    Plain,
+    Recurrent,
+    Unsupported,
+    Value,
+)
 
 AXES_LIMIT = 16
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
@@ -71,12 +81,15 @@ class Interpreter:
     problems : list of str
         One text for each node that no layer can represent.
     roles : Roles
+    before : str
+        An output of a layer that the first of these nodes reads; "" if there is none.
     """
 
     def __init__(self, graph: Graph, clip_mode: str, budget: int) -> None:
         self._graph = graph
         self._values: dict[str, Value] = {"": Missing()}
         self.problems: list[str] = []
+        self.before = ""
         self.roles = Roles(budget)
         cells = dict.fromkeys(("RNN", "LSTM", "GRU"), partial(recurrent.recurrent, clip_mode=clip_mode))
         self._operators: Mapping[str, Operator] = {**_FLOWS, **cells}
@@ -104,6 +117,7 @@ class Interpreter:
             return values
         except Problem as problem:
             self.problems.append(f"{node}: {problem}")
+            self.before = self.before or next(filter(None, map(self._layer_output, node.inputs)), "")
         except RecursionError:
             self.problems.append(f"{node}: there are too many layers before it")
         except OnnxError:
@@ -128,6 +142,11 @@ class Interpreter:
         if node.op in ("RNN", "LSTM", "GRU"):
             raise Problem("its input X does not depend on the model's input")
         return constants.fold
+
+    def _layer_output(self, name: str) -> str:
+        """Return the name of a value if it is the output of a layer, otherwise ""."""
+        value = self._values.get(name)
+        return name if isinstance(value, Flow) and isinstance(value.step, (Plain, Recurrent, Finals)) else ""
 
     def _value(self, name: str) -> Value:
         if name not in self._values:
