@@ -288,7 +288,7 @@ def test_tensors_replaced(library: Library, tmp_path: Path) -> None:
 
 
 def test_random_changes(library: Library, tmp_path: Path) -> None:
-    """Pieces of both JSON texts removed, repeated or replaced, with the checksum that fits if there is one."""
+    """Pieces of both JSON texts removed, repeated or replaced, with a checksum that fits if possible."""
     content = example(tmp_path)
     header, data = header_of(content)
     for case in range(int(os.environ.get("BPTT_FUZZ_CASES", "2000"))):
