@@ -35,12 +35,20 @@ class Compiler(NamedTuple):
     runner: Sequence[str] = ()
     startup: str = ""
 
-    def need(self) -> None:
+    def need(self, folder: Path) -> None:
+        """Skip the test if this compiler is not here, or has no libraries, such as those of sanitizers."""
         if sys.platform != "linux":
             pytest.skip("the flags and processors of these tests are those of Linux")
         for program in (self.command[0], *self.runner[:1]):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed")
+        (folder / "empty.c").write_text(
+            "#include <stdio.h>\nint main(void) { return 0; }\n", encoding="ascii"
+        )
+        command = [*self.command, str(folder / "empty.c"), "-o", str(folder / "empty")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"{' '.join(self.command)} cannot build programs: {done.stderr[:200]}")
 
 
 C99 = Compiler(("gcc", "-std=c99", "-O0"))
@@ -69,7 +77,7 @@ __attribute__((section(".vectors"), used)) const struct vectors vectors = {0x204
 
 def compiled(folder: Path, compiler: Compiler, program: str, *, flags: Sequence[str] = ()) -> Path:
     """Compile a program in this folder with all warnings as errors."""
-    compiler.need()
+    compiler.need(folder)
     source, target = folder / "main.c", folder / "main"
     source.write_text(program, encoding="ascii")
     if "++" in compiler.command[0]:

@@ -163,6 +163,21 @@ def test_chains_of_layers_agree(tmp_path: Path, subtests: pytest.Subtests) -> No
             check_cases(tmp_path, chains(), math=math)
 
 
+def test_extreme_inputs(tmp_path: Path) -> None:
+    """Numbers whose squares and differences overflow or underflow in float32 give what float64 gives."""
+    f64: dict[str, Any] = {"dtype": "float64"}
+    size = np.array([0.0, 1e-45, 1e-38, 1e-20, 1.0, 1e19, 3e38])
+    x = np.random.default_rng(0).choice(np.concatenate([size, -size]), (T, 5)).astype(np.float32)
+    layers = [bptt.LayerNorm(5, **f64), bptt.Softmax(**f64), bptt.Tanh(**f64), bptt.Sigmoid(**f64)]
+    # A Linear after the layer tells the header its width, and shows every output.
+    models = [bptt.Sequential(layer, bptt.Linear(5, 5, bias=False, **f64)) for layer in layers]
+    for model in models:
+        model.parameters["1.weight"][...] = np.eye(5)
+    cases = [Case(model, x.astype(np.float64)) for model in models]
+    for case, y in zip(cases, run_cases(tmp_path, cases), strict=True):
+        np.testing.assert_allclose(y, case.model(case.x)[0], rtol=1e-6, atol=1e-7)
+
+
 def variety() -> list[Case]:
     """A few models with most of the options, for compilers and processors."""
     return [*chains(), *(case for layer in OPTIONS for case in cases_of(layer)[:1])]

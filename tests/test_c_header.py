@@ -54,6 +54,18 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     assert max(map(len, first.splitlines())) <= 120
 
 
+def test_names_of_two_headers_cannot_be_equal(tmp_path: Path) -> None:
+    """Names end after the prefix and one word, so those of "net_x" cannot be among those of "net"."""
+    layers = (
+        bptt.LSTM(3, 9, 2, peephole=True, layer_norm=True, proj_size=2),
+        bptt.MGU(2, 3, layer_norm=True),
+    )
+    model = bptt.Sequential(*layers, bptt.LayerNorm(3), bptt.GELU(), bptt.Linear(3, 9), bptt.Softmax())
+    names = set(re.findall(r"\bnet_\w+", exported(tmp_path, model)))
+    assert len(names) > 30
+    assert [name for name in names if not re.fullmatch(r"net_[a-z0-9]+", name)] == []
+
+
 def test_functions_are_accurate(tmp_path: Path) -> None:
     """Sigmoid, tanh and elu have at most 3 units in the last place of error. NaN stays NaN."""
     model = bptt.Sequential(bptt.LSTM(1, 1), bptt.RNN(1, 1, nonlinearity="elu"))
