@@ -90,9 +90,9 @@ class Recurrent(RecurrentCalls):
         self.output_size = cell_options.get("projection") or self.hidden_size
         self.y_size = self.output_size * (self.num_directions if self.merge == "concat" else 1)
         self.precision = choice(precision, "precision", ("highest",))
-        # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers. A
-        # coupled LSTM has three gates, and the recurrent weights of a projected LSTM read the projection.
-        rows = self.num_directions * min(self.gate_count, 3) * self.hidden_size
+        # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers. The
+        # recurrent weights of a projected LSTM read the projection.
+        rows = self.num_directions * self.gate_count * self.hidden_size
         check_count(rows * (self.input_size + self.num_layers * self.output_size), self.dtype)
         self.allocate(init)
 
