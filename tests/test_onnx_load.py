@@ -27,7 +27,7 @@ from tests.onnx_graphs import (  # noqa: E402
 )
 
 import bptt  # noqa: E402
-from bptt.interop.onnx import OnnxError, UnsupportedOnnxError, load  # noqa: E402
+from bptt.interop.onnx import OnnxError, UnsupportedOnnxError, load, to_proto  # noqa: E402
 
 FLOAT = 1
 """The type of a tensor."""
@@ -231,6 +231,26 @@ def test_a_loaded_model_trains_saves_freezes_and_streams(tmp_path: Path) -> None
     history = trainer.fit([(x, np.zeros_like(before))], epochs=5)
     assert history["loss"][-1] < history["loss"][0]
     assert not layer.is_initial
+
+
+def test_a_large_file_is_read_in_place(tmp_path: Path) -> None:
+    """The weights of a file of more than 1 MiB go from the file into the parameters."""
+    layer = bptt.LSTM(300, 200, bidirectional=True, seed=0)
+    model = to_proto(layer)
+    model.ClearField("metadata_props")
+    path = tmp_path / "large.onnx"
+    path.write_bytes(model.SerializeToString())
+    for loaded in (load(path), load(path, frozen=True).layer, load(model)):
+        np.testing.assert_array_equal(loaded.flat_parameters, layer.flat_parameters)
+    coupled = copy.deepcopy(model)
+    for part in coupled.graph.node:
+        if part.op_type == "LSTM":
+            part.attribute.append(onnx.helper.make_attribute("input_forget", 1))
+    path.write_bytes(coupled.SerializeToString())
+    np.testing.assert_array_equal(load(path).flat_parameters, load(coupled).flat_parameters)
+    path.write_bytes(model.SerializeToString()[:-1000])
+    with pytest.raises(OnnxError, match=r"large\.onnx is not an ONNX model, or is cut short\.$"):
+        load(path)
 
 
 def test_weights_next_to_the_file(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from bptt.interop.onnx.errors import OnnxError, UnsupportedOnnxError
 from bptt.interop.onnx.own_files import saved_model
 from bptt.interop.onnx.reading.build import build
 from bptt.interop.onnx.reading.chain import find_chain
+from bptt.interop.onnx.reading.content import Content, FileBytes
 from bptt.interop.onnx.reading.graph import Graph
 from bptt.interop.onnx.reading.interpreter import Interpreter
 from bptt.interop.onnx.reading.wire import SIZE_LIMIT
@@ -25,6 +28,8 @@ _SHOWN = 20
 """Number of unsupported nodes that a message lists."""
 _PRODUCTS = 6
 """Products with matrices from which a model without recurrent nodes may be written step by step."""
+_SMALL = 2**20
+"""Bytes of a file that is read at once. The weights of larger files are read into their place."""
 _COPIES = 8
 """How many times as large as the file the constants that are computed from it may be."""
 
@@ -92,14 +97,11 @@ def load(
 
 def _loaded(model: Any, clip_mode: str, output: str | None, frozen: bool) -> Module:
     """Load a model. The bytes of the file are free again when it returns, before weights are packed."""
-    subject, content, folder = _content(model)
-    try:
+    with _opened(model) as (content, folder):
         graph, budget = Graph(content, folder), len(content) * _COPIES + 2**20
         if clip_mode != "onnxruntime" or output is not None:
             return _load(graph, clip_mode, output, budget, frozen)
         return saved_model(graph, lambda: _load(graph, clip_mode, output, budget, frozen))
-    except OnnxError as error:
-        raise type(error)(f"{subject} {error}.") from None
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -112,32 +114,41 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     OSError
         The file cannot be read.
     """
-    subject, content, folder = _content(path)
-    try:
+    with _opened(path) as (content, folder):
         return {entry.key: entry.value for entry in Graph(content, folder).proto.metadata_props}
+
+
+@contextmanager
+def _opened(model: Any) -> Iterator[tuple[Content, Path | None]]:
+    """Open a model: its bytes, and the folder of its other files. Errors in it get its name."""
+    subject = "model"
+    try:
+        if isinstance(model, onnx.ModelProto):
+            yield model.SerializeToString(), None
+        elif isinstance(model, bytes):
+            yield model, None
+        elif isinstance(model, (str, os.PathLike)):
+            subject = str(Path(model))
+            with _opened_file(Path(model)) as content:
+                yield content, Path(model).parent
+        else:
+            raise TypeError(
+                f"model must be a path, bytes or an onnx.ModelProto; got {short(model)}. "
+                "Fix: pass the file's name."
+            )
     except OnnxError as error:
         raise type(error)(f"{subject} {error}.") from None
 
 
-def _content(model: Any) -> tuple[str, bytes, Path | None]:
-    """Return a name for messages, the bytes of the model and the folder of its other files."""
-    if isinstance(model, onnx.ModelProto):
-        return "model", model.SerializeToString(), None
-    if isinstance(model, bytes):
-        return "model", model, None
-    if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(
-            f"model must be a path, bytes or an onnx.ModelProto; got {short(model)}. "
-            "Fix: pass the file's name."
-        )
-    path = Path(model)
+@contextmanager
+def _opened_file(path: Path) -> Iterator[Content]:
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise OnnxError(f"{path} is not a regular file. Fix: pass the name of an ONNX file.")
+        raise OnnxError("is not a regular file. Fix: pass the name of an ONNX file")
     if status.st_size > SIZE_LIMIT:
-        raise OnnxError(f"{path} has more than {SIZE_LIMIT} bytes, the limit of ONNX files.")
+        raise OnnxError(f"has more than {SIZE_LIMIT} bytes, the limit of ONNX files")
     with reading(path) as file:
-        return str(path), file.read(), path.parent
+        yield file.read() if status.st_size <= _SMALL else FileBytes(file, status.st_size)
 
 
 def _load(graph: Graph, clip_mode: str, output: str | None, budget: int, frozen: bool) -> Module:

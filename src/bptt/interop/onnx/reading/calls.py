@@ -78,13 +78,18 @@ class Call:
         return self.inputs[index] if index < len(self.inputs) else Missing()
 
     def known(self, index: int, name: str) -> npt.NDArray[Any]:
-        """Return an input that must be a constant."""
+        """Return the values of an input that must be a constant."""
+        return self.stored(index, name).array
+
+    def stored(self, index: int, name: str) -> Known:
+        """Return an input that must be a constant, without reading its values."""
         value = self.value(index)
         if not isinstance(value, Known):
             got = "an equal number everywhere" if isinstance(value, Fill) else "a value computed at run time"
             got = "nothing" if isinstance(value, Missing) else got
             raise Problem(f"its input {name} must be an initializer or a constant; got {got}")
-        return value.array
+        value.check()
+        return value
 
     def flow(self, index: int = 0) -> Flow:
         """Return an input that must depend on the model's input."""

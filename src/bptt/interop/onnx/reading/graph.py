@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from bptt.interop.onnx.errors import OnnxError
+from bptt.interop.onnx.reading.content import Content, array_of
 from bptt.interop.onnx.reading.external import read_external
 from bptt.interop.onnx.reading.tensors import Tensor
 from bptt.interop.onnx.reading.wire import SIZE_LIMIT, Place, cut
@@ -110,7 +112,7 @@ class Graph:
         If bytes, tensors or names are wrong.
     """
 
-    def __init__(self, content: bytes, folder: Path | None) -> None:
+    def __init__(self, content: Content, folder: Path | None) -> None:
         if len(content) > SIZE_LIMIT:
             raise OnnxError(f"has more than {SIZE_LIMIT} bytes, the limit of ONNX files")
         message, places = cut(content)
@@ -126,13 +128,12 @@ class Graph:
         self.opset = max(
             (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1
         )
-        data = np.frombuffer(content, np.uint8)
         self.constants: dict[str, Tensor] = {}
         for index, proto in enumerate(graph.initializer):
             name = text(proto.name)
             if not name or name in self.constants:
                 raise OnnxError(f"holds two initializers with the name {name!r:.60}")
-            self.constants[name] = _tensor(proto, places.get(index), data, folder)
+            self.constants[name] = _tensor(proto, places.get(index), content, folder)
         inputs = [(text(value.name), value) for value in graph.input]
         self.inputs = {name: value for name, value in inputs if name not in self.constants}
         if len(self.inputs) + sum(name in self.constants for name, _ in inputs) != len(inputs):
@@ -188,11 +189,14 @@ class Graph:
         return order
 
 
-def _tensor(proto: Any, place: Place | None, data: Any, folder: Path | None) -> Tensor:
+def _tensor(proto: Any, place: Place | None, content: Content, folder: Path | None) -> Tensor:
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         if place is not None or proto.HasField("raw_data"):
             raise OnnxError(f"holds tensor {proto.name!r:.60} with data in the file and outside of it")
         return Tensor(proto, lambda: read_external(folder, proto))
     if place is None:
         return Tensor(proto)
-    return Tensor(proto, lambda: data[place.start : place.stop], place.field)
+    raw = partial(array_of, content, place.start, place.stop)
+    if isinstance(content, bytes):
+        return Tensor(proto, raw, place.field)
+    return Tensor(proto, raw, place.field, content.into, place.start, place.stop)

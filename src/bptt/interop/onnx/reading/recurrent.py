@@ -178,23 +178,23 @@ def _activations(call: Call, directions: int) -> tuple[Activation, ...]:
 
 def _weights(call: Call, directions: int) -> Weights:
     cell = call.node.op.lower()
-    W, R = call.known(1, "W"), call.known(2, "R")
+    W, R = call.stored(1, "W"), call.stored(2, "R")
     gates = len(ONNX[cell])
-    if W.ndim != 3 or R.ndim != 3 or R.dtype.kind != "f" or 0 in W.shape or 0 in R.shape:
+    if len(W.shape) != 3 or len(R.shape) != 3 or R.dtype.kind != "f" or 0 in W.shape or 0 in R.shape:
         raise Problem(f"its inputs W and R must hold floats on 3 axes; got {W.shape} and {R.shape}")
     H = R.shape[2]
     shapes: dict[str, tuple[int, ...]] = {
         "W": (directions, gates * H, W.shape[2]),
         "R": (directions, gates * H, H),
     }
-    arrays: dict[str, Any] = {"W": W, "R": R}
+    arrays: dict[str, Known] = {"W": W, "R": R}
     optional = {"B": (3, (directions, 2 * gates * H)), "P": (7, (directions, 3 * H))}
     for name, (index, shape) in optional.items():
         # Zero biases may be a constant of which only the value is known, and zero peepholes do nothing.
         value = call.value(index)
         if isinstance(value, Missing) or (not isinstance(value, Known) and is_zero(value)):
             continue
-        arrays[name], shapes[name] = call.known(index, name), shape
+        arrays[name], shapes[name] = call.stored(index, name), shape
     for name, array in arrays.items():
         if array.shape != shapes[name]:
             raise Problem(f"its input {name} must have shape {shapes[name]}; got {array.shape}")
@@ -207,9 +207,9 @@ def _weights(call: Call, directions: int) -> Weights:
     return Weights(cell, H, coupled, tuple(rows))
 
 
-def _row(arrays: dict[str, Any], d: int) -> DirectionWeights:
-    B, P = (arrays[name][d] if name in arrays else None for name in "BP")
-    return DirectionWeights(arrays["W"][d], arrays["R"][d], B, P)
+def _row(arrays: dict[str, Known], d: int) -> DirectionWeights:
+    B, P = (arrays[name].array[d] if name in arrays else None for name in "BP")
+    return DirectionWeights(arrays["W"].entry(d), arrays["R"].entry(d), B, P)
 
 
 def _lengths(call: Call, time: Sequence[Axis]) -> str | None:

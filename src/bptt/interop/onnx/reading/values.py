@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.interop.onnx.reading.axes import Axis, Dim, Dims, Problem
-from bptt.interop.onnx.reading.tensors import Tensor
+from bptt.interop.onnx.reading.tensors import Rows, Tensor
 from bptt.interop.onnx.reading.weights import Weights
 
 
@@ -30,6 +30,19 @@ class Known:
     @property
     def array(self) -> npt.NDArray[Any]:
         return self._source.array if isinstance(self._source, Tensor) else self._source
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._source.dtype
+
+    def check(self) -> None:
+        """Raise OnnxError if the file does not have the bytes of the array."""
+        if isinstance(self._source, Tensor):
+            self._source.check()
+
+    def entry(self, index: int) -> npt.NDArray[Any] | Rows:
+        """Return an entry along the first axis. If it is in an open file, it is not read yet."""
+        return self._source.entry(index) if isinstance(self._source, Tensor) else self._source[index]
 
     @cached_property
     def is_zero(self) -> bool:

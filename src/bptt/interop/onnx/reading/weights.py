@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.interop.gate_order import BPTT, ONNX, PEEPHOLES_BPTT, PEEPHOLES_ONNX
+from bptt.interop.onnx.reading.tensors import Rows
 
 Array = npt.NDArray[Any]
 
@@ -18,8 +19,8 @@ Array = npt.NDArray[Any]
 class DirectionWeights:
     """W (G*H, I), R (G*H, H), B (2*G*H) and P (3*H) of one direction, with the gates in the order of ONNX."""
 
-    W: Array
-    R: Array
+    W: Array | Rows
+    R: Array | Rows
     B: Array | None
     P: Array | None
 
@@ -66,7 +67,10 @@ class Weights:
         width = len(theirs) * self.hidden_size
         for direction, suffix in zip(self.directions, ("", "_reverse"), strict=False):
             end = f"_l{layer}{suffix}"
-            pairs = [("weight_ih" + end, direction.W), ("weight_hh" + end, direction.R)]
+            pairs: list[tuple[str, Array | Rows]] = [
+                ("weight_ih" + end, direction.W),
+                ("weight_hh" + end, direction.R),
+            ]
             if direction.B is not None:
                 pairs += [("bias_ih" + end, direction.B[:width]), ("bias_hh" + end, direction.B[width:])]
             elif self.bias:
@@ -80,14 +84,18 @@ class Weights:
             elif self.peephole:
                 parameters["weight_peephole" + end][...] = 0.0
 
-    def _copy(self, target: Array, source: Array, ours: str, theirs: str) -> None:
+    def _copy(self, target: Array, source: Array | Rows, ours: str, theirs: str) -> None:
         H = self.hidden_size
         for block, gate in enumerate(ours):
             negative = self.coupled and gate == "f"
             start = theirs.index("i" if negative else gate) * H
-            copy(target[block * H : (block + 1) * H], source[start : start + H])
+            rows = target[block * H : (block + 1) * H]
+            if isinstance(source, Rows):
+                source.copy_to(rows, start)
+            else:
+                copy(rows, source[start : start + H])
             if negative:
-                np.negative(target[block * H : (block + 1) * H], out=target[block * H : (block + 1) * H])
+                np.negative(rows, out=rows)
 
 
 def copy(target: Array, source: Array) -> None:

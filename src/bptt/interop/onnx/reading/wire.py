@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from bptt.interop.onnx.errors import OnnxError
+from bptt.interop.onnx.reading.content import Content
 
 SIZE_LIMIT = 2**31 - 1
 """Largest message in bytes, the limit of protobuf."""
@@ -71,7 +72,7 @@ _ARRAYS = ("raw_data", "float_data", "double_data")
 """Fields whose bytes are those of the numbers."""
 
 
-def cut(content: bytes) -> Cut:
+def cut(content: Content) -> Cut:
     """Check the number of fields of a model, and cut out the arrays of its weights.
 
     Raises
@@ -80,7 +81,7 @@ def cut(content: bytes) -> Cut:
         If the bytes are not a message, have too many fields, or more than one graph.
     """
     if len(content) <= FREE_BYTES:
-        return Cut(content, {})
+        return Cut(content[:], {})
     pieces: list[bytes] = []
     places: dict[int, Place] = {}
     counter = _Counter(content)
@@ -102,7 +103,7 @@ def cut(content: bytes) -> Cut:
     return Cut(b"".join(pieces), places)
 
 
-def _cut_graph(content: bytes, graph: Field, places: dict[int, Place], counter: _Counter) -> bytes:
+def _cut_graph(content: Content, graph: Field, places: dict[int, Place], counter: _Counter) -> bytes:
     pieces: list[bytes] = []
     index = 0
     if graph.wire != _BYTES:
@@ -127,7 +128,7 @@ def _cut_graph(content: bytes, graph: Field, places: dict[int, Place], counter: 
     return b"".join(pieces)
 
 
-def _array(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
+def _array(content: Content, tensor: Field, counter: _Counter) -> Field | None:
     """Return the field of a tensor's numbers, if they are many."""
     array = None
     if tensor.wire != _BYTES:
@@ -146,7 +147,7 @@ def _array(content: bytes, tensor: Field, counter: _Counter) -> Field | None:
 class _Counter:
     """Counts fields, and looks into fields of messages only if there are many bytes."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: Content) -> None:
         self._content = content
         self._later: list[tuple[Field, Any]] = []
         self._bytes = 0
@@ -185,7 +186,7 @@ class _Counter:
             )
 
 
-def fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
+def fields(content: Content, start: int, stop: int) -> Iterator[Field]:
     """Yield the fields of a message.
 
     Raises
@@ -219,7 +220,7 @@ def fields(content: bytes, start: int, stop: int) -> Iterator[Field]:
         position = end
 
 
-def _read_varint(content: bytes, position: int, stop: int) -> tuple[int, int]:
+def _read_varint(content: Content, position: int, stop: int) -> tuple[int, int]:
     if position < stop and content[position] < 128:
         return content[position], position + 1
     value = shift = 0
