@@ -6,6 +6,9 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "capi/bptt.h"
 #include "capi/failure.hpp"
@@ -75,13 +78,13 @@ std::string read_file(const char* path) {
   return content;
 }
 
-// Files are named in the errors.
-bptt_status load(std::string_view content, const std::string& name, bptt_model** model) {
+// Errors begin with `name`.
+bptt_status load(std::string_view content, const char* name, bptt_model** model) {
   return guarded([&] {
     try {
       *model = new bptt_model{bptt::capi::model_of(content)};
     } catch (const Failure& failure) {
-      throw Failure(failure.status(), name + " " + failure.what());
+      throw Failure(failure.status(), std::string(name) + " " + failure.what());
     }
   });
 }
