@@ -411,6 +411,8 @@ class TestOptions:
         module = LSTM(I, H, peephole=True).bfloat16()
         with pytest.raises(NotImplementedError, match=r"peephole.*bfloat16.*Fix"):
             module(x_of(dtype=torch.bfloat16))
+        with pytest.raises(Exception, match=r"peephole"):
+            torch.export.export(LSTM(I, H, peephole=True), (x_of(dtype=torch.float32),))
         with pytest.raises(RuntimeError, match="input_size"):
             LSTM(I, H, peephole=True)(x_of(T, B, I + 1, dtype=torch.float32))
 
@@ -452,6 +454,14 @@ class TestFallback:
                 if y.device.type != "meta":
                     torch.testing.assert_close(y, call(theirs))
                 call(ours)  # no second warning, which would be an error
+
+    def test_torch_fx_records_a_module_as_one_call(self) -> None:
+        model = torch.nn.Sequential()
+        model.add_module("rnn", GRU(I, H))
+        x = x_of(dtype=torch.float32)
+        traced = torch.fx.symbolic_trace(model)
+        assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["rnn"]
+        assert torch.equal(traced(x)[0], model(x)[0])
 
     def test_pytorchs_errors_come_without_a_warning(self) -> None:
         for cell, x, hx in [

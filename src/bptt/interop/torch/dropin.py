@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bptt.interop.torch.engine import Engine
-from bptt.interop.torch.fallback import reason_of_tensors, special_mode, warn_once
-from bptt.interop.torch.internals import set_eval_frame
+from bptt.interop.torch.fallback import reason_of_tensors, refuse, special_mode, warn_once
+from bptt.interop.torch.internals import as_leaf, is_compiling, set_eval_frame
 from bptt.interop.torch.options import NOT_OF_LAYERS, build_layer, parse_options
 from bptt.layers.recurrent import Recurrent
 
@@ -89,7 +89,8 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
             In the layout of the input, with D*H values on the last axis.
         hx : Tensor, or for LSTM a pair of tensors
         """
-        if torch.compiler.is_compiling():
+        if is_compiling():
+            refuse(self, "torch.export, or another compiler of the whole model")
             return super().forward(input, hx)
         compiler = set_eval_frame(None)
         try:
@@ -98,6 +99,8 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
                 result = (self.__dict__.get("_engine") or self.bptt_engine()).run(
                     self, self._parameters, input, hx
                 )
+                if result is None:
+                    result = as_leaf(self, (input, hx))
                 if result is not None:
                     return result
                 reason = self._reason((input, *(hx if isinstance(hx, (tuple, list)) else (hx,))))
@@ -109,7 +112,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
     def _run_pytorch(self, input: Any, hx: Any, reason: str) -> Any:
         if self.bptt_options:
             self._check_like_pytorch(input, hx)
-            warn_once(self, reason)  # raises
+            refuse(self, reason)
         result = super().forward(input, hx)  # raises PyTorch's errors, before the warning
         warn_once(self, reason)
         return result
@@ -138,7 +141,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         copies and pickles do this already. On a GPU, cuDNN's own buffer is made.
         """
         super().flatten_parameters()
-        runs_here = not torch.compiler.is_compiling() and special_mode() is None
+        runs_here = not is_compiling() and special_mode() is None
         if "bptt_options" in self.__dict__ and runs_here:  # not while PyTorch's constructor runs
             self.bptt_engine().flatten(self, self._parameters)
 
@@ -178,8 +181,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
 
     def __prepare_scriptable__(self) -> Any:
         """Return a module of `torch.nn` with the same parameters, for `torch.jit.script`."""
-        if self.bptt_options:
-            warn_once(self, "torch.jit.script")  # raises
+        refuse(self, "torch.jit.script")
         plain = self.torch_class.__new__(self.torch_class)
         plain.__setstate__(self.__getstate__())
         return plain

@@ -23,6 +23,17 @@ def forget_warnings() -> None:
     _warned.clear()
 
 
+def refuse(module: Any, reason: str) -> None:
+    """Raise NotImplementedError if the module has options that PyTorch does not have."""
+    if module.bptt_options:
+        names = ", ".join(sorted(module.bptt_options))
+        raise NotImplementedError(
+            f"{type(module).__name__} with {names} must run in bptt, because PyTorch has no such option; "
+            f"got {reason}. "
+            "Fix: use CPU tensors of float32 or float64, outside of this mode."
+        )
+
+
 def warn_once(module: Any, reason: str) -> None:
     """Warn that PyTorch's implementation runs, once for each reason.
 
@@ -31,13 +42,8 @@ def warn_once(module: Any, reason: str) -> None:
     NotImplementedError
         If the module has options that PyTorch does not have.
     """
+    refuse(module, reason)
     kind = type(module).__name__
-    if module.bptt_options:
-        names = ", ".join(sorted(module.bptt_options))
-        raise NotImplementedError(
-            f"{kind} with {names} must run in bptt, because PyTorch has no such option; got {reason}. "
-            "Fix: use CPU tensors of float32 or float64, outside of this mode."
-        )
     if reason not in _warned:
         _warned.add(reason)
         warnings.warn(

@@ -5,6 +5,7 @@ PyTorch promises nothing about them. A version that lacks one gets the default.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -24,12 +25,18 @@ def _ignore(value: Any) -> None:
     return None
 
 
+def _autocasts() -> bool:
+    return bool(torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled())
+
+
 transforms_active = _internal("_C._are_functorch_transforms_active", bool)
 """() -> whether a transform of torch.func runs."""
 tracing_state = _internal("_C._get_tracing_state", lambda: None)
 """() -> the tracer of torch.jit.trace, or None."""
 dispatch_modes = _internal("_C._len_torch_dispatch_stack", int)
 """() -> the number of modes that see every operator."""
+is_compiling = _internal("compiler.is_compiling", bool)
+"""() -> whether torch.compile or torch.export reads this code. A constant for them."""
 set_eval_frame = _internal("_C._dynamo.eval_frame.set_eval_frame", _ignore)
 """(callback) -> the callback of torch.compile that was set before, or None."""
 keeps_graph = _internal("_C._autograd._get_current_graph_task_keep_graph", lambda: True)
@@ -38,7 +45,7 @@ current_task = _internal("_C._current_graph_task_id", None)
 """() -> the number of the current backward pass, or None where this PyTorch does not tell."""
 will_run = _internal("_C._will_engine_execute_node", None)
 """(node) -> whether the current backward pass will reach the node, or None as for `current_task`."""
-autocasts = _internal("_C._is_any_autocast_enabled", torch.is_autocast_enabled)
+autocasts = _internal("_C._is_any_autocast_enabled", _autocasts)
 """() -> whether autocast is on, for any device."""
 onednn_enabled = _internal("_C._get_mkldnn_enabled", lambda: True)
 """() -> whether PyTorch may use oneDNN."""
@@ -48,6 +55,16 @@ functions = _internal("_VF", None)
 """PyTorch's recurrent operators by name."""
 
 _count_owners = _internal("_C._storage_Use_Count", None)
+
+
+def as_leaf(module: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return a call of the whole module in the graph that torch.fx records, or None if it records none."""
+    proxy = getattr(sys.modules.get("torch.fx"), "Proxy", None)
+    if proxy is None or not isinstance(arguments[0], proxy):
+        return None
+    tracer: Any = arguments[0].tracer
+    given = tuple(argument for argument in arguments if argument is not None)
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), given, {})
 
 
 def forward_mode() -> bool:
