@@ -25,12 +25,12 @@ from bptt.losses.loss import Loss
 
 
 def gradient_flow(
-    layer: Module,
+    layer: Module | Any,
     x: InputsLike,
     state: Any = None,
     *,
     dy: npt.ArrayLike | None = None,
-    loss: Loss | None = None,
+    loss: Loss | Any = None,
     target: npt.ArrayLike | None = None,
     lengths: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
