@@ -158,6 +158,12 @@ class TestParameters:
                 copied.weight_ih_l0.zero_()
         assert_same(step(ours, x), expected)
         assert in_one_buffer(ours)
+        held = ours.weight_ih_l0.detach().numpy()
+        copy.deepcopy(ours), pickle.dumps(ours)
+        with torch.no_grad():
+            ours.weight_ih_l0.add_(1)
+        np.testing.assert_array_equal(held, ours.weight_ih_l0.detach())  # the array still views the weight
+        del held
         plain = len(pickle.dumps(torch.nn.LSTM(I, H, 2, dtype=torch.float64)))
         assert len(pickle.dumps(ours)) < plain + 500
 

@@ -80,13 +80,13 @@ def versions(tensors: tuple[Any, ...]) -> tuple[int, ...] | None:
         return None
 
 
-def has_one_owner(tensor: Any) -> bool:
-    """Return whether no other tensor or array refers to the memory of this tensor.
+def owners(tensor: Any) -> int:
+    """Return how many tensors refer to the memory of this tensor, or 1 if PyTorch does not tell.
 
-    True if this version of PyTorch does not tell.
+    NumPy arrays made from a tensor count as one.
     """
     storage = tensor.untyped_storage()
     handle = getattr(storage, "_cdata", None)
     if _count_owners is None or handle is None:
-        return True
-    return bool(_count_owners(handle) <= 2)  # the tensor, and `storage`
+        return 1
+    return int(_count_owners(handle)) - 1  # without `storage`

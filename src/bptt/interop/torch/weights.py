@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bptt import _core
 from bptt.arrays import aligned_zeros
-from bptt.interop.torch.internals import has_one_owner
+from bptt.interop.torch.internals import owners
 from bptt.layers.recurrent import Recurrent
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
@@ -111,9 +111,13 @@ class Weights:
                 tensor.data = view
 
     def scatter(self, parameters: dict[str, Any]) -> None:
-        """Move every parameter to separate memory, unless the buffer is in shared memory."""
+        """Move every parameter to separate memory.
+
+        If the buffer is in shared memory, or other tensors or arrays refer to it, nothing happens.
+        """
         tensors: list[Any] = [parameters.get(name) for name in self.names]
-        if all(type(tensor) is torch.nn.Parameter and not tensor.is_shared() for tensor in tensors):
+        movable = all(type(tensor) is torch.nn.Parameter and not tensor.is_shared() for tensor in tensors)
+        if movable and owners(tensors[0]) <= len(tensors) + 1:  # the parameters, and the core's array
             with torch.no_grad():
                 for tensor in tensors:
                     tensor.data = tensor.data.clone()
@@ -181,4 +185,4 @@ def _movable(tensor: Any) -> bool:
     if tensor.layout is not torch.strided or tensor.is_shared() or tensor.is_inference():
         return False
     whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return whole and tensor.is_contiguous() and has_one_owner(tensor)
+    return whole and tensor.is_contiguous() and owners(tensor) == 1
