@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import weakref
 from typing import Any
 
@@ -215,6 +216,61 @@ def test_graphs_are_freed() -> None:
                 assert gone() is None
             finally:
                 gc.enable()
+
+
+@each(KINDS)
+def test_frozen_cells_pack_their_weights_once(kind: str) -> None:
+    _, ours = pair(kind)
+    x = torch.randn(2, 3, dtype=torch.float64)
+
+    def outputs() -> list[Any]:
+        with torch.no_grad():
+            return list(tensors(ours(x)))
+
+    before = outputs()
+    with dropin.frozen(torch.nn.Sequential(ours)):
+        assert_same(outputs(), before, 0)
+        ours.weight_ih.data.mul_(2)
+        assert_same(outputs(), before, 0)  # PyTorch does not count this change
+        with torch.no_grad():
+            ours.weight_hh.mul_(1)
+        assert not torch.equal(outputs()[0], before[0])
+    ours.weight_ih.data.mul_(0.5)
+    assert_same(outputs(), before, 0)
+
+
+@each(KINDS)
+def test_without_the_internals_of_pytorch_every_step_returns_its_gradients(kind: str) -> None:
+    engine = importlib.import_module("bptt.interop.torch.cell_engine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "SUMS", False)
+        for seed in range(30):
+            cell, call = draw(3 * seed + KINDS.index(kind))
+            theirs, ours = build(cell, torch.nn), build(cell, dropin)
+            ours.load_state_dict(theirs.state_dict())
+            assert_same(run_loop(ours, call), run_loop(theirs, call))
+
+
+def test_a_cell_is_freed_as_soon_as_nothing_refers_to_it() -> None:
+    for kind in KINDS:
+        _, ours = pair(kind)
+        sum(each.sum() for each in tensors(ours(torch.randn(2, 3, dtype=torch.float64)))).backward()
+        gone = weakref.ref(ours)
+        gc.disable()
+        try:
+            del ours
+            assert gone() is None
+        finally:
+            gc.enable()
+
+
+def test_another_nonlinearity_counts_in_the_next_call() -> None:
+    theirs, ours = pair("RNNCell")
+    x = torch.randn(2, 3, dtype=torch.float64)
+    for module in (theirs, ours):
+        module(x)
+        module.nonlinearity = "relu"
+    assert_same([ours(x)], [theirs(x)])
 
 
 BAD_CALLS = {

@@ -19,6 +19,11 @@ T* at(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
+// The weights of a step, packed once.
+struct StepWeights {
+  std::variant<std::unique_ptr<PackedNetwork<float>>, std::unique_ptr<PackedNetwork<double>>> packed;
+};
+
 // What a step keeps for its backward pass, and the objects that own its input and its weights.
 struct StepTape {
   std::variant<Tape<float>, Tape<double>> tape;
@@ -35,9 +40,22 @@ class BoundStep {
     }
   }
 
-  void infer(const py::array& parameters, Index rows, const Addresses& memory) const {
+  std::unique_ptr<StepWeights> pack(const py::array& parameters) const {
+    const auto of = [&]<class T>(T) {
+      const T* data = data_of<T>("parameters", parameters, {net_.parameter_count});
+      return std::make_unique<StepWeights>(StepWeights{std::make_unique<PackedNetwork<T>>(net_, data)});
+    };
+    return float32_ ? of(float{}) : of(double{});
+  }
+
+  void infer(const py::array& parameters, Index rows, const Addresses& memory, const StepWeights* weights) const {
     const auto of = [&]<class T>(T) {
       ForwardArgs<T> args = arguments<T>(parameters, rows, memory);
+      if (weights != nullptr) {
+        const auto* packed = std::get_if<std::unique_ptr<PackedNetwork<T>>>(&weights->packed);
+        if (packed == nullptr) throw std::invalid_argument("weights: they were packed by another layer");
+        args.packed = packed->get();
+      }
       const Buffer<T> slots(args.rows.slots() * net_.y_width());
       args.y = slots.data();
       compute([&](Interrupt& interrupt) { bptt::infer(net_, args, interrupt); });
@@ -104,10 +122,13 @@ class BoundStep {
 
 void bind_step(py::module_& m) {
   py::class_<StepTape>(m, "StepTape");
+  py::class_<StepWeights>(m, "StepWeights");
   py::class_<BoundStep>(m, "Step")
       .def(py::init<const std::string&, const std::string&, Index, Index, bool>(), py::arg("cell"), py::arg("dtype"),
            py::arg("input_size"), py::arg("hidden_size"), py::arg("bias"))
-      .def("infer", &BoundStep::infer, py::arg("parameters"), py::arg("rows"), py::arg("memory"))
+      .def("pack", &BoundStep::pack, py::arg("parameters"))
+      .def("infer", &BoundStep::infer, py::arg("parameters"), py::arg("rows"), py::arg("memory"),
+           py::arg("weights") = py::none())
       .def("forward", &BoundStep::forward, py::arg("parameters"), py::arg("rows"), py::arg("memory"), py::arg("input"))
       .def("backward", &BoundStep::backward, py::arg("tape"), py::arg("gradients"), py::arg("memory"));
 }

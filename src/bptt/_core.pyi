@@ -137,6 +137,9 @@ class Recurrent:
 class StepTape:
     """What one step keeps for its backward pass."""
 
+class StepWeights:
+    """The weights of a step, packed once."""
+
 class Step:
     """One time step of one layer, without options, on memory that the caller has checked.
 
@@ -146,8 +149,11 @@ class Step:
     def __init__(
         self, cell: Cell, dtype: Literal["float32", "float64"], input_size: int, hidden_size: int, bias: bool
     ) -> None: ...
-    def infer(self, parameters: Floats, rows: int, memory: tuple[int, ...]) -> None:
-        """Read x (B, I), h0 and c0 (B, H), and write h and c."""
+    def pack(self, parameters: Floats) -> StepWeights: ...
+    def infer(
+        self, parameters: Floats, rows: int, memory: tuple[int, ...], weights: StepWeights | None = None
+    ) -> None:
+        """Read x (B, I), h0 and c0 (B, H), and write h and c. `weights`: the result of `pack`."""
     def forward(self, parameters: Floats, rows: int, memory: tuple[int, ...], input: object) -> StepTape:
         """As `infer`. The tape refers to `parameters` and to x, whose owner is `input`, without a copy."""
     def backward(self, tape: StepTape, gradients: int, memory: tuple[int, ...]) -> None:

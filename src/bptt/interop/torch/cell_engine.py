@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from bptt import _core
+from bptt.interop.torch.internals import versions
 from bptt.interop.torch.step import SUMS, Gather, Parts, Size, StepCall, WeightSum, apply_step
 from bptt.interop.torch.weights import DTYPES, Flat, Weights
 
@@ -30,7 +31,9 @@ class CellEngine:
         self._weights = None if layer is None else Weights(layer, _NAMES[: len(shapes)])
         self._input_size, self._hidden_size = module.input_size, module.hidden_size
         self._parts = Parts(shapes, tuple(map(math.prod, shapes)))
-        self._function = module.step_of_pytorch
+        self._function = module.step_of_pytorch()
+        self.frozen = 0
+        self._packed: tuple[Flat, tuple[int, ...], _core.StepWeights] | None = None
         self._sizes = {}
         if layer is not None:
             for torch_dtype, numpy_dtype in DTYPES.items():
@@ -48,7 +51,8 @@ class CellEngine:
         if flat is None or not self._fits(flat, x, h0, c0):
             return None
         if not torch.is_grad_enabled():
-            return self._sizes[flat.dtype].infer(flat, x, h0, c0)
+            packed = self._pack(tensors, flat) if self.frozen else None
+            return self._sizes[flat.dtype].infer(flat, x, h0, c0, packed)
         weight_sum, handles = self._sum_of(tensors, flat)
         size = self._sizes[flat.dtype]
         call = StepCall(size, flat, tensors, self._parts, weight_sum, self._function)
@@ -69,6 +73,25 @@ class CellEngine:
             and h0.shape == wanted
             and (c0 is None or (_readable(c0, flat) and c0.shape == wanted))
         )
+
+    def freeze(self) -> None:
+        """Pack the weights once for all calls without gradients, until as many calls of `thaw`."""
+        self.frozen += 1
+
+    def thaw(self) -> None:
+        """Pack the weights in every call again."""
+        self.frozen -= 1
+        if not self.frozen:
+            self._packed = None
+
+    def _pack(self, tensors: tuple[Any, ...], flat: Flat) -> _core.StepWeights | None:
+        """Return the packed weights, which are packed again after a change that PyTorch counts."""
+        counts = versions(tensors)
+        if flat.addresses is None or counts is None:
+            return None
+        if self._packed is None or self._packed[0] is not flat or self._packed[1] != counts:
+            self._packed = flat, counts, self._sizes[flat.dtype].core.pack(flat.array)
+        return self._packed[2]
 
     def forget(self) -> None:
         """Let go of the autograd graph of the weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -46,8 +46,8 @@ class CellDropIn:
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters, or None."""
         raise NotImplementedError
 
-    def step_of_pytorch(self, x: Any, h: Any, c: Any, *weights: Any) -> tuple[Any, ...]:
-        """Run PyTorch's implementation of one step, and return the new states."""
+    def step_of_pytorch(self) -> Callable[..., tuple[Any, ...]]:
+        """Return PyTorch's implementation of one step as a function of x, h, c and the weights."""
         raise NotImplementedError
 
     def bptt_engine(self) -> CellEngine:
@@ -162,9 +162,9 @@ class LSTMCell(CellDropIn, torch.nn.LSTMCell):  # type: ignore[misc]
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""
         return layers.LSTM(self.input_size, self.hidden_size, bias=bool(self.bias), dtype=dtype, init=_zeros)
 
-    def step_of_pytorch(self, x: Any, h: Any, c: Any, *weights: Any) -> tuple[Any, ...]:
-        """Run PyTorch's implementation of one step, and return the new states."""
-        return tuple(torch.lstm_cell(x, (h, c), *weights))
+    def step_of_pytorch(self) -> Callable[..., tuple[Any, ...]]:
+        """Return PyTorch's implementation of one step as a function of x, h, c and the weights."""
+        return lambda x, h, c, *weights: tuple(torch.lstm_cell(x, (h, c), *weights))
 
 
 class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
@@ -204,9 +204,9 @@ class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""
         return layers.GRU(self.input_size, self.hidden_size, bias=bool(self.bias), dtype=dtype, init=_zeros)
 
-    def step_of_pytorch(self, x: Any, h: Any, c: Any, *weights: Any) -> tuple[Any, ...]:
-        """Run PyTorch's implementation of one step, and return the new states."""
-        return (torch.gru_cell(x, h, *weights),)
+    def step_of_pytorch(self) -> Callable[..., tuple[Any, ...]]:
+        """Return PyTorch's implementation of one step as a function of x, h, c and the weights."""
+        return lambda x, h, c, *weights: (torch.gru_cell(x, h, *weights),)
 
 
 class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
@@ -254,10 +254,15 @@ class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
             init=_zeros,
         )
 
-    def step_of_pytorch(self, x: Any, h: Any, c: Any, *weights: Any) -> tuple[Any, ...]:
-        """Run PyTorch's implementation of one step, and return the new states."""
+    def step_of_pytorch(self) -> Callable[..., tuple[Any, ...]]:
+        """Return PyTorch's implementation of one step as a function of x, h, c and the weights."""
         function = torch.rnn_relu_cell if self.nonlinearity == "relu" else torch.rnn_tanh_cell
-        return (function(x, h, *weights),)
+        return lambda x, h, c, *weights: (function(x, h, *weights),)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "nonlinearity":  # PyTorch reads it in every call
+            self.__dict__.pop("_engine", None)
+        super().__setattr__(name, value)
 
 
 def _zeros(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[Any]:

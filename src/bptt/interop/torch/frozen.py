@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from bptt.interop.torch.cells import CellDropIn
 from bptt.interop.torch.dropin import DropIn
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
@@ -38,7 +39,7 @@ def frozen(model: Any) -> Iterator[None]:
         raise TypeError(
             f"model must be a torch.nn.Module; got {type(model).__name__}. Fix: pass a model of PyTorch."
         )
-    engines = [part.bptt_engine() for part in model.modules() if isinstance(part, DropIn)]
+    engines = [part.bptt_engine() for part in model.modules() if isinstance(part, (DropIn, CellDropIn))]
     if not engines:
         raise ValueError(
             "model must have a recurrent module that runs in bptt; got none. "

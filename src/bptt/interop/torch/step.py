@@ -119,13 +119,16 @@ class Size(NamedTuple):
         shape = (*x.shape[:-1], self.hidden)
         return x.new_empty(shape), x.new_empty(shape) if self.has_cell else None
 
-    def infer(self, flat: Flat, x: Any, h0: Any, c0: Any) -> tuple[Any, ...]:
+    def infer(
+        self, flat: Flat, x: Any, h0: Any, c0: Any, weights: _core.StepWeights | None = None
+    ) -> tuple[Any, ...]:
         """Run the step without a tape, and return the new states."""
         x, h0, c0 = _contiguous(x), _contiguous(h0), _contiguous(c0)
         h, c = self.states(x)
         suggest_threads(get_num_threads())
         try:
-            self.core.infer(flat.array, x.shape[0] if x.dim() == 2 else 1, _addresses(x, h0, c0, h, c))
+            rows, memory = x.shape[0] if x.dim() == 2 else 1, _addresses(x, h0, c0, h, c)
+            self.core.infer(flat.array, rows, memory, weights)
         finally:
             suggest_threads(0)
         return (h,) if c is None else (h, c)
