@@ -203,7 +203,7 @@ class Module(Deployed, ABC):
         count = sum(math.prod(shape) for _, shape in table)
         spend(count, self.dtype)
         if (gradients := undrawn_gradients()) is not None:
-            self.bind(aligned_empty(count, self.dtype), gradients(count, self.dtype))
+            self.refer_to(aligned_empty(count, self.dtype), gradients(count, self.dtype), table)
             return
         self.bind(aligned_zeros(count, self.dtype), aligned_zeros(count, self.dtype))
         rng = self.rng

@@ -128,9 +128,10 @@ def _opened(model: Any) -> Iterator[tuple[Content, Path | None]]:
         elif isinstance(model, bytes):
             yield model, None
         elif isinstance(model, (str, os.PathLike)):
-            subject = str(Path(model))
-            with _opened_file(Path(model)) as content:
-                yield content, Path(model).parent
+            path = Path(model)
+            subject = str(path)
+            with _opened_file(path) as content:
+                yield content, path.parent
         else:
             raise TypeError(
                 f"model must be a path, bytes or an onnx.ModelProto; got {short(model)}. "
@@ -142,7 +143,7 @@ def _opened(model: Any) -> Iterator[tuple[Content, Path | None]]:
 
 @contextmanager
 def _opened_file(path: Path) -> Iterator[Content]:
-    status = path.stat()
+    status = os.stat(path)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise OnnxError("is not a regular file. Fix: pass the name of an ONNX file")
     if status.st_size > SIZE_LIMIT:
