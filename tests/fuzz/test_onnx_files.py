@@ -52,6 +52,13 @@ Place = tuple[Any, ...]
 """Names of fields and positions in lists, from the model to a value."""
 
 
+def large_model() -> Any:
+    """A file of more than 1 MiB, whose weights are read from the open file."""
+    model = to_proto(bptt.LSTM(300, 200, seed=0))
+    model.ClearField("metadata_props")
+    return model
+
+
 def corpus() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     saved = bptt.Sequential(
@@ -76,6 +83,7 @@ def corpus() -> dict[str, Any]:
         "unrolled": unrolled_model(rng),
         "saved layer": to_proto(bptt.GRU(3, 4, 2, zoneout=0.1, layer_norm=True, seed=0)),
         "saved model": to_proto(saved),
+        "large": large_model(),
     }
 
 
@@ -147,6 +155,8 @@ def changed_bytes(content: bytes, rng: random.Random) -> bytes:
     """A file with a part changed, cut or repeated."""
     changed = bytearray(content)
     start = rng.randrange(len(changed))
+    if len(changed) > 2**20 and rng.random() < 0.8:  # next to the weights, which are almost all bytes
+        start = rng.choice((start % 500, len(changed) - 1 - start % 20_000))
     stop = min(len(changed), start + rng.choice((1, 1, 1, 2, 8, 100)))
     kind = rng.randrange(5)
     if kind == 0:
