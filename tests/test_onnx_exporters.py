@@ -142,7 +142,7 @@ def flat(values: Any) -> list[Any]:
 
 
 IN_SUITE = {
-    "new": ["RNN, two layers, with states", "both h"],
+    "new": ["both h"],
     "old": list(LAYERS)[::2],
     "old, free sizes": list(LAYERS)[1::2],
 }
