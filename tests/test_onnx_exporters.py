@@ -183,6 +183,29 @@ def test_exported_models(exporter: str, models: list[str], tmp_path: Path, subte
                 np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
 
 
+def test_padded_sequences_of_the_old_exporter(tmp_path: Path) -> None:
+    """The lengths of `pack_padded_sequence` become the argument `lengths`."""
+
+    class Padded(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = torch.nn.GRU(I, H, bidirectional=True, batch_first=True)
+            self.head = torch.nn.Linear(2 * H, CLASSES)
+
+        def forward(self, x: Any, lengths: Any) -> Any:
+            packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+            return self.head(y)
+
+    module, rng, path = Padded().eval(), np.random.default_rng(3), tmp_path / "model.onnx"
+    x, lengths = some_input((B, T, I), rng), torch.tensor([T, 2])
+    export(module, (x, lengths), path, new=False, free=False)
+    with torch.no_grad():
+        expected = module(x, lengths)
+    y, _ = load(path)(x.numpy(), lengths=lengths.numpy())
+    np.testing.assert_allclose(y, expected, atol=TOLERANCE)
+
+
 @pytest.mark.grid
 def test_free_sizes_of_the_new_exporter(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="needs pip install onnxscript")
