@@ -130,6 +130,8 @@ def models() -> Iterator[tuple[str, bptt.Module, dict[str, Any]]]:
         ),
         {},
     )
+    yield "dropout_first", F.Sequential(F.Dropout(), F.SiLU(), F.LSTM(3, 5, batch_first=True)), {}
+    yield "repeat_first", F.Sequential(F.Repeat(4), F.GRU(3, 5)), {}
     yield "repeat", F.Sequential(F.LSTM(3, 5), F.Last(), F.Repeat(7), F.LSTM(5, 3)), {}
     yield "no_time", F.Sequential(F.Linear(3, 5), F.Tanh(), F.LayerNorm(5, bias=False)), {}
 

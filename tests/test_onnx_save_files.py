@@ -90,7 +90,7 @@ ERRORS: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     "no size": (
         ValueError,
         r"begin.*with.*got Last.*Fix:",
-        bptt.Sequential(bptt.Last(), bptt.Linear(3, 2)),
+        bptt.Sequential(bptt.Last(), bptt.Tanh()),
         {},
     ),
     "no lengths": (

@@ -24,7 +24,7 @@ def test_models(subtests: pytest.Subtests) -> None:
         x = arrays_like(model, 6, 4)
         if options.get("shared_input"):
             x = next(iter(x.values()))
-        possible = "lengths" in model.call_options and name != "repeat"
+        possible = "lengths" in model.call_options and not name.startswith("repeat")
         for lengths, scan in itertools.product(
             (None, LENGTHS.get(name, RAGGED))[: 1 + possible], ("auto", "always")
         ):

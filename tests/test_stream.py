@@ -91,6 +91,12 @@ def test_an_output_is_not_overwritten_unless_it_is_bound():
     np.testing.assert_array_equal(first, kept)
 
 
+def test_a_model_may_begin_with_layers_of_any_width():
+    model = bptt.Sequential(bptt.Dropout(0.5), bptt.Tanh(), layer_of("gru"))
+    x = numbers()
+    np.testing.assert_array_equal(np.stack([*map(model.stream(B).step, x)]), model(x)[0])
+
+
 WRONG = {
     "two directions": (lambda: layer_of("lstm", bidirectional=True).stream(), ValueError, "forward only"),
     "no rows": (lambda: layer_of("lstm").stream(0), ValueError, "batch_size"),

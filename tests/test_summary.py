@@ -140,6 +140,27 @@ MODELS: dict[str, tuple[Callable[[], bptt.Module], dict[str, str]]] = {
         ),
         {"model[0] Embedding": "(5 9 3)", "model[1] GRU": "(5 9 4)", "model[2] Last": "(5 4)"},
     ),
+    "dropout first": (
+        lambda: bptt.Sequential(bptt.Dropout(0.1), bptt.Sequential(bptt.Tanh(), bptt.GRU(3, 4)), bptt.Last()),
+        {
+            "model[0] Dropout": "(9 5 3)",
+            "model[1][0] Tanh": "(9 5 3)",
+            "model[1][1] GRU": "(9 5 4)",
+            "model[2] Last": "(5 4)",
+        },
+    ),
+    "repeat first": (
+        lambda: bptt.Sequential(bptt.Repeat(3), bptt.GRU(3, 4)),
+        {"model[0] Repeat": "(3 5 3)", "model[1] GRU": "(3 5 4)"},
+    ),
+    "one input for several layers": (
+        lambda: bptt.Sequential(bptt.MaxPool(), bptt.Parallel(a=bptt.Linear(3, 2), b=bptt.Linear(3, 1))),
+        {
+            "model[0] MaxPool": "(5 3)",
+            "model[1]['a'] Linear": "(5 2)",
+            "model[1]['b'] Linear": "(5 1)",
+        },
+    ),
     "no time": (
         lambda: bptt.Sequential(bptt.Linear(3, 4), bptt.Linear(4, 2)),
         {"model[0] Linear": "(5 4)", "model[1] Linear": "(5 2)"},
@@ -185,5 +206,5 @@ def test_errors_and_other_backends() -> None:
     with pytest.raises(TypeError, match="T must be an int"):
         layer.summary(2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="begin the model with a recurrent layer"):
-        bptt.Sequential(bptt.Dropout(0.1), bptt.GRU(3, 4)).summary()
+        bptt.Sequential(bptt.Dropout(0.1), bptt.Tanh()).summary()
     assert table(bptt.reference.like(layer))["total"][3] == "unknown"

@@ -161,6 +161,11 @@ class Costed(FlatVectors):
         return frozenset()
 
     @property
+    def keeps_width(self) -> bool:
+        """Whether the layer reads vectors of any width, and returns vectors of the same width."""
+        return False
+
+    @property
     def reads_time(self) -> bool:
         """Whether the steps of x are steps of time, not only rows."""
         return "lengths" in self.call_options

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bptt.arguments import Seed
 from bptt.arrays import Floats
 from bptt.layers.containers.container import Container, Run, RunBack
-from bptt.layers.containers.inputs import main_array, ports
+from bptt.layers.containers.inputs import arrays_of, main_array, ports
 from bptt.layers.containers.joins import check_joins, check_layers
 from bptt.layers.containers.parts import Key, per_part
 from bptt.layers.containers.stages import ModelStage
@@ -146,6 +146,8 @@ class Sequential(Chain["Unpack[Layers]"]):
 
     def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> ModelStage:
         stages: dict[Key, Stage] = {}
+        if before is None and self.parts[0].keeps_width:
+            before = self.step_input(batch_size)
         for key, layer in self.parts.items():
             with self.naming(key):
                 stages[key] = layer.stage(batch_size, before)
@@ -187,8 +189,21 @@ class Sequential(Chain["Unpack[Layers]"]):
                         "their own."
                     )
 
+    @property
+    def keeps_width(self) -> bool:
+        return all(layer.keeps_width for layer in self)
+
     def sample(self, T: int | None, B: int, *, batch_first: bool = False) -> Any:
-        return self.parts[0].sample(T, B, batch_first=batch_first or self.batch_first)
+        x = self._sized().sample(T, B, batch_first=batch_first or self.batch_first)
+        # Layers of a Parallel share the one array that the first layer returns.
+        return next(iter(arrays_of(x).values())) if self.parts[0].keeps_width else x
+
+    def step_input(self, batch_size: int) -> npt.NDArray[Any]:
+        return self._sized().step_input(batch_size)
+
+    def _sized(self) -> Module:
+        """Return the first layer that knows the width of x, which the layers before it keep."""
+        return next((layer for layer in self if not layer.keeps_width), self.parts[0])
 
     def rebuilt(self, parts: Mapping[Key, Module]) -> Sequential:
         return Sequential(*parts.values())

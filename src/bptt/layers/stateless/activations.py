@@ -27,6 +27,10 @@ class Elementwise(Stateless):
         super().__init__(dtype, None)
         self.allocate()
 
+    @property
+    def keeps_width(self) -> bool:
+        return True
+
     def config(self) -> dict[str, Any]:
         return {"dtype": self.dtype.name}
 
@@ -138,6 +142,10 @@ class Softmax(Stateless):
     def __init__(self, *, dtype: Any = "float32") -> None:
         super().__init__(dtype, None)
         self.allocate()
+
+    @property
+    def keeps_width(self) -> bool:
+        return True
 
     def config(self) -> dict[str, Any]:
         return {"dtype": self.dtype.name}

@@ -45,6 +45,10 @@ class Dropout(Stateless):
         self.p = probability(p, "p")
         self.allocate()
 
+    @property
+    def keeps_width(self) -> bool:
+        return True
+
     def config(self) -> dict[str, Any]:
         return {"p": self.p, "dtype": self.dtype.name}
 

@@ -26,6 +26,10 @@ class OverTime(Stateless):
         self.batch_first = flag(batch_first, "batch_first")
         self.allocate()
 
+    @property
+    def keeps_width(self) -> bool:
+        return True
+
     def config(self) -> dict[str, Any]:
         return {"batch_first": self.batch_first, "dtype": self.dtype.name}
 

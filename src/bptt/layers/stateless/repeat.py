@@ -46,6 +46,10 @@ class Repeat(Stateless):
     def steps_made(self) -> frozenset[int]:
         return frozenset((self.steps,))
 
+    @property
+    def keeps_width(self) -> bool:
+        return True
+
     def config(self) -> dict[str, Any]:
         return {"steps": self.steps, "batch_first": self.batch_first, "dtype": self.dtype.name}
 
