@@ -152,6 +152,26 @@ def test_models(layers: Any) -> None:
     np.testing.assert_array_equal(again.flat_parameters, model.flat_parameters)
 
 
+def test_inputs_of_models(layers: Any, subtests: pytest.Subtests) -> None:
+    gru = {"input_size": 3, "hidden_size": 4, "batch_first": True}
+    models = (
+        bptt.Sequential(bptt.Dropout(0.1), bptt.GRU(**gru)),
+        bptt.Sequential(bptt.LayerNorm(3), bptt.GRU(**gru), bptt.Linear(4, 2)),
+        bptt.Sequential(bptt.MeanPool(batch_first=True), bptt.Linear(3, 2)),
+        bptt.Sequential(bptt.MaxPool(batch_first=True)),
+        bptt.Sequential(bptt.LayerNorm(3), bptt.Linear(3, 4), bptt.ReLU(), bptt.Linear(4, 2)),
+        bptt.Sequential(bptt.Tanh(), bptt.Linear(3, 4)),
+        bptt.Sequential(bptt.Repeat(5, batch_first=True), bptt.GRU(**gru)),
+    )
+    for model in models:
+        for x in (X, X[:, 0]):
+            rows = x.ndim == 2
+            if (model.reads_time and rows) or (isinstance(model[0], bptt.Repeat) and not rows):
+                continue
+            with subtests.test(model=model, axes=x.ndim):
+                agrees(model(x)[0], numbers(to_keras(model)(x)))
+
+
 def test_functional_models(layers: Any) -> None:
     import keras
 

@@ -40,7 +40,8 @@ def to_keras(layer: Module) -> Any:
     Returns
     -------
     keras.Layer or keras.Sequential
-        It reads (B, T, I), whatever `batch_first` is. A stack becomes a `keras.Sequential` of its layers.
+        It reads (B, T, I), whatever `batch_first` is. A model without a layer that reads time takes any
+        number of axes in its first call. A stack becomes a `keras.Sequential` of its layers.
         `Last` and `Ends` after a recurrent layer become `return_sequences=False`.
 
     Raises
@@ -52,24 +53,33 @@ def to_keras(layer: Module) -> Any:
     ImportError
         If Keras is not installed. `keras_arrays` needs no Keras.
     """
-    saved, shape = _convert(layer)
+    saved, parts = _convert(layer)
     try:
         keras: Any = import_module("keras")
     except ModuleNotFoundError as error:
         if error.name != "keras":
             raise
         raise ImportError("bptt.interop.to_keras needs Keras: pip install keras") from error
+    made = [_made(keras, part) for part in parts]
     if saved.class_name != "Sequential":
-        made = getattr(keras.layers, saved.class_name).from_config(dict(saved.config))
-        made.build(shape)
-    else:
-        inner = saved.config["layers"]
-        layers = [getattr(keras.layers, entry["class_name"]).from_config(entry["config"]) for entry in inner]
-        first = [] if shape is None else [keras.Input(shape[1:])]
-        made = keras.Sequential([*first, *layers])
-    if saved.weights:
-        made.set_weights(saved.weights)
-    return made
+        return made[0]
+    if layer.reads_time:  # otherwise, the first call tells how many axes x has
+        try:
+            x = layer.sample(1, 1)
+        except ValueError:  # no layer has a width
+            return keras.Sequential(made)
+        made = [keras.Input((None, *x.shape[2:]), dtype=x.dtype.name), *made]
+    return keras.Sequential(made)
+
+
+def _made(keras: Any, part: Part) -> Any:
+    """Return the layer of Keras."""
+    layer = getattr(keras.layers, part.class_name).from_config(part.config)
+    if part.shape is not None:
+        layer.build(part.shape)
+    if part.weights:
+        layer.set_weights(part.weights)
+    return layer
 
 
 def keras_arrays(layer: Module) -> KerasArrays:
@@ -86,19 +96,18 @@ def keras_arrays(layer: Module) -> KerasArrays:
     return _convert(layer)[0]
 
 
-def _convert(layer: Module) -> tuple[KerasArrays, tuple[int | None, ...] | None]:
-    """Return the layer for Keras, and the shape of its input if that is known."""
+def _convert(layer: Module) -> tuple[KerasArrays, list[Part]]:
+    """Return the layer for Keras, and its parts."""
     if not isinstance(layer, Module):
         raise TypeError(
             f"layer must be a layer or model of bptt; got {type(layer).__name__}. Fix: pass bptt.LSTM(...)."
         )
     parts = list(_parts(list(_chain(layer, "layer"))))
-    shape = parts[0].shape
     if len(parts) == 1 and not isinstance(layer, Sequential):
-        return KerasArrays(parts[0].class_name, parts[0].config, parts[0].weights), shape
+        return KerasArrays(parts[0].class_name, parts[0].config, parts[0].weights), parts
     entries = [nested(part.class_name, part.config) for part in parts]
     weights = [array for part in parts for array in part.weights]
-    return KerasArrays("Sequential", {"layers": entries}, weights), shape
+    return KerasArrays("Sequential", {"layers": entries}, weights), parts
 
 
 def _chain(layer: Module, place: str) -> Iterator[tuple[str, Module]]:
