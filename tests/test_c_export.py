@@ -153,6 +153,7 @@ def chains() -> list[Case]:
             ),
             inputs(40, 3),
         ),
+        (bptt.LSTM(2, 3, cell_clip=1e50, gate_clip=1e39), inputs(2, 5)),  # limits beyond float32
     ]
     return [Case(float32_numbers(model, 7 + number), x) for number, (model, x) in enumerate(models)]
 

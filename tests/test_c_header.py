@@ -208,7 +208,7 @@ def test_errors_change_no_file(tmp_path: Path, subtests: pytest.Subtests) -> Non
         "reverse": (ValueError, r"with reverse=True", bptt.GRU(1, 2, reverse=True), {}),
         "Ends": (ValueError, r"got Ends as layer 0.*without Ends", bptt.Ends(), {}),
         "a pool": (ValueError, "got MaxPool as layer 1", bptt.Sequential(bptt.GRU(1, 2), bptt.MaxPool()), {}),
-        "another container": (ValueError, "got Parallel as layer 0", bptt.Parallel(a=bptt.Linear(1, 2)), {}),
+        "another container": (ValueError, "Parallel as layer 0, which has no", bptt.Parallel(a=bptt.Linear(1, 2)), {}),
         "an own layer": (ValueError, "got Doubled", bptt.Sequential(bptt.Linear(1, 2), Doubled()), {}),
         "no size": (ValueError, "model must have a layer with a size", bptt.Tanh(), {}),
         "sizes that do not fit": (ValueError, r"model\[1\] must read the 2 outputs",

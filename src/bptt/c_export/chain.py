@@ -28,6 +28,7 @@ from bptt.layers import (
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.activations import Elementwise
+from bptt.layers.stateless.over_time import OverTime
 
 CLASSES: tuple[type[Module], ...] = (
     *(RNN, LSTM, GRU, MGU, Linear, TiedLinear, Embedding, LayerNorm, Dropout, Last),
@@ -126,7 +127,7 @@ def _check(place: int, layer: Module) -> None:
             f"with {option}=True, which reads the sequence from its end",
             f"train the model with {option}=False",
         )
-    if "lengths" in layer.call_options and type(layer) not in CLASSES:
+    if isinstance(layer, OverTime) and type(layer) not in CLASSES:
         _refuse(
             place,
             layer,

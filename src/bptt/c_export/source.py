@@ -16,15 +16,18 @@ LANES = 8
 COLUMNS = 4
 """Columns of a matrix that one loop adds, so that it reads and writes the sums less often."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 Array = npt.NDArray[Any]
 
 
 def literal(value: float) -> str:
     """Return the shortest constant that every C and C++ compiler reads as this float32.
 
-    Hexadecimal constants would be exact, too, but C++ has them only since 2017.
+    A larger number becomes the largest float32, because C has no constant for infinity. Hexadecimal constants
+    would be exact, too, but C++ has them only since 2017.
     """
-    return f"{np.float32(value)!s}f"
+    return f"{np.float32(min(max(value, -LARGEST), LARGEST))!s}f"
 
 
 class Source:
