@@ -273,6 +273,48 @@ def test_another_nonlinearity_counts_in_the_next_call() -> None:
     assert_same([ours(x)], [theirs(x)])
 
 
+@each(KINDS)
+def test_weights_get_another_dtype_between_two_passes(kind: str) -> None:
+    """Through `parameter.data`, which PyTorch does not count, and after a pass without backward."""
+    results = []
+    for module in pair(kind):
+        torch.manual_seed(0)
+        x = torch.randn(2, 3, dtype=torch.float64)
+        for dtype in (torch.float32, torch.float64):
+            module(x.to(module.weight_ih.dtype))
+            for parameter in module.parameters():
+                parameter.data = parameter.data.to(dtype)
+            sum(each.square().sum() for each in tensors(module(x.to(dtype)))).backward()
+            results.append([parameter.grad for parameter in module.parameters()])
+            assert {parameter.grad.dtype for parameter in module.parameters()} == {dtype}
+            module.zero_grad()
+    assert_same(results[2], results[0], 1e-6)
+    assert_same(results[3], results[1])
+
+
+def test_failed_backward_passes_keep_no_memory() -> None:
+    for kind in KINDS:
+        _, ours = pair(kind)
+        size = sum(parameter.numel() for parameter in ours.parameters())
+
+        def fail(gradient: Any) -> None:
+            raise ArithmeticError
+
+        def count(size: int = size) -> int:
+            return sum(type(each) is torch.Tensor and each.numel() == size for each in gc.get_objects())
+
+        counts = []
+        for _ in range(3):
+            state = first = ours(torch.randn(2, 3, dtype=torch.float64))
+            next(tensors(first)).register_hook(fail)
+            state = ours(torch.randn(2, 3, dtype=torch.float64), state)
+            with pytest.raises(ArithmeticError):
+                sum(each.sum() for each in tensors(state)).backward()
+            del state, first
+            counts.append(count())
+        assert counts[2] == counts[1], kind
+
+
 BAD_CALLS = {
     "input of rank 3": lambda n: ((n(1, 2, 3), None), "input to be 1D or 2D, got 3D"),
     "input width": lambda n: ((n(2, 4), None), r"input_size: got 4 expected 3.*shape \(2, 3\)"),

@@ -103,7 +103,7 @@ class CellEngine:
         Without a sum, the weights themselves take part in autograd.
         """
         shared = self._shared
-        if shared is not None and shared[0].serves(tensors):
+        if shared is not None and shared[0].serves(tensors, flat.dtype):
             return shared
         self._shared = None
         if not SUMS or not any(tensor.requires_grad for tensor in tensors):

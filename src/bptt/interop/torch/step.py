@@ -59,10 +59,11 @@ class WeightSum:
         self._totals: dict[int, Any] = {}
         self._spent = not all(weight.is_leaf for weight in weights)  # other tensors are new in every call
 
-    def serves(self, weights: tuple[Any, ...]) -> bool:
+    def serves(self, weights: tuple[Any, ...], dtype: Any) -> bool:
         """Return whether later steps with these weights may use this sum."""
         return (
             not self._spent
+            and self.dtype is dtype  # `parameter.data = ...` may change that of the same weights
             and all(map(is_, weights, self._weights))
             and [weight.requires_grad for weight in weights] == self._flags
         )
@@ -78,6 +79,7 @@ class WeightSum:
             return total, False
         if not will_run(node):
             return None, False
+        self._spent = True  # also where the backward pass fails before `close`
         total = self._totals[task] = torch.zeros(sum(self.parts.sizes), dtype=self.dtype, device="cpu")
         return total, True
 
