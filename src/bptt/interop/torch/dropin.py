@@ -154,7 +154,7 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
             super().reset_parameters()
             return
         seed = int(torch.randint(0, 2**63 - 1, (), device="cpu"))
-        layer = build_layer(self.bptt_cell, self, "float64", init=None, seed=seed)
+        layer = build_layer(self.bptt_cell, self, "float64", seed)
         with torch.no_grad():
             for name, value in layer.parameters.items():
                 getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 import bptt.layers as layers
 from bptt.layers.advice import unadvised
 from bptt.layers.passes.clip_state import NO_CLIP, StateClip, parse_clip_state
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.undrawn import undrawn
 from bptt.optim import PascanuRegularizer
 
 CELLS: dict[str, type[Recurrent]] = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.RNN}
@@ -21,6 +20,10 @@ _OF_PYTORCH = {
     *("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"),
     *("bidirectional", "proj_size", "dtype", "seed", "precision"),
 }
+
+
+NOT_OF_LAYERS = ("clip_state", "regularizer")
+"""Options of the backward pass, which a layer does not have."""
 
 
 def parse_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,10 +53,10 @@ def parse_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not defaults[name]}
 
 
-def build_layer(cell: str, module: Any, dtype: str, init: Any = "zeros", seed: int = 0) -> Recurrent:
+def build_layer(cell: str, module: Any, dtype: str, seed: int | None = None) -> Recurrent:
     """Return a bptt layer with the sizes and options of a module, and separate parameters.
 
-    With `init=None`, its parameters are drawn as the options of the module say, else they are 0.
+    With a seed, its parameters are drawn as the options of the module say, else they have any values.
 
     Raises
     ------
@@ -61,13 +64,11 @@ def build_layer(cell: str, module: Any, dtype: str, init: Any = "zeros", seed: i
         If an option is invalid.
     """
     given = {name: value for name, value in module.bptt_options.items() if name not in NOT_OF_LAYERS}
-    if init is not None:
-        given["init"] = _zeros
     if cell == "LSTM":
         given["proj_size"] = module.proj_size
     if cell == "RNN":
         given["nonlinearity"] = module.nonlinearity
-    with unadvised():
+    with unadvised(), undrawn() if seed is None else nullcontext():
         return CELLS[cell](
             module.input_size,
             module.hidden_size,
@@ -80,13 +81,6 @@ def build_layer(cell: str, module: Any, dtype: str, init: Any = "zeros", seed: i
             seed=seed,
             **given,
         )
-
-
-def _zeros(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[Any]:
-    return np.zeros(shape)
-
-
-NOT_OF_LAYERS = ("clip_state", "regularizer")
 
 
 def parse_backward(options: Mapping[str, Any]) -> tuple[StateClip, PascanuRegularizer | None]:
