@@ -419,6 +419,9 @@ class TestOptions:
             module(x_of(dtype=torch.bfloat16))
         with pytest.raises(Exception, match=r"peephole"):
             torch.export.export(LSTM(I, H, peephole=True), (x_of(dtype=torch.float32),))
+        initial = LSTM(I, H, forget_bias=1.0).bfloat16()  # only its initial values are not those of PyTorch
+        with pytest.warns(FallbackWarning, match="bfloat16"):
+            initial(x_of(dtype=torch.bfloat16))
         with pytest.raises(RuntimeError, match="input_size"):
             LSTM(I, H, peephole=True)(x_of(T, B, I + 1, dtype=torch.float32))
 

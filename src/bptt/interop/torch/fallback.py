@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from bptt.interop.torch import internals
+from bptt.interop.torch.options import not_in_pytorch
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
 
@@ -25,8 +26,8 @@ def forget_warnings() -> None:
 
 def refuse(module: Any, reason: str) -> None:
     """Raise NotImplementedError if the module has options that PyTorch does not have."""
-    if module.bptt_options:
-        names = ", ".join(sorted(module.bptt_options))
+    names = ", ".join(not_in_pytorch(module.bptt_options))
+    if names:
         raise NotImplementedError(
             f"{type(module).__name__} with {names} must run in bptt, because PyTorch has no such option; "
             f"got {reason}. "

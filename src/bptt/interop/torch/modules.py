@@ -25,7 +25,8 @@ class LSTM(DropIn, torch.nn.LSTM):  # type: ignore[misc]
         Options of `bptt.LSTM`: peephole, coupled, forget_gate, forget_bias, input_bias, output_bias,
         cell_clip, gate_clip, clip_mode, activations, layer_norm, recurrent_dropout, input_dropout, zoneout,
         reverse, merge and init. Their parameters have the names of `bptt.LSTM` in the state_dict. And
-        clip_state, as for `bptt.LSTM.backward`. A module with options never runs in PyTorch's implementation.
+        clip_state, as for `bptt.LSTM.backward`. A module with options never runs in PyTorch's implementation,
+        unless they only choose initial values.
 
     Raises
     ------

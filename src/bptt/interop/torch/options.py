@@ -24,6 +24,8 @@ _OF_PYTORCH = {
 
 NOT_OF_LAYERS = ("clip_state", "regularizer")
 """Options of the backward pass, which a layer does not have."""
+INITIAL_VALUES = frozenset(("init", "forget_bias", "input_bias", "output_bias"))
+"""Options that only choose initial values. PyTorch can compute such modules, too."""
 
 
 def parse_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +53,11 @@ def parse_options(cell: str, options: Mapping[str, Any]) -> dict[str, Any]:
                 f"torch.nn.{cell}, or one of {', '.join(defaults)}."
             )
     return {name: value for name, value in options.items() if value is not defaults[name]}
+
+
+def not_in_pytorch(options: Mapping[str, Any]) -> list[str]:
+    """Return the names of the options that PyTorch's implementation cannot compute, sorted."""
+    return sorted(options.keys() - INITIAL_VALUES)
 
 
 def build_layer(cell: str, module: Any, dtype: str, seed: int | None = None) -> Recurrent:

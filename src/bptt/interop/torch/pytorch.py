@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from bptt.interop.torch import internals
+from bptt.interop.torch.options import not_in_pytorch
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
 
@@ -38,8 +39,12 @@ def differentiable_gradients(
     NotImplementedError
         If the pass had options that PyTorch does not have, or dropout, whose mask would be another one.
     """
-    if module.bptt_options or plan.masks is not None:
-        reason = "dropout in training mode" if plan.masks is not None else ", ".join(module.bptt_options)
+    reason = (
+        "dropout in training mode"
+        if plan.masks is not None
+        else ", ".join(not_in_pytorch(module.bptt_options))
+    )
+    if reason:
         raise NotImplementedError(
             "backward with create_graph=True needs a pass that PyTorch can repeat; got a pass with "
             f"{reason}. Fix: call backward without create_graph, or leave the option out."
