@@ -51,6 +51,43 @@ def test_hessian_of_the_weights(subtests: pytest.Subtests) -> None:
             assert_same(results[1:], results[:1])
 
 
+def test_batched_gradients(subtests: pytest.Subtests) -> None:
+    """`is_grads_batched=True`, `jacobian(vectorize=True)`, and gradients without memory."""
+    for kind in KINDS:
+        with subtests.test(kind):
+            results = []
+            for module in pair(kind):
+                x = numbers(kind).requires_grad_()
+                leaves = [x, *module.parameters()]
+                first, *_ = outputs_of(module, x)
+                batch = torch.stack([first.detach(), first.detach().sin()])
+                grad = torch.autograd.grad
+                found = list(grad(first, leaves, batch, is_grads_batched=True, retain_graph=True))
+                zeros = torch._efficientzerotensor(first.shape, dtype=first.dtype)
+                found += grad(first, leaves, zeros, retain_graph=True, allow_unused=True)
+                jacobian = torch.autograd.functional.jacobian
+                found.append(jacobian(lambda x, module=module: outputs_of(module, x)[0], x, vectorize=True))
+                results.append(found)
+                assert not any(each is not None and each.requires_grad for each in found)
+            assert_same(results[1], results[0])
+
+
+def test_batched_gradients_of_a_loop(subtests: pytest.Subtests) -> None:
+    for kind in ("GRUCell", "LSTMCell"):
+        with subtests.test(kind):
+            results = []
+            for module in pair(kind):
+                x, state, outputs = numbers(kind).requires_grad_(), None, []
+                for _ in range(3):
+                    state = module(x, state)
+                    outputs += tensors(state)
+                loss = torch.stack([output.sum() for output in outputs])
+                errors = torch.eye(len(loss), dtype=torch.float64)
+                leaves = [x, *module.parameters()]
+                results.append(list(torch.autograd.grad(loss, leaves, errors, is_grads_batched=True)))
+            assert_same(results[1], results[0])
+
+
 @falls_back
 def test_gradients_by_torch_func(subtests: pytest.Subtests) -> None:
     for kind in KINDS:

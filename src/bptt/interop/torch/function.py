@@ -200,10 +200,13 @@ class BpttPass(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, dy: Any, dh: Any, dc: Any = None) -> Any:
-        """Run backward. With `create_graph=True`, PyTorch's operators compute the gradients."""
+        """Run backward.
+
+        PyTorch's operators compute the gradients with `create_graph=True`, and of batched errors.
+        """
         x, h0, c0, *weights = ctx.saved_tensors  # raises if one of them has changed
         needs = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not internals.have_memory((dy, dh, dc)):
             return None, *ctx.plan.backward.again(ctx.plan, (x, h0, c0, *weights), (dy, dh, dc), needs)
         gradients = ctx.plan.invert(ctx.tape, dy, dh, dc, needs)
         if not internals.keeps_graph():

@@ -80,6 +80,17 @@ def versions(tensors: tuple[Any, ...]) -> tuple[int, ...] | None:
         return None
 
 
+def have_memory(tensors: tuple[Any, ...]) -> bool:
+    """Return whether all tensors that are not None have memory.
+
+    Gradients that vmap batches, and zeros of forward-mode differentiation, have none.
+    """
+    try:
+        return all(tensor is None or tensor.data_ptr() or not tensor.numel() for tensor in tensors)
+    except RuntimeError:
+        return False
+
+
 def owners(tensor: Any) -> int:
     """Return how many tensors refer to the memory of this tensor, or 1 if PyTorch does not tell.
 

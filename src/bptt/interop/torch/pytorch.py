@@ -19,7 +19,9 @@ _FUNCTIONS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": 
 def differentiable_gradients(
     module: Any, plan: Any, inputs: tuple[Any, ...], errors: tuple[Any, ...], needs: tuple[bool, ...]
 ) -> tuple[Any, ...]:
-    """Return the gradients of a pass, as results of PyTorch's operators, which can be differentiated.
+    """Return the gradients of a pass, as results of PyTorch's operators.
+
+    They can be differentiated, if autograd is on.
 
     Parameters
     ----------
@@ -46,12 +48,13 @@ def differentiable_gradients(
     )
     if reason:
         raise NotImplementedError(
-            "backward with create_graph=True needs a pass that PyTorch can repeat; got a pass with "
-            f"{reason}. Fix: call backward without create_graph, or leave the option out."
+            "backward with create_graph=True or batched gradients needs a pass that PyTorch can repeat; "
+            f"got a pass with {reason}. Fix: call backward without create_graph, or leave the option out."
         )
-    # A view of each input keeps apart the gradients of inputs that depend on each other.
-    inputs = tuple(None if tensor is None else tensor.view_as(tensor) for tensor in inputs)
-    with _without_onednn():
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), _without_onednn():
+        # A view of each input keeps apart the gradients of inputs that depend on each other.
+        inputs = tuple(None if tensor is None else tensor.view_as(tensor) for tensor in inputs)
         outputs = _outputs(module, plan, *inputs)
         pairs = [pair for pair in zip(outputs, errors, strict=False) if pair[1] is not None]
         wanted = [tensor for tensor, needed in zip(inputs, needs, strict=True) if needed]
@@ -60,7 +63,7 @@ def differentiable_gradients(
                 [output for output, _ in pairs],
                 wanted,
                 [error for _, error in pairs],
-                create_graph=True,
+                create_graph=create_graph,
                 allow_unused=True,
             )
             if pairs

@@ -8,13 +8,15 @@ from operator import is_
 from typing import Any, NamedTuple
 
 from bptt import _core
-from bptt.interop.torch.internals import current_task, keeps_graph, will_run
+from bptt.interop.torch.internals import current_task, have_memory, keeps_graph, will_run
 from bptt.interop.torch.weights import Flat
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
 
 SUMS = current_task is not None and will_run is not None
 """Whether this PyTorch has the functions that a `WeightSum` needs."""
+
+_SEPARATE = object()
 
 # The core uses PyTorch's number of threads, unless the user chose a number for bptt.
 suggest_threads = _core.suggest_threads
@@ -75,13 +77,23 @@ class WeightSum:
         """
         task = current_task()
         total = self._totals.get(task)
-        if total is not None:
+        if total is not None and total is not _SEPARATE:
             return total, False
         if not will_run(node):
             return None, False
         self._spent = True  # also where the backward pass fails before `close`
-        total = self._totals[task] = torch.zeros(sum(self.parts.sizes), dtype=self.dtype, device="cpu")
-        return total, True
+        made = torch.zeros(sum(self.parts.sizes), dtype=self.dtype, device="cpu")
+        if total is None:
+            self._totals[task] = made
+        return made, True
+
+    def separate(self) -> None:
+        """Let each of the later steps of the current backward pass return its own vector.
+
+        A step has returned a vector that PyTorch computed. Autograd adds such vectors to new memory.
+        """
+        self._spent = True
+        self._totals[current_task()] = _SEPARATE
 
     def close(self) -> None:
         """Forget the vector of the current backward pass, which is complete."""
@@ -206,13 +218,18 @@ class Step(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, dh: Any, dc: Any = None) -> Any:
-        """Run backward. With `create_graph=True`, PyTorch's operators compute the gradients."""
+        """Run backward.
+
+        PyTorch's operators compute the gradients with `create_graph=True`, and of batched errors.
+        """
         saved = ctx.saved_tensors  # raises if one of them has changed
         call, needs = ctx.call, ctx.needs_input_grad[1:]
         if dh is None and dc is None:
             return None, *[None] * len(needs)
         weight_sum = call.weight_sum
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not have_memory((dh, dc)):
+            if weight_sum is not None:
+                weight_sum.separate()
             return None, *_differentiable(call, saved, (dh, dc), needs)
         gradients, returned = None, False
         if weight_sum is not None:
@@ -238,22 +255,25 @@ apply_step = super(torch.autograd.Function, Step).apply
 def _differentiable(
     call: StepCall, saved: tuple[Any, ...], errors: tuple[Any, ...], needs: tuple[bool, ...]
 ) -> list[Any]:
-    """Return the gradients as results of PyTorch's operators, which can be differentiated."""
-    # A view of each tensor keeps apart the gradients of tensors that depend on each other.
-    views = [None if tensor is None else tensor.view_as(tensor) for tensor in saved]
-    outputs = _outputs(call, *views)
-    pairs = [pair for pair in zip(outputs, errors, strict=False) if pair[1] is not None]
+    """Return the gradients as results of PyTorch's operators.
+
+    They can be differentiated, if autograd is on.
+    """
+    create_graph = torch.is_grad_enabled()
     needed = [*needs[:3], *(weight.requires_grad for weight in call.weights)]
-    wanted = list(compress(views, needed))
-    found = iter(
-        torch.autograd.grad(
-            [output for output, _ in pairs],
-            wanted,
-            [error for _, error in pairs],
-            create_graph=True,
-            allow_unused=True,
+    with torch.enable_grad():
+        # A view of each tensor keeps apart the gradients of tensors that depend on each other.
+        views = [None if tensor is None else tensor.view_as(tensor) for tensor in saved]
+        pairs = [pair for pair in zip(_outputs(call, *views), errors, strict=False) if pair[1] is not None]
+        found = iter(
+            torch.autograd.grad(
+                [output for output, _ in pairs],
+                list(compress(views, needed)),
+                [error for _, error in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
         )
-    )
     gradients = [next(found) if need else None for need in needed]
     if call.weight_sum is None:
         return gradients
