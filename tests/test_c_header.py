@@ -201,14 +201,14 @@ def test_errors_change_no_file(tmp_path: Path, subtests: pytest.Subtests) -> Non
         pass
 
     cases: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
-        "a path": (TypeError, r"must be a bptt layer.*got 'model.safetensors'", "model.safetensors", {}),
+        "a path": (TypeError, r"must be a layer.*got 'model.safetensors'", "model.safetensors", {}),
         "an infinite weight": (ValueError, r"finite.*inf in 'weight' of layer 1", infinite, {}),
         "too large for float32": (ValueError, r"finite.*1e\+39 in 'weight' of layer 0", too_large, {}),
         "bidirectional": (ValueError, r"got LSTM as layer 0, with bidirectional=True", both, {}),
         "reverse": (ValueError, r"with reverse=True", bptt.GRU(1, 2, reverse=True), {}),
         "Ends": (ValueError, r"got Ends as layer 0.*without Ends", bptt.Ends(), {}),
         "a pool": (ValueError, "got MaxPool as layer 1", bptt.Sequential(bptt.GRU(1, 2), bptt.MaxPool()), {}),
-        "another container": (ValueError, "Parallel as layer 0, which has no", bptt.Parallel(a=bptt.Linear(1, 2)), {}),
+        "another container": (ValueError, "which has no form", bptt.Parallel(a=bptt.Linear(1, 2)), {}),
         "an own layer": (ValueError, "got Doubled", bptt.Sequential(bptt.Linear(1, 2), Doubled()), {}),
         "no size": (ValueError, "model must have a layer with a size", bptt.Tanh(), {}),
         "sizes that do not fit": (ValueError, r"model\[1\] must read the 2 outputs",

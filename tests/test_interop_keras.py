@@ -317,7 +317,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
         ValueError,
         "no layer after it but Ends",
     ),
-    (np.ones(3), TypeError, "got ndarray"),
+    (np.ones(3), TypeError, "of type ndarray"),
 ]
 
 

@@ -97,6 +97,11 @@ def test_a_model_in_the_order_of_its_forward_function() -> None:
     assert back[7].weight is back[0].weight
     assert not any(parameter.requires_grad for parameter in back[1].parameters())
     assert modules
+    for trainable in (True, False):  # of the embedding, whose weight the last layer reads
+        model[0].trainable, model[7].trainable = trainable, not trainable
+        back = to_torch(model.freeze())
+        assert back[7].weight is back[0].weight
+        assert [back[0].weight.requires_grad, back[7].bias.requires_grad] == [trainable, not trainable]
 
 
 def chains(batch_first: bool) -> list[bptt.Sequential]:

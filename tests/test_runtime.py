@@ -25,6 +25,8 @@ def python(code: str, **environment: str) -> str:
 def test_every_exported_name_is_there():
     assert [name for name in bptt.__all__ if getattr(bptt, name, None) is None] == []
     assert set(bptt.__all__) <= set(dir(bptt))
+    # `import *` must not replace the packages torch and onnx of the user's script.
+    assert python("from bptt.interop import *; print({'onnx', 'torch'} & {*globals()})") == "set()\n"
 
 
 def test_unknown_names_are_attribute_errors():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from bptt.arguments import short
 from bptt.layers import (
     GELU,
     GRU,
@@ -25,7 +24,7 @@ from bptt.layers import (
     Tanh,
     TiedLinear,
 )
-from bptt.layers.passes.frozen import Frozen
+from bptt.layers.model_argument import parse_model
 from bptt.layers.recurrent import Recurrent
 from bptt.layers.stateless.activations import Elementwise
 from bptt.layers.stateless.over_time import OverTime
@@ -46,14 +45,7 @@ def read_chain(model: object) -> list[Module]:
     ValueError
         If a layer cannot run one step at a time, or its weights are not finite.
     """
-    if isinstance(model, Frozen):
-        model = model.layer
-    if not isinstance(model, Module):
-        raise TypeError(
-            f"model must be a bptt layer or Sequential; got {short(model)} of type {type(model).__name__}. "
-            "Fix: pass the model, not its path or its parameters."
-        )
-    chain = _flat(model)
+    chain = _flat(parse_model(model, "model"))
     for place, layer in enumerate(chain):
         _check(place, layer)
     return chain

@@ -25,16 +25,14 @@ __all__ = [
     "from_state_dict",
     "from_torch",
     "keras_arrays",
-    "onnx",
     "to_equinox",
     "to_flax",
     "to_keras",
     "to_state_dict",
     "to_torch",
-    "torch",
 ]
 
-_SUBMODULES = ("onnx", "torch")
+_SUBMODULES = ("onnx", "torch")  # not in __all__: `import *` would hide the packages of these names
 _WEIGHTS = "bptt.interop.weights"
 _HOMES = {
     **dict.fromkeys(("from_state_dict", "to_state_dict"), f"{_WEIGHTS}.state_dicts"),
@@ -59,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -16,6 +16,7 @@ from bptt.interop.onnx.own_files import description
 from bptt.interop.onnx.writing.graph import Graph
 from bptt.interop.onnx.writing.whole import Options, write_model
 from bptt.layers import Module
+from bptt.layers.model_argument import parse_model
 from bptt.layers.passes.frozen import Frozen
 
 LIMIT = 2**31 - 2**20
@@ -108,7 +109,7 @@ def to_proto(
 
     Arguments and errors are those of `save`.
     """
-    module = _module(model)
+    module = parse_model(model, "model")
     options = Options(
         flag(lengths, "lengths"),
         choice(states, "states", ("none", "required", "optional")),
@@ -127,19 +128,6 @@ def to_proto(
     for key, text in properties.items():
         proto.metadata_props.add(key=key, value=text)
     return proto
-
-
-def _module(model: object) -> Module:
-    if isinstance(model, Frozen):
-        return model.layer  # type: ignore[no-any-return]
-    if isinstance(model, Module):
-        return model
-    fix = "pass the model first, save(model, path)"
-    if isinstance(getattr(model, "model_", None), Module):
-        fix = "pass the network of the estimator, estimator.model_"
-    elif hasattr(model, "named_parameters"):
-        fix = "convert it first, bptt.interop.from_torch(module)"
-    raise TypeError(f"model must be a layer or a model of bptt; got {short(model)}. Fix: {fix}.")
 
 
 def _metadata(value: object) -> dict[str, str]:

@@ -12,6 +12,8 @@ from bptt.interop.weights.names import below, listing, shapes_of, unwrap
 from bptt.interop.weights.recurrent_state import FIRST, build_recurrent, dtype_of, is_recurrent
 from bptt.interop.weights.values import Arrays, read_state
 from bptt.layers import GRU, LSTM, RNN, Embedding, LayerNorm, Linear, Module, Sequential
+from bptt.layers.model_argument import parse_model
+from bptt.layers.passes.frozen import Frozen
 from bptt.layers.undrawn import undrawn
 
 
@@ -105,12 +107,12 @@ def from_state_dict(
     return build_recurrent(found, prefix or "", cell, nonlinearity, options)
 
 
-def to_state_dict(layer: Module, prefix: str = "") -> Arrays:
+def to_state_dict(layer: Module | Frozen[Any], prefix: str = "") -> Arrays:
     """Return copies of a model's parameters, under the names of PyTorch.
 
     Parameters
     ----------
-    layer : Module
+    layer : Module or Frozen
         A layer or model. Options that PyTorch lacks do not matter here: their parameters have bptt's names.
     prefix : str
         Put before all names, such as "encoder.rnn".
@@ -120,10 +122,7 @@ def to_state_dict(layer: Module, prefix: str = "") -> Arrays:
     dict of str to ndarray
         `torch.from_numpy` makes tensors of the arrays without a copy.
     """
-    if not isinstance(layer, Module):
-        raise TypeError(
-            f"layer must be a layer or model of bptt; got {type(layer).__name__}. Fix: pass bptt.LSTM(...)."
-        )
+    layer = parse_model(layer, "layer")
     dotted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
     return {dotted + name: np.array(value) for name, value in layer.state_dict().items()}
 

@@ -20,16 +20,18 @@ from bptt.layers import (
     Softmax,
     TiedLinear,
 )
+from bptt.layers.model_argument import parse_model
+from bptt.layers.passes.frozen import Frozen
 from bptt.layers.stateless.activations import Elementwise
 from bptt.layers.stateless.over_time import OverTime
 
 
-def to_torch(layer: Module) -> Any:
+def to_torch(layer: Module | Frozen[Any]) -> Any:
     """Build a PyTorch module from a layer or model, with copies of its weights.
 
     Parameters
     ----------
-    layer : Module
+    layer : Module or Frozen
         An `RNN`, `LSTM` or `GRU` with only the options that PyTorch has, a layer without state, or a
         `Sequential` of such layers.
 
@@ -38,7 +40,8 @@ def to_torch(layer: Module) -> Any:
     torch.nn.Module
         The module of the same name in `torch.nn`. A `Sequential` becomes a `torch.nn.Sequential` that passes
         on only the outputs of its recurrent modules, and that has modules for `Last`, `Ends`, the pools and
-        `Repeat`. Its state dict has the names of `layer.state_dict()`. It takes no lengths.
+        `Repeat`. Its state dict has the names of `layer.state_dict()`, and the weight of a
+        `TiedLinear` a second time. It takes no lengths.
 
     Raises
     ------
@@ -50,10 +53,7 @@ def to_torch(layer: Module) -> Any:
         If PyTorch is not installed.
     """
     torch = pytorch("bptt.interop.to_torch")
-    if not isinstance(layer, Module):
-        raise TypeError(
-            f"layer must be a layer or model of bptt; got {type(layer).__name__}. Fix: pass bptt.LSTM(...)."
-        )
+    layer = parse_model(layer, "layer")
     # The modules draw initial weights, which must not move the random generator of the user's script.
     with torch.random.fork_rng(devices=()):
         return _module(torch, layer, "layer", {})
@@ -100,8 +100,9 @@ def _tied(torch: Any, layer: TiedLinear, embeddings: dict[int, Any]) -> Any:
     sizes = (layer.embedding_dim, layer.num_embeddings)
     dtype = embedding.weight.dtype
     module = torch.nn.Linear(*sizes, bias=layer.bias, dtype=dtype)
-    module.weight = embedding.weight
-    return _load(torch, module, layer)
+    module = _load(torch, module, layer)
+    module.weight = embedding.weight  # which the layer's `trainable` is not about
+    return module
 
 
 def _over_time(layer: Any, place: str) -> Any:

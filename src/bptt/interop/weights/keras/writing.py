@@ -26,14 +26,16 @@ from bptt.layers import (
     Repeat,
     Sequential,
 )
+from bptt.layers.model_argument import parse_model
+from bptt.layers.passes.frozen import Frozen
 
 
-def to_keras(layer: Module) -> Any:
+def to_keras(layer: Module | Frozen[Any]) -> Any:
     """Build a layer or model of Keras 3 from a layer or model, with copies of its weights.
 
     Parameters
     ----------
-    layer : Module
+    layer : Module or Frozen
         An `RNN`, `LSTM` or `GRU` with only the options that Keras has, a layer without state, or a
         `Sequential` of such layers.
 
@@ -53,6 +55,7 @@ def to_keras(layer: Module) -> Any:
     ImportError
         If Keras is not installed. `keras_arrays` needs no Keras.
     """
+    layer = parse_model(layer, "layer")
     saved, parts = _convert(layer)
     try:
         keras: Any = import_module("keras")
@@ -82,7 +85,7 @@ def _made(keras: Any, part: Part) -> Any:
     return layer
 
 
-def keras_arrays(layer: Module) -> KerasArrays:
+def keras_arrays(layer: Module | Frozen[Any]) -> KerasArrays:
     """Return a layer or model as a class, configuration and weights of Keras 3, without Keras.
 
     Parameters, errors and the conversion are those of `to_keras`.
@@ -93,15 +96,11 @@ def keras_arrays(layer: Module) -> KerasArrays:
         `class_name`, `config` and `weights`: `keras.layers.LSTM.from_config(config)` makes a layer with
         class_name "LSTM", and `set_weights(weights)` fills it after `build`.
     """
-    return _convert(layer)[0]
+    return _convert(parse_model(layer, "layer"))[0]
 
 
 def _convert(layer: Module) -> tuple[KerasArrays, list[Part]]:
     """Return the layer for Keras, and its parts."""
-    if not isinstance(layer, Module):
-        raise TypeError(
-            f"layer must be a layer or model of bptt; got {type(layer).__name__}. Fix: pass bptt.LSTM(...)."
-        )
     parts = list(_parts(list(_chain(layer, "layer"))))
     if len(parts) == 1 and not isinstance(layer, Sequential):
         return KerasArrays(parts[0].class_name, parts[0].config, parts[0].weights), parts
