@@ -186,6 +186,13 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: from_equinox(bptt.Tanh()), ValueError, r"weight_ih \(4H, I\) or .*got Tanh"),
     (lambda: to_equinox(bptt.RNN(3, 4)), TypeError, "cells of Equinox; got RNN"),
     (lambda: to_equinox(bptt.Tanh()), TypeError, "got Tanh"),
+    (lambda: from_flax({}, 3), TypeError, "prefix must be a str"),  # type: ignore[arg-type]
+    (
+        lambda: from_flax(to_flax(bptt.GRU(3, 4).freeze()), num_layers=2),
+        TypeError,
+        "got 'num_layers', which the arrays tell",
+    ),
+    (lambda: from_equinox(EQUINOX, reset_after=False), TypeError, "got 'reset_after'"),
 ]
 
 

@@ -128,6 +128,9 @@ def test_errors_list_names_and_shapes(subtests: pytest.Subtests) -> None:
     for state in (None, [1], {1: MANY}, STATE | {"bias_ih_l0": np.array(["a"] * 20)}):
         with pytest.raises(TypeError, match=r"Fix: "):
             from_state_dict(state)
+    for prefixed in (lambda: from_state_dict(STATE, 3), lambda: to_state_dict(bptt.GRU(3, 4), 3)):  # type: ignore
+        with pytest.raises(TypeError, match="prefix must be a str; got 3"):
+            prefixed()
     with pytest.raises(TypeError, match=r"layer must be a layer or a model of bptt; got .* type dict"):
         to_state_dict(STATE)  # type: ignore[arg-type]
 

@@ -202,6 +202,7 @@ def test_what_cannot_be_converted_is_named(subtests: pytest.Subtests) -> None:
         ([nn.Tanh(), 3], TypeError, r"module\[1\] must be a torch.nn.Module; got 3"),
         (nn.Linear(3, 3).state_dict(), TypeError, "from_state_dict"),
         (nn.Sequential(), ValueError, "at least one part"),
+        (nn.LSTM, TypeError, "must be a torch.nn.Module"),
         (nn.Softmax(0), ValueError, "dim=-1"),
         (nn.GELU("tanh"), ValueError, "approximate='none'"),
         (nn.LayerNorm((2, 3)), ValueError, r"\(2, 3\)"),
@@ -218,6 +219,7 @@ def test_what_cannot_be_converted_is_named(subtests: pytest.Subtests) -> None:
         (bptt.GRU(3, 4, reset_after=False), ValueError, "reset_after=False of GRU"),
         (bptt.GRU(3, 4, reverse=True), ValueError, "reverse=True"),
         (bptt.RNN(3, 4, nonlinearity="gelu"), ValueError, "nonlinearity='gelu' of RNN"),
+        (bptt.TiedLinear(bptt.Embedding(3, 4)), ValueError, "after its Embedding"),
         (bptt.Sequential(bptt.Tanh(), bptt.MGU(3, 4)), TypeError, r"layer\[1\].*MGU"),
     ]
     for layer, error, words in options:

@@ -37,7 +37,7 @@ def from_equinox(cell: Any, *, backward: Any = None, **options: Any) -> RNN | LS
     Raises
     ------
     TypeError
-        If arrays do not hold real numbers.
+        If arrays do not hold real numbers, or the cells have no such option.
     ValueError
         If arrays are missing or have wrong shapes. The message lists their names and shapes.
     """

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bptt.arguments import short
 from bptt.interop.gate_order import BPTT, FLAX, reorder
-from bptt.interop.weights.names import Shapes, below, check_shapes, listing, shapes_of
+from bptt.interop.weights.names import Shapes, below, check_shapes, listing, parse_prefix, shapes_of
 from bptt.interop.weights.one_layer import Cell, build, cell_of
 from bptt.interop.weights.values import Arrays, to_array
 from bptt.layers import GRU, LSTM, RNN
@@ -50,7 +50,7 @@ def from_flax(
     Raises
     ------
     TypeError
-        If `params` is not a mapping, or arrays do not hold real numbers.
+        If `params` is not a mapping, arrays do not hold real numbers, or the cells have no such option.
     ValueError
         If parameters are missing, unused or have wrong shapes. The message lists their names and shapes.
     """
@@ -84,7 +84,7 @@ def to_flax(layer: RNN | LSTM | GRU, *, index: int = 0, reverse: bool = False) -
     """
     kind, arrays = cell_of(layer, index, reverse, "Flax")
     hidden = arrays["weight_hh"].shape[1]
-    zeros = np.zeros(len(arrays["weight_hh"]), layer.dtype)
+    zeros = np.zeros_like(arrays["weight_hh"][:, 0])
     inputs, states = arrays.get("bias_ih", zeros), arrays.get("bias_hh", zeros)
     params: dict[str, dict[str, npt.NDArray[Any]]] = {}
     for gate, names in _kernels(kind).items():
@@ -115,7 +115,7 @@ def _read(params: Any, prefix: str | None, argument: str) -> Cell:
     found = {name: to_array(value, f"{argument}.{name}") for name, value in _flatten(params, "")}
     found = {name.removeprefix("params."): array for name, array in found.items()}
     if prefix is not None:
-        prefix = prefix.removeprefix("params.")
+        prefix = parse_prefix(prefix).removeprefix("params.")
     # NNX writes if_, because if is a word of Python.
     found = {
         name.replace("if_.", "if."): array for name, array in below(found, _place(found, prefix)).items()

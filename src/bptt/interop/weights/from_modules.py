@@ -114,7 +114,7 @@ def _dtype(torch: Any, parts: Sequence[Any]) -> str:
             if part.parameter_count:
                 return str(part.dtype)
             continue
-        for parameter in getattr(part, "parameters", list)():
+        for parameter in part.parameters() if isinstance(part, torch.nn.Module) else ():
             return "float64" if parameter.dtype == torch.float64 else "float32"
     return "float32"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bptt.arguments import short
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -33,9 +35,25 @@ def unwrap(arrays: Mapping[str, Any], prefix: str | None) -> tuple[dict[str, Any
     return found, prefix
 
 
+def parse_prefix(prefix: object) -> str:
+    """Return a prefix that ends with a dot, or is empty.
+
+    Raises
+    ------
+    TypeError
+        If it is not a str.
+    """
+    if not isinstance(prefix, str):
+        raise TypeError(
+            f"prefix must be a str; got {short(prefix)} of type {type(prefix).__name__}. "
+            "Fix: pass the name of the layer in the model, such as 'encoder.rnn'."
+        )
+    return prefix if not prefix or prefix.endswith(".") else f"{prefix}."
+
+
 def below(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the arrays whose names begin with the prefix, without it."""
-    dotted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
+    dotted = parse_prefix(prefix)
     return {name[len(dotted) :]: array for name, array in arrays.items() if name.startswith(dotted)}
 
 

@@ -11,7 +11,8 @@ from bptt.arguments import integer
 from bptt.interop.weights.limits import refuse_options
 from bptt.interop.weights.names import shapes_of
 from bptt.interop.weights.values import Arrays
-from bptt.layers import GRU, LSTM, RNN, Module
+from bptt.layers import GRU, LSTM, RNN
+from bptt.layers.model_argument import parse_model
 from bptt.layers.undrawn import undrawn
 
 _CLASSES: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -22,6 +23,15 @@ _STACKS = frozenset(
     )
 )
 """Options that do not change what one cell computes, or that a cell of JAX has as a function."""
+
+
+_OPTIONS = frozenset(
+    (
+        *("batch_first", "reverse", "merge", "activations", "nonlinearity", "dtype", "precision", "seed"),
+        *("dropout", "input_dropout", "recurrent_dropout", "zoneout"),
+    )
+)
+"""Options of a layer that the arrays of a cell do not tell. `merge` is for two cells."""
 
 
 class Cell(NamedTuple):
@@ -43,9 +53,17 @@ def build(forward: Cell, backward: Cell | None, options: Mapping[str, Any]) -> R
 
     Raises
     ------
+    TypeError
+        If there is another option than those that arrays do not tell.
     ValueError
         If the cells differ in kind or sizes.
     """
+    wrong = [name for name in options if name not in _OPTIONS]
+    if wrong:
+        raise TypeError(
+            f"options must be some of {', '.join(sorted(_OPTIONS))}; got {wrong[0]!r}, which the arrays tell "
+            "or no cell has. Fix: leave it out."
+        )
     both = {"_l0": forward} | ({} if backward is None else {"_l0_reverse": backward})
     if backward is not None and _form(forward) != _form(backward):
         raise ValueError(
@@ -79,10 +97,11 @@ def cell_of(layer: Any, index: int, reverse: bool, library: str) -> Cell:
     ValueError
         If it has an option that cells of JAX lack, or there is no such layer or direction.
     """
+    layer = parse_model(layer, "layer")
     if not isinstance(layer, (RNN, LSTM, GRU)):
-        what = "a layer that is an RNN, LSTM or GRU" if isinstance(layer, Module) else "a layer of bptt"
         raise TypeError(
-            f"layer must be {what}; got {type(layer).__name__}. Fix: pass the recurrent layer, model[0]."
+            f"layer must be an RNN, LSTM or GRU; got {type(layer).__name__}. Fix: pass the recurrent layer, "
+            "such as model[0]."
         )
     refuse_options(layer, _STACKS, library)
     number = integer(index, "index", 0, layer.num_layers - 1)

@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from bptt.arguments import short
-from bptt.interop.weights.names import below, listing, shapes_of, unwrap
+from bptt.interop.weights.names import below, listing, parse_prefix, shapes_of, unwrap
 from bptt.interop.weights.recurrent_state import FIRST, build_recurrent, dtype_of, is_recurrent
 from bptt.interop.weights.values import Arrays, read_state
 from bptt.layers import GRU, LSTM, RNN, Embedding, LayerNorm, Linear, Module, Sequential
@@ -95,6 +95,8 @@ def from_state_dict(
     OSError
         If the file cannot be read.
     """
+    if prefix is not None:
+        parse_prefix(prefix)
     arrays, prefix = unwrap(read_state(state), prefix)
     options: dict[str, Any] = {"batch_first": batch_first, "dropout": dropout}
     if dtype is not None:
@@ -123,7 +125,7 @@ def to_state_dict(layer: Module | Frozen[Any], prefix: str = "") -> Arrays:
         `torch.from_numpy` makes tensors of the arrays without a copy.
     """
     layer = parse_model(layer, "layer")
-    dotted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
+    dotted = parse_prefix(prefix)
     return {dotted + name: np.array(value) for name, value in layer.state_dict().items()}
 
 

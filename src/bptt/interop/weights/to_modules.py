@@ -75,7 +75,7 @@ def _module(torch: Any, layer: Any, place: str, embeddings: dict[int, Any]) -> A
     elif isinstance(layer, Linear):
         arguments = {name: getattr(layer, name) for name in ("in_features", "out_features", "bias")}
     elif isinstance(layer, TiedLinear):
-        return _tied(torch, layer, embeddings)
+        return _tied(torch, layer, place, embeddings)
     elif isinstance(layer, Embedding):
         names = ("num_embeddings", "embedding_dim", "padding_idx", "sparse")
         arguments = {name: getattr(layer, name) for name in names}
@@ -95,8 +95,12 @@ def _module(torch: Any, layer: Any, place: str, embeddings: dict[int, Any]) -> A
     return _load(torch, module, layer)
 
 
-def _tied(torch: Any, layer: TiedLinear, embeddings: dict[int, Any]) -> Any:
-    embedding = embeddings[id(layer.embedding)]
+def _tied(torch: Any, layer: TiedLinear, place: str, embeddings: dict[int, Any]) -> Any:
+    embedding = embeddings.get(id(layer.embedding))
+    if embedding is None:
+        raise ValueError(
+            f"{place} must come after its Embedding; got a TiedLinear alone. Fix: pass the model with both."
+        )
     sizes = (layer.embedding_dim, layer.num_embeddings)
     dtype = embedding.weight.dtype
     module = torch.nn.Linear(*sizes, bias=layer.bias, dtype=dtype)

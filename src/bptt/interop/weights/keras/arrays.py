@@ -46,6 +46,10 @@ def describe(layer: Any, place: str) -> tuple[KerasArrays, bool]:
             raise TypeError(
                 f"{place} must have a mapping as config; got {short(layer.config)}. Fix: pass get_config()."
             )
+        if not isinstance(layer.weights, (list, tuple)):
+            raise TypeError(
+                f"{place} must have a list of weights; got {short(layer.weights)}. Fix: pass get_weights()."
+            )
         return layer, False
     known = next((cls for cls in type(layer).__mro__ if cls.__module__.split(".")[0] in _ROOTS), None)
     if known is None or not hasattr(layer, "get_weights"):

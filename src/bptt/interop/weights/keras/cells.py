@@ -97,8 +97,8 @@ def _options(class_name: str, config: Mapping[str, Any], place: str, old: bool) 
     options: dict[str, Any] = {
         "batch_first": True,
         "bias": bool(config.get("use_bias", True)),
-        "input_dropout": float(config.get("dropout", 0.0)),
-        "recurrent_dropout": float(config.get("recurrent_dropout", 0.0)),
+        "input_dropout": config.get("dropout", 0.0),
+        "recurrent_dropout": config.get("recurrent_dropout", 0.0),
     }
     candidate = in_cell(config.get("activation", "tanh"), place, old)
     if class_name == "SimpleRNN":

@@ -26,7 +26,7 @@ def chain_of(class_name: str, config: Mapping[str, Any], place: str) -> list[Ent
         If the layers of a graph do not follow each other.
     """
     entries: Any = config.get("layers", ())
-    for entry in entries:
+    for entry in entries if isinstance(entries, (list, tuple)) else [entries]:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
             raise TypeError(
                 f"{place} must have a config for each layer; got {short(entry)}. Fix: pass get_config()."
