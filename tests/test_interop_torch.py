@@ -424,6 +424,8 @@ class TestOptions:
             initial(x_of(dtype=torch.bfloat16))
         with pytest.raises(RuntimeError, match="input_size"):
             LSTM(I, H, peephole=True)(x_of(T, B, I + 1, dtype=torch.float32))
+        with pytest.raises(NotImplementedError, match=r"without elements.*Fix: .*one row"):
+            LSTM(I, H, peephole=True)(x_of(T, 0, I, dtype=torch.float32))
 
 
 class TestFallback:
@@ -450,6 +452,7 @@ class TestFallback:
             "exporter": traced,
             "torch.func": lambda m: torch.func.grad(lambda x: m(x)[0].sum())(x_of(dtype=torch.float32)),
             "dropout=1": all_dropped,
+            "a tensor without elements": lambda m: m(x_of(T, 0, I, dtype=torch.float32))[0],
         }
         for words, call in calls.items():
             with subtests.test(words):

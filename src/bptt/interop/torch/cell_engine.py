@@ -139,5 +139,4 @@ def _readable(tensor: Any, flat: Flat) -> bool:
         and tensor.dtype is flat.dtype
         and tensor.is_cpu
         and tensor.layout is _STRIDED
-        and not tensor.is_neg()
     )

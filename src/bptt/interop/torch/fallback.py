@@ -31,7 +31,7 @@ def refuse(module: Any, reason: str) -> None:
         raise NotImplementedError(
             f"{type(module).__name__} with {names} must run in bptt, because PyTorch has no such option; "
             f"got {reason}. "
-            "Fix: use CPU tensors of float32 or float64, outside of this mode."
+            "Fix: use CPU tensors of float32 or float64 with one row or more, outside of this mode."
         )
 
 
@@ -94,4 +94,6 @@ def reason_of_tensors(tensors: Any) -> str:
             return f"a tensor with the layout {tensor.layout}"
         if tensor.dtype not in (torch.float32, torch.float64):
             return f"a tensor of dtype {tensor.dtype}"
+        if tensor.numel() == 0:
+            return "a tensor without elements"
     return "arguments that bptt does not read"
