@@ -165,7 +165,10 @@ def loop(graph: Any) -> None:
 SMALL: dict[str, tuple[Callable[[], Any], str]] = {
     "no model": (lambda: b"an ONNX file", "is not an ONNX model"),
     "empty": (lambda: b"", "is not an ONNX model: it holds no graph"),
-    "cut short": (lambda: good().SerializeToString()[:-100], "is not an ONNX model, or is damaged"),
+    "cut short": (
+        lambda: good().SerializeToString()[:-100],
+        r"is not an ONNX model, or is damaged\. Fix: .*\.onnx file\.$",
+    ),
     "large, and cut short": (
         lambda: with_fields(field(5, b""))[:-100] + b"\x0a" * 2**16,
         "is not an ONNX model, or is",

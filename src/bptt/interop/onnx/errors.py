@@ -12,3 +12,7 @@ class UnsupportedOnnxError(OnnxError):
 
     The message lists all nodes of this kind, each with its name, its operator and its output.
     """
+
+
+DAMAGED = "is not an ONNX model, or is damaged. Fix: export it again, or pass the name of the .onnx file"
+"""The message for bytes that are no model, without the name of the file."""

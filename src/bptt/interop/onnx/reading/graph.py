@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from bptt.interop.onnx.errors import OnnxError
+from bptt.interop.onnx.errors import DAMAGED, OnnxError
 from bptt.interop.onnx.reading.content import Content, array_of
 from bptt.interop.onnx.reading.external import read_external
 from bptt.interop.onnx.reading.tensors import Tensor
@@ -120,9 +120,9 @@ class Graph:
         try:
             model.ParseFromString(message)
         except (DecodeError, ValueError, RecursionError):
-            raise OnnxError("is not an ONNX model, or is damaged") from None
+            raise OnnxError(DAMAGED) from None
         if not model.HasField("graph"):
-            raise OnnxError("is not an ONNX model: it holds no graph")
+            raise OnnxError("is not an ONNX model: it holds no graph. Fix: export it again")
         graph = model.graph
         self.proto = model
         self.opset = max(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import onnx
 
-from bptt.interop.onnx.errors import OnnxError
+from bptt.interop.onnx.errors import DAMAGED, OnnxError
 from bptt.interop.onnx.reading.content import Content
 
 SIZE_LIMIT = 2**31 - 1
@@ -213,7 +213,7 @@ def fields(content: Content, start: int, stop: int) -> Iterator[Field]:
         elif wire == _FOUR_BYTES:
             end = position + 4
         else:
-            raise OnnxError("is not an ONNX model, or is damaged")
+            raise OnnxError(DAMAGED)
         if end > stop or not number:
             raise OnnxError("is not an ONNX model, or is cut short")
         yield tuple.__new__(Field, (number, first, begin, end, wire))  # without the call of a Python function
