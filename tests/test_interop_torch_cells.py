@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.test_interop_torch_modules import assert_same, pair
+from tests.torch_pairs import assert_same, pair
 from tests.torch_settings import dropin, each, tensors, torch
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -1,60 +1,19 @@
-"""What users do with modules besides training them: copies, files, hooks, workers, threads, utilities."""
+"""What users do with modules besides training them: copies, files, hooks, functional calls, utilities."""
 
 from __future__ import annotations
 
 import copy
 import io
-import multiprocessing
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.torch_settings import dropin, each, tensors, torch
+from tests.torch_pairs import KINDS, assert_same, numbers, pair, run
+from tests.torch_settings import each, tensors, torch
 from torch.nn.utils import parametrizations, parametrize, prune
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
-
-KINDS = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
-INPUTS, HIDDEN = 3, 4
-
-
-def pair(kind: str, **options: Any) -> tuple[Any, Any]:
-    """Return PyTorch's module and ours with the same weights."""
-    torch.manual_seed(0)
-    options = {"dtype": torch.float64} | options
-    if not kind.endswith("Cell"):
-        options = {"num_layers": 2, "bidirectional": True} | options
-    theirs = getattr(torch.nn, kind)(INPUTS, HIDDEN, **options)
-    for parameter in theirs.parameters():
-        torch.nn.init.uniform_(parameter, -0.5, 0.5)
-    ours = getattr(dropin, kind)(INPUTS, HIDDEN, **options)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def numbers(kind: str, seed: int = 0) -> Any:
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, INPUTS) if kind.endswith("Cell") else (5, 2, INPUTS)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def run(module: Any, x: Any) -> list[Any]:
-    """Return outputs, dx, and the gradients of the parameters, which are set to None before."""
-    module.zero_grad()
-    x = x.detach().clone().requires_grad_()
-    outputs = list(tensors(module(x)))
-    sum((output * output.detach().cos()).sum() for output in outputs).backward()
-    return [*outputs, x.grad, *(parameter.grad for parameter in module.parameters())]
-
-
-def assert_same(ours: list[Any], theirs: list[Any], tolerance: float = 1e-10) -> None:
-    assert len(ours) == len(theirs)
-    for our, their in zip(ours, theirs, strict=True):
-        assert (our is None) == (their is None)
-        if our is not None:
-            torch.testing.assert_close(our, their, rtol=tolerance, atol=tolerance)
 
 
 def through_file(module: Any) -> Any:
@@ -306,101 +265,3 @@ def test_vector_to_parameters_and_tied_weights(kind: str) -> None:
         setattr(module, bias.replace("hh", "ih"), getattr(module, bias))
     assert len(list(ours.parameters())) == len(list(theirs.parameters()))
     assert_same(run(ours, x), run(theirs, x))
-
-
-def test_shared_memory_and_worker_processes(subtests: pytest.Subtests) -> None:
-    """A forked process computes with the shared weights, and sees its parent's updates."""
-    for kind in ("LSTM", "GRUCell"):
-        with subtests.test(kind):
-            theirs, ours = pair(kind)
-            ours.share_memory()
-            assert all(parameter.is_shared() for parameter in ours.parameters())
-            x = numbers(kind)
-            for module in (theirs, ours):
-                with torch.no_grad():
-                    for parameter in module.parameters():
-                        parameter.mul_(0.5)
-            expected = run(theirs, x)
-            assert_same(run(ours, x), expected)
-            context = multiprocessing.get_context("fork")
-            receiver, sender = context.Pipe(duplex=False)
-
-            def work(module: Any = ours, x: Any = x, sender: Any = sender) -> None:
-                sender.send([each.detach().numpy() for each in run(module, x)])
-                with torch.no_grad():
-                    next(module.parameters()).zero_()
-
-            process = context.Process(target=work)
-            process.start()
-            found = receiver.recv()
-            process.join()
-            assert process.exitcode == 0
-            assert_same([torch.from_numpy(each) for each in found], [each.detach() for each in expected])
-            assert not next(ours.parameters()).any()
-
-
-class Encoded(torch.utils.data.Dataset):
-    """Rows that an encoder computes in the workers of a DataLoader."""
-
-    def __init__(self, encoder: Any) -> None:
-        self.encoder = encoder
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> Any:
-        with torch.no_grad():
-            return next(tensors(self.encoder(numbers("LSTM", index))))
-
-
-def test_workers_of_a_data_loader(recwarn: pytest.WarningsRecorder) -> None:
-    theirs, ours = pair("LSTM")
-    run(ours, numbers("LSTM"))
-    results = [
-        list(torch.utils.data.DataLoader(Encoded(module), 2, num_workers=1, multiprocessing_context="fork"))
-        for module in (theirs, ours)
-    ]
-    assert_same(results[1], results[0])
-
-
-@each(KINDS)
-def test_threads_share_a_module(kind: str) -> None:
-    """Inference and training in several threads at once, as in asynchronous reinforcement learning."""
-    _, ours = pair(kind)
-    inputs = [numbers(kind, seed) for seed in range(4)]
-
-    def results(x: Any, ours: Any = ours) -> list[Any]:
-        x = x.clone().requires_grad_()
-        outputs = list(tensors(ours(x)))
-        loss = sum(output.square().sum() for output in outputs)
-        return [*outputs, *torch.autograd.grad(loss, [x, *ours.parameters()])]
-
-    expected = [results(x) for x in inputs]
-    found: list[Any] = [None] * len(inputs)
-
-    def work(index: int, found: Any = found, results: Any = results, inputs: Any = inputs) -> None:
-        for _ in range(10):
-            found[index] = results(inputs[index])
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for ours_found, theirs_found in zip(found, expected, strict=True):
-        assert_same(ours_found, theirs_found, 0)
-
-
-@each(KINDS)
-def test_replicas_of_data_parallel_models(kind: str) -> None:
-    """`DataParallel` makes replicas whose parameters are plain tensors."""
-    theirs, ours = pair(kind)
-    x = numbers(kind)
-    replica = ours._replicate_for_data_parallel()
-    for name, parameter in ours.named_parameters():
-        setattr(replica, name, parameter * 1)
-    inputs = x.clone().requires_grad_()
-    outputs = list(tensors(replica(inputs)))
-    sum((output * output.detach().cos()).sum() for output in outputs).backward()
-    found = [*outputs, inputs.grad, *(parameter.grad for parameter in ours.parameters())]
-    assert_same(found, run(theirs, x))

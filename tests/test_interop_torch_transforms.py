@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.test_interop_torch_modules import KINDS, assert_same, numbers, pair, run
+from tests.torch_pairs import KINDS, assert_same, numbers, pair, run
 from tests.torch_settings import dropin, tensors, torch
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -212,3 +212,24 @@ def test_a_fallback_of_a_cell_warns_once_and_names_the_reason() -> None:
         outputs_of(torch.nn.Sequential(ours, torch.nn.Identity()), x)
     assert len(seen) == 1
     ours(x)  # a second warning would be an error
+
+
+class OneStep(torch.nn.Module):
+    """A cell with its state as an argument, for torch.fx."""
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Any, hx: Any) -> Any:
+        return self.cell(x, hx)
+
+
+def test_fx_records_a_cell_as_one_call() -> None:
+    symbolic_trace = importlib.import_module("torch.fx").symbolic_trace
+    for kind in ("LSTMCell", "GRUCell", "RNNCell"):
+        theirs, ours = pair(kind)
+        x, state = numbers(kind), theirs(numbers(kind))
+        traced = symbolic_trace(OneStep(ours))
+        assert [node.op for node in traced.graph.nodes].count("call_module") == 1
+        assert_same(list(tensors(traced(x, state))), list(tensors(theirs(x, state))))

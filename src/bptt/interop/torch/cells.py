@@ -14,7 +14,7 @@ import bptt.layers as layers
 from bptt.interop.torch.cell_checks import check_step, parse_pair
 from bptt.interop.torch.cell_engine import CellEngine
 from bptt.interop.torch.fallback import reason_of_tensors, special_mode, warn_once
-from bptt.interop.torch.internals import set_eval_frame
+from bptt.interop.torch.internals import as_leaf, set_eval_frame
 from bptt.layers.recurrent import Recurrent
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
@@ -154,6 +154,9 @@ class LSTMCell(CellDropIn, torch.nn.LSTMCell):  # type: ignore[misc]
         RuntimeError
             If sizes or dtypes do not agree.
         """
+        leaf = None if isinstance(input, torch.Tensor) else as_leaf(self, (input, hx))
+        if leaf is not None:
+            return leaf  # type: ignore[no-any-return]
         h, c = (None, None) if hx is None else parse_pair(self, hx)
         h, c = self.run_step(input, hx, h, c)
         return h, c
@@ -198,7 +201,8 @@ class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
         TypeError, ValueError, RuntimeError
             As for `LSTMCell.forward`.
         """
-        return self.run_step(input, hx, hx, None)[0]
+        leaf = None if isinstance(input, torch.Tensor) else as_leaf(self, (input, hx))
+        return self.run_step(input, hx, hx, None)[0] if leaf is None else leaf
 
     def build_layer(self, dtype: str) -> Recurrent:
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""
@@ -240,7 +244,8 @@ class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
         TypeError, ValueError, RuntimeError
             As for `LSTMCell.forward`.
         """
-        return self.run_step(input, hx, hx, None)[0]
+        leaf = None if isinstance(input, torch.Tensor) else as_leaf(self, (input, hx))
+        return self.run_step(input, hx, hx, None)[0] if leaf is None else leaf
 
     def build_layer(self, dtype: str) -> Recurrent | None:
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""
