@@ -141,6 +141,36 @@ def test_outputs_written_in_place_before_backward_leave_the_gradients_right(kind
     assert_same([parameter.grad for parameter in ours.parameters()], expected)
 
 
+def test_hooks_of_saved_tensors_decide_what_a_pass_keeps(subtests: pytest.Subtests) -> None:
+    """The tape is not kept with `torch.utils.checkpoint`, and gradients are those of the saved weights."""
+    for kind in KINDS:
+        with subtests.test(kind):
+            results = []
+            for module in pair(kind):
+                x = numbers(kind).requires_grad_()
+                with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+                    y = next(tensors(module(x * 1)))
+                assert getattr(y.grad_fn, "tape", None) is None
+                with torch.no_grad():
+                    for parameter in module.parameters():
+                        parameter.mul_(2.0)
+                y.square().sum().backward(retain_graph=True)
+                y.sum().backward()
+                results.append([x.grad, *(parameter.grad for parameter in module.parameters())])
+            assert_same(results[1], results[0])
+
+
+def test_checkpoints_repeat_the_masks() -> None:
+    module = dropin.GRU(3, 4, num_layers=2, dropout=0.5, dtype=torch.float64)
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    gradients = []
+    for run in (torch.utils.checkpoint.checkpoint, lambda module, x, use_reentrant: module(x)):
+        torch.manual_seed(0)
+        y, _ = run(module, x, use_reentrant=False)
+        gradients.append(torch.autograd.grad(y.square().sum(), [x, *module.parameters()]))
+    assert_same(list(gradients[0]), list(gradients[1]))
+
+
 @each(KINDS)
 def test_backward_twice_and_partly(kind: str) -> None:
     theirs, ours = pair(kind)

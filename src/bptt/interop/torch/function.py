@@ -190,9 +190,12 @@ class BpttPass(torch.autograd.Function):  # type: ignore[misc]
         ctx.set_materialize_grads(False)
         if not any(ctx.needs_input_grad):
             return plan.infer(x, h0, c0)
-        results, ctx.tape = plan.record(x, h0, c0)
-        ctx.plan = plan
         passes = recording.get()
+        if passes is None and internals.has_saving_hooks():  # a tape would keep more than they want
+            results, ctx.tape = plan.infer(x, h0, c0), None
+        else:
+            results, ctx.tape = plan.record(x, h0, c0)
+        ctx.plan = plan
         if passes is not None:
             passes.append((plan, ctx.tape))
         ctx.save_for_backward(x, h0, c0, *weights)
@@ -208,7 +211,11 @@ class BpttPass(torch.autograd.Function):  # type: ignore[misc]
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not internals.have_memory((dy, dh, dc)):
             return None, *ctx.plan.backward.again(ctx.plan, (x, h0, c0, *weights), (dy, dh, dc), needs)
-        gradients = ctx.plan.invert(ctx.tape, dy, dh, dc, needs)
+        tape = ctx.tape
+        if tape is None:
+            plan = ctx.plan._replace(flat=ctx.plan.flat.saved(tuple(weights)))
+            tape = plan.record(x, h0, c0)[1]
+        gradients = ctx.plan.invert(tape, dy, dh, dc, needs)
         if not internals.keeps_graph():
             ctx.tape = None
         return None, *gradients

@@ -55,6 +55,7 @@ functions = _internal("_VF", None)
 """PyTorch's recurrent operators by name."""
 
 _count_owners = _internal("_C._storage_Use_Count", None)
+_saving_hooks = _internal("_C._autograd._top_saved_tensors_default_hooks", lambda ignore_tracing: None)
 
 
 def as_leaf(module: Any, arguments: tuple[Any, ...]) -> Any:
@@ -65,6 +66,14 @@ def as_leaf(module: Any, arguments: tuple[Any, ...]) -> Any:
     tracer: Any = arguments[0].tracer
     given = tuple(argument for argument in arguments if argument is not None)
     return tracer.create_proxy("call_module", tracer.path_of_module(module), given, {})
+
+
+def has_saving_hooks() -> bool:
+    """Return whether functions like `torch.utils.checkpoint` decide what autograd keeps of a pass."""
+    try:
+        return _saving_hooks(True) is not None
+    except TypeError:  # a version whose function has other arguments
+        return False
 
 
 def forward_mode() -> bool:

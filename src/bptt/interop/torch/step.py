@@ -8,7 +8,7 @@ from operator import is_
 from typing import Any, NamedTuple
 
 from bptt import _core
-from bptt.interop.torch.internals import current_task, have_memory, keeps_graph, will_run
+from bptt.interop.torch.internals import current_task, has_saving_hooks, have_memory, keeps_graph, will_run
 from bptt.interop.torch.weights import Flat
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
@@ -209,7 +209,10 @@ class Step(torch.autograd.Function):  # type: ignore[misc]
         ctx.set_materialize_grads(False)
         if not any(ctx.needs_input_grad):
             return call.size.infer(call.flat, x, h0, c0)
-        results, ctx.tape = call.size.record(call.flat, x, h0, c0)
+        if has_saving_hooks():  # a tape would keep more than they want
+            results, ctx.tape = call.size.infer(call.flat, x, h0, c0), None
+        else:
+            results, ctx.tape = call.size.record(call.flat, x, h0, c0)
         ctx.call = call
         if call.weight_sum is not None:
             ctx.node = weights[0].grad_fn
@@ -237,7 +240,10 @@ class Step(torch.autograd.Function):  # type: ignore[misc]
         elif any(needs[3:]):
             gradients = torch.zeros(sum(call.parts.sizes), dtype=call.flat.dtype, device="cpu")
         dx = saved[0].new_empty(saved[0].shape) if needs[0] else None
-        dh0, dc0 = call.size.invert(ctx.tape, gradients, dh, dc, dx)
+        tape = ctx.tape
+        if tape is None:
+            tape = call.size.record(call.flat.saved(saved[3:]), *saved[:3])[1]
+        dh0, dc0 = call.size.invert(tape, gradients, dh, dc, dx)
         if not keeps_graph():
             ctx.tape = None
         states = dh0 if needs[1] else None, dc0 if needs[2] else None

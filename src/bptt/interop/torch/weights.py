@@ -39,6 +39,14 @@ class Flat(NamedTuple):
     addresses: list[int] | None
     """The addresses of the parameters, or None for a copy."""
 
+    def saved(self, tensors: tuple[Any, ...]) -> Flat:
+        """Return the vector of the parameters that autograd has kept for the backward pass."""
+        if list(map(_address, tensors)) == self.addresses:
+            return self
+        array = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).numpy()
+        array.flags.writeable = False
+        return self._replace(array=array, addresses=None)
+
 
 class Weights:
     """The parameters of one module, and the bptt layer that computes it.
