@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.torch_pairs import KINDS, assert_same, numbers, pair, run
-from tests.torch_settings import each, tensors, torch
+from tests.torch_settings import dropin, each, tensors, torch
 from torch.nn.utils import parametrizations, parametrize, prune
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -164,9 +164,9 @@ def test_checkpoints_repeat_the_masks() -> None:
     module = dropin.GRU(3, 4, num_layers=2, dropout=0.5, dtype=torch.float64)
     x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
     gradients = []
-    for run in (torch.utils.checkpoint.checkpoint, lambda module, x, use_reentrant: module(x)):
+    for call in (torch.utils.checkpoint.checkpoint, lambda module, x, use_reentrant: module(x)):
         torch.manual_seed(0)
-        y, _ = run(module, x, use_reentrant=False)
+        y, _ = call(module, x, use_reentrant=False)
         gradients.append(torch.autograd.grad(y.square().sum(), [x, *module.parameters()]))
     assert_same(list(gradients[0]), list(gradients[1]))
 

@@ -14,6 +14,7 @@ from tests.torch_settings import each, tensors, torch
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of JAX, where another test has loaded it
 def test_shared_memory_and_worker_processes(subtests: pytest.Subtests) -> None:
     """A forked process computes with the shared weights, and sees its parent's updates."""
     for kind in ("LSTM", "GRUCell"):

@@ -46,4 +46,25 @@ def files(draw: Draw, name: str) -> object:
         return bptt.load_preprocessing(draw.choose(path, path, path, folder, None, 0.5, []))
 
 
-TARGETS: dict[str, Target] = dict.fromkeys(("save", "load", "load_preprocessing"), files)
+def header(draw: Draw, name: str) -> object:
+    """Write a model as a C header with drawn arguments."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = draw.choose(a_model, a_model, lambda d: a_container(d, "Parallel"))(draw)
+        if model is None:
+            return None
+        path = Path(folder) / "model.h"
+        bptt.export_c(
+            draw.arg(lambda: draw.choose(model, model.freeze())),
+            draw.choose(path, path, path, folder, None, 0.5, Path(folder) / "other" / "model.h"),
+            **draw.options(
+                name=lambda: draw.choose("a", "net_2", "2a", "int", ""),
+                section=lambda: draw.choose(".flash", "", 'a"b'),
+                math=lambda: draw.choose("inline", "libm"),
+            ),
+        )
+        return path.read_text(encoding="ascii")
+
+
+TARGETS: dict[str, Target] = dict.fromkeys(("save", "load", "load_preprocessing"), files) | {
+    "export_c": header
+}
