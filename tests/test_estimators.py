@@ -340,6 +340,7 @@ BAD_SEQUENCES: dict[str, tuple[Any, Any, type[Exception], str]] = {
         ValueError,
         r"X\[1\] must hold finite .* NaN at \(1, 0\)",
     ),
+    "a huge integer": ([[10**400, 1]] * 6, Y, ValueError, r"X must hold numbers that float64 can hold"),
     "four axes": (np.zeros((6, 2, 2, 2)), Y, ValueError, r"X must have shape \(n, T\) or .* got 4 axes"),
     "no steps": (np.zeros((6, 0, 2)), Y, ValueError, r"X must have at least one step"),
     "no columns": (np.zeros((6, 0)), Y, ValueError, r"Found array with 0 feature\(s\)"),

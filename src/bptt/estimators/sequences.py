@@ -294,15 +294,20 @@ def _parse_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
             f"X must have shape (n, T) or (n, T, F), or be a list of arrays; got {ndim} axes. "
             "Fix: reshape the values of each step to one axis."
         )
-    if ndim == 3:
-        array = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **options)
-        if 0 in array.shape:
-            raise ValueError(
-                f"X must have at least one step and one value per step; got shape {array.shape}. "
-                "Fix: pass an array with T >= 1 and F >= 1."
-            )
-    elif reset or estimator.fitted_on_table_:
-        array = validate_data(estimator, X, reset=reset, **options)[:, :, None]
-    else:
-        array = check_array(X, estimator=estimator, input_name="X", **options)[:, :, None]
+    try:
+        if ndim == 3:
+            array = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **options)
+            if 0 in array.shape:
+                raise ValueError(
+                    f"X must have at least one step and one value per step; got shape {array.shape}. "
+                    "Fix: pass an array with T >= 1 and F >= 1."
+                )
+        elif reset or estimator.fitted_on_table_:
+            array = validate_data(estimator, X, reset=reset, **options)[:, :, None]
+        else:
+            array = check_array(X, estimator=estimator, input_name="X", **options)[:, :, None]
+    except OverflowError as error:
+        raise ValueError(
+            f"X must hold numbers that float64 can hold; got {error}. Fix: rescale X, or leave such numbers out."
+        ) from None
     return Dense(check_finite(array, "X")), ndim != 3
