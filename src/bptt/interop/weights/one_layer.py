@@ -10,12 +10,12 @@ import numpy as np
 from bptt.arguments import integer
 from bptt.interop.weights.limits import refuse_options
 from bptt.interop.weights.names import shapes_of
+from bptt.interop.weights.recurrent_state import LAYERS, dtype_of
 from bptt.interop.weights.values import Arrays
 from bptt.layers import GRU, LSTM, RNN
 from bptt.layers.model_argument import parse_model
 from bptt.layers.undrawn import undrawn
 
-_CLASSES: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 _STACKS = frozenset(
     (
         *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
@@ -70,13 +70,12 @@ def build(forward: Cell, backward: Cell | None, options: Mapping[str, Any]) -> R
             f"backward must be a cell of the same kind and sizes as the forward cell; got {_form(backward)} "
             f"and {_form(forward)}. Fix: pass two such cells."
         )
-    double = all(array.dtype == np.float64 for array in forward.arrays.values())
-    arguments: dict[str, Any] = {"dtype": "float64" if double else "float32"} | dict(options)
+    arguments: dict[str, Any] = {"dtype": dtype_of(forward.arrays)} | dict(options)
     if backward is not None:
         arguments["bidirectional"] = True
     hidden, inputs = forward.arrays["weight_hh"].shape[1], forward.arrays["weight_ih"].shape[1]
     with undrawn():
-        layer = _CLASSES[forward.kind](inputs, hidden, bias="bias_ih" in forward.arrays, **arguments)
+        layer = LAYERS[forward.kind](inputs, hidden, bias="bias_ih" in forward.arrays, **arguments)
     layer.load_state_dict(
         {name + end: array for end, cell in both.items() for name, array in cell.arrays.items()}
     )

@@ -15,7 +15,7 @@ from bptt.interop.weights.values import Arrays
 from bptt.layers import GRU, LSTM, RNN
 from bptt.layers.undrawn import undrawn
 
-_CLASSES: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+LAYERS: Mapping[str, type[RNN] | type[LSTM] | type[GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 FIRST = "weight_ih_l0"
 """The parameter that every recurrent layer has."""
 _CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -54,7 +54,7 @@ def build_recurrent(
     if kind == "rnn":
         sizes["nonlinearity"] = choice(nonlinearity, "nonlinearity", ("tanh", "relu"))
     with undrawn():
-        layer = _CLASSES[kind](**sizes, **{"dtype": dtype_of(found), **options})
+        layer = LAYERS[kind](**sizes, **{"dtype": dtype_of(found), **options})
     layer.load_state_dict(found)
     return layer
 
@@ -67,7 +67,7 @@ def dtype_of(arrays: Arrays) -> str:
 def _sizes(shapes: Shapes, prefix: str, cell: str | None) -> dict[str, Any]:
     """Return the cell and the arguments of its constructor that the shapes tell."""
     if cell is not None:
-        cell = choice(cell, "cell", tuple(_CLASSES))
+        cell = choice(cell, "cell", tuple(LAYERS))
     place = f" under the prefix {prefix!r}" if prefix else ""
     first, recurrent = shapes.get(FIRST, ()), shapes.get("weight_hh_l0", ())
     if len(first) != 2 or len(recurrent) != 2:

@@ -10,11 +10,11 @@ import numpy as np
 from bptt.interop.gate_order import BPTT, KERAS, reorder
 from bptt.interop.weights.keras.arrays import WeightReader
 from bptt.interop.weights.keras.functions import in_cell
+from bptt.interop.weights.recurrent_state import LAYERS
 from bptt.interop.weights.values import Arrays
-from bptt.layers import GRU, LSTM, RNN, Ends, Last, Module
+from bptt.layers import Ends, Last, Module
 
 CLASSES: dict[str, str] = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
-_LAYERS: dict[str, type[RNN] | type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "mean"}
 
 
@@ -25,7 +25,7 @@ def read_recurrent(
     reverse = bool(config.get("go_backwards", False))
     options = _options(class_name, config, place, old)
     sizes, arrays = _weights(class_name, config, weights, place)
-    layer = _LAYERS[CLASSES[class_name]](**sizes, **options, reverse=reverse, dtype=weights.dtype)
+    layer = LAYERS[CLASSES[class_name]](**sizes, **options, reverse=reverse, dtype=weights.dtype)
     layer.load_state_dict(arrays)
     if config.get("return_sequences", False):
         return [layer], reverse
@@ -62,7 +62,7 @@ def read_bidirectional(
             f"{place} must have the same sizes in both directions; got {sizes} and {other}. "
             "Fix: convert the two layers separately."
         )
-    layer = _LAYERS[CLASSES[class_name]](
+    layer = LAYERS[CLASSES[class_name]](
         **sizes, **options, bidirectional=True, merge=MERGES[merge], dtype=weights.dtype
     )
     layer.load_state_dict(arrays | {f"{name}_reverse": value for name, value in backward.items()})
