@@ -12,6 +12,7 @@ import numpy as np
 from bptt import diagnose
 from bptt.diagnose.flow import GradientFlow
 from bptt.diagnose.rows import Row
+from bptt.interop.torch.cells import CellDropIn
 from bptt.interop.torch.dropin import DropIn
 from bptt.interop.torch.function import Plan, recording
 
@@ -67,8 +68,8 @@ def gradient_flow(
     TypeError
         If `lengths`, `reset` or `skip` is passed for a model.
     ValueError
-        If no recurrent module of the model runs in bptt, if one runs twice, or if modules run over different
-        numbers of steps.
+        If no LSTM, GRU or RNN of the model runs in bptt, if one runs twice, or if modules run over different
+        numbers of steps. Cells are not measured.
     """
     options = {name: value for name, value in options.items() if value is not None}
     if options:
@@ -125,8 +126,8 @@ def _run(model: Any, x: Any, state: Any) -> tuple[Any, list[Pass]]:
     steps = {part.tape.shape[0] for part in passes}
     if not passes:
         raise ValueError(
-            "model must have a recurrent module that runs in bptt and requires a gradient; got none. "
-            "Fix: call bptt.interop.torch.replace(model) first."
+            "model must have an LSTM, GRU or RNN that runs in bptt and requires a gradient; "
+            + _what_it_has(model, bool(modules))
         )
     if len({part.name for part in passes}) < len(passes) or len(steps) > 1:
         raise ValueError(
@@ -135,6 +136,18 @@ def _run(model: Any, x: Any, state: Any) -> tuple[Any, list[Pass]]:
             "Fix: measure the modules separately."
         )
     return y, passes
+
+
+def _what_it_has(model: Any, has_modules: bool) -> str:
+    """Return the end of the message for a model in which no pass could be measured."""
+    if has_modules:
+        return (
+            "got modules that ran without a gradient or in PyTorch. Fix: call model.requires_grad_(), and pass "
+            "tensors of float32 or float64 on the CPU."
+        )
+    if any(isinstance(part, CellDropIn) for part in model.modules()):
+        return "got only cells. Fix: use a module that runs over all steps in place of the cell."
+    return "got none. Fix: call bptt.interop.torch.replace(model) first."
 
 
 def _last_step_errors(y: Any, passes: list[Pass]) -> list[Any]:
