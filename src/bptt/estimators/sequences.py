@@ -308,6 +308,6 @@ def _parse_array(estimator: Any, X: Any, reset: bool) -> tuple[Dense, bool]:
             array = check_array(X, estimator=estimator, input_name="X", **options)[:, :, None]
     except OverflowError as error:
         raise ValueError(
-            f"X must hold numbers that float64 can hold; got {error}. Fix: rescale X, or leave such numbers out."
+            f"X must hold numbers that float64 can hold; got: {error}. Fix: rescale X."
         ) from None
     return Dense(check_finite(array, "X")), ndim != 3

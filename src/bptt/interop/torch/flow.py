@@ -142,8 +142,8 @@ def _what_it_has(model: Any, has_modules: bool) -> str:
     """Return the end of the message for a model in which no pass could be measured."""
     if has_modules:
         return (
-            "got modules that ran without a gradient or in PyTorch. Fix: call model.requires_grad_(), and pass "
-            "tensors of float32 or float64 on the CPU."
+            "got modules that ran without a gradient or in PyTorch. Fix: call model.requires_grad_(), and "
+            "pass tensors of float32 or float64 on the CPU."
         )
     if any(isinstance(part, CellDropIn) for part in model.modules()):
         return "got only cells. Fix: use a module that runs over all steps in place of the cell."
