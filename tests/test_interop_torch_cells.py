@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import weakref
 from typing import Any
 
@@ -375,6 +376,14 @@ def test_states_that_are_no_pair_raise() -> None:
             TypeError, match=rf"hx must be a pair \(h, c\) of tensors, or None; got {got}. Fix"
         ):
             ours(x, state)
+
+
+def test_constructors_name_pytorchs_arguments() -> None:
+    for kind in KINDS:
+        theirs, ours = (inspect.signature(getattr(namespace, kind)) for namespace in (torch.nn, dropin))
+        assert [(each.name, each.default) for each in ours.parameters.values()] == [
+            (each.name, each.default) for each in theirs.parameters.values()
+        ]
 
 
 @pytest.mark.filterwarnings("ignore::bptt.interop.torch.FallbackWarning")

@@ -130,6 +130,16 @@ class LSTMCell(CellDropIn, torch.nn.LSTMCell):  # type: ignore[misc]
 
     torch_class = torch.nn.LSTMCell
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run one time step.
 
@@ -181,6 +191,16 @@ class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
 
     torch_class = torch.nn.GRUCell
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run one time step.
 
@@ -223,6 +243,17 @@ class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
     """
 
     torch_class = torch.nn.RNNCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run one time step. See `GRUCell.forward`.
