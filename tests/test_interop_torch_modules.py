@@ -61,6 +61,22 @@ def test_copies_compute_the_same_and_are_independent(kind: str, subtests: pytest
 
 
 @each(KINDS)
+def test_entries_of_a_state_dict_have_storages_of_their_own(kind: str) -> None:
+    """Libraries that write files look at them. The memory is that of the parameters."""
+    theirs, ours = pair(kind)
+    state = ours.state_dict()
+    storages = [entry.untyped_storage() for entry in state.values()]
+    assert [each.nbytes() for each in storages] == [entry.nbytes for entry in theirs.state_dict().values()]
+    assert len({each.data_ptr() for each in storages}) == len(storages)
+    assert [p.data_ptr() for p in ours.parameters()] == [entry.data_ptr() for entry in state.values()]
+    for network in (theirs, ours):
+        for entry in network.state_dict().values():
+            entry.mul_(2.0)
+    assert_same(run(ours, numbers(kind)), run(theirs, numbers(kind)))
+    assert len(pickle.dumps(state)) < 1.2 * len(pickle.dumps(theirs.state_dict()))
+
+
+@each(KINDS)
 def test_state_dicts_load_both_ways(kind: str) -> None:
     theirs, ours = pair(kind)
     x = numbers(kind)

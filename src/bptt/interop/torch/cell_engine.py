@@ -126,6 +126,11 @@ class CellEngine:
         if self._weights is not None and flat is not None and flat.addresses is not None:
             self._weights.scatter(parameters)
 
+    def separate(self, state: dict[str, Any], prefix: str) -> None:
+        """Give the entries of a state_dict storages of their own. See `Weights.separate`."""
+        if self._weights is not None:
+            self._weights.separate(state, prefix)
+
     def _current(self, module: Any, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], Flat | None]:
         """Return the parameters, and their numbers as one vector, or None if bptt cannot read them."""
         return ((), None) if self._weights is None else self._weights.current(module, parameters)

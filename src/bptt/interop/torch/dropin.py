@@ -186,6 +186,11 @@ class DropIn(torch.nn.RNNBase):  # type: ignore[misc]
         plain.__setstate__(self.__getstate__())
         return plain
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if not keep_vars and special_mode() is None:
+            self.bptt_engine().weights.separate(destination, prefix)
+
     def __getstate__(self) -> dict[str, Any]:
         # A pickle of a view holds the whole buffer: one for each parameter.
         if "_engine" in self.__dict__ and special_mode() is None:

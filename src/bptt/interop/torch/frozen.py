@@ -21,7 +21,7 @@ def frozen(model: Any) -> Iterator[None]:
     its weights do not change. Results have the same bits.
 
     A change in place that PyTorch counts, such as that of an optimizer, is seen. Changes through
-    `parameter.data`, NumPy or other processes are not seen before the context ends.
+    `parameter.data`, entries of a state_dict, NumPy or other processes are not seen before the context ends.
 
     Parameters
     ----------

@@ -131,6 +131,20 @@ class Weights:
                     tensor.data = tensor.data.clone()
             self._flatten_first = True
 
+    def separate(self, state: dict[str, Any], prefix: str) -> None:
+        """Give the entries of a state_dict storages of their own, over the memory of the parameters.
+
+        Libraries that write files take tensors of one storage for copies of each other, and refuse them or
+        leave all but one out. In shared memory, the entries stay as they are.
+        """
+        for name in self.names:
+            tensor: Any = state.get(prefix + name)
+            if type(tensor) is not torch.Tensor or tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
+                continue
+            is_part = tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size()
+            if is_part and tensor.is_contiguous() and not (tensor.is_shared() or tensor.is_inference()):
+                state[prefix + name] = torch.from_numpy(tensor.numpy())
+
     def bound_layer(self, module: Any, parameters: dict[str, Any]) -> Recurrent | None:
         """Return the layer with the current values, or None if bptt cannot read them.
 
