@@ -184,7 +184,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: from_equinox(EQUINOX | {"bias_n": None}), ValueError, r"missing 'bias_n' \(5,\)"),
     (lambda: from_equinox(EQUINOX | {"bias": np.ones(4)}), ValueError, r"'bias' \(4,\) in place of \(15,\)"),
     (lambda: from_equinox(bptt.Tanh()), ValueError, r"weight_ih \(4H, I\) or .*got Tanh"),
-    (lambda: to_equinox(bptt.RNN(3, 4)), TypeError, "cells of Equinox; got RNN"),
+    (lambda: to_equinox(bptt.RNN(3, 4).freeze()), TypeError, "cells of Equinox; got RNN"),
     (lambda: to_equinox(bptt.Tanh()), TypeError, "got Tanh"),
     (lambda: from_flax({}, 3), TypeError, "prefix must be a str"),  # type: ignore[arg-type]
     (

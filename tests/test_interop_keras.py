@@ -250,6 +250,7 @@ def bidirectional(first: KerasArrays, second: KerasArrays, **options: Any) -> Ke
 GRU_WEIGHTS = [np.ones((3, 6)), np.ones((2, 6)), np.ones(6)]
 WRONG: list[tuple[Any, type[Exception], str]] = [
     (lstm()._replace(weights=None), TypeError, "list of weights; got None"),
+    (lstm(return_sequences="no"), TypeError, "True or False as return_sequences; got 'no'"),
     (lstm(dropout=None), TypeError, "input_dropout must be a number"),
     (KerasArrays("Sequential", {"layers": 3}, []), TypeError, "config for each layer; got 3"),
     (

@@ -12,6 +12,7 @@ from bptt.interop.weights.names import check_shapes, listing, shapes_of
 from bptt.interop.weights.one_layer import Cell, build, cell_of
 from bptt.interop.weights.values import Arrays, to_array
 from bptt.layers import GRU, LSTM, RNN
+from bptt.layers.passes.frozen import Frozen
 
 _NAMES = ("weight_ih", "weight_hh", "bias", "bias_n")
 
@@ -44,12 +45,12 @@ def from_equinox(cell: Any, *, backward: Any = None, **options: Any) -> RNN | LS
     return build(_read(cell, "cell"), None if backward is None else _read(backward, "backward"), options)
 
 
-def to_equinox(layer: RNN | LSTM | GRU, *, index: int = 0, reverse: bool = False) -> Arrays:
+def to_equinox(layer: RNN | LSTM | GRU | Frozen[Any], *, index: int = 0, reverse: bool = False) -> Arrays:
     """Return the arrays of an Equinox cell.
 
     Parameters
     ----------
-    layer : LSTM or GRU
+    layer : LSTM or GRU, or a snapshot of one
     index : int
         Of the layer in the stack.
     reverse : bool
@@ -71,7 +72,7 @@ def to_equinox(layer: RNN | LSTM | GRU, *, index: int = 0, reverse: bool = False
     kind, arrays = cell_of(layer, index, reverse, "Equinox")
     if kind not in EQUINOX:
         raise TypeError(
-            f"layer must be an LSTM or GRU, the cells of Equinox; got {layer.kind}. Fix: pass one."
+            f"layer must be an LSTM or GRU, the cells of Equinox; got {kind.upper()}. Fix: pass one."
         )
     arrays = {name: reorder(array, BPTT[kind], EQUINOX[kind]) for name, array in arrays.items()}
     result = {name: arrays[name] for name in ("weight_ih", "weight_hh")}

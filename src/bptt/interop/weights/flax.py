@@ -14,6 +14,7 @@ from bptt.interop.weights.names import Shapes, below, check_shapes, listing, par
 from bptt.interop.weights.one_layer import Cell, build, cell_of
 from bptt.interop.weights.values import Arrays, to_array
 from bptt.layers import GRU, LSTM, RNN
+from bptt.layers.passes.frozen import Frozen
 
 _BIASES = {"rnn": ("i",), "lstm": ("hi", "hf", "hg", "ho"), "gru": ("ir", "iz", "in", "hn")}
 """The kernels that have a bias."""
@@ -58,12 +59,14 @@ def from_flax(
     return build(forward, None if backward is None else _read(backward, None, "backward"), options)
 
 
-def to_flax(layer: RNN | LSTM | GRU, *, index: int = 0, reverse: bool = False) -> dict[str, Any]:
+def to_flax(
+    layer: RNN | LSTM | GRU | Frozen[Any], *, index: int = 0, reverse: bool = False
+) -> dict[str, Any]:
     """Return the parameters of a cell of Flax Linen.
 
     Parameters
     ----------
-    layer : RNN, LSTM or GRU
+    layer : RNN, LSTM or GRU, or a snapshot of one
     index : int
         Of the layer in the stack.
     reverse : bool

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bptt.arguments import integer
+from bptt.arguments import flag, integer
 from bptt.interop.weights.limits import refuse_options
 from bptt.interop.weights.names import shapes_of
 from bptt.interop.weights.recurrent_state import LAYERS, dtype_of
@@ -104,7 +104,7 @@ def cell_of(layer: Any, index: int, reverse: bool, library: str) -> Cell:
         )
     refuse_options(layer, _STACKS, library)
     number = integer(index, "index", 0, layer.num_layers - 1)
-    if reverse and not layer.bidirectional:
+    if flag(reverse, "reverse") and not layer.bidirectional:
         raise ValueError(
             f"reverse must be False for a layer of one direction; got reverse=True for {layer!r}. "
             "Fix: leave it out."

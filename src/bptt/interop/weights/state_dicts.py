@@ -158,7 +158,7 @@ def _model(
     options: dict[str, Any],
 ) -> Sequential:
     """Build the layers of these names, and join them with the others."""
-    if isinstance(layers, str) or not all(isinstance(layer, (str, Module)) for layer in layers):
+    if not isinstance(layers, (list, tuple)) or not all(isinstance(layer, (str, Module)) for layer in layers):
         raise TypeError(
             f"layers must be a list of names and layers of bptt; got {short(layers)}. "
             "Fix: pass ['embedding', 'rnn', bptt.Last(), 'head']."

@@ -15,6 +15,16 @@ from bptt.interop.weights.values import to_array
 _ROOTS = ("keras", "tf_keras", "tensorflow")
 
 
+_FLAGS = frozenset(
+    (
+        *("go_backwards", "return_sequences", "use_bias", "reset_after", "trainable", "mask_zero"),
+        *("center", "scale", "rms_scaling", "keepdims"),
+    )
+)
+_TEXTS = frozenset(("class_name", "merge_mode", "data_format"))
+_NUMBERS = frozenset(("units", "input_dim", "output_dim", "axis", "max_value", "negative_slope", "threshold"))
+
+
 class KerasArrays(NamedTuple):
     """A layer or model of Keras as data, which needs no Keras.
 
@@ -50,6 +60,7 @@ def describe(layer: Any, place: str) -> tuple[KerasArrays, bool]:
             raise TypeError(
                 f"{place} must have a list of weights; got {short(layer.weights)}. Fix: pass get_weights()."
             )
+        check_config({"class_name": layer.class_name, "config": layer.config}, place)
         return layer, False
     known = next((cls for cls in type(layer).__mro__ if cls.__module__.split(".")[0] in _ROOTS), None)
     if known is None or not hasattr(layer, "get_weights"):
@@ -65,6 +76,29 @@ def describe(layer: Any, place: str) -> tuple[KerasArrays, bool]:
     root = known.__module__.split(".")[0]
     old = root == "tf_keras" or str(getattr(sys.modules.get(root), "__version__", "3")).startswith("2.")
     return KerasArrays(known.__name__, layer.get_config(), layer.get_weights()), old
+
+
+def check_config(config: Mapping[str, Any], place: str) -> None:
+    """Raise TypeError if an entry has a type that `get_config()` does not return.
+
+    A flag such as "no" would be read as true.
+    """
+    for name, value in config.items():
+        if name in _FLAGS and not (
+            isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1))
+        ):
+            wanted = "True or False"
+        elif name in _TEXTS and not isinstance(value, (str, type(None))):
+            wanted = "a str"
+        elif name in _NUMBERS and not isinstance(value, (int, float, list, tuple, np.number, type(None))):
+            wanted = "a number"
+        else:
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            for part in parts:
+                if isinstance(part, Mapping):
+                    check_config(part, place)
+            continue
+        raise TypeError(f"{place} must have {wanted} as {name}; got {short(value)}. Fix: pass get_config().")
 
 
 class WeightReader:
