@@ -205,6 +205,11 @@ def reduce(call: Call) -> list[Value]:
     result: Step
     if isinstance(step, Recurrent) and step.directions and same(dim, step.directions) and op in _MERGES:
         result = merged(step, _MERGES[op])
+    elif op == "ReduceMean" and axes[0] == len(dims) - 1:
+        raise Problem(
+            "it works on an axis that is not time. Fix: if it is part of a layer norm, export the model with "
+            "version 17 of the operators or later, which has LayerNormalization"
+        )
     elif op in _POOLS:
         _require_time(call, flow, axes[0])
         result = Reduced(step, _lead_without_time(call, step), step.features, call.node, _POOLS[op])
