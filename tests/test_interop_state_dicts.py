@@ -165,7 +165,7 @@ def test_a_whole_model(subtests: pytest.Subtests) -> None:
     np.testing.assert_array_equal(ours.flat_parameters, model.flat_parameters)
     wrong: list[tuple[Any, type[Exception], str]] = [
         (layers[1:], ValueError, r"unused 'net.embed.weight' \(7, 4\)"),
-        ([*layers, "tail"], ValueError, "'tail' has no weights"),
+        ([*layers, "tail"], ValueError, "'tail' has no weights. Fix: pass names such as 'net.embed', 'rnn',"),
         (["net", *layers[1:]], ValueError, r"'net' has 'embed.weight' \(7, 4\)"),
         ("rnn", TypeError, "must be a list of names"),
         ([1], TypeError, "must be a list of names"),

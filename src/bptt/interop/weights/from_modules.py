@@ -54,7 +54,7 @@ def from_torch(module: Any) -> Any:
 
         The forward function of another module is Python code, which cannot be converted. Pass a list of the
         module's parts in the order of its forward function. The list may also hold layers of bptt, such as
-        `Last()`.
+        `Last()`. Hooks are not read.
 
     Returns
     -------

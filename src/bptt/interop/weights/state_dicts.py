@@ -145,7 +145,7 @@ def _only_prefix(arrays: Arrays) -> str:
         raise ValueError(
             f"state must hold the weights of one recurrent layer alone; got unused "
             f"{listing(shapes_of(others))}. Fix: to read only this layer, pass prefix={prefix!r} (--prefix "
-            "of bptt import). For the whole model, pass layers."
+            "of bptt import). For the whole model, pass layers (--layers)."
         )
     return prefix
 
@@ -170,6 +170,12 @@ def _model(
             parts.append(layer)
             continue
         found = below(arrays, layer)
+        if not found:
+            raise ValueError(
+                f"layers must name layers that have weights; {layer!r:.80} has no weights. Fix: pass names "
+                f"such as {_names(arrays)}. A layer without weights is a layer of bptt, such as bptt.Last(); "
+                "for bptt import, it is the name of its class, such as Last."
+            )
         used.update(name for name in arrays if name.startswith(f"{layer.removesuffix('.')}."))
         if any(is_recurrent(name) and "." not in name for name in found):
             parts.append(build_recurrent(found, layer, cell, nonlinearity, options))
@@ -183,6 +189,12 @@ def _model(
             "Fix: add their names, or leave these weights out of the state."
         )
     return Sequential(*parts)
+
+
+def _names(arrays: Arrays) -> str:
+    """Format the names of layers that have weights, at most a few of them."""
+    names = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
+    return ", ".join(f"{name!r:.80}" for name in names[:8])
 
 
 def _stateless(found: Arrays, name: str, dtype: Any, *, first: bool) -> Module:
@@ -201,7 +213,7 @@ def _stateless(found: Arrays, name: str, dtype: Any, *, first: bool) -> Module:
         raise ValueError(
             "layers must name recurrent layers, or layers with 'weight' and perhaps 'bias'; "
             f"{name!r} has "
-            f"{listing(shapes) or 'no weights'}. Fix: pass the name of such a layer."
+            f"{listing(shapes)}. Fix: pass the name of such a layer."
         )
     layer.load_state_dict(found)
     return layer
