@@ -134,6 +134,13 @@ ERRORS: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     "states": (ValueError, r"states must be.*got 'all'", bptt.LSTM(3, 5), {"states": "all"}),
     "a flag": (TypeError, r"lengths must be.*got \[3\]", bptt.LSTM(3, 5), {"lengths": [3]}),
     "dtype": (ValueError, r"dtype must be.*float16", bptt.LSTM(3, 5), {"dtype": "float16"}),
+    "a reserved key": (
+        ValueError,
+        "the key 'bptt.model'",
+        bptt.LSTM(3, 5),
+        {"metadata": {"bptt.model": "a"}},
+    ),
+    "half a character": (ValueError, "that UTF-8 can", bptt.LSTM(3, 5), {"metadata": {"a": "\ud800"}}),
     "metadata": (TypeError, r"metadata must be.*got.*1.*Fix:", bptt.LSTM(3, 5), {"metadata": {"a": 1}}),
 }
 

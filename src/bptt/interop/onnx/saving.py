@@ -12,7 +12,7 @@ from onnx import ModelProto, checker
 from bptt._version import __version__
 from bptt.arguments import check_path, choice, flag, float_dtype, short
 from bptt.files import atomic
-from bptt.interop.onnx.own_files import description
+from bptt.interop.onnx.own_files import KEY, description
 from bptt.interop.onnx.writing.graph import Graph
 from bptt.interop.onnx.writing.whole import Options, write_model
 from bptt.layers import Module
@@ -69,8 +69,9 @@ def save(
     TypeError
         If an argument has the wrong type, or the model has a layer that is not one of bptt.
     ValueError
-        If no layer accepts `lengths`, or they would reach layers after `Repeat`. If `scan` is "never" and a
-        layer needs a `Scan`. If the weights do not fit in one file.
+        If no layer accepts `lengths`, or they would reach layers after `Repeat`. If `metadata` has the key
+        "bptt.model", which describes the model, or text that is no UTF-8. If `scan` is "never" and a layer
+        needs a `Scan`. If the weights do not fit in one file.
     OSError
         If the file cannot be written.
 
@@ -140,4 +141,16 @@ def _metadata(value: object) -> dict[str, str]:
             f"metadata must be a mapping from str to str; got {short(value)}. "
             "Fix: convert other values to text, for example with json.dumps."
         )
+    if KEY in value:
+        raise ValueError(
+            f"metadata must not have the key {KEY!r}, which describes the model; got {short(value[KEY])}. "
+            "Fix: use another key."
+        )
+    try:
+        "".join(text for entry in value.items() for text in entry).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"metadata must have text that UTF-8 can express; got a character that it cannot "
+            f"({error.reason}). Fix: remove it."
+        ) from None
     return dict(value)
