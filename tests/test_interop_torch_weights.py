@@ -211,6 +211,12 @@ def test_what_cannot_be_converted_is_named(subtests: pytest.Subtests) -> None:
         ([linear, tied], ValueError, r"module\[1\].*also module\[0\]\.weight"),
         (nn.LSTM(3, 4, device="meta"), TypeError, r"on the device meta"),
     ]
+    normed, pruned = nn.GRU(3, 4), nn.Linear(3, 3)
+    with pytest.warns((FutureWarning, UserWarning)):
+        nn.utils.weight_norm(normed, "weight_hh_l0")
+    pytest.importorskip("torch.nn.utils.prune").random_unstructured(pruned, "weight", amount=0.5)
+    for kept, name in ((normed, "weight_hh_l0"), (pruned, "weight")):
+        wrong.append((kept, ValueError, f"must have {name} as a parameter.*Fix: .*prune"))
     for module, error, words in wrong:
         with subtests.test(words), pytest.raises(error, match=words):
             from_torch(module)

@@ -69,7 +69,8 @@ def from_torch(module: Any) -> Any:
     TypeError
         If a module has no such conversion. The message names it.
     ValueError
-        If a module has an option that bptt lacks, or two modules share a weight in another way.
+        If a module has an option that bptt lacks, two modules share a weight in another way, or a hook computes
+        a weight, as `torch.nn.utils.weight_norm` and `prune` do.
     ImportError
         If PyTorch is not installed.
 
@@ -141,11 +142,23 @@ class _Reader:
             "Dropout": lambda module, _: Dropout(module.p, dtype=self._dtype),
         }
         make |= dict.fromkeys(RECURRENT, self._recurrent) | dict.fromkeys(CELLS, self._cell)
+        self._check_current(module, place)
         layer = make[kind](module, place)
         flags = [parameter.requires_grad for parameter in module.parameters()]
         if flags and not any(flags):
             layer.trainable = False
         return layer
+
+    def _check_current(self, module: Any, place: str) -> None:
+        """Raise ValueError if a hook computes a weight in each forward pass, so that its value may be old."""
+        own = dict(module.named_parameters(recurse=False))
+        for name in own:
+            whole, _, end = name.rpartition("_")
+            if end in ("g", "v", "orig") and whole not in own and hasattr(module, whole):
+                raise ValueError(
+                    f"{place} must have {whole} as a parameter; got one that a hook computes from {name}. "
+                    "Fix: call torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove first."
+                )
 
     def _kind(self, module: Any, place: str) -> str:
         """Return the name of the class in torch.nn that the module is."""
