@@ -69,8 +69,8 @@ def from_torch(module: Any) -> Any:
     TypeError
         If a module has no such conversion. The message names it.
     ValueError
-        If a module has an option that bptt lacks, two modules share a weight in another way, or a hook computes
-        a weight, as `torch.nn.utils.weight_norm` and `prune` do.
+        If a module has an option that bptt lacks, two modules share a weight in another way, or a hook
+        computes a weight, as `torch.nn.utils.weight_norm` and `prune` do.
     ImportError
         If PyTorch is not installed.
 
