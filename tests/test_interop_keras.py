@@ -17,10 +17,13 @@ from bptt.interop import KerasArrays, from_keras, keras_arrays, to_keras
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 6, 3)).astype(np.float32)
-IDS = RNG.integers(1, 9, (4, 6))
+IDS = RNG.integers(1, 9, (4, 6), dtype=np.int32)  # JAX has no int64 by default
 LENGTHS = np.array([6, 1, 4, 3])
 MASK = np.arange(6) < LENGTHS[:, None]
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside Keras
+pytestmark = [  # inside Keras
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning"),
+]
 TOLERANCE = 1e-5
 """Of outputs of size 1 in float32."""
 
