@@ -361,5 +361,5 @@ def test_hard_sigmoid_of_keras_2_and_subclasses() -> None:
         def call(self) -> None:  # type: ignore[override]
             """Compute something else."""
 
-    with pytest.raises(TypeError, match="got Own with a call of its own"):
+    with pytest.raises(TypeError, match="got Own, which defines its own call"):
         from_keras(Own())

@@ -186,26 +186,8 @@ class LSTMCell(CellDropIn, torch.nn.LSTMCell):  # type: ignore[misc]
         return lambda x, h, c, *weights: tuple(torch.lstm_cell(x, (h, c), *weights))
 
 
-class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
-    """`torch.nn.GRUCell` that runs in bptt: one time step of a GRU. See `LSTMCell`.
-
-    Parameters
-    ----------
-    input_size, hidden_size, bias, device, dtype
-        As for `torch.nn.GRUCell`.
-    """
-
-    torch_class = torch.nn.GRUCell
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+class HiddenStateCell(CellDropIn):
+    """Base class of the cells whose only state is h."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run one time step.
@@ -230,6 +212,28 @@ class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
         leaf = None if isinstance(input, torch.Tensor) else as_leaf(self, (input, hx))
         return self.run_step(input, hx, hx, None)[0] if leaf is None else leaf
 
+
+class GRUCell(HiddenStateCell, torch.nn.GRUCell):  # type: ignore[misc]
+    """`torch.nn.GRUCell` that runs in bptt: one time step of a GRU. See `LSTMCell`.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias, device, dtype
+        As for `torch.nn.GRUCell`.
+    """
+
+    torch_class = torch.nn.GRUCell
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device=device, dtype=dtype)
+
     def build_layer(self, dtype: str) -> Recurrent:
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""
         return layers.GRU(self.input_size, self.hidden_size, bias=bool(self.bias), dtype=dtype, init=_zeros)
@@ -239,7 +243,7 @@ class GRUCell(CellDropIn, torch.nn.GRUCell):  # type: ignore[misc]
         return lambda x, h, c, *weights: (torch.gru_cell(x, h, *weights),)
 
 
-class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
+class RNNCell(HiddenStateCell, torch.nn.RNNCell):  # type: ignore[misc]
     """`torch.nn.RNNCell` that runs in bptt: one time step of an Elman network. See `LSTMCell`.
 
     Parameters
@@ -260,29 +264,6 @@ class RNNCell(CellDropIn, torch.nn.RNNCell):  # type: ignore[misc]
         dtype: Any = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, nonlinearity, device=device, dtype=dtype)
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """Run one time step. See `GRUCell.forward`.
-
-        Parameters
-        ----------
-        input : Tensor
-            (B, I) or (I,).
-        hx : Tensor, optional
-            (B, H) or (H,). Default: zeros.
-
-        Returns
-        -------
-        Tensor
-            The new state.
-
-        Raises
-        ------
-        TypeError, ValueError, RuntimeError
-            As for `LSTMCell.forward`.
-        """
-        leaf = None if isinstance(input, torch.Tensor) else as_leaf(self, (input, hx))
-        return self.run_step(input, hx, hx, None)[0] if leaf is None else leaf
 
     def build_layer(self, dtype: str) -> Recurrent | None:
         """Return a layer of bptt with the sizes of the cell, and zeros as parameters."""

@@ -192,8 +192,8 @@ class _Reader:
             _, other = self._taken.setdefault(id(tensor), (tensor, f"{place}.{name}"))
             if other != f"{place}.{name}":
                 raise ValueError(
-                    f"{place} must have weights of its own; got {name}, which is also {other}. Fix: copy the "
-                    "module with copy.deepcopy, or pass it once."
+                    f"{place} must not share weights with another module; got {name}, which is "
+                    f"also {other}. Fix: copy the module with copy.deepcopy, or pass it once."
                 )
         layer.load_state_dict({name: to_array(tensor, f"{place}.{name}") for name, tensor in tensors.items()})
         return layer

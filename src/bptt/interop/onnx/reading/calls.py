@@ -123,9 +123,10 @@ class Call:
 
     def integers(self, index: int, name: str) -> list[int]:
         values = self.sizes(index, name)
-        if any(isinstance(value, Size) for value in values):
+        integers = [value for value in values if not isinstance(value, Size)]
+        if len(integers) < len(values):
             raise Problem(f"its {name} depend on the sizes of the input")
-        return values  # type: ignore[return-value]
+        return integers
 
     def axes(self, index: int, rank: int) -> list[int] | None:
         """Return the axes of a Squeeze, Unsqueeze or Reduce, in order; None if they are not given."""

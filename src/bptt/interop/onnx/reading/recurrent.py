@@ -247,6 +247,6 @@ def _initial(call: Call, index: int, units: int) -> tuple[str, int] | None:
             "weights by load_state_dict"
         )
     raise Problem(
-        f"its {name} is a constant other than zero, and a layer has no initial state of its own. Fix: make "
+        f"its {name} is a constant other than zero, and a layer of bptt starts from zeros. Fix: make "
         "it an input of the model, which becomes the argument state"
     )

@@ -56,7 +56,18 @@ def _position(product: Step) -> tuple[Step, int] | None:
 
 def is_state(step: Step | None) -> bool:
     """Return whether a step is the state of an unrolled recurrence, after its first time step."""
-    return isinstance(step, Plain) and isinstance(step.source, CellInput)
+    return _hidden(step) is not None
+
+
+def _hidden(step: Step | None) -> Plain | None:
+    """Return the product with the state before, of a step that `is_state`; else None."""
+    source = step.source if isinstance(step, Plain) else None
+    return source.hidden if isinstance(source, CellInput) else None
+
+
+def _follows(step: Step | None, before: Step | None) -> bool:
+    hidden = _hidden(step)
+    return hidden is not None and hidden.source is before
 
 
 def final_state(step: Step, roles: Roles) -> Finals:
@@ -68,8 +79,8 @@ def final_state(step: Step, roles: Roles) -> Finals:
         If the states before it are not those of one layer.
     """
     states = [step]
-    while is_state(states[-1]):
-        hidden = states[-1].source.hidden  # type: ignore[union-attr]
+    while (hidden := _hidden(states[-1])) is not None:
+        assert hidden.source is not None  # `cell_input` has seen it
         states.append(hidden.source)
     layer = _layer(states[::-1], roles)
     return Finals(layer, tuple(wide(layer.batch)), (layer.units,), step.name, ((layer, "h", 0),))
@@ -86,9 +97,9 @@ def sequence(flows: Sequence[Flow], axis: int, roles: Roles) -> Flow | None:
     states = [flow.step for flow in flows]
     if len(states) < 2 or not any(map(is_state, states)) or wide(flows[0].dims[axis]):
         return None
-    if is_state(states[-1]) and states[-1].source.hidden.source is states[-2]:  # type: ignore[union-attr]
+    if _follows(states[-1], states[-2]):
         layer = _layer(states, roles)
-    elif is_state(states[0]) and states[0].source.hidden.source is states[1]:  # type: ignore[union-attr]
+    elif _follows(states[0], states[1]):
         layer = _layer(states[::-1], roles)
     else:
         return None

@@ -63,7 +63,7 @@ class Writer:
             rows = _accepted(part, lengths)
             if repeated and rows is not None:
                 raise ValueError(
-                    f"lengths must not reach layers after Repeat, which makes steps of its own; got "
+                    f"lengths must not reach layers after Repeat, whose steps are not those of x; got "
                     f"{part.kind} at {inside(place, key)}. Fix: pass lengths=False, or use EncoderDecoder."
                 )
             repeated = repeated or bool(part.steps_made)

@@ -96,8 +96,9 @@ def write_operator(
     attributes: dict[str, Any] = {"hidden_size": layer.hidden_size} | _functions(layer)
     if layer.bidirectional or layer.reverse:
         attributes["direction"] = "bidirectional" if layer.bidirectional else "reverse"
-    if getattr(layer, "gate_clip", None) is not None:
-        attributes["clip"] = layer.gate_clip  # type: ignore[attr-defined]
+    clip = getattr(layer, "gate_clip", None)
+    if clip is not None:
+        attributes["clip"] = clip
     if isinstance(layer, GRU):
         attributes["linear_before_reset"] = int(layer.reset_after)
     y, *final = graph.add_many(kind.upper(), *inputs, outputs=3 if kind == "lstm" else 2, **attributes)

@@ -70,8 +70,8 @@ def describe(layer: Any, place: str) -> tuple[KerasArrays, bool]:
         )
     if getattr(type(layer), "call", None) is not getattr(known, "call", None):
         raise TypeError(
-            f"{place} must be a layer that bptt knows; got {type(layer).__name__} with a call of its own. "
-            "Fix: pass a list of its layers in their order, or KerasArrays of a known class."
+            f"{place} must be a layer that bptt knows; got {type(layer).__name__}, which defines its own "
+            "call. Fix: pass a list of its layers in their order, or KerasArrays of a known class."
         )
     root = known.__module__.split(".")[0]
     old = root == "tf_keras" or str(getattr(sys.modules.get(root), "__version__", "3")).startswith("2.")
