@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = str(ROOT / "src")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 MYPY = [
     *(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--ignore-missing-imports"),

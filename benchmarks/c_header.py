@@ -1,7 +1,7 @@
 """One step of an exported C header, beside the form of RTNeural and a Python stream, in turns on one thread.
 
     python benchmarks/c_header.py                       # a minute on a quiet machine
-    python benchmarks/c_header.py --markdown docs/c.md  # writes the table into the page
+    python benchmarks/c_header.py --markdown docs/howto/c.md  # writes the table into the page
 
 RTNeural has sizes that are known at compile time and one matrix for each gate, in vectors of xsimd or Eigen.
 `native/audio_forms.hpp` is a program of this form. It needs the headers of xsimd or Eigen: `apt install

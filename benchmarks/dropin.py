@@ -1,7 +1,7 @@
 """PyTorch's recurrent modules against those of `bptt.interop.torch`, in turns, on one thread.
 
     python benchmarks/dropin.py                             # three minutes on a quiet machine
-    python benchmarks/dropin.py --markdown docs/pytorch.md  # writes the tables into the page
+    python benchmarks/dropin.py --markdown docs/howto/pytorch.md  # writes the tables into the page
 
 Results are checked before they are timed. Each figure is the median of the ratios, or differences, of
 neighbouring runs, so that a change of the processor's speed during the measurement does not matter.

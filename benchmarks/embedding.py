@@ -1,4 +1,4 @@
-"""An update of a large embedding, sparse against dense: the time that docs/layers.md promises.
+"""An update of a large embedding, sparse against dense: the time that docs/guide/layers.md promises.
 
 The two kinds take turns in bursts, so that other work on the machine slows both, but each finds its own
 data in the caches. The median update of a burst counts, and of the bursts the fastest one.

@@ -1,11 +1,11 @@
 """A model loaded from an ONNX file and frozen, beside ONNX Runtime on the same file, in turns on one thread.
 
     python benchmarks/onnx_files.py                          # three minutes on a quiet machine
-    python benchmarks/onnx_files.py --markdown docs/onnx.md  # writes the table into the page
+    python benchmarks/onnx_files.py --markdown docs/howto/onnx.md  # writes the table into the page
 
-The rows are those of inference in docs/benchmarks.md. The outputs are compared before anything is timed. A
-load is `load(path, frozen=True)` in bptt and `InferenceSession(path)` in ONNX Runtime. Each figure is the
-median over rounds in which both run. The file has been read before, so no round waits for a disk.
+The rows are those of inference in docs/performance/benchmarks.md. The outputs are compared before anything is
+timed. A load is `load(path, frozen=True)` in bptt and `InferenceSession(path)` in ONNX Runtime. Each figure
+is the median over rounds in which both run. The file has been read before, so no round waits for a disk.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What options cost: a step with the option against a step without it, in turns, on one thread.
 
     python benchmarks/options.py                           # two minutes on a quiet machine
-    python benchmarks/options.py --markdown docs/cells.md  # writes the table into the page
+    python benchmarks/options.py --markdown docs/guide/cells.md  # writes the table into the page
 
 Each figure is the median of the ratios of neighbouring runs, so that a change of the processor's speed during
 the measurement does not matter.

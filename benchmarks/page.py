@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md, its chart and the speeds in README.md from results of compare.py.
+"""Write docs/performance/benchmarks.md, its chart and the speeds in README.md from results of compare.py.
 
 python benchmarks/page.py [FILE ...]
 
@@ -22,7 +22,7 @@ from bptt.bench.summary import best_ratio, mean, share, torch_ratio
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "performance" / "benchmarks.md"
 CHART = ROOT / "docs" / "images" / "benchmarks.svg"
 README = ROOT / "README.md"
 

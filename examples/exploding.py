@@ -9,8 +9,8 @@ A tanh network with recurrent weights of spectral radius 3 learns to repeat the 
 100 steps of backpropagation its gradient grows more than 10,000-fold, and a single update destroys what the
 network has learned. Clipping the gradient norm bounds the update. Truncation limits the number of steps.
 
-Each run compares its figures with CLAIMS, which docs/gradient-flow.md prints, and exits with code 1 if a
-figure is outside. CLAIMS hold for seeds 0 to 9 on every instruction set.
+Each run compares its figures with CLAIMS, which docs/guide/gradient-flow.md prints, and exits with code 1 if
+a figure is outside. CLAIMS hold for seeds 0 to 9 on every instruction set.
 
 `--table` trains a tanh network with and without clipping on the temporal order task of Pascanu, Mikolov and
 Bengio (2013), On the difficulty of training recurrent neural networks, arXiv:1211.5063.

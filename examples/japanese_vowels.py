@@ -32,7 +32,7 @@ NOISE = 0.4
 """Noise added to the training data, in standard deviations of a channel."""
 EPOCHS = 60
 RIGHT, SIMPLE = 0.95, 0.93
-"""Accuracies in docs/examples.md: of the network, and of the baseline without time."""
+"""Accuracies in docs/guide/examples.md: of the network, and of the baseline without time."""
 
 
 def load(split: str) -> tuple[Utterances, Vector]:
@@ -164,7 +164,7 @@ def draw(counts: npt.NDArray[np.int64], path: Path) -> bool:
 
 
 def check(right: float, simple: float) -> None:
-    """Compare shares of right answers with docs/examples.md.
+    """Compare shares of right answers with docs/guide/examples.md.
 
     Raises
     ------

@@ -106,7 +106,7 @@ def deliver(
     failures
         A sentence for each baseline that was not beaten.
     claims
-        Sentences of docs/examples.md, and whether each one holds. `--quick` does not check them.
+        Sentences of docs/guide/examples.md, and whether each one holds. `--quick` does not check them.
     """
     print(table.text())
     if options.markdown is not None:

@@ -38,7 +38,7 @@ SHOWN = (1, 2, 3, 5, 8, 11)
 TEST = 60
 COVERAGE = 0.8
 LAGS = 9
-# Figures in docs/examples.md outside the table.
+# Figures in docs/guide/examples.md outside the table.
 CLOSE = (
     "Four to seven years ahead, the errors of the GRU and of seasonal-naive differ by less than 6 sunspots."
 )

@@ -11,7 +11,7 @@ another. `bptt.sweep` starts the processes on this machine. The same function wo
     from dask.distributed import Client; client = Client("scheduler:8786")
     losses = client.gather([client.submit(run, seed, **setting) for setting in SETTINGS for seed in range(5)])
 
-For one model that is too slow for one machine, see docs/distributed.md.
+For one model that is too slow for one machine, see docs/howto/distributed.md.
 """
 
 from __future__ import annotations

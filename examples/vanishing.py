@@ -10,8 +10,8 @@ The class is the sign of the first number; 119 numbers of noise follow. The grad
 its cell state at every step, and learns no more. With a forget bias of 5 the LSTM keeps its cell state, and
 with peepholes its gates see the cell state.
 
-Each run compares its figures with CLAIMS, which docs/gradient-flow.md prints, and exits with code 1 if a
-figure is outside. CLAIMS hold for seeds 0 to 9 on every instruction set.
+Each run compares its figures with CLAIMS, which docs/guide/gradient-flow.md prints, and exits with code 1 if
+a figure is outside. CLAIMS hold for seeds 0 to 9 on every instruction set.
 """
 
 from __future__ import annotations

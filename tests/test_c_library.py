@@ -394,7 +394,7 @@ def call(*command: object, **options: Any) -> str:
 
 
 def test_the_example_and_the_page(library: Library, tmp_path: Path) -> None:
-    """examples/c builds with the installed package of CMake, and docs/c.md shows a program that compiles."""
+    """examples/c builds with the installed package of CMake; the program of docs/howto/c.md compiles."""
     assert PATH is not None
     build = Path(PATH).resolve().parent
     if shutil.which("cmake") is None or not (build / "cmake_install.cmake").exists():
@@ -412,7 +412,7 @@ def test_the_example_and_the_page(library: Library, tmp_path: Path) -> None:
     expected = model(x[:, None, None])[0][:, 0, 0]
     np.testing.assert_allclose(np.array(printed.split(), float), expected, rtol=0, atol=1e-6)
 
-    page = (ROOT / "docs" / "c.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "c.md").read_text(encoding="utf-8")
     program = re.findall(r"^```c\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
     (tmp_path / "main.c").write_text(program, encoding="utf-8")
     library_folder = next(installed.glob("lib*"))

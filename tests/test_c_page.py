@@ -1,4 +1,4 @@
-"""The program of docs/c.md compiles as printed, and prints what the page says."""
+"""The program of docs/howto/c.md compiles as printed, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.c_programs import Compiler, run_program
 
-PAGE = Path(__file__).parent.parent / "docs" / "c.md"
+PAGE = Path(__file__).parent.parent / "docs" / "howto" / "c.md"
 
 
 def test_the_program_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

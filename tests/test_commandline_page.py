@@ -1,4 +1,4 @@
-"""docs/commandline.md names commands and options that there are."""
+"""docs/guide/commandline.md names commands and options that there are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.commandline import CommandLine, weather, write_csv
 
 from bptt.cli import parser
 
-PAGE = (Path(__file__).parent.parent / "docs" / "commandline.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "guide" / "commandline.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:

@@ -149,7 +149,7 @@ def test_beaten_or_not_is_the_exit_code(example: Any, capsys: pytest.CaptureFixt
 
 
 def test_the_page_says_what_the_scripts_check(example: Any) -> None:
-    page = " ".join((EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8").split())
+    page = " ".join((EXAMPLES.parent / "docs" / "guide" / "examples.md").read_text(encoding="utf-8").split())
     sunspots, vowels = example("sunspots"), example("japanese_vowels")
     for sentence in (
         *(sunspots.CLOSE, sunspots.BETTER, sunspots.INSIDE, sunspots.ACTIVE, example("heartbeat").HALF),

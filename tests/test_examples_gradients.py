@@ -174,7 +174,7 @@ def test_what_vanishing_prints_is_checked(vanishing: ModuleType, monkeypatch: py
 
 
 def test_the_page_says_what_the_scripts_check(vanishing: ModuleType, exploding: ModuleType) -> None:
-    page = (EXAMPLES.parent / "docs" / "gradient-flow.md").read_text(encoding="utf-8")
+    page = (EXAMPLES.parent / "docs" / "guide" / "gradient-flow.md").read_text(encoding="utf-8")
 
     def share(low: float, high: float) -> str:
         return f"{100 * low:.0f} to {100 * high:.0f} %"

@@ -38,7 +38,7 @@ SHORT = [
 
 
 def is_seen(way: str, stage: str) -> bool:
-    """Before bptt has a communicator, it notices failures alone: docs/distributed.md says so."""
+    """Before bptt has a communicator, it notices failures alone: docs/howto/distributed.md says so."""
     return stage not in BEFORE or way not in (*QUIET, "raise SystemExit")
 
 

@@ -17,7 +17,7 @@ PACKAGE = Path(bptt.__file__).parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -138,7 +138,7 @@ def test_killed_and_resumed(ranks: int, tmp_path: Path) -> None:
 
 
 def test_the_script_in_the_docs(tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "distributed.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parent.parent / "docs" / "howto" / "distributed.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     done = mpiexec(2, "-c", f"import os; os.chdir({str(tmp_path)!r})\n{script}")
     assert done.code == 0, done.err

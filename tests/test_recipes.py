@@ -15,7 +15,7 @@ import pytest
 import bptt
 
 FOLDER = Path(__file__).parent.parent / "examples" / "recipes"
-PAGE = FOLDER.parent.parent / "docs" / "recipes.md"
+PAGE = FOLDER.parent.parent / "docs" / "guide" / "recipes.md"
 NEEDS = {
     "anomalies": ("sklearn", "pandas", "aeon"),
     "dates": (),
@@ -65,7 +65,7 @@ def test_a_recipe_has_at_most_25_lines(recipes: SimpleNamespace, subtests: pytes
         with subtests.test(name):
             assert scripts.count_lines(FOLDER / f"{name}.py") <= scripts.LINES == 25
             assert (FOLDER / "pytorch" / f"{name}.py").is_file()
-            assert f"(../examples/recipes/{name}.py)" in page
+            assert f"(../../examples/recipes/{name}.py)" in page
 
 
 def test_lines_are_counted_without_blank_lines_and_docstring(

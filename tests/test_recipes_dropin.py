@@ -1,4 +1,4 @@
-"""Models of other libraries train the same in bptt: the scripts that docs/pytorch.md shows."""
+"""Models of other libraries train the same in bptt: the scripts that docs/howto/pytorch.md shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, name: str, **constants: int) -> dict[st
 
 def test_the_page_links_short_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    page = (FOLDER.parent.parent / "docs" / "pytorch.md").read_text("utf-8")
+    page = (FOLDER.parent.parent / "docs" / "howto" / "pytorch.md").read_text("utf-8")
     try:
         scripts = import_module("scripts")
         assert {path.stem for path in (FOLDER / "dropin").glob("*.py")} == set(SCRIPTS)

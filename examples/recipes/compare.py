@@ -2,7 +2,7 @@
 Every recipe of this folder, the same network in PyTorch, and the baselines, in one table.
 
     pip install 'bptt[examples]' torch
-    python examples/recipes/compare.py --markdown docs/recipes.md   # a quarter of an hour
+    python examples/recipes/compare.py --markdown docs/guide/recipes.md   # a quarter of an hour
 
 Recipes and PyTorch take turns, with one thread each, so that both see the same load of the machine. The speed
 ratio is the time that PyTorch's training takes, divided by the time of bptt's.

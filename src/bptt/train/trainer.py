@@ -75,7 +75,8 @@ class Trainer(Evaluator):
     progress : bool
         Whether to show a ProgressBar.
     comm : mpi4py.MPI.Comm, optional
-        Data-parallel training over MPI: see docs/distributed.md. `fit`, `evaluate` and `save` are collective.
+        Data-parallel training over MPI: see docs/howto/distributed.md. `fit`, `evaluate` and `save` are
+        collective.
     seed : int, numpy.random.Generator or None
         Random seed of the model's dropout masks. None keeps the seeds of the layers.
 
@@ -280,7 +281,7 @@ class Trainer(Evaluator):
 
         With the same data on the same kind of machine, weights, optimizer and history have the bits of a run
         that never stopped, also from the middle of an epoch. On another number of ranks, sums are rounded
-        differently and dropout masks are drawn again. docs/training.md says which data can be restored.
+        differently and dropout masks are drawn again. docs/guide/training.md says which data can be restored.
 
         Parameters
         ----------

@@ -36,8 +36,8 @@ def save(
 ) -> None:
     """Write the inference pass of a model to an ONNX file.
 
-    The file is complete or not written at all. Numbers of steps and rows are free in every call. docs/onnx.md
-    lists the operators, and what differs between runtimes.
+    The file is complete or not written at all. Numbers of steps and rows are free in every call.
+    docs/howto/onnx.md lists the operators, and what differs between runtimes.
 
     Parameters
     ----------

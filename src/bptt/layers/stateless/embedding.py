@@ -34,8 +34,8 @@ class Embedding(Stateless):
         layer. A negative number counts from the end. Default: no such row.
     sparse : bool
         True: clips, optimizers and `zero_grad` touch only the rows that occurred since the last `zero_grad`,
-        which makes large vocabularies fast. "Large vocabularies" in docs/layers.md says what differs from a
-        dense embedding. Write to the gradients of other rows only by assigning `flat_gradients`.
+        which makes large vocabularies fast. "Large vocabularies" in docs/guide/layers.md says what differs
+        from a dense embedding. Write to the gradients of other rows only by assigning `flat_gradients`.
     init : str, Initialiser or callable
         "default": standard normal, as in PyTorch. "orthogonal", "glorot", or one of `bptt.init` with its
         parameters; or init(name, shape, rng) -> array.
