@@ -33,7 +33,7 @@ def test_the_page_links_short_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert {path.stem for path in (FOLDER / "dropin").glob("*.py")} == set(SCRIPTS)
         for name in SCRIPTS:
             assert scripts.count_lines(FOLDER / "dropin" / f"{name}.py") <= MOST_LINES
-            assert f"(../examples/recipes/dropin/{name}.py)" in page
+            assert f"(../../examples/recipes/dropin/{name}.py)" in page
     finally:
         sys.modules.pop("scripts", None)
 
