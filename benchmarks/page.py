@@ -8,6 +8,7 @@ Each FILE has the results of one machine. Without files, all results in benchmar
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def page(machines: Sequence[Findings]) -> str:
     parts += [
         "`bptt bench` compares one cell on your machine in a minute."
         " `python benchmarks/page.py` wrote this page.",
-        f"![Ratio to the best competitor for each row]({CHART.relative_to(PAGE.parent).as_posix()})",
+        f"![Ratio to the best competitor for each row]({Path(os.path.relpath(CHART, PAGE.parent)).as_posix()})",
         READING,
     ]
     for findings in machines:
