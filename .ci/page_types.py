@@ -22,15 +22,22 @@ MYPY = [
 PYRIGHT = ["pyright", "--pythonpath", sys.executable]
 
 
-def script(page: str) -> str:
-    """Return the Python blocks of a page as one script, each line at its place in the page."""
-    kept, inside = [], False
-    for line in page.splitlines():
-        fence = line.startswith("```")
-        if fence:
-            inside = line == "```python"
-        kept.append(line if inside and not fence else "")
-    return "\n".join(kept) + "\n"
+def scripts_of(page: str) -> list[str]:
+    """Return the Python blocks of a page as scripts, each line at its place in the page.
+
+    A block that continues the block before belongs to the same script.
+    """
+    lines = page.splitlines()
+    scripts: list[list[str]] = []
+    inside = False
+    for number, line in enumerate(lines):
+        if line.startswith("```"):
+            inside = line in ("```python", "```python continued")
+            if line == "```python":
+                scripts.append([""] * len(lines))
+        elif inside:
+            scripts[-1][number] = line
+    return ["\n".join(script) + "\n" for script in scripts]
 
 
 def works(command: str) -> bool:
@@ -50,9 +57,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         scripts = []
         for page in PAGES:
-            text = script(page.read_text(encoding="utf-8"))
-            if text.strip():
-                scripts.append(f"{re.sub('[^a-z]', '_', page.stem.lower())}_page.py")
+            for number, text in enumerate(scripts_of(page.read_text(encoding="utf-8"))):
+                scripts.append(f"{re.sub('[^a-z]', '_', page.stem.lower())}_page_{number}.py")
                 Path(folder, scripts[-1]).write_text(text, encoding="utf-8")
         # Both tools read the package of this tree, whether or not a package is installed.
         settings = {"extraPaths": [SOURCE], "reportMissingImports": "none"}

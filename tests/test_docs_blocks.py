@@ -1,4 +1,4 @@
-"""Every Python block of README and docs runs as printed, page by page from top to bottom."""
+"""Every Python block of README and docs runs as printed: alone, or after the blocks that it continues."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ OPTIONAL = re.compile(
 )
 
 
-def python_blocks(page: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+def python_blocks(page: str) -> list[tuple[bool, str]]:
+    """Return the Python blocks of a page, each with whether it continues the block before."""
+    found = re.findall(r"^```python( continued)?\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    return [(bool(continued), block) for continued, block in found]
 
 
 def run(page: str, name: str) -> None:
-    """Run the blocks of a page in one namespace."""
-    names: dict[str, object] = {"__name__": "__main__"}
-    for block in python_blocks(page):
+    """Run the blocks of a page. Only a block that continues the block before has its names."""
+    names: dict[str, object] = {}
+    for continued, block in python_blocks(page):
+        names = names if continued else {"__name__": "__main__"}
         exec(compile(block, name, "exec"), names)
 
 
@@ -32,7 +35,7 @@ def run(page: str, name: str) -> None:
 )
 def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text(encoding="utf-8")
-    for package in OPTIONAL.findall("\n".join(python_blocks(text))):
+    for package in OPTIONAL.findall("\n".join(block for _, block in python_blocks(text))):
         if find_spec(package) is None:
             pytest.skip(f"{page.name} needs {package}")
     monkeypatch.chdir(tmp_path)
@@ -40,6 +43,11 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     run(text, page.name)
 
 
-def test_a_block_that_fails_is_found() -> None:
-    with pytest.raises(NameError, match="layer"):
-        run("Text.\n```python\nx = 1\n```\nMore.\n```python\nlayer(x)\n```\n", "page.md")
+@pytest.mark.parametrize("second", ["```python\nlayer(x)\n```\n", "```python\nprint(x)\n```\n"])
+def test_a_block_that_fails_is_found(second: str) -> None:
+    with pytest.raises(NameError, match="layer|x"):
+        run(f"Text.\n```python\nx = 1\n```\nMore.\n{second}", "page.md")
+
+
+def test_a_continued_block_has_the_names_of_the_block_before() -> None:
+    run("```python\nx = 1\n```\nMore.\n```python continued\nassert x == 1\n```\n", "page.md")
