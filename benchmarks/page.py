@@ -65,11 +65,12 @@ def load(paths: Sequence[Path]) -> list[Findings]:
 
 def page(machines: Sequence[Findings]) -> str:
     """Return the whole page."""
+    chart = Path(os.path.relpath(CHART, PAGE.parent)).as_posix()
     parts = ["# Speed", _introduction(machines), _summary_table(machines)]
     parts += [
         "`bptt bench` compares one cell on your machine in a minute."
         " `python benchmarks/page.py` wrote this page.",
-        f"![Ratio to the best competitor for each row]({Path(os.path.relpath(CHART, PAGE.parent)).as_posix()})",
+        f"![Ratio to the best competitor for each row]({chart})",
         READING,
     ]
     for findings in machines:

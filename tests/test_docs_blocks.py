@@ -45,7 +45,7 @@ def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("second", ["```python\nlayer(x)\n```\n", "```python\nprint(x)\n```\n"])
 def test_a_block_that_fails_is_found(second: str) -> None:
-    with pytest.raises(NameError, match="layer|x"):
+    with pytest.raises(NameError, match=r"layer|x"):
         run(f"Text.\n```python\nx = 1\n```\nMore.\n{second}", "page.md")
 
 
