@@ -75,6 +75,7 @@ def export_c(
 
     Examples
     --------
+    >>> import bptt
     >>> model = bptt.Sequential(bptt.LSTM(1, 16), bptt.Linear(16, 1))
     >>> bptt.export_c(model, "amp.h")
     """

@@ -51,6 +51,8 @@ def reorder(array: npt.NDArray[Any], source: str, target: str, axis: int = 0) ->
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from bptt.interop.gate_order import reorder
     >>> reorder(np.arange(6), "zrn", "rzn")
     array([2, 3, 0, 1, 4, 5])
     """

@@ -77,6 +77,7 @@ def save(
 
     Examples
     --------
+    >>> import bptt
     >>> model = bptt.Sequential(bptt.LSTM(3, 8, seed=0), bptt.Last(), bptt.Linear(8, 2, seed=0))
     >>> bptt.interop.onnx.save(model, "model.onnx", lengths=True)
     """

@@ -52,6 +52,8 @@ class Parallel(Named):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> import bptt
     >>> model = bptt.Sequential(
     ...     bptt.Parallel(sequence=bptt.Sequential(bptt.LSTM(3, 8), bptt.Last()), static=bptt.Linear(5, 4)),
     ...     bptt.Linear(12, 1),
