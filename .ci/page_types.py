@@ -29,14 +29,16 @@ def scripts_of(page: str) -> list[str]:
     """
     lines = page.splitlines()
     scripts: list[list[str]] = []
-    inside = False
+    inside, indent = False, 0
     for number, line in enumerate(lines):
-        if line.startswith("```"):
-            inside = line in ("```python", "```python continued")
-            if line == "```python":
+        text = line.lstrip()
+        if text.startswith("```"):
+            inside = text in ("```python", "```python continued")
+            indent = len(line) - len(text)
+            if text == "```python":
                 scripts.append([""] * len(lines))
         elif inside:
-            scripts[-1][number] = line
+            scripts[-1][number] = line[indent:]
     return ["\n".join(script) + "\n" for script in scripts]
 
 

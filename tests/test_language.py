@@ -33,7 +33,8 @@ LIST_ITEM = re.compile(r"^\s*(?:[-*]|\d+\.)\s+", re.MULTILINE)
 def page_paragraphs(page: str) -> Iterator[str]:
     """Yield paragraphs, list items and headings of a page, without code, tables and generated parts."""
     page = re.sub(r"<!-- (\w+) -->.*?<!-- end of \1 -->", "", page, flags=re.DOTALL)
-    page = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    page = re.sub(r"<!-- claims\n.*?-->", "", page, flags=re.DOTALL)
+    page = re.sub(r"^ *```.*?^ *```$", "", page, flags=re.DOTALL | re.MULTILINE)
     page = re.sub(r"^\|.*$", "", page, flags=re.MULTILINE)
     for block in re.split(r"\n\s*\n", page):
         if block.strip("\n").startswith("    "):
