@@ -96,6 +96,15 @@ class GRU(Recurrent):
     PyTorch. Names, shapes and order of the parameters are those of PyTorch.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.GRU(3, 8, bidirectional=True, seed=0)
+    >>> y, h = layer(np.ones((20, 4, 3)))  # (T, B, I)
+    >>> y.shape, h.shape
+    ((20, 4, 16), (2, 4, 8))
     """
 
     gate_count = 3

@@ -32,6 +32,15 @@ class Deployed(Costed):
         Frozen
             Called like the layer or model, it returns the same bits in less time. Training does not change
             it. `bptt.save` and `bptt.load` work with it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> layer, x = bptt.LSTM(3, 8), np.ones((20, 4, 3))
+        >>> frozen = layer.freeze()
+        >>> np.array_equal(frozen(x)[0], layer(x)[0])
+        True
         """
         return Frozen(self)
 
@@ -50,6 +59,16 @@ class Deployed(Costed):
         ValueError
             If `batch_size` is not positive. If a layer is bidirectional, because a reverse direction starts
             at the end of the sequence. If a layer has no output for each step, as `Last`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> layer, x = bptt.LSTM(3, 8), np.ones((20, 3))
+        >>> stream = layer.stream()
+        >>> y = [stream.step(x_t) for x_t in x]
+        >>> np.array_equal(y, layer(x)[0])
+        True
         """
         return InferenceStream(repr(self), self.stage(size(batch_size, "batch_size", 2**31 - 1)))
 

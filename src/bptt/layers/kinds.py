@@ -38,6 +38,17 @@ def register(cls: LayerClass) -> LayerClass:
         If `cls` is not a subclass of `Module`, or is abstract.
     ValueError
         If another class of this name is registered, or this package has a layer of this name.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> @bptt.register
+    ... class Doubled(bptt.Linear):
+    ...     def forward(self, x, state=None):
+    ...         return super().forward(2 * x, state)
+    >>> bptt.save("doubled.safetensors", Doubled(3, 8))
+    >>> bptt.load("doubled.safetensors").kind
+    'Doubled'
     """
     if not (isinstance(cls, type) and issubclass(cls, Module)):
         raise TypeError(

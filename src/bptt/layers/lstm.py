@@ -122,6 +122,15 @@ class LSTM(Recurrent):
     PyTorch's.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.LSTM(3, 8, seed=0)
+    >>> y, (h, c) = layer(np.ones((20, 4, 3)))  # (T, B, I)
+    >>> y.shape, h.shape, c.shape
+    ((20, 4, 8), (1, 4, 8), (1, 4, 8))
     """
 
     has_cell_state = True

@@ -88,6 +88,15 @@ class MGU(Recurrent):
     Zhou, Wu, Zhang and Zhou (2016), Minimal gated unit for recurrent neural networks.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.MGU(3, 8, seed=0)
+    >>> y, h = layer(np.ones((20, 4, 3)))  # (T, B, I)
+    >>> y.shape, layer.parameters["weight_hh_l0"].shape
+    ((20, 4, 8), (16, 8))
     """
 
     gate_count = 2

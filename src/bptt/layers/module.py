@@ -57,6 +57,21 @@ class Module(Deployed, ABC):
     rng : numpy.random.Generator
     kind : str
         The class name, which a checkpoint stores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Square(bptt.Module):
+    ...     def __init__(self, dtype="float32", seed=None):
+    ...         super().__init__(dtype, seed)
+    ...         self.allocate()
+    ...     def forward(self, x, state=None):
+    ...         return x * x, state, bptt.LayerTape(self, x)
+    ...     def backward(self, tape, dy=None, dstate=None, *, need_dx=True):
+    ...         return 2 * tape.saved * dy, dstate
+    >>> bptt.gradcheck(Square(), np.ones((20, 4, 3))).passed
+    True
     """
 
     kind: ClassVar[str]

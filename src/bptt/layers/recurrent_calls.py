@@ -142,6 +142,15 @@ class RecurrentCalls(Module):
         ------
         TypeError, ValueError
             As for a call of the layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> layer = bptt.LSTM(3, 8)
+        >>> y, (h, c), tape = layer.forward(np.ones((20, 4, 3)))
+        >>> tape.c[0].shape, tape.gates[0].shape
+        ((20, 4, 8), (20, 4, 32))
         """
         call, layout, ragged, (T, B) = call_arguments.parse_call(self, x, state, lengths, reset, skip)
         check_out(out, self.dtype, layout.sequence_shape(T, B, self.y_size))
@@ -241,6 +250,16 @@ class RecurrentCalls(Module):
         ValueError
             If the tape is from another layer, shapes are wrong, `steps` < 0, or `clip_state` <= 0. If
             `out` is given and `need_dx` is False.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> layer = bptt.LSTM(3, 8)
+        >>> y, state, tape = layer.forward(np.ones((20, 4, 3)))
+        >>> dx, (dh, dc) = layer.backward(tape, np.ones_like(y))
+        >>> dx.shape, dh.shape, tape.dh_norm.shape
+        ((20, 4, 3), (1, 4, 8), (1, 20))
         """
         checked = check_tape(tape, self, RecurrentTape)
         check_dx_out(out, checked, self.dtype, need_dx=need_dx)

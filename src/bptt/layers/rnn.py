@@ -77,6 +77,16 @@ class RNN(Recurrent):
     Elman (1990), Finding structure in time. Names, shapes and order of the parameters are those of PyTorch.
     Layer norm: Ba, Kiros and Hinton (2016). Dropout: Gal and Ghahramani (2016), A theoretically grounded
     application of dropout in recurrent neural networks. Zoneout: Krueger et al. (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.RNN(3, 8, seed=0)
+    >>> y, h, tape = layer.forward(np.ones((20, 4, 3)))  # (T, B, I)
+    >>> dx, dh = layer.backward(tape, np.ones_like(y))
+    >>> dx.shape, layer.gradients["weight_hh_l0"].shape
+    ((20, 4, 3), (8, 8))
     """
 
     gate_count = 1

@@ -54,6 +54,15 @@ class EncoderDecoder(Named):
     ----------
     Sutskever, Vinyals and Le (2014), Sequence to sequence learning with neural networks. Cho et al. (2014),
     Learning phrase representations using RNN encoder-decoder for statistical machine translation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> model = bptt.EncoderDecoder(bptt.LSTM(3, 8), bptt.LSTM(2, 8))
+    >>> y, state = model({"encoder": np.ones((20, 4, 3)), "decoder": np.ones((5, 4, 2))})
+    >>> y.shape
+    (5, 4, 8)
     """
 
     def __init__(self, encoder: Module, decoder: Module, *, seed: Seed = None) -> None:

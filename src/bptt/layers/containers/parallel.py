@@ -54,13 +54,11 @@ class Parallel(Named):
     --------
     >>> import numpy as np
     >>> import bptt
-    >>> model = bptt.Sequential(
-    ...     bptt.Parallel(sequence=bptt.Sequential(bptt.LSTM(3, 8), bptt.Last()), static=bptt.Linear(5, 4)),
-    ...     bptt.Linear(12, 1),
-    ... )
-    >>> y, state = model({"sequence": np.ones((20, 2, 3)), "static": np.ones((2, 5))})
+    >>> sequence = bptt.Sequential(bptt.LSTM(3, 8), bptt.Last())
+    >>> model = bptt.Parallel(sequence=sequence, static=bptt.Linear(5, 2))
+    >>> y, state = model({"sequence": np.ones((20, 4, 3)), "static": np.ones((4, 5))})
     >>> y.shape
-    (2, 1)
+    (4, 10)
     """
 
     def __init__(self, *, seed: Seed = None, **layers: Module) -> None:

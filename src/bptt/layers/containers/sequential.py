@@ -87,6 +87,17 @@ class Sequential(Chain["Unpack[Layers]"]):
     `Embedding` must come first.
 
     The state is a tuple with one entry per layer, which is None for a layer without state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> model = bptt.Sequential(bptt.LSTM(3, 8), bptt.Last(), bptt.Linear(8, 2), seed=0)
+    >>> y, state = model(np.ones((20, 4, 3)))
+    >>> y.shape
+    (4, 2)
+    >>> list(model.parameters)[:2]
+    ['0.weight_ih_l0', '0.weight_hh_l0']
     """
 
     def __init__(self, *layers: Unpack[Layers], seed: Seed = None) -> None:

@@ -36,6 +36,16 @@ class LayerTape(Tape):
     """Tape of a layer without time, and of layers of your own.
 
     Holds the values for the backward pass, and on request the shapes of `dx` and `dy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.Linear(3, 8)
+    >>> y, state, tape = layer.forward(np.ones((20, 4, 3)))
+    >>> dx, dstate = layer.backward(tape, np.ones_like(y))
+    >>> tape.owner is layer, dx.shape
+    (True, (20, 4, 3))
     """
 
     saved: Any

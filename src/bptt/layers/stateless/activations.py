@@ -55,6 +55,13 @@ class Tanh(Elementwise):
     ----------
     dtype : {"float32", "float64"}
         Type of outputs and gradients. A `Sequential` replaces it by the type of the model.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.Tanh()([-1.0, 0.0, 2.0])
+    >>> y.round(3)
+    array([-0.762,  0.   ,  0.964], dtype=float32)
     """
 
     _name = "tanh"
@@ -67,6 +74,13 @@ class ReLU(Elementwise):
     ----------
     dtype : {"float32", "float64"}
         Type of outputs and gradients. A `Sequential` replaces it by the type of the model.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.ReLU()([-1.0, 0.0, 2.0])
+    >>> y
+    array([0., 0., 2.], dtype=float32)
     """
 
     _name = "relu"
@@ -81,6 +95,13 @@ class Sigmoid(Elementwise):
     ----------
     dtype : {"float32", "float64"}
         Type of outputs and gradients. A `Sequential` replaces it by the type of the model.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.Sigmoid()([-1.0, 0.0, 2.0])
+    >>> y.round(3)
+    array([0.269, 0.5  , 0.881], dtype=float32)
     """
 
     _name = "sigmoid"
@@ -99,6 +120,13 @@ class GELU(Elementwise):
     References
     ----------
     Hendrycks and Gimpel (2016), Gaussian error linear units, arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.GELU()([-1.0, 0.0, 2.0])
+    >>> y.round(3)
+    array([-0.159,  0.   ,  1.954], dtype=float32)
     """
 
     _name = "gelu"
@@ -117,6 +145,13 @@ class SiLU(Elementwise):
     ----------
     Elfwing, Uchibe and Doya (2018), Sigmoid-weighted linear units for neural network function approximation
     in reinforcement learning, arXiv:1702.03118.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.SiLU()([-1.0, 0.0, 2.0])
+    >>> y.round(3)
+    array([-0.269,  0.   ,  1.762], dtype=float32)
     """
 
     _name = "silu"
@@ -137,6 +172,13 @@ class Softmax(Stateless):
     ------
     ValueError
         When called: if x has no axis, or its last axis is empty.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.Softmax()([-1.0, 0.0, 2.0])
+    >>> y.round(3)
+    array([0.042, 0.114, 0.844], dtype=float32)
     """
 
     def __init__(self, *, dtype: Any = "float32") -> None:

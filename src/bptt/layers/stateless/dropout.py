@@ -38,6 +38,15 @@ class Dropout(Stateless):
     References
     ----------
     Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.Dropout(0.5, seed=0)
+    >>> y, state, tape = layer.forward(np.ones((20, 4, 8)))
+    >>> np.unique(y)
+    array([0., 2.], dtype=float32)
     """
 
     def __init__(self, p: float = 0.5, *, dtype: Any = "float32", seed: Seed = None) -> None:

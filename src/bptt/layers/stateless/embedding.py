@@ -50,6 +50,14 @@ class Embedding(Stateless):
         If an argument has the wrong type.
     ValueError
         If a value is out of range, or the product of the sizes overflows.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Embedding(100, 16)
+    >>> y, state = layer([[7, 2], [5, 5], [99, 0]])  # (T, B)
+    >>> y.shape
+    (3, 2, 16)
     """
 
     def __init__(

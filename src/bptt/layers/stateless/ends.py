@@ -27,6 +27,15 @@ class Ends(Last):
     ------
     TypeError, ValueError
         As in `Last`. Or when called, if the number of outputs is odd, except with `reverse`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> model = bptt.Sequential(bptt.LSTM(3, 8, bidirectional=True), bptt.Ends())
+    >>> y, state = model(np.ones((20, 4, 3)))
+    >>> y.shape
+    (4, 16)
     """
 
     def __init__(self, *, reverse: bool = False, batch_first: bool = False, dtype: Any = "float32") -> None:

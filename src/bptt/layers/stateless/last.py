@@ -52,6 +52,15 @@ class Last(OverTime):
         If an argument has the wrong type.
     ValueError
         When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> x = [[[0.0], [1.0]], [[2.0], [3.0]], [[4.0], [5.0]]]  # (T, B, H)
+    >>> y, state = bptt.Last()(x, lengths=[1, 3])
+    >>> y
+    array([[0.],
+           [5.]], dtype=float32)
     """
 
     width_name = "H"

@@ -44,6 +44,13 @@ class LayerNorm(Stateless):
     References
     ----------
     Ba, Kiros and Hinton (2016), Layer normalization, arXiv:1607.06450.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> y, state = bptt.LayerNorm(3)([-1.0, 0.0, 1.0])
+    >>> y.round(3)
+    array([-1.225,  0.   ,  1.225], dtype=float32)
     """
 
     def __init__(

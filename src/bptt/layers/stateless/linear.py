@@ -66,6 +66,14 @@ class Linear(Stateless):
         If an argument has the wrong type.
     ValueError
         If a value is out of range, or the product of the sizes overflows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, state = bptt.Linear(8, 2)(np.ones((20, 4, 8)))
+    >>> y.shape
+    (20, 4, 2)
     """
 
     def __init__(

@@ -80,6 +80,15 @@ class MeanPool(Pool):
         If an argument has the wrong type.
     ValueError
         When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> x = [[[0.0], [1.0]], [[2.0], [3.0]], [[4.0], [5.0]]]  # (T, B, F)
+    >>> y, state = bptt.MeanPool()(x, lengths=[2, 3])
+    >>> y
+    array([[1.],
+           [3.]], dtype=float32)
     """
 
     def _reduce(self, x: Floats, valid: Valid | None) -> tuple[Floats, Valid | None]:
@@ -109,6 +118,15 @@ class MaxPool(Pool):
         If an argument has the wrong type.
     ValueError
         When called: if x has neither 2 nor 3 axes, lengths are out of range, or `skip` has a wrong shape.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> x = [[[9.0], [1.0]], [[2.0], [3.0]], [[4.0], [5.0]]]  # (T, B, F)
+    >>> y, state = bptt.MaxPool()(x)
+    >>> y
+    array([[9.],
+           [5.]], dtype=float32)
     """
 
     def _reduce(self, x: Floats, valid: Valid | None) -> tuple[Floats, npt.NDArray[np.int64]]:

@@ -34,6 +34,15 @@ class Repeat(Stateless):
         If an argument has the wrong type.
     ValueError
         If `steps` is below 1. When called: if x has neither 1 nor 2 axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> model = bptt.Sequential(bptt.GRU(3, 8), bptt.Last(), bptt.Repeat(20), bptt.GRU(8, 3))
+    >>> y, state = model(np.ones((20, 4, 3)))
+    >>> y.shape
+    (20, 4, 3)
     """
 
     def __init__(self, steps: int, *, batch_first: bool = False, dtype: Any = "float32") -> None:

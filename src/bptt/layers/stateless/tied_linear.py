@@ -50,6 +50,16 @@ class TiedLinear(Stateless):
     References
     ----------
     Press and Wolf (2017), Using the output embedding to improve language models, arXiv:1608.05859.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> words = bptt.Embedding(1000, 16)
+    >>> model = bptt.Sequential(words, bptt.LSTM(16, 16), bptt.TiedLinear(words))
+    >>> y, state = model(np.zeros((20, 4), int))
+    >>> y.shape
+    (20, 4, 1000)
     """
 
     embedding: Embedding | None
