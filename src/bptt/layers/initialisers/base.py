@@ -27,6 +27,19 @@ class Initialiser:
 
     This class draws the defaults, and subclasses override some draws. `init` accepts your own subclass as
     well as the initialisers in `bptt.init`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Closed(bptt.init.Initialiser):
+    ...     def draw(self, layer, name, shape, rng):
+    ...         if name.startswith("bias"):
+    ...             return np.full(shape, -1.0)
+    ...         return super().draw(layer, name, shape, rng)
+    >>> layer = bptt.GRU(3, 8, init=Closed())
+    >>> np.unique(layer.parameters["bias_ih_l0"])
+    array([-1.], dtype=float32)
     """
 
     def check(self, layer: Drawable) -> None:

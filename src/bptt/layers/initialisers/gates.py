@@ -36,6 +36,14 @@ class chrono(Initialiser):
     References
     ----------
     Tallec and Ollivier (2018), Can recurrent neural networks warp time?
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.LSTM(3, 8, init=bptt.init.chrono(longest=500), seed=0)
+    >>> forget = layer.parameters["bias_ih_l0"][8:16] + layer.parameters["bias_hh_l0"][8:16]
+    >>> bool((forget >= 0).all())
+    True
     """
 
     longest: float = 100.0

@@ -19,6 +19,13 @@ class glorot(Alike):
     References
     ----------
     Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural networks.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.GRU(3, 8, init=bptt.init.glorot(), seed=0)
+    >>> bool(abs(layer.parameters["weight_ih_l0"]).max() < (6 / (3 + 8)) ** 0.5)
+    True
     """
 
     def _plain(self, rows: int, columns: int, rng: np.random.Generator) -> Matrix:
@@ -40,6 +47,13 @@ class normal(Alike):
     ------
     TypeError, ValueError
         If `scale` is not such a number.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.GRU(3, 200, init=bptt.init.normal(0.05), seed=0)
+    >>> round(float(layer.parameters["weight_hh_l0"].std()), 3)
+    0.05
     """
 
     scale: float = 0.05
@@ -67,6 +81,13 @@ class uniform(Alike):
     ------
     TypeError, ValueError
         If `scale` is not such a number.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.GRU(3, 8, init=bptt.init.uniform(0.05), seed=0)
+    >>> bool(abs(layer.flat_parameters).max() < 0.05)
+    True
     """
 
     scale: float = 0.05
@@ -102,6 +123,14 @@ class orthogonal(Blocks):
     Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in deep linear
     neural networks. The signs that make the QR decomposition uniform: Mezzadri (2007), How to generate random
     matrices from the classical compact groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> W = bptt.RNN(3, 8, init=bptt.init.orthogonal(), seed=0).parameters["weight_hh_l0"]
+    >>> np.allclose(W @ W.T, np.eye(8), atol=1e-6)
+    True
     """
 
     gain: float = 1.0
@@ -141,6 +170,14 @@ class identity(Blocks):
     References
     ----------
     Le, Jaitly and Hinton (2015), A simple way to initialize recurrent networks of rectified linear units.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.RNN(3, 2, nonlinearity="relu", init=bptt.init.identity())
+    >>> layer.parameters["weight_hh_l0"]
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
     """
 
     scale: float = 1.0
@@ -189,6 +226,13 @@ class sparse(Blocks):
     Jaeger and Haas (2004), Harnessing nonlinearity. Martens and Sutskever (2011), Learning recurrent neural
     networks with Hessian-free optimization: 15 connections. Sutskever et al. (2013), On the importance of
     initialization and momentum in deep learning: a radius of 1.1.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.RNN(3, 100, init=bptt.init.sparse(connections=15, spectral_radius=1.1), seed=0)
+    >>> bptt.spectral_radius(layer).round(3)
+    array([1.1])
     """
 
     connections: int = 15
