@@ -50,6 +50,15 @@ class CrossEntropy(Loss):
     -----
     If the weights of all rows of a batch or window add up to 0, no row counts, and the value is 0. This
     includes the terms of label smoothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, target = np.zeros((20, 4, 5)), np.ones((20, 4), int)  # (T, B, C) and (T, B)
+    >>> value, dy = bptt.CrossEntropy()(y, target)
+    >>> round(value, 3), dy.shape
+    (1.609, (20, 4, 5))
     """
 
     def __init__(
@@ -140,6 +149,13 @@ class BinaryCrossEntropy(Elementwise):
     TypeError, ValueError
         An argument has the wrong type or is out of range. When called: `pos_weight` has another length than
         the last axis of `y`, or a target is outside [0, 1].
+
+    Examples
+    --------
+    >>> import bptt
+    >>> value, dy = bptt.BinaryCrossEntropy()([[0.0], [4.0]], [[1.0], [1.0]])
+    >>> round(value, 3)
+    0.356
     """
 
     kernel = "binary_cross_entropy"

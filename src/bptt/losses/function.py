@@ -46,6 +46,17 @@ class FunctionLoss(Loss):
     ValueError
         When called: the gradient has another shape than `y`, or the value is not finite although all outputs
         are finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> def squared(y, target, mask):
+    ...     return np.sum((y - target) ** 2), 2 * (y - target)
+    >>> loss = bptt.losses.FunctionLoss(squared, reduction="sum")
+    >>> value, dy = loss([[3.0, 1.0]], [[1.0, 1.0]])
+    >>> value, dy
+    (4.0, array([[4., 0.]]))
     """
 
     def __init__(self, function: LossFunction, *, reduction: str = "mean") -> None:

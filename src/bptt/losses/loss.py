@@ -38,6 +38,18 @@ class Loss:
     ------
     TypeError, ValueError
         `reduction` is neither "mean" nor "sum".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Absolute(bptt.Loss):
+    ...     def per_row(self, y, target):
+    ...         error = y - target
+    ...         return np.abs(error).mean(axis=-1), np.sign(error) / y.shape[-1]
+    >>> value, dy = Absolute()([[3.0, 1.0]], [[1.0, 1.0]])
+    >>> value, dy
+    (1.0, array([[0.5, 0. ]]))
     """
 
     reduction: str = "mean"

@@ -57,16 +57,43 @@ class Elementwise(Loss):
 
 
 class MeanSquaredError(Elementwise):
-    """(y - target)^2, mean over rows and features. Targets are numbers in y's shape."""
+    """Mean of (y - target)^2 over rows and features.
+
+    Targets are numbers in y's shape.
+
+    Parameters
+    ----------
+    reduction
+        As for Loss.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> value, dy = bptt.MeanSquaredError()([[3.0, 1.0]], [[1.0, 1.0]])
+    >>> value, dy
+    (2.0, array([[2., 0.]]))
+    """
 
     kernel = "squared_error"
 
 
 class MeanAbsoluteError(Elementwise):
-    """|y - target|, mean over rows and features. Targets are numbers in y's shape.
+    """Mean of |y - target| over rows and features.
 
-    The derivative at y = target is 0. The best constant output is the median of the targets, so outliers have
-    less influence than with `MeanSquaredError`.
+    Targets are numbers in y's shape. The derivative at y = target is 0. The best constant output is the
+    median of the targets, so outliers have less influence than with `MeanSquaredError`.
+
+    Parameters
+    ----------
+    reduction
+        As for Loss.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> value, dy = bptt.MeanAbsoluteError()([[3.0, 1.0]], [[1.0, 1.0]])
+    >>> value, dy
+    (1.0, array([[0.5, 0. ]]))
     """
 
     kernel = "absolute_error"
@@ -97,6 +124,13 @@ class Huber(Elementwise):
     References
     ----------
     Huber (1964), Robust estimation of a location parameter.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> value, dy = bptt.Huber(delta=1.0)([[3.0, 1.5]], [[1.0, 1.0]])
+    >>> value, dy
+    (0.8125, array([[0.5 , 0.25]]))
     """
 
     kernel = "huber"
@@ -131,6 +165,13 @@ class Quantile(Elementwise):
     References
     ----------
     Koenker and Bassett (1978), Regression quantiles.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> value, dy = bptt.Quantile([0.1, 0.9])([[0.0, 2.0]], [[1.0]])
+    >>> round(value, 3), dy
+    (0.1, array([[-0.05,  0.05]]))
     """
 
     kernel = "quantile"
