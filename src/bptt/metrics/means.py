@@ -20,6 +20,14 @@ class Accuracy(Metric):
 
     Of equal outputs, the first counts as the largest. A row that contains NaN counts as wrong. Targets are
     integer classes 0..C-1, in y's shape without its last axis.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.Accuracy()
+    >>> metric.add([[2.0, 1.0], [0.0, 3.0]], [0, 0])
+    >>> metric.value
+    0.5
     """
 
     name = "accuracy"
@@ -40,6 +48,14 @@ class BinaryAccuracy(Metric):
     An output predicts its target if y > 0 for a target above 1/2, or y <= 0 for other targets. Outputs are
     logits, as for `BinaryCrossEntropy`. Targets are numbers in [0, 1], in y's shape. Each feature counts
     separately. NaN counts as wrong.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.BinaryAccuracy()
+    >>> metric.add([[2.0], [-1.0]], [[1], [1]])
+    >>> metric.value
+    0.5
     """
 
     name = "binary_accuracy"
@@ -73,6 +89,14 @@ class Perplexity(_LogLikelihood):
 
     This is the number of equally likely symbols with the same uncertainty. Targets as for `CrossEntropy`.
     Infinite if it is too large for float64, above about 1.8e308.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.Perplexity()
+    >>> metric.add([[0.0, 0.0, 0.0, 0.0]], [2])
+    >>> round(metric.value, 3)
+    4.0
     """
 
     name = "perplexity"
@@ -88,6 +112,14 @@ class BitsPerCharacter(_LogLikelihood):
     """The mean cross-entropy in bits.
 
     This is the size of a character if the model compresses the text. Targets as for `CrossEntropy`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.BitsPerCharacter()
+    >>> metric.add([[0.0, 0.0, 0.0, 0.0]], [2])
+    >>> round(metric.value, 3)
+    2.0
     """
 
     name = "bits_per_character"
@@ -120,6 +152,14 @@ class RMSE(_Error):
     """The root of the mean of (y - target)^2 over rows and features.
 
     Targets are numbers in y's shape.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.RMSE()
+    >>> metric.add([[2.0], [7.0]], [[1.0], [0.0]])
+    >>> metric.value
+    5.0
     """
 
     name = "rmse"
@@ -135,6 +175,14 @@ class MAE(_Error):
     """The mean of |y - target| over rows and features.
 
     Targets are numbers in y's shape.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.MAE()
+    >>> metric.add([[2.0], [7.0]], [[1.0], [0.0]])
+    >>> metric.value
+    4.0
     """
 
     name = "mae"

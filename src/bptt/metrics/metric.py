@@ -38,6 +38,18 @@ class Metric:
         Weighted sum so far, in float64.
     count : float
         Sum of the weights so far. Without weights, this is the number of rows, or of numbers, in the sum.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> class Hits(bptt.Metric):
+    ...     name, better = "hits", "higher"
+    ...     def per_row(self, y, target):
+    ...         return abs(y - target) < 0.2
+    >>> metric = Hits()
+    >>> metric.add([[1.1], [2.0]], [[1.0], [1.0]])
+    >>> metric.value
+    0.5
     """
 
     name: ClassVar[str]

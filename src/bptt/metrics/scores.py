@@ -143,14 +143,42 @@ class _Counted(_Scored):
 
 
 class Precision(_Counted):
-    """The fraction of predictions of a class that are right: see `F1`."""
+    """The fraction of predictions of a class that are right.
+
+    Parameters
+    ----------
+    average
+        As for `F1`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.Precision()
+    >>> metric.add([[2.0], [1.0], [-1.0]], [[1], [0], [1]])
+    >>> metric.value
+    0.5
+    """
 
     name = "precision"
     _position = 0
 
 
 class Recall(_Counted):
-    """The fraction of the rows of a class that are predicted: see `F1`."""
+    """The fraction of the rows of a class that are predicted.
+
+    Parameters
+    ----------
+    average
+        As for `F1`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.Recall()
+    >>> metric.add([[2.0], [1.0], [-1.0]], [[1], [0], [0]])
+    >>> metric.value
+    1.0
+    """
 
     name = "recall"
     _position = 1
@@ -176,6 +204,14 @@ class F1(_Counted):
         scikit-learn is not installed.
     TypeError, ValueError
         `average` is unknown. From `add`: as for Metric, or "binary" with more than two outputs.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.F1()
+    >>> metric.add([[2.0], [1.0], [-1.0]], [[1], [0], [1]])
+    >>> metric.value
+    0.5
     """
 
     name = "f1"
@@ -203,6 +239,14 @@ class AUC(_Scored):
         scikit-learn is not installed.
     TypeError, ValueError
         `average` is unknown. From `add`: as for Metric.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> metric = bptt.metrics.AUC()
+    >>> metric.add([[2.0], [1.0], [-1.0]], [[1], [0], [1]])
+    >>> metric.value
+    0.5
     """
 
     name = "auc"
