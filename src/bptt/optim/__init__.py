@@ -1,6 +1,7 @@
 """Turn a gradient into new weights: clipping, optimizers, learning rates, regularizers."""
 
-from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, NoClip, clip_by_norm, clip_by_value
+from bptt.optim.clip import Clip, ClipNorm, Clipped, ClipValue, NoClip
+from bptt.optim.clip_functions import clip_by_norm, clip_by_value
 from bptt.optim.clip_groups import ClipGroups
 from bptt.optim.gradients import NonFiniteError
 from bptt.optim.optimizer import Optimizer

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from bptt.arguments import call_repr, choice, real, short, size
 from bptt.arrays import Floats
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import StateClip
+from bptt.optim.clip_functions import NormKind, parse_norm
 from bptt.optim.gradients import Gradients, Norm, named, refuse_nonfinite, vectors_of
 from bptt.optim.sparse import compact
 
@@ -30,94 +31,36 @@ LONGEST_WINDOW = 100_000
 """Largest number of norms that `ClipNorm("auto")` remembers. A checkpoint holds all of them."""
 
 
-NormKind: TypeAlias = Literal[2, "inf"]
-
-
 LOWER = "lower the learning rate or the limit of the clip"
 """Advice against a non-finite gradient if the gradient is already clipped."""
 
 
 @dataclass(frozen=True)
 class Clipped:
-    """Result of a clip: norm before clipping, whether the gradient was changed, whether to update."""
+    """Result of a clip.
+
+    Attributes
+    ----------
+    norm : float
+        2-norm of the gradient before clipping.
+    clipped : bool
+        Whether clipping changed the gradient.
+    update : bool
+        Whether to make an update.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(2, 1, bias=False)
+    >>> layer.flat_gradients[:] = 3.0, 4.0
+    >>> result = bptt.ClipNorm(10.0)(layer)
+    >>> result.norm, result.clipped
+    (5.0, False)
+    """
 
     norm: float
     clipped: bool
     update: bool = True
-
-
-def clip_by_value(gradients: Gradients, max_value: float) -> None:
-    """Clip every entry to [-max_value, max_value], in place.
-
-    Parameters
-    ----------
-    gradients : ndarray, mapping of names to ndarray, or layer or model
-        Writable C-contiguous float32 or float64 arrays, or an object that holds them.
-    max_value : float
-        Above 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An array cannot be changed in place, or `max_value` is not above 0.
-    NonFiniteError
-        An array holds NaN or an infinity. No array is changed.
-    """
-    max_value = real(max_value, "max_value", 0.0, above=True)
-    with compact(gradients) as arrays:
-        vectors = vectors_of(arrays)
-        refuse_nonfinite(arrays)
-        for vector in vectors:
-            _core.clip_value(vector, max_value)
-
-
-def clip_by_norm(gradients: Gradients, max_norm: float, *, norm: NormKind = 2) -> float:
-    """Scale all gradients by one factor, in place, to a total norm of at most `max_norm`.
-
-    The norm is accumulated in float64. Gradients within the limit keep their bits. The direction is kept,
-    however large the norm.
-
-    Parameters
-    ----------
-    gradients : ndarray, mapping of names to ndarray, or layer or model
-        Writable C-contiguous float32 or float64 arrays, or an object that holds them.
-    max_norm : float
-        Above 0.
-    norm : 2 or "inf"
-        The 2-norm, or the largest magnitude of all entries.
-
-    Returns
-    -------
-    float
-        The norm before clipping.
-
-    Raises
-    ------
-    TypeError, ValueError
-        An array cannot be changed in place, `max_norm` is not above 0, or `norm` is not a known norm.
-    NonFiniteError
-        An array holds NaN or an infinity. No array is changed.
-    """
-    max_norm = real(max_norm, "max_norm", 0.0, above=True)
-    kind = parse_norm(norm)
-    with compact(gradients) as arrays:
-        vectors = vectors_of(arrays)
-        total = Norm.of(vectors)
-        if not total.finite:
-            refuse_nonfinite(gradients)
-        if kind == "inf":
-            total = Norm.largest(vectors)
-        total.limit(vectors, max_norm)
-    return total.value
-
-
-def parse_norm(value: object) -> NormKind:
-    """Check the kind of a norm: 2, or "inf" for the largest magnitude."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value in (2, math.inf):
-        return 2 if value == 2 else "inf"
-    if isinstance(value, str) and value == "inf":
-        return "inf"
-    raise ValueError(f'norm must be 2 or "inf"; got {short(value)}. Fix: pass norm=2 or norm="inf".')
 
 
 class Clip(ABC):
@@ -142,6 +85,20 @@ class Clip(ABC):
     ------
     TypeError, ValueError
         `nonfinite` is not one of the four policies.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> class Halve(bptt.optim.Clip):
+    ...     def clip_vectors(self, vectors, norm, *, learn):
+    ...         for vector in vectors:
+    ...             vector /= 2
+    ...         return True
+    >>> layer = bptt.Linear(2, 1, bias=False)
+    >>> layer.flat_gradients[:] = 3.0, 4.0
+    >>> result = Halve()(layer)
+    >>> layer.flat_gradients
+    array([1.5, 2. ], dtype=float32)
     """
 
     _against_nonfinite: ClassVar[str] = "lower the learning rate, or pass clip=ClipNorm(1.0)"
@@ -232,6 +189,14 @@ class NoClip(Clip):
     ------
     TypeError, ValueError
         `nonfinite` as for Clip.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(2, 1, bias=False)
+    >>> layer.flat_gradients[:] = 3.0, float("inf")
+    >>> bptt.optim.NoClip(nonfinite="skip")(layer)
+    Clipped(norm=inf, clipped=False, update=False)
     """
 
     def clip_vectors(self, vectors: list[Floats], norm: Norm, *, learn: bool) -> bool:
@@ -252,6 +217,15 @@ class ClipValue(Clip):
     ------
     TypeError, ValueError
         `max_value` is not a number above 0. `nonfinite` as for Clip.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(2, 1, bias=False)
+    >>> layer.flat_gradients[:] = 3.0, -0.5
+    >>> result = bptt.ClipValue(1.0)(layer)
+    >>> layer.flat_gradients
+    array([ 1. , -0.5], dtype=float32)
     """
 
     _against_nonfinite = LOWER
@@ -311,6 +285,16 @@ class ClipNorm(Clip):
     ----------
     "auto": Seetharaman, Wichern, Pardo and Le Roux (2020), AutoClip: adaptive gradient clipping for source
     separation networks. The authors recommend the quantile 0.1.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(2, 1, bias=False)
+    >>> layer.flat_gradients[:] = 3.0, 4.0
+    >>> bptt.ClipNorm(1.0)(layer)
+    Clipped(norm=5.0, clipped=True, update=True)
+    >>> layer.flat_gradients
+    array([0.6, 0.8], dtype=float32)
     """
 
     _against_nonfinite = LOWER

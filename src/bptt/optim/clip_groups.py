@@ -34,6 +34,15 @@ class ClipGroups(Clip):
         `groups` is empty, a clip has its own `nonfinite`, or two groups share one ClipNorm("auto").
         `nonfinite` as for Clip. When called, before any gradient changes: no pattern matches a parameter, or
         a pattern other than "*" has no parameter.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(1, 1)
+    >>> layer.flat_gradients[:] = 3.0, 4.0
+    >>> result = bptt.ClipGroups({"*bias*": bptt.ClipNorm(1.0), "*": None})(layer)
+    >>> layer.flat_gradients
+    array([3., 1.], dtype=float32)
     """
 
     _against_nonfinite = LOWER

@@ -29,6 +29,13 @@ class Exponential(Schedule):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.Exponential(0.1, factor=0.5)
+    >>> [schedule(n) for n in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
     """
 
     lr: float
@@ -58,6 +65,13 @@ class MultiStep(Schedule):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.MultiStep(0.1, milestones=[10, 15])
+    >>> [round(schedule(n), 6) for n in (9, 10, 15)]
+    [0.1, 0.01, 0.001]
     """
 
     lr: float
@@ -114,6 +128,13 @@ class OneCycle(Schedule):
     Smith and Topin 2017, Super-convergence: very fast training of neural networks using large learning rates,
     arXiv:1708.07120. The phases and parameters are those of PyTorch's `OneCycleLR`, which also cycles the
     momentum; this schedule does not.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.OneCycle(0.1, steps=100)
+    >>> [round(schedule(n), 6) for n in (0, 29, 65, 99)]
+    [0.004, 0.1, 0.047757, 0.0]
     """
 
     lr: float

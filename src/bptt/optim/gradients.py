@@ -30,6 +30,17 @@ class NonFiniteError(FloatingPointError):
     ----------
     parameter : str
         Name of the first parameter whose gradient is not finite.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(2, 1)
+    >>> layer.flat_gradients[:] = float("nan")
+    >>> try:
+    ...     bptt.ClipNorm(1.0)(layer)
+    ... except bptt.NonFiniteError as error:
+    ...     print(error.parameter)
+    weight
     """
 
     def __init__(self, message: str, parameter: str) -> None:

@@ -68,6 +68,19 @@ class Optimizer:
         Updates made so far.
     given_lr : float or callable
         The argument `lr` of the constructor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class SignDescent(bptt.Optimizer):
+    ...     def update(self, parameters, gradients, state, lr, weight_decay):
+    ...         parameters -= lr * np.sign(gradients)
+    >>> layer = bptt.Linear(1, 1, bias=False)
+    >>> layer.flat_parameters[:], layer.flat_gradients[:] = 1.0, 0.5
+    >>> SignDescent(lr=0.1).step(layer)
+    >>> layer.flat_parameters.round(3)
+    array([0.9], dtype=float32)
     """
 
     def __init__(

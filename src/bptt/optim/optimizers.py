@@ -42,6 +42,15 @@ class SGD(Optimizer):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range, or `nesterov` is True without momentum.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(1, 1, bias=False)
+    >>> layer.flat_parameters[:], layer.flat_gradients[:] = 1.0, 0.5
+    >>> bptt.SGD(lr=0.1, momentum=0.9).step(layer)
+    >>> layer.flat_parameters.round(3)
+    array([0.95], dtype=float32)
     """
 
     def __init__(
@@ -116,6 +125,15 @@ class RMSProp(Optimizer):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(1, 1, bias=False)
+    >>> layer.flat_parameters[:], layer.flat_gradients[:] = 1.0, 0.5
+    >>> bptt.RMSProp(lr=0.01).step(layer)
+    >>> layer.flat_parameters.round(3)
+    array([0.9], dtype=float32)
     """
 
     def __init__(
@@ -197,6 +215,15 @@ class Adam(Optimizer):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(1, 1, bias=False)
+    >>> layer.flat_parameters[:], layer.flat_gradients[:] = 1.0, 0.5
+    >>> bptt.Adam(lr=0.1).step(layer)
+    >>> layer.flat_parameters.round(3)
+    array([0.9], dtype=float32)
     """
 
     decoupled = False
@@ -250,6 +277,15 @@ class AdamW(Adam):
 
     The gradient in Adam's step has no L2 term. Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and
     errors as for Adam.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.Linear(1, 1, bias=False)
+    >>> layer.flat_parameters[:], layer.flat_gradients[:] = 1.0, 0.5
+    >>> bptt.AdamW(lr=0.1, weight_decay=0.5).step(layer)
+    >>> layer.flat_parameters.round(3)
+    array([0.85], dtype=float32)
     """
 
     decoupled = True

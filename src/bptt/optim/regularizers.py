@@ -57,6 +57,18 @@ class PascanuRegularizer:
     Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks,
     arXiv:1211.5063, section 3.3. The norms in Omega's ratio are not squared in the paper. They are squared in
     the authors' code, and here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> regularizer = bptt.PascanuRegularizer(4.0)
+    >>> trainer = bptt.Trainer(
+    ...     bptt.RNN(3, 8), bptt.MeanSquaredError(), bptt.SGD(), regularizer=regularizer, progress=False
+    ... )
+    >>> history = trainer.fit([(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))])
+    >>> regularizer.omega > 0
+    True
     """
 
     def __init__(self, weight: float = 4.0) -> None:

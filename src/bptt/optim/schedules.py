@@ -16,6 +16,16 @@ class Schedule(ABC):
     """Base class of schedules. `schedule(n)` is the learning rate of the next update after n updates.
 
     A subclass defines `rate`. The `lr` of an optimizer also accepts any other callable.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> class InverseRoot(bptt.Schedule):
+    ...     def rate(self, step):
+    ...         return 0.1 / (1 + step) ** 0.5
+    >>> optimizer = bptt.Adam(InverseRoot())
+    >>> optimizer.lr, InverseRoot()(99)
+    (0.1, 0.01)
     """
 
     def __call__(self, step: int) -> float:
@@ -70,6 +80,12 @@ class Constant(Schedule):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.schedules.Constant(0.1)(1000)
+    0.1
     """
 
     lr: float
@@ -98,6 +114,13 @@ class Step(Schedule):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.Step(0.1, every_updates=10)
+    >>> [round(schedule(n), 6) for n in (0, 9, 10, 20)]
+    [0.1, 0.1, 0.01, 0.001]
     """
 
     lr: float
@@ -138,6 +161,13 @@ class Cosine(Schedule):
     ----------
     Loshchilov and Hutter 2017, SGDR: Stochastic gradient descent with warm restarts, arXiv:1608.03983,
     equation 5 with cycles of one length.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.Cosine(0.1, steps=100)
+    >>> [round(schedule(n), 6) for n in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
     """
 
     lr: float
@@ -174,6 +204,13 @@ class WarmUp(Schedule):
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> schedule = bptt.schedules.WarmUp(3, bptt.schedules.Cosine(0.1, steps=100))
+    >>> [round(schedule(n), 6) for n in (0, 1, 3, 53)]
+    [0.025, 0.05, 0.1, 0.05]
     """
 
     steps: int

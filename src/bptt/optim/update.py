@@ -25,6 +25,21 @@ class Update:
         Number of time steps times batch rows.
     batches : float
         Number of batches processed so far in this epoch. A window counts as a part of its batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Tokens(bptt.Callback):
+    ...     def update(self, trainer, update):
+    ...         print(update.epoch, update.tokens)
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> trainer = bptt.Trainer(
+    ...     bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam(), callbacks=[Tokens()], progress=False
+    ... )
+    >>> history = trainer.fit(data, epochs=2)
+    0 80
+    1 80
     """
 
     epoch: int
