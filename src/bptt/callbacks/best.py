@@ -59,6 +59,18 @@ class KeepBest(Callback):
     ------
     ValueError
         From `fit`: there are no validation data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, best = bptt.MeanSquaredError(), bptt.KeepBest()
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[best])
+    >>> history = trainer.fit(data, epochs=3, validation=data)
+    >>> best.restore(trainer.model)
+    >>> bool(best.loss == min(history["validation_loss"]))
+    True
     """
 
     def __init__(self) -> None:

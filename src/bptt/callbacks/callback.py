@@ -34,7 +34,22 @@ class Recorded(Protocol):
 
 
 class TrainerView(Protocol):
-    """The part of a `Trainer` that callbacks see."""
+    """The part of a `Trainer` that callbacks see.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Epochs(bptt.Callback):
+    ...     def epoch_end(self, trainer: bptt.callbacks.TrainerView, epoch: int) -> None:
+    ...         print(epoch, type(trainer.optimizer).__name__)
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss = bptt.MeanSquaredError()
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[Epochs()])
+    >>> history = trainer.fit(data, epochs=2)
+    0 Adam
+    1 Adam
+    """
 
     model: Module
     loss: Loss
@@ -77,6 +92,21 @@ class Callback:
     ----------
     every_rank : bool
         Whether every rank calls the callback. False: only the first rank calls it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class StopAtLoss(bptt.Callback):
+    ...     def update(self, trainer, update):
+    ...         if update.loss < 0.5:
+    ...             trainer.stop()
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, stop = bptt.MeanSquaredError(), StopAtLoss()
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[stop])
+    >>> history = trainer.fit(data, epochs=5)
+    >>> len(history["loss"])
+    1
     """
 
     every_rank = True

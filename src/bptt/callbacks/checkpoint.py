@@ -60,6 +60,17 @@ class Checkpoint(Callback):
         for a metric that the trainer does not have.
     OSError
         From `fit`, before the first epoch: the file cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, checkpoint = bptt.MeanSquaredError(), bptt.Checkpoint("run-{epoch}.safetensors", keep=2)
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[checkpoint])
+    >>> history = trainer.fit(data, epochs=3)
+    >>> checkpoint.last.name
+    'run-3.safetensors'
     """
 
     def __init__(

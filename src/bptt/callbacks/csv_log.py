@@ -29,6 +29,18 @@ class CSVLog(Callback):
         `path` is not a path.
     OSError
         From `fit`, before the first epoch: the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, log = bptt.MeanSquaredError(), bptt.CSVLog("log.csv")
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[log])
+    >>> history = trainer.fit(data, epochs=3)
+    >>> Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss,grad_norm,clipped,lr,tokens,validation_loss'
     """
 
     every_rank = False

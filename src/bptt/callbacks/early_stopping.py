@@ -38,6 +38,17 @@ class EarlyStopping(Callback):
     ------
     ValueError
         From `fit`: there are no validation data, or the trainer does not have the metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, stop = bptt.MeanSquaredError(), bptt.EarlyStopping(patience=2, min_delta=1.0)
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[stop])
+    >>> history = trainer.fit(data, epochs=50, validation=data)
+    >>> len(history["validation_loss"])
+    3
     """
 
     def __init__(

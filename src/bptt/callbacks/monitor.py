@@ -36,7 +36,22 @@ COLUMNS = 256
 
 
 class GradientWarning(UserWarning):
-    """A gradient vanishes or explodes during backpropagation through time."""
+    """A gradient vanishes or explodes during backpropagation through time.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.RNN(3, 8, nonlinearity="relu", init=bptt.init.identity(2.0), seed=0)
+    >>> loss, monitor = bptt.MeanSquaredError(), bptt.GradientMonitor()
+    >>> trainer = bptt.Trainer(layer, loss, bptt.Adam(), callbacks=[monitor])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", bptt.callbacks.GradientWarning)
+    ...     history = trainer.fit([(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))])
+    >>> caught[0].category.__name__
+    'GradientWarning'
+    """
 
 
 class GradientMonitor(Callback):
@@ -76,6 +91,17 @@ class GradientMonitor(Callback):
     TypeError, ValueError
         An argument has the wrong type or is out of range. From `fit`: the model has no recurrent layer, or is
         not the model of the earlier records.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, monitor = bptt.MeanSquaredError(), bptt.GradientMonitor(every_updates=2)
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[monitor])
+    >>> history = trainer.fit(data, epochs=4)
+    >>> monitor.updates.tolist(), monitor.flow.dh_norm.shape
+    ([0, 2], (1, 20))
     """
 
     def __init__(

@@ -15,10 +15,6 @@ from bptt.optim.schedules import Schedule, factor_below_one
 class Plateau(Schedule, Callback):
     """Lower the learning rate when the validation loss, or a metric, no longer improves.
 
-    ::
-
-        trainer = bptt.Trainer(model, loss, bptt.Adam(bptt.schedules.Plateau(1e-3)))
-
     A Trainer passes each validation to the schedule of its optimizer. In your own training loop, call
     `validation`. Like the state of the optimizer, the state of the schedule is saved with a run, and kept
     from one `fit` to the next. EarlyStopping in the same run needs a patience that is at least 2 larger.
@@ -55,6 +51,17 @@ class Plateau(Schedule, Callback):
     TypeError, ValueError
         An argument has the wrong type or is out of range. From `fit`: there are no validation data, or the
         trainer does not have the metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> optimizer = bptt.Adam(bptt.schedules.Plateau(0.1, patience=2, min_delta=1.0))
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), optimizer)
+    >>> history = trainer.fit(data, epochs=5, validation=data)
+    >>> round(optimizer.lr, 6)
+    0.01
     """
 
     def __init__(

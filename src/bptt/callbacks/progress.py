@@ -31,6 +31,17 @@ class ProgressBar(Callback):
     tokens per second. At the end of an epoch, it also shows the validation loss and the metrics. Terminals
     and logs get it on standard error. If standard error is not a terminal, a line is printed every 10 s and
     at the end of the epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, bar = bptt.MeanSquaredError(), bptt.callbacks.ProgressBar()
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[bar], progress=False)
+    >>> history = trainer.fit(data)
+    >>> len(history["loss"])
+    1
     """
 
     every_rank = False

@@ -36,6 +36,18 @@ class TensorBoard(Callback):
         `every_updates` is not a positive int.
     OSError
         From `fit`, before the first epoch: the folder cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, board = bptt.MeanSquaredError(), bptt.TensorBoard("runs/gru")
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[board])
+    >>> history = trainer.fit(data, epochs=3)
+    >>> len(list(Path("runs/gru").iterdir()))
+    1
     """
 
     every_rank = False

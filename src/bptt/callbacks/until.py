@@ -10,11 +10,6 @@ from bptt.callbacks.watching import check_watched, metric_name
 class Until(Callback):
     """End a run when the validation loss or a metric has reached a value.
 
-    ::
-
-        callbacks=[bptt.Until("accuracy", above=0.99)]
-        callbacks=[bptt.Until("loss", below=0.05)]
-
     Parameters
     ----------
     metric : str
@@ -32,6 +27,17 @@ class Until(Callback):
     TypeError, ValueError
         `metric` is not a name, or not exactly one finite number is given. From `fit`: there are no validation
         data, or the trainer does not have the metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, until = bptt.MeanSquaredError(), bptt.Until("loss", below=0.5)
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[until])
+    >>> history = trainer.fit(data, epochs=50, validation=data)
+    >>> until.reached, len(history["validation_loss"])
+    (True, 1)
     """
 
     def __init__(self, metric: str, *, above: float | None = None, below: float | None = None) -> None:
