@@ -37,7 +37,14 @@ _EXTRA = 5
 
 
 class RankError(RuntimeError):
-    """The ranks of a run do not agree. All ranks raise this error, with the same message."""
+    """The ranks of a run do not agree. All ranks raise this error, with the same message.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> issubclass(bptt.ranks.RankError, RuntimeError)
+    True
+    """
 
 
 class Ranks:
@@ -57,6 +64,13 @@ class Ranks:
     ------
     TypeError
         `comm` is not a communicator.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> ranks = bptt.ranks.Ranks(None)
+    >>> ranks.rank, ranks.size
+    (0, 1)
     """
 
     def __init__(self, comm: Comm | None) -> None:

@@ -43,6 +43,18 @@ class History(Mapping[str, npt.NDArray[Any]]):
     ----------
     metrics : iterable of str
         Names of the trainer's metrics.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam(0.01))
+    >>> history = trainer.fit(data, epochs=3)
+    >>> list(history)
+    ['loss', 'grad_norm', 'clipped', 'lr', 'epoch', 'validation_loss', 'validation_step']
+    >>> history["lr"]
+    array([0.01, 0.01, 0.01])
     """
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:

@@ -41,6 +41,16 @@ class RateCurve:
     ----------
     lr : ndarray (updates,)
     loss : ndarray (updates,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8, seed=0), bptt.MeanSquaredError(), bptt.SGD())
+    >>> curve = bptt.learning_rate_range(trainer, data, low=1e-4, high=1.0, updates=5)
+    >>> curve.lr
+    array([1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
     """
 
     lr: npt.NDArray[np.float64]
@@ -107,12 +117,6 @@ def learning_rate_range(
 ) -> RateCurve:
     """Train a copy of the trainer's model with a learning rate that rises from `low` to `high`.
 
-    ::
-
-        curve = bptt.learning_rate_range(trainer, data)
-        print(curve.suggestion)
-        curve.plot("rates.png")
-
     The rate rises by the same factor with every update. The test ends early if the loss diverges: if the
     smoothed loss is above 4 times its lowest value, or not finite. Model, optimizer, clip and all random
     generators are the same afterwards as before. The trainer's callbacks are not called.
@@ -141,6 +145,16 @@ def learning_rate_range(
     References
     ----------
     Smith (2017), Cyclical learning rates for training neural networks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8, seed=0), bptt.MeanSquaredError(), bptt.SGD())
+    >>> curve = bptt.learning_rate_range(trainer, data, low=1e-4, high=1.0, updates=50)
+    >>> 1e-4 < curve.suggestion < 1.0
+    True
     """
     if not isinstance(trainer, Trainer):
         raise TypeError(

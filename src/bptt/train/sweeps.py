@@ -42,6 +42,16 @@ class Trial:
         Traceback of the error that ended the run; "" if there was none.
     seconds : float
         Time of the run.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> def radius(seed, hidden):
+    ...     return {"radius": float(bptt.spectral_radius(bptt.RNN(1, hidden, seed=seed))[0])}
+    >>> result = bptt.sweep(radius, seeds=3, settings=[{"hidden": 8}], processes=0, progress=False)
+    >>> trial = result.trials[2]
+    >>> trial.seed, trial.setting, list(trial.figures)
+    (2, {'hidden': 8}, ['radius'])
     """
 
     seed: int
@@ -61,6 +71,15 @@ class Sweep:
     metric : str
         Figure that `table`, `plot` and `best` compare.
     better : {"lower", "higher"}
+
+    Examples
+    --------
+    >>> import bptt
+    >>> def radius(seed):
+    ...     return float(bptt.spectral_radius(bptt.RNN(1, 8, seed=seed))[0])
+    >>> result = bptt.sweep(radius, seeds=5, processes=0, progress=False)
+    >>> len(result.trials), result.best.seed
+    (5, 2)
     """
 
     def __init__(self, trials: Sequence[Trial], metric: str, better: str) -> None:
@@ -203,18 +222,6 @@ def sweep(
 ) -> Sweep:
     """Call `run(seed=..., **setting)` for every seed and setting, side by side in processes.
 
-    ::
-
-        def run(seed, hidden):
-            model = bptt.Sequential(bptt.LSTM(1, hidden, seed=seed), bptt.Linear(hidden, 1, seed=seed))
-            trainer = bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(3e-3), progress=False)
-            return trainer.fit(learn, epochs=5, validation=judge)
-
-        if __name__ == "__main__":
-            result = bptt.sweep(run, seeds=8, settings=[{"hidden": 8}, {"hidden": 32}])
-            print(result.table())
-            result.plot("sweep.png")
-
     Small models are trained fastest in processes with one thread each, because no thread waits for another.
     Results do not depend on the number of processes. A run that raises an error, or whose process dies, does
     not end the sweep. Ctrl-C ends all processes.
@@ -223,8 +230,8 @@ def sweep(
     ----------
     run : callable
         Function that trains one model. It returns the `History`, a number, or a dict of numbers. New
-        processes import it, so it must be defined at the top level of a file or module. In a notebook on
-        Linux, any function works.
+        processes import it, so it must be defined at the top level of a file or module, and the file must
+        call `sweep` under `if __name__ == "__main__":`. In a notebook on Linux, any function works.
     seeds : int or iterable of int
         The seeds, or their number: 0, 1, ...
     settings : iterable of mappings
@@ -251,6 +258,18 @@ def sweep(
         An argument has the wrong type or is out of range, `run` cannot be pickled, or no run has the metric.
     RuntimeError
         Every run raised an error, or a process died before it was ready.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> def radius(seed, hidden):
+    ...     return float(bptt.spectral_radius(bptt.RNN(1, hidden, seed=seed))[0])
+    >>> settings = [{"hidden": 8}, {"hidden": 64}]
+    >>> result = bptt.sweep(radius, seeds=3, settings=settings, processes=0, progress=False)
+    >>> print(result.table())
+    hidden  value: median     25 %     75 %     best  runs
+    8             0.59905  0.57012  0.62458  0.54119     3
+    64            0.62268  0.61309  0.62463  0.60351     3
     """
     if not callable(run):
         raise TypeError(

@@ -91,6 +91,20 @@ class Trainer(Evaluator):
     A batch or window makes no update if none of its rows counts.
 
     Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.random.default_rng(0).standard_normal((200, 20, 3))  # (N, T, F)
+    >>> y = (x.mean(axis=(1, 2)) > 0).astype(int)
+    >>> data = bptt.data.Arrays(x, y, shuffle=True, seed=0)
+    >>> model = bptt.Sequential(bptt.LSTM(3, 16), bptt.Last(), bptt.Linear(16, 2), seed=0)
+    >>> optimizer, clip = bptt.Adam(0.01), bptt.ClipNorm(1.0)
+    >>> trainer = bptt.Trainer(model, bptt.CrossEntropy(), optimizer, clip=clip)
+    >>> history = trainer.fit(data, epochs=10)
+    >>> trainer.evaluate(data) < 0.3
+    True
     """
 
     def __init__(
@@ -200,6 +214,16 @@ class Trainer(Evaluator):
         -----
         UserWarning
             An epoch has no row that counts, or all parameters of the model are fixed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+        >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam())
+        >>> history = trainer.fit(data, epochs=3, validation=data)
+        >>> history["loss"].shape, history["validation_loss"].shape
+        ((3,), (3,))
         """
         with self._ranks.all_or_none():
             setup.refuse_arrays(data, epochs, validation)
@@ -299,6 +323,19 @@ class Trainer(Evaluator):
             As Trainer. Or settings differ from the saved ones. From `fit`: the data differ from the run's.
         OSError
             The file cannot be read.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+        >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam())
+        >>> history = trainer.fit(data, epochs=1)
+        >>> trainer.save("run.safetensors")
+        >>> trainer = bptt.Trainer.resume("run.safetensors", bptt.MeanSquaredError(), bptt.Adam())
+        >>> history = trainer.fit(data, epochs=3)
+        >>> history["epoch"].tolist()
+        [0, 1, 2]
         """
         with Ranks(options.get("comm")).all_or_none():
             saved = read_training(path)
