@@ -20,11 +20,6 @@ Numbers = npt.NDArray[Any]
 class Arrays(Shuffled):
     """Batches of N sequences of equal length, or padded to equal length.
 
-    ::
-
-        data = bptt.data.Arrays(x, y, batch_size=32, shuffle=True, seed=0)
-        trainer.fit(data, epochs=10)
-
     A batch is `(x, target)` or `(x, target, lengths)`. With a mask or weights, it is a dict. x is (T, B, F),
     or (T, B) for ids. The Trainer swaps the axes for models with `batch_first=True`. The last
     batch may have fewer rows. Only one batch at a time is copied, so x may be a memory map.
@@ -64,6 +59,16 @@ class Arrays(Shuffled):
     TypeError, ValueError
         An array does not hold real numbers, or has another number of axes, sequences or steps. There is no
         sequence. A setting has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x, y = np.ones((100, 20, 3)), np.zeros(100, int)  # (N, T, F) and (N,)
+    >>> data = bptt.data.Arrays(x, y, batch_size=32, shuffle=True, seed=0)
+    >>> x_batch, target = next(iter(data))
+    >>> len(data), x_batch.shape, target.shape
+    (4, (20, 32, 3), (32,))
     """
 
     def __init__(

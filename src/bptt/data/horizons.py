@@ -125,6 +125,17 @@ class Horizons(Rows):
     -----
     UserWarning
         The times of a table have gaps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = bptt.data.Horizons(np.arange(100.0), window=28, horizon=7, batch_size=32)
+    >>> x, target = next(iter(data))
+    >>> x.shape, target.shape
+    ((28, 32, 1), (32, 7))
+    >>> target[0]
+    array([28., 29., 30., 31., 32., 33., 34.])
     """
 
     def __init__(

@@ -37,6 +37,15 @@ def pad(
     ------
     TypeError, ValueError
         `sequences` is not a list of arrays of real numbers, is empty, or the arrays have different widths.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> x, lengths = bptt.data.pad([[1.0, 2.0, 3.0], [4.0]])
+    >>> x, lengths.tolist()
+    (array([[1., 4.],
+           [2., 0.],
+           [3., 0.]]), [3, 1])
     """
     flag(batch_first, "batch_first")
     arrays = arrays_alike(sequences, "sequences", skip=1)
@@ -65,6 +74,13 @@ def unpad(y: npt.ArrayLike, lengths: npt.ArrayLike, *, batch_first: bool = False
     ------
     TypeError, ValueError
         `y` has no axes of time and batch, or `lengths` is not (B,) with values from 0 to T.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> x, lengths = bptt.data.pad([[1.0, 2.0, 3.0], [4.0]])
+    >>> bptt.data.unpad(x, lengths)
+    [array([1., 2., 3.]), array([4.])]
     """
     array = as_real(y, "y")
     if array.ndim < 2:

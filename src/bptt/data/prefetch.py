@@ -16,10 +16,6 @@ _END = object()
 class Prefetch:
     """Read batches in a background thread while the model processes earlier batches.
 
-    ::
-
-        trainer.fit(bptt.data.Prefetch(data), epochs=10)
-
     Useful when loading is slow (disk, network, decompression); no gain for arrays already in memory. Python
     code that computes batches shares the interpreter lock with the rest of the program.
 
@@ -38,6 +34,14 @@ class Prefetch:
     ------
     TypeError, ValueError
         `data` is not an iterable of batches, or `count` is not a positive int.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = bptt.data.Windows(np.arange(100.0), steps=20, batch_size=4)
+    >>> len(list(bptt.data.Prefetch(data)))
+    20
     """
 
     def __init__(self, data: Iterable[Any], count: int = 2) -> None:

@@ -21,11 +21,6 @@ _CLASSES: dict[str, type[Standardize] | type[Vocabulary]] = {
 def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the preprocessing that was saved with a model, by name.
 
-    ::
-
-        bptt.save("load.safetensors", model, preprocessing={"x": scaling})
-        scaling = bptt.load_preprocessing("load.safetensors")["x"]
-
     Parameters
     ----------
     path : str or os.PathLike
@@ -40,6 +35,14 @@ def load_preprocessing(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     TypeError, CheckpointError, OSError
         As `bptt.load`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> scaling = bptt.data.Standardize(mean=[2.0], scale=[5.0])
+    >>> bptt.save("load.safetensors", bptt.GRU(1, 8), preprocessing={"x": scaling})
+    >>> bptt.load_preprocessing("load.safetensors")["x"].apply([[7.0]])
+    array([[1.]], dtype=float32)
     """
     return preprocessing_of(read_checkpoint(path))
 

@@ -51,6 +51,15 @@ class Ragged(Shuffled):
     ValueError
         There are no sequences. An array has another number of axes or another width than the first array. A
         sequence, or with `per_step` a step, has no target. A setting is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> sequences = [np.ones((steps, 3)) for steps in (5, 2, 9, 4)]
+    >>> data = bptt.data.Ragged(sequences, [0, 1, 1, 0], batch_size=2)
+    >>> [(x.shape, lengths.tolist()) for x, target, lengths in data]
+    [((4, 2, 3), [2, 4]), ((9, 2, 3), [5, 9])]
     """
 
     def __init__(

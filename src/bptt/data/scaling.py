@@ -23,14 +23,6 @@ SQUARES_UNDERFLOW = 1e-150
 class Standardize:
     """Standardize columns: (x - mean) / scale. Learn mean and scale only from the training part.
 
-    ::
-
-        training, validation, test = bptt.data.split(series)
-        scaling = bptt.data.Standardize.fit(training)
-        data = bptt.data.Windows(scaling.apply(training), ...)
-        bptt.save(path, model, preprocessing={"x": scaling})
-        scaling = bptt.load_preprocessing(path)["x"]
-
     Parameters
     ----------
     mean, scale : array-like (F,)
@@ -49,6 +41,17 @@ class Standardize:
     TypeError, ValueError
         `mean` or `scale` does not hold real, finite numbers, has another shape than (F,), or a scale is not
         above 0. `columns` does not hold one label per column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> training, validation, test = bptt.data.split(np.arange(100.0))
+    >>> scaling = bptt.data.Standardize.fit(training)
+    >>> scaling.mean
+    array([39.5])
+    >>> np.allclose(scaling.undo(scaling.apply(test)), test)
+    True
     """
 
     def __init__(

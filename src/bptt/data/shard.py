@@ -51,6 +51,15 @@ class Shard:
     ValueError
         During iteration: a sequence has no batch axis, or another array of the batch does not have one entry
         for each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = bptt.data.Windows(np.arange(100.0), steps=20, batch_size=4)
+    >>> batch = next(iter(bptt.data.Shard(data, comm=None)))  # one rank has all rows
+    >>> batch["x"].shape
+    (20, 4, 1)
     """
 
     def __init__(self, data: Iterable[Any], comm: Comm | None, *, batch_first: bool = False) -> None:

@@ -14,7 +14,16 @@ from bptt.data.tables import check_one_series, parse_real, refuse_list
 
 
 class Split(NamedTuple):
-    """Training, validation and test part of a series, in order of time. All parts are views."""
+    """Training, validation and test part of a series, in order of time. All parts are views.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> parts = bptt.data.split(np.arange(100.0), validation=0.1, test=0.2)
+    >>> parts.training.shape, parts.validation.shape, parts.test.shape
+    ((70,), (10,), (20,))
+    """
 
     training: Any
     validation: Any
@@ -60,6 +69,14 @@ def split(
         `series` does not hold real numbers, is a list of arrays, or is too short for a step of each part.
         `series` is a table of several series (an index with several levels), or its dates are not in order.
         A fraction is out of range. `context` is larger than the number of steps before a part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> training, validation, test = bptt.data.split(np.arange(100.0), validation=0.1, test=0.2)
+    >>> len(training), validation
+    (70, array([70., 71., 72., 73., 74., 75., 76., 77., 78., 79.]))
     """
     refuse_list(series, "series", "split each, [split(one) for one in series]")
     fractions = [real(validation, "validation", 0.0, 1.0), real(test, "test", 0.0, 1.0)]

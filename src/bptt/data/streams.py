@@ -62,6 +62,15 @@ class Stream:
         x is not (N,) or (N, F). The target has more or fewer steps than x. x has fewer than batch_size *
         steps steps, or, without a target, fewer than batch_size * steps + ahead. A setting is out of range.
         Both `target` and `ahead` are given. During iteration: a slice has the wrong shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = bptt.data.Stream(np.arange(101.0), steps=10, batch_size=2)
+    >>> x, target = next(iter(data))
+    >>> len(data), x.shape, target[:3, :, 0].tolist()
+    (5, (10, 2, 1), [[1.0, 51.0], [2.0, 52.0], [3.0, 53.0]])
     """
 
     carries_state = True
@@ -117,17 +126,8 @@ class Stream:
 class Batches:
     """Batches from a function, which is called in every pass.
 
-    ::
-
-        def read(epoch, rng):
-            for i in rng.permutation(len(paths)):
-                piece = np.load(paths[i], mmap_mode="r")  # (T + 1, B, F)
-                yield piece[:-1], piece[1:]
-
-        trainer.fit(bptt.data.Batches(read, seed=0), epochs=3)
-
-    A function with these two arguments may draw random numbers, and a resumed run gets the same batches: the
-    epoch and the state of `rng` are saved and restored with the training run.
+    A function with the arguments `epoch` and `rng` may draw random numbers, and a resumed run gets the same
+    batches: the epoch and the state of `rng` are saved and restored with the training run.
 
     Parameters
     ----------
@@ -161,6 +161,18 @@ class Batches:
     UserWarning
         From `Trainer.fit`, if it resumes a run and `make` has no arguments: the random numbers that `make`
         draws cannot be restored.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> def read(epoch, rng):
+    ...     for _ in range(2):
+    ...         x = rng.standard_normal((20, 4, 3))  # (T, B, F)
+    ...         yield x, x.sum(axis=0)
+    >>> data = bptt.data.Batches(read, seed=0)
+    >>> [target.shape for x, target in data]
+    [(4, 3), (4, 3)]
     """
 
     def __new__(cls, *args: Any, length: int | None = None, **options: Any) -> Batches:

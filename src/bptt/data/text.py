@@ -37,6 +37,16 @@ class Vocabulary:
     ------
     TypeError, ValueError
         `symbols` is neither str nor bytes, has fewer than two characters, or has a character twice.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> vocabulary = bptt.data.Vocabulary("abcdr")
+    >>> ids = vocabulary.encode("abracadabra")
+    >>> ids.tolist()
+    [0, 1, 4, 0, 2, 0, 3, 0, 1, 4, 0]
+    >>> vocabulary.decode(ids)
+    'abracadabra'
     """
 
     def __init__(self, symbols: str | bytes) -> None:
@@ -177,6 +187,14 @@ class TextStream:
     ValueError
         The file has another encoding. The text is empty, has only one symbol, a symbol that `vocabulary`
         lacks, or fewer symbols than steps * batch_size + 1.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> data = bptt.data.TextStream("abracadabra, said the magician. " * 9, steps=16, batch_size=4)
+    >>> x, target = next(iter(data))
+    >>> x.shape, data.vocabulary.decode(x[:, 0])
+    ((16, 4), 'abracadabra, sai')
     """
 
     carries_state = True

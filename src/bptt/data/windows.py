@@ -42,6 +42,15 @@ class Windows(Shuffled):
     TypeError, ValueError
         The series does not hold real numbers, is a list of arrays, is not (N,) or (N, F), or has fewer than
         steps + ahead values. A setting is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data = bptt.data.Windows(np.arange(100.0), steps=20, batch_size=32, last=True)
+    >>> x, target = next(iter(data))
+    >>> x.shape, target[:3, 0]
+    ((20, 32, 1), array([20., 21., 22.]))
     """
 
     def __init__(
