@@ -65,6 +65,14 @@ class Saved:
         JSON values of the preprocessing, checked, for `bptt.load_preprocessing`.
     frozen : bool
         Whether a frozen model was saved. `model` is the model before `freeze()`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.save("model.safetensors", bptt.LSTM(3, 8).freeze())
+    >>> saved = bptt.files.read_checkpoint("model.safetensors")
+    >>> saved.frozen, saved.optimizer, saved.extra
+    (True, None, {})
     """
 
     model: Module
@@ -114,6 +122,14 @@ def save(
         layers. Or `extra` has more than 250,000 names or 1,000,000 values.
     OSError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> model = bptt.Sequential(bptt.LSTM(3, 8), bptt.Last(), bptt.Linear(8, 2))
+    >>> bptt.save("model.safetensors", model, extra={"note": "first try"})
+    >>> bptt.files.read_checkpoint("model.safetensors").extra
+    {'note': 'first try'}
     """
     write(path, model, optimizer, extra, None, preprocessing)
 
@@ -186,6 +202,15 @@ def load(path: str | os.PathLike[str]) -> Any:
     -------
     Module or Frozen
         `Frozen` if a frozen model was saved.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> model, x = bptt.LSTM(3, 8), np.ones((20, 4, 3))
+    >>> bptt.save("model.safetensors", model)
+    >>> np.array_equal(bptt.load("model.safetensors")(x)[0], model(x)[0])
+    True
     """
     saved = read_checkpoint(path)
     return Frozen.taking(saved.model) if saved.frozen else saved.model
@@ -207,6 +232,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
         newer version.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.save("model.safetensors", bptt.LSTM(3, 8), optimizer=bptt.Adam())
+    >>> saved = bptt.files.read_checkpoint("model.safetensors")
+    >>> saved.model.hidden_size, saved.optimizer["kind"]
+    (8, 'Adam')
     """
     path = _path(path)
     try:

@@ -37,7 +37,19 @@ _ITEM_SIZE = {"F32": 4, "F64": 8}
 
 
 class CheckpointError(ValueError):
-    """The file is not a complete and unchanged checkpoint that this version can read."""
+    """The file is not a complete and unchanged checkpoint that this version can read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import bptt
+    >>> size = Path("model.safetensors").write_bytes(b"not a model")
+    >>> try:
+    ...     bptt.load("model.safetensors")
+    ... except bptt.CheckpointError as error:
+    ...     print(str(error).split(",")[0])
+    model.safetensors is not a safetensors file
+    """
 
 
 def read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
