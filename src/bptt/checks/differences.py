@@ -87,6 +87,15 @@ def gradcheck(
         not above 0.
     CheckError
         If a gradient is wrong. The message names tensor, entry and both values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.LSTM(3, 8, peephole=True, seed=0)
+    >>> report = bptt.gradcheck(layer, np.random.default_rng(0).standard_normal((20, 4, 3)))
+    >>> report.passed, [row.name for row in report.rows][:2]
+    (True, ['dx', 'dstate[0]'])
     """
     check_layer(layer)
     eps = real(eps, "eps", 0.0, above=True)

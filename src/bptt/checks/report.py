@@ -29,6 +29,15 @@ class Comparison:
         |value - expected| of the worst entry, and the largest error allowed.
     passed : bool
         Whether no entry exceeds its bound. NaN always exceeds it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> report = bptt.gradcheck(bptt.Linear(3, 8, seed=0), np.ones((20, 4, 3)))
+    >>> row = report.rows[0]
+    >>> row.name, row.entries, row.error < row.bound
+    ('dx', 32, True)
     """
 
     name: str
@@ -84,6 +93,14 @@ class Report:
     first : Difference or None
         The first value of the forward pass that differs. None if the check passed, if only gradients differ,
         or if the check was `gradcheck`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> report = bptt.gradcheck(bptt.Linear(3, 8, seed=0), np.ones((20, 4, 3)))
+    >>> report.title, report.passed, len(report.rows)
+    ("gradcheck Linear(in_features=3, out_features=8, dtype='float64')", True, 3)
     """
 
     title: str
@@ -119,7 +136,21 @@ class Report:
 
 
 class CheckError(AssertionError):
-    """A check failed. The message is the table, and `report` holds every comparison."""
+    """A check failed. The message is the table, and `report` holds every comparison.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> class Wrong(bptt.Linear):
+    ...     def backward(self, tape, dy=None, dstate=None, *, need_dx=True):
+    ...         return super().backward(tape, 1.01 * dy, dstate, need_dx=need_dx)
+    >>> try:
+    ...     bptt.gradcheck(Wrong(3, 8), np.ones((20, 4, 3)))
+    ... except bptt.testing.CheckError as error:
+    ...     print([row.name for row in error.report.failures])
+    ['dx', 'gradients[weight]', 'gradients[bias]']
+    """
 
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))

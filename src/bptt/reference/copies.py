@@ -34,6 +34,14 @@ def like(layer: Module) -> Module:
     ------
     TypeError
         If `layer` is not a layer or model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer, x = bptt.LSTM(3, 8, seed=0), np.ones((20, 4, 3))
+    >>> np.allclose(bptt.reference.like(layer)(x)[0], layer(x)[0], atol=1e-6)
+    True
     """
     if not isinstance(layer, Module):
         raise TypeError(

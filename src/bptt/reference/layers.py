@@ -83,28 +83,64 @@ def lstm_options(layer: NativeLSTM) -> lstm.Options:
 
 
 class RNN(ReferenceLayer, NativeRNN):
-    """`bptt.RNN` in NumPy; float64 unless `dtype` says otherwise."""
+    """`bptt.RNN` in NumPy; float64 unless `dtype` says otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, h = bptt.reference.RNN(3, 8, seed=0)(np.ones((20, 4, 3)))
+    >>> y.shape, y.dtype
+    ((20, 4, 8), dtype('float64'))
+    """
 
     def equations(self) -> stack.Cell:
         return _cell(rnn, function=rnn_function(self))
 
 
 class LSTM(ReferenceLayer, NativeLSTM):
-    """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise."""
+    """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, (h, c) = bptt.reference.LSTM(3, 8, seed=0)(np.ones((20, 4, 3)))
+    >>> y.shape, y.dtype
+    ((20, 4, 8), dtype('float64'))
+    """
 
     def equations(self) -> stack.Cell:
         return _cell(lstm, options=lstm_options(self))
 
 
 class GRU(ReferenceLayer, NativeGRU):
-    """`bptt.GRU` in NumPy; float64 unless `dtype` says otherwise."""
+    """`bptt.GRU` in NumPy; float64 unless `dtype` says otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, h = bptt.reference.GRU(3, 8, seed=0)(np.ones((20, 4, 3)))
+    >>> y.shape, y.dtype
+    ((20, 4, 8), dtype('float64'))
+    """
 
     def equations(self) -> stack.Cell:
         return _cell(gru if self.reset_after else gru_reset_before, options=gated_options(self))
 
 
 class MGU(ReferenceLayer, NativeMGU):
-    """`bptt.MGU` in NumPy; float64 unless `dtype` says otherwise."""
+    """`bptt.MGU` in NumPy; float64 unless `dtype` says otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, h = bptt.reference.MGU(3, 8, seed=0)(np.ones((20, 4, 3)))
+    >>> y.shape, y.dtype
+    ((20, 4, 8), dtype('float64'))
+    """
 
     def equations(self) -> stack.Cell:
         return _cell(mgu, options=gated_options(self))
