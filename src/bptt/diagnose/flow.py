@@ -39,6 +39,15 @@ class GradientFlow(FlowNorms):
         Whether the model has one output per step. False if it has one per sequence, as after `Last`.
     in_use : frozenset of str
         Arguments that the Trainer uses already: "clip", "clip_state", "truncate", "regularizer".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.random.default_rng(0).standard_normal((100, 4, 3))
+    >>> flow = bptt.gradient_flow(bptt.LSTM(3, 16, forget_bias=5.0, seed=0), x)
+    >>> flow.verdict, flow.dh_norm.shape
+    (('healthy',), (1, 100))
     """
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Axes | None = None) -> Figure:

@@ -81,6 +81,15 @@ def lyapunov_spectrum(
     ----------
     Benettin, Galgani, Giorgilli and Strelcyn (1980), Lyapunov characteristic exponents for smooth dynamical
     systems. For recurrent networks: Vogt et al. (2022), On Lyapunov exponents for RNNs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.RNN(1, 50, init=bptt.init.orthogonal(0.5), seed=0)
+    >>> exponents = bptt.lyapunov_spectrum(layer, np.zeros((200, 1)), k=3)
+    >>> np.exp(exponents).round(3)
+    array([0.5, 0.5, 0.5])
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(

@@ -78,6 +78,15 @@ def gradient_flow(
     Hochreiter (1991), Untersuchungen zu dynamischen neuronalen Netzen. Bengio, Simard and Frasconi (1994),
     Learning long-term dependencies with gradient descent is difficult. Pascanu, Mikolov and Bengio (2013),
     On the difficulty of training recurrent neural networks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.random.default_rng(0).standard_normal((100, 4, 3))
+    >>> flow = bptt.gradient_flow(bptt.RNN(3, 16, seed=0), x)
+    >>> flow.verdict, flow.rate.round(2)
+    (('vanishing',), array([0.56]))
     """
     flow = flow_for(layer)
     if flow is not None:

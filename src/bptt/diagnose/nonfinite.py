@@ -39,6 +39,16 @@ class NonFinite:
         only the norm over all entries is known.
     value : float
         NaN, inf or -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.ones((20, 4, 3))
+    >>> x[7, 2, 0] = np.nan
+    >>> found = bptt.first_nonfinite(bptt.LSTM(3, 8), x)
+    >>> found.tensor, found.step, found.index
+    ('x', 7, (2, 0))
     """
 
     tensor: str

@@ -52,6 +52,13 @@ def spectral_radius(layer: Recurrent) -> Matrix:
         If `layer` is not a recurrent layer.
     ValueError
         If weights are not finite.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> layer = bptt.LSTM(3, 8, init=bptt.init.orthogonal(1.5), seed=0)
+    >>> bptt.spectral_radius(layer).round(3)
+    array([[1.5, 1.5, 1.5, 1.5]])
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(
@@ -90,6 +97,13 @@ def plot_singular_values(
     TypeError, ValueError, OSError
         If `layer` is not a layer, has no recurrent layer, or has weights that are not finite. If `path` has
         another ending, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> figure = bptt.diagnose.plot_singular_values(bptt.LSTM(3, 16), "values.png")
+    >>> [line.get_label()[0] for line in figure.axes[0].lines[:4]]
+    ['i', 'f', 'g', 'o']
     """
     check_layer(layer)
     check_recurrent(layer)

@@ -72,6 +72,15 @@ def first_nonfinite(
     ------
     TypeError, ValueError
         If `layer` is not a layer, arguments contradict each other, or the layer refuses an argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.ones((20, 4, 3))
+    >>> x[7, 2, 0] = np.nan
+    >>> print(bptt.first_nonfinite(bptt.LSTM(3, 8), x))
+    x is not finite at step 7 (nan in row 2, entry 0)
     """
     if isinstance(layer, Tape):
         arguments = {

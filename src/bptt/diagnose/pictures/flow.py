@@ -70,6 +70,16 @@ def plot_flows(
     TypeError, ValueError, OSError
         If `flows` is not such a mapping or is empty, `path` has another ending, or the file cannot be
         written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> x = np.random.default_rng(0).standard_normal((100, 4, 3))
+    >>> flows = {cell.__name__: bptt.gradient_flow(cell(3, 16), x) for cell in (bptt.RNN, bptt.LSTM)}
+    >>> figure = bptt.diagnose.plot_flows(flows, "flows.png")
+    >>> figure.axes[0].get_title()
+    'How far back an error reaches'
     """
     wrong_types = [type(flows).__name__]
     if isinstance(flows, Mapping):

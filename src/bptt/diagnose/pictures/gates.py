@@ -74,6 +74,16 @@ def plot_gates(
     TypeError, ValueError, OSError
         If `tape` is not a tape, or has no recurrent layer, no step or no row. If `row` or `sequence` does not
         exist. If `path` has another ending, or cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, state, tape = bptt.LSTM(3, 16).forward(np.ones((100, 4, 3)))
+    >>> figure = bptt.diagnose.plot_gates(tape, path="gates.png")
+    >>> Path("gates.png").exists()
+    True
     """
     rows = rows_on(tape) if isinstance(tape, Tape) else []
     if not rows:

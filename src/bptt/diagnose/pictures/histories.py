@@ -47,10 +47,6 @@ def plot_histories(
 ) -> Figure:
     """Draw the learning curves of several runs in one picture.
 
-    ::
-
-        bptt.plot_histories({"lstm": lstm_history, "gru": gru_history}, "validation_loss")
-
     Columns with one number per update are smoothed: each point is the mean of the last 2 % of the updates.
     Several runs under one name, such as runs with other seeds, are drawn as the median and a band from the
     lower to the upper quartile.
@@ -78,6 +74,18 @@ def plot_histories(
     TypeError, ValueError, OSError
         `histories` is not such a mapping, or a history lacks the column or its values. `path` has another
         suffix, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data, histories = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))], {}
+    >>> for cell in (bptt.LSTM, bptt.GRU):
+    ...     trainer = bptt.Trainer(cell(3, 8), bptt.MeanSquaredError(), bptt.Adam())
+    ...     histories[cell.__name__] = trainer.fit(data, epochs=5)
+    >>> figure = bptt.plot_histories(histories, "loss", path="loss.png")
+    >>> figure.axes[0].get_ylabel()
+    'loss'
     """
     runs = _parse(histories, metric)
 
