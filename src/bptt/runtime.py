@@ -22,13 +22,29 @@ def set_num_threads(n: int) -> None:
     ------
     TypeError, ValueError
         If `n` is not an int, is below 1, or is more than the core supports.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> before = bptt.get_num_threads()
+    >>> bptt.set_num_threads(1)
+    >>> bptt.get_num_threads()
+    1
+    >>> bptt.set_num_threads(before)
     """
     # This maximum is the largest integer that the core can read. The core also checks a lower limit.
     _core.set_num_threads(size(n, "n", maximum=2**31 - 1))
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that the next call may use."""
+    """Return the number of threads that the next call may use.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.get_num_threads() >= 1
+    True
+    """
     return _core.get_num_threads()
 
 
@@ -43,12 +59,26 @@ def threads_chosen() -> bool:
 
 
 def available_isas() -> list[str]:
-    """Return the instruction sets that can run here, narrowest first."""
+    """Return the instruction sets that can run here, narrowest first.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.available_isas()[0]
+    'generic'
+    """
     return _core.available_isas()
 
 
 def isa() -> str:
-    """Return the instruction set in use."""
+    """Return the instruction set in use.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> bptt.isa() in bptt.available_isas()
+    True
+    """
     return _core.isa()
 
 
@@ -67,10 +97,26 @@ def use_isa(name: str) -> None:
     ------
     TypeError, ValueError
         If `name` is not a string, or not an instruction set that can run on this machine.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> before = bptt.isa()
+    >>> bptt.use_isa("generic")
+    >>> bptt.isa()
+    'generic'
+    >>> bptt.use_isa(before)
     """
     _core.use_isa(choice(name, "name", available_isas()))
 
 
 def build_config() -> dict[str, Any]:
-    """Return how the core was built: compiler, flags and instruction sets."""
+    """Return how the core was built: compiler, flags and instruction sets.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> sorted(bptt.build_config())
+    ['assertions', 'build_type', 'compiler', 'cxx_standard', 'isas', 'pybind11', 'system']
+    """
     return _core.build_config()

@@ -75,9 +75,12 @@ def export_c(
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> import bptt
     >>> model = bptt.Sequential(bptt.LSTM(1, 16), bptt.Linear(16, 1))
     >>> bptt.export_c(model, "amp.h")
+    >>> "amp_step" in Path("amp.h").read_text()
+    True
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(
