@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 import bptt
-from bptt.arrays import as_floats
+from bptt.arrays import as_floats, read_only
 
 FLOAT = np.dtype(np.float32)
 RNG = np.random.default_rng(0)
@@ -170,6 +170,15 @@ def test_a_tape_keeps_what_another_library_may_write(subtests: pytest.Subtests) 
                 array[...] = kept
             with subtests.test(label, layer=layer.kind, **options):
                 np.testing.assert_array_equal(*gradients)
+
+
+def test_a_copy_for_a_tape_formats_no_array() -> None:
+    class Slow(np.ndarray):
+        def __repr__(self) -> str:
+            raise AssertionError("the text of an array takes longer than its copy")
+
+    kept = read_only(np.ones(3).view(Slow))
+    assert not kept.flags.writeable
 
 
 def test_results_in_place_of_pytorch() -> None:

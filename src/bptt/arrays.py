@@ -134,7 +134,8 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     base: object = array
     while isinstance(base, np.ndarray) and not base.flags.writeable:
         base = base.base
-    if not (base is None or repr(base).startswith(_BLOCK)):
+    # An array here is writeable. Its repr would take longer than the copy.
+    if isinstance(base, np.ndarray) or not (base is None or repr(base).startswith(_BLOCK)):
         array = array.copy()
         array.flags.writeable = False
     return array
