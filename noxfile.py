@@ -128,6 +128,13 @@ def busy(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into build/site. All examples run; a warning is an error. Arguments go to Sphinx."""
+    session.install(".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-n", *session.posargs, "docs", "build/site")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare speeds with PyTorch, ONNX Runtime and JAX. Arguments such as --quick go to the script."""
     session.install(".[peers]")

@@ -1,5 +1,8 @@
 """
-Digits read as sequences, row by row and pixel by pixel, against logistic regression on all pixels.
+Digits read as sequences
+========================
+
+Handwritten digits, row by row and pixel by pixel, against logistic regression on all pixels. ::
 
     pip install 'bptt[examples]'
     python examples/digits.py   # two minutes

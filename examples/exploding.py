@@ -1,5 +1,8 @@
 """
-Exploding gradients: recurrent weights above 1, their effect on the loss, and two remedies.
+Exploding gradients
+===================
+
+Recurrent weights above 1, their effect on the loss, and two remedies. ::
 
     pip install 'bptt[plot]'
     python examples/exploding.py           # a picture and its figures, some seconds

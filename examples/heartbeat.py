@@ -1,5 +1,8 @@
 """
-Predict an ECG 20 to 100 ms ahead: truncated backpropagation through time on one long series.
+An ECG, 20 to 100 ms ahead
+==========================
+
+Truncated backpropagation through time on one long series. ::
 
     pip install 'bptt[examples]'
     python examples/heartbeat.py   # some seconds

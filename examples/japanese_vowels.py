@@ -1,5 +1,8 @@
 """
-Recognise nine speakers who say "ae": sequences of unequal length, from data to picture.
+Nine speakers who say "ae"
+==========================
+
+Sequences of unequal length, from data to picture. ::
 
     pip install 'bptt[examples]'
     python examples/japanese_vowels.py

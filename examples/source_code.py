@@ -1,5 +1,8 @@
 """
-Predict the next character of Python source: an LSTM against n-gram models, on the standard library.
+Characters of Python source
+===========================
+
+Predict the next character: an LSTM against n-gram models, on the standard library. ::
 
     pip install 'bptt[plot]'
     python examples/source_code.py   # two minutes

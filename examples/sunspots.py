@@ -1,5 +1,8 @@
 """
-Forecast the sunspots of the next eleven years, with intervals, and compare with the last cycle.
+Sunspots, eleven years ahead
+============================
+
+Forecasts with intervals, and a comparison with the last cycle. ::
 
     pip install 'bptt[examples]'
     python examples/sunspots.py   # half a minute

@@ -1,12 +1,15 @@
 """
-A hyper-parameter sweep: train many small models in parallel, and compare medians over seeds.
+A hyper-parameter sweep
+=======================
+
+Train many small models in parallel, and compare medians over seeds. ::
 
     python examples/sweep.py                 # on this machine's cores, some seconds
     python examples/sweep.py --processes 2
     python examples/sweep.py --picture sweep.png
 
 Small models are trained fastest in parallel processes with one thread each, because no process waits for
-another. `bptt.sweep` starts the processes on this machine. The same function works on other machines:
+another. `bptt.sweep` starts the processes on this machine. The same function works on other machines::
 
     from dask.distributed import Client; client = Client("scheduler:8786")
     losses = client.gather([client.submit(run, seed, **setting) for setting in SETTINGS for seed in range(5)])

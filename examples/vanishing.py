@@ -1,5 +1,8 @@
 """
-Vanishing gradients: recurrent weights below 1, and how an LSTM avoids the problem.
+Vanishing gradients
+===================
+
+Recurrent weights below 1, and how an LSTM avoids the problem. ::
 
     pip install 'bptt[plot]'
     python examples/vanishing.py           # a picture and its figures, some seconds

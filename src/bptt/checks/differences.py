@@ -42,7 +42,7 @@ def gradcheck(
 
     The loss L is the sum of all outputs and of the last state, each entry with a weight drawn from N(0, 1).
     Its derivative with respect to an entry v is approximated by (L(v + h) - L(v - h)) / 2h, with h = eps *
-    max(1, |v|). The entries are those of the input, the initial state and the parameters.
+    `max(1, |v|)`. The entries are those of the input, the initial state and the parameters.
 
     A gradient that misses this difference is compared again, with the best of several steps from h / 1000 to
     1000 h. Each step gives an extrapolated difference and an estimate of its error, from the difference at
@@ -67,7 +67,7 @@ def gradcheck(
     eps : float
         Step of the differences. Relative for entries above 1.
     atol, rtol : float
-        An entry passes if |gradient - difference| <= atol + rtol * |difference|.
+        An entry passes if `|gradient - difference| <= atol + rtol * |difference|`.
     entries : int or None
         Check at most this many entries of each tensor: the first, the last and random ones. None: all.
     seed : int

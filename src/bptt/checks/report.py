@@ -26,7 +26,7 @@ class Comparison:
     value, expected : float
         The worst entry, and its expected value.
     error, bound : float
-        |value - expected| of the worst entry, and the largest error allowed.
+        `|value - expected|` of the worst entry, and the largest error allowed.
     passed : bool
         Whether no entry exceeds its bound. NaN always exceeds it.
 

@@ -80,7 +80,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         T for a table (n, T), otherwise F.
     n_channels_ : int
         1 for a table (n, T), otherwise F.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (`n_features_in_`,)
         Names of the columns, if the table has names.
     n_iter_ : int
         Number of epochs trained.

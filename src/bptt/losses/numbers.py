@@ -78,7 +78,7 @@ class MeanSquaredError(Elementwise):
 
 
 class MeanAbsoluteError(Elementwise):
-    """Mean of |y - target| over rows and features.
+    """Mean of `|y - target|` over rows and features.
 
     Targets are numbers in y's shape. The derivative at y = target is 0. The best constant output is the
     median of the targets, so outliers have less influence than with `MeanSquaredError`.

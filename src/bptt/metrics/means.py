@@ -172,7 +172,7 @@ class RMSE(_Error):
 
 
 class MAE(_Error):
-    """The mean of |y - target| over rows and features.
+    """The mean of `|y - target|` over rows and features.
 
     Targets are numbers in y's shape.
 

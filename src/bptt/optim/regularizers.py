@@ -32,7 +32,7 @@ class PascanuRegularizer:
 
         Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
 
-    Steps with |d_t|^2 < 1e-20 do not count. Only U gets a gradient from this term. Errors and slopes are
+    Steps with `|d_t|^2` < 1e-20 do not count. Only U gets a gradient from this term. Errors and slopes are
     treated as constants, as in the authors' code. Every other step counts, also a step after a reset or
     after the initial state, with the error that the weights would pass back.
 

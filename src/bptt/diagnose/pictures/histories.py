@@ -56,7 +56,7 @@ def plot_histories(
     histories : mapping of str to History, or to a list of them
         The runs by their names in the legend.
     metric : str
-        Column of the histories: "loss", "grad_norm", "lr", "validation_loss", or "validation_" and the name
+        Column of the histories: "loss", "grad_norm", "lr", "validation_loss", or `validation_` and the name
         of a metric.
     path : str or os.PathLike, optional
         File for the picture. The suffix sets the format: .png or .svg.
