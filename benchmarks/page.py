@@ -66,12 +66,12 @@ def load(paths: Sequence[Path]) -> list[Findings]:
 def page(machines: Sequence[Findings]) -> str:
     """Return the whole page."""
     chart = Path(os.path.relpath(CHART, PAGE.parent)).as_posix()
-    parts = ["# Speed", _introduction(machines), _summary_table(machines)]
-    parts += [
-        "`bptt bench` compares one cell on your machine in a minute."
-        " `python benchmarks/page.py` wrote this page.",
+    parts = [
+        "# Speed",
+        _introduction(machines),
         f"![Ratio to the best competitor for each row]({chart})",
-        READING,
+        _folded("Geometric means of all ratios, the lowest ratios, and the limits", _summary_table(machines)),
+        _folded("How to read the tables", READING),
     ]
     for findings in machines:
         parts += [f"## {findings.machine['processor']}", _machine(findings), *_blocks(findings)]
@@ -104,13 +104,40 @@ def with_sentence(readme: str, machines: Sequence[Findings]) -> str:
 
 
 def _introduction(machines: Sequence[Findings]) -> str:
+    """Return the ten lines that say what all tables come to."""
     versions = _listed([f"{name} {version}" for name, version in _versions(machines).items()])
     count = len({(row.case.cell, row.case.mode, row.case.shape) for row in machines[0].rows})
-    return (
-        f"bptt is compared with {versions} on {count} cases of LSTM, GRU and RNN layers in float32.\n"
-        "All libraries get the same weights, inputs and threads. Results are checked before they are timed.\n"
-        "The table has the geometric means of the ratio to the best competitor, and in brackets to PyTorch."
+    lowest = _lowest([row for findings in machines for row in findings.rows if row.case.mode in TIMED])
+    lines = [
+        f"bptt is compared with {versions} on {count} cases of LSTM, GRU and RNN layers in float32.",
+        "All libraries get the same weights, inputs and threads. Results are checked before they are timed.",
+        "",
+        "How many times as fast bptt is, as geometric means over the cases:",
+        "",
+        *(_means(findings, threads) for findings in machines for threads in _threads(findings)),
+        "",
+        f"The lowest ratio of all is {lowest}.",
+        "Each dot of the chart is one case. Right of the line at 1, bptt is faster than every other library.",
+        "`bptt bench` compares one cell on your machine in a minute."
+        " `python benchmarks/page.py` wrote this page.",
+    ]
+    return "\n".join(lines)
+
+
+def _means(findings: Findings, threads: int) -> str:
+    """Return a line of the introduction: the means of one machine."""
+    modes = {"training": "training", "inference": "inference", "streaming": "a single step"}
+    means = {
+        name: (mean(rows, best_ratio), mean(rows, torch_ratio))
+        for mode, name in modes.items()
+        if (rows := _rows(findings, mode, threads))
+    }
+    best, torch = (
+        _listed([f"{name} {_number(pair[k])}" for name, pair in means.items() if pair[k] is not None])
+        for k in (0, 1)
     )
+    processor = f"{findings.machine['processor']}, {_count(threads)}"
+    return f"- {processor}: {torch} against PyTorch; {best} against the fastest of all libraries."
 
 
 def _versions(machines: Sequence[Findings]) -> dict[str, str]:
@@ -124,15 +151,8 @@ def _versions(machines: Sequence[Findings]) -> dict[str, str]:
 
 
 def _summary_table(machines: Sequence[Findings]) -> str:
-    heads = [
-        "processor",
-        "threads",
-        "inference",
-        "training",
-        "streaming",
-        "lowest ratio",
-        "share of the limit",
-    ]
+    heads = ["processor", "threads", "inference", "training", "streaming", "lowest ratio"]
+    heads.append("share of the limit")
     lines = []
     for findings in machines:
         for threads in _threads(findings):
@@ -144,7 +164,8 @@ def _summary_table(machines: Sequence[Findings]) -> str:
             part = [share(row) for row in rows if share(row) is not None]
             shares = f"{_percent(mean(rows, share))}, up to {_percent(max(part))}" if part else ""
             lines.append([findings.machine["processor"], str(threads), *cells, _lowest(rows), shares])
-    return _grid(heads, lines, text=(0, 5, 6))
+    note = "Ratios to the best competitor, and in brackets to PyTorch."
+    return f"{note}\n\n{_grid(heads, lines, text=(0, 5, 6))}"
 
 
 def _lowest(rows: Iterable[Row]) -> str:
@@ -295,21 +316,23 @@ def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[in
 
 
 def draw(machines: Sequence[Findings], path: Path) -> None:
-    """Draw the ratio of each row to its best competitor, one panel per machine."""
+    """Draw the ratio of each row to its best competitor, one panel per machine, one below the other."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     groups = list(dict.fromkeys(_group(row) for row in machines[0].rows if is_drawn(row)))
-    style = {"svg.fonttype": "none", "svg.hashsalt": "bptt", "font.size": 9}
+    style = {"svg.fonttype": "none", "svg.hashsalt": "bptt", "font.size": 11}
     with plt.rc_context(style):
-        size = (1.5 + 3.6 * len(machines), 0.9 + 0.36 * len(groups))
+        # One panel below the other: side by side, nobody could read them on a phone.
+        size = (6.0, (0.9 + 0.36 * len(groups)) * len(machines))
         figure, axes = plt.subplots(
-            1, len(machines), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+            len(machines), 1, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
         )
-        for panel, findings in zip(axes[0], machines, strict=True):
+        for panel, findings in zip(axes[:, 0], machines, strict=True):
             _panel(panel, findings, groups)
+            panel.tick_params(labelbottom=True)
         axes[0][0].set_yticks(range(len(groups)), groups)
         axes[0][0].invert_yaxis()
         axes[0][0].legend(loc="lower right", frameon=False)
@@ -343,8 +366,7 @@ def _panel(panel: object, findings: Findings, groups: Sequence[str]) -> None:
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.set_xticks([], minor=True)
     panel.grid(axis="x", linewidth=0.4)
-    panel.set_title(findings.machine["processor"], fontsize=10)
-    panel.set_xlabel("times as fast as the best competitor")
+    panel.set_title(f"{findings.machine['processor']}: times as fast as the best competitor", fontsize=11)
 
 
 def is_drawn(row: Row) -> bool:
