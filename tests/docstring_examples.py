@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import bptt
+from bptt.layers import KINDS
 
 OPTIONAL = re.compile(
     r"^\s*(?:import |from |import bptt\.interop\.|from bptt\.interop import )"
@@ -64,7 +65,10 @@ def examples(module_name: str) -> list[doctest.DocTest]:
 def missing(test: doctest.DocTest) -> str | None:
     """Return the name of a package that the examples import and that is not installed."""
     source = "".join(example.source for example in test.examples)
-    return next((package for package in OPTIONAL.findall(source) if find_spec(package) is None), None)
+    packages = OPTIONAL.findall(source)
+    if "keras" in packages:
+        packages.append(os.environ.get("KERAS_BACKEND", "tensorflow"))
+    return next((package for package in packages if find_spec(package) is None), None)
 
 
 def report(test: doctest.DocTest) -> str:
@@ -73,7 +77,10 @@ def report(test: doctest.DocTest) -> str:
     runner = doctest.DocTestRunner(
         Checker(), verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     )
+    registered = dict(KINDS)
     runner.run(test, out=written.append)
+    KINDS.clear()
+    KINDS.update(registered)
     return "".join(written)
 
 

@@ -84,6 +84,15 @@ def load(
         An OnnxError: bptt has no layers for the model. The message lists all such nodes.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt.interop.onnx
+    >>> model, x = bptt.GRU(3, 8), np.ones((20, 4, 3))
+    >>> bptt.interop.onnx.save(model, "model.onnx")
+    >>> np.array_equal(bptt.interop.onnx.load("model.onnx")(x)[0], model(x)[0])
+    True
     """
     choice(clip_mode, "clip_mode", ("onnxruntime", "spec"))
     frozen = flag(frozen, "frozen")

@@ -77,9 +77,14 @@ def save(
 
     Examples
     --------
-    >>> import bptt
-    >>> model = bptt.Sequential(bptt.LSTM(3, 8, seed=0), bptt.Last(), bptt.Linear(8, 2, seed=0))
-    >>> bptt.interop.onnx.save(model, "model.onnx", lengths=True)
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> import bptt.interop.onnx
+    >>> model = bptt.Sequential(bptt.LSTM(3, 8), bptt.Last(), bptt.Linear(8, 2))
+    >>> bptt.interop.onnx.save(model, "model.onnx")
+    >>> session = onnxruntime.InferenceSession("model.onnx")
+    >>> session.run(None, {"x": np.ones((20, 4, 3), np.float32)})[0].shape
+    (4, 2)
     """
     check_path(path, "path", "model.onnx")
     target = Path(path)
@@ -109,7 +114,21 @@ def to_proto(
 ) -> ModelProto:
     """Return the model that `save` writes, as an `onnx.ModelProto`.
 
-    Arguments and errors are those of `save`.
+    Parameters
+    ----------
+    model, lengths, states, shared_input, scan, dtype, metadata
+        As for `save`. Errors are those of `save`, too.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Examples
+    --------
+    >>> import bptt.interop.onnx
+    >>> proto = bptt.interop.onnx.to_proto(bptt.GRU(3, 8))
+    >>> [node.op_type for node in proto.graph.node]
+    ['GRU', 'Squeeze']
     """
     module = parse_model(model, "model")
     options = Options(

@@ -132,6 +132,14 @@ class LSTMCell(CellDropIn, torch.nn.LSTMCell):  # type: ignore[misc]
     ----------
     input_size, hidden_size, bias, device, dtype
         As for `torch.nn.LSTMCell`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> h, c = bptt.interop.torch.LSTMCell(3, 8)(torch.ones(4, 3))
+    >>> h.shape
+    torch.Size([4, 8])
     """
 
     torch_class = torch.nn.LSTMCell
@@ -220,6 +228,14 @@ class GRUCell(HiddenStateCell, torch.nn.GRUCell):  # type: ignore[misc]
     ----------
     input_size, hidden_size, bias, device, dtype
         As for `torch.nn.GRUCell`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> h = bptt.interop.torch.GRUCell(3, 8)(torch.ones(4, 3))
+    >>> h.shape
+    torch.Size([4, 8])
     """
 
     torch_class = torch.nn.GRUCell
@@ -250,6 +266,14 @@ class RNNCell(HiddenStateCell, torch.nn.RNNCell):  # type: ignore[misc]
     ----------
     input_size, hidden_size, bias, nonlinearity, device, dtype
         As for `torch.nn.RNNCell`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> h = bptt.interop.torch.RNNCell(3, 8)(torch.ones(4, 3))
+    >>> h.shape
+    torch.Size([4, 8])
     """
 
     torch_class = torch.nn.RNNCell

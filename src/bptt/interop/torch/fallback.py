@@ -16,7 +16,20 @@ _warned: set[str] = set()
 
 
 class FallbackWarning(UserWarning):
-    """A module of `bptt.interop.torch` ran PyTorch's own implementation, which is slower."""
+    """A module of `bptt.interop.torch` ran PyTorch's own implementation, which is slower.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> lstm = bptt.interop.torch.LSTM(3, 8, dtype=torch.bfloat16)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", bptt.interop.torch.FallbackWarning)
+    ...     y, state = lstm(torch.ones(20, 4, 3, dtype=torch.bfloat16))
+    >>> y.dtype
+    torch.bfloat16
+    """
 
 
 def forget_warnings() -> None:

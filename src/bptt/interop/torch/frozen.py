@@ -34,6 +34,17 @@ def frozen(model: Any) -> Iterator[None]:
         If `model` is not a torch.nn.Module.
     ValueError
         If no recurrent module of the model runs in bptt.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> gru, h = bptt.interop.torch.GRU(3, 8), None
+    >>> with torch.no_grad(), bptt.interop.torch.frozen(gru):
+    ...     for x_t in torch.ones(20, 1, 4, 3):
+    ...         y, h = gru(x_t, h)
+    >>> y.shape
+    torch.Size([1, 4, 8])
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(

@@ -32,6 +32,16 @@ class LSTM(DropIn, torch.nn.LSTM):  # type: ignore[misc]
     ------
     TypeError, ValueError
         As for `torch.nn.LSTM`. If an option is unknown or invalid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> lstm = bptt.interop.torch.LSTM(3, 8)
+    >>> y, (h, c) = lstm(torch.ones(20, 4, 3))
+    >>> y.sum().backward()
+    >>> lstm.weight_hh_l0.grad.shape
+    torch.Size([32, 8])
     """
 
     bptt_cell = "LSTM"
@@ -74,6 +84,15 @@ class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
     ------
     TypeError, ValueError
         As for `torch.nn.GRU`. If an option is unknown or invalid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> gru = bptt.interop.torch.GRU(3, 8, batch_first=True)
+    >>> y, h = gru(torch.ones(4, 20, 3))
+    >>> y.shape
+    torch.Size([4, 20, 8])
     """
 
     bptt_cell = "GRU"
@@ -120,6 +139,15 @@ class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
     ------
     TypeError, ValueError
         As for `torch.nn.RNN`. If an option is unknown or invalid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> rnn = bptt.interop.torch.RNN(3, 8, nonlinearity="relu")
+    >>> y, h = rnn(torch.ones(20, 4, 3))
+    >>> y.shape
+    torch.Size([20, 4, 8])
     """
 
     bptt_cell = "RNN"

@@ -44,6 +44,15 @@ def replace(module: Model) -> Model:
     UserWarning
         If the model has subclasses of these modules, or modules with another `forward`. They stay as they
         are, because bptt cannot know what they compute. The warning names them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt.interop.torch
+    >>> net = torch.nn.ModuleDict({"rnn": torch.nn.GRU(3, 8), "head": torch.nn.Linear(8, 2)})
+    >>> net = bptt.interop.torch.replace(net)
+    >>> isinstance(net["rnn"], bptt.interop.torch.GRU)
+    True
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(

@@ -41,6 +41,14 @@ def from_equinox(cell: Any, *, backward: Any = None, **options: Any) -> RNN | LS
         If arrays do not hold real numbers, or the cells have no such option.
     ValueError
         If arrays are missing or have wrong shapes. The message lists their names and shapes.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> cell = bptt.interop.to_equinox(bptt.GRU(3, 8))  # or an equinox.nn.GRUCell
+    >>> layer = bptt.interop.from_equinox(cell)
+    >>> layer.kind, layer.input_size, layer.hidden_size
+    ('GRU', 3, 8)
     """
     return build(_read(cell, "cell"), None if backward is None else _read(backward, "backward"), options)
 
@@ -68,6 +76,13 @@ def to_equinox(layer: RNN | LSTM | GRU | Frozen[Any], *, index: int = 0, reverse
         If `layer` is neither an LSTM nor a GRU.
     ValueError
         If Equinox lacks an option of the layer, or there is no such layer.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> arrays = bptt.interop.to_equinox(bptt.GRU(3, 8))
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'weight_ih': (24, 3), 'weight_hh': (24, 8), 'bias': (24,), 'bias_n': (8,)}
     """
     kind, arrays = cell_of(layer, index, reverse, "Equinox")
     if kind not in EQUINOX:

@@ -54,6 +54,14 @@ def from_flax(
         If `params` is not a mapping, arrays do not hold real numbers, or the cells have no such option.
     ValueError
         If parameters are missing, unused or have wrong shapes. The message lists their names and shapes.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> parameters = bptt.interop.to_flax(bptt.GRU(3, 8))  # or those of a Flax model
+    >>> layer = bptt.interop.from_flax(parameters)
+    >>> layer.kind, layer.input_size, layer.hidden_size
+    ('GRU', 3, 8)
     """
     forward = _read(params, prefix, "params")
     return build(forward, None if backward is None else _read(backward, None, "backward"), options)
@@ -84,6 +92,13 @@ def to_flax(
         If `layer` is not an RNN, LSTM or GRU.
     ValueError
         If Flax lacks an option of the layer, or there is no such layer.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> parameters = bptt.interop.to_flax(bptt.GRU(3, 8))
+    >>> sorted(parameters["params"])
+    ['hn', 'hr', 'hz', 'in', 'ir', 'iz']
     """
     kind, arrays = cell_of(layer, index, reverse, "Flax")
     hidden = arrays["weight_hh"].shape[1]

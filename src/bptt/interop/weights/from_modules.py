@@ -76,7 +76,14 @@ def from_torch(module: Any) -> Any:
 
     Examples
     --------
-    >>> model = from_torch([net.embedding, net.rnn, bptt.Last(), net.head])  # doctest: +SKIP
+    >>> import numpy as np
+    >>> import torch
+    >>> import bptt
+    >>> parts = [torch.nn.LSTM(3, 8), bptt.Last(), torch.nn.Linear(8, 2)]
+    >>> model = bptt.interop.from_torch(parts)
+    >>> y, state = model(np.ones((20, 4, 3)))
+    >>> y.shape
+    (4, 2)
     """
     torch = pytorch("bptt.interop.from_torch")
     if isinstance(module, (list, tuple)) or type(_unwrapped(module)) is torch.nn.Sequential:

@@ -94,6 +94,14 @@ def from_state_dict(
         If weights are missing, unused or have wrong shapes. The message lists their names and shapes.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> weights = bptt.interop.to_state_dict(bptt.LSTM(3, 8))
+    >>> layer = bptt.interop.from_state_dict(weights)
+    >>> layer.kind, layer.input_size, layer.hidden_size
+    ('LSTM', 3, 8)
     """
     if prefix is not None:
         parse_prefix(prefix)
@@ -123,6 +131,13 @@ def to_state_dict(layer: Module | Frozen[Any], prefix: str = "") -> Arrays:
     -------
     dict of str to ndarray
         `torch.from_numpy` makes tensors of the arrays without a copy.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> weights = bptt.interop.to_state_dict(bptt.LSTM(3, 8), "encoder.rnn")
+    >>> list(weights)[:2]
+    ['encoder.rnn.weight_ih_l0', 'encoder.rnn.weight_hh_l0']
     """
     layer = parse_model(layer, "layer")
     dotted = parse_prefix(prefix)

@@ -51,6 +51,15 @@ def to_torch(layer: Module | Frozen[Any]) -> Any:
         If the layer has an option that PyTorch lacks.
     ImportError
         If PyTorch is not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import bptt
+    >>> module = bptt.interop.to_torch(bptt.LSTM(3, 8))
+    >>> y, (h, c) = module(torch.ones(20, 4, 3))
+    >>> type(module).__name__, tuple(y.shape)
+    ('LSTM', (20, 4, 8))
     """
     torch = pytorch("bptt.interop.to_torch")
     layer = parse_model(layer, "layer")

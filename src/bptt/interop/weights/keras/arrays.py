@@ -36,6 +36,13 @@ class KerasArrays(NamedTuple):
         As `get_config()` returns it. Missing entries have Keras's defaults.
     weights : list of ndarray
         In the order of `get_weights()`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> arrays = bptt.interop.keras_arrays(bptt.GRU(3, 8))
+    >>> arrays.class_name, [array.shape for array in arrays.weights]
+    ('GRU', [(3, 24), (8, 24), (2, 24)])
     """
 
     class_name: str

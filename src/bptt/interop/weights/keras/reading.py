@@ -71,6 +71,16 @@ def from_keras(layer: Any) -> Any:
     -----
     `stateful`, `return_state`, `unroll`, initialisers, regularizers and constraints have no counterpart in a
     layer of bptt, and are not read. `dropout` becomes `input_dropout`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> keras_layer = bptt.interop.keras_arrays(bptt.GRU(3, 8))  # or a layer of Keras
+    >>> layer = bptt.interop.from_keras(keras_layer)
+    >>> y, h = layer(np.ones((4, 20, 3)))  # (B, T, I), as in Keras
+    >>> y.shape
+    (4, 20, 8)
     """
     several = isinstance(layer, (list, tuple)) and not isinstance(layer, KerasArrays)
     entries = list(layer) if several else [layer]

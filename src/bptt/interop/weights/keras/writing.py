@@ -54,6 +54,15 @@ def to_keras(layer: Module | Frozen[Any]) -> Any:
         If the layer has an option that Keras lacks.
     ImportError
         If Keras is not installed. `keras_arrays` needs no Keras.
+
+    Examples
+    --------
+    >>> import keras
+    >>> import numpy as np
+    >>> import bptt
+    >>> layer = bptt.interop.to_keras(bptt.GRU(3, 8))
+    >>> layer.__class__.__name__, tuple(layer(np.ones((4, 20, 3), "float32")).shape)
+    ('GRU', (4, 20, 8))
     """
     layer = parse_model(layer, "layer")
     saved, parts = _convert(layer)
@@ -95,6 +104,13 @@ def keras_arrays(layer: Module | Frozen[Any]) -> KerasArrays:
     KerasArrays
         `class_name`, `config` and `weights`: `keras.layers.LSTM.from_config(config)` makes a layer with
         class_name "LSTM", and `set_weights(weights)` fills it after `build`.
+
+    Examples
+    --------
+    >>> import bptt
+    >>> arrays = bptt.interop.keras_arrays(bptt.LSTM(3, 8))
+    >>> arrays.class_name, arrays.config["units"]
+    ('LSTM', 8)
     """
     return _convert(parse_model(layer, "layer"))[0]
 
