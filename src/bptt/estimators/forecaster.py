@@ -112,7 +112,7 @@ random_state, verbose
     >>> import numpy as np
     >>> from bptt.estimators import Forecaster
     >>> series = np.sin(np.arange(400) / 5)
-    >>> forecaster = Forecaster(horizon=10, window=20, random_state=0).fit(series)
+    >>> forecaster = Forecaster(horizon=10, window=20, epochs=5, random_state=0).fit(series)
     >>> bool(np.abs(forecaster.predict() - np.sin(np.arange(400, 410) / 5)).max() < 0.3)
     True
     """
