@@ -18,6 +18,11 @@ def set_num_threads(n: int) -> None:
     Results have the same bits for any number of threads. The environment variable `BPTT_NUM_THREADS` sets the
     initial number. If its value is not a valid number, importing the package warns and ignores the value.
 
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
     Raises
     ------
     TypeError, ValueError
@@ -39,6 +44,11 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return the number of threads that the next call may use.
 
+    Returns
+    -------
+    int
+        At least 1. By default, the number of cores that this process may use.
+
     Examples
     --------
     >>> import bptt
@@ -59,7 +69,12 @@ def threads_chosen() -> bool:
 
 
 def available_isas() -> list[str]:
-    """Return the instruction sets that can run here, narrowest first.
+    """Return the instruction sets that this build and this CPU have in common.
+
+    Returns
+    -------
+    list of str
+        "generic" first, the widest last.
 
     Examples
     --------
@@ -72,6 +87,13 @@ def available_isas() -> list[str]:
 
 def isa() -> str:
     """Return the instruction set in use.
+
+    `use_isa` and the environment variable `BPTT_ISA` choose it.
+
+    Returns
+    -------
+    str
+        A name of `available_isas()`.
 
     Examples
     --------
@@ -90,8 +112,13 @@ def isa_rule() -> str:
 def use_isa(name: str) -> None:
     """Use the instruction set `name` from the next call on.
 
-    `name` is one of `available_isas()`. The environment variable `BPTT_ISA` sets the initial instruction set.
-    If this machine cannot run it, importing the package warns and ignores the value.
+    The environment variable `BPTT_ISA` sets the initial instruction set. If this machine cannot run it,
+    importing the package warns and ignores the value.
+
+    Parameters
+    ----------
+    name : str
+        A name of `available_isas()`.
 
     Raises
     ------
@@ -111,7 +138,14 @@ def use_isa(name: str) -> None:
 
 
 def build_config() -> dict[str, Any]:
-    """Return how the core was built: compiler, flags and instruction sets.
+    """Return how the core was built.
+
+    Reports of errors should contain it.
+
+    Returns
+    -------
+    dict
+        Compiler, build type, instruction sets, and versions of C++ and pybind11.
 
     Examples
     --------

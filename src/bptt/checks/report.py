@@ -136,17 +136,21 @@ class Report:
 
 
 class CheckError(AssertionError):
-    """A check failed. The message is the table, and `report` holds every comparison.
+    """A check failed. The message is the table of the report.
+
+    Attributes
+    ----------
+    report : Report
+        All comparisons.
 
     Examples
     --------
-    >>> import numpy as np
     >>> import bptt
     >>> class Wrong(bptt.Linear):
     ...     def backward(self, tape, dy=None, dstate=None, *, need_dx=True):
     ...         return super().backward(tape, 1.01 * dy, dstate, need_dx=need_dx)
     >>> try:
-    ...     bptt.gradcheck(Wrong(3, 8), np.ones((20, 4, 3)))
+    ...     bptt.gradcheck(Wrong(2, 1), [[1.0, 2.0]])
     ... except bptt.testing.CheckError as error:
     ...     print([row.name for row in error.report.failures])
     ['dx', 'gradients[weight]', 'gradients[bias]']

@@ -14,7 +14,12 @@ from bptt.data.tables import check_one_series, parse_real, refuse_list
 
 
 class Split(NamedTuple):
-    """Training, validation and test part of a series, in order of time. All parts are views.
+    """Training, validation and test part of a series, in order of time.
+
+    Attributes
+    ----------
+    training, validation, test : ndarray or table
+        Parts of an array are views.
 
     Examples
     --------

@@ -196,12 +196,22 @@ def write(
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Return the model of a checkpoint; raise as `read_checkpoint` does.
+    """Return the model of a checkpoint.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File that `bptt.save`, `Trainer.save` or a `Checkpoint` has written.
 
     Returns
     -------
     Module or Frozen
         `Frozen` if a frozen model was saved.
+
+    Raises
+    ------
+    TypeError, CheckpointError, OSError
+        As `read_checkpoint`.
 
     Examples
     --------
@@ -221,7 +231,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
 
     Every value is checked before it is used, so the file may come from an untrusted source. Memory for the
     model is allocated only if the sizes in the configuration agree with the tensors in the file. Only layers
-    of this package are built.
+    of this package and registered layers are built.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File that `bptt.save`, `Trainer.save` or a `Checkpoint` has written.
+
+    Returns
+    -------
+    Saved
 
     Raises
     ------

@@ -275,8 +275,12 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: Adam's step, plus p -= lr weight_decay p.
 
-    The gradient in Adam's step has no L2 term. Loshchilov and Hutter 2019, arXiv:1711.05101. Parameters and
-    errors as for Adam.
+    The gradient in Adam's step has no L2 term. Loshchilov and Hutter 2019, arXiv:1711.05101.
+
+    Parameters
+    ----------
+    lr, betas, eps, amsgrad, weight_decay, lr_factors
+        As for Adam. Errors are those of Adam, too.
 
     Examples
     --------

@@ -83,7 +83,7 @@ def lstm_options(layer: NativeLSTM) -> lstm.Options:
 
 
 class RNN(ReferenceLayer, NativeRNN):
-    """`bptt.RNN` in NumPy; float64 unless `dtype` says otherwise.
+    """`bptt.RNN` in NumPy, with the same parameters. The default `dtype` is float64.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class RNN(ReferenceLayer, NativeRNN):
 
 
 class LSTM(ReferenceLayer, NativeLSTM):
-    """`bptt.LSTM` in NumPy; float64 unless `dtype` says otherwise.
+    """`bptt.LSTM` in NumPy, with the same parameters. The default `dtype` is float64.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class LSTM(ReferenceLayer, NativeLSTM):
 
 
 class GRU(ReferenceLayer, NativeGRU):
-    """`bptt.GRU` in NumPy; float64 unless `dtype` says otherwise.
+    """`bptt.GRU` in NumPy, with the same parameters. The default `dtype` is float64.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class GRU(ReferenceLayer, NativeGRU):
 
 
 class MGU(ReferenceLayer, NativeMGU):
-    """`bptt.MGU` in NumPy; float64 unless `dtype` says otherwise.
+    """`bptt.MGU` in NumPy, with the same parameters. The default `dtype` is float64.
 
     Examples
     --------

@@ -80,7 +80,7 @@ def plot_gates(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> import bptt
-    >>> y, state, tape = bptt.LSTM(3, 16).forward(np.ones((100, 4, 3)))
+    >>> y, state, tape = bptt.LSTM(3, 8).forward(np.ones((20, 4, 3)))
     >>> figure = bptt.diagnose.plot_gates(tape, path="gates.png")
     >>> Path("gates.png").exists()
     True

@@ -35,7 +35,14 @@ class Tape:
 class LayerTape(Tape):
     """Tape of a layer without time, and of layers of your own.
 
-    Holds the values for the backward pass, and on request the shapes of `dx` and `dy`.
+    Attributes
+    ----------
+    owner : Module
+        The layer.
+    saved : Any
+        Values for the backward pass.
+    x_shape, y_shape : tuple of int
+        Shapes of dx and dy, for layers that need them.
 
     Examples
     --------
