@@ -64,6 +64,7 @@ def gradient_flow(
     Returns
     -------
     GradientFlow
+        Norms of the error per layer and step, with growth rates and verdicts.
 
     Raises
     ------

@@ -38,6 +38,7 @@ def spectral_radius(layer: Recurrent) -> Matrix:
     Parameters
     ----------
     layer : RNN, LSTM, GRU or MGU
+        Any recurrent layer.
 
     Returns
     -------

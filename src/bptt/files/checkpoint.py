@@ -241,6 +241,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
     Returns
     -------
     Saved
+        Model, optimizer state, extra values and state of the training run.
 
     Raises
     ------

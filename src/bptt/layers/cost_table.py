@@ -138,6 +138,20 @@ class Costed(FlatVectors):
         ------
         TypeError, ValueError
             If `T` or `B` is not a positive int. If the first layer has no input size, as `Dropout`.
+
+        Examples
+        --------
+        >>> import bptt
+        >>> model = bptt.Sequential(bptt.GRU(3, 8), bptt.Last(), bptt.Linear(8, 2))
+        >>> print(model.summary(T=20, B=4))
+        layer            output      parameters  multiply-adds  tape bytes
+        ------------------------------------------------------------------
+        model[0] GRU     (20, 4, 8)         312         21,120      13,056
+        model[1] Last    (4, 8)               0              0         128
+        model[2] Linear  (4, 2)              18             64          32
+        ------------------------------------------------------------------
+        total                               330         21,184      13,216
+        for 20 steps of 4 rows
         """
         return str(self.costs(T, B))
 

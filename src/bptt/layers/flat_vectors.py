@@ -123,6 +123,15 @@ class FlatVectors:
         ValueError
             If names are missing or unexpected, shapes are wrong, or values are too large for the dtype. With
             `strict=False`, if no name matches a parameter of this model.
+
+        Examples
+        --------
+        >>> import bptt
+        >>> layer, other = bptt.GRU(3, 8), bptt.GRU(3, 8)
+        >>> layer.load_state_dict(other.state_dict())
+        IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+        >>> bool((layer.flat_parameters == other.flat_parameters).all())
+        True
         """
         values, unused = check_state_dict(self.parameters, mapping, flag(strict, "strict"))
         for name, value in values.items():

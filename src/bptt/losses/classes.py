@@ -37,7 +37,7 @@ class CrossEntropy(Loss):
         In [0, 1). Fraction s of the target that is spread evenly over all classes.
     ignore_index : int, optional
         Rows with this target are ignored, such as padding. The number need not be a class.
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Raises
@@ -141,7 +141,7 @@ class BinaryCrossEntropy(Elementwise):
     pos_weight : float or array-like of float (features,), optional
         Weight of positive targets, at least 0: one number, or one for each feature. Above 1, it favours
         recall. The divisor of the mean stays the same, as in PyTorch's `BCEWithLogitsLoss`.
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Raises

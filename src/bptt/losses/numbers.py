@@ -63,7 +63,7 @@ class MeanSquaredError(Elementwise):
 
     Parameters
     ----------
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Examples
@@ -85,7 +85,7 @@ class MeanAbsoluteError(Elementwise):
 
     Parameters
     ----------
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Examples
@@ -113,7 +113,7 @@ class Huber(Elementwise):
     ----------
     delta : float
         Above 0.
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Raises
@@ -154,7 +154,7 @@ class Quantile(Elementwise):
     ----------
     levels : float or sequence of float
         The Q levels, each in (0, 1).
-    reduction
+    reduction : {"mean", "sum"}
         As for Loss.
 
     Raises

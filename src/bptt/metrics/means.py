@@ -85,7 +85,7 @@ class _LogLikelihood(Metric):
 
 
 class Perplexity(_LogLikelihood):
-    """exp of the mean cross-entropy.
+    """Exponential of the mean cross-entropy.
 
     This is the number of equally likely symbols with the same uncertainty. Targets as for `CrossEntropy`.
     Infinite if it is too large for float64, above about 1.8e308.

@@ -147,7 +147,7 @@ class Precision(_Counted):
 
     Parameters
     ----------
-    average
+    average : {"binary", "macro", "weighted", "micro"}
         As for `F1`.
 
     Examples
@@ -168,7 +168,7 @@ class Recall(_Counted):
 
     Parameters
     ----------
-    average
+    average : {"binary", "macro", "weighted", "micro"}
         As for `F1`.
 
     Examples

@@ -182,7 +182,7 @@ class NoClip(Clip):
 
     Parameters
     ----------
-    nonfinite
+    nonfinite : {"raise", "skip", "zero", "shrink"}
         As for Clip.
 
     Raises
@@ -210,7 +210,7 @@ class ClipValue(Clip):
     ----------
     max_value : float
         Above 0.
-    nonfinite
+    nonfinite : {"raise", "skip", "zero", "shrink"}
         As for Clip.
 
     Raises
@@ -260,7 +260,7 @@ class ClipNorm(Clip):
     max_norm : float or "auto"
         Above 0. "auto": a quantile of all norms before clipping, including the current norm. Norms that are
         0 or not finite are left out.
-    nonfinite
+    nonfinite : {"raise", "skip", "zero", "shrink"}
         As for Clip.
     norm : 2 or "inf"
         The 2-norm, or the largest magnitude of all entries. `history["grad_norm"]` is always the 2-norm.

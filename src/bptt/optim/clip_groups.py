@@ -23,7 +23,7 @@ class ClipGroups(Clip):
         Clip for each pattern of names in `model.parameters`: "*weight_hh*", "0.*", "*". Patterns match as
         in a shell and are case-sensitive. The first matching pattern decides. None leaves its group
         unclipped. ClipNorm("auto") learns from the norms of its group.
-    nonfinite
+    nonfinite : {"raise", "skip", "zero", "shrink"}
         As for Clip. The clips in `groups` must keep their default policy.
 
     Raises

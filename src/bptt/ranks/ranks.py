@@ -54,7 +54,8 @@ class Ranks:
 
     Parameters
     ----------
-    comm : Comm or None
+    comm : mpi4py.MPI.Comm or None
+        Communicator of the ranks. None: a single rank.
 
     Attributes
     ----------

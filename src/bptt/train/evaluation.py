@@ -37,6 +37,15 @@ def measure(
     ------
     ValueError
         No row counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> data, metrics = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))], [bptt.metrics.MAE()]
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam(), metrics=metrics)
+    >>> list(trainer.measure(data))
+    ['loss', 'mae']
     """
     total, weight = 0.0, 0.0
     averages = loss.reduction == "mean"
@@ -103,6 +112,15 @@ class Evaluator:
         ------
         TypeError, ValueError
             As for `fit`, or no row counts.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+        >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam())
+        >>> 0 < trainer.evaluate(data) < 1
+        True
         """
         return self._measure(data, ())["loss"]
 
@@ -142,5 +160,14 @@ class Evaluator:
         TypeError, ValueError
             `data` is not an iterable of batches, or the model does not accept the arrays. Or the data carry
             the state from batch to batch and the model has a bidirectional layer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> trainer = bptt.Trainer(bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam())
+        >>> outputs = trainer.predict([np.ones((20, 4, 3)), np.ones((15, 2, 3))])
+        >>> [y.shape for y in outputs]
+        [(20, 4, 8), (15, 2, 8)]
         """
         return [y for _, y in outputs(self.model, self._axes, data, need_target=False)]

@@ -135,6 +135,7 @@ def learning_rate_range(
     Returns
     -------
     RateCurve
+        Learning rate and loss of each update, with a `suggestion` and a `plot`.
 
     Raises
     ------

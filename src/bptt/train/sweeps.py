@@ -251,6 +251,7 @@ def sweep(
     Returns
     -------
     Sweep
+        The runs, with a `table`, a `plot` and the `best` run.
 
     Raises
     ------

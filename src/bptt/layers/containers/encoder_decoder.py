@@ -103,6 +103,16 @@ class EncoderDecoder(Named):
         ------
         TypeError, ValueError
             As for a call of the encoder.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> model = bptt.EncoderDecoder(bptt.GRU(3, 8), bptt.GRU(2, 8))
+        >>> stream = model["decoder"].stream(batch_size=4)
+        >>> stream.state = model.encode(np.ones((20, 4, 3)))
+        >>> stream.step(np.zeros((4, 2))).shape
+        (4, 8)
         """
         options = {"lengths": lengths, "reset": reset, "skip": skip}
         options = {name: value for name, value in options.items() if value is not None}
