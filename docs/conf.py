@@ -32,6 +32,7 @@ extensions = [
     "api_pages",
     "api_links",
     "source_pages",
+    "continued",
     "gallery",
 ]
 exclude_patterns = ["_ext", "tutorial", "**/*.ipynb", "**/sg_execution_times.rst", "sg_execution_times.rst"]

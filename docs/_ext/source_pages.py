@@ -27,7 +27,7 @@ def page_of(path: Path, root: Path) -> str | None:
     docs = root / "docs"
     for scripts, pages in gallery.folders():
         if path.parent == scripts and path.suffix in (".py", ".rst") and not gallery.is_helper(path):
-            return f"{pages}/{path.stem}"
+            return f"{pages}/index" if path.name == "GALLERY_HEADER.rst" else f"{pages}/{path.stem}"
     if path.parent == docs / "api":
         return f"api/{path.stem}"
     if path.is_relative_to(docs) or not path.is_file() or not path.is_relative_to(root):
