@@ -91,6 +91,16 @@ def linear_backward(need_dx: bool) -> tuple[Callable[[int], Call], int]:
     return make, 2
 
 
+def blocks_backward() -> tuple[Callable[[int], Call], int]:
+    layer = bptt.MemoryBlocks(8, 32, 2)
+
+    def make(n: int) -> Call:
+        y, _, tape = layer.forward(zeros(n, 2, 8))
+        return partial(layer.backward, tape, y)
+
+    return make, 50
+
+
 CASES: dict[str, tuple[Callable[..., tuple[Callable[[int], Call], int]], Any, dict[str, Any]]] = {
     "lstm": (infer, ("lstm",), {}),
     "gru": (infer, ("gru",), {}),
@@ -103,6 +113,7 @@ CASES: dict[str, tuple[Callable[..., tuple[Callable[[int], Call], int]], Any, di
     "recomputed": (forward, ("gru",), {"checkpoint": 64}),
     "backward": (backward, ("lstm",), {}),
     "backward with layer norm": (backward, ("gru",), {"layer_norm": True}),
+    "memory blocks backward": (blocks_backward, (), {}),
     "stream.run": (stream, ("lstm",), {}),
     "stream.run with layer norm": (stream, ("gru",), {"layer_norm": True}),
     "Linear": (linear_forward, (), {}),

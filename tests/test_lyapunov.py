@@ -297,7 +297,7 @@ X = np.zeros((5, 1, I))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: bptt.lyapunov_spectrum(bptt.Linear(I, 2), X), TypeError, "layer must be a recurrent layer"),
+        (lambda: bptt.lyapunov_spectrum(bptt.Linear(I, 2), X), TypeError, "layer must be an RNN, LSTM"),
         (
             lambda: bptt.lyapunov_spectrum(bptt.GRU(I, H, bidirectional=True), X),
             ValueError,

@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bptt::bindings::bind_step(m);
   bptt::bindings::bind_ragged(m);
   bptt::bindings::bind_layers(m);
+  bptt::bindings::bind_blocks(m);
   bptt::bindings::bind_activations(m);
   bptt::bindings::bind_losses(m);
   bptt::bindings::bind_regularizers(m);

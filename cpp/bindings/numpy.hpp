@@ -211,6 +211,7 @@ void bind_recurrent(py::module_& m);
 void bind_step(py::module_& m);
 void bind_ragged(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_blocks(py::module_& m);
 void bind_activations(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_regularizers(py::module_& m);

@@ -134,6 +134,41 @@ class Recurrent:
     def stream(self, parameters: Floats, batch_size: int) -> Stream:
         """Raises ValueError for two directions."""
 
+BlockInputs = tuple[Floats, Floats, Floats | None, Floats | None, Counts | None, int, Flags | None]
+"""parameters, x (T, B, I), h0 (1, B, M), c0 (1, B, H), active, batch, reset: as for `Recurrent.infer`."""
+BlockStates = tuple[Floats, Floats, Floats]
+"""y (T, B, M), c (T, B, H), inner (T, B, 2M): what `forward` keeps for `backward`."""
+BlockErrors = tuple[
+    Floats | None,
+    Floats | None,
+    Floats | None,
+    int | None,
+    bool,
+    float,
+    float,
+    bool,
+    Flags | None,
+    bool,
+]
+"""dy, dh, dc, steps, need_dx, clip_value, clip_norm, keep_errors, cut, norms_of_rows, as for
+`Recurrent.backward`. Infinities: no clipping."""
+
+class MemoryBlocks:
+    """Memory blocks: K blocks of M/K cells, H = M + 2K hidden units. `biases`: 0, 2K or H."""
+
+    def __init__(
+        self, input: int, blocks: int, cells: int, biases: int, squash: bool, truncated: bool
+    ) -> None: ...
+    @property
+    def chunk_steps(self) -> int:
+        """Steps whose gradients are summed together."""
+    def forward(self, inputs: BlockInputs) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """-> y, h (1, B, M), c (1, B, H), and the other two of `BlockStates`."""
+    def backward(
+        self, inputs: BlockInputs, states: BlockStates, gradients: Floats | None, errors: BlockErrors
+    ) -> tuple[Floats | None, Floats, Floats, npt.NDArray[np.float64], Floats | None]:
+        """-> dx, dh0, dc0, norms of dL/dh_t and dL/dc_t (2, 1, T), every dL/dh_t. Adds to `gradients`."""
+
 class StepTape:
     """What one step keeps for its backward pass."""
 

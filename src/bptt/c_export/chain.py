@@ -128,7 +128,10 @@ def _check(place: int, layer: Module) -> None:
         )
     if type(layer) not in CLASSES:  # a subclass may compute something else
         _refuse(
-            place, layer, "which has no form in C", "export the layers of a Sequential of bptt's own layers"
+            place,
+            layer,
+            "which has no form in C",
+            "export the rest of the model, or use other layers of bptt",
         )
 
 

@@ -18,7 +18,7 @@ from bptt.layers.containers.container import Container
 from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
 from bptt.layers.passes.clip_state import ClipsState
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 
 def crosscheck(
@@ -124,14 +124,14 @@ def crosscheck(
     (True, ['y', 'state[0]'])
     """
     check_layer(layer)
-    if steps is not None and not isinstance(layer, Recurrent):
+    if steps is not None and not isinstance(layer, RecurrentCalls):
         raise TypeError(
             f"steps must be None unless the layer is an RNN, LSTM or GRU; got {steps} for a {layer.kind}. "
             "Fix: leave it out."
         )
     backward_options: dict[str, Any] = {} if steps is None else {"steps": steps}
     if clip_state is not None:
-        if not isinstance(layer, (Recurrent, Container)):
+        if not isinstance(layer, (RecurrentCalls, Container)):
             raise TypeError(
                 f"clip_state must be None unless the layer is recurrent or a model; got a {layer.kind}. "
                 "Fix: leave it out."

@@ -15,7 +15,7 @@ from bptt.layers.module import Module
 from bptt.layers.passes.gates import step_values
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 
 def between_layers(layer: Module, other: Module, problem: Problem, tolerance: float) -> Difference | None:
@@ -44,7 +44,7 @@ def _recurrent(tape: Tape, place: str = "") -> Iterator[tuple[str, RecurrentTape
         yield place, tape
 
 
-def _part(owner: Recurrent, index: int) -> str:
+def _part(owner: RecurrentCalls, index: int) -> str:
     layer, direction = divmod(index, owner.num_directions)
     return f"layer {layer}" + (", reverse" if direction else "")
 
@@ -95,7 +95,7 @@ def in_outputs(
     `name_gate` says which gate of a recurrent layer is named.
     """
     y, wanted = results["y"], expected["y"]
-    if y.ndim != 3 and not isinstance(layer, Recurrent):  # without steps
+    if y.ndim != 3 and not isinstance(layer, RecurrentCalls):  # without steps
         return None
     layout = Layout(getattr(layer, "batch_first", False), unbatched=y.ndim == 2)
     found = first_entry(layout.sequence_in(y), layout.sequence_in(wanted), tolerance)
@@ -105,5 +105,5 @@ def in_outputs(
     index = (
         (step, unit) if layout.unbatched else (row, step, unit) if layout.batch_first else (step, row, unit)
     )
-    gate = name_gate(layer, function, tolerance) if isinstance(layer, Recurrent) else ""
+    gate = name_gate(layer, function, tolerance) if isinstance(layer, RecurrentCalls) else ""
     return Difference("y", step, row, unit, gate, float(y[index]), float(wanted[index]))

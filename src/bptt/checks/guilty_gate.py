@@ -10,11 +10,11 @@ import numpy as np
 from bptt.checks.own_function import OwnFunction
 from bptt.checks.training_step import Tensor
 from bptt.layers.passes.gates import gate_names
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.reference.copies import rebuild
 
 
-def name_gate(layer: Recurrent, function: OwnFunction, tolerance: float) -> str:
+def name_gate(layer: RecurrentCalls, function: OwnFunction, tolerance: float) -> str:
     """Return the gate to blame, such as "gate g", the order of the gates, or "" if it is unknown.
 
     A gate is to blame if the two agree once its weights and biases are zero. Then a wrong activation, or a
@@ -48,14 +48,14 @@ def name_gate(layer: Recurrent, function: OwnFunction, tolerance: float) -> str:
     return ""
 
 
-def _blocks(value: Tensor, count: int, layer: Recurrent) -> Tensor | None:
+def _blocks(value: Tensor, count: int, layer: RecurrentCalls) -> Tensor | None:
     """Return the blocks of the gates, (G, H, ...), or None if the parameter has none."""
     if value.shape[0] != count * layer.hidden_size:
         return None
     return value.reshape(count, layer.hidden_size, *value.shape[1:])
 
 
-def _without_block(value: Tensor, k: int, names: tuple[str, ...], layer: Recurrent) -> Tensor:
+def _without_block(value: Tensor, k: int, names: tuple[str, ...], layer: RecurrentCalls) -> Tensor:
     value = value.copy()
     blocks = _blocks(value, len(names), layer)
     if blocks is not None:
@@ -63,6 +63,6 @@ def _without_block(value: Tensor, k: int, names: tuple[str, ...], layer: Recurre
     return value
 
 
-def _in_order(value: Tensor, order: tuple[int, ...], layer: Recurrent) -> Tensor:
+def _in_order(value: Tensor, order: tuple[int, ...], layer: RecurrentCalls) -> Tensor:
     blocks = _blocks(value, len(order), layer)
     return value if blocks is None else blocks[list(order)].reshape(value.shape)

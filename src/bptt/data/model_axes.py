@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.data.batches import Batch, Window
-from bptt.layers import EncoderDecoder, Module, Recurrent
+from bptt.layers import EncoderDecoder, Module, RecurrentCalls
 from bptt.layers.containers.inputs import Inputs, Path, arrays_of, main_array, map_inputs, ports
 from bptt.layers.containers.traverse import iter_layers, iter_models
 from bptt.layers.passes.directions import reads_from_end
@@ -35,7 +35,7 @@ class ModelAxes:
 
     def __init__(self, model: Module) -> None:
         parts = list(iter_layers(model))
-        recurrent = [part for part in parts if isinstance(part, Recurrent)]
+        recurrent = [part for part in parts if isinstance(part, RecurrentCalls)]
         self.forward_only = not any(map(reads_from_end, recurrent))
         self.batch_first = any(part.batch_first for part in recurrent)
         self._ports = ports(model)

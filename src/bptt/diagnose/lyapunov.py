@@ -93,8 +93,8 @@ def lyapunov_spectrum(
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(
-            f"layer must be a recurrent layer; got {type(layer).__name__}. "
-            "Fix: pass an RNN, LSTM, GRU or MGU."
+            f"layer must be an RNN, LSTM, GRU or MGU; got {type(layer).__name__}. "
+            "Fix: pass one layer of a model, model[0]."
         )
     if reads_from_end(layer):
         option = "bidirectional" if layer.bidirectional else "reverse"

@@ -57,6 +57,8 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
         if missing:
             remedies.append(" with ".join(missing))
         return remedies
+    if cell == "MemoryBlocks":
+        return ["LSTM in its place"]
     if cell == "no forget gate":  # c forgets nothing: the error vanishes on its way to c
         return ["" if init == orthogonal() else 'init="orthogonal"', "forget_gate=True"][
             init == orthogonal() :
@@ -64,7 +66,7 @@ def against_vanishing(flow: FlowNorms, k: int) -> list[str]:
     longest = max(len(flow.ways[k]), 2)
     expected = init.longest if isinstance(init, chrono) else 0.0
     remembers = expected >= longest
-    biased = "" if stack.bias else "bias=True with "
+    biased = "" if getattr(stack, "bias", True) else "bias=True with "
     bias: float | tuple[float, ...] | None = getattr(stack, "forget_bias", None)
     if bias is not None:
         new_bias = max(1.0, (max(bias) if isinstance(bias, tuple) else bias) + 1.0)

@@ -10,7 +10,7 @@ from bptt.layers.containers.container import Container
 from bptt.layers.containers.parts import inside
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape, RecurrentTape, Tape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Row:
     ----------
     place : str
         Place of the stack in the model, "model[1]". Empty for a single layer.
-    stack : Recurrent
+    stack : RecurrentCalls
         RNN, LSTM, GRU or MGU.
     index : int
         `layer * directions + direction`.
     """
 
     place: str
-    stack: Recurrent
+    stack: RecurrentCalls
     index: int
 
     @property
@@ -101,8 +101,8 @@ def twin(tape: Tape) -> Tape:
     return tape
 
 
-def _stacks(model: Module, place: str) -> Iterator[tuple[str, Recurrent]]:
-    if isinstance(model, Recurrent):
+def _stacks(model: Module, place: str) -> Iterator[tuple[str, RecurrentCalls]]:
+    if isinstance(model, RecurrentCalls):
         yield place, model
     elif isinstance(model, Container):
         for key, layer in model.parts.items():

@@ -21,7 +21,7 @@ from bptt.layers.module import Module
 from bptt.layers.passes.layout import Layout
 from bptt.layers.passes.ragged import packed_rows
 from bptt.layers.passes.tape import ModelTape, Tape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.losses.loss import Loss
 
 Values: TypeAlias = npt.NDArray[Any]
@@ -183,7 +183,7 @@ class _Pass:
             return layer.taped(x, state, forward)
         for name, parameter in layer.parameters.items():
             _stop_at(_parameter(layer, name, parameter, name, place))
-        if isinstance(layer, Recurrent):
+        if isinstance(layer, RecurrentCalls):
             _stop_at(_state(layer, state, place))
         y, state, tape = layer.forward(x, state, **accepted(layer, options))
         for row, part in rows_on(tape):
@@ -253,7 +253,7 @@ def _parameter(layer: Module, name: str, values: Values, tensor: str, place: str
     yield replace(nonfinite, layer=rows[0].layer, reverse=rows[0].reverse) if rows else nonfinite
 
 
-def _state(layer: Recurrent, state: Any, place: str) -> Iterator[NonFinite]:
+def _state(layer: RecurrentCalls, state: Any, place: str) -> Iterator[NonFinite]:
     parts = state if layer.has_cell_state and isinstance(state, (tuple, list)) else (state,)
     for name, part in zip(("initial h", "initial c"), parts, strict=False):  # the layer checks the number
         values = as_real(0.0 if part is None else part, "state")

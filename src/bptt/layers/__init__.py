@@ -6,10 +6,12 @@ from bptt.layers.containers.sequential import Sequential
 from bptt.layers.gru import GRU
 from bptt.layers.kinds import KINDS, register
 from bptt.layers.lstm import LSTM
+from bptt.layers.memory_blocks import MemoryBlocks
 from bptt.layers.mgu import MGU
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.layers.rnn import RNN
 from bptt.layers.stateless.activations import GELU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from bptt.layers.stateless.dropout import Dropout
@@ -39,10 +41,12 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "MemoryBlocks",
     "Module",
     "Parallel",
     "ReLU",
     "Recurrent",
+    "RecurrentCalls",
     "Repeat",
     "Sequential",
     "SiLU",
@@ -53,7 +57,7 @@ __all__ = [
     "register",
 ]
 
-_RECURRENT = (RNN, LSTM, GRU, MGU)
+_RECURRENT = (RNN, LSTM, GRU, MGU, MemoryBlocks)
 _ACTIVATIONS = (Tanh, ReLU, Sigmoid, GELU, SiLU, Softmax)
 _STATELESS = (Linear, Embedding, Dropout, LayerNorm, Last, Ends, MeanPool, MaxPool, Repeat, TiedLinear)
 _MODELS = (Sequential, Parallel, EncoderDecoder)

@@ -14,7 +14,7 @@ import numpy as np
 from bptt.arrays import Floats, split
 from bptt.layers.module import Table
 from bptt.layers.passes.backend import Backed, Call, Errors, Passed, Stack
-from bptt.layers.passes.ragged import Flags
+from bptt.layers.passes.step_by_step import StepByStep
 from bptt.reference import ragged, stack
 from bptt.reference.common import Array, State, Weights
 from bptt.reference.directions import Directions
@@ -41,47 +41,6 @@ class Described(Stack, Protocol):
     def table(self) -> Table: ...
     def equations(self) -> stack.Cell: ...
     def chunk_steps(self, batch: int) -> int: ...
-
-
-class StepByStep:
-    """An inference stream that calls `infer` for every step."""
-
-    def __init__(self, backend: NumPy, batch_size: int) -> None:
-        self.backend = backend
-        layer = backend.layer
-        self.input = np.zeros((batch_size, layer.input_size), layer.dtype)
-        self.output = np.zeros((batch_size, layer.output_size), layer.dtype)
-        self.batch_size = batch_size
-        self.h: Floats
-        self.c: Floats | None
-        self.reset()
-
-    def step(self) -> None:
-        self.output[...] = self.run(self.input[np.newaxis])[0]
-
-    def step_skipping(self, skip: Flags) -> None:
-        self.output[...] = self.run(self.input[np.newaxis], skip[np.newaxis])[0]
-
-    def run(self, x: Floats, skip: Flags | None = None) -> Floats:
-        y = np.zeros((*x.shape[:-1], self.output.shape[-1]), x.dtype)
-        for t, x_t in enumerate(x[:, np.newaxis]):
-            y_t, h, c = self.backend.infer(Call(x_t, self.h, self.c))
-            held = np.zeros(self.batch_size, np.bool_) if skip is None else skip[t].astype(np.bool_)
-            y[t] = np.where(held[:, np.newaxis], 0, y_t[0])
-            self.h = np.where(held[:, np.newaxis], self.h, h)
-            if c is not None and self.c is not None:
-                self.c = np.where(held[:, np.newaxis], self.c, c)
-        return y
-
-    def state(self) -> tuple[Floats, Floats | None]:
-        return self.h.copy(), None if self.c is None else self.c.copy()
-
-    def set_state(self, h: Floats, c: Floats | None) -> None:
-        self.h, self.c = h.copy(), None if c is None else c.copy()
-
-    def reset(self) -> None:
-        h, *c = self.backend.rounded_state(None, None, self.batch_size)
-        self.set_state(h, c[0] if c else None)
 
 
 class NumPy:
@@ -144,11 +103,7 @@ class NumPy:
         return NumPy(copy.deepcopy(self.layer))
 
     def stream(self, batch_size: int) -> StepByStep:
-        return StepByStep(self.freeze(), batch_size)
-
-    def rounded_state(self, h: Floats | None, c: Floats | None, batch: int) -> list[Floats]:
-        """Return the state in the layer's dtype, with zeros for None."""
-        return [part.astype(self.layer.dtype) for part in self._state(h, c, batch)]
+        return StepByStep(self.freeze(), self.layer, batch_size)
 
     def _run(self, call: Call, by: Interventions) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
         cell, weights = self.layer.equations(), self._weights(call.parameters)

@@ -11,8 +11,8 @@ from bptt.arguments import short
 from bptt.layers.advice import unadvised
 from bptt.layers.containers.container import Container
 from bptt.layers.module import Module
-from bptt.layers.recurrent import Recurrent
-from bptt.reference.layers import GRU, LSTM, MGU, RNN
+from bptt.layers.recurrent_calls import RecurrentCalls
+from bptt.reference.layers import GRU, LSTM, MGU, RNN, MemoryBlocks
 
 
 def like(layer: Module) -> Module:
@@ -79,8 +79,10 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
         model.rng = copy.deepcopy(layer.rng, memo)
         return model
     kind = type(layer)
-    if reference and isinstance(layer, Recurrent):
-        kind = next(oracle for oracle in (RNN, LSTM, GRU, MGU) if isinstance(layer, oracle.native))
+    if reference and isinstance(layer, RecurrentCalls):
+        kind = next(
+            oracle for oracle in (RNN, LSTM, GRU, MGU, MemoryBlocks) if isinstance(layer, oracle.native)
+        )
     config = layer.config()
     if "dtype" in config:
         config["dtype"] = dtype.name

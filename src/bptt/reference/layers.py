@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from bptt.layers.activations import parse_nonlinearity
 from bptt.layers.gru import GRU as NativeGRU
 from bptt.layers.lstm import LSTM as NativeLSTM
+from bptt.layers.memory_blocks import MemoryBlocks as NativeMemoryBlocks
 from bptt.layers.mgu import MGU as NativeMGU
 from bptt.layers.passes.backend import Backend
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.layers.rnn import RNN as NativeRNN
-from bptt.reference import gru, gru_reset_before, lstm, mgu, rnn, stack
+from bptt.reference import gru, gru_reset_before, lstm, memory_blocks, mgu, rnn, stack
 from bptt.reference.activations import Function, Gated
-from bptt.reference.backend import NumPy
+from bptt.reference.backend import Described, NumPy
 
 
-class ReferenceLayer(Recurrent):
+class ReferenceLayer(RecurrentCalls):
     """A recurrent layer that NumPy computes.
 
     `equations` returns its equations.
     """
 
     backend: ClassVar[str] = "reference"
-    native: ClassVar[type[Recurrent]]
+    native: ClassVar[type[RecurrentCalls]]
     """The native layer that this class is the reference of: the last base class."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -39,7 +40,7 @@ class ReferenceLayer(Recurrent):
         cls.__signature__ = signature.replace(parameters=arguments)  # type: ignore[attr-defined]
 
     def __init__(self, *args: Any, dtype: Any = "float64", **options: Any) -> None:
-        super().__init__(*args, dtype=dtype, **options)
+        super().__init__(*args, dtype=dtype, **options)  # type: ignore[misc]  # of the native layer
 
     def equations(self) -> stack.Cell:
         """Return the passes of the layer's cell, with the layer's options."""
@@ -50,7 +51,7 @@ class ReferenceLayer(Recurrent):
         return super()._backend().chunk_steps(batch)
 
     def _backend(self) -> Backend:
-        return NumPy(self)
+        return NumPy(cast("Described", self))
 
 
 def _cell(equations: Any, **options: Any) -> stack.Cell:
@@ -144,3 +145,11 @@ class MGU(ReferenceLayer, NativeMGU):
 
     def equations(self) -> stack.Cell:
         return _cell(mgu, options=gated_options(self))
+
+
+class MemoryBlocks(ReferenceLayer, NativeMemoryBlocks):
+    """`bptt.MemoryBlocks` in NumPy; float64 unless `dtype` says otherwise."""
+
+    def equations(self) -> stack.Cell:
+        options = memory_blocks.Options(self.cells, self.squash, self.gradient == "truncated")
+        return _cell(memory_blocks, options=options)

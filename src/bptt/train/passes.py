@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bptt.data.model_axes import ModelAxes
-from bptt.layers import Module, Recurrent
+from bptt.layers import Module, RecurrentCalls
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.passes.clip_state import StateClip
 from bptt.layers.passes.recompute import parse_recompute
@@ -65,7 +65,7 @@ def parse_passes(
         axes.refuse_from_end("checkpoint")
     if truncate is not None:
         axes.refuse_uncarried("truncate")
-    if any(isinstance(layer, Recurrent) for layer in iter_layers(model)):
+    if any(isinstance(layer, RecurrentCalls) for layer in iter_layers(model)):
         backward["keep_errors"] = regularizer is not None
         return Passes(axes, windows, forward, backward)
     for name, value in (forward | backward).items():

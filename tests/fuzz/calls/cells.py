@@ -10,10 +10,22 @@ from tests.fuzz.draw import Draw
 
 import bptt
 
-CELLS = {"RNN": bptt.RNN, "LSTM": bptt.LSTM, "GRU": bptt.GRU, "MGU": bptt.MGU}
+CELLS = {name: getattr(bptt, name) for name in ("RNN", "LSTM", "GRU", "MGU", "MemoryBlocks")}
 
 
 def cell_options(draw: Draw, kind: str) -> dict[str, Any]:
+    if kind == "MemoryBlocks":
+        return draw.options(
+            gradient=lambda: draw.choose("truncated", "full"),
+            bias=lambda: draw.choose(True, False, "gates"),
+            batch_first=draw.flag,
+            squash=draw.flag,
+            input_bias=lambda: draw.choose(None, -1.0, [-1.0, -2.0]),
+            output_bias=lambda: draw.choose(None, [0.5]),
+            init=lambda: draw.choose("default", *bptt.init.__all__[1:]),
+            dtype=lambda: draw.choose("float32", "float64", np.float32),
+            seed=lambda: draw.size(0, 9),
+        )
     share = lambda: draw.choose(0.0, 0.3)  # noqa: E731
     options = draw.options(
         bias=draw.flag,
@@ -88,8 +100,8 @@ def sequence_options(draw: Draw, T: int, B: int) -> dict[str, Any]:
 
 def a_state(draw: Draw, layer: Any, B: int) -> Any:
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
-    h = draw.numbers(rows, B, getattr(layer, "proj_size", 0) or layer.hidden_size)
-    return (h, draw.numbers(rows, B, layer.hidden_size)) if isinstance(layer, bptt.LSTM) else h
+    h = draw.numbers(rows, B, layer.output_size)
+    return (h, draw.numbers(rows, B, layer.hidden_size)) if layer.has_cell_state else h
 
 
 def make_cell(draw: Draw, name: str) -> object:

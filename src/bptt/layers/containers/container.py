@@ -20,7 +20,7 @@ from bptt.layers.passes.clip_state import ClipsState, parse_clip_state
 from bptt.layers.passes.out import check_dx_out, check_out, written
 from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.passes.tape import ModelTape, Tape, check_tape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 Run: TypeAlias = Callable[[Key, Any, Any], tuple[Any, Any]]
 """Run a layer forward: (name, x, state) -> (y, state)."""
@@ -150,7 +150,7 @@ class Container(ModelParts):
             layer = self.parts[key]
             with self.naming(key):
                 layer_options = accepted(layer, self.select(key, options))
-                if checkpoint is not None and isinstance(layer, (Recurrent, Container)):
+                if checkpoint is not None and isinstance(layer, (RecurrentCalls, Container)):
                     layer_options["checkpoint"] = checkpoint
                 return layer.forward(x, state, **layer_options)
 
@@ -242,7 +242,7 @@ class Container(ModelParts):
         def run(key: Key, dy: Any, dstate: Any, need_dx: bool) -> tuple[Any, Any]:
             layer = self.parts[key]
             with self.naming(key):
-                layer_options = options if isinstance(layer, (Recurrent, Container)) else {}
+                layer_options = options if isinstance(layer, (RecurrentCalls, Container)) else {}
                 return layer.backward(tapes[key], dy, dstate, need_dx=need_dx, **layer_options)
 
         dx, dstate = self.connect_back(model_tape, dy, dstate, run, need_dx)

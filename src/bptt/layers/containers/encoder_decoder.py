@@ -15,7 +15,7 @@ from bptt.layers.containers.parts import Key
 from bptt.layers.containers.traverse import iter_layers, iter_models
 from bptt.layers.module import Module
 from bptt.layers.passes.tape import ModelTape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 _EXAMPLE = "EncoderDecoder(LSTM(4, 16), Sequential(LSTM(4, 16), Linear(16, 4)))"
 
@@ -166,7 +166,7 @@ def _states(layer: Module, state: Any) -> Iterator[Any]:
     if isinstance(layer, Container):
         for part, entry in zip(layer.parts.values(), state, strict=True):
             yield from _states(part, entry)
-    elif isinstance(layer, Recurrent):
+    elif isinstance(layer, RecurrentCalls):
         yield state
 
 
@@ -174,7 +174,7 @@ def _filled(layer: Module, states: Iterator[Any]) -> Any:
     """Return a state of a layer that holds these states of its recurrent layers."""
     if isinstance(layer, Container):
         return tuple(_filled(part, states) for part in layer.parts.values())
-    return next(states) if isinstance(layer, Recurrent) else None
+    return next(states) if isinstance(layer, RecurrentCalls) else None
 
 
 def _check_states(encoder: Module, decoder: Module) -> None:
@@ -186,7 +186,7 @@ def _check_states(encoder: Module, decoder: Module) -> None:
                 f"{model!r:.200}. Fix: join its layers in one encoder and one decoder."
             )
     both = [
-        [_form(part) for part in iter_layers(model) if isinstance(part, Recurrent)]
+        [_form(part) for part in iter_layers(model) if isinstance(part, RecurrentCalls)]
         for model in (encoder, decoder)
     ]
     if not both[0] or both[0] != both[1]:
@@ -198,7 +198,7 @@ def _check_states(encoder: Module, decoder: Module) -> None:
         )
 
 
-def _form(layer: Recurrent) -> str:
+def _form(layer: RecurrentCalls) -> str:
     rows = layer.num_layers * layer.num_directions
     h = f"h ({rows}, B, {layer.output_size})"
     return f"{h} and c ({rows}, B, {layer.hidden_size})" if layer.has_cell_state else h

@@ -12,7 +12,7 @@ from bptt.layers.containers.parts import Key
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module, model_of
 from bptt.layers.passes.directions import reads_from_end
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.layers.stateless.activations import Elementwise, Softmax
 from bptt.layers.stateless.dropout import Dropout
 from bptt.layers.stateless.embedding import Embedding
@@ -111,7 +111,7 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> list[tuple[Ends, bool]]:
     check_layouts(layer for group in groups for layer in group)
     directions: list[tuple[Ends, bool]] = []
     before: Module | None = None  # the layer whose output this layer reads
-    recurrent: Recurrent | None = None  # the last recurrent layer
+    recurrent: RecurrentCalls | None = None  # the last recurrent layer
     mixer: Module | None = None  # a later layer, which mixes the recurrent layer's outputs
     end: Module | None = None  # the layer after which each row has one vector
     sequence: Module | None = None  # the layer after which each row has a time axis
@@ -130,11 +130,11 @@ def check_joins(groups: Iterable[Sequence[Module]]) -> list[tuple[Ends, bool]]:
                     f"{before.kind}, which returns floats. Fix: put Embedding before {before.kind}."
                 )
             before = layer
-            if isinstance(layer, (Recurrent, Repeat)):
+            if isinstance(layer, (RecurrentCalls, Repeat)):
                 sequence = layer
             elif isinstance(layer, ONE_VECTOR):
                 sequence = None
-            if isinstance(layer, Recurrent):
+            if isinstance(layer, RecurrentCalls):
                 recurrent, mixer = layer, None
             elif isinstance(layer, (Linear, TiedLinear, Embedding)):
                 mixer = layer
@@ -179,7 +179,7 @@ def _reads_time(layer: Module) -> bool:
     for part in iter_layers(layer):
         if isinstance(part, Repeat):  # later layers read the steps that it makes
             return False
-        if isinstance(part, (Recurrent, *ONE_VECTOR)):
+        if isinstance(part, (RecurrentCalls, *ONE_VECTOR)):
             return True
     return False
 
@@ -210,7 +210,7 @@ def _refuse_after_end(end: Module, layer: Module) -> None:
     )
 
 
-def _check_last(recurrent: Recurrent) -> None:
+def _check_last(recurrent: RecurrentCalls) -> None:
     """Warn of `Last` after a layer that reads from the end."""
     if not reads_from_end(recurrent):
         return
@@ -230,7 +230,7 @@ def _check_last(recurrent: Recurrent) -> None:
     )
 
 
-def _check_ends(recurrent: Recurrent | None, mixer: Module | None) -> None:
+def _check_ends(recurrent: RecurrentCalls | None, mixer: Module | None) -> None:
     """Raise ValueError if `Ends` may not follow these layers.
 
     `recurrent` is the last recurrent layer, and `mixer` a later layer that mixes its outputs. Either may be

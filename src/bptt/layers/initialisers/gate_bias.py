@@ -15,8 +15,8 @@ GateBias: TypeAlias = "float | tuple[float, ...] | None"
 """The sum of a gate's two biases, for all units or for each unit. None: as the initialiser draws them."""
 
 
-def parse_gate_bias(value: object, name: str, hidden_size: int) -> GateBias:
-    """Check the initial bias of a gate.
+def parse_gate_bias(value: object, name: str, count: int, units: str = "hidden units") -> GateBias:
+    """Check the initial bias of a gate, which has `count` units.
 
     Raises
     ------
@@ -32,10 +32,10 @@ def parse_gate_bias(value: object, name: str, hidden_size: int) -> GateBias:
     array = as_real(value, name)
     if array.ndim == 0:
         return finite(array.item(), name)
-    if array.shape != (hidden_size,):
+    if array.shape != (count,):
         raise ValueError(
-            f"{name} must be a number, or one number for each of hidden_size = {hidden_size} units; "
-            f"got an array of shape {array.shape}. Fix: pass a number for all units."
+            f"{name} must be a number, or one number for each of the {count} {units}; "
+            f"got an array of shape {array.shape}. Fix: pass a number for all of them."
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity. Fix: pass finite numbers.")

@@ -60,7 +60,7 @@ class chrono(Initialiser):
             )
         if not layer.memory_gates:
             raise ValueError(
-                f'init="chrono" sets biases of gates; got {layer.kind}, which has none. '
+                f'init="chrono" sets biases of gates that keep the state; got {layer.kind}, which has none. '
                 'Fix: use LSTM or GRU, or init="identity" or "orthogonal".'
             )
         if not getattr(layer, "bias", True):

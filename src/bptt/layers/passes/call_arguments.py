@@ -56,10 +56,11 @@ def parse_call(
         batched = "(B, T, I)" if layer.batch_first else "(T, B, I)"
         fix = f"pass 2 or 3 axes, with {layer.input_size} values on the last axis"
         if array.dtype.kind in "iu" and array.ndim in (1, 2):  # class numbers, one for each step
+            units = getattr(layer, "blocks", layer.hidden_size)
             fix = (
                 "put an Embedding first if x holds ids: "
                 f"Sequential(Embedding(num_embeddings, {layer.input_size}), "
-                f"{layer.kind}({layer.input_size}, {layer.hidden_size})); else {fix}"
+                f"{layer.kind}({layer.input_size}, {units})); else {fix}"
             )
         raise ValueError(
             f"x must have shape {batched}, or (T, I) unbatched, with I = input_size = {layer.input_size}; "

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.layers.passes.tape import RecurrentTape
-from bptt.layers.recurrent import Recurrent
+from bptt.layers.recurrent_calls import RecurrentCalls
 
 Values = npt.NDArray[Any]
 
@@ -20,6 +20,7 @@ _COMPUTED = {
     "no forget gate": "igcoh",
     "GRU": "rzpnh",
     "MGU": "fpnh",
+    "MemoryBlocks": "ch",
     "RNN": "h",
 }
 _ON_TAPE = {
@@ -28,11 +29,12 @@ _ON_TAPE = {
     "no forget gate": "igo",
     "GRU": "rznp",
     "MGU": "fnp",
+    "MemoryBlocks": "",
     "RNN": "",
 }
 
 
-def gate_names(stack: Recurrent) -> tuple[str, ...]:
+def gate_names(stack: RecurrentCalls) -> tuple[str, ...]:
     """Return the names of the blocks of `weight_hh` in order.
 
     These are i f g o, f g o, i g o, r z n, f n, or h for an RNN.
@@ -56,7 +58,7 @@ def step_values(tape: RecurrentTape, index: int) -> dict[str, Values]:
     return {_words(letter): blocks[letter] for letter in _COMPUTED[kind]}
 
 
-def cell_of(stack: Recurrent) -> str:
+def cell_of(stack: RecurrentCalls) -> str:
     """Return "LSTM", "coupled", "no forget gate", "GRU", "MGU" or "RNN".
 
     A subclass that the user wrote has the cell of its base class.

@@ -96,7 +96,7 @@ class RecurrentTape(Tape):
     def c(self) -> tuple[npt.NDArray[Any], ...] | None:
         """Cell states of an LSTM after every step, or None.
 
-        One (T, B, H) view per layer and direction.
+        One (T, B, H) view per layer and direction. MemoryBlocks: the states of the cells, then i and o.
         """
         if not self.owner.has_cell_state:
             return None
@@ -108,6 +108,7 @@ class RecurrentTape(Tape):
 
         LSTM: i, f, g, o; coupled f, g, o; without a forget gate i, g, o. GRU: r, z, n and W_hn h + b_hn, or
         with `reset_after=False` r, z, n and r h. MGU: f, n and f h. RNN: h before zoneout.
+        MemoryBlocks: g, i, o, of M, K and K units.
         """
         return tuple(self._unpacked(self.core.gates(*index)) for index in self._indices())
 

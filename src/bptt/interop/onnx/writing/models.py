@@ -44,8 +44,8 @@ class Writer:
         kind = next((base for base in _WHOLE if isinstance(layer, base)), type(layer))
         if kind not in (*_WHOLE, *WRITERS) or _changed(layer, kind):
             raise TypeError(
-                f"{place} must be a layer of bptt to be written as ONNX; got {type(layer).__name__}, whose "
-                "equations are its own. Fix: write the rest of the model, or use layers of bptt."
+                f"{place} must be a layer that has a form in ONNX; got {type(layer).__name__}, which has "
+                "none. Fix: write the rest of the model, or use other layers of bptt."
             )
         if isinstance(layer, Sequential):
             return self._sequential(layer, x, lengths, place)
