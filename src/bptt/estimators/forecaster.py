@@ -103,6 +103,8 @@ random_state, verbose
     each column, and appended to the window. The distribution has 13 learned quantiles, from 1% to 99%, and
     exponential tails beyond them. The number of drawn futures grows with `coverage`, from 200 to 8,000.
 
+    References
+    ----------
     Quantiles: Koenker and Bassett (1978), Regression quantiles. Direct quantile forecasts with recurrent
     networks: Wen, Torkkola, Narayanaswamy and Madeka (2017), A multi-horizon quantile recurrent forecaster.
     Drawn futures: Salinas, Flunkert and Gasthaus (2017), DeepAR.

@@ -18,7 +18,7 @@ from bptt.losses.targets import as_classes, as_numbers, refuse_outside
 
 
 class CrossEntropy(Loss):
-    """-log softmax(y)[target], mean over rows, in nats.
+    """Mean of -log softmax(y)[target] over rows, in nats.
 
     Targets are integer classes 0..C-1, in y's shape without its last axis.
 

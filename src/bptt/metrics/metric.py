@@ -25,8 +25,8 @@ class Metric:
     `per_row` returns, over all batches. The mean is one quotient, `total` / `count`, so every row has its own
     weight in batches of any size. Several processes add up their sums.
 
-    A metric that is no mean over rows, such as a median, overrides `reset`, `update`, `compute`, `state` and
-    `merge` instead of `per_row`.
+    A metric that is not a mean over rows, such as a median, overrides `reset`, `update`, `compute`, `state`
+    and `merge` instead of `per_row`.
 
     Attributes
     ----------

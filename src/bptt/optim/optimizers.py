@@ -31,17 +31,24 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, lr_factors
+    lr : float or callable
         As for Optimizer.
     momentum : float
         In [0, 1).
     nesterov : bool
-        Nesterov momentum (Sutskever et al. 2013), in PyTorch's form. Requires `momentum` > 0.
+        Nesterov momentum, in PyTorch's form. Requires `momentum` > 0.
+    weight_decay, lr_factors
+        As for Optimizer.
 
     Raises
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range, or `nesterov` is True without momentum.
+
+    References
+    ----------
+    Nesterov momentum: Sutskever, Martens, Dahl and Hinton (2013), On the importance of initialization and
+    momentum in deep learning.
 
     Examples
     --------
@@ -103,11 +110,9 @@ class RMSProp(Optimizer):
         v = momentum v + u                                  a = alpha a + (1 - alpha) g
         p -= lr v
 
-    Tieleman and Hinton 2012. Centered: Graves 2013, arXiv:1308.0850.
-
     Parameters
     ----------
-    lr, weight_decay, lr_factors
+    lr : float or callable
         As for Optimizer.
     alpha : float
         In [0, 1).
@@ -120,11 +125,18 @@ class RMSProp(Optimizer):
         Whether the divisor is the root of the variance of the gradients, not of their mean square.
     initial_accumulator : float
         The value of s before the first update, at least 0. PyTorch starts at 0, other libraries at 0.1 or 1.
+    weight_decay, lr_factors
+        As for Optimizer.
 
     Raises
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    References
+    ----------
+    Tieleman and Hinton (2012), Neural networks for machine learning, lecture 6.5. Centered: Graves (2013),
+    Generating sequences with recurrent neural networks, arXiv:1308.0850.
 
     Examples
     --------
@@ -197,12 +209,11 @@ class Adam(Optimizer):
         v = b2 v + (1 - b2) g^2                   v^ = v / (1 - b2^n)
         p -= lr m^ / (sqrt(v^) + eps)
 
-    Kingma and Ba 2015, arXiv:1412.6980. With `amsgrad`, v^ is computed from the largest v so far: Reddi, Kale
-    and Kumar 2018, On the convergence of Adam and beyond.
+    With `amsgrad`, v^ is computed from the largest v so far.
 
     Parameters
     ----------
-    lr, weight_decay, lr_factors
+    lr : float or callable
         As for Optimizer.
     betas : pair of float
         (b1, b2), each in [0, 1).
@@ -210,11 +221,18 @@ class Adam(Optimizer):
         At least 1e-30. Added outside the root.
     amsgrad : bool
         Whether to divide by the root of the largest v so far.
+    weight_decay, lr_factors
+        As for Optimizer.
 
     Raises
     ------
     TypeError, ValueError
         An argument has the wrong type or is out of range.
+
+    References
+    ----------
+    Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv:1412.6980. `amsgrad`: Reddi, Kale
+    and Kumar (2018), On the convergence of Adam and beyond.
 
     Examples
     --------
@@ -275,12 +293,16 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: Adam's step, plus p -= lr weight_decay p.
 
-    The gradient in Adam's step has no L2 term. Loshchilov and Hutter 2019, arXiv:1711.05101.
+    The gradient in Adam's step has no L2 term.
 
     Parameters
     ----------
     lr, betas, eps, amsgrad, weight_decay, lr_factors
         As for Adam. Errors are those of Adam, too.
+
+    References
+    ----------
+    Loshchilov and Hutter (2019), Decoupled weight decay regularization, arXiv:1711.05101.
 
     Examples
     --------

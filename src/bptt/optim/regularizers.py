@@ -33,8 +33,8 @@ class PascanuRegularizer:
         Omega = mean over steps and rows of (|U^T (f'_t (.) d_t)|^2 / |d_t|^2 - 1)^2
 
     Steps with `|d_t|^2` < 1e-20 do not count. Only U gets a gradient from this term. Errors and slopes are
-    treated as constants, as in the authors' code. Every other step counts, also a step after a reset or
-    after the initial state, with the error that the weights would pass back.
+    treated as constants, as in the authors' code. All other steps count. After a reset or the initial state,
+    a step counts with the error that the weights would pass back.
 
     Parameters
     ----------
@@ -62,11 +62,10 @@ class PascanuRegularizer:
     --------
     >>> import numpy as np
     >>> import bptt
-    >>> regularizer = bptt.PascanuRegularizer(4.0)
-    >>> trainer = bptt.Trainer(
-    ...     bptt.RNN(3, 8), bptt.MeanSquaredError(), bptt.SGD(), regularizer=regularizer, progress=False
-    ... )
-    >>> history = trainer.fit([(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))])
+    >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
+    >>> loss, regularizer = bptt.MeanSquaredError(), bptt.PascanuRegularizer(4.0)
+    >>> trainer = bptt.Trainer(bptt.RNN(3, 8), loss, bptt.SGD(), regularizer=regularizer)
+    >>> history = trainer.fit(data)
     >>> regularizer.omega > 0
     True
     """

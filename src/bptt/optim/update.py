@@ -34,9 +34,8 @@ class Update:
     ...     def update(self, trainer, update):
     ...         print(update.epoch, update.tokens)
     >>> data = [(np.ones((20, 4, 3)), np.zeros((20, 4, 8)))]  # one batch
-    >>> trainer = bptt.Trainer(
-    ...     bptt.GRU(3, 8), bptt.MeanSquaredError(), bptt.Adam(), callbacks=[Tokens()], progress=False
-    ... )
+    >>> loss, tokens = bptt.MeanSquaredError(), Tokens()
+    >>> trainer = bptt.Trainer(bptt.GRU(3, 8), loss, bptt.Adam(), callbacks=[tokens])
     >>> history = trainer.fit(data, epochs=2)
     0 80
     1 80

@@ -90,7 +90,10 @@ class Trainer(Evaluator):
     -----
     A batch or window makes no update if none of its rows counts.
 
-    Werbos 1990, Backpropagation through time; Williams and Peng 1990 for the truncated form.
+    References
+    ----------
+    Werbos (1990), Backpropagation through time. Truncated: Williams and Peng (1990), An efficient
+    gradient-based algorithm for on-line training of recurrent network trajectories.
 
     Examples
     --------

@@ -78,7 +78,7 @@ class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
         As for `torch.nn.GRU`.
     **options
         Options of `bptt.GRU`: reset_after, activations, gate_clip, layer_norm, recurrent_dropout,
-        input_dropout, zoneout, reverse, merge and init. And clip_state, as for `bptt.GRU.backward`.
+        input_dropout, zoneout, reverse, merge and init. Also clip_state, as for `bptt.GRU.backward`.
 
     Raises
     ------
@@ -132,7 +132,7 @@ class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
         As for `torch.nn.RNN`.
     **options
         Options of `bptt.RNN`: gate_clip, layer_norm, recurrent_dropout, input_dropout, zoneout, reverse,
-        merge and init. And clip_state, as for `bptt.RNN.backward`, and regularizer, a
+        merge and init. Also clip_state, as for `bptt.RNN.backward`, and regularizer, a
         `bptt.PascanuRegularizer`, whose gradient every backward pass adds to those of `weight_hh`.
 
     Raises

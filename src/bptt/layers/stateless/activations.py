@@ -110,7 +110,7 @@ class Sigmoid(Elementwise):
 class GELU(Elementwise):
     """Gaussian error linear unit of each element: y = x P(X < x) for a standard normal X.
 
-    The exact form, PyTorch's default, not the approximation with tanh.
+    This is the exact form, as in PyTorch by default, not the approximation with tanh.
 
     Parameters
     ----------
