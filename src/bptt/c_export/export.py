@@ -34,8 +34,8 @@ def export_c(
         amp_run(&state, xs, ys, steps);     // several steps: xs (steps, inputs), ys (steps, outputs)
 
     The constants `amp_inputs` and `amp_outputs` are the sizes. The comment at the top of the header has the
-    layers and the bytes of memory. If the model begins with an `Embedding`, x points to `int32_t`, and
-    `amp_step` and `amp_run` return 0, or 1 if an id is out of range.
+    layers and the bytes of memory. If the model begins with an `Embedding`, x points to `int32_t`. Then
+    `amp_step` and `amp_run` return 1 if an id is out of range, otherwise 0.
 
     Parameters
     ----------

@@ -24,9 +24,9 @@ class EarlyStopping(Callback):
     metric : str, optional
         Name of one of the trainer's metrics to watch instead of the loss: "accuracy".
     restore_best : bool
-        Whether the model gets the parameters of its best validation at the end of the run, however the run
-        ends, except after Ctrl-C or an error. A `Checkpoint` holds the last parameters, from which a run can
-        be resumed.
+        Whether the model gets the parameters of its best validation at the end of the run. After Ctrl-C or an
+        error, it keeps the last parameters. A `Checkpoint` holds the last parameters, from which a run can be
+        resumed.
 
     Attributes
     ----------

@@ -49,10 +49,10 @@ def crosscheck(
 
     This bound is too small where larger terms cancel, or near the kink of a ReLU. An entry may then be off by
     the reference's response to perturbed data (twice that in a gradient). The response is the change of the
-    tensor when parameters, input, state, tape and errors each change relatively by `tolerance` times a draw
-    from N(0, 1).
+    tensor when all data are perturbed: parameters, input, state, tape and errors each change relatively by
+    `tolerance` times a draw from N(0, 1).
 
-    Entries below the dtype's smallest normal number divided by eps always pass. So close to zero, underflow
+    Entries below the dtype's smallest normal number divided by eps always pass. Close to zero, underflow
     costs digits, and rounding errors decide on which side of a kink a number lies.
 
     If the forward pass fails, the report names the first difference: layer, time step, row, gate and unit.
@@ -72,7 +72,7 @@ def crosscheck(
     state : optional
         Initial state of the layer. None: zeros.
     against : callable, torch.nn.Module or Module, optional
-        What the layer is compared with. Default: the NumPy reference.
+        The implementation to compare with. Default: the NumPy reference.
 
         A function `f(parameters, x, state) -> y, state`, for example your own NumPy code. It gets a dict of
         the layer's parameters and complete arrays, all in float64. It returns arrays in the layer's layout.

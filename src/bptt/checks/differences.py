@@ -45,9 +45,10 @@ def gradcheck(
     `max(1, |v|)`. The entries are those of the input, the initial state and the parameters.
 
     A gradient that misses this difference is compared again, with the best of several steps from h / 1000 to
-    1000 h. Each step gives an extrapolated difference and an estimate of its error, from the difference at
-    half the step and from the rounding of L. The error estimate of the best step is added to the bound. If
-    the kink of a ReLU lies at v, a gradient also passes if it equals the derivative on one side of v.
+    1000 h. Each step gives an extrapolated difference and an estimate of its error. The estimate uses the
+    difference at half the step and the rounding of L. The error estimate of the best step is added to the
+    bound. If the kink of a ReLU lies at v, a gradient also passes if it equals the derivative on one side of
+    v.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Shard:
         bptt.Trainer(model, loss, optimizer, comm=MPI.COMM_WORLD).fit(data)
 
     Rank r of n has rows r, r + n, r + 2n, ... of each batch. In a stream, these rows never change. If a batch
-    has fewer rows than there are ranks, the last ranks have no rows. So all ranks have the same number of
+    has fewer rows than there are ranks, the last ranks have no rows. All ranks have the same number of
     batches, and together they have all rows.
 
     Parameters

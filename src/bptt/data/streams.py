@@ -43,9 +43,9 @@ class Stream:
     Parameters
     ----------
     x : array-like (N,) or (N, F)
-        Real numbers: an array, a memory map, or an object with `shape` and a NumPy `dtype` whose slices are
-        arrays, such as a dataset of h5py or zarr. Integers (N,) are ids for `Embedding`. Other numbers (N,)
-        have F = 1.
+        Real numbers: an array, a memory map, or another object with `shape` and a NumPy `dtype`, such as a
+        dataset of h5py or zarr. Its slices must be arrays. Integers (N,) are ids for `Embedding`. Other
+        numbers (N,) have F = 1.
     target : array-like (N,) or (N, K), optional
         Targets, one for each step of x. Integers (N,) are classes for `CrossEntropy`. Other numbers (N,) have
         K = 1. None: the target is x itself, `ahead` steps later.

@@ -21,8 +21,8 @@ Ids = npt.NDArray[np.int64]
 class Vocabulary:
     """The symbols of a character-level model. The id of a symbol is its position in `symbols`.
 
-    Byte n is the same symbol as the character with code point n, as in Latin-1. So a text may also be bytes,
-    and `decode(ids).encode("latin-1")` returns these bytes.
+    Byte n is the same symbol as the character with code point n, as in Latin-1. A text may also be bytes, and
+    `decode(ids).encode("latin-1")` returns these bytes.
 
     Parameters
     ----------

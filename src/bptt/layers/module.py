@@ -46,8 +46,8 @@ class Module(Deployed, ABC):
         Type of parameters, gradients, states and outputs.
     seed : int, numpy.random.Generator or None
         Source of the initial parameters and dropout masks. With the same int, layers of the same class and
-        sizes draw the same numbers, and layers of different classes or sizes draw independent numbers. Layers
-        may share a generator.
+        sizes draw the same numbers. Layers of different classes or sizes draw independent numbers. Layers may
+        share a generator.
 
     Attributes
     ----------

@@ -18,8 +18,8 @@ from bptt.metrics.metric import Metric, Values
 class Accuracy(Metric):
     """The fraction of rows whose largest output belongs to the target class.
 
-    Of equal outputs, the first counts as the largest. A row that contains NaN counts as wrong. Targets are
-    integer classes 0..C-1, in y's shape without its last axis.
+    If outputs are equal, the first counts as the largest. A row that contains NaN counts as wrong. Targets
+    are integer classes 0..C-1, in y's shape without its last axis.
 
     Examples
     --------

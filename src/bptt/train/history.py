@@ -33,8 +33,8 @@ class History(Mapping[str, npt.NDArray[Any]]):
     """A mapping from names to arrays. `len(history["loss"])` is the number of updates.
 
     Columns per update: `loss` of the batch or window, `grad_norm`, `clipped`, `lr` and `epoch` (from 0).
-    `grad_norm` is the 2-norm of the whole gradient before clipping. It is not finite if the gradient is not.
-    `clipped` is True if clipping changed the gradient.
+    `grad_norm` is the 2-norm of the whole gradient before clipping. A gradient with NaN or infinity has a
+    norm that is not finite. `clipped` is True if clipping changed the gradient.
 
     Columns per validation: `validation_loss`, `validation_step`, and one column for each metric, such as
     `validation_accuracy`. `validation_step` is the number of updates before the validation.

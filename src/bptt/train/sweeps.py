@@ -230,8 +230,8 @@ def sweep(
     ----------
     run : callable
         Function that trains one model. It returns the `History`, a number, or a dict of numbers. New
-        processes import it, so it must be defined at the top level of a file or module, and the file must
-        call `sweep` under `if __name__ == "__main__":`. In a notebook on Linux, any function works.
+        processes import it, so it must be defined at the top level of a file or module. The file must call
+        `sweep` under `if __name__ == "__main__":`. In a notebook on Linux, any function works.
     seeds : int or iterable of int
         The seeds, or their number: 0, 1, ...
     settings : iterable of mappings

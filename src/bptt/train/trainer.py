@@ -274,8 +274,8 @@ class Trainer(Evaluator):
     ) -> None:
         """Save the model and the training run to one file, for `Trainer.resume` and `bptt.load`.
 
-        The file holds the state after the last complete update. It is written completely or not at all, as by
-        `bptt.save`. With several ranks, call this method on all of them; the first rank writes the file.
+        The file holds the state after the last complete update. As `bptt.save`, this method writes the whole
+        file or nothing. With several ranks, call this method on all of them; the first rank writes the file.
 
         Parameters
         ----------
@@ -307,8 +307,9 @@ class Trainer(Evaluator):
         epochs are done, including those of the saved run.
 
         With the same data on the same kind of machine, weights, optimizer and history have the bits of a run
-        that never stopped, also from the middle of an epoch. On another number of ranks, sums are rounded
-        differently and dropout masks are drawn again. docs/guide/training.md says which data can be restored.
+        that never stopped. A run may continue in the middle of an epoch. On another number of ranks, sums are
+        rounded differently and dropout masks are drawn again. docs/guide/training.md says which data can be
+        restored.
 
         Parameters
         ----------

@@ -48,8 +48,8 @@ def plot_histories(
     """Draw the learning curves of several runs in one picture.
 
     Columns with one number per update are smoothed: each point is the mean of the last 2 % of the updates.
-    Several runs under one name, such as runs with other seeds, are drawn as the median and a band from the
-    lower to the upper quartile.
+    Several runs under one name, such as runs with other seeds, are drawn as the median and a band. The band
+    reaches from the lower to the upper quartile.
 
     Parameters
     ----------

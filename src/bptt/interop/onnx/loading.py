@@ -61,7 +61,7 @@ def load(
     model : str, os.PathLike, bytes or onnx.ModelProto
         The file, its content, or the model. Files with weights next to the model are read only with a path.
     clip_mode : {"onnxruntime", "spec"}
-        What the attribute `clip` of an LSTM does with the cell state. "onnxruntime": nothing, as in ONNX
+        Effect of the attribute `clip` of an LSTM on the cell state. "onnxruntime": nothing, as in ONNX
         Runtime. "spec": it clips the cell state before the output's activation, as the specification says.
     output : str, optional
         Name of an output, or of a value inside the graph, that the model shall return. Only the nodes that it

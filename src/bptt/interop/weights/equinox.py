@@ -60,7 +60,7 @@ def to_equinox(layer: RNN | LSTM | GRU | Frozen[Any], *, index: int = 0, reverse
     ----------
     layer : LSTM or GRU, or a snapshot of one
     index : int
-        Of the layer in the stack.
+        Number of the layer in the stack, from 0.
     reverse : bool
         True: the direction that reads from the end.
 

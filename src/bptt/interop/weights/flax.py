@@ -30,7 +30,7 @@ def from_flax(
     Parameters
     ----------
     params : nested mapping of str to array
-        What `init` of a Linen cell returns, with or without "params", or `nnx.state(cell, nnx.Param)`. Cells
+        The result of `init` of a Linen cell, with or without "params", or `nnx.state(cell, nnx.Param)`. Cells
         are `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. The names tell the kind and the
         gates. The parameters of a `nn.RNN` or a model may be passed, too.
     prefix : str, optional
@@ -76,7 +76,7 @@ def to_flax(
     ----------
     layer : RNN, LSTM or GRU, or a snapshot of one
     index : int
-        Of the layer in the stack.
+        Number of the layer in the stack, from 0.
     reverse : bool
         True: the direction that reads from the end.
 

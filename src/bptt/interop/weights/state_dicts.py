@@ -76,7 +76,7 @@ def from_state_dict(
         Default: "lstm" if weights have 4H rows, "gru" for 3H rows. A plain RNN has H rows, and its shapes do
         not tell the nonlinearity, so `cell` must be given.
     nonlinearity : {"tanh", "relu"}
-        Of a plain RNN.
+        Nonlinearity of a plain RNN.
     batch_first, dropout
         Arguments of recurrent layers, which weights do not tell.
     dtype : {"float32", "float64"}, optional

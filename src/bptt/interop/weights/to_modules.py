@@ -38,10 +38,10 @@ def to_torch(layer: Module | Frozen[Any]) -> Any:
     Returns
     -------
     torch.nn.Module
-        The module of the same name in `torch.nn`. A `Sequential` becomes a `torch.nn.Sequential` that passes
-        on only the outputs of its recurrent modules, and that has modules for `Last`, `Ends`, the pools and
-        `Repeat`. Its state dict has the names of `layer.state_dict()`, and the weight of a
-        `TiedLinear` a second time. It takes no lengths.
+        The module of the same name in `torch.nn`. A `Sequential` becomes a `torch.nn.Sequential` with modules
+        for `Last`, `Ends`, the pools and `Repeat`. It passes on only the outputs of its recurrent modules.
+        Its state dict has the names of `layer.state_dict()`, and the weight of a `TiedLinear` a second time.
+        It takes no lengths.
 
     Raises
     ------

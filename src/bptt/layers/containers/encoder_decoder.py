@@ -25,7 +25,7 @@ class EncoderDecoder(Named):
 
     x is a mapping with the names `encoder` and `decoder`. The sequences may differ in length. The output of
     the model is the decoder's output. Each recurrent layer of the decoder starts from the final state of the
-    encoder's recurrent layer in the same position, and its error flows back into this state.
+    encoder's recurrent layer in the same position. In training, its error flows back into this state.
 
     In training, the decoder usually reads the target of the step before (teacher forcing). To generate, call
     `encode`, then run `model["decoder"].stream()` from this state.

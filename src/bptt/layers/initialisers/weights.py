@@ -105,8 +105,8 @@ class orthogonal(Blocks):
 
     Input weights are drawn as by `glorot`, and biases are 0. For any layer: `weight_hr` and the weights of
     `Linear` and `Embedding` are drawn like recurrent weights. Every orthogonal matrix has the same
-    probability. A matrix that is not square, such as (H, P) with a projection, has orthonormal columns if it
-    is tall, and orthonormal rows if it is wide.
+    probability. A matrix that is not square, such as (H, P) with a projection, has orthonormal columns or
+    rows, whichever are fewer.
 
     Parameters
     ----------

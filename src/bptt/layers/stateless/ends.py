@@ -12,9 +12,9 @@ from bptt.layers.stateless.last import Last
 class Ends(Last):
     """Return the final output of each direction of a layer that reads from the end.
 
-    From x (T, B, 2*H) of a bidirectional layer, use the first H outputs of a row's last valid step, and the
-    last H outputs of its first valid step. After a layer with `reverse=True`, use all outputs of the first
-    valid step. A row without a valid step gives zeros, as in `Last`.
+    x (T, B, 2*H) comes from a bidirectional layer. `Ends` joins the first H outputs of a row's last valid
+    step and the last H outputs of its first valid step. After a layer with `reverse=True`, use all outputs of
+    the first valid step. A row without a valid step gives zeros, as in `Last`.
 
     Parameters
     ----------

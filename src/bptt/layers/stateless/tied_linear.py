@@ -25,9 +25,9 @@ _CONFIG = {"embedding", "num_embeddings", "embedding_dim", "bias", "dtype"}
 class TiedLinear(Stateless):
     """Compute y = x W^T + b with the weight W of an embedding, to score every word of its vocabulary.
 
-    W is one parameter. It has one name and one place in the flat vector, those of the embedding, and both
-    layers add to its gradient. `parameters` of this layer hold only the bias, and its `trainable` concerns
-    only the bias. A state dict of PyTorch names W twice: leave out the name of the linear layer.
+    W is one parameter. Its name and its place in the flat vector are those of the embedding. Both layers add
+    to its gradient. `parameters` of this layer hold only the bias, and its `trainable` concerns only the
+    bias. A state dict of PyTorch names W twice: leave out the name of the linear layer.
 
     Parameters
     ----------
