@@ -35,7 +35,7 @@ def problem(docstring: str | None) -> str | None:
     if found != order:
         return f"sections {found}, not {order}"
     example = (docstring or "").rpartition("Examples\n")[2]
-    if "Examples" not in found or not re.match(r" *-+\n *>>> (import|from) ", example):
+    if "Examples" not in found or not re.match(r"[^>]*>>> (import|from) ", example):
         return "no section Examples that begins with an import"
     if not re.search(r"^ *[^\s>.]", example.partition(">>>")[2].partition("\n")[2], re.MULTILINE):
         return "an example that prints nothing"

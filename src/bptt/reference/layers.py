@@ -148,7 +148,16 @@ class MGU(ReferenceLayer, NativeMGU):
 
 
 class MemoryBlocks(ReferenceLayer, NativeMemoryBlocks):
-    """`bptt.MemoryBlocks` in NumPy; float64 unless `dtype` says otherwise."""
+    """`bptt.MemoryBlocks` in NumPy, with the same parameters. The default `dtype` is float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bptt
+    >>> y, (h, c) = bptt.reference.MemoryBlocks(3, blocks=4, cells=2, seed=0)(np.ones((20, 4, 3)))
+    >>> y.shape, y.dtype
+    ((20, 4, 8), dtype('float64'))
+    """
 
     def equations(self) -> stack.Cell:
         options = memory_blocks.Options(self.cells, self.squash, self.gradient == "truncated")
