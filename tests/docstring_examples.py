@@ -19,13 +19,20 @@ from importlib.util import find_spec
 import bptt
 from bptt.layers import KINDS
 
+PACKAGES = (
+    *("torch", "keras", "jax", "flax", "equinox", "onnx", "onnxruntime", "mpi4py", "matplotlib", "sklearn"),
+    *("pandas", "polars", "tensorboardX"),
+)
+"""Optional packages. Some modules cannot be imported without them."""
+
 OPTIONAL = re.compile(
     r"^\s*(?:import |from |import bptt\.interop\.|from bptt\.interop import )"
-    r"(torch|keras|jax|flax|equinox|onnx|onnxruntime|mpi4py|matplotlib|sklearn|pandas|polars)\b",
+    rf"({'|'.join(PACKAGES)})\b",
     re.MULTILINE,
 )
-EXTRAS = ("torch", "sklearn", "mpi4py", "tensorboardX")
-"""Packages without which some modules cannot be imported."""
+
+NEEDS = re.compile(r"^\s*ImportError: (.* (?:needs|requires) .*pip install .*)$", re.MULTILINE)
+"""The package's own message that an optional package is missing."""
 
 TOKEN = re.compile(r"[^\W\d]\w*|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|\S")
 SCALAR = re.compile(r"np\.(?:float|int|uint|bool)\w*\(([^()]*)\)")
@@ -55,11 +62,20 @@ def examples(module_name: str) -> list[doctest.DocTest]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] in EXTRAS:
-            return []
-        raise
+        if not _lacks_a_package(error):
+            raise
+        return []
     found = doctest.DocTestFinder(exclude_empty=True).find(module, module_name, globs={})
     return [test for test in found if test.examples]
+
+
+def _lacks_a_package(error: BaseException | None) -> bool:
+    """Return whether an error of an import, or its cause, says that an optional package is missing."""
+    while error is not None:
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in PACKAGES:
+            return True
+        error = error.__cause__
+    return False
 
 
 def missing(test: doctest.DocTest) -> str | None:
@@ -113,6 +129,8 @@ def main() -> int:
                 for test in examples(name):
                     package = missing(test)
                     problem = "" if package else report(test)
+                    if needs := NEEDS.search(problem):
+                        package, problem = needs.group(1), ""
                     failures += bool(problem)
                     print(f"{test.name}: {f'needs {package}' if package else 'FAILED' if problem else 'ok'}")
                     print(problem, end="")

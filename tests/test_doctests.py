@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.docstring_examples import Checker, examples, missing, modules, report
+from tests.docstring_examples import NEEDS, Checker, examples, missing, modules, report
 
 
 def test_examples_in_docstrings(
@@ -24,6 +24,8 @@ def test_examples_in_docstrings(
                     pytest.skip(f"needs {package}")
                 with np.printoptions():
                     problem = report(test)
+                if needs := NEEDS.search(problem):
+                    pytest.skip(needs.group(1))
                 assert not problem, problem
     assert shown > 5
 

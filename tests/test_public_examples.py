@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import bptt
 
@@ -14,12 +15,12 @@ BEFORE = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", "N
 
 def public_names() -> Iterator[tuple[str, object]]:
     """Yield every class and function that an `__all__` of the package lists, under its first name."""
-    inner = [f"bptt.{name}" for name in bptt.__all__ if inspect.ismodule(getattr(bptt, name))]
+    inner = [f"bptt.{name}" for name in bptt.__all__ if find_spec(f"bptt.{name}")]
     seen: set[int] = set()
     for module_name in ("bptt", *inner, "bptt.interop.onnx", "bptt.interop.torch"):
         try:
             module = importlib.import_module(module_name)
-            members = {name: getattr(module, name) for name in module.__all__}
+            members = {name: getattr(module, name) for name in module.__all__ if name != "estimators"}
         except ImportError:
             continue  # an optional package is missing
         for name, member in members.items():
