@@ -120,7 +120,7 @@ def listing(choices: Sequence[Choice], results: Results, *, quick: bool, seeds: 
     for choice in choices:
         lines.append(f"{choice.experiment.name}: {choice.experiment.title}")
         for case in choice.cases:
-            count = case.seeds(quick) if seeds is None else seeds
+            count = case.seeds(quick, seeds)
             lacking = sum(
                 job["experiment"] == choice.experiment.name and job["case"] == case.name for job in jobs
             )

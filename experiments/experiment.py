@@ -38,7 +38,8 @@ class Case:
         has a criterion. `quick` asks for a small version. A `functools.partial` of plain values is best: its
         values count as settings, so a run is made again after they changed.
     quick_seeds, full_seeds : int
-        Default number of runs: seeds 0, 1, ...
+        Default number of runs: seeds 0, 1, ... With `quick_seeds=0`, the case has no small version, and the
+        claim is judged without it if it has no run.
     quick_seconds, full_seconds : float
         Rough time of one run. Long runs start first, so that all processes are busy until the end.
     """
@@ -52,9 +53,10 @@ class Case:
     quick_seconds: float = 10.0
     full_seconds: float = 60.0
 
-    def seeds(self, quick: bool) -> int:
-        """Return the default number of runs."""
-        return self.quick_seeds if quick else self.full_seeds
+    def seeds(self, quick: bool, wanted: int | None = None) -> int:
+        """Return the number of runs: `wanted` if given, but none of a case that has none by default."""
+        default = self.quick_seeds if quick else self.full_seeds
+        return default if wanted is None or default == 0 else wanted
 
     def seconds(self, quick: bool) -> float:
         """Return the rough time of one run."""
@@ -84,7 +86,7 @@ class Experiment:
     cases : tuple of Case
     verdict : callable
         `verdict(runs)` returns whether the claim was reproduced, and one sentence with the numbers. Every
-        case has at least one run.
+        case has at least one run, but for cases with `quick_seeds=0`.
     figure : str
         The figure whose mean is in the table.
     solved_only : bool

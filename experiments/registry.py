@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from experiments.experiment import Experiment
+from experiments.papers import lstm1997
 from experiments.runner import Choice
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (*lstm1997.EXPERIMENTS,)
 
 
 def find(name: str) -> Experiment:

@@ -69,7 +69,7 @@ def missing(
             runs = stored[case.name]
             done = set() if again else {run.seed for run in runs}
             seconds = sum(run.seconds for run in runs) / len(runs) if runs else case.seconds(quick)
-            for seed in range(case.seeds(quick) if seeds is None else seeds):
+            for seed in range(case.seeds(quick, seeds)):
                 if seed not in done:
                     names = {"experiment": choice.experiment.name, "case": case.name}
                     jobs.append((seconds, {**names, "seed": seed, "quick": quick}))

@@ -69,7 +69,7 @@ def rows(experiment: Experiment, runs: dict[str, list[Run]]) -> list[Row]:
 def verdict(experiment: Experiment, runs: dict[str, list[Run]]) -> tuple[str, str]:
     """Return "yes", "no" or "-", and a sentence."""
     figures = figures_of(runs)
-    lacking = [case.name for case in experiment.cases if case.name not in figures]
+    lacking = [case.name for case in experiment.cases if case.name not in figures and case.quick_seeds]
     if lacking:
         return "-", f"Not judged yet, because these cases have no run: {', '.join(lacking)}."
     return judged(experiment, figures)

@@ -1,0 +1,7 @@
+"""Hochreiter and Schmidhuber (1997), Long short-term memory: experiments 1, 2a, 4, 5 and 6a."""
+
+from experiments.papers.lstm1997.marked_pairs import ADDING, MULTIPLICATION
+from experiments.papers.lstm1997.reber import REBER
+from experiments.papers.lstm1997.temporal_order import TEMPORAL_ORDER
+
+EXPERIMENTS = (REBER, ADDING, MULTIPLICATION, TEMPORAL_ORDER)
