@@ -7,9 +7,28 @@ from fnmatch import fnmatchcase
 
 from experiments.experiment import Experiment
 from experiments.papers import lstm1997
+from experiments.papers.adding_halves import ADDING, IRNN
+from experiments.papers.class_order import CLASS_ORDER
+from experiments.papers.continual_reber import CONTINUAL_REBER
+from experiments.papers.copy_memory import COPY_MEMORY
+from experiments.papers.linear_recurrence import LINEAR
+from experiments.papers.lyapunov import LYAPUNOV
+from experiments.papers.parity import PARITY
+from experiments.papers.periodic import PERIODIC
 from experiments.runner import Choice
 
-EXPERIMENTS: tuple[Experiment, ...] = (*lstm1997.EXPERIMENTS,)
+EXPERIMENTS: tuple[Experiment, ...] = (
+    *lstm1997.EXPERIMENTS,
+    CLASS_ORDER,
+    COPY_MEMORY,
+    ADDING,
+    IRNN,
+    CONTINUAL_REBER,
+    PERIODIC,
+    PARITY,
+    LINEAR,
+    LYAPUNOV,
+)
 
 
 def find(name: str) -> Experiment:
