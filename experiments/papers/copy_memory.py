@@ -21,7 +21,7 @@ BASELINE = memoryless(DELAY)
 TESTED = 1000
 
 UPDATES = {
-    "GRU": (10_000, 30_000),
+    "GRU": (12_000, 30_000),
     "LSTM": (4_000, 30_000),
     "tanh RNN": (2_000, 10_000),
     "IRNN": (2_000, 10_000),

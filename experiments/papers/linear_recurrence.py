@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STEPS, HIDDEN = 200, 20
+EVERY = 10
+"""Steps between two norms that are stored."""
 RADII = (0.9, 1.0, 1.1)
 EXACT = 1e-10
 
@@ -34,7 +36,7 @@ def run(seed: int, quick: bool, *, rho: float, orthogonal: bool) -> Figures:
     return {
         "error": float(np.max(np.abs(norms / expected - 1))),
         "rate": float((norms[0] / norms[half]) ** (1 / half)),
-        "norms": [float(f"{value:.4g}") for value in norms[::-1]],
+        "norms": norms[::-EVERY],
     }
 
 
@@ -60,6 +62,7 @@ def draw(axes: Axes, runs: Runs) -> None:
     """Draw the norm of the gradient of one run of each case, against the number of steps back."""
     for k, (name, group) in enumerate(runs.items()):
         axes.plot(
+            np.arange(0, STEPS, EVERY),
             group[0]["norms"],
             color=canvas.COLOURS[k % 3],
             linestyle="-" if "orthogonal" in name else ":",

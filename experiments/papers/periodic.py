@@ -69,7 +69,7 @@ def verdict(runs: Runs) -> Verdict:
 
 
 def draw(axes: Axes, runs: Runs) -> None:
-    """Draw the target, and the best and the median net of each kind."""
+    """Draw the target, and the best net of each kind."""
     _, target = raised_cosine(PERIOD, PERIODS)
     axes.plot(target[:, 0, 0], color=canvas.DARK, linewidth=1, linestyle=":", label="target")
     for name, colour in ((WITH, canvas.BLUE), (WITHOUT, canvas.RED)):
