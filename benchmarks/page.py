@@ -342,9 +342,10 @@ def draw(machines: Sequence[Findings], path: Path) -> None:
 
 
 def _compact(svg: str) -> str:
-    """Shorten numbers and fonts, and leave out the style of each dot, which its definition has already."""
+    """Shorten numbers and fonts, and give the style of the dots once for each group of dots."""
     svg = re.sub(r"(\d\.\d)\d+", r"\1", svg)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
+    svg = re.sub(r'<g( [^>]*)?>(?=\s*<use [^>]*?( style="[^"]*"))', r"<g\1\2>", svg)
     svg = re.sub(r'(<use [^>]*?) style="[^"]*"', r"\1", svg)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 

@@ -137,6 +137,9 @@ def test_chart(tmp_path: Path) -> None:
         page.draw([made_up(*all_modes(1), *all_modes(2)), made_up(*all_modes(1), processor="Old")], path)
     text = paths[0].read_text(encoding="utf-8")
     assert text == paths[1].read_text(encoding="utf-8")
+    assert (
+        len(set(re.findall(r"<g clip-path=[^>]*style=\"fill: (#\w+)", text))) == 2
+    )  # one colour per thread count
     for words in ("LSTM training", "LSTM streaming", "A CPU", "Old", "2 threads"):
         assert words in text
     assert "variants" not in text
