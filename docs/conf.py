@@ -33,8 +33,10 @@ extensions = [
     "api_links",
     "source_pages",
     "continued",
+    "pictures",
     "gallery",
 ]
+templates_path = ["_templates"]
 exclude_patterns = ["_ext", "tutorial", "**/*.ipynb", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 default_role = "code"
 nitpicky = True
@@ -78,7 +80,6 @@ sphinx_gallery_conf = {
     "copyfile_regex": r".*\.rst",
     "backreferences_dir": "api/examples",
     "doc_module": ("bptt",),
-    "reference_url": {"bptt": None},
 }
 
 # Look
@@ -87,6 +88,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "bptt"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}
+html_sidebars = {"*": [], "performance/*": [], "search": []}
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

@@ -12,6 +12,8 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+import bptt
+
 NAMES = frozenset(all_names())
 DOTTED = re.compile(r"bptt(?:\.\w+)+")
 
@@ -53,6 +55,7 @@ def plain_fields(
     A field that the class lacks stays a warning.
     """
     owner, _, field = node.get("reftarget", "").rpartition(".")
+    owner = owner or f"{node.get('py:module')}.{node.get('py:class')}"
     if owner not in NAMES:
         return None
     module, _, name = owner.rpartition(".")
@@ -69,10 +72,23 @@ def _assigned(found: type) -> set[str]:
     return set(re.findall(r"\bself\.(\w+)\b[^=\n]*=", source))
 
 
+LAYERS = (
+    *("forward", "backward", "freeze", "stream", "summary", "zero_grad", "trainable", "backend", "encode"),
+    *("layers", "flat_parameters", "flat_gradients", "parameter_count", "state_dict", "load_state_dict"),
+)
+"""Members of a layer for its users. The page of `bptt.Module` has the others, for layers of your own."""
+
+
 def skip_foreign(
     app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out members that a class inherits from PyTorch, scikit-learn or Python."""
+    """Leave out members of PyTorch, scikit-learn or Python, and what only layers of your own need."""
+    page = app.env.current_document.docname.rpartition("/")[2]
+    owner = (
+        getattr(import_module(page.rpartition(".")[0]), page.rpartition(".")[2]) if page in NAMES else None
+    )
+    if isinstance(owner, type) and issubclass(owner, bptt.Module) and owner is not bptt.Module:
+        return None if name in LAYERS else True
     member = getattr(member, "fget", member) or member
     module = getattr(member, "__module__", None)
     return True if module is not None and not module.startswith("bptt") else None

@@ -32,7 +32,16 @@ units."""
 def _topic_page(topic: Topic) -> str:
     parts = [topic.title, "=" * len(topic.title), "", topic.introduction, "", ".. currentmodule:: bptt"]
     for heading, names in topic.names.items():
-        parts += ["", heading, "-" * len(heading), "", ".. autosummary::", "   :toctree: names", ""]
+        parts += [
+            "",
+            heading,
+            "-" * len(heading),
+            "",
+            ".. autosummary::",
+            "   :toctree: names",
+            "   :nosignatures:",
+            "",
+        ]
         parts += [f"   {name}" for name in names]
     return "\n".join(parts) + "\n"
 

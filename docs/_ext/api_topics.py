@@ -23,7 +23,7 @@ TOPICS = {
         "A layer maps sequences to sequences, and a model is a chain of layers. `forward` keeps a tape, which"
         " `backward` reads.",
         {
-            "Recurrent layers": ["RNN", "LSTM", "GRU", "MGU"],
+            "Recurrent layers": ["RNN", "LSTM", "GRU", "MGU", "MemoryBlocks"],
             "Models": ["Sequential", "Parallel", "EncoderDecoder"],
             "Layers without state": [
                 *("Linear", "Embedding", "TiedLinear", "Dropout", "LayerNorm"),
@@ -162,7 +162,8 @@ TOPICS = {
         "The same layers in plain NumPy, close to the equations. They are slow on purpose.",
         {
             "Layers": [
-                *("reference.RNN", "reference.LSTM", "reference.GRU", "reference.MGU", "reference.like"),
+                *("reference.RNN", "reference.LSTM", "reference.GRU", "reference.MGU"),
+                *("reference.MemoryBlocks", "reference.like"),
             ]
         },
     ),

@@ -48,9 +48,6 @@ NOT_EXECUTED = _reasons()
 
 NOTEBOOK_CELL = "# If bptt is not installed yet, remove the # of the next line.\n# %pip install 'bptt[plot]'"
 
-QUICK = ("digits.py", "heartbeat.py", "source_code.py", "sunspots.py")
-"""Scripts that have a small version."""
-
 FIGURES = ("exploding.py", "vanishing.py")
 """Scripts that write their figures into a file."""
 
@@ -69,13 +66,12 @@ EXECUTED = r"/(?!" + "|".join(name.replace(".", r"\.") for name in NOT_EXECUTED)
 
 
 def arguments(conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-    """Return the command-line arguments of a script: a small version, and the file for its picture."""
+    """Return the command-line arguments of a script: the files that it writes."""
     script = Path(variables["src_file"])
     if script.parent.name != "examples":
         return []
-    quick = ["--quick"] if script.name in QUICK else []
     figures = ["--figures", str(PICTURES / "figures.json")] if script.name in FIGURES else []
-    return [*quick, *figures, "--picture", str(_picture(script))]
+    return [*figures, "--picture", str(_picture(script))]
 
 
 def _picture(script: Path) -> Path:
