@@ -130,8 +130,23 @@ def busy(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into build/site. All examples run; a warning is an error. Arguments go to Sphinx."""
-    session.install(".[docs]")
-    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-n", *session.posargs, "docs", "build/site")
+    session.install(".[docs,examples]", "torch")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", *session.posargs, "docs", "build/site")
+
+
+@nox.session
+def pages(session: nox.Session) -> None:
+    """Open each page of the built site in a browser, as wide as a desktop and as a phone."""
+    session.install("playwright")
+    session.run("playwright", "install", "--with-deps", "chromium")
+    session.run("python", "docs/check_pages.py", "build/site", *session.posargs)
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Check the links from the site to other sites."""
+    session.install(".[docs]", "torch")
+    session.run("sphinx-build", "-b", "linkcheck", "-D", "plot_gallery=0", "docs", "build/links")
 
 
 @nox.session

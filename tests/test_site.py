@@ -47,24 +47,15 @@ def test_the_api_reference_has_every_public_name(subtests: pytest.Subtests) -> N
         with subtests.test(module):
             public = _public(module)
             public.pop("bptt.__version__", None)
-            listed = {id(_found(name)) for name in names if _importable(name)}
+            listed = {id(_found(name)) for name in names if api.importable(name)}
             missing = [name for name, found in public.items() if id(found) not in listed]
             assert missing == [], "add these names to docs/_ext/api_topics.py"
 
 
 def test_the_api_reference_has_public_names_only() -> None:
-    public = {name for module in MODULES if _importable(f"{module}.x") for name in _public(module)}
-    unknown = [name for name in api.all_names() if _importable(name) and name not in public]
+    public = {name for module in MODULES if api.importable(f"{module}.x") for name in _public(module)}
+    unknown = [name for name in api.all_names() if api.importable(name) and name not in public]
     assert unknown == []
-
-
-def _importable(name: str) -> bool:
-    """Return whether the module of a name can be imported: PyTorch and scikit-learn may be missing."""
-    try:
-        import_module(name.rpartition(".")[0])
-    except ImportError:
-        return False
-    return True
 
 
 def _anchors(page: Path) -> set[str]:

@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from inspect import getsource
 
-from api_topics import all_names
+from api_topics import all_names, importable
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -14,7 +14,7 @@ from sphinx.environment import BuildEnvironment
 
 import bptt
 
-NAMES = frozenset(all_names())
+NAMES = frozenset(name for name in all_names() if importable(name))
 DOTTED = re.compile(r"bptt(?:\.\w+)+")
 
 

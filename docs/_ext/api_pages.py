@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api_topics import TOPICS, Topic
+from api_topics import TOPICS, Topic, importable
 from sphinx.application import Sphinx
 
 INDEX = """\
@@ -42,7 +42,7 @@ def _topic_page(topic: Topic) -> str:
             "   :nosignatures:",
             "",
         ]
-        parts += [f"   {name}" for name in names]
+        parts += [f"   {name}" for name in names if importable(f"bptt.{name}")]
     return "\n".join(parts) + "\n"
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import NamedTuple
 
 
@@ -181,3 +182,12 @@ TOPICS = {
 def all_names() -> list[str]:
     """Return every name of the API reference, with `bptt.` in front."""
     return [f"bptt.{name}" for topic in TOPICS.values() for names in topic.names.values() for name in names]
+
+
+def importable(name: str) -> bool:
+    """Return whether the module of a name can be imported. Where PyTorch is missing, some have no page."""
+    try:
+        import_module(name.rpartition(".")[0])
+    except ImportError:
+        return False
+    return True
