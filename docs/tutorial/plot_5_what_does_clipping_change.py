@@ -1,0 +1,160 @@
+"""
+5. What does clipping change, and what not?
+===========================================
+
+Page 4 clipped a gradient, and the training survived. This page measures what clipping does to a
+gradient: to its length, to its direction, and to the shares of early and late steps. The last part
+answers whether clipping helps against vanishing.
+"""
+
+# %%
+# Two ways to clip
+# ----------------
+# **By norm**: if the gradient is longer than the limit, scale all entries by one factor. **By value**:
+# cut off each entry at the limit. The picture shows both for a gradient with two entries and the limit
+# 1.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import bptt
+
+plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+
+by_norm = {"w": np.array([4.0, 1.5])}
+by_value = {"w": np.array([4.0, 1.5])}
+bptt.clip_by_norm(by_norm, 1.0)
+bptt.clip_by_value(by_value, 1.0)
+
+# %%
+# The next block draws the three arrows, and a circle of radius 1.
+
+fig, ax = plt.subplots()
+ax.add_patch(plt.Circle((0, 0), 1, facecolor="none", edgecolor="#0072B2", linestyle="--"))
+arrows = {"gradient": (4, 1.5, "black"), "by norm": (*by_norm["w"], "#0072B2"), "by value": (1, 1, "#D55E00")}
+for name, (x, y, colour) in arrows.items():
+    ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkB": 0})
+    ax.text(x + 0.1, y - 0.3 if name == "by norm" else y + 0.1, name, color=colour)
+ax.set(xlim=(-1.2, 5.2), ylim=(-1.2, 1.9), aspect="equal", title="Clipping by norm keeps the direction")
+plt.show()
+
+# %%
+# Clipping by norm gives a shorter arrow of the same direction. Clipping by value turns the arrow: both
+# entries become 1, although the first was larger.
+#
+# A network that explodes
+# -----------------------
+# The network of page 3 reads noise, and only the last of 100 steps has an error. One backward pass
+# gives the gradient of all its weights. On request, it also keeps the error of every step.
+
+noise = np.random.default_rng(0).normal(size=(100, 8, 1))
+
+
+def backward(scale):
+    rnn = bptt.RNN(1, 32, init="orthogonal", dtype="float64", seed=0)
+    rnn.parameters["weight_hh_l0"] *= scale
+    y, _, tape = rnn.forward(noise)
+    dy = np.zeros_like(y)
+    dy[-1] = 1
+    rnn.backward(tape, dy, keep_errors=True)
+    return rnn, tape
+
+
+# %%
+# The **cosine** of two arrows is 1 if they have the same direction, and 0 if they make a right angle.
+
+
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+rnn, tape = backward(scale=2)
+gradient = rnn.flat_gradients.copy()
+norm = bptt.clip_by_norm(rnn.gradients, 1.0)
+print(f"norm {norm:.2g} before, {np.linalg.norm(rnn.flat_gradients):.2g} after")
+norm_cosine = cosine(gradient, rnn.flat_gradients)
+value_cosine = cosine(gradient, gradient.clip(-1, 1))
+print(f"cosine with the gradient: by norm {norm_cosine:.2f}, by value {value_cosine:.2f}")
+
+# %%
+# By norm, a gradient of length 55 million becomes a gradient of length 1, with the same direction. By
+# value, the direction changes: the cosine is 0.59.
+#
+# Shares over time
+# ----------------
+# The gradient of the recurrent weights is a sum of one term per step (page 2). How long is each term,
+# before and after clipping? The picture shows two networks: one explodes, and one vanishes.
+
+
+def terms(tape):
+    delta = (1 - tape.h[0] ** 2) * tape.dh[0]
+    each = np.einsum("tbi,tbj->tij", delta[1:], tape.h[0][:-1])
+    return np.linalg.norm(each, axis=(1, 2))[::-1]  # from the last step back
+
+
+# %%
+# A dashed line shows the terms before clipping, and a solid line shows them after clipping.
+
+fig, ax = plt.subplots()
+share = {}
+for scale, colour in ((2.0, "#D55E00"), (0.9, "#0072B2")):
+    rnn, tape = backward(scale)
+    before = terms(tape)
+    after = before / np.linalg.norm(rnn.flat_gradients)  # clipped to norm 1
+    share[scale] = [length[50:].sum() / length.sum() for length in (before, after)]
+    ax.semilogy(before, "--", color=colour)
+    ax.semilogy(after, color=colour)
+    ax.text(100, after[-1], f"radius {scale}", color=colour)
+ax.set(xlim=(0, 138), xlabel="steps back from the last step", ylabel="length of the term")
+ax.set_title("Before clipping (dashed) and after (solid)")
+ax.yaxis.set_major_formatter("{x:g}")
+plt.show()
+
+# %%
+# Clipping shifts each line down and keeps its slope. The proportions between early and late steps stay
+# as they were:
+
+for scale, (before, after) in share.items():
+    print(f"radius {scale}: share of the 49 earliest terms {before:.4%}, clipped {after:.4%}")
+
+# %%
+# In the network that explodes, the 49 earliest terms make up 99.8 % of the lengths, with and without
+# clipping. In the network that vanishes, they make up 0.0025 %. No factor for the whole gradient can
+# change that. So clipping does **not** help against vanishing, and it does not tell the network which
+# steps matter.
+#
+# How to choose the limit
+# -----------------------
+# The limit should touch explosions, and leave ordinary gradients alone. Train for a while with a very
+# high limit, and look at ``history["grad_norm"]``, the norms before clipping. Choose a limit above the
+# usual norms, for example their 90 % quantile. ``bptt.ClipNorm("auto")`` takes the limit from the norms
+# of the run so far.
+#
+# What clipping by norm changes, in one list
+# ------------------------------------------
+# * The length of the gradient: at most the limit.
+# * Its direction: unchanged.
+# * The shares of early and late steps: unchanged.
+# * Errors that have vanished: still vanished.
+# * Gradients shorter than the limit: unchanged.
+#
+# The misunderstanding that this page clears: clipping mends the gradient. Clipping bounds the **step**
+# that training takes. The gradient keeps the shape that the network gave it.
+#
+# Exercises
+# ---------
+# 1. A network explodes for 1 update in 1,000. Its ordinary gradients have the norm 0.3. Which limit
+#    would you choose?
+# 2. Why does clipping not help if the loss is multiplied by 1,000, and the limit as well?
+# 3. ``clip_state`` clips the error itself at each step back, inside the loop of page 2. Does it keep
+#    the direction of the gradient?
+#
+# Answers
+# -------
+# 1. About 1. Ordinary gradients pass, and an explosion is cut to about three ordinary gradients.
+# 2. Gradient and limit have the same ratio as before. Only the step becomes 1,000 times as long.
+# 3. No. It reduces the terms of some steps more than others, so the sum changes its direction. In
+#    return, one exploding error cannot hide all other terms.
+#
+# Next: :doc:`plot_6_what_does_truncation_lose`. More remedies: :doc:`/guide/remedies`. The calls of
+# this page: :func:`bptt.clip_by_norm`, :func:`bptt.clip_by_value`, :class:`bptt.ClipNorm`.
