@@ -150,6 +150,13 @@ def links(session: nox.Session) -> None:
 
 
 @nox.session
+def notebooks(session: nox.Session) -> None:
+    """Write the notebooks of the tutorial into build/notebooks, and run them."""
+    session.install(".[plot]", "ipykernel", "nbclient", "sphinx", "sphinx-gallery")
+    session.run("python", "docs/notebooks.py", "build/notebooks")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare speeds with PyTorch, ONNX Runtime and JAX. Arguments such as --quick go to the script."""
     session.install(".[peers]")
