@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PERIOD, PERIODS = 25, 6
 UPDATES = 40_000
 GOOD = 0.1
+FIRST_LIMIT = 0.3
+"""Limit of the error at every step: the first criterion of the paper."""
 
 WITH, WITHOUT = "with peepholes", "without peepholes"
 
@@ -61,9 +63,12 @@ def verdict(runs: Runs) -> Verdict:
     parts, counts = [], []
     for name in (WITH, WITHOUT):
         count, of = solved(runs[name])
+        below = sum((run["largest_error"] or 1.0) < FIRST_LIMIT for run in runs[name])
         errors = [run["rmse"] for run in runs[name] if run["rmse"] is not None]
         median = f"median RMSE {np.median(errors):.3f}" if errors else "all diverged"
-        parts.append(f"{name}, {count} of {of} nets ({median})")
+        parts.append(
+            f"{name}, {count} of {of} nets ({median}; errors below {FIRST_LIMIT} at every step: {below})"
+        )
         counts.append(count / of)
     return counts[0] >= 0.7 and counts[1] <= 0.2, f"Solved: {'; '.join(parts)}."
 
@@ -118,10 +123,10 @@ PERIODIC = Experiment(
     solved_only=False,
     notes=(
         "The target is (1 - cos(2 pi t / F)) / 2. The paper first asks for errors below 0.3 at every "
-        "step. This limit does not separate the two nets: without peepholes, several nets end at 0.31 to "
-        "0.34 with a wave of the wrong shape. So the criterion here is the RMSE. Criterion and number of "
-        "updates were chosen on seeds 100 to 105, which are not in the table. A net whose linear cell "
-        "grows without bound counts as not solved."
+        "step. On seeds 100 to 105, which are not in the table, nets without peepholes came as close to "
+        "this limit as 0.313, and one was below it for a while, with a wave of the wrong shape. The RMSE "
+        "separates the two kinds of nets better, so it is the criterion here. The number of updates was "
+        "chosen on the same seeds. A net whose linear cell grows without bound counts as not solved."
     ),
     draw=draw,
 )
