@@ -37,7 +37,7 @@ CLAIMS: dict[int, list[tuple[str, str]]] = {
             "down to 1.16, and loud noise to 0.81",
             "[round(float(flows[n].rate[0]), 2) for n in ('noise', 'loud noise')] == [1.16, 0.81]",
         ),
-        ("explode, grow a little, and vanish", "flows['loud noise'].verdict == ('vanishing',)"),
+        ("explode, grow slowly, and vanish", "flows['loud noise'].verdict == ('vanishing',)"),
         ("Loud input saturates most units", "slopes['silence'] == 1 and slopes['loud noise'] < 0.3"),
         (
             "factors 2.00, 1.14 and 0.78",
@@ -170,6 +170,15 @@ EXERCISES: dict[int, list[tuple[str, str]]] = {
         (
             "The loss stays near 0.167",
             "losses_of(bptt.RNN(2, 16, init='orthogonal', seed=0))[-100:].mean() > 0.16",
+        ),
+        (
+            "guesses for 200 updates only",
+            "(lambda loss: loss[:100].mean() > 0.15 and loss[220:260].mean() < 0.08)"
+            "(losses_of(bptt.GRU(2, 16, seed=0)))",
+        ),
+        (
+            "Three changes shorten this wait",
+            "losses_of(bptt.LSTM(2, 16, forget_bias=3.0, seed=0))[690:710].mean() < 0.08",
         ),
         ("is 37 steps", "bptt.gradient_flow(bptt.RNN(2, 16, init='orthogonal', seed=0), x).horizon[0] == 37"),
         (

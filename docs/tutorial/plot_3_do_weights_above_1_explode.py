@@ -4,7 +4,7 @@
 
 Many texts say: recurrent weights above 1 make the gradient explode, and weights below 1 make it vanish.
 Page 1 agreed, for a unit whose state stays at 0. This page takes one network with weights above 1,
-changes only its input, and sees its gradient explode, grow a little, and vanish.
+changes only its input, and sees its gradient explode, grow slowly, and vanish.
 """
 
 # %%
@@ -12,8 +12,8 @@ changes only its input, and sees its gradient explode, grow a little, and vanish
 # -------------------------
 # One measure of the size of a matrix is its **spectral radius**, the largest absolute value of its
 # eigenvalues. In the long run, each multiplication by a matrix of radius 2 doubles a vector. This
-# network has 32 units. An orthogonal matrix only rotates. Twice this matrix has radius 2, and doubles
-# every vector:
+# network has 32 units. An orthogonal matrix rotates or mirrors, and keeps every length. Twice this
+# matrix has radius 2, and doubles every length:
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -84,10 +84,10 @@ for name, (x, _) in inputs.items():
     print(f"{name}: {(difference[-1] / difference[0]) ** (1 / 19):.2f} per step")
 
 # %%
-# The logarithm of this factor, over a long run, is the **largest Lyapunov exponent** of the network.
-# Above 0, the network is sensitive: a small change of an early state changes everything later. Below 0,
-# the network forgets how it began. ``bptt.lyapunov_spectrum`` measures the exponent with exact
-# derivatives:
+# The logarithm of this factor, over a long run, is the **largest Lyapunov exponent** of the network. A
+# factor of 1 is an exponent of 0. Above 0, the network is sensitive: a small change of an early state
+# changes everything later. Below 0, the network forgets how it began. ``bptt.lyapunov_spectrum``
+# measures the exponent with exact derivatives:
 
 growth = {}
 for name, (x, _) in inputs.items():
@@ -113,8 +113,8 @@ for name, (x, _) in inputs.items():
 # -------
 # 1. From 5 on. The rates are 1.10, 1.03, 0.99 and 0.94 per step.
 # 2. All states are 0, where the slope of tanh has its largest value, 1. Nothing holds the weights back.
-# 3. No. The matrix is 0.9 times a rotation, so it shrinks every vector, and no slope is above 1. Other
-#    matrices of radius 0.9 can stretch some vectors for a few steps;
+# 3. No. The matrix is 0.9 times an orthogonal one, so it shrinks every vector, and no slope is above 1.
+#    Other matrices of radius 0.9 can stretch some vectors for a few steps;
 #    ``bptt.diagnose.plot_singular_values`` shows by how much.
 #
 # Next: :doc:`plot_4_what_does_one_explosion_do`. How to read the measurement:

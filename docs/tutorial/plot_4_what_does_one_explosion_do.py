@@ -45,7 +45,7 @@ def descend(limit=None, start=(0.3, 1.4), rate=0.02, updates=200):
     for _ in range(updates):
         rnn.zero_grad()
         y, _, tape = rnn.forward(x)
-        rnn.backward(tape, dy=2 * (y + 0.7) * last)
+        rnn.backward(tape, dy=2 * (y + 0.7) * last)  # the derivative of the loss
         norms.append(np.linalg.norm(rnn.flat_gradients))
         if limit:
             bptt.clip_by_norm(rnn.gradients, limit)

@@ -145,14 +145,15 @@ for scale, (before, after) in share.items():
 # ---------
 # 1. A network explodes for 1 update in 1,000. Its ordinary gradients have the norm 0.3. Which limit
 #    would you choose?
-# 2. Why does clipping not help if the loss is multiplied by 1,000, and the limit as well?
+# 2. Gradients vanish. Would it help to scale every short gradient **up** to the norm 1?
 # 3. ``clip_state`` clips the error itself at each step back, inside the loop of page 2. Does it keep
 #    the direction of the gradient?
 #
 # Answers
 # -------
 # 1. About 1. Ordinary gradients pass, and an explosion is cut to about three ordinary gradients.
-# 2. Gradient and limit have the same ratio as before. Only the step becomes 1,000 times as long.
+# 2. No. All terms grow by one factor, so the early steps keep their tiny share. The steps only become
+#    longer.
 # 3. No. It reduces the terms of some steps more than others, so the sum changes its direction. In
 #    return, one exploding error cannot hide all other terms.
 #

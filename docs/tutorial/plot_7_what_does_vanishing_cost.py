@@ -93,8 +93,8 @@ plt.show()
 #
 # The same in one number
 # ----------------------
-# The Lyapunov exponent (page 3) says how much a small difference of the state grows per step. Below 1,
-# it fades:
+# Page 3 measured how much a small difference of the state grows per step: the exponential of the
+# Lyapunov exponent. A factor below 1 means that the network forgets:
 
 for name, (before, after) in growth.items():
     print(f"{name}: factor per step {before:.2f} before the training, {after:.2f} after it")
@@ -111,12 +111,12 @@ for name, (before, after) in growth.items():
 # with one number per unit and step that the network can set to 1. Page 8 shows this number.
 #
 # The misunderstanding that this page clears: LSTMs start with memory. They start with the ability to
-# learn it. The loss curve shows the cost: for 700 updates the LSTM guessed, too. Three settings shorten
+# learn it. The loss curve shows the cost: for 700 updates the LSTM guessed, too. Three changes shorten
 # this wait:
 #
 # * ``forget_bias=3.0`` opens the path before the training.
 # * ``init=bptt.init.chrono(longest=50)`` opens it by different amounts, for memories of up to 50 steps.
-# * ``bptt.GRU``, a cell with two gates, starts with a path that is half open.
+# * ``bptt.GRU``, a cell with two gates, guesses for 200 updates only.
 #
 # One seed is an anecdote. The RNN also fails with the seeds 1 and 2, and the LSTM also learns with
 # them.
@@ -127,7 +127,7 @@ for name, (before, after) in growth.items():
 #    loss fall?
 # 2. Give the RNN ``init="orthogonal"``. Its horizon before the training is 37 steps. Does it learn the
 #    task now?
-# 3. Set ``clip=None`` for the RNN. Why does this change nothing?
+# 3. Set ``clip=None`` for the RNN. Why does this change almost nothing?
 #
 # Answers
 # -------

@@ -135,7 +135,7 @@ for bias in (1.0, 3.0, 5.0):
 
 # %%
 # A forget gate of 0.95 looks open, and loses 99 % of the error in 100 steps. This is page 1 again: 0.95
-# is not nearly 1. With the bias 5, half of the error is left. An LSTM vanishes like any other network,
+# is not nearly 1. With the bias 5, half of the error is left. The gradient of an LSTM vanishes, too,
 # unless training or a bias sets its forget gates very close to 1. The gain is that it can do so for
 # each unit and step.
 #
