@@ -2,47 +2,52 @@
 2. What is backpropagation through time?
 ========================================
 
-Page 1 followed the error of one unit. A network has many units: its state and its error are vectors,
-and its recurrent weight is a matrix. **Backpropagation through time** (BPTT) computes the gradient of
-every weight from these errors. This page draws the idea, derives the equations, writes them as a loop
-of four lines, and compares the result with ``bptt``.
+Page 1 followed the error of one unit. A network has many units: its state
+and its error are vectors, and its recurrent weight is a matrix.
+**Backpropagation through time** (BPTT) computes the gradient of every
+weight from these errors. This page draws the idea, derives the equations,
+writes them as a loop of four lines, and compares the result with ``bptt``.
 """
 
 # %%
 # The network, unrolled
 # ---------------------
-# A tanh network with the input weights :math:`U`, the recurrent weights :math:`W` and the bias
-# :math:`b` computes
+# A tanh network with the input weights :math:`U`, the recurrent weights
+# :math:`W` and the bias :math:`b` computes
 #
 # .. math:: a_t = U x_t + W h_{t-1} + b, \qquad h_t = \tanh(a_t)
 #
-# Draw one circle per step, and the loop becomes a chain. The chain is as deep as the series is long.
+# Draw one circle per step, and the loop becomes a chain. The chain is as
+# deep as the series is long.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
 # %%
-# The next block only draws. Black arrows are the forward pass, and red arrows are the errors on their
-# way back.
+# The next block only draws. Black arrows are the forward pass, and red
+# arrows are the errors on their way back.
 
 
 def arrow(start, end, colour, text="", bend=0.0):
-    style = {"arrowstyle": "-|>", "color": colour, "shrinkA": 16, "shrinkB": 16}
-    style |= {"connectionstyle": f"arc3,rad={bend}"}
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}"}
+    style |= {"color": colour, "shrinkA": 16, "shrinkB": 16}
     ax.annotate("", end, start, arrowprops=style)
-    ax.text((start[0] + end[0]) / 2, start[1] + 0.12 - 0.75 * (bend != 0), text, color=colour, ha="center")
+    x, y = (start[0] + end[0]) / 2, 0.12 - 0.75 * (bend != 0)
+    ax.text(x, y, text, color=colour, ha="center")
 
 
 # %%
-# Each step reads an input, changes the state, and adds to the loss :math:`L`.
+# Each step reads an input, changes the state, and adds to the loss
+# :math:`L`.
 
 fig, ax = plt.subplots()
+circle = {"boxstyle": "circle,pad=0.4", "fc": "white", "ec": "black"}
 for t in range(4):
-    circle = {"boxstyle": "circle,pad=0.4", "facecolor": "white", "edgecolor": "black"}
     ax.text(t, 0, f"$h_{t}$", ha="center", va="center", bbox=circle)
     arrow((t, -1.3), (t, 0), "black")
     ax.text(t, -1.35, f"$x_{t}$", ha="center", va="center")
@@ -51,33 +56,40 @@ for t in range(4):
 for t in range(3):
     arrow((t, 0), (t + 1, 0), "black", "$W$")
     arrow((t + 1, 0), (t, 0), "#D55E00", "error", bend=-0.5)
-ax.set(xlim=(-0.5, 3.5), ylim=(-1.6, 1.6), title="One network, drawn once per step")
+ax.set(xlim=(-0.5, 3.5), ylim=(-1.6, 1.6))
+ax.set_title("One network, drawn once per step")
 ax.axis("off")
 plt.show()
 
 # %%
-# All black arrows between circles carry the same letter: one matrix :math:`W`, used again at each step.
+# All black arrows between circles carry the same letter: one matrix
+# :math:`W`, used again at each step.
 #
 # Three equations
 # ---------------
-# Let :math:`e_t = dL/dh_t` be the error of step :math:`t`. The chain rule, first through tanh:
+# Let :math:`e_t = dL/dh_t` be the error of step :math:`t`. The chain rule,
+# first through tanh:
 #
 # .. math:: \delta_t = \frac{dL}{da_t} = (1 - h_t^2) \odot e_t
 #
-# The sign :math:`\odot` multiplies entry by entry. Then through :math:`W`, one step back. The state
-# :math:`h_{t-1}` acts on the loss directly and through step :math:`t`, so two terms add up:
+# The sign :math:`\odot` multiplies entry by entry. Then through :math:`W`,
+# one step back. The state :math:`h_{t-1}` acts on the loss directly and
+# through step :math:`t`, so two terms add up:
 #
-# .. math:: e_{t-1} = \frac{\partial L}{\partial h_{t-1}} + W^\mathsf{T} \delta_t
+# .. math::
+#    e_{t-1} = \frac{\partial L}{\partial h_{t-1}} + W^\mathsf{T} \delta_t
 #
-# Last, the weights. Each step uses :math:`W`, so each step adds a term to its gradient:
+# Last, the weights. Each step uses :math:`W`, so each step adds a term to
+# its gradient:
 #
 # .. math:: \frac{dL}{dW} = \sum_t \delta_t\, h_{t-1}^\mathsf{T}
 #
 # The same in NumPy
 # -----------------
-# Take 2 inputs, 3 units and 6 steps. To keep the example small, the loss is the sum of all states. Then
-# the direct term :math:`\partial L / \partial h_t` is 1 everywhere. The loop runs from the last step to
-# the first.
+# Take 2 inputs, 3 units and 6 steps. To keep the example small, the loss is
+# the sum of all states. Then the direct term
+# :math:`\partial L / \partial h_t` is 1 everywhere. The loop runs from the
+# last step to the first.
 
 rnn = bptt.RNN(2, 3, dtype="float64", seed=0)
 x = np.random.default_rng(0).normal(size=(6, 1, 2))
@@ -92,8 +104,9 @@ for t in range(5, 0, -1):
 print(gradient)
 
 # %%
-# ``bptt`` does the same in compiled code. A forward pass keeps every state on a **tape**. The backward
-# pass reads the tape from its end, and adds to ``rnn.gradients``.
+# ``bptt`` does the same in compiled code. A forward pass keeps every state
+# on a **tape**. The backward pass reads the tape from its end, and adds to
+# ``rnn.gradients``.
 
 y, _, tape = rnn.forward(x)
 rnn.backward(tape, dy=np.ones_like(y))
@@ -101,12 +114,14 @@ difference = np.abs(gradient - rnn.gradients["weight_hh_l0"]).max()
 print(difference)
 
 # %%
-# The difference is below 1e-15: both compute the same numbers, up to rounding.
+# The difference is below 1e-15: both compute the same numbers, up to
+# rounding.
 #
 # Is the derivation right?
 # ------------------------
-# Two programs can share one mistake. A test that knows no calculus is a **finite difference**: change
-# one weight a little, and see how much the loss changes.
+# Two programs can share one mistake. A test that knows no calculus is a
+# **finite difference**: change one weight a little, and see how much the
+# loss changes.
 
 W[0, 1] += 1e-6
 up = rnn(x)[0].sum()
@@ -117,33 +132,38 @@ slope = (up - down) / 2e-6
 print(slope, gradient[0, 1])
 
 # %%
-# Both numbers agree in 8 digits. ``bptt.gradcheck(rnn, x)`` does this test for all weights of a layer.
+# Both numbers agree in 8 digits. ``bptt.gradcheck(rnn, x)`` does this test
+# for all weights of a layer.
 #
 # What to remember
 # ----------------
-# The errors meet :math:`W^\mathsf{T}` and the slope of tanh once per step. After 99 steps the first
-# error is a product of 99 such factors, as on page 1. This product vanishes or explodes; nothing else
-# in the algorithm does.
+# The errors meet :math:`W^\mathsf{T}` and the slope of tanh once per step.
+# After 99 steps the first error is a product of 99 such factors, as on page
+# 1. This product vanishes or explodes; nothing else in the algorithm does.
 #
-# The misunderstanding that this page clears: each step has its own weights. The picture shows many
-# arrows, but the program has one array ``W`` and one array ``gradient``. The loop adds five terms to
-# it.
+# The misunderstanding that this page clears: each step has its own weights.
+# The picture shows many arrows, but the program has one array ``W`` and one
+# array ``gradient``. The loop adds five terms to it.
 #
-# BPTT needs about twice the operations of the forward pass. The price is memory: the loop needs every
-# state :math:`h_t` of the series. Page 6 shows what happens if the loop stops early.
+# BPTT needs about twice the operations of the forward pass. The price is
+# memory: the loop needs every state :math:`h_t` of the series. Page 6 shows
+# what happens if the loop stops early.
 #
 # Exercises
 # ---------
-# 1. The loop ends at step 1. Which term does step 0 add to the gradient of :math:`W`?
+# 1. The loop ends at step 1. Which term does step 0 add to the gradient of
+#    :math:`W`?
 # 2. Change one line so that the loss is the sum of the last state only.
-# 3. Compute the gradient of the input weights :math:`U`, and compare it with
-#    ``rnn.gradients["weight_ih_l0"]``.
+# 3. Compute the gradient of the input weights :math:`U`, and compare it
+#    with ``rnn.gradients["weight_ih_l0"]``.
 #
 # Answers
 # -------
-# 1. None. The state before step 0 is 0, and the term is a product with this state.
+# 1. None. The state before step 0 is 0, and the term is a product with this
+#    state.
 # 2. Write ``delta = (1 - h[t] ** 2) * ((t == 5) + from_later)``.
-# 3. Let the loop run down to step 0, ``range(5, -1, -1)``, and add ``np.outer(delta, x[t, 0])``.
+# 3. Let the loop run down to step 0, ``range(5, -1, -1)``, and add
+#    ``np.outer(delta, x[t, 0])``.
 #
-# Next: :doc:`plot_3_do_weights_above_1_explode`. The calls of this page: :class:`bptt.RNN`,
-# :func:`bptt.gradcheck`.
+# Next: :doc:`plot_3_do_weights_above_1_explode`. The calls of this page:
+# :class:`bptt.RNN`, :func:`bptt.gradcheck`.

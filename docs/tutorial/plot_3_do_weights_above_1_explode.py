@@ -2,35 +2,43 @@
 3. Do weights above 1 explode?
 ==============================
 
-Many texts say: recurrent weights above 1 make the gradient explode, and weights below 1 make it vanish.
-Page 1 agreed, for a unit whose state stays at 0. This page takes one network with weights above 1,
-changes only its input, and sees its gradient explode, grow slowly, and vanish.
+Many texts say: recurrent weights above 1 make the gradient explode, and
+weights below 1 make it vanish. Page 1 agreed, for a unit whose state stays
+at 0. This page takes one network with weights above 1, changes only its
+input, and sees its gradient explode, grow slowly, and vanish.
 """
 
 # %%
 # One network, three inputs
 # -------------------------
-# One measure of the size of a matrix is its **spectral radius**, the largest absolute value of its
-# eigenvalues. In the long run, each multiplication by a matrix of radius 2 doubles a vector. This
-# network has 32 units. An orthogonal matrix rotates or mirrors, and keeps every length. Twice this
-# matrix has radius 2, and doubles every length:
+# One measure of the size of a matrix is its **spectral radius**, the
+# largest absolute value of its eigenvalues. In the long run, each
+# multiplication by a matrix of radius 2 doubles a vector. This network has
+# 32 units. An orthogonal matrix rotates or mirrors, and keeps every length.
+# Twice this matrix has radius 2, and doubles every length:
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
 rnn = bptt.RNN(1, 32, init="orthogonal", dtype="float64", seed=0)
 rnn.parameters["weight_hh_l0"] *= 2
 print(bptt.spectral_radius(rnn))
 
 # %%
-# The inputs are silence, noise, and the same noise ten times as loud: 100 steps of 8 sequences each.
+# The inputs are silence, noise, and the same noise ten times as loud: 100
+# steps of 8 sequences each.
 
 noise = np.random.default_rng(0).normal(size=(100, 8, 1))
-inputs = {"silence": (0 * noise, "#0072B2"), "noise": (noise, "black"), "loud noise": (10 * noise, "#D55E00")}
+inputs = {
+    "silence": (0 * noise, "#0072B2"),
+    "noise": (noise, "black"),
+    "loud noise": (10 * noise, "#D55E00"),
+}
 fig, ax = plt.subplots()
 flows = {}
 for name, (x, colour) in inputs.items():
@@ -44,22 +52,24 @@ ax.yaxis.set_major_formatter("{x:g}")
 plt.show()
 
 # %%
-# The size of a vector is its norm, the length of the arrow. ``rate`` is the mean growth of this norm
-# per step back:
+# The size of a vector is its norm, the length of the arrow. ``rate`` is the
+# mean growth of this norm per step back:
 
 for name, flow in flows.items():
     print(f"{name}: factor {flow.rate[0]:.2f} per step, {flow.verdict[0]}")
 
 # %%
-# In silence the error doubles at every step. Noise brings the factor down to 1.16, and loud noise to
-# 0.81: the error of a network with "weights above 1" vanishes.
+# In silence the error doubles at every step. Noise brings the factor down
+# to 1.16, and loud noise to 0.81: the error of a network with "weights
+# above 1" vanishes.
 #
 # Saturation
 # ----------
-# Page 2 has the reason. Each step back multiplies the error by :math:`W^\mathsf{T}` **and** by the
-# slope of tanh, :math:`1 - h_t^2`. The slope is 1 at state 0, and almost 0 near the states -1 and 1.
-# Units near these ends are **saturated**. Loud input saturates most units, so most of each error is
-# lost on the way through tanh:
+# Page 2 has the reason. Each step back multiplies the error by
+# :math:`W^\mathsf{T}` **and** by the slope of tanh, :math:`1 - h_t^2`. The
+# slope is 1 at state 0, and almost 0 near the states -1 and 1. Units near
+# these ends are **saturated**. Loud input saturates most units, so most of
+# each error is lost on the way through tanh:
 
 slopes = {}
 for name, (x, _) in inputs.items():
@@ -68,26 +78,30 @@ for name, (x, _) in inputs.items():
     print(f"{name}: mean slope {slopes[name]:.2f}")
 
 # %%
-# The weights double an error, and the slopes take a part of it away. An error loses less than the mean
-# slope says, because most of it travels through the units that are not saturated. Therefore neither the
-# weights nor a mean say whether a gradient explodes. Measure with data like yours.
+# The weights double an error, and the slopes take a part of it away. An
+# error loses less than the mean slope says, because most of it travels
+# through the units that are not saturated. Therefore neither the weights
+# nor a mean say whether a gradient explodes. Measure with data like yours.
 #
 # The Lyapunov exponent
 # ---------------------
-# The same number can be seen forwards. Start the network twice, from two states that differ by a hair.
-# Give both runs the same input. How much does the difference grow per step?
+# The same number can be seen forwards. Start the network twice, from two
+# states that differ by a hair. Give both runs the same input. How much does
+# the difference grow per step?
 
 for name, (x, _) in inputs.items():
     one, _ = rnn(x[:20, :1])
     other, _ = rnn(x[:20, :1], np.full((1, 1, 32), 1e-9))
     difference = np.linalg.norm(other - one, axis=(1, 2))
-    print(f"{name}: {(difference[-1] / difference[0]) ** (1 / 19):.2f} per step")
+    factor = (difference[-1] / difference[0]) ** (1 / 19)
+    print(f"{name}: {factor:.2f} per step")
 
 # %%
-# The logarithm of this factor, over a long run, is the **largest Lyapunov exponent** of the network. A
-# factor of 1 is an exponent of 0. Above 0, the network is sensitive: a small change of an early state
-# changes everything later. Below 0, the network forgets how it began. ``bptt.lyapunov_spectrum``
-# measures the exponent with exact derivatives:
+# The logarithm of this factor, over a long run, is the **largest Lyapunov
+# exponent** of the network. A factor of 1 is an exponent of 0. Above 0, the
+# network is sensitive: a small change of an early state changes everything
+# later. Below 0, the network forgets how it began.
+# ``bptt.lyapunov_spectrum`` measures the exponent with exact derivatives:
 
 growth = {}
 for name, (x, _) in inputs.items():
@@ -95,28 +109,34 @@ for name, (x, _) in inputs.items():
     print(f"{name}: {growth[name]:.2f} per step")
 
 # %%
-# The factors 2.00, 1.14 and 0.78 are close to the rates of the errors: 2.00, 1.16 and 0.81. A
-# difference on its way forwards and an error on its way back meet the same matrices, in opposite order.
-# In plain words: a network whose errors explode is a network that amplifies small differences, and a
-# network whose errors vanish forgets.
+# The factors 2.00, 1.14 and 0.78 are close to the rates of the errors:
+# 2.00, 1.16 and 0.81. A difference on its way forwards and an error on its
+# way back meet the same matrices, in opposite order. In plain words: a
+# network whose errors explode is a network that amplifies small
+# differences, and a network whose errors vanish forgets.
 #
-# The misunderstanding that this page clears: weights above 1 explode. They **can** explode. The input
-# decides how far, because it decides how many units are saturated.
+# The misunderstanding that this page clears: weights above 1 explode. They
+# **can** explode. The input decides how far, because it decides how many
+# units are saturated.
 #
 # Exercises
 # ---------
-# 1. Multiply the noise by 3, 4, 5 and 6. From which factor on does the error shrink?
+# 1. Multiply the noise by 3, 4, 5 and 6. From which factor on does the
+#    error shrink?
 # 2. Why is silence the worst case for this network?
-# 3. Weights of radius 0.9 in place of 2: can an input make the errors of this network explode?
+# 3. Weights of radius 0.9 in place of 2: can an input make the errors of
+#    this network explode?
 #
 # Answers
 # -------
 # 1. From 5 on. The rates are 1.10, 1.03, 0.99 and 0.94 per step.
-# 2. All states are 0, where the slope of tanh has its largest value, 1. Nothing holds the weights back.
-# 3. No. The matrix is 0.9 times an orthogonal one, so it shrinks every vector, and no slope is above 1.
-#    Other matrices of radius 0.9 can stretch some vectors for a few steps;
+# 2. All states are 0, where the slope of tanh has its largest value, 1.
+#    Nothing holds the weights back.
+# 3. No. The matrix is 0.9 times an orthogonal one, so it shrinks every
+#    vector, and no slope is above 1. Other matrices of radius 0.9 can
+#    stretch some vectors for a few steps;
 #    ``bptt.diagnose.plot_singular_values`` shows by how much.
 #
-# Next: :doc:`plot_4_what_does_one_explosion_do`. How to read the measurement:
-# :doc:`/guide/gradient-flow`. The calls of this page: :func:`bptt.gradient_flow`,
-# :func:`bptt.lyapunov_spectrum`.
+# Next: :doc:`plot_4_what_does_one_explosion_do`. How to read the
+# measurement: :doc:`/guide/gradient-flow`. The calls of this page:
+# :func:`bptt.gradient_flow`, :func:`bptt.lyapunov_spectrum`.

@@ -2,24 +2,26 @@
 5. What does clipping change, and what not?
 ===========================================
 
-Page 4 clipped a gradient, and the training survived. This page measures what clipping does to a
-gradient: to its length, to its direction, and to the shares of early and late steps. The last part
-answers whether clipping helps against vanishing.
+Page 4 clipped a gradient, and the training survived. This page measures
+what clipping does to a gradient: to its length, to its direction, and to
+the shares of early and late steps. The last part answers whether clipping
+helps against vanishing.
 """
 
 # %%
 # Two ways to clip
 # ----------------
-# **By norm**: if the gradient is longer than the limit, scale all entries by one factor. **By value**:
-# cut off each entry at the limit. The picture shows both for a gradient with two entries and the limit
-# 1.
+# **By norm**: if the gradient is longer than the limit, scale all entries
+# by one factor. **By value**: cut off each entry at the limit. The picture
+# shows both for a gradient with two entries and the limit 1.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
 by_norm = {"w": np.array([4.0, 1.5])}
 by_value = {"w": np.array([4.0, 1.5])}
@@ -30,22 +32,31 @@ bptt.clip_by_value(by_value, 1.0)
 # The next block draws the three arrows, and a circle of radius 1.
 
 fig, ax = plt.subplots()
-ax.add_patch(plt.Circle((0, 0), 1, facecolor="none", edgecolor="#0072B2", linestyle="--"))
-arrows = {"gradient": (4, 1.5, "black"), "by norm": (*by_norm["w"], "#0072B2"), "by value": (1, 1, "#D55E00")}
+ax.add_patch(plt.Circle((0, 0), 1, fill=False, ec="#0072B2", ls="--"))
+arrows = {
+    "gradient": (4, 1.5, "black"),
+    "by norm": (*by_norm["w"], "#0072B2"),
+    "by value": (1, 1, "#D55E00"),
+}
 for name, (x, y, colour) in arrows.items():
-    ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkB": 0})
-    ax.text(x + 0.1, y - 0.3 if name == "by norm" else y + 0.1, name, color=colour)
-ax.set(xlim=(-1.2, 5.2), ylim=(-1.2, 1.9), aspect="equal", title="Clipping by norm keeps the direction")
+    style = {"arrowstyle": "-|>", "color": colour, "lw": 2, "shrinkB": 0}
+    ax.annotate("", (x, y), (0, 0), arrowprops=style)
+    above = -0.3 if name == "by norm" else 0.1
+    ax.text(x + 0.1, y + above, name, color=colour)
+ax.set(xlim=(-1.2, 5.2), ylim=(-1.2, 1.9), aspect="equal")
+ax.set_title("Clipping by norm keeps the direction")
 plt.show()
 
 # %%
-# Clipping by norm gives a shorter arrow of the same direction. Clipping by value turns the arrow: both
-# entries become 1, although the first was larger.
+# Clipping by norm gives a shorter arrow of the same direction. Clipping by
+# value turns the arrow: both entries become 1, although the first was
+# larger.
 #
 # A network that explodes
 # -----------------------
-# The network of page 3 reads noise, and only the last of 100 steps has an error. One backward pass
-# gives the gradient of all its weights. On request, it also keeps the error of every step.
+# The network of page 3 reads noise, and only the last of 100 steps has an
+# error. One backward pass gives the gradient of all its weights. On
+# request, it also keeps the error of every step.
 
 noise = np.random.default_rng(0).normal(size=(100, 8, 1))
 
@@ -61,7 +72,8 @@ def backward(scale):
 
 
 # %%
-# The **cosine** of two arrows is 1 if they have the same direction, and 0 if they make a right angle.
+# The **cosine** of two arrows is 1 if they have the same direction, and 0
+# if they make a right angle.
 
 
 def cosine(a, b):
@@ -71,19 +83,22 @@ def cosine(a, b):
 rnn, tape = backward(scale=2)
 gradient = rnn.flat_gradients.copy()
 norm = bptt.clip_by_norm(rnn.gradients, 1.0)
-print(f"norm {norm:.2g} before, {np.linalg.norm(rnn.flat_gradients):.2g} after")
+norm_after = np.linalg.norm(rnn.flat_gradients)
+print(f"norm {norm:.2g} before, {norm_after:.2g} after")
 norm_cosine = cosine(gradient, rnn.flat_gradients)
 value_cosine = cosine(gradient, gradient.clip(-1, 1))
-print(f"cosine with the gradient: by norm {norm_cosine:.2f}, by value {value_cosine:.2f}")
+print(f"cosine: by norm {norm_cosine:.2f}, by value {value_cosine:.2f}")
 
 # %%
-# By norm, a gradient of length 55 million becomes a gradient of length 1, with the same direction. By
-# value, the direction changes: the cosine is 0.59.
+# By norm, a gradient of length 55 million becomes a gradient of length 1,
+# with the same direction. By value, the direction changes: the cosine is
+# 0.59.
 #
 # Shares over time
 # ----------------
-# The gradient of the recurrent weights is a sum of one term per step (page 2). How long is each term,
-# before and after clipping? The picture shows two networks: one explodes, and one vanishes.
+# The gradient of the recurrent weights is a sum of one term per step (page
+# 2). How long is each term, before and after clipping? The picture shows
+# two networks: one explodes, and one vanishes.
 
 
 def terms(tape):
@@ -93,7 +108,8 @@ def terms(tape):
 
 
 # %%
-# A dashed line shows the terms before clipping, and a solid line shows them after clipping.
+# A dashed line shows the terms before clipping, and a solid line shows them
+# after clipping.
 
 fig, ax = plt.subplots()
 share = {}
@@ -101,34 +117,39 @@ for scale, colour in ((2.0, "#D55E00"), (0.9, "#0072B2")):
     rnn, tape = backward(scale)
     before = terms(tape)
     after = before / np.linalg.norm(rnn.flat_gradients)  # clipped to norm 1
-    share[scale] = [length[50:].sum() / length.sum() for length in (before, after)]
+    share[scale] = [part[50:].sum() / part.sum() for part in (before, after)]
     ax.semilogy(before, "--", color=colour)
     ax.semilogy(after, color=colour)
     ax.text(100, after[-1], f"radius {scale}", color=colour)
-ax.set(xlim=(0, 138), xlabel="steps back from the last step", ylabel="length of the term")
+ax.set(xlim=(0, 138), xlabel="steps back from the last step")
+ax.set_ylabel("length of the term")
 ax.set_title("Before clipping (dashed) and after (solid)")
 ax.yaxis.set_major_formatter("{x:g}")
 plt.show()
 
 # %%
-# Clipping shifts each line down and keeps its slope. The proportions between early and late steps stay
-# as they were:
+# Clipping shifts each line down and keeps its slope. The proportions
+# between early and late steps stay as they were:
 
 for scale, (before, after) in share.items():
-    print(f"radius {scale}: share of the 49 earliest terms {before:.4%}, clipped {after:.4%}")
+    print(f"radius {scale}: the 49 earliest terms have {before:.4%} of all")
+    print(f"    after clipping {after:.4%}")
 
 # %%
-# In the network that explodes, the 49 earliest terms make up 99.8 % of the lengths, with and without
-# clipping. In the network that vanishes, they make up 0.0025 %. No factor for the whole gradient can
-# change that. So clipping does **not** help against vanishing, and it does not tell the network which
-# steps matter.
+# In the network that explodes, the 49 earliest terms make up 99.8 % of the
+# lengths, with and without clipping. In the network that vanishes, they
+# make up 0.0025 %. No factor for the whole gradient can change that. So
+# clipping does **not** help against vanishing, and it does not tell the
+# network which steps matter.
 #
 # How to choose the limit
 # -----------------------
-# The limit should touch explosions, and leave ordinary gradients alone. Train for a while with a very
-# high limit, and look at ``history["grad_norm"]``, the norms before clipping. Choose a limit above the
-# usual norms, for example their 90 % quantile. ``bptt.ClipNorm("auto")`` takes the limit from the norms
-# of the run so far.
+# The limit should touch explosions, and leave ordinary gradients alone.
+# Train for a while with a very high limit, and look at
+# ``history["grad_norm"]``, the norms before clipping. Choose a limit above
+# the usual norms, for example their 90 % quantile.
+# ``bptt.ClipNorm("auto")`` takes the limit from the norms of the run so
+# far.
 #
 # What clipping by norm changes, in one list
 # ------------------------------------------
@@ -138,24 +159,29 @@ for scale, (before, after) in share.items():
 # * Errors that have vanished: still vanished.
 # * Gradients shorter than the limit: unchanged.
 #
-# The misunderstanding that this page clears: clipping mends the gradient. Clipping bounds the **step**
-# that training takes. The gradient keeps the shape that the network gave it.
+# The misunderstanding that this page clears: clipping mends the gradient.
+# Clipping bounds the **step** that training takes. The gradient keeps the
+# shape that the network gave it.
 #
 # Exercises
 # ---------
-# 1. A network explodes for 1 update in 1,000. Its ordinary gradients have the norm 0.3. Which limit
-#    would you choose?
-# 2. Gradients vanish. Would it help to scale every short gradient **up** to the norm 1?
-# 3. ``clip_state`` clips the error itself at each step back, inside the loop of page 2. Does it keep
-#    the direction of the gradient?
+# 1. A network explodes for 1 update in 1,000. Its ordinary gradients have
+#    the norm 0.3. Which limit would you choose?
+# 2. Gradients vanish. Would it help to scale every short gradient **up** to
+#    the norm 1?
+# 3. ``clip_state`` clips the error itself at each step back, inside the
+#    loop of page 2. Does it keep the direction of the gradient?
 #
 # Answers
 # -------
-# 1. About 1. Ordinary gradients pass, and an explosion is cut to about three ordinary gradients.
-# 2. No. All terms grow by one factor, so the early steps keep their tiny share. The steps only become
-#    longer.
-# 3. No. It reduces the terms of some steps more than others, so the sum changes its direction. In
-#    return, one exploding error cannot hide all other terms.
+# 1. About 1. Ordinary gradients pass, and an explosion is cut to about
+#    three ordinary gradients.
+# 2. No. All terms grow by one factor, so the early steps keep their tiny
+#    share. The steps only become longer.
+# 3. No. It reduces the terms of some steps more than others, so the sum
+#    changes its direction. In return, one exploding error cannot hide all
+#    other terms.
 #
-# Next: :doc:`plot_6_what_does_truncation_lose`. More remedies: :doc:`/guide/remedies`. The calls of
-# this page: :func:`bptt.clip_by_norm`, :func:`bptt.clip_by_value`, :class:`bptt.ClipNorm`.
+# Next: :doc:`plot_6_what_does_truncation_lose`. More remedies:
+# :doc:`/guide/remedies`. The calls of this page: :func:`bptt.clip_by_norm`,
+# :func:`bptt.clip_by_value`, :class:`bptt.ClipNorm`.

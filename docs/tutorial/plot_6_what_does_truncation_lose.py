@@ -2,40 +2,43 @@
 6. What does truncation lose?
 =============================
 
-Backpropagation through time needs the whole series before its first update. Long series are therefore
-cut: the errors go back :math:`k` steps, and then they are dropped. This is **truncation**. This page
-measures what a network cannot learn with a given :math:`k`, and chooses :math:`k` for a series.
+Backpropagation through time needs the whole series before its first update.
+Long series are therefore cut: the errors go back :math:`k` steps, and then
+they are dropped. This is **truncation**. This page measures what a network
+cannot learn with a given :math:`k`, and chooses :math:`k` for a series.
 """
 
 # %%
 # A task with a known lag
 # -----------------------
-# The input is a random sign at each step. The network must repeat the sign of 10 steps ago.
-# ``truncate=k`` cuts each sequence into windows of k steps. The state is carried from one window to the
-# next, but errors stay in their window.
+# The input is a random sign at each step. The network must repeat the sign
+# of 10 steps ago. ``truncate=k`` cuts each sequence into windows of k
+# steps. The state is carried from one window to the next, but errors stay
+# in their window.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
-x = np.random.default_rng(0).choice([-1.0, 1.0], (81, 120, 16, 1))  # 81 batches of 120 steps and 16 sequences
+# 81 batches of 120 steps, 16 sequences and 1 input
+x = np.random.default_rng(0).choice([-1.0, 1.0], (81, 120, 16, 1))
 y = np.roll(x, 10, axis=1)
 
 # %%
-# ``Linear`` turns the 24 states of a step into one answer. ``Adam`` is gradient descent with its own
-# rate for each weight.
+# ``Linear`` turns the 24 states of a step into one answer. ``Adam`` is
+# gradient descent with its own rate for each weight.
 
 
 def train(data, k, rate):
-    model = bptt.Sequential(bptt.RNN(1, 24, init="orthogonal", seed=0), bptt.Linear(24, 1, seed=0))
-    clip = bptt.ClipNorm(1.0)
-    trainer = bptt.Trainer(
-        model, bptt.MeanSquaredError(), bptt.Adam(rate), truncate=k, clip=clip, progress=False
-    )
-    trainer.fit(data)
+    rnn = bptt.RNN(1, 24, init="orthogonal", seed=0)
+    model = bptt.Sequential(rnn, bptt.Linear(24, 1, seed=0))
+    loss, step = bptt.MeanSquaredError(), bptt.Adam(rate)
+    options = {"clip": bptt.ClipNorm(1.0), "progress": False}
+    bptt.Trainer(model, loss, step, truncate=k, **options).fit(data)
     return model
 
 
@@ -44,30 +47,35 @@ def error(model, x, y, start):
 
 
 # %%
-# Train on 80 batches, and measure the error on the batch that is left, for six values of k:
+# Train on 80 batches, and measure the error on the batch that is left, for
+# six values of k:
 
+batches = list(zip(x[1:], y[1:], strict=True))
 errors = {}
 for k in (5, 10, 11, 12, 20, 40):
-    errors[k] = error(train(list(zip(x[1:], y[1:], strict=True)), k, rate=0.01), x[0], y[0], 10)
+    errors[k] = error(train(batches, k, rate=0.01), x[0], y[0], start=10)
 
 fig, ax = plt.subplots()
 ax.axvspan(1, 10, color="#eeeeee")
 ax.text(13, 0.6, "grey: no window holds\na sign and its answer")
 ax.plot(list(errors), list(errors.values()), "o-", color="#0072B2")
-ax.set(xlim=(0, 41), ylim=(0, 1.1), xlabel="steps per window, k", ylabel="mean squared error")
+ax.set(xlim=(0, 41), xlabel="steps per window, k")
+ax.set(ylim=(0, 1.1), ylabel="mean squared error")
 ax.set_title("A lag of 10 steps, six truncations")
 plt.show()
 print({k: round(float(e), 3) for k, e in errors.items()})
 
 # %%
-# The cliff in this picture is sharp. Guessing has an error of 1. With windows of 10 steps, no window
-# holds both an input and the answer that belongs to it, so no error ever reaches that input. The
-# network learns nothing. With 11 steps, 1 answer of 11 has its input in the same window. With 20 steps,
-# half of the answers have.
+# The cliff in this picture is sharp. Guessing has an error of 1. With
+# windows of 10 steps, no window holds both an input and the answer that
+# belongs to it, so no error ever reaches that input. The network learns
+# nothing. With 11 steps, 1 answer of 11 has its input in the same window.
+# With 20 steps, half of the answers have.
 #
 # Truncation skips no weights
 # ---------------------------
-# How many entries of the recurrent weights get a gradient, if errors go back one step only?
+# How many entries of the recurrent weights get a gradient, if errors go
+# back one step only?
 
 rnn = bptt.RNN(1, 24, init="orthogonal", seed=0)
 states, _, tape = rnn.forward(x[0])
@@ -79,15 +87,16 @@ for k in (1, 20, 120):
     print(f"{k} steps back: {np.count_nonzero(gradients[k])} of 576 entries")
 
 # %%
-# All of them. The gradient is a sum over steps (page 2), and the matrix is the same at each step.
-# Truncation leaves out **terms** of this sum, the ones that connect an error with an input further
-# back. It leaves out no weight.
+# All of them. The gradient is a sum over steps (page 2), and the matrix is
+# the same at each step. Truncation leaves out **terms** of this sum, the
+# ones that connect an error with an input further back. It leaves out no
+# weight.
 #
 # Truncation limits learning, not memory
 # --------------------------------------
-# The first input is a sign, and all later inputs are 0. The network must show the sign at every step.
-# Train with k = 1: no error ever goes back to an earlier step. Then wait 1,000 steps, ten times as long
-# as in training.
+# The first input is a sign, and all later inputs are 0. The network must
+# show the sign at every step. Train with k = 1: no error ever goes back to
+# an earlier step. Then wait 1,000 steps, ten times as long as in training.
 
 signs = np.zeros((30, 100, 16, 1))
 signs[:, 0] = np.random.default_rng(0).choice([-1.0, 1.0], (30, 16, 1))
@@ -100,14 +109,16 @@ held = holder(wait)[0][-1, :, 0]
 print(held)
 
 # %%
-# The network still shows both signs. Each single step had its own useful task: keep the state that came
-# in. The state may live for ever, because truncation cuts errors and never the state. Only what needs
-# an error from further back than k steps cannot be learned.
+# The network still shows both signs. Each single step had its own useful
+# task: keep the state that came in. The state may live for ever, because
+# truncation cuts errors and never the state. Only what needs an error from
+# further back than k steps cannot be learned.
 #
 # How long should k be for this series?
 # -------------------------------------
-# Here is a series of monthly values, for 320 shops. Each value is 0.9 times the value of the same month
-# last year, plus noise. Suppose you do not know that. The task is to predict the next value.
+# Here is a series of monthly values, for 320 shops. Each value is 0.9 times
+# the value of the same month last year, plus noise. Suppose you do not know
+# that. The task is to predict the next value.
 
 sales = np.random.default_rng(0).normal(size=(337, 320))
 for t in range(12, 337):
@@ -116,20 +127,25 @@ sales = sales[-97:, :, None]  # 96 steps to read, and one more to predict
 sales /= sales.std()
 
 # %%
-# **First, ask the data.** The autocorrelation says how much the series now resembles the series some
-# steps ago.
+# **First, ask the data.** The autocorrelation says how much the series now
+# resembles the series some steps ago.
 
-pairs = {lag: (sales[lag:].ravel(), sales[:-lag].ravel()) for lag in range(1, 25)}
-correlation = {lag: np.corrcoef(*pair)[0, 1] for lag, pair in pairs.items()}
+correlation = {}
+for lag in range(1, 25):
+    now, before = sales[lag:].ravel(), sales[:-lag].ravel()
+    correlation[lag] = np.corrcoef(now, before)[0, 1]
 longest = max(correlation, key=correlation.get)
 print(longest, round(float(correlation[longest]), 2))
 
 # %%
-# The peak is at 12 steps. **Then take twice this lag**, so that at least half of all steps have their
-# cause inside their window: k = 24. **Last, check with half and double the window** on data that were
-# not used for training.
+# The peak is at 12 steps. **Then take twice this lag**, so that at least
+# half of all steps have their cause inside their window: k = 24. **Last,
+# check with half and double the window** on data that were not used for
+# training.
 
-data = [(sales[:-1, s : s + 16], sales[1:, s : s + 16]) for s in range(0, 256, 16)] * 8
+pasts, nexts = sales[:-1], sales[1:]
+parts = [slice(shop, shop + 16) for shop in range(0, 256, 16)]
+data = [(pasts[:, part], nexts[:, part]) for part in parts] * 8
 errors_of_series = {}
 for k in (6, 12, 24, 48):
     model = train(data, k, rate=0.005)
@@ -137,13 +153,14 @@ for k in (6, 12, 24, 48):
     print(f"k = {k}: error {errors_of_series[k]:.2f}")
 
 # %%
-# Windows of 6 steps learn nothing: guessing has an error of 1. In a window of 12 steps, 1 answer of 12
-# has its cause inside, and the error is still 0.34. With 24 steps the error is 0.22, and 48 steps bring
-# no more. The noise alone makes 0.19, which is :math:`1 - 0.9^2`. **So 24 is the answer for this
-# series.**
+# Windows of 6 steps learn nothing: guessing has an error of 1. In a window
+# of 12 steps, 1 answer of 12 has its cause inside, and the error is still
+# 0.34. With 24 steps the error is 0.22, and 48 steps bring no more. The
+# noise alone makes 0.19, which is :math:`1 - 0.9^2`. **So 24 is the answer
+# for this series.**
 #
-# Does the trained network use the right month? Send an error into its last answer, and see at which
-# inputs it arrives:
+# Does the trained network use the right month? Send an error into its last
+# answer, and see at which inputs it arrives:
 
 predictions, _, tape = model.forward(sales[:-1, 256:])
 dy = np.zeros_like(predictions)
@@ -152,34 +169,40 @@ dx, _ = model.backward(tape, dy)
 arrives = np.linalg.norm(dx[::-1, :, 0], axis=1)
 fig, ax = plt.subplots()
 ax.bar(np.arange(1, 37), arrives[:36], color="#0072B2")
-ax.set(xlabel="months before the predicted month", ylabel="error that arrives")
+ax.set_xlabel("months before the predicted month")
+ax.set_ylabel("error that arrives")
 ax.set_title("The network looks back 12 months")
 plt.show()
 
 # %%
-# One bar stands out, at 12 months. If the highest bar stood at the edge of the window, a longer window
-# would be worth a try.
+# One bar stands out, at 12 months. If the highest bar stood at the edge of
+# the window, a longer window would be worth a try.
 #
-# If the data do not show a lag, train once with a long window. ``bptt.gradient_flow(model, x).horizon``
-# is the number of steps after which a thousandth of the error is left. A window longer than this number
+# If the data do not show a lag, train once with a long window.
+# ``bptt.gradient_flow(model, x).horizon`` is the number of steps after
+# which a thousandth of the error is left. A window longer than this number
 # brings nothing for this network.
 #
-# The misunderstandings that this page clears: truncation skips weights, and k limits what a network
-# remembers.
+# The misunderstandings that this page clears: truncation skips weights, and
+# k limits what a network remembers.
 #
 # Exercises
 # ---------
-# 1. A series of hourly values depends on the same hour of the last day. Which k do you choose?
-# 2. ``truncate=(10, 20)`` makes an update every 10 steps, and errors go back 20 steps. At least how
-#    many steps back does each answer see?
-# 3. Why does a window of 11 steps learn a lag of 10, if only 1 answer of 11 gets an error to its input?
+# 1. A series of hourly values depends on the same hour of the last day.
+#    Which k do you choose?
+# 2. ``truncate=(10, 20)`` makes an update every 10 steps, and errors go
+#    back 20 steps. At least how many steps back does each answer see?
+# 3. Why does a window of 11 steps learn a lag of 10, if only 1 answer of 11
+#    gets an error to its input?
 #
 # Answers
 # -------
 # 1. About 48, twice the lag of 24 steps. Check 24 and 96 as well.
-# 2. 10 steps. Every answer has between 10 and 19 earlier steps in its window.
-# 3. All steps share the weights. What the network learns from one answer, it applies at every step.
+# 2. 10 steps. Every answer has between 10 and 19 earlier steps in its
+#    window.
+# 3. All steps share the weights. What the network learns from one answer,
+#    it applies at every step.
 #
-# Next: :doc:`plot_7_what_does_vanishing_cost`. The same choice for a task of your own:
-# :doc:`/howto/truncation-and-clipping`. The calls of this page: :class:`bptt.Trainer`,
-# :class:`bptt.RNN`.
+# Next: :doc:`plot_7_what_does_vanishing_cost`. The same choice for a task
+# of your own: :doc:`/howto/truncation-and-clipping`. The calls of this
+# page: :class:`bptt.Trainer`, :class:`bptt.RNN`.

@@ -2,29 +2,33 @@
 7. What does vanishing cost?
 ============================
 
-Clipping bounds an exploding gradient. Nothing so far helps against a vanishing one: a factor cannot
-bring back an error that is lost. This page shows what a vanishing gradient costs, on a task that a
-plain RNN does not learn. A network with another kind of unit, the **LSTM**, learns it.
+Clipping bounds an exploding gradient. Nothing so far helps against a
+vanishing one: a factor cannot bring back an error that is lost. This page
+shows what a vanishing gradient costs, on a task that a plain RNN does not
+learn. A network with another kind of unit, the **LSTM**, learns it.
 """
 
 # %%
 # The adding task
 # ---------------
-# Each step has two numbers: a value between 0 and 1, and a mark. Two of the 50 steps are marked, one in
-# each half. After the last step, the network must answer the sum of the two marked values. A network
-# that knows nothing answers the mean, 1, and has a mean squared error of 1/6, or 0.167.
+# Each step has two numbers: a value between 0 and 1, and a mark. Two of the
+# 50 steps are marked, one in each half. After the last step, the network
+# must answer the sum of the two marked values. A network that knows nothing
+# answers the mean, 1, and has a mean squared error of 1/6, or 0.167.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
 
 def adding(seed):
     rng = np.random.default_rng(seed)
-    x = np.stack([rng.random((50, 50)), np.zeros((50, 50))], axis=-1)  # 50 steps, 50 sequences, 2 numbers
+    x = np.zeros((50, 50, 2))  # 50 steps, 50 sequences, 2 numbers
+    x[..., 0] = rng.random((50, 50))
     for half in (0, 25):
         x[rng.integers(half, half + 25, 50), np.arange(50), 1] = 1
     return x, x.prod(-1).sum(0)[:, None]
@@ -35,19 +39,22 @@ data = [adding(seed) for seed in range(1000)]
 # %%
 # Train both
 # ----------
-# Both networks have 16 units, and see the same data. ``Adam`` is gradient descent with its own rate for
-# each weight. ``Last`` passes on the last step only, and ``Linear`` turns 16 numbers into the answer.
-# Measure the gradient through time, and the growth of small differences (page 3), before and after the
-# training.
+# Both networks have 16 units, and see the same data. ``Adam`` is gradient
+# descent with its own rate for each weight. ``Last`` passes on the last
+# step only, and ``Linear`` turns 16 numbers into the answer. Measure the
+# gradient through time, and the growth of small differences (page 3),
+# before and after the training.
 
 x = data[0][0]
 clip = bptt.ClipNorm(1.0)
 flows, growth, losses = {}, {}, {}
-for name, layer in {"RNN": bptt.RNN(2, 16, seed=0), "LSTM": bptt.LSTM(2, 16, seed=0)}.items():
+for name, cell in (("RNN", bptt.RNN), ("LSTM", bptt.LSTM)):
+    layer = cell(2, 16, seed=0)
     flows[name] = [bptt.gradient_flow(layer, x)]
     growth[name] = [np.exp(bptt.lyapunov_spectrum(layer, x, 1)[0])]
     model = bptt.Sequential(layer, bptt.Last(), bptt.Linear(16, 1, seed=0))
-    trainer = bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(0.01), clip=clip, progress=False)
+    loss, step = bptt.MeanSquaredError(), bptt.Adam(0.01)
+    trainer = bptt.Trainer(model, loss, step, clip=clip, progress=False)
     losses[name] = trainer.fit(data)["loss"]
     flows[name].append(bptt.gradient_flow(layer, x))
     growth[name].append(np.exp(bptt.lyapunov_spectrum(layer, x, 1)[0]))
@@ -58,84 +65,98 @@ for name, layer in {"RNN": bptt.RNN(2, 16, seed=0), "LSTM": bptt.LSTM(2, 16, see
 colours = {"RNN": "#D55E00", "LSTM": "#0072B2"}
 fig, ax = plt.subplots()
 for name, loss in losses.items():
-    ax.plot(np.arange(10, 1000, 20), loss.reshape(-1, 20).mean(1), color=colours[name])
-    print(f"{name}: mean loss of the last 100 updates {loss[-100:].mean():.3f}")
+    means = loss.reshape(-1, 20).mean(1)
+    ax.plot(np.arange(10, 1000, 20), means, color=colours[name])
+    print(f"{name}: {loss[-100:].mean():.3f}, mean of the last 100 updates")
 ax.text(600, 0.195, "RNN: guesses", color=colours["RNN"])
 ax.text(650, 0.06, "LSTM", color=colours["LSTM"])
-ax.set(xlabel="update", ylabel="mean squared error", ylim=(0, 0.25), title="1,000 updates on the adding task")
+ax.set(xlabel="update", ylabel="mean squared error", ylim=(0, 0.25))
+ax.set_title("1,000 updates on the adding task")
 plt.show()
 
 # %%
-# The RNN ends where it began: at 0.165, hardly better than guessing. The LSTM ends at 0.002.
+# The RNN ends where it began: at 0.165, hardly better than guessing. The
+# LSTM ends at 0.002.
 #
 # The gradient through time
 # -------------------------
-# The next picture has the reason. Dashed lines are before the training, solid lines after it.
+# The next picture has the reason. Dashed lines are before the training,
+# solid lines after it.
 
 fig, ax = plt.subplots()
 for name, pair in flows.items():
     for flow, style in zip(pair, ("--", "-"), strict=True):
-        errors = flow.dh_norm[0, ::-1]
-        ax.semilogy(errors / errors[0], style, color=colours[name])
-    ax.text(50, errors[-1] / errors[0], name, color=colours[name], va="center")
-    print(f"{name}: horizon {pair[0].horizon[0]} steps before the training, {pair[1].horizon[0]} after it")
-ax.set(xlim=(0, 58), ylim=(1e-13, 3), xlabel="steps back from the last step", ylabel="error (last step = 1)")
+        ratios = flow.dh_norm[0, ::-1] / flow.dh_norm[0, -1]
+        ax.semilogy(ratios, style, color=colours[name])
+    ax.text(50, ratios[-1], name, color=colours[name], va="center")
+    before, after = pair[0].horizon[0], pair[1].horizon[0]
+    print(f"{name}: horizon before {before} steps, after {after} steps")
+ax.set(xlim=(0, 58), xlabel="steps back from the last step")
+ax.set(ylim=(1e-13, 3), ylabel="error (last step = 1)")
 ax.set_title("Training opens the LSTM, and not the RNN")
 ax.yaxis.set_major_formatter("{x:g}")
 plt.show()
 
 # %%
-# The **horizon** is the number of steps back after which less than a thousandth of the error is left.
-# Before the training, both networks forget alike: their horizons are 13 and 14 steps. Nothing about an
-# LSTM is memory from the start. Training then opens the LSTM: errors reach all 50 steps. The RNN gets
-# to 16 steps. From its first step, 0.000000004 of the error is left, so it never hears that the first
-# mark mattered.
+# The **horizon** is the number of steps back after which less than a
+# thousandth of the error is left. Before the training, both networks forget
+# alike: their horizons are 13 and 14 steps. Nothing about an LSTM is memory
+# from the start. Training then opens the LSTM: errors reach all 50 steps.
+# The RNN gets to 16 steps. From its first step, 0.000000004 of the error is
+# left, so it never hears that the first mark mattered.
 #
 # The same in one number
 # ----------------------
-# Page 3 measured how much a small difference of the state grows per step: the exponential of the
-# Lyapunov exponent. A factor below 1 means that the network forgets:
+# Page 3 measured how much a small difference of the state grows per step:
+# the exponential of the Lyapunov exponent. A factor below 1 means that the
+# network forgets:
 
 for name, (before, after) in growth.items():
-    print(f"{name}: factor per step {before:.2f} before the training, {after:.2f} after it")
+    print(f"{name}: factor per step before {before:.2f}, after {after:.2f}")
 
 # %%
-# After the training, the LSTM loses 1 % of a difference per step, and the RNN 31 %. Memory over many
-# steps means a factor close to 1: far below 1 the network forgets, and far above 1 its gradients
-# explode.
+# After the training, the LSTM loses 1 % of a difference per step, and the
+# RNN 31 %. Memory over many steps means a factor close to 1: far below 1
+# the network forgets, and far above 1 its gradients explode.
 #
 # Why one opens, and the other does not
 # -------------------------------------
-# In the RNN, every error passes through tanh and through the matrix at every step. To keep an error for
-# 50 steps, their product must stay near 1, for all inputs. In the LSTM, the error has its own path,
-# with one number per unit and step that the network can set to 1. Page 8 shows this number.
+# In the RNN, every error passes through tanh and through the matrix at
+# every step. To keep an error for 50 steps, their product must stay near 1,
+# for all inputs. In the LSTM, the error has its own path, with one number
+# per unit and step that the network can set to 1. Page 8 shows this number.
 #
-# The misunderstanding that this page clears: LSTMs start with memory. They start with the ability to
-# learn it. The loss curve shows the cost: for 700 updates the LSTM guessed, too. Three changes shorten
-# this wait:
+# The misunderstanding that this page clears: LSTMs start with memory. They
+# start with the ability to learn it. The loss curve shows the cost: for 700
+# updates the LSTM guessed, too. Three changes shorten this wait:
 #
 # * ``forget_bias=3.0`` opens the path before the training.
-# * ``init=bptt.init.chrono(longest=50)`` opens it by different amounts, for memories of up to 50 steps.
+# * ``init=bptt.init.chrono(longest=50)`` opens it by different amounts, for
+#   memories of up to 50 steps.
 # * ``bptt.GRU``, a cell with two gates, guesses for 200 updates only.
 #
-# One seed is an anecdote. The RNN also fails with the seeds 1 and 2, and the LSTM also learns with
-# them.
+# One seed is an anecdote. The RNN also fails with the seeds 1 and 2, and
+# the LSTM also learns with them.
 #
 # Exercises
 # ---------
-# 1. Replace the LSTM by ``bptt.LSTM(2, 16, init=bptt.init.chrono(longest=50), seed=0)``. When does its
-#    loss fall?
-# 2. Give the RNN ``init="orthogonal"``. Its horizon before the training is 37 steps. Does it learn the
-#    task now?
+# 1. Replace the LSTM by
+#    ``bptt.LSTM(2, 16, init=bptt.init.chrono(longest=50), seed=0)``. When
+#    does its loss fall?
+# 2. Give the RNN ``init="orthogonal"``. Its horizon before the training is
+#    37 steps. Does it learn the task now?
 # 3. Set ``clip=None`` for the RNN. Why does this change almost nothing?
 #
 # Answers
 # -------
 # 1. Before update 400. Its horizon is 50 steps from the start.
-# 2. No. The loss stays near 0.167. An open path is not enough: the network must also ignore 48 unmarked
-#    values, and tanh units have no gate to shut them out.
-# 3. Hardly any of its gradients is longer than the limit. Clipping has nothing to do.
+# 2. No. The loss stays near 0.167. An open path is not enough: the network
+#    must also ignore 48 unmarked values, and tanh units have no gate to
+#    shut them out.
+# 3. Hardly any of its gradients is longer than the limit. Clipping has
+#    nothing to do.
 #
-# Next: :doc:`plot_8_which_gate_carries_the_error`. Which cell for which task: :doc:`/howto/which-cell`.
-# The calls of this page: :class:`bptt.LSTM`, :func:`bptt.gradient_flow`,
+# Next: :doc:`plot_8_which_gate_carries_the_error`. Which cell for which
+# task: :doc:`/howto/which-cell`. The calls of this page:
+# :class:`bptt.LSTM`, :func:`bptt.gradient_flow`,
 # :func:`bptt.lyapunov_spectrum`.

@@ -2,62 +2,73 @@
 8. Which gate carries the error?
 ================================
 
-Page 7 ended with a promise: in an LSTM, the error has its own path, with one number per step. This page
-trains the smallest LSTM, draws its three gates, and multiplies this number over 100 steps.
+Page 7 ended with a promise: in an LSTM, the error has its own path, with
+one number per step. This page trains the smallest LSTM, draws its three
+gates, and multiplies this number over 100 steps.
 """
 
 # %%
 # The cell
 # --------
-# An LSTM unit has a **cell state** :math:`c_t`, its memory, and three **gates**: numbers between 0 and
-# 1 that the unit computes at each step from the input and from :math:`h_{t-1}`.
+# An LSTM unit has a **cell state** :math:`c_t`, its memory, and three
+# **gates**: numbers between 0 and 1 that the unit computes at each step
+# from the input and from :math:`h_{t-1}`.
 #
 # .. math:: c_t = f_t\,c_{t-1} + i_t\,g_t, \qquad h_t = o_t \tanh(c_t)
 #
 # * The **forget gate** :math:`f_t` says how much of the memory stays.
-# * The **input gate** :math:`i_t` says how much of the new candidate :math:`g_t` is written.
-# * The **output gate** :math:`o_t` says how much of the memory is shown to the rest of the network.
+# * The **input gate** :math:`i_t` says how much of the new candidate
+#   :math:`g_t` is written.
+# * The **output gate** :math:`o_t` says how much of the memory is shown to
+#   the rest of the network.
 #
 # A task that needs all three
 # ---------------------------
-# Each step has three inputs: a value, a flag *store* and a flag *read*. The network must keep the value
-# of the last *store*. At a *read* it must answer with this value, and at all other steps with 0.
+# Each step has three inputs: a value, a flag *store* and a flag *read*. The
+# network must keep the value of the last *store*. At a *read* it must
+# answer with this value, and at all other steps with 0.
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import bptt
 
-plt.rcParams.update({"figure.figsize": (6, 3.6), "figure.constrained_layout.use": True, "font.size": 13})
+plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
+plt.rcParams["figure.constrained_layout.use"] = True
 
 
 def memory(seed, steps=60, rows=32):
     rng = np.random.default_rng(seed)
     value = rng.uniform(-1, 1, (steps, rows))
-    store, read = rng.random((steps, rows)) < 0.08, rng.random((steps, rows)) < 0.15
+    store = rng.random((steps, rows)) < 0.08
+    read = rng.random((steps, rows)) < 0.15
     store[0] = True
-    last = np.maximum.accumulate(np.where(store, np.arange(steps)[:, None], 0))
+    last = np.where(store, np.arange(steps)[:, None], 0)
+    last = np.maximum.accumulate(last)  # the step of the last store
     held = np.take_along_axis(value, last, axis=0)
     return np.stack([value, store, read], axis=-1), (held * read)[..., None]
 
 
 # %%
-# The network is one LSTM unit, and a ``Linear`` layer that scales its output.
+# The network is one LSTM unit, and a ``Linear`` layer that scales its
+# output.
 
-lstm = bptt.LSTM(3, 1, dtype="float64", forget_bias=2.0, seed=2)  # a single unit
+lstm = bptt.LSTM(3, 1, dtype="float64", forget_bias=2.0, seed=2)
 model = bptt.Sequential(lstm, bptt.Linear(1, 1, dtype="float64", seed=2))
-clip = bptt.ClipNorm(1.0)
-trainer = bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(0.03), clip=clip, progress=False)
+options = {"clip": bptt.ClipNorm(1.0), "progress": False}
+mse, step = bptt.MeanSquaredError(), bptt.Adam(0.03)
+trainer = bptt.Trainer(model, mse, step, **options)
 loss = trainer.fit([memory(seed) for seed in range(500)])["loss"]
 print(f"loss of the first update {loss[0]:.3f}, of the last {loss[-1]:.5f}")
 
 # %%
-# A network that always answers 0 has a loss of about 0.05. This one has learned the task with one unit.
+# A network that always answers 0 has a loss of about 0.05. This one has
+# learned the task with one unit.
 #
 # The three gates
 # ---------------
-# The tape keeps every gate of every step. The picture shows one sequence. S marks a *store*, and R
-# marks a *read*.
+# The tape keeps every gate of every step. The picture shows one sequence. S
+# marks a *store*, and R marks a *read*.
 
 x, _ = memory(seed=4187, steps=40, rows=1)
 _, _, tape = lstm.forward(x)
@@ -68,18 +79,20 @@ fig, ax = plt.subplots()
 ax.imshow([i, f, o], aspect="auto", cmap="cividis", vmin=0, vmax=1)
 ax.set_xticks([*stores, *reads], ["S"] * len(stores) + ["R"] * len(reads))
 ax.set_yticks([0, 1, 2], ["input\ngate", "forget\ngate", "output\ngate"])
-ax.set(title="Yellow is open, blue is shut", xlabel="40 steps: S = store, R = read")
+ax.set_xlabel("40 steps: S = store, R = read")
+ax.set_title("Yellow is open, blue is shut")
 plt.show()
 
 # %%
-# Read the picture row by row. The input gate opens at a *store*, and is shut at all other steps. The
-# forget gate is open and keeps the memory; at a *store* it shuts, and drops the old value. The output
-# gate opens at a *read*. Nobody programmed these gates. Training found them.
+# Read the picture row by row. The input gate opens at a *store*, and is
+# shut at all other steps. The forget gate is open and keeps the memory; at
+# a *store* it shuts, and drops the old value. The output gate opens at a
+# *read*. Nobody programmed these gates. Training found them.
 #
 # The path of the error
 # ---------------------
-# Send an error of size 1 into the last *read*. Which errors of the cell state arrive on its way back,
-# step by step?
+# Send an error of size 1 into the last *read*. Which errors of the cell
+# state arrive on its way back, step by step?
 
 dh = np.zeros((40, 1, 1))
 dh[reads[-1]] = 1
@@ -89,37 +102,45 @@ dc = tape.dc_norm[0]  # |dL/dc_t|, one number per step
 fig, ax = plt.subplots()
 ax.plot(dc[: reads[-1] + 1], "o-", color="#D55E00")
 ax.set_xticks([*stores, *reads], ["S"] * len(stores) + ["R"] * len(reads))
-ax.set(xlim=(-1, 40), ylim=(0, 1), xlabel="40 steps: S = store, R = read", ylabel="error of the cell state")
+ax.set(xlim=(-1, 40), xlabel="40 steps: S = store, R = read")
+ax.set(ylim=(0, 1), ylabel="error of the cell state")
 ax.set_title("From the last read back to the store before it")
 plt.show()
 kept = dc[stores[-1]] / dc[reads[-1]]
 product = np.prod(f[stores[-1] + 1 : reads[-1] + 1])
-print(f"left of the error, 13 steps back: {kept:.3f}; product of 13 forget gates: {product:.3f}")
+print(f"left of the error, 13 steps back: {kept:.3f}")
+print(f"product of these 13 forget gates: {product:.3f}")
 
 # %%
-# The error travels from the *read* to the *store* almost unchanged, and ends there. This is exactly the
-# step where the value came in, so the network learns from the right step.
+# The error travels from the *read* to the *store* almost unchanged, and
+# ends there. This is exactly the step where the value came in, so the
+# network learns from the right step.
 #
-# The derivative of the first equation says why. The next state is :math:`f_t` times the last one, so
+# The derivative of the first equation says why. The next state is
+# :math:`f_t` times the last one, so
 #
 # .. math:: \frac{\partial c_t}{\partial c_{t-1}} = f_t
 #
 # .. math:: \frac{\partial c_T}{\partial c_0} = f_1 f_2 \cdots f_T
 #
-# **The forget gate carries the error.** In place of the matrix and the slope of tanh on page 2, one
-# number per step and unit multiplies it. The input gate lets the error out to the input, and the output
-# gate lets it in from the loss; both act once, and not at every step. (Through :math:`h_{t-1}`, the
-# gates themselves add small side paths. The two numbers above differ by these.)
+# **The forget gate carries the error.** In place of the matrix and the
+# slope of tanh on page 2, one number per step and unit multiplies it. The
+# input gate lets the error out to the input, and the output gate lets it in
+# from the loss; both act once, and not at every step. (Through
+# :math:`h_{t-1}`, the gates themselves add small side paths. The two
+# numbers above differ by these.)
 #
-# The LSTM of 1997 had no forget gate: :math:`c_t = c_{t-1} + i_t\,g_t`, so each factor is exactly 1.
-# Its authors, Hochreiter and Schmidhuber, called this path the **constant error carousel**.
-# ``bptt.MemoryBlocks`` is this cell. Gers, Schmidhuber and Cummins added the forget gate in 2000, so
-# that a network can also drop a memory.
+# The LSTM of 1997 had no forget gate: :math:`c_t = c_{t-1} + i_t\,g_t`, so
+# each factor is exactly 1. Its authors, Hochreiter and Schmidhuber, called
+# this path the **constant error carousel**. ``bptt.MemoryBlocks`` is this
+# cell. Gers, Schmidhuber and Cummins added the forget gate in 2000, so that
+# a network can also drop a memory.
 #
 # Does an LSTM ever vanish?
 # -------------------------
-# Multiply 100 forget gates. Without recurrent weights, the product is exact. ``forget_bias=b`` starts a
-# gate at the value :math:`1 / (1 + e^{-b})`.
+# Multiply 100 forget gates. Without recurrent weights, the product is
+# exact. ``forget_bias=b`` starts a gate at the value
+# :math:`1 / (1 + e^{-b})`.
 
 noise = np.random.default_rng(0).normal(size=(100, 1, 1))
 left = {}
@@ -127,33 +148,40 @@ for bias in (1.0, 3.0, 5.0):
     unit = bptt.LSTM(1, 1, forget_bias=bias, dtype="float64", seed=0)
     unit.parameters["weight_hh_l0"][:] = 0
     _, _, tape = unit.forward(noise)
-    _, (_, dc_0) = unit.backward(tape, dstate=(np.zeros((1, 1, 1)), np.ones((1, 1, 1))))
+    dh_last, dc_last = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
+    _, (_, dc_0) = unit.backward(tape, dstate=(dh_last, dc_last))
     factors = tape.gates[0][..., 1]
     left[bias] = dc_0.item(), np.prod(factors)
     error, of_gates = left[bias]
-    print(f"bias {bias}: mean f {factors.mean():.3f}, error {error:.3g}, product {of_gates:.3g}")
+    print(f"bias {bias}: mean forget gate {factors.mean():.3f}")
+    print(f"    error {error:.3g}, product {of_gates:.3g}")
 
 # %%
-# A forget gate of 0.95 looks open, and loses 99 % of the error in 100 steps. This is page 1 again: 0.95
-# is not nearly 1. With the bias 5, half of the error is left. The gradient of an LSTM vanishes, too,
-# unless training or a bias sets its forget gates very close to 1. The gain is that it can do so for
-# each unit and step.
+# A forget gate of 0.95 looks open, and loses 99 % of the error in 100
+# steps. This is page 1 again: 0.95 is not nearly 1. With the bias 5, half
+# of the error is left. The gradient of an LSTM vanishes, too, unless
+# training or a bias sets its forget gates very close to 1. The gain is that
+# it can do so for each unit and step.
 #
 # The misunderstanding that this page clears: LSTMs never vanish.
 #
 # Exercises
 # ---------
-# 1. Which value must a constant forget gate have, so that half of the error is left after 1,000 steps?
-# 2. Draw all gates and states by ``bptt.diagnose.plot_gates(tape)`` for a tape of the model. Which gate
-#    does it draw that this page left out?
-# 3. Train with ``seed=1`` in place of ``seed=2`` for both layers. Does one unit always learn the task?
+# 1. Which value must a constant forget gate have, so that half of the error
+#    is left after 1,000 steps?
+# 2. Draw all gates and states by ``bptt.diagnose.plot_gates(tape)`` for a
+#    tape of the model. Which gate does it draw that this page left out?
+# 3. Train with ``seed=1`` in place of ``seed=2`` for both layers. Does one
+#    unit always learn the task?
 #
 # Answers
 # -------
 # 1. 0.9993, because this number to the power 1,000 is 0.5.
-# 2. The candidate g, the value that the input gate lets in. It lies between -1 and 1, so it is no gate.
-# 3. No. With this seed, the loss stays near 0.05. Two units learn it with more seeds: there is more
-#    than one way.
+# 2. The candidate g, the value that the input gate lets in. It lies between
+#    -1 and 1, so it is no gate.
+# 3. No. With this seed, the loss stays near 0.05. Two units learn it with
+#    more seeds: there is more than one way.
 #
-# Next: :doc:`plot_9_what_do_peepholes_see`. All cells and their equations: :doc:`/guide/cells`. The
-# calls of this page: :class:`bptt.LSTM`, :func:`bptt.diagnose.plot_gates`.
+# Next: :doc:`plot_9_what_do_peepholes_see`. All cells and their equations:
+# :doc:`/guide/cells`. The calls of this page: :class:`bptt.LSTM`,
+# :func:`bptt.diagnose.plot_gates`.
