@@ -17,6 +17,8 @@ from experiments.tasks.reber import Strings, encode, right, training_and_test
 from experiments.training import online
 
 DATA_SETS, STRINGS = 3, 256
+QUICK_LIMIT = 10_000
+"""Limit of the nets of 1997 with `quick`: too few for a fair verdict, enough to see that they learn."""
 
 
 def data_set(seed: int) -> tuple[list[str], list[str]]:
@@ -71,7 +73,7 @@ def of_1997(
         rng, 7, blocks, cells, 7, scale=0.2, bias="gates", output_bias=biases, weights=weights, last=False
     )
     updates = online(model, net.half_squared_error, bptt.SGD(rate), drawn(rng, training))
-    return train(model, updates, encode(training + test), limit)
+    return train(model, updates, encode(training + test), QUICK_LIMIT if quick else limit)
 
 
 def case_1997(blocks: int, cells: int, weights: int, rate: float, published: str) -> Case:
@@ -86,8 +88,8 @@ def case_1997(blocks: int, cells: int, weights: int, rate: float, published: str
         partial(of_1997, blocks=blocks, cells=cells, weights=weights, rate=rate, limit=limit),
         1,
         30,
-        20.0,
-        20.0,
+        3.0,
+        30.0,
     )
 
 
