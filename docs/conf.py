@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ sys.path += [str(DOCS / "_ext"), str(DOCS.parent / "examples")]
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import gallery  # noqa: E402  (in _ext)
-from api_topics import TOPICS  # noqa: E402
+from api_topics import TOPICS, all_names  # noqa: E402
 
 project = "bptt"
 author = "the authors of bptt"
@@ -55,6 +56,8 @@ autodoc_default_options = {"members": True, "inherited-members": True}
 autodoc_member_order = "groupwise"
 autosummary_generate = [f"api/{topic}.rst" for topic in TOPICS]
 numpydoc_show_class_members = False
+numpydoc_validation_checks = {"EX01"}  # every public name has an example; its methods need none
+numpydoc_validation_exclude = {rf"^(?!(?:{'|'.join(map(re.escape, all_names()))})$)"}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
