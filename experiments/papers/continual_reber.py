@@ -95,7 +95,7 @@ CONTINUAL_REBER = Experiment(
     cases=(
         _case(WITH, "solved", 2, forget_gate=True, updates=UPDATES),
         _case(WITHOUT, "not solved", 2, forget_gate=False, updates=UPDATES),
-        _case(LONGER, "not solved", 1, forget_gate=False, updates=3 * UPDATES),
+        _case(LONGER, "", 1, forget_gate=False, updates=3 * UPDATES),
     ),
     verdict=verdict,
     figure="accuracy",

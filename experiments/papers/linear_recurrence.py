@@ -68,8 +68,8 @@ def draw(axes: Axes, runs: Runs) -> None:
             linestyle="-" if "orthogonal" in name else ":",
             label=name,
         )
-    axes.set(xlabel="steps back, T - t", ylabel="norm of dL/dh", yscale="log")
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    axes.set(xlabel="steps back, T - t", ylabel="norm of dL/dh", yscale="log", ylim=(1e-11, 1e15))
+    axes.legend(loc="upper left", ncols=2, frameon=False, fontsize=9)
 
 
 def _case(rho: float, orthogonal: bool) -> Case:

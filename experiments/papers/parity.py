@@ -151,8 +151,9 @@ PARITY = Experiment(
     figure="guesses",
     notes=(
         "The published figure is Schmidhuber's own round number (Connectionists mailing list, 20 July "
-        "2022). It depends on the architecture: how the output reads the hidden units, and which units "
-        "have a bias."
+        "2022). Guessing takes more than ten times as long here. The number depends on the architecture, "
+        "which differs: how the output reads the hidden units, and which units have a bias. A public "
+        "NumPy replication reports a median of about 12,800 guesses for 500 bits."
     ),
     draw=draw,
 )
