@@ -153,21 +153,21 @@ BlockErrors = tuple[
 """dy, dh, dc, steps, need_dx, clip_value, clip_norm, keep_errors, cut, norms_of_rows, as for
 `Recurrent.backward`. Infinities: no clipping."""
 
-class MemoryBlocks:
-    """Memory blocks: K blocks of M/K cells, H = M + 2K hidden units. `biases`: 0, 2K or H."""
+BlockSizes = tuple[int, int, int, int, bool, bool, int]
+"""I, K, cells of a block, number of biases (0, 2K or H), squash, truncated, steps whose gradients are summed
+together. M outputs, H = M + 2K hidden units."""
 
-    def __init__(
-        self, input: int, blocks: int, cells: int, biases: int, squash: bool, truncated: bool
-    ) -> None: ...
-    @property
-    def chunk_steps(self) -> int:
-        """Steps whose gradients are summed together."""
-    def forward(self, inputs: BlockInputs) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """-> y, h (1, B, M), c (1, B, H), and the other two of `BlockStates`."""
-    def backward(
-        self, inputs: BlockInputs, states: BlockStates, gradients: Floats | None, errors: BlockErrors
-    ) -> tuple[Floats | None, Floats, Floats, npt.NDArray[np.float64], Floats | None]:
-        """-> dx, dh0, dc0, norms of dL/dh_t and dL/dc_t (2, 1, T), every dL/dh_t. Adds to `gradients`."""
+def blocks_forward(sizes: BlockSizes, inputs: BlockInputs) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """-> y, h (1, B, M), c (1, B, H), and the other two of `BlockStates`."""
+
+def blocks_backward(
+    sizes: BlockSizes,
+    inputs: BlockInputs,
+    states: BlockStates,
+    gradients: Floats | None,
+    errors: BlockErrors,
+) -> tuple[Floats | None, Floats, Floats, npt.NDArray[np.float64], Floats | None]:
+    """-> dx, dh0, dc0, norms of dL/dh_t and dL/dc_t (2, 1, T), every dL/dh_t. Adds to `gradients`."""
 
 class StepTape:
     """What one step keeps for its backward pass."""

@@ -1,6 +1,7 @@
 #include "core/blocks/memory_blocks.hpp"
 
 #include <cmath>
+#include <cstring>
 
 #include "core/timeless/error_norm.hpp"
 #include "runtime/isa.hpp"
@@ -16,13 +17,30 @@ void add_scaled(Index n, T factor, const T* __restrict x, T* __restrict y) {
   for (Index i = 0; i < n; ++i) y[i] += factor * x[i];
 }
 
-// What both passes share: sizes, and where the state before a step lies.
+template <class T>
+void clear(Index n, T* x) {
+  if (n > 0) std::memset(x, 0, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+template <class T>
+void copy(Index n, const T* from, T* to) {
+  if (n > 0) std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+// A row of a step: its places in arrays over time and in states.
+struct Place {
+  Index row;
+  Index before;  // the row of the step before; -1 at the first step
+  Index b;
+};
+
+// What both passes share: sizes, memory, and where the state before a step lies.
 template <class T>
 class Pass {
  public:
   Pass(const MemoryBlocks& net, const Rows& rows, const BlockInputs<T>& in, const BlockStates<T>& states)
-      : net_(net), rows_(rows), in_(in), states_(states), zeros_(H_) {
-    std::fill_n(zeros_.data(), H_, T{0});
+      : net_(net), rows_(rows), in_(in), states_(states), memory_((I_ + H_ + 3) * H_) {
+    clear(memory_.size(), memory_.data());
   }
 
  protected:
@@ -30,21 +48,28 @@ class Pass {
     const T* h;
     const T* c;
   };
-  State initial(Index b) const {
-    return {in_.h0 ? in_.h0 + b * M_ : zeros_.data(), in_.c0 ? in_.c0 + b * H_ : zeros_.data()};
-  }
+  State initial(Index b) const { return {in_.h0 ? in_.h0 + b * M_ : zeros_, in_.c0 ? in_.c0 + b * H_ : zeros_}; }
   State after(Index row) const { return {states_.y + row * M_, states_.c + row * H_}; }
-  State before(Index t, Index b) const {
-    if (in_.reset && in_.reset[rows_.at(t, b)]) return {zeros_.data(), zeros_.data()};
-    return t == 0 ? initial(b) : after(rows_.at(t - 1, b));
+  State old(const Place& at) const {
+    if (in_.reset && in_.reset[at.row]) return {zeros_, zeros_};
+    return at.before < 0 ? initial(at.b) : after(at.before);
   }
 
-  // Calls visit(j, value) for what the units read at a step: x, then the outputs of cells, then the gates.
+  // Calls visit(place) for the rows that run at step t.
   template <class Visit>
-  void for_each_source(Index row, const State& old, Visit visit) const {
-    for (Index j = 0; j < I_; ++j) visit(j, in_.x[row * I_ + j]);
-    for (Index j = 0; j < M_; ++j) visit(I_ + j, old.h[j]);
-    for (Index j = M_; j < H_; ++j) visit(I_ + j, old.c[j]);
+  void for_each_row(Index t, Visit visit) const {
+    const Index row = rows_.base(t), before = t == 0 ? 0 : rows_.base(t - 1);
+    for (Index b = 0; b < rows_.active(t); ++b) visit(Place{row + b, t == 0 ? -1 : before + b, b});
+  }
+
+  // Calls visit(value, column) for what the units read at a step: x, the outputs of the cells, and the gates.
+  template <class Visit>
+  void for_each_source(const Place& at, Visit visit) const {
+    const State state = old(at);
+    T* column = columns_;
+    for (Index j = 0; j < I_ + H_; ++j, column += H_) {
+      visit(j < I_ ? in_.x[at.row * I_ + j] : j < I_ + M_ ? state.h[j - I_] : state.c[j - I_], column);
+    }
   }
 
   const MemoryBlocks& net_;
@@ -55,62 +80,71 @@ class Pass {
   const Index M_ = net_.outputs();
   const Index H_ = net_.units();
   const Index K_ = net_.blocks;
-  Buffer<T> zeros_;
+  const Buffer<T> memory_;
+  T* const columns_ = memory_.data();  // transposed weights, or their gradients: (I + H, H)
+  T* const sums_ = columns_ + (I_ + H_) * H_;  // of the units at a step, or their errors
+  T* const bias_ = sums_ + H_;  // the gradient
+  T* const zeros_ = bias_ + H_;
 };
 
 template <class T>
 class Forward : Pass<T> {
  public:
   Forward(const MemoryBlocks& net, const Rows& rows, const BlockInputs<T>& in, const BlockStates<T>& out)
-      : Pass<T>(net, rows, in, out), columns_((I_ + H_) * H_), sums_(H_) {
-    const T* recurrent = in.parameters + H_ * I_;
-    for (Index unit = 0; unit < H_; ++unit) {
-      for (Index j = 0; j < I_; ++j) columns_.data()[j * H_ + unit] = in.parameters[unit * I_ + j];
-      for (Index j = 0; j < H_; ++j) columns_.data()[(I_ + j) * H_ + unit] = recurrent[unit * H_ + j];
+      : Pass<T>(net, rows, in, out) {
+    const T* weight = in.parameters;
+    for (const Index count : {I_, H_}) {
+      T* column = columns_ + (weight == in.parameters ? 0 : I_ * H_);
+      for (Index unit = 0; unit < H_; ++unit) {
+        for (Index j = 0; j < count; ++j) column[j * H_ + unit] = *weight++;
+      }
     }
   }
 
-  void step(Index t, Index b) {
-    const Index row = rows_.at(t, b);
-    const auto old = this->before(t, b);
-    T* sums = sums_.data();
-    std::fill_n(sums, H_ - net_.biases, T{0});
-    std::copy_n(in_.parameters + H_ * (I_ + H_), net_.biases, sums + H_ - net_.biases);
-    this->for_each_source(row, old, [&](Index j, T value) { add_scaled(H_, value, columns_.data() + j * H_, sums); });
+  void run(std::pair<T*, T*> final, Interrupt& interrupt) {
+    store_ended(-1, final);
+    for (Index t = 0; t < rows_.time() && !interrupt.stopped(); ++t) {
+      this->for_each_row(t, [&](const Place& at) { step(at); });
+      const Index first = rows_.base(t) + rows_.active(t), count = rows_.base(t + 1) - first;
+      clear(count * M_, states_.y + first * M_);  // rows past active(t) hold zeros
+      clear(count * H_, states_.c + first * H_);
+      clear(count * 2 * M_, states_.inner + first * 2 * M_);
+      store_ended(t, final);
+      if (t % kPollSteps == 0) interrupt.poll();
+    }
+  }
 
-    T* c = states_.c + row * H_;
-    T* inner = states_.inner + row * 2 * M_;
-    for (Index j = M_; j < H_; ++j) c[j] = 1 / (1 + std::exp(-sums[j]));
+ private:
+  void step(const Place& at) {
+    clear(H_ - net_.biases, sums_);
+    copy(net_.biases, in_.parameters + H_ * (I_ + H_), sums_ + H_ - net_.biases);
+    this->for_each_source(at, [&](T value, const T* column) { add_scaled(H_, value, column, sums_); });
+
+    T* c = states_.c + at.row * H_;
+    T* inner = states_.inner + at.row * 2 * M_;
+    const T* old = this->old(at).c;
+    for (Index j = M_; j < H_; ++j) c[j] = 1 / (1 + std::exp(-sums_[j]));
     for (Index j = 0; j < M_; ++j) {
-      const Index block = j / net_.cells;
-      const T g = 2 * std::tanh(sums[j] / 2);  // 4 sigmoid(x) - 2, accurate near 0
-      c[j] = old.c[j] + c[M_ + block] * g;
+      const T* gate = c + M_ + j / net_.cells;
+      const T g = 2 * std::tanh(sums_[j] / 2);  // 4 sigmoid(x) - 2, accurate near 0
+      c[j] = old[j] + gate[0] * g;
       const T squashed = net_.squash ? std::tanh(c[j] / 2) : c[j];
       inner[j] = g;
       inner[M_ + j] = squashed;
-      states_.y[row * M_ + j] = c[M_ + K_ + block] * squashed;
+      states_.y[at.row * M_ + j] = gate[K_] * squashed;
     }
-  }
-
-  // Rows past active(t) hold zeros.
-  void clear_padding(Index t) const {
-    const Index first = rows_.base(t) + rows_.active(t), count = rows_.base(t + 1) - first;
-    std::fill_n(states_.y + first * M_, count * M_, T{0});
-    std::fill_n(states_.c + first * H_, count * H_, T{0});
-    std::fill_n(states_.inner + first * 2 * M_, count * 2 * M_, T{0});
   }
 
   // A row ends where the next step no longer has it. Rows without a step keep their initial state.
   void store_ended(Index t, std::pair<T*, T*> final) const {
     const Index end = t < 0 ? rows_.batch() : rows_.active(t);
     for (Index b = rows_.active(t + 1); b < end; ++b) {
-      const auto last = t < 0 ? this->initial(b) : this->after(rows_.at(t, b));
-      std::copy_n(last.h, M_, final.first + b * M_);
-      std::copy_n(last.c, H_, final.second + b * H_);
+      const auto last = t < 0 ? this->initial(b) : this->after(rows_.base(t) + b);
+      copy(M_, last.h, final.first + b * M_);
+      copy(H_, last.c, final.second + b * H_);
     }
   }
 
- private:
   using Pass<T>::net_;
   using Pass<T>::rows_;
   using Pass<T>::in_;
@@ -119,8 +153,8 @@ class Forward : Pass<T> {
   using Pass<T>::M_;
   using Pass<T>::H_;
   using Pass<T>::K_;
-  Buffer<T> columns_;  // the transposed weights
-  Buffer<T> sums_;
+  using Pass<T>::columns_;
+  using Pass<T>::sums_;
 };
 
 template <class T>
@@ -128,67 +162,75 @@ class Backward : Pass<T> {
  public:
   Backward(const MemoryBlocks& net, const Rows& rows, const BlockInputs<T>& in, const BlockStates<T>& states,
            const BlockErrors<T>& errors)
-      : Pass<T>(net, rows, in, states), e_(errors), columns_((I_ + H_) * H_), da_(H_), bias_(H_) {
-    clear_sums();
+      : Pass<T>(net, rows, in, states), e_(errors) {}
+
+  void run(Interrupt& interrupt) {
+    const Index steps = rows_.time(), first = steps - std::min(e_.steps, steps);
+    const Index norms = e_.norms_of_rows ? rows_.total() : steps;
+    clear(norms, e_.dh_norm);
+    clear(norms, e_.dc_norm);
+    if (e_.dx) clear(rows_.total() * I_, e_.dx);
+    if (e_.kept) clear(rows_.total() * M_, e_.kept);
+    for (Index t = steps - 1; t >= first && !interrupt.stopped(); --t) {
+      ErrorNorm dh, dc;
+      this->for_each_row(t, [&](const Place& at) {
+        if (e_.norms_of_rows) dh = dc = {};
+        step(at, dh, dc);
+        const Index place = e_.norms_of_rows ? at.row : t;
+        e_.dh_norm[place] = dh.value();
+        e_.dc_norm[place] = dc.value();
+      });
+      if ((steps - t) % net_.chunk == 0 || t == first) add_sums();
+      if (t % kPollSteps == 0) interrupt.poll();
+    }
+    if (first > 0) {  // the errors of rows with a step do not reach the initial state
+      clear(rows_.active(0) * M_, e_.dh);
+      clear(rows_.active(0) * H_, e_.dc);
+    }
   }
 
+ private:
   // Turns the error of the state after the step, in dh and dc, into the error of the state before.
-  void step(Index t, Index b, ErrorNorm& dh_norm, ErrorNorm& dc_norm) {
-    const Index row = rows_.at(t, b);
-    T* dh = e_.dh + b * M_;
-    T* dc = e_.dc + b * H_;
-    if (e_.dy) add_scaled(M_, T{1}, e_.dy + row * M_, dh);
-    if (e_.clip.any()) e_.clip.apply(kernels_, 1, M_, dh);
-    dh_norm.add(squares_of(kernels_, M_, dh));
-    if (e_.kept) std::copy_n(dh, M_, e_.kept + row * M_);
-
-    invert_outputs(row, dh, dc);
-    if (e_.clip.any()) e_.clip.apply(kernels_, 1, H_, dc);
-    dc_norm.add(squares_of(kernels_, H_, dc));
-    invert_cells(row, dh, dc);
-    const T* da = da_.data();
+  void step(const Place& at, ErrorNorm& dh_norm, ErrorNorm& dc_norm) {
+    T* dh = e_.dh + at.b * M_;
+    T* dc = e_.dc + at.b * H_;
+    if (e_.dy) add_scaled(M_, T{1}, e_.dy + at.row * M_, dh);
+    limit(M_, dh, dh_norm);
+    if (e_.kept) copy(M_, dh, e_.kept + at.row * M_);
+    invert_outputs(at.row, dh, dc);
+    limit(H_, dc, dc_norm);
+    invert_cells(at.row, dh, dc);
     if (e_.gradients) {
-      this->for_each_source(row, this->before(t, b),
-                            [&](Index j, T value) { add_scaled(H_, value, da, columns_.data() + j * H_); });
-      add_scaled(H_, T{1}, da, bias_.data());
+      this->for_each_source(at, [&](T value, T* column) { add_scaled(H_, value, sums_, column); });
+      add_scaled(H_, T{1}, sums_, bias_);
     }
-    if (e_.dx) {
-      std::fill_n(e_.dx + row * I_, I_, T{0});
-      for (Index j = 0; j < H_; ++j) add_scaled(I_, da[j], in_.parameters + j * I_, e_.dx + row * I_);
-    }
-    std::fill_n(dh, M_, T{0});
-    std::fill_n(dc + M_, H_ - M_, T{0});
-    if ((in_.reset && in_.reset[row]) || (e_.cut && e_.cut[row])) {
-      std::fill_n(dc, M_, T{0});
+    const T* weight = in_.parameters;
+    for (Index j = 0; e_.dx && j < H_; ++j) add_scaled(I_, sums_[j], weight + j * I_, e_.dx + at.row * I_);
+    clear(M_, dh);
+    clear(H_ - M_, dc + M_);
+    if ((in_.reset && in_.reset[at.row]) || (e_.cut && e_.cut[at.row])) {
+      clear(M_, dc);
     } else if (!net_.truncated) {
-      const T* recurrent = in_.parameters + H_ * I_;
-      for (Index j = 0; j < H_; ++j, recurrent += H_) {
-        add_scaled(M_, da[j], recurrent, dh);
-        add_scaled(H_ - M_, da[j], recurrent + M_, dc + M_);
+      weight += H_ * I_;
+      for (Index j = 0; j < H_; ++j, weight += H_) {
+        add_scaled(M_, sums_[j], weight, dh);
+        add_scaled(H_ - M_, sums_[j], weight + M_, dc + M_);
       }
     }
   }
 
-  // Adds the sums of a chunk to the gradients.
-  void add_sums() {
-    if (!e_.gradients) return;
-    T* recurrent = e_.gradients + H_ * I_;
-    for (Index unit = 0; unit < H_; ++unit) {
-      for (Index j = 0; j < I_; ++j) e_.gradients[unit * I_ + j] += columns_.data()[j * H_ + unit];
-      for (Index j = 0; j < H_; ++j) recurrent[unit * H_ + j] += columns_.data()[(I_ + j) * H_ + unit];
-    }
-    add_scaled(net_.biases, T{1}, bias_.data() + H_ - net_.biases, recurrent + H_ * H_);
-    clear_sums();
+  void limit(Index n, T* error, ErrorNorm& norm) const {
+    e_.clip.apply(kernels_, 1, n, error);
+    norm.add(squares_of(kernels_, n, error));
   }
 
- private:
   // y = o squashed, squashed = tanh(s / 2): the error of s.
   void invert_outputs(Index row, const T* dh, T* dc) const {
-    const T* c = states_.c + row * H_;
+    const T* o = states_.c + row * H_ + M_ + K_;
     const T* squashed = states_.inner + row * 2 * M_ + M_;
     for (Index j = 0; j < M_; ++j) {
       const T slope = net_.squash ? (1 - squashed[j]) * (1 + squashed[j]) / 2 : T{1};
-      dc[j] += dh[j] * c[M_ + K_ + j / net_.cells] * slope;
+      dc[j] += dh[j] * o[j / net_.cells] * slope;
     }
   }
 
@@ -196,20 +238,28 @@ class Backward : Pass<T> {
   void invert_cells(Index row, const T* dh, T* dc) {
     const T* c = states_.c + row * H_;
     const T* inner = states_.inner + row * 2 * M_;
-    T* da = da_.data();
     for (Index j = 0; j < M_; ++j) {
-      const Index block = j / net_.cells;
+      const Index gate = M_ + j / net_.cells;
       const T g = inner[j];
-      dc[M_ + block] += dc[j] * g;
-      dc[M_ + K_ + block] += dh[j] * inner[M_ + j];
-      da[j] = dc[j] * c[M_ + block] * (1 - g / 2) * (1 + g / 2);
+      dc[gate] += dc[j] * g;
+      dc[gate + K_] += dh[j] * inner[M_ + j];
+      sums_[j] = dc[j] * c[gate] * (1 - g / 2) * (1 + g / 2);
     }
-    for (Index j = M_; j < H_; ++j) da[j] = dc[j] * c[j] * (1 - c[j]);
+    for (Index j = M_; j < H_; ++j) sums_[j] = dc[j] * c[j] * (1 - c[j]);
   }
 
-  void clear_sums() {
-    std::fill_n(columns_.data(), (I_ + H_) * H_, T{0});
-    std::fill_n(bias_.data(), H_, T{0});
+  // Adds the sums of a chunk to the gradients, and starts again.
+  void add_sums() {
+    T* gradient = e_.gradients;
+    if (!gradient) return;
+    for (const Index count : {I_, H_}) {
+      const T* column = columns_ + (gradient == e_.gradients ? 0 : I_ * H_);
+      for (Index unit = 0; unit < H_; ++unit) {
+        for (Index j = 0; j < count; ++j) *gradient++ += column[j * H_ + unit];
+      }
+    }
+    add_scaled(net_.biases, T{1}, bias_ + H_ - net_.biases, gradient);
+    clear(this->memory_.size(), columns_);
   }
 
   using Pass<T>::net_;
@@ -220,11 +270,11 @@ class Backward : Pass<T> {
   using Pass<T>::M_;
   using Pass<T>::H_;
   using Pass<T>::K_;
+  using Pass<T>::columns_;
+  using Pass<T>::sums_;
+  using Pass<T>::bias_;
   const BlockErrors<T>& e_;
   const Kernels<T>& kernels_ = kernels<T>();
-  Buffer<T> columns_;  // gradients of the transposed weights
-  Buffer<T> da_;
-  Buffer<T> bias_;
 };
 
 }  // namespace
@@ -232,43 +282,13 @@ class Backward : Pass<T> {
 template <class T>
 void blocks_forward(const MemoryBlocks& net, const Rows& rows, const BlockInputs<T>& in, const BlockStates<T>& out,
                     std::pair<T*, T*> final, Interrupt& interrupt) {
-  Forward<T> pass(net, rows, in, out);
-  pass.store_ended(-1, final);
-  for (Index t = 0; t < rows.time() && !interrupt.stopped(); ++t) {
-    for (Index b = 0; b < rows.active(t); ++b) pass.step(t, b);
-    if (rows.ragged()) pass.clear_padding(t);
-    pass.store_ended(t, final);
-    if (t % kPollSteps == 0) interrupt.poll();
-  }
+  Forward<T>(net, rows, in, out).run(final, interrupt);
 }
 
 template <class T>
 void blocks_backward(const MemoryBlocks& net, const Rows& rows, const BlockInputs<T>& in, const BlockStates<T>& states,
                      const BlockErrors<T>& errors, Interrupt& interrupt) {
-  Backward<T> pass(net, rows, in, states, errors);
-  const Index T_ = rows.time(), first = T_ - std::min(errors.steps, T_);
-  const Index norms = errors.norms_of_rows ? rows.total() : T_;
-  std::fill_n(errors.dh_norm, norms, 0.0);
-  std::fill_n(errors.dc_norm, norms, 0.0);
-  if (errors.dx) std::fill_n(errors.dx, rows.total() * net.input, T{0});
-  if (errors.kept) std::fill_n(errors.kept, rows.total() * net.outputs(), T{0});
-  for (Index t = T_ - 1; t >= first && !interrupt.stopped(); --t) {
-    ErrorNorm dh, dc;
-    for (Index b = 0; b < rows.active(t); ++b) {
-      if (errors.norms_of_rows) dh = dc = {};
-      pass.step(t, b, dh, dc);
-      const Index at = errors.norms_of_rows ? rows.at(t, b) : t;
-      errors.dh_norm[at] = dh.value();
-      errors.dc_norm[at] = dc.value();
-    }
-    if ((T_ - t) % MemoryBlocks::kChunk == 0) pass.add_sums();
-    if (t % kPollSteps == 0) interrupt.poll();
-  }
-  pass.add_sums();
-  if (first > 0) {  // the errors of rows with a step do not reach the initial state
-    std::fill_n(errors.dh, rows.active(0) * net.outputs(), T{0});
-    std::fill_n(errors.dc, rows.active(0) * net.units(), T{0});
-  }
+  Backward<T>(net, rows, in, states, errors).run(interrupt);
 }
 
 #define BPTT_INSTANTIATE(T)                                                                                     \

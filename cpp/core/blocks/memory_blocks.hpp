@@ -18,13 +18,11 @@ struct MemoryBlocks {
   Index biases;  // of the last units: of all H, of the 2K gates, or none
   bool squash;  // whether a cell's output is o tanh(s / 2), not o s
   bool truncated;  // whether errors stop at the recurrent weights
+  Index chunk;  // the number of steps whose gradients are summed together
 
   Index outputs() const { return blocks * cells; }
   Index units() const { return blocks * (cells + 2); }
   Index parameters() const { return units() * (input + units()) + biases; }
-
-  // The number of steps whose gradients are summed together.
-  static constexpr Index kChunk = 256;
 };
 
 // The arguments of a forward pass, of N rows over time. Null pointers to states are zeros.

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bptt import _core
 from bptt.arguments import Seed, choice, flag, short, size
 from bptt.arrays import Floats, to_floats
 from bptt.layers.budget import check_count
@@ -16,7 +15,7 @@ from bptt.layers.initialisers import Initialiser
 from bptt.layers.initialisers.gate_bias import parse_gate_bias
 from bptt.layers.module import Init, Table
 from bptt.layers.passes.backend import Backend
-from bptt.layers.passes.blocks import Blocks
+from bptt.layers.passes.blocks import CHUNK_STEPS, Blocks
 from bptt.layers.passes.interventions import RandomMasks
 from bptt.layers.recurrent_calls import RecurrentCalls
 
@@ -33,8 +32,8 @@ class MemoryBlocks(RecurrentCalls):
         s_t   = s_{t-1} + i g
         h_t   = o (2 sigmoid(s_t) - 1)
 
-    The outputs y are h. Use this layer to repeat experiments of the paper. For other work, `LSTM` is faster,
-    and its forget gate lets a cell start again.
+    The outputs y are h. Use this layer to repeat experiments of the paper. For other work, use `LSTM`: a wide
+    layer is faster, and a forget gate lets a cell start again.
 
     The gradient of the paper is truncated: an error changes the weights W_hh, but does not flow back through
     them. Only the states s_t carry errors to earlier steps, without loss.
@@ -140,6 +139,10 @@ class MemoryBlocks(RecurrentCalls):
                 )
         self.output_size = self.y_size = self.blocks * self.cells
         self.hidden_size = self.output_size + 2 * self.blocks
+        biases = 0 if not self.bias else 2 * self.blocks if self.bias == "gates" else self.hidden_size
+        truncated = self.gradient == "truncated"
+        options = biases, self.squash, truncated, CHUNK_STEPS
+        self._sizes = (self.input_size, self.blocks, self.cells, *options)
         check_count(self.hidden_size * (self.input_size + self.hidden_size), self.dtype)
         self.allocate(init)
 
@@ -147,13 +150,8 @@ class MemoryBlocks(RecurrentCalls):
     def state_pattern(self) -> str:
         return "(h, c)"
 
-    @property
-    def core(self) -> _core.MemoryBlocks:
-        """The compiled passes, without the vectors."""
-        return self._blocks
-
     def _backend(self) -> Backend:
-        return Blocks(self, self._blocks, self.flat_parameters, self.flat_gradients)
+        return Blocks(self, self._sizes, self.flat_parameters, self.flat_gradients)
 
     # Parameters
 
@@ -163,11 +161,7 @@ class MemoryBlocks(RecurrentCalls):
         return list(self.parameter_shapes().items())
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        H = self.hidden_size
-        biases = 0 if not self.bias else 2 * self.blocks if self.bias == "gates" else H
-        self._blocks = _core.MemoryBlocks(
-            self.input_size, self.blocks, self.cells, biases, self.squash, self.gradient == "truncated"
-        )
+        H, biases = self.hidden_size, self._sizes[3]
         shapes: dict[str, tuple[int, ...]] = {"weight_ih_l0": (H, self.input_size), "weight_hh_l0": (H, H)}
         return shapes | {"bias_ih_l0": (biases,)} if biases else shapes
 
@@ -183,11 +177,6 @@ class MemoryBlocks(RecurrentCalls):
             value = getattr(self, name)
             if value is not None:
                 self.parameters["bias_ih_l0"][rows] = to_floats(np.array(value), name, self.dtype)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        del state["_blocks"]  # holds only sizes, and `parameter_shapes` builds it again
-        return state
 
     def step_input(self, batch_size: int) -> Floats:
         return np.zeros((batch_size, self.input_size), self.dtype)

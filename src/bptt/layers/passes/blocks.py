@@ -12,6 +12,9 @@ from bptt.arrays import Floats, read_only
 from bptt.layers.passes.backend import Backed, Call, Errors, Passed
 from bptt.layers.passes.step_by_step import Sized, StepByStep
 
+CHUNK_STEPS = 256
+"""Steps whose gradients the core sums together."""
+
 
 class BlocksTape:
     """The arrays that a forward pass of `MemoryBlocks` saves."""
@@ -59,23 +62,24 @@ class Blocks(NamedTuple):
     """Memory blocks in the compiled core, with the current vectors of the layer."""
 
     layer: Sized
-    core: _core.MemoryBlocks
+    sizes: _core.BlockSizes
     parameters: Floats
     gradients: Floats
 
     def infer(self, call: Call) -> Passed:
-        return self.core.forward(_inputs(call, self.parameters))[:3]
+        return _core.blocks_forward(self.sizes, _inputs(call, self.parameters))[:3]
 
     def forward(self, call: Call) -> tuple[Passed, BlocksTape]:
         parameters = self.parameters if call.parameters is None else call.parameters
         h0, c0 = (None if state is None else read_only(state) for state in (call.h0, call.c0))
         kept = call._replace(x=read_only(call.x), h0=h0, c0=c0)
         inputs = _inputs(kept, read_only(parameters))
-        y, h, c, cells, inner = self.core.forward(inputs)
+        y, h, c, cells, inner = _core.blocks_forward(self.sizes, inputs)
         return (y, h, c), BlocksTape(inputs, (y, cells, inner))
 
     def backward(self, tape: Any, errors: Errors) -> Backed:
-        dx, dh, dc, norms, kept = self.core.backward(
+        dx, dh, dc, norms, kept = _core.blocks_backward(
+            self.sizes,
             tape.inputs,
             tape.states,
             self.gradients if errors.train else None,
@@ -96,7 +100,7 @@ class Blocks(NamedTuple):
         return dx, dh, dc
 
     def chunk_steps(self, batch: int) -> int:
-        return self.core.chunk_steps
+        return CHUNK_STEPS
 
     def freeze(self) -> Blocks:
         return self._replace(parameters=self.parameters.copy())
