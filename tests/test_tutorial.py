@@ -102,7 +102,19 @@ def test_answers_to_exercises_hold(
         trainer = bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(0.01), clip=clip, progress=False)
         return trainer.fit(names["data"])["loss"]
 
-    names["losses_of"] = losses_of
+    def memory_losses(units: int) -> list[float]:
+        """Train page 8's network with seeds 0 to 4, and return the last losses."""
+        data = [names["memory"](seed) for seed in range(500)]
+        losses = []
+        for seed in range(5):
+            layer = bptt.LSTM(3, units, dtype="float64", forget_bias=2.0, seed=seed)
+            model = bptt.Sequential(layer, bptt.Linear(units, 1, dtype="float64", seed=seed))
+            clip = bptt.ClipNorm(1.0)
+            trainer = bptt.Trainer(model, bptt.MeanSquaredError(), bptt.Adam(0.03), clip=clip, progress=False)
+            losses.append(float(trainer.fit(data)["loss"][-20:].mean()))
+        return losses
+
+    names |= {"losses_of": losses_of, "memory_losses": memory_losses}
     check(page, names, EXERCISES[page], subtests)
 
 

@@ -132,7 +132,7 @@ CLAIMS: dict[int, list[tuple[str, str]]] = {
         ("at a *store* it shuts", "f[stores].max() < 0.15 and np.delete(f, stores).min() > 0.95"),
         ("opens at a *read*", "o[reads].min() > 0.85 and np.delete(o, reads).max() < 0.15"),
         ("almost unchanged, and ends there", "kept > 0.9 and dc[stores[-1] - 1] < 0.1"),
-        ("differ by these", "abs(kept - product) < 0.01 and kept != product"),
+        ("too small to change the printed digits", "f'{kept:.3f}' == f'{product:.3f}' and kept != product"),
         ("the product is exact", "all(abs(error / factors - 1) < 1e-12 for error, factors in left.values())"),
         ("loses 99 % of the error", "0.005 < left[3.0][0] < 0.01"),
         ("half of the error is left", "abs(left[5.0][0] - 0.5) < 0.02"),
@@ -190,5 +190,13 @@ EXERCISES: dict[int, list[tuple[str, str]]] = {
             "max(losses_of(bptt.LSTM(2, 16, seed=s), s)[-100:].mean() for s in (1, 2)) < 0.01",
         ),
     ],
+    8: [
+        ("With this seed, the loss stays near 0.05", "0.04 < memory_losses(1)[1] < 0.06"),
+        (
+            "two end below 0.01 with one unit, and four with two units",
+            "[sum(loss < 0.01 for loss in memory_losses(units)) for units in (1, 2)] == [2, 4]",
+        ),
+    ],
 }
-"""Answers that need more training runs. `tests/test_tutorial.py` adds `losses_of` to the names."""
+"""Answers that need more training runs. `tests/test_tutorial.py` adds
+`losses_of` and `memory_losses` to the names."""

@@ -22,9 +22,10 @@ single cell without any input becomes a clock.
 #
 # .. math:: o_t = \sigma(\ldots + p_o\,c_t)
 #
-# Here :math:`\sigma(a) = 1 / (1 + e^{-a})`, and the dots are what a gate
-# without peepholes reads. Take two cells, one with the memory 0 and one
-# with the memory 2. Shut the output gate, and read the input gate:
+# Here :math:`\sigma(a) = 1 / (1 + e^{-a})`, and the dots stand for the
+# terms of page 8: input, state and bias. Take two cells, one with the
+# memory 0 and one with the memory 2. Shut the output gate, and read the
+# input gate:
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -95,10 +96,11 @@ print("ticks at the steps", ticks)
 # -----------------------------------
 # On page 8, the error of the cell state met one factor per step, the forget
 # gate. Peepholes add a path: now the gates themselves depend on the memory.
-# In the clock, the memory decides when to tick, and an error in the time of
-# a tick can tell the memory so. Take the cell with peepholes from the top
-# of this page, for 5 steps. Compare the error that arrives at its first
-# memory with the product of page 8:
+# In the clock, the memory decides when to tick. If a tick comes too late,
+# its error can now reach the memory, through the gate that looked at it.
+# Take the cell with peepholes from the top of this page, for 5 steps.
+# Compare the error that arrives at its first memory with the product of
+# page 8:
 
 h, c = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
 y, _, tape = lstm.forward(np.zeros((5, 1, 1)), (h, c))
