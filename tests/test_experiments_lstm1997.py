@@ -122,6 +122,7 @@ def test_nets_of_1997_have_the_number_of_weights_of_the_paper() -> None:
         156: partial(temporal_order.of_1997, limit=30, rate=0.5),
         264: partial(reber.of_1997, blocks=4, cells=1, weights=264, rate=0.5, limit=100),
         276: partial(reber.of_1997, blocks=3, cells=2, weights=276, rate=0.5, limit=100),
+        517: partial(reber.of_1997, blocks=6, cells=1, weights=517, rate=0.5, limit=100, larger=True),
     }
     for weights, run in runs.items():
         figures = run(0, True)
