@@ -39,6 +39,12 @@ C = (0.01, 0.1, 1.0)
 """Inverse penalties of logistic regression, from which cross-validation chooses."""
 
 
+# %%
+# Data
+# ----
+# Images as sequences: eight rows of eight pixels, or 64 single pixels.
+
+
 def load() -> tuple[Array, Array]:
     """Return images (n, 8, 8) in [0, 1], and their digits."""
     data = results.need("sklearn.datasets", "scikit-learn").load_digits()
@@ -54,6 +60,13 @@ def split(digits: Array, seed: int) -> tuple[Array, Array]:
     return train, test
 
 
+# %%
+# Models
+# ------
+# A network from the estimators of ``bptt``, and logistic regression as the baseline. Both get the same
+# images.
+
+
 def classifier(seed: int, settings: dict[str, Any]) -> Any:
     """Return a network as a scikit-learn estimator."""
     return results.need("bptt.estimators", "scikit-learn").SequenceClassifier(random_state=seed, **settings)
@@ -66,6 +79,12 @@ def logistic_regression(seed: int) -> Any:
 
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     return GridSearchCV(LogisticRegression(max_iter=2000), {"C": C}, cv=folds)
+
+
+# %%
+# Picture
+# -------
+# The network can be asked after each row, because it reads one row at a time.
 
 
 def belief(model: Any, image: Array) -> Array:
@@ -92,6 +111,12 @@ def draw(figure: Figure, scores: dict[str, Array], image: Array, digit: int, bel
     accuracy.set(title="Test accuracy of each seed", ylabel="right, %", xlim=(-0.6, len(scores) - 0.4))
     canvas.tidy(accuracy)
     accuracy.set_xticks(range(len(scores)), [name.replace(" ", "\n", 1) for name in scores])
+
+
+# %%
+# Run it
+# ------
+# Five seeds, each with its own split into training and test images.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

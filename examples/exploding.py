@@ -47,6 +47,12 @@ WINDOW = 10
 LIMIT = 1.0
 
 
+# %%
+# Task and network
+# ----------------
+# The network repeats its input of three steps ago. Its recurrent weights are large on purpose.
+
+
 def echo(seed: int, batches: int) -> list[tuple[Array, Array]]:
     """Return noise, and as the target the same noise DELAY steps later."""
     rng = np.random.default_rng(seed)
@@ -65,6 +71,12 @@ def build(seed: int) -> bptt.Sequential:
         bptt.RNN(1, HIDDEN, init=bptt.init.sparse(spectral_radius=RADIUS), seed=seed),
         bptt.Linear(HIDDEN, 1, seed=seed),
     )
+
+
+# %%
+# Training
+# --------
+# The same network on the same data, with several options of the Trainer.
 
 
 @dataclass
@@ -96,6 +108,12 @@ def trained(name: str, seed: int, batches: int, **options: Any) -> Run:
     return Run(
         name, loss[:whole].reshape(-1, windows).mean(1), norm[:whole].reshape(-1, windows).max(1), ended
     )
+
+
+# %%
+# What the figures must show
+# --------------------------
+# The page on the gradient through time prints these ranges.
 
 
 @dataclass(frozen=True)
@@ -143,6 +161,12 @@ def check(seed: int, flow: bptt.diagnose.GradientFlow, runs: list[Run]) -> None:
             raise SystemExit(f"exploding.py: {found}, but the page says {low:g} to {high:g}")
 
 
+# %%
+# Picture
+# -------
+# Growth of errors before training, then the loss and the gradient norm of three trainings.
+
+
 def compared(seed: int, batches: int) -> list[Run]:
     """Train without clipping, with clipping, and with truncation."""
     return [
@@ -177,6 +201,12 @@ def draw(runs: list[Run], flow: bptt.diagnose.GradientFlow, path: Path) -> bool:
 
 
 # The temporal order task
+
+
+# %%
+# A harder task
+# -------------
+# The temporal order task of Pascanu et al., which ``--table`` trains with and without clipping.
 
 
 HARD_STEPS = (50, 100)
@@ -312,6 +342,12 @@ def check_table(rows: list[dict[str, Any]]) -> None:
             found = f"seed {row['seed']}, clipping {row['clipping']}: {row['error']:.1%} wrong"
             page = "solved with clipping" if clipped else f"more than {HARD_GUESSING:.0%} wrong without"
             raise SystemExit(f"exploding.py: {found}, but the page says {page}")
+
+
+# %%
+# Run it
+# ------
+# The picture takes some seconds. ``--table`` takes some minutes.
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -50,6 +50,12 @@ HIDDEN, ROWS, EPOCHS, LR, DROPOUT = 64, 2, 60, 5e-3, 0.1
 PENALTIES = 10.0 ** np.arange(-4, 4)
 
 
+# %%
+# Data
+# ----
+# One recording. The first part is for training, the middle for validation and the end for the test.
+
+
 def load() -> Array:
     """Return the ECG in its units, RATE values per second, (N,)."""
     spec = find_spec("peakdet")  # its file is all that is needed of it
@@ -75,6 +81,12 @@ def ahead(values: Array) -> Array:
     return windows
 
 
+# %%
+# Baseline
+# --------
+# Ridge regression reads the values of the last second. It has one model for each step ahead.
+
+
 def ridge(values: Array) -> Array:
     """Predict the test part (steps, AHEAD) by ridge regression on the last WINDOW values."""
     train, validation = cut(values)
@@ -97,6 +109,13 @@ def ridge(values: Array) -> Array:
         return float(np.mean((fitted(penalty, learn) - target)[choose] ** 2))
 
     return fitted(min(PENALTIES, key=error), learn | choose)[test]
+
+
+# %%
+# Network
+# -------
+# Truncated backpropagation through time: the state is carried from window to window, and errors stop at the
+# start of each window.
 
 
 def trained(values: Array, seed: int, epochs: int) -> bptt.Sequential:
@@ -134,6 +153,12 @@ def rmse(forecast: Array, came: Array) -> Array:
     return root
 
 
+# %%
+# Picture
+# -------
+# Three seconds of the test part, and the errors by time ahead.
+
+
 def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> None:
     """Draw 3 s of the test part with predictions AHEAD steps before, and the errors."""
     trace, by_horizon = figure.subplots(1, 2, width_ratios=(1.9, 1))
@@ -152,6 +177,12 @@ def draw(figure: Figure, traces: dict[str, Array], errors: dict[str, Array]) -> 
     results.legend_below(trace)
     results.draw_errors(by_horizon, 1000 * np.arange(1, AHEAD + 1) / RATE, errors)
     by_horizon.set(title="Error", xlabel="ms ahead", ylabel="RMSE, units of the ECG")
+
+
+# %%
+# Run it
+# ------
+# Five seeds.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -38,6 +38,12 @@ RIGHT, SIMPLE = 0.95, 0.93
 """Accuracies in docs/guide/examples.md: of the network, and of the baseline without time."""
 
 
+# %%
+# Data
+# ----
+# Utterances of unequal length, standardised by the training data.
+
+
 def load(split: str) -> tuple[Utterances, Vector]:
     """Return the utterances of "train" or "test", and their speakers, 0 to 8."""
     try:
@@ -75,6 +81,13 @@ class Noisy:
         for x, target, lengths in self.batches:
             offset = self.rng.standard_normal((1, *x.shape[1:]))
             yield x + NOISE * (offset + self.rng.standard_normal(x.shape)), target, lengths
+
+
+# %%
+# Network
+# -------
+# A bidirectional network reads each utterance. Noise on the inputs makes up for the small number of
+# utterances.
 
 
 def build(channels: int, speakers: int, rng: np.random.Generator) -> bptt.Sequential:
@@ -122,6 +135,12 @@ def trained(
     )
     trainer.fit(Noisy(batches, rng), epochs)
     return model
+
+
+# %%
+# Results and baseline
+# --------------------
+# The baseline ignores the order of the steps: logistic regression on the mean of each utterance.
 
 
 def confusion(model: bptt.Sequential, utterances: Utterances, speakers: Vector) -> npt.NDArray[np.int64]:
@@ -179,6 +198,12 @@ def check(right: float, simple: float) -> None:
             raise SystemExit(
                 f"japanese_vowels.py: {name} is right in {share:.1%}; the page says {least:.0%} or more"
             )
+
+
+# %%
+# Run it
+# ------
+# One seed.
 
 
 def main(arguments: list[str] | None = None) -> None:

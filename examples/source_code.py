@@ -48,6 +48,12 @@ ORDERS = (3, 5, 7)
 VALIDATIONS = 8
 
 
+# %%
+# Data
+# ----
+# Whole files go into training, validation or test.
+
+
 def texts(characters: int) -> dict[str, str]:
     """Divide whole files into "train", "validation" and "test"."""
     # The file with the settings of the build is a table, not source code.
@@ -67,6 +73,12 @@ def judged(stream: TextStream) -> Array:
     return stream.ids[: (len(stream.ids) - 1) // stream.batch_size * stream.batch_size + 1]
 
 
+# %%
+# Baselines
+# ---------
+# Models that count: bigrams, and Kneser-Ney models of several orders.
+
+
 def counted(train: TextStream, test: TextStream) -> dict[str, float]:
     """Return the bits per character of the n-gram models."""
     ids, symbols = judged(test), len(train.vocabulary)
@@ -74,6 +86,12 @@ def counted(train: TextStream, test: TextStream) -> dict[str, float]:
     for order in ORDERS:
         nats[f"{order}-gram, Kneser-Ney"] = float(KneserNey(train.ids, order, symbols).losses(ids).mean())
     return {name: value / math.log(2) for name, value in nats.items()}
+
+
+# %%
+# Network
+# -------
+# An LSTM reads 16 rows side by side, with truncated backpropagation through time.
 
 
 class Report(bptt.Callback):
@@ -107,6 +125,12 @@ def trained(train: TextStream, validation: TextStream, seed: int, hidden: int, e
     return trainer
 
 
+# %%
+# Picture
+# -------
+# Validation loss of the network, and lines for the counting models.
+
+
 def draw(figure: Figure, runs: list[bptt.Trainer], counts: dict[str, float]) -> None:
     """Draw the validation loss during training, and the losses of the n-gram models."""
     axes = figure.subplots()
@@ -123,6 +147,12 @@ def draw(figure: Figure, runs: list[bptt.Trainer], counts: dict[str, float]) -> 
     )
     canvas.tidy(axes)
     results.legend_below(axes)
+
+
+# %%
+# Run it
+# ------
+# One seed.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

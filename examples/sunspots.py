@@ -52,6 +52,12 @@ LINEAR = f"autoregression, {LAGS} years"
 SETTINGS: dict[str, Any] = {"cell": "gru", "window": 22, "hidden_size": 16, "epochs": 40}
 
 
+# %%
+# Data
+# ----
+# One value a year. Each test forecast starts from a year that is followed by eleven known years.
+
+
 def load() -> tuple[Array, Array]:
     """Return the years, and the mean number of sunspots of each year."""
     data = results.need("statsmodels.datasets.sunspots", "statsmodels").load_pandas().data
@@ -66,6 +72,12 @@ def origins(values: Array) -> Array:
 def truth(values: Array) -> Array:
     """Return the true values, (origins, HORIZON)."""
     return np.stack([values[last + 1 : last + 1 + HORIZON] for last in origins(values)])
+
+
+# %%
+# Baselines
+# ---------
+# Two naive forecasts, and a linear autoregression for comparison.
 
 
 def seasonal_naive(values: Array) -> Array:
@@ -92,6 +104,13 @@ def autoregression(values: Array) -> Array:
     return np.array(made)
 
 
+# %%
+# Network
+# -------
+# ``Forecaster`` is trained again at the end of each year. It predicts quantiles: a median, and the bounds
+# of an interval.
+
+
 def forecasts(values: Array, seed: int, epochs: int) -> tuple[Array, Array, Array]:
     """Return medians, lower and upper bounds (origins, HORIZON), with a network for each origin."""
     forecaster = results.need("bptt.estimators", "scikit-learn").Forecaster(
@@ -111,6 +130,12 @@ def rmse(forecast: Array, values: Array) -> Array:
     """Return the errors by horizon, (HORIZON,)."""
     root: Array = np.sqrt(np.mean((forecast - truth(values)) ** 2, axis=0))
     return root
+
+
+# %%
+# Picture
+# -------
+# Forecasts with intervals, and the error by years ahead.
 
 
 def draw(
@@ -134,6 +159,12 @@ def draw(
     results.legend_below(series)
     results.draw_errors(by_horizon, np.arange(1, HORIZON + 1), errors)
     by_horizon.set(title="Error", xlabel="years ahead", ylabel="RMSE, sunspots")
+
+
+# %%
+# Run it
+# ------
+# Five seeds.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,6 +27,12 @@ import numpy as np
 
 import bptt
 
+# %%
+# Settings
+# --------
+# Three cells, two sizes and two learning rates.
+
+
 CELLS = {"rnn": bptt.RNN, "gru": bptt.GRU, "lstm": bptt.LSTM}
 SETTINGS = [
     {"cell": cell, "hidden": hidden, "rate": rate}
@@ -42,6 +48,12 @@ def series() -> np.ndarray:
     return np.sin(t / 8) * np.cos(t / 150) + 0.5 * np.sin(t / 19) + noise
 
 
+# %%
+# One run
+# -------
+# A function that trains one model and returns its history.
+
+
 def run(seed: int, cell: str, hidden: int, rate: float, epochs: int = 5) -> bptt.History:
     """Train one model, and return its history."""
     values = series()
@@ -52,6 +64,12 @@ def run(seed: int, cell: str, hidden: int, rate: float, epochs: int = 5) -> bptt
         model, bptt.MeanSquaredError(), bptt.Adam(rate), clip=bptt.ClipNorm(1.0), progress=False
     )
     return trainer.fit(learn, epochs, validation=judge)
+
+
+# %%
+# All runs
+# --------
+# ``bptt.sweep`` runs the function for every setting and seed, in parallel processes.
 
 
 def main() -> None:

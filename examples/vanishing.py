@@ -38,6 +38,12 @@ Array: TypeAlias = npt.NDArray[Any]
 STEPS, ROWS, HIDDEN, RATE = 120, 32, 24, 3e-3
 UPDATES = 400
 
+# %%
+# Networks
+# --------
+# Three layers with the same number of units, which differ in how fast they forget.
+
+
 LAYERS: dict[str, Callable[[int], bptt.Module]] = {
     "RNN, radius 0.7": lambda seed: bptt.RNN(
         1, HIDDEN, init=bptt.init.sparse(spectral_radius=0.7), seed=seed
@@ -47,6 +53,12 @@ LAYERS: dict[str, Callable[[int], bptt.Module]] = {
         1, HIDDEN, forget_bias=5.0, peephole=True, seed=seed
     ),
 }
+
+
+# %%
+# What the figures must show
+# --------------------------
+# The page on the gradient through time prints these ranges.
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,12 @@ def check(name: str, seed: int, horizon: int, right: float) -> None:
         if not low <= value <= high:
             found = f"{name}, seed {seed}: {what} is {value:g}"
             raise SystemExit(f"vanishing.py: {found}, but the page says {low:g} to {high:g}")
+
+
+# %%
+# Task and training
+# -----------------
+# The class is the sign of the first number. All later numbers are noise.
 
 
 def recall(seed: int, batches: int, rows: int = ROWS) -> list[tuple[Array, Array]]:
@@ -122,6 +140,12 @@ def table(seeds: int, updates: int) -> list[dict[str, Any]]:
     return rows
 
 
+# %%
+# Picture
+# -------
+# How far errors reach before training, and the loss during training.
+
+
 def draw(flows: dict[str, GradientFlow], losses: dict[str, Array], path: Path) -> bool:
     """Draw how far errors reach before training, and the loss. Return False without matplotlib."""
     if not canvas.available():
@@ -149,6 +173,12 @@ def draw(flows: dict[str, GradientFlow], losses: dict[str, Array], path: Path) -
         canvas.tidy(loss)
     canvas.write(figure, path)
     return True
+
+
+# %%
+# Run it
+# ------
+# One seed. ``--table`` takes ten seeds.
 
 
 def main(arguments: list[str] | None = None) -> None:

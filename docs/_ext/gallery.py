@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,9 @@ from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
 DOCS = Path(__file__).resolve().parent.parent
-PICTURES = Path(tempfile.mkdtemp())
-"""Folder in which scripts write their pictures while they run."""
 
 FOLDERS = {"../examples": "gallery", "tutorial": "lessons"}
-SCRIPTS = [scripts for scripts in FOLDERS if (DOCS / scripts).is_dir()]
-PAGES = [FOLDERS[scripts] for scripts in SCRIPTS]
+SCRIPTS, PAGES = list(FOLDERS), list(FOLDERS.values())
 """Folders of scripts, and of the pages made of them, both relative to docs/."""
 
 HELPERS = ("results.py", "ngrams.py")
@@ -48,9 +44,6 @@ NOT_EXECUTED = _reasons()
 
 NOTEBOOK_CELL = "# If bptt is not installed yet, remove the # of the next line.\n# %pip install 'bptt[plot]'"
 
-FIGURES = ("exploding.py", "vanishing.py")
-"""Scripts that write their figures into a file."""
-
 
 def folders() -> list[tuple[Path, str]]:
     """Return each folder of scripts, and the name of the folder of its pages."""
@@ -65,46 +58,50 @@ IGNORED = r"(^|/)(" + "|".join(name.replace(".", r"\.") for name in HELPERS) + r
 EXECUTED = r"/(?!" + "|".join(name.replace(".", r"\.") for name in NOT_EXECUTED) + r")\w+\.py$"
 
 
-def arguments(conf: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-    """Return the command-line arguments of a script: the files that it writes."""
-    script = Path(variables["src_file"])
-    if script.parent.name != "examples":
-        return []
-    figures = ["--figures", str(PICTURES / "figures.json")] if script.name in FIGURES else []
-    return [*figures, "--picture", str(_picture(script))]
-
-
-def _picture(script: Path) -> Path:
-    return PICTURES / f"{script.stem}.png"
-
-
 def scrape(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, Any]) -> str:
     """Save the picture of a block of a script, and return the text that shows it.
 
-    The picture is the figure that the last line of the block returns, or the file that the script wrote.
+    The picture is the figure that the last line of the block returns, or the file that a script of
+    `examples/` wrote: NAME.png beside it, because scripts run in their own folder. Its figures are removed.
     sphinx-gallery's own scraper finds only figures of pyplot.
     """
     paths: list[str] = []
     figure = variables["example_globals"].get("___")
-    if hasattr(figure, "savefig") and not hasattr(figure, "number"):
+    if hasattr(figure, "savefig") and not hasattr(figure, "number") and figure is not variables.get("shown"):
+        variables["shown"] = figure
         paths.append(next(variables["image_path_iterator"]))
         figure.savefig(paths[-1], dpi=150)
-    written = _picture(Path(variables["src_file"]))
+    script = Path(variables["src_file"])
+    written = script.with_name(f"{script.stem.replace('_', '-')}.png")
     if written.exists():
         paths.append(next(variables["image_path_iterator"]))
         shutil.move(written, paths[-1])
+        script.with_suffix(".json").unlink(missing_ok=True)
     return figure_rst(paths, conf["src_dir"])
 
 
-def say_why(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Say on the page of a script that it did not run, and why."""
+NOTEBOOK = re.compile(r"    \.\. container:: sphx-glr-download sphx-glr-download-(?:jupyter|zip)\n\n.*\n\n?")
+DOWNLOAD = "    .. container:: sphx-glr-download\n\n      :download:`It imports {0} </../examples/{0}>`\n\n"
+
+
+def finish_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Say on the page of an example why it did not run, and offer the files that it imports.
+
+    A notebook is offered for the tutorial only: an example imports files that lie beside it.
+    """
     folder, _, name = docname.rpartition("/")
-    reason = NOT_EXECUTED.get(f"{name}.py") if folder == "gallery" else None
-    if reason:
+    script = DOCS.parent / "examples" / f"{name}.py"
+    if folder != "gallery" or not script.is_file():
+        return
+    text = NOTEBOOK.sub("", source[0])
+    imported = re.findall(r"^(?:import|from) (\w+)", script.read_text(encoding="utf-8"), re.MULTILINE)
+    text += "\n\n" + "".join(DOWNLOAD.format(helper) for helper in HELPERS if helper[:-3] in imported)
+    if reason := NOT_EXECUTED.get(script.name):
         note = f".. note:: This page shows no output: {reason}.\n\n"
-        source[0] = re.sub(r"^(=+\n)\n", rf"\1\n{note}", source[0], count=1, flags=re.MULTILINE)
+        text = re.sub(r"^(=+\n)\n", rf"\1\n{note}", text, count=1, flags=re.MULTILINE)
+    source[0] = text
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("source-read", say_why)
+    app.connect("source-read", finish_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx_gallery.directives import imgsgnode
 
 WIDE = 1.9
 """Ratio of width to height above which a picture has several panels side by side."""
@@ -23,11 +24,20 @@ def _ratio(path: Path) -> float:
 
 
 def mark_wide(app: Sphinx, document: nodes.document) -> None:
-    """Add the class `wide` to pictures of a page."""
-    for image in document.findall(nodes.image):
-        path = Path(app.srcdir) / image["uri"]
-        if path.suffix in (".png", ".svg") and path.is_file() and _ratio(path) > WIDE:
+    """Add the class `wide` to wide pictures of a page. sphinx-gallery has a node of its own for pictures."""
+    for image in [*document.findall(nodes.image), *document.findall(imgsgnode)]:
+        path = Path(app.srcdir) / image["uri"].lstrip("/")
+        if path.suffix not in (".png", ".svg") or not path.is_file() or _ratio(path) <= WIDE:
+            continue
+        if isinstance(image, imgsgnode):
+            image["class"] = [f"{image['class'][0]} wide"]
+        else:
             image["classes"].append("wide")
+        box = nodes.container(classes=["wide-box"])
+        if isinstance(image.parent, nodes.paragraph) and len(image.parent) == 1:
+            image = image.parent
+        image.replace_self(box)
+        box += image
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
