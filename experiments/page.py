@@ -61,8 +61,13 @@ def summary(finished: Sequence[tuple[Experiment, dict[str, list[Run]]]]) -> str:
     for experiment, runs in finished:
         word, sentence = table.verdict(experiment, runs)
         link = f"[{experiment.title}](#{anchor(experiment.title)})"
-        lines.append(f"| {link} | {WORDS[word]} | {sentence} |")
+        lines.append(f"| {link} | {WORDS[word]} | {cell(sentence)} |")
     return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """Return a text for a cell of a Markdown table, in which a bar would end the cell."""
+    return text.replace("|", r"\|")
 
 
 def anchor(title: str) -> str:
