@@ -106,24 +106,30 @@ def draw(axes: Axes, runs: Runs) -> None:
 
 
 def case(
-    name: str,
-    net: Net,
-    steps: int,
-    most: int,
-    quick_most: int,
-    seconds: float,
-    *,
-    seeds: int = 5,
-    published: str = "",
+    name: str, net: Net, steps: int, updates: tuple[int, int], seconds: float, published: str = ""
 ) -> Case:
-    """Return the case of a network."""
+    """Return the case of a network.
+
+    Parameters
+    ----------
+    name : str
+    net : Net
+    steps : int
+        Length of the sequences.
+    updates : (int, int)
+        Most updates of a quick and of a full run.
+    seconds : float
+        Rough time of a full run.
+    published : str
+    """
+    quick_most, most = updates
     return Case(
         name,
         f"{net.text()}; T = {steps}; at most {most:,} updates (quick: {quick_most:,})",
         published,
         partial(run, net=net, steps=steps, most=most, quick_most=quick_most),
         quick_seeds=1,
-        full_seeds=seeds,
+        full_seeds=5,
         quick_seconds=seconds * quick_most / most,
         full_seconds=seconds,
     )
@@ -152,6 +158,9 @@ def identity_wins(runs: Runs) -> Verdict:
     return 2 * count > of and counts["tanh RNN, SGD"][0] == 0, f"Solved at T = 150: {parts(runs)}."
 
 
+GATED = {cell: Net(cell, 16, "Adam", 5e-3, 1.0, 50) for cell in ("LSTM", "GRU")}
+RELU = Net("IRNN", 100, "Adam", 1e-3, 1.0, 16)
+
 CRITERION = (
     f"A run is solved if its mean squared error on {TESTED:,} fresh sequences falls below {GOOD}. A "
     f"constant answer has an error of {CONSTANT:.4f}."
@@ -167,20 +176,10 @@ ADDING = Experiment(
     claim="LSTM solves the adding problem. A tanh RNN stays at the error of a constant answer.",
     criterion=f"{CRITERION} The claim is reproduced if all LSTM and GRU nets are solved, and no tanh RNN.",
     cases=(
-        case("LSTM", Net("LSTM", 16, "Adam", 5e-3, 1.0, 50), 100, 10_000, 4_000, 10, published="solved"),
-        case("GRU", Net("GRU", 16, "Adam", 5e-3, 1.0, 50), 100, 10_000, 4_000, 10),
-        case(
-            "IRNN", Net("IRNN", 100, "Adam", 1e-3, 1.0, 16), 100, 10_000, 5_000, 30, published="partly solved"
-        ),
-        case(
-            "tanh RNN",
-            Net("tanh RNN", 128, "Adam", 1e-3, 1.0, 50),
-            100,
-            5_000,
-            1_000,
-            60,
-            published="not solved",
-        ),
+        case("LSTM", GATED["LSTM"], 100, (4_000, 10_000), 10, "solved"),
+        case("GRU", GATED["GRU"], 100, (4_000, 10_000), 10),
+        case("IRNN", RELU, 100, (5_000, 30_000), 60, "partly solved"),
+        case("tanh RNN", Net("tanh RNN", 128, "Adam", 1e-3, 1.0, 50), 100, (1_000, 5_000), 60, "not solved"),
     ),
     verdict=gates_win,
     figure="updates",
@@ -206,22 +205,17 @@ IRNN = Experiment(
         f"{CRITERION} The claim is reproduced if most IRNNs are solved by the paper's SGD, and no tanh RNN."
     ),
     cases=(
-        case(
-            "IRNN, SGD", Net("IRNN", 100, "SGD", 0.01, 100.0, 16), 150, 20_000, 2_000, 80, published="solved"
-        ),
-        case("IRNN, Adam", Net("IRNN", 100, "Adam", 1e-3, 1.0, 16), 150, 20_000, 8_000, 40),
+        case("IRNN, SGD", Net("IRNN", 100, "SGD", 0.01, 100.0, 16), 150, (2_000, 50_000), 120, "solved"),
+        case("IRNN, Adam", RELU, 150, (8_000, 50_000), 150),
         case(
             "tanh RNN, SGD",
             Net("tanh RNN", 100, "SGD", 0.01, 10.0, 16),
             150,
-            10_000,
-            2_000,
-            40,
-            published="not solved",
+            (2_000, 50_000),
+            120,
+            "not solved",
         ),
-        case(
-            "LSTM, Adam", Net("LSTM", 16, "Adam", 5e-3, 1.0, 16), 150, 20_000, 8_000, 10, published="solved"
-        ),
+        case("LSTM, Adam", GATED["LSTM"], 150, (8_000, 10_000), 10, "solved"),
     ),
     verdict=identity_wins,
     figure="updates",
