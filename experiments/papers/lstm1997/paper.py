@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,24 @@ def drawing(published: Mapping[str, float]) -> Callable[[Axes, Runs], None]:
             axes.text(
                 1.01, k, f"{len(sequences)}/{len(group)}", transform=axes.get_yaxis_transform(), va="center"
             )
-        axes.set_xscale("log")
-        axes.set_xlabel("training sequences until solved; at the right: runs solved")
+        whole_decades(axes)
+        axes.set_xlabel("sequences until solved; right: runs solved")
         axes.grid(True, axis="x", color="#e6e6e6", linewidth=0.7)
         label_cases(axes, list(runs))
         handles, labels = canvas.legend_entries(axes)
-        axes.legend(handles, labels, loc="best")
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 
     return draw
+
+
+def whole_decades(axes: Axes) -> None:
+    """Use a logarithmic axis from one power of ten to another, with a label at each."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    low, high = (math.log10(max(limit, 1.0)) for limit in axes.dataLim.intervalx)
+    axes.set_xscale("log")
+    axes.set_xlim(10 ** math.floor(low), 10 ** max(math.ceil(high), math.floor(low) + 1))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
