@@ -221,7 +221,8 @@ IRNN = Experiment(
     figure="updates",
     notes=(
         "The learning rate and the clip of the first case are the best ones that the paper reports. The "
-        "paper has a baseline of 0.1767 for the constant answer; the variance of the sum is 1/6."
+        "paper has a baseline of 0.1767 for the constant answer; the variance of the sum is 1/6. A quick "
+        "run is too short for an IRNN."
     ),
     draw=draw,
 )
