@@ -102,6 +102,7 @@ def draw(axes: Axes, runs: Runs) -> None:
             )
     axes.axhline(CONSTANT, color=canvas.RED, linewidth=1, linestyle=(0, (6, 2)), label="constant answer")
     axes.set(xlabel="update", ylabel="mean squared error", yscale="log", xscale="log")
+    axes.xaxis.set_minor_formatter("")
     axes.legend(loc="lower left", frameon=False, fontsize=8)
 
 
