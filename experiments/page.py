@@ -103,13 +103,10 @@ def section(experiment: Experiment, runs: dict[str, list[Run]], image: Path | No
         lines += [f"![{experiment.title}: {sentence}]({image.as_posix()})", ""]
     if experiment.notes:
         lines += [experiment.notes.strip(), ""]
-    lines += [f"- *{case.name}*: {_settings(case.settings)}" for case in experiment.cases if runs[case.name]]
+    lines += ["| case | settings |", "| --- | --- |"]
+    lines += [f"| {case.name} | {cell(case.settings)} |" for case in experiment.cases if runs[case.name]]
     lines += ["", f"    python -m experiments {experiment.name}", ""]
     return "\n".join(lines)
-
-
-def _settings(text: str) -> str:
-    return text.rstrip(".") + "."
 
 
 def can_draw() -> bool:

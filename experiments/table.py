@@ -71,7 +71,7 @@ def verdict(experiment: Experiment, runs: dict[str, list[Run]]) -> tuple[str, st
     figures = figures_of(runs)
     lacking = [case.name for case in experiment.cases if case.name not in figures and case.quick_seeds]
     if lacking:
-        return "-", f"Not judged yet, because these cases have no run: {', '.join(lacking)}."
+        return "-", f"Not judged yet, because {len(lacking)} of {len(experiment.cases)} cases have no run."
     return judged(experiment, figures)
 
 

@@ -110,7 +110,7 @@ def test_the_table_and_the_page_have_ours_and_the_published_figures(tmp_path: Pa
 
 def test_a_case_without_runs_is_not_judged(tmp_path: Path) -> None:
     word, sentence = table.verdict(experiment(), Results(tmp_path).finished(experiment(), quick=True))
-    assert (word, sentence) == ("-", "Not judged yet, because these cases have no run: a, b.")
+    assert (word, sentence) == ("-", "Not judged yet, because 2 of 2 cases have no run.")
 
 
 def test_the_command(
