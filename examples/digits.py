@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[Any]
 
 ROWS: dict[str, Any] = {"hidden_size": 64, "bidirectional": True, "dropout": 0.3, "epochs": 60, "lr": 3e-3}
-PIXELS: dict[str, Any] = {"cell": "gru", "hidden_size": 128, "dropout": 0.2, "epochs": 100, "lr": 5e-3}
+PIXELS: dict[str, Any] = {"cell": "gru", "hidden_size": 128, "dropout": 0.2, "epochs": 100, "lr": 3e-3}
 QUICK = {"epochs": 8, "hidden_size": 32}
 C = (0.01, 0.1, 1.0)
 """Inverse penalties of logistic regression, from which cross-validation chooses."""

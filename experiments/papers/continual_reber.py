@@ -87,10 +87,10 @@ CONTINUAL_REBER = Experiment(
         "empties its cells. With forget gates it learns when to empty them."
     ),
     criterion=(
-        f"A run is solved if the most probable next symbol is right at more than {ENOUGH:.0%} of the outer "
-        f"symbols in {ROWS} fresh streams of {TEST_STEPS:,} symbols without a reset. Only these symbols "
-        "need memory. The claim is reproduced if all nets with forget gates are solved after a million "
-        "symbols, and at most half of the nets without."
+        f"The test is {ROWS} fresh streams of {TEST_STEPS:,} symbols without a reset. A run is solved if the "
+        f"most probable next symbol is right at more than {ENOUGH:.0%} of the outer symbols. Only these "
+        "symbols need memory. The claim is reproduced if all nets with forget gates are solved after a "
+        "million symbols, and at most half of the nets without."
     ),
     cases=(
         _case(WITH, "solved", 2, forget_gate=True, updates=UPDATES),

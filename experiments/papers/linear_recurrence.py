@@ -99,9 +99,9 @@ LINEAR = Experiment(
         "where rho is the spectral radius of the recurrent weights."
     ),
     criterion=(
-        f"The claim is reproduced if the relative error is below {EXACT:g} at every step for orthogonal "
-        "weights times rho, and if the growth per step of Gaussian weights, over the half of the sequence "
-        "that is far from the error, is within 2% of rho."
+        f"The claim is reproduced if two conditions hold. For orthogonal weights times rho, the relative "
+        f"error is below {EXACT:g} at every step. For Gaussian weights, the growth per step is within 2% of "
+        "rho, over the half of the sequence that is far from the error."
     ),
     cases=tuple(_case(rho, orthogonal) for orthogonal in (True, False) for rho in RADII),
     verdict=verdict,

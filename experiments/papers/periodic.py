@@ -124,7 +124,7 @@ PERIODIC = Experiment(
     notes=(
         "The target is (1 - cos(2 pi t / F)) / 2. The paper first asks for errors below 0.3 at every "
         "step. On seeds 100 to 105, which are not in the table, nets without peepholes came as close to "
-        "this limit as 0.313, and one was below it for a while, with a wave of the wrong shape. The RMSE "
+        "this limit as 0.313. One was below it for a while, with a wave of the wrong shape. The RMSE "
         "separates the two kinds of nets better, so it is the criterion here. The number of updates was "
         "chosen on the same seeds. A net whose linear cell grows without bound counts as not solved."
     ),
