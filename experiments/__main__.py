@@ -53,14 +53,21 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--markdown", type=Path, metavar="PAGE", help="write the page from stored full runs, and run nothing"
     )
     options = parser.parse_args(arguments)
+    options.results = Results(options.results or (QUICK if options.quick else FULL))
     try:
         options.choices = registry.choose(options.names)
+        for choice in options.choices:
+            options.results.read(choice.experiment)
     except ValueError as error:
         parser.error(str(error))
     if options.markdown is not None and (options.quick or options.names):
         parser.error("--markdown writes the full runs of all experiments: use it without --quick and NAME")
     if options.picture is not None and not canvas.available():
         parser.error("--picture needs matplotlib: pip install 'bptt[plot]'")
+    if options.picture is not None and options.picture.is_file():
+        parser.error(f"--picture must be a folder; got the file {options.picture}")
+    if options.markdown is not None and not options.markdown.parent.is_dir():
+        parser.error(f"--markdown must be in a folder that exists; got {options.markdown}")
     return options
 
 
@@ -71,9 +78,10 @@ def _shown(folder: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit code."""
     options = read_options(arguments)
-    results = Results(options.results or (QUICK if options.quick else FULL))
+    results = options.results
     if options.list:
-        print(listing(options.choices, results, quick=options.quick, seeds=options.seeds))
+        size = {"quick": options.quick, "seeds": options.seeds, "again": options.again}
+        print(listing(options.choices, results, **size))
         return 0
     if options.markdown is not None:
         page.write(registry.EXPERIMENTS, results, options.markdown, draw=page.can_draw())
@@ -113,10 +121,12 @@ def report(options: argparse.Namespace, results: Results) -> None:
             print(f"picture  {path}")
 
 
-def listing(choices: Sequence[Choice], results: Results, *, quick: bool, seeds: int | None) -> str:
-    """Return the chosen experiments and cases, with the number of runs that are missing."""
+def listing(
+    choices: Sequence[Choice], results: Results, *, quick: bool, seeds: int | None, again: bool = False
+) -> str:
+    """Return the chosen experiments and cases, with the number of runs to make."""
     lines = []
-    jobs = missing(choices, results, quick=quick, seeds=seeds)
+    jobs = missing(choices, results, quick=quick, seeds=seeds, again=again)
     for choice in choices:
         lines.append(f"{choice.experiment.name}: {choice.experiment.title}")
         for case in choice.cases:

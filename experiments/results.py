@@ -1,13 +1,17 @@
 """Finished runs in JSON files: one file per experiment.
 
-A file is replaced as a whole after each run, so a program that is stopped loses no finished run.
+A file is replaced as a whole after each run, so a program that is stopped loses no finished run. Several
+programs may share a folder (not on Windows).
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,9 @@ import bptt
 from bptt.bench.machine import processor
 from bptt.files import atomic
 from experiments.experiment import Experiment, Figures, Runs
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,10 @@ class Results:
         Raises
         ------
         ValueError
-            The file is not one that `store` wrote.
+            The file is not one that `store` wrote, or the folder is a file.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{self.folder} must be a folder; got a file. Fix: pass another name.")
         path = self.path(experiment)
         if not path.is_file():
             return []
@@ -72,7 +81,8 @@ class Results:
             return [Run(**run) for run in json.loads(path.read_text(encoding="utf-8"))["runs"]]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{path} has no results of experiments ({error}). Fix: remove the file."
+                f"{path} has no results of experiments ({error}). "
+                "Fix: restore the file from a copy, or move it away; its runs are then made again."
             ) from None
 
     def finished(self, experiment: Experiment, quick: bool) -> dict[str, list[Run]]:
@@ -86,16 +96,35 @@ class Results:
 
     def store(self, experiment: Experiment, run: Run) -> None:
         """Add a run to the file of its experiment, in place of an older run with the same key."""
-        runs = {old.key: old for old in self.read(experiment)} | {run.key: run}
         order = [case.name for case in experiment.cases]
-        ordered = sorted(
-            runs.values(),
-            key=lambda run: (order.index(run.case) if run.case in order else len(order), run.case, run.seed),
-        )
-        lines = ",\n".join(json.dumps(asdict(run), ensure_ascii=False) for run in ordered)
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = f'{{"experiment": {json.dumps(experiment.name)}, "runs": [\n{lines}\n]}}\n'
-        atomic.replace(self.path(experiment), text.encode(), verify=lambda _: None)
+        with _alone(self.folder):
+            runs = {old.key: old for old in self.read(experiment)} | {run.key: run}
+            ordered = sorted(
+                runs.values(),
+                key=lambda run: (
+                    order.index(run.case) if run.case in order else len(order),
+                    run.case,
+                    run.seed,
+                ),
+            )
+            lines = ",\n".join(json.dumps(asdict(run), ensure_ascii=False) for run in ordered)
+            text = f'{{"experiment": {json.dumps(experiment.name)}, "runs": [\n{lines}\n]}}\n'
+            atomic.replace(self.path(experiment), text.encode(), verify=lambda _: None)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process changes a file of the folder, and keep others waiting."""
+    if sys.platform == "win32":
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def figures_of(runs: Mapping[str, list[Run]]) -> Runs:

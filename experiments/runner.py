@@ -123,7 +123,7 @@ def run_all(
                     experiment = experiments[job["experiment"]]
                     values = (job["case"], job["seed"], quick, outcome.value, outcome.seconds)
                     results.store(experiment, finished_run(experiment, *values))
-                except (TypeError, AttributeError) as wrong:
+                except (TypeError, AttributeError, ValueError, OSError) as wrong:
                     error = f"{type(wrong).__name__}: {wrong}"
             if error:
                 failures.append(Failure(job["experiment"], job["case"], job["seed"], error))

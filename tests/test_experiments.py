@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from experiments import __main__ as command
 from experiments import page, registry, table
 from experiments.experiment import Case, Experiment, Runs
-from experiments.results import Results
+from experiments.results import Results, finished_run
 from experiments.runner import Choice, missing, run_all
 
 from bptt.diagnose.pictures import canvas
@@ -108,6 +110,33 @@ def test_the_table_and_the_page_have_ours_and_the_published_figures(tmp_path: Pa
     assert (tmp_path / "images/papers/toy.png").exists() == canvas.available()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_commands_that_share_a_folder_lose_no_run(tmp_path: Path) -> None:
+    def store(first: int) -> None:
+        for seed in range(first, first + 10):
+            results.store(chosen, finished_run(chosen, "a", seed, False, {"solved": True}, 1.0))
+
+    results, chosen = Results(tmp_path), experiment()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(store, range(0, 40, 10)))
+    assert [run.seed for run in results.finished(chosen, quick=False)["a"]] == list(range(40))
+
+
+@pytest.mark.parametrize("content", ['{"runs": [', "[]", '{"runs": [{"case": "a"}]}'])
+def test_a_damaged_file_is_named_before_any_run_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    monkeypatch.setattr(registry, "EXPERIMENTS", (experiment(),))
+    file = tmp_path / "toy.json"
+    file.write_text(content, encoding="utf-8")
+    for folder, words in ((tmp_path, f"{file} has no results"), (file, f"{file} must be a folder")):
+        with pytest.raises(SystemExit):
+            command.main(["--results", str(folder), "--processes", "0"])
+        assert words in capsys.readouterr().err
+    assert MADE == []
+    assert file.read_text(encoding="utf-8") == content
+
+
 def test_a_case_without_runs_is_not_judged(tmp_path: Path) -> None:
     word, sentence = table.verdict(experiment(), Results(tmp_path).finished(experiment(), quick=True))
     assert (word, sentence) == ("-", "Not judged yet, because 2 of 2 cases have no run.")
@@ -126,6 +155,8 @@ def test_the_command(
     assert f"results  {tmp_path}" in printed.out
     assert command.main(["--list", *stored]) == 0
     assert "    a: 3 runs, 2 to make, about 0.2 minutes of one core" in capsys.readouterr().out
+    assert command.main(["--list", "--again", *stored]) == 0
+    assert "    a: 3 runs, 3 to make" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         command.main(["nothing", *stored])
     assert "no experiment or case is called 'nothing'; the experiments are toy" in capsys.readouterr().err
