@@ -324,6 +324,12 @@ def test_a_model_trains_on_ragged_batches():
         ((["text"], [0]), {}, TypeError, r"sequences\[0\] must be"),
         ((sequences_of(3), [[1, 2]]), {"per_step": True}, ValueError, r"targets\[0\] must have 3 entries"),
         ((sequences_of(3), [1]), {"per_step": True}, ValueError, r"targets\[0\]"),
+        (
+            (sequences_of(3, 2), [[1, 2, 3], [1, 2]]),
+            {},
+            ValueError,
+            r"targets\[1\] must have the shape of targets\[0\].* Fix: pass per_step=True if each step",
+        ),
         ((sequences_of(3), [1]), {"pool": 0}, ValueError, "pool"),
     ],
 )

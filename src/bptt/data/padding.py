@@ -116,10 +116,10 @@ def arrays_alike(
         if skip == 1 and array.ndim == first.ndim == 2 and array.shape[1] != first.shape[1]:
             raise width_error(f"{name}[{i}]", f"{name}[0]", array.shape, first.shape, name)
         if array.ndim != first.ndim or array.ndim < skip or array.shape[skip:] != first.shape[skip:]:
+            fix = "arrays of the same width" if skip else "per_step=True if each step has a target"
             raise ValueError(
                 f"{name}[{i}] must have the shape of {name}[0], {first.shape}"
-                f"{', except for the first axis' * skip}; got {array.shape}. "
-                "Fix: pass arrays of the same width."
+                f"{', except for the first axis' * skip}; got {array.shape}. Fix: pass {fix}."
             )
     return arrays
 
