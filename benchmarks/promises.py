@@ -214,7 +214,7 @@ PROMISES = (
     Promise("A polite guest in your process", ("test_guest.py", "test_runtime.py"), import_cost),
     Promise("Runs on every x86-64 and aarch64 processor", ("test_layers_recurrent.py",), instruction_sets),
     Promise("No silent NaN", ("test_first_nonfinite.py", "test_train_failures.py"), planted_values),
-    Promise("Threads may share a layer for inference", ("test_guest.py", "test_leaving.py"), shared_layers),
+    Promise("Threads may share a layer for inference", ("test_guest.py",), shared_layers),
     Promise("Memory is bounded and returned", ("test_guest.py", "test_workspace.py"), memory_growth),
 )
 
@@ -235,9 +235,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure one figure for each promise.")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page")
     options = parser.parse_args()
+    page = "" if options.markdown is None else options.markdown.read_text(encoding="utf-8")
+    if options.markdown is not None and not MARKS.search(page):
+        parser.error(f"--markdown {options.markdown}: the page needs <!-- promises --> and its end")
     text = table()
     if options.markdown is not None:
-        page = options.markdown.read_text(encoding="utf-8")
         options.markdown.write_text(MARKS.sub(lambda _: text, page), encoding="utf-8")
 
 

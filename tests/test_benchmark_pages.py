@@ -76,6 +76,21 @@ def test_the_speeds_in_readme_are_those_of_the_page() -> None:
     assert page.with_sentence(readme, page.load([])) == readme, "run benchmarks/page.py"
 
 
+def test_the_page_of_promises_names_the_promises_and_tests_of_its_script() -> None:
+    pytest.importorskip("resource")
+    promises = script("promises").PROMISES
+    rows = re.findall(
+        r"^\| (\d+)\. (.*?) \| (.*?) \|", (ROOT / "docs/trust.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert rows == [
+        (str(k), promise.text, ", ".join(f"`{name}`" for name in promise.tests))
+        for k, promise in enumerate(promises, 1)
+    ]
+    assert [
+        name for promise in promises for name in promise.tests if not (ROOT / "tests" / name).is_file()
+    ] == []
+
+
 def test_the_chart_shows_every_compared_row() -> None:
     tree = ElementTree.parse(page.CHART)
     svg = "{http://www.w3.org/2000/svg}"
