@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -45,6 +47,10 @@ def run(page: str, name: str) -> None:
 if __name__ == "__main__":
     texts = {path: Path(path).read_text(encoding="utf-8") for path in sys.argv[1:]}
     os.environ["MPLBACKEND"] = "agg"
-    os.chdir(IMAGES)
-    for path, text in texts.items():
-        run(text, path)
+    with tempfile.TemporaryDirectory() as folder:  # pages also write models and tables
+        os.chdir(folder)
+        for path, text in texts.items():
+            run(text, path)
+        os.chdir(IMAGES)
+        for picture in Path(folder).glob("*.png"):
+            shutil.copy(picture, IMAGES)

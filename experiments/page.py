@@ -94,7 +94,8 @@ def section(experiment: Experiment, runs: dict[str, list[Run]], image: Path | No
         f"| case | solved | {experiment.figure} (mean) | range | published | seconds |",
         "| --- | ---: | ---: | ---: | --- | ---: |",
         *(
-            f"| {row.case} | {row.solved} | {row.mean} | {row.spread} | {row.published} | {row.seconds} |"
+            f"| {row.case} | {row.solved} | {row.mean} | {row.spread} | {cell(row.published)} | "
+            f"{row.seconds} |"
             for row in rows
         ),
         "",
