@@ -17,8 +17,9 @@ dependence through 100 steps, in the smallest recurrent network: one number.
 # .. math:: h_t = \tanh(w\,h_{t-1} + x_t)
 #
 # The number :math:`w` is the **recurrent weight**. Every step uses the same
-# weight. ``bptt.RNN`` holds this unit. Its input is an array with three
-# axes: time steps, sequences, inputs.
+# weight. ``bptt.RNN`` (recurrent neural network) holds a layer of such
+# units, here one. It reads several sequences at once, side by side, so its
+# input has three axes: time steps, sequences, inputs.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,7 +49,7 @@ nudge, left = 1e-9, {}
 for w in (0.9, 1.0, 1.1):
     states, _ = unit(w)(x, np.full((1, 1, 1), nudge))
     left[w] = states[-1].item() / nudge
-    print(f"w = {w}: the nudge is multiplied by {left[w]:.3g}")
+    print(f"w = {w}: nudge times {left[w]:.3g}")
 
 # %%
 # Each step multiplies the nudge by :math:`w`, so 100 steps multiply it by
@@ -76,7 +77,8 @@ errors = {}
 for w, colour in ((0.9, "#0072B2"), (1.0, "black"), (1.1, "#D55E00")):
     flow = bptt.gradient_flow(unit(w), x)
     errors[w] = flow.dh_norm[0, ::-1]  # [::-1]: from the last step back
-    print(f"w = {w}: error {errors[w][99]:.12g}, w**99 = {w**99:.12g}")
+    print(f"w = {w}: error {errors[w][99]:.12g}")
+    print(f"         w**99 {w**99:.12g}")
     ax.semilogy(errors[w], color=colour)
     ax.text(101, errors[w][99], f"w = {w}", color=colour, va="center")
 ax.set(xlim=(0, 122), xlabel="steps back from the last step", ylabel="error")
@@ -92,16 +94,18 @@ plt.show()
 # Why this stops learning
 # -----------------------
 # Training changes a weight against its gradient: ``w -= rate * gradient``,
-# with a small learning rate. The gradient is a sum with one term per step,
-# and each term contains the error of its step (the next page derives this).
-# With w = 0.9, step 0 gets 0.00003 of the last step's error, so the first
-# input has almost no say in the update. This is a **vanishing gradient**.
+# with a small learning rate. This gradient, :math:`dL/dw`, is a sum with
+# one term per step. Each term contains the error of its step (the next page
+# derives this), so large errors make a large gradient, and small ones a
+# small gradient. With w = 0.9, step 0 gets 0.00003 of the last step's
+# error. The first input hardly changes the update. This is a **vanishing
+# gradient**.
 # With w = 1.1, step 0 gets 12,528 times the last step's error, and drowns
 # out all later steps. This is an **exploding gradient**.
 #
-# The misunderstanding that this page clears: 0.9 is nearly 1. One step
-# hardly shows the difference, but the steps multiply. With w = 0.9, half of
-# the error is gone after 7 steps, because :math:`0.9^7 = 0.48`.
+# A common mistake: "0.9 is nearly 1." In truth the steps multiply. With the
+# weight 0.9, half of the error is gone after 7 steps, because
+# :math:`0.9^7 = 0.48`.
 #
 # A larger network has a matrix in place of :math:`w`, and its states are
 # not 0. Then two things decide: how much the matrix stretches the error,
@@ -123,7 +127,7 @@ plt.show()
 # 2. All errors grow by the same factor. Step 0 still gets 0.00003 of what
 #    the last step gets.
 # 3. No. The state settles near 0.50, where the slope of tanh is about 0.75.
-#    The factor per step is about 0.82, so the error vanishes, although the
+#    The factor per step is about 0.81, so the error vanishes, although the
 #    weight is above 1.
 #
 # Next: :doc:`plot_2_what_is_bptt`. All arguments of the measurement:

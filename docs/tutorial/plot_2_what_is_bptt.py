@@ -29,8 +29,9 @@ plt.rcParams.update({"figure.figsize": (6, 3.6), "font.size": 13})
 plt.rcParams["figure.constrained_layout.use"] = True
 
 # %%
-# The next block only draws. Black arrows are the forward pass, and red
-# arrows are the errors on their way back.
+# The next block only draws. Black arrows are the **forward pass**, which
+# computes the states. Orange arrows are the **backward pass**, the errors
+# on their way back.
 
 
 def arrow(start, end, colour, text="", bend=0.0):
@@ -79,6 +80,9 @@ plt.show()
 # .. math::
 #    e_{t-1} = \frac{\partial L}{\partial h_{t-1}} + W^\mathsf{T} \delta_t
 #
+# The partial derivative counts only the direct effect of the state. The
+# error :math:`e_{t-1} = dL/dh_{t-1}` also counts the later steps.
+#
 # Last, the weights. Each step uses :math:`W`, so each step adds a term to
 # its gradient:
 #
@@ -89,7 +93,8 @@ plt.show()
 # Take 2 inputs, 3 units and 6 steps. To keep the example small, the loss is
 # the sum of all states. Then the direct term
 # :math:`\partial L / \partial h_t` is 1 everywhere. The loop runs from the
-# last step to the first.
+# last step to the first. In the name ``weight_hh_l0``, ``hh`` means from
+# state to state, and ``l0`` is the first layer.
 
 rnn = bptt.RNN(2, 3, dtype="float64", seed=0)
 x = np.random.default_rng(0).normal(size=(6, 1, 2))
@@ -104,9 +109,10 @@ for t in range(5, 0, -1):
 print(gradient)
 
 # %%
-# ``bptt`` does the same in compiled code. A forward pass keeps every state
+# ``bptt`` does the same in compiled code. The forward pass keeps every state
 # on a **tape**. The backward pass reads the tape from its end, and adds to
-# ``rnn.gradients``.
+# ``rnn.gradients``. It needs ``dy``, the direct derivative of the loss with
+# respect to every output.
 
 y, _, tape = rnn.forward(x)
 rnn.backward(tape, dy=np.ones_like(y))
@@ -139,15 +145,15 @@ print(slope, gradient[0, 1])
 # ----------------
 # The errors meet :math:`W^\mathsf{T}` and the slope of tanh once per step.
 # After 99 steps the first error is a product of 99 such factors, as on page
-# 1. This product vanishes or explodes; nothing else in the algorithm does.
+# 1. Only this product can vanish or explode.
 #
-# The misunderstanding that this page clears: each step has its own weights.
-# The picture shows many arrows, but the program has one array ``W`` and one
-# array ``gradient``. The loop adds five terms to it.
+# A common mistake: "each step has its own weights." In truth there is one
+# array ``W`` and one array ``gradient``. The loop adds five terms to it.
 #
-# BPTT needs about twice the operations of the forward pass. The price is
-# memory: the loop needs every state :math:`h_t` of the series. Page 6 shows
-# what happens if the loop stops early.
+# The backward pass needs about twice the operations of the forward pass, so
+# both together cost about three forward passes. The loop also needs memory
+# for every state :math:`h_t` of the series. Page 6 shows what happens if the
+# loop stops early.
 #
 # Exercises
 # ---------

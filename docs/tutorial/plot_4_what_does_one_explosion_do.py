@@ -4,8 +4,8 @@
 
 Pages 1 and 3 showed gradients that explode. Such a gradient is large, but
 it is a correct derivative. Why does it matter? This page trains a network
-with two weights, so that the loss can be drawn as a landscape. One step on
-a cliff of this landscape ends the training, without any error message.
+with two weights, so that the loss can be drawn as a landscape. One update
+on a cliff of this landscape ends the training, without any warning.
 """
 
 # %%
@@ -66,18 +66,21 @@ runs = {"plain": descend(), "clipped": descend(limit=1.0)}
 
 fig, ax = plt.subplots()
 ax.contourf(u, w, surface, levels=30, cmap="Greys", vmax=5)
-for name, colour in (("plain", "#D55E00"), ("clipped", "#0072B2")):
-    ax.plot(*runs[name][0].T, "o-", color=colour, markersize=4)
+for name, colour, dot in (("plain", "#D55E00", 9), ("clipped", "#0072B2", 4)):
+    ax.plot(*runs[name][0].T, "o-", color=colour, markersize=dot)
 ax.text(-0.49, 1.16, "plain: to u = -5", color="#D55E00")
 ax.text(-0.24, 1.2, "clipped", color="#0072B2")
+ax.text(0.23, 1.05, "dark: 2.6")
+ax.text(-0.47, 1.43, "light: below 0.1")
 ax.set(xlim=(-0.5, 0.5), xlabel="input weight u")
 ax.set(ylim=(0.9, 1.5), ylabel="recurrent weight w")
 ax.set_title("A cliff between two plateaus")
 plt.show()
 
 # %%
-# Both paths start on the right, where the loss is 2.6, and walk down side
-# by side. At u = 0 they reach a cliff. A positive u pushes the state to its
+# Both paths start on the right, where the loss is 2.6. They walk down on
+# one line, so the blue dots lie on the orange ones. At u = 0 they reach a
+# cliff. A positive u pushes the state to its
 # positive end, and a negative u to its negative end. Near u = 0 the push is
 # tiny, and 25 steps multiply it by about :math:`w^{25}`. There the gradient
 # explodes:
@@ -85,32 +88,33 @@ plt.show()
 for name, (path, norms, loss) in runs.items():
     worst = norms.argmax()
     print(f"{name}: gradient {norms[worst]:.0f} at update {worst}")
-    print(f"    the step leads to u = {path[worst + 1, 0]:.2f}")
-    print(f"    after 200 updates: loss {loss:.4f}, gradient {norms[-1]:.0e}")
+    print(f"    this update leads to u = {path[worst + 1, 0]:.2f}")
+    print(f"    last loss {loss:.4f}, gradient {norms[-1]:.0e}")
 
 # %%
-# The plain path takes one step of size ``rate * gradient``: 0.02 times 254
-# is 5. The step leaves the picture and ends at u = -5. The path never comes
-# back. At u = -5 the unit is saturated (page 3): its state is -1 at every
+# The plain path makes one update of size ``rate * gradient``: 0.02 times
+# 254 is 5. This update leaves the picture and ends at u = -5. The path never
+# comes back. At u = -5 the unit is saturated (page 3): its state is -1 at every
 # step, the slope of tanh is almost 0, and so is the gradient. The loss
 # stays at 0.09, which is :math:`(-1 + 0.7)^2`.
 #
-# The clipped path meets the same cliff. Its steps are at most 0.02 long, so
-# it only steps over the edge, and finds the point where the loss is 0.
+# The clipped path meets the same cliff. Its updates are at most 0.02 long,
+# so it lands just over the edge, and finds the point where the loss is 0.
 #
 # What this means in practice
 # ---------------------------
 # An explosion is rare. The plain path made 12 good updates before it met
 # the cliff. One explosion is enough: the update after it destroys what all
-# earlier updates have learned. Nothing warns you. No number is infinite,
-# there is no error message, and the loss has even improved. The network has
-# just stopped learning.
+# earlier updates have learned. Nothing warns you, and no number is infinite.
+# The loss is even lower than at the start: 0.09 against 2.6. The network
+# has just stopped learning.
 #
 # Therefore watch the norm of the gradient. ``bptt.Trainer`` keeps the norm
 # of every update in ``history["grad_norm"]``, and
 # ``Trainer(..., clip=bptt.ClipNorm(1.0))`` clips every update.
 #
-# The misunderstanding that this page clears: no NaN, no harm.
+# A common mistake: "no NaN, no harm." In truth one large but finite update
+# can end the training.
 #
 # Exercises
 # ---------
@@ -123,7 +127,7 @@ for name, (path, norms, loss) in runs.items():
 #
 # Answers
 # -------
-# 1. Its steps happen to cross the cliff without landing near the edge. An
+# 1. Its updates happen to cross the cliff without landing near the edge. An
 #    explosion needs an unlucky point, and small changes of the start or the
 #    rate move it.
 # 2. Plain, 7 of 78. Clipped, none.

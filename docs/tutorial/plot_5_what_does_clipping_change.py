@@ -43,7 +43,8 @@ for name, (x, y, colour) in arrows.items():
     ax.annotate("", (x, y), (0, 0), arrowprops=style)
     above = -0.3 if name == "by norm" else 0.1
     ax.text(x + 0.1, y + above, name, color=colour)
-ax.set(xlim=(-1.2, 5.2), ylim=(-1.2, 1.9), aspect="equal")
+ax.set(xlim=(-1.2, 5.2), xlabel="first entry of the gradient")
+ax.set(ylim=(-1.2, 1.9), ylabel="second entry", aspect="equal")
 ax.set_title("Clipping by norm keeps the direction")
 plt.show()
 
@@ -132,13 +133,13 @@ plt.show()
 # between early and late steps stay as they were:
 
 for scale, (before, after) in share.items():
-    print(f"radius {scale}: the 49 earliest terms have {before:.4%} of all")
+    print(f"radius {scale}: share of the earlier half {before:.4%}")
     print(f"    after clipping {after:.4%}")
 
 # %%
-# In the network that explodes, the 49 earliest terms make up 99.8 % of the
-# lengths, with and without clipping. In the network that vanishes, they
-# make up 0.0025 %. No factor for the whole gradient can change that. So
+# The earlier half is 49 of the 99 terms. In the network that explodes, they
+# make up 99.8 % of the lengths, with and without clipping. In the network
+# that vanishes, they make up 0.0025 %. No factor for the whole gradient can change that. So
 # clipping does **not** help against vanishing, and it does not tell the
 # network which steps matter.
 #
@@ -146,10 +147,15 @@ for scale, (before, after) in share.items():
 # -----------------------
 # The limit should touch explosions, and leave ordinary gradients alone.
 # Train for a while with a very high limit, and look at
-# ``history["grad_norm"]``, the norms before clipping. Choose a limit above
-# the usual norms, for example their 90 % quantile.
-# ``bptt.ClipNorm("auto")`` takes the limit from the norms of the run so
-# far.
+# ``history["grad_norm"]``, the norms before clipping. Start with their 90 %
+# quantile. Any limit between the usual norms and the explosions works, for
+# example three times the usual norm. ``bptt.ClipNorm("auto")`` takes the
+# limit from the norms of the run so far.
+#
+# Clipping inside the loop
+# ------------------------
+# ``bptt.RNN(..., clip_state=...)`` clips the error itself at each step
+# back, before the terms add up.
 #
 # What clipping by norm changes, in one list
 # ------------------------------------------
@@ -159,9 +165,13 @@ for scale, (before, after) in share.items():
 # * Errors that have vanished: still vanished.
 # * Gradients shorter than the limit: unchanged.
 #
-# The misunderstanding that this page clears: clipping mends the gradient.
-# Clipping bounds the **step** that training takes. The gradient keeps the
-# shape that the network gave it.
+# Plain gradient descent (pages 1 to 4) moves the weights against the
+# gradient, so a clipped update keeps its direction, too. ``bptt.Adam`` (from
+# page 6 on) scales each weight by its own rate. Its updates have another
+# direction, with and without clipping.
+#
+# A common mistake: "clipping mends the gradient." In truth clipping only
+# bounds its length. The gradient keeps its direction.
 #
 # Exercises
 # ---------
@@ -169,15 +179,15 @@ for scale, (before, after) in share.items():
 #    the norm 0.3. Which limit would you choose?
 # 2. Gradients vanish. Would it help to scale every short gradient **up** to
 #    the norm 1?
-# 3. ``clip_state`` clips the error itself at each step back, inside the
-#    loop of page 2. Does it keep the direction of the gradient?
+# 3. Does ``clip_state`` keep the direction of the gradient?
 #
 # Answers
 # -------
-# 1. About 1. Ordinary gradients pass, and an explosion is cut to about
+# 1. Anything from 0.3, near the 90 % quantile, to about 1. Ordinary
+#    gradients pass. The limit 1 cuts an explosion to the length of about
 #    three ordinary gradients.
 # 2. No. All terms grow by one factor, so the early steps keep their tiny
-#    share. The steps only become longer.
+#    share. The updates only become longer.
 # 3. No. It reduces the terms of some steps more than others, so the sum
 #    changes its direction. In return, one exploding error cannot hide all
 #    other terms.
