@@ -70,20 +70,19 @@ for name, colour, dot in (("plain", "#D55E00", 9), ("clipped", "#0072B2", 4)):
     ax.plot(*runs[name][0].T, "o-", color=colour, markersize=dot)
 ax.text(-0.49, 1.16, "plain: to u = -5", color="#D55E00")
 ax.text(-0.24, 1.2, "clipped", color="#0072B2")
-ax.text(0.23, 1.05, "dark: 2.6")
-ax.text(-0.47, 1.43, "light: below 0.1")
+ax.text(0.31, 1.44, "loss 2.6")
+ax.text(-0.47, 1.43, "loss below 0.1")
 ax.set(xlim=(-0.5, 0.5), xlabel="input weight u")
 ax.set(ylim=(0.9, 1.5), ylabel="recurrent weight w")
 ax.set_title("A cliff between two plateaus")
 plt.show()
 
 # %%
-# Both paths start on the right, where the loss is 2.6. They walk down on
-# one line, so the blue dots lie on the orange ones. At u = 0 they reach a
-# cliff. A positive u pushes the state to its
-# positive end, and a negative u to its negative end. Near u = 0 the push is
-# tiny, and 25 steps multiply it by about :math:`w^{25}`. There the gradient
-# explodes:
+# Both paths start on the right, where the loss is 2.6. They walk down on one
+# line, so the blue dots lie on the orange ones. At u = 0 they reach a cliff.
+# A positive u pushes the state to its positive end, and a negative u to its
+# negative end. Near u = 0 the push is tiny, and 25 steps multiply it by about
+# :math:`w^{25}`. There the gradient explodes:
 
 for name, (path, norms, loss) in runs.items():
     worst = norms.argmax()
@@ -92,10 +91,10 @@ for name, (path, norms, loss) in runs.items():
     print(f"    last loss {loss:.4f}, gradient {norms[-1]:.0e}")
 
 # %%
-# The plain path makes one update of size ``rate * gradient``: 0.02 times
-# 254 is 5. This update leaves the picture and ends at u = -5. The path never
-# comes back. At u = -5 the unit is saturated (page 3): its state is -1 at every
-# step, the slope of tanh is almost 0, and so is the gradient. The loss
+# The plain path makes one update of size ``rate * gradient``: 0.02 times 254
+# is 5. This update leaves the picture and ends at u = -5. The path never
+# comes back. At u = -5 the unit is saturated (page 3): its state is -1 at
+# every step, the slope of tanh is almost 0, and so is the gradient. The loss
 # stays at 0.09, which is :math:`(-1 + 0.7)^2`.
 #
 # The clipped path meets the same cliff. Its updates are at most 0.02 long,

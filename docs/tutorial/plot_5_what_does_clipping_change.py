@@ -139,9 +139,9 @@ for scale, (before, after) in share.items():
 # %%
 # The earlier half is 49 of the 99 terms. In the network that explodes, they
 # make up 99.8 % of the lengths, with and without clipping. In the network
-# that vanishes, they make up 0.0025 %. No factor for the whole gradient can change that. So
-# clipping does **not** help against vanishing, and it does not tell the
-# network which steps matter.
+# that vanishes, they make up 0.0025 %. No factor for the whole gradient can
+# change that. So clipping does **not** help against vanishing, and it does
+# not tell the network which steps matter.
 #
 # How to choose the limit
 # -----------------------
@@ -154,8 +154,8 @@ for scale, (before, after) in share.items():
 #
 # Clipping inside the loop
 # ------------------------
-# ``bptt.RNN(..., clip_state=...)`` clips the error itself at each step
-# back, before the terms add up.
+# ``bptt.Trainer(..., clip_state=1.0)`` clips the error itself at each step
+# back, in the loop of page 2.
 #
 # What clipping by norm changes, in one list
 # ------------------------------------------
