@@ -36,41 +36,42 @@ y = np.roll(x, 10, axis=1)
 def train(data, k, rate):
     rnn = bptt.RNN(1, 24, init="orthogonal", seed=0)
     model = bptt.Sequential(rnn, bptt.Linear(24, 1, seed=0))
-    loss, step = bptt.MeanSquaredError(), bptt.Adam(rate)
+    loss, adam = bptt.MeanSquaredError(), bptt.Adam(rate)
     options = {"clip": bptt.ClipNorm(1.0), "progress": False}
-    bptt.Trainer(model, loss, step, truncate=k, **options).fit(data)
+    bptt.Trainer(model, loss, adam, truncate=k, **options).fit(data)
     return model
 
 
-def error(model, x, y, start):
+def test_loss(model, x, y, start):
     return np.mean((model(x)[0] - y)[start:] ** 2)
 
 
 # %%
-# Train on 80 batches, and measure the error on the batch that is left, for
+# Train on 80 batches, and measure the loss on the batch that is left, for
 # six values of k:
 
 batches = list(zip(x[1:], y[1:], strict=True))
-errors = {}
+losses = {}
 for k in (5, 10, 11, 12, 20, 40):
-    errors[k] = error(train(batches, k, rate=0.01), x[0], y[0], start=10)
+    losses[k] = test_loss(train(batches, k, rate=0.01), x[0], y[0], start=10)
 
 fig, ax = plt.subplots()
 ax.axvspan(1, 10, color="#eeeeee")
 ax.text(13, 0.6, "grey: no window holds\na sign and its answer")
-ax.plot(list(errors), list(errors.values()), "o-", color="#0072B2")
+ax.plot(list(losses), list(losses.values()), "o-", color="#0072B2")
 ax.set(xlim=(0, 41), xlabel="steps per window, k")
-ax.set(ylim=(0, 1.1), ylabel="mean squared error")
+ax.set(ylim=(0, 1.1), ylabel="test loss")
 ax.set_title("A lag of 10 steps, six truncations")
 plt.show()
-print({k: round(float(e), 3) for k, e in errors.items()})
+for k, loss in losses.items():
+    print(f"k = {k}: test loss {loss:.3f}")
 
 # %%
-# The cliff in this picture is sharp. Guessing has an error of 1. With
-# windows of 10 steps, no window holds both an input and the answer that
-# belongs to it, so no error ever reaches that input. The network learns
-# nothing. With 11 steps, 1 answer of 11 has its input in the same window.
-# With 20 steps, half of the answers have.
+# The cliff in this picture is sharp. Guessing has a loss of 1. With windows
+# of 10 steps, no window holds both an answer and its input, so no error
+# reaches that input. The network learns nothing. With 11 steps, 1 answer of
+# 11 has its input in the same window. With 20 steps, half of the answers
+# have.
 #
 # Truncation skips no weights
 # ---------------------------
@@ -88,8 +89,7 @@ for k in (1, 20, 120):
 
 # %%
 # All of them. The gradient is a sum over steps (page 2), and the matrix is
-# the same at each step. Truncation leaves out **terms** of this sum, the
-# ones that connect an error with an input further back. It leaves out no
+# the same at each step. Truncation leaves out **terms** of this sum, and no
 # weight.
 #
 # Truncation limits learning, not memory
@@ -109,10 +109,9 @@ held = holder(wait)[0][-1, :, 0]
 print(held)
 
 # %%
-# The network still shows both signs. Each single step had its own useful
-# task: keep the state that came in. The state may live for ever, because
-# truncation cuts errors and never the state. Only what needs an error from
-# further back than k steps cannot be learned.
+# The network still shows both signs. Each step could learn alone: copy the
+# old state. Truncation cuts errors and never the state. Only what needs an
+# error from further back than k steps cannot be learned.
 #
 # How long should k be for this series?
 # -------------------------------------
@@ -128,44 +127,58 @@ sales /= sales.std()
 
 # %%
 # **First, ask the data.** The autocorrelation says how much the series now
-# resembles the series some steps ago.
+# resembles the series some steps ago. Look further than the longest period
+# that you expect. Look for **peaks**, lags that beat both neighbours. Keep a
+# peak only if it clearly beats the earlier ones: a multiple of a period
+# hardly does.
 
-correlation = {}
-for lag in range(1, 25):
-    now, before = sales[lag:].ravel(), sales[:-lag].ravel()
-    correlation[lag] = np.corrcoef(now, before)[0, 1]
-longest = max(correlation, key=correlation.get)
-print(longest, round(float(correlation[longest]), 2))
+
+def peaks(series, longest):
+    c = [1.0]  # the correlation at lag 0
+    for lag in range(1, longest + 2):
+        now, before = series[lag:].ravel(), series[:-lag].ravel()
+        c.append(np.corrcoef(now, before)[0, 1])
+    found = {}
+    for lag in range(2, longest + 1):
+        earlier = max([0.2, *found.values()])
+        if c[lag] > max(earlier + 0.05, c[lag - 1], c[lag + 1]):
+            found[lag] = round(float(c[lag]), 2)
+    return found
+
+
+print(peaks(sales, 30))
 
 # %%
 # The peak is at 12 steps. **Then take twice this lag**, so that at least
 # half of all steps have their cause inside their window: k = 24. **Last,
-# check with half and double the window** on data that were not used for
-# training.
+# check half and double the window** on unseen data.
 
 pasts, nexts = sales[:-1], sales[1:]
 parts = [slice(shop, shop + 16) for shop in range(0, 256, 16)]
 data = [(pasts[:, part], nexts[:, part]) for part in parts] * 8
-errors_of_series = {}
+models, losses_of_series = {}, {}
 for k in (6, 12, 24, 48):
-    model = train(data, k, rate=0.005)
-    errors_of_series[k] = error(model, sales[:-1, 256:], sales[1:, 256:], 24)
-    print(f"k = {k}: error {errors_of_series[k]:.2f}")
+    models[k] = train(data, k, rate=0.005)
+    loss = test_loss(models[k], sales[:-1, 256:], sales[1:, 256:], 24)
+    losses_of_series[k] = loss
+    print(f"k = {k}: test loss {loss:.2f}")
 
 # %%
-# Windows of 6 steps learn nothing: guessing has an error of 1. In a window
-# of 12 steps, 1 answer of 12 has its cause inside, and the error is still
-# 0.34. With 24 steps the error is 0.22, and 48 steps bring no more. The
+# Windows of 6 steps learn nothing: guessing has a loss of 1. The answer of a
+# step is the **next** value, so its cause is the input of 11 steps ago. In a
+# window of 12 steps, 1 answer of 12 has its cause inside, and the test loss
+# is still 0.34. With 24 steps it is 0.22, and 48 steps bring no more. The
 # noise alone makes 0.19, which is :math:`1 - 0.9^2`. **So 24 is the answer
 # for this series.**
 #
-# Does the trained network use the right month? Send an error into its last
-# answer, and see at which inputs it arrives:
+# Does the network with k = 24 use the right month? Send an error into its
+# last answer, and see at which inputs it arrives. This backward pass is not
+# truncated:
 
-predictions, _, tape = model.forward(sales[:-1, 256:])
+predictions, _, tape = models[24].forward(sales[:-1, 256:])
 dy = np.zeros_like(predictions)
 dy[-1] = 1
-dx, _ = model.backward(tape, dy)
+dx, _ = models[24].backward(tape, dy)
 arrives = np.linalg.norm(dx[::-1, :, 0], axis=1)
 fig, ax = plt.subplots()
 ax.bar(np.arange(1, 37), arrives[:36], color="#0072B2")
@@ -175,31 +188,53 @@ ax.set_title("The network looks back 12 months")
 plt.show()
 
 # %%
-# One bar stands out, at 12 months. If the highest bar stood at the edge of
-# the window, a longer window would be worth a try.
+# One bar stands out, at 12 months. A high bar near 24, the edge of the
+# training windows, would call for a longer window.
 #
-# If the data do not show a lag, train once with a long window.
-# ``bptt.gradient_flow(model, x).horizon`` is the number of steps after
-# which a thousandth of the error is left. A window longer than this number
-# brings nothing for this network.
+# Two periods
+# -----------
+# Here is a made-up electric load, ten weeks of hourly values:
+
+hour = np.arange(10 * 7 * 24)
+weekend = hour // 24 % 7 >= 5
+load = np.sin(2 * np.pi * hour / 24) * (1 - 0.5 * weekend) - 0.8 * weekend
+drift = np.random.default_rng(0).normal(scale=0.1, size=len(load))
+for t in hour[1:]:
+    drift[t] += 0.9 * drift[t - 1]
+load += drift
+print(np.corrcoef(load[1:], load[:-1])[0, 1].round(2))
+print(peaks(load, 400))
+
+# %%
+# Lag 1 has the highest correlation, because the series is smooth, but it is
+# no peak. The peaks are the day and the week. Twice the longer one is 336, so
+# k is 336. The training sequences must have at least k steps, and the network
+# must carry an error that far. The RNN of page 7 has a horizon of 16 steps.
+# Take an LSTM with ``init=bptt.init.chrono(longest=168)``. Half of an error
+# is left after 168 steps if the factor per step is 0.996 (page 8). With hour
+# and weekday as inputs, the long lag may not matter.
 #
-# The misunderstandings that this page clears: truncation skips weights, and
-# k limits what a network remembers.
+# If the data show no lag, train once on whole sequences, without
+# ``truncate``. ``bptt.gradient_flow(model, x).horizon`` is the number of
+# steps after which a thousandth of the error is left. A longer window
+# brings nothing.
+#
+# Two common mistakes: "truncation skips weights", and "k limits what a
+# network remembers." In truth truncation only drops terms of the gradient.
 #
 # Exercises
 # ---------
-# 1. A series of hourly values depends on the same hour of the last day.
-#    Which k do you choose?
-# 2. ``truncate=(10, 20)`` makes an update every 10 steps, and errors go
+# 1. ``truncate=(10, 20)`` makes an update every 10 steps, and errors go
 #    back 20 steps. At least how many steps back does each answer see?
-# 3. Why does a window of 11 steps learn a lag of 10, if only 1 answer of 11
-#    gets an error to its input?
+# 2. Which k do you check besides 336? Which ``truncate=(24, k2)`` shows
+#    every answer a week?
+# 3. Why is k = 11 enough for a lag of 10, if only 1 answer of 11 sees its
+#    input?
 #
 # Answers
 # -------
-# 1. About 48, twice the lag of 24 steps. Check 24 and 96 as well.
-# 2. 10 steps. Every answer has between 10 and 19 earlier steps in its
-#    window.
+# 1. At least 10 steps, and at most 19.
+# 2. 168 and 672. ``truncate=(24, 192)``, because 192 - 24 = 168.
 # 3. All steps share the weights. What the network learns from one answer,
 #    it applies at every step.
 #
