@@ -2,31 +2,34 @@
 8. Which gate carries the error?
 ================================
 
-Page 7 ended with a promise: in an LSTM, the error has its own path, with
-one number per step. This page trains the smallest LSTM, draws its three
-gates, and multiplies this number over 100 steps.
+Page 7 ended with a promise: in an LSTM (long short-term memory), the error
+has its own path, with one number per step. This page trains the smallest
+LSTM, draws its gates, and multiplies this number over 100 steps.
 """
 
 # %%
 # The cell
 # --------
-# An LSTM unit has a **cell state** :math:`c_t`, its memory, and three
-# **gates**. A gate is a number between 0 and 1. The unit computes each gate
-# from the input and from :math:`h_{t-1}`, with its own weights. The forget
-# gate, for example:
+# A **cell** is one unit with its equations, and a **layer** is several of
+# them. A cell of an LSTM has a **cell state** :math:`c_t`, its memory, and
+# three **gates**. Each gate has its own weights, and is a number between 0
+# and 1 from the **sigmoid** :math:`\sigma(a) = 1 / (1 + e^{-a})`:
 #
-# .. math::
-#    f_t = \sigma(U_f x_t + W_f h_{t-1} + b_f), \qquad
-#    \sigma(a) = \frac{1}{1 + e^{-a}}
+# .. math:: i_t = \sigma(U_i x_t + W_i h_{t-1} + b_i)
+#
+# .. math:: f_t = \sigma(U_f x_t + W_f h_{t-1} + b_f)
+#
+# .. math:: g_t = \tanh(U_g x_t + W_g h_{t-1} + b_g)
+#
+# .. math:: o_t = \sigma(U_o x_t + W_o h_{t-1} + b_o)
 #
 # The gates decide what happens to the memory:
 #
 # .. math:: c_t = f_t\,c_{t-1} + i_t\,g_t, \qquad h_t = o_t \tanh(c_t)
 #
-# * The **forget gate** :math:`f_t` says how much of the memory stays.
 # * The **input gate** :math:`i_t` says how much of the **candidate**
-#   :math:`g_t` is written. The candidate is a number between -1 and 1 that
-#   the unit computes like a gate, with tanh in place of :math:`\sigma`.
+#   :math:`g_t`, a number between -1 and 1, is written.
+# * The **forget gate** :math:`f_t` says how much of the memory stays.
 # * The **output gate** :math:`o_t` says how much of the memory is shown to
 #   the rest of the network.
 #
@@ -64,10 +67,10 @@ def memory(seed, steps=60, rows=32):
 lstm = bptt.LSTM(3, 1, dtype="float64", forget_bias=2.0, seed=2)
 model = bptt.Sequential(lstm, bptt.Linear(1, 1, dtype="float64", seed=2))
 options = {"clip": bptt.ClipNorm(1.0), "progress": False}
-mse, step = bptt.MeanSquaredError(), bptt.Adam(0.03)
-trainer = bptt.Trainer(model, mse, step, **options)
+mse, adam = bptt.MeanSquaredError(), bptt.Adam(0.03)
+trainer = bptt.Trainer(model, mse, adam, **options)
 loss = trainer.fit([memory(seed) for seed in range(500)])["loss"]
-print(f"loss of the first update {loss[0]:.3f}, of the last {loss[-1]:.5f}")
+print(f"first loss {loss[0]:.3f}, last loss {loss[-1]:.5f}")
 
 # %%
 # A network that always answers 0 has a loss of about 0.05. This one has
@@ -116,13 +119,15 @@ ax.set_title("From the last read back to the store before it")
 plt.show()
 kept = dc[stores[-1]] / dc[reads[-1]]
 product = np.prod(f[stores[-1] + 1 : reads[-1] + 1])
-print(f"left of the error, 13 steps back: {kept:.3f}")
-print(f"product of these 13 forget gates: {product:.3f}")
+print(f"error left after 13 steps {kept:.5f}")
+print(f"product of 13 forget gates {product:.5f}")
 
 # %%
-# The error travels from the *read* to the *store* almost unchanged, and
-# ends there. This is exactly the step where the value came in, so the
-# network learns from the right step.
+# The curve starts at 0.90, because the error enters through the output gate
+# and the slope of tanh. It travels from the *read* to the *store* almost
+# unchanged. There the forget gate is shut, and 3 % goes on to earlier
+# steps. The *store* is the step where the value came in, so the network
+# learns from the right step.
 #
 # The equation of the cell state says why. The next memory is :math:`f_t`
 # times the last one, so
@@ -133,10 +138,9 @@ print(f"product of these 13 forget gates: {product:.3f}")
 #
 # **The forget gate carries the error.** In place of the matrix and the
 # slope of tanh on page 2, one number per step and unit multiplies it. The
-# input gate lets the error out to the input, and the output gate lets it in
-# from the loss; both act once, and not at every step. (Through
-# :math:`h_{t-1}`, the gates add side paths. Here they are too small to
-# change the printed digits.)
+# error enters through the output gate, once, and leaves through the input
+# gate, once. (Through :math:`h_{t-1}`, the gates add side paths. Here they
+# are tiny: the two printed numbers differ in the fourth digit.)
 #
 # The LSTM of 1997 had no forget gate: :math:`c_t = c_{t-1} + i_t\,g_t`, so
 # each factor is exactly 1. Its authors, Hochreiter and Schmidhuber, called
@@ -147,7 +151,7 @@ print(f"product of these 13 forget gates: {product:.3f}")
 # Does an LSTM ever vanish?
 # -------------------------
 # Multiply 100 forget gates. Without recurrent weights, the product is
-# exact. ``forget_bias=b`` starts a gate at the value :math:`\sigma(b)`.
+# exact. ``forget_bias=b`` starts a gate near the value :math:`\sigma(b)`.
 
 noise = np.random.default_rng(0).normal(size=(100, 1, 1))
 left = {}
@@ -170,7 +174,8 @@ for bias in (1.0, 3.0, 5.0):
 # training or a bias sets its forget gates very close to 1. The gain is that
 # it can do so for each unit and step.
 #
-# The misunderstanding that this page clears: LSTMs never vanish.
+# A common mistake: "the gradient of an LSTM never vanishes." In truth it
+# vanishes as fast as the product of its forget gates.
 #
 # Exercises
 # ---------

@@ -11,7 +11,8 @@ single cell without any input becomes a clock.
 # %%
 # Two memories, one decision
 # --------------------------
-# A gate reads the input and the state of the step before,
+# An **LSTM** (long short-term memory, page 8) has three gates. A gate reads
+# the input and the state of the step before,
 # :math:`h_{t-1} = o_{t-1} \tanh(c_{t-1})`. If the output gate was shut,
 # :math:`h_{t-1}` is 0, whatever the memory holds. A peephole adds a direct
 # look at the cell state:
@@ -51,8 +52,10 @@ for peephole in (False, True):
 # A clock
 # -------
 # To measure time, a cell must see its own memory. Set the weights by hand.
-# The cell adds 0.1 at each step. Above 0.95, the output gate opens, and the
-# forget gate empties the memory.
+# The input gate is open (bias 20), and the candidate is 0.1, so the cell
+# adds 0.1 at each step. The output gate is :math:`\sigma(200 c - 190)`. It
+# changes from shut to open where 200 c = 190, at c = 0.95. The forget gate
+# has the opposite signs, and empties the memory there.
 
 
 def clock(peephole):
@@ -84,9 +87,10 @@ print("ticks at the steps", ticks)
 
 # %%
 # With peepholes, the memory climbs to 1, the output ticks, and the memory
-# starts again: one tick every 10 steps, for ever, without any input.
-# Without peepholes, the same weights count and count. The memory reaches 4,
-# but no gate sees it, so the output stays at 0.
+# starts again: one tick every 10 steps, for ever, without any input. A tick
+# has the height 0.76, which is tanh(1). Without peepholes, the same weights
+# count and count. The memory reaches 4, but no gate sees it, so the output
+# stays at 0.
 #
 # Could the output gate stay open instead, so that :math:`h_{t-1}` shows the
 # memory? Then the gates see it, but so does the rest of the network, at
@@ -97,7 +101,7 @@ print("ticks at the steps", ticks)
 # On page 8, the error of the cell state met one factor per step, the forget
 # gate. Peepholes add a path: now the gates themselves depend on the memory.
 # In the clock, the memory decides when to tick. If a tick comes too late,
-# its error can now reach the memory, through the gate that looked at it.
+# the error reaches the memory through the gate.
 # Take the cell with peepholes from the top of this page, for 5 steps.
 # Compare the error that arrives at its first memory with the product of
 # page 8:
@@ -106,10 +110,13 @@ h, c = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
 y, _, tape = lstm.forward(np.zeros((5, 1, 1)), (h, c))
 _, (_, dc_0) = lstm.backward(tape, dstate=(0 * h, np.ones_like(c)))
 product = np.prod(tape.gates[0][:, 0, 1])
-print(f"error {dc_0.item():.4f}, product of the forget gates {product:.4f}")
+print(f"error {dc_0.item():.4f}")
+print(f"product of the forget gates {product:.4f}")
 
 # %%
-# The two numbers differ: a part of the error took the new path.
+# The two numbers differ by 0.0035. The output gate is shut here, so the side
+# paths of page 8 carry nothing. The peepholes added the difference: two
+# paths lead back, and their errors add up.
 #
 # When to use them
 # ----------------
@@ -117,21 +124,22 @@ print(f"error {dc_0.item():.4f}, product of the forget gates {product:.4f}")
 # (Gers, Schraudolph and Schmidhuber, 2002). They cost three numbers per
 # unit.
 #
-# The misunderstanding that this page clears: the gates see the memory.
-# Without peepholes, they see only what the output gate has shown.
+# A common mistake: "the gates see the memory." In truth, without peepholes,
+# they see only what the output gate has shown.
 #
 # What you know now
 # -----------------
 # * **Why does a gradient vanish?** Each step back multiplies the error by
 #   the recurrent weights and by the slope of tanh. Many factors below 1
 #   leave nothing (pages 1 to 3).
-# * **What does clipping change?** The length of an update, and neither its
+# * **What does clipping change?** The length of a gradient, and neither its
 #   direction nor the shares of early and late steps. Clipping stops
 #   explosions, and brings back nothing that has vanished (pages 4 and 5).
 # * **How long should truncation be?** About twice the longest lag that
 #   matters, checked with half and double (page 6).
-# * **Which gate carries the error?** The forget gate. Close enough to 1, it
-#   keeps an error for a hundred steps and more (pages 7 and 8).
+# * **Which gate carries the error?** The forget gate. If the gate is close
+#   enough to 1, it keeps an error for a hundred steps and more (pages 7 and
+#   8).
 # * **What does a Lyapunov exponent say?** How fast a network forgets, or
 #   amplifies, a small difference (pages 3 and 7).
 #
