@@ -45,6 +45,8 @@ def run(page: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.exit(__doc__)
     texts = {path: Path(path).read_text(encoding="utf-8") for path in sys.argv[1:]}
     os.environ["MPLBACKEND"] = "agg"
     with tempfile.TemporaryDirectory() as folder:  # pages also write models and tables
