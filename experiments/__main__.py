@@ -136,7 +136,8 @@ def listing(
             )
             minutes = lacking * case.seconds(quick) / 60
             left = f"{lacking} to make, about {minutes:.1f} minutes of one core" if lacking else "all stored"
-            lines.append(f"    {case.name}: {count} runs, {left}")
+            runs = "1 run" if count == 1 else f"{count} runs"
+            lines.append(f"    {case.name}: {f'{runs}, {left}' if count else 'no run of this size'}")
     return "\n".join(lines)
 
 
