@@ -133,15 +133,15 @@ plt.show()
 # between early and late steps stay as they were:
 
 for scale, (before, after) in share.items():
-    print(f"radius {scale}: share of the earlier half {before:.4%}")
+    print(f"radius {scale}: earlier half {before:.4%}")
     print(f"    after clipping {after:.4%}")
 
 # %%
-# The earlier half is 49 of the 99 terms. In the network that explodes, they
-# make up 99.8 % of the lengths, with and without clipping. In the network
-# that vanishes, they make up 0.0025 %. No factor for the whole gradient can
-# change that. So clipping does **not** help against vanishing, and it does
-# not tell the network which steps matter.
+# The earlier half is 49 of the 99 terms. In the network that explodes, these
+# terms make up 99.8 % of the lengths, with and without clipping. In the
+# network that vanishes, they make up 0.0025 %. No factor for the whole
+# gradient can change that. So clipping does **not** help against vanishing,
+# and it does not tell the network which steps matter.
 #
 # How to choose the limit
 # -----------------------
