@@ -18,8 +18,8 @@ Figures: TypeAlias = Mapping[str, Any]
 Runs: TypeAlias = Mapping[str, Sequence[Figures]]
 """The figures of all finished runs, by name of the case."""
 
-Verdict: TypeAlias = "tuple[bool, str]"
-"""Whether the claim was reproduced, and one sentence with the numbers."""
+Verdict: TypeAlias = "tuple[bool | None, str]"
+"""Whether the claim was reproduced (None: in part), and one sentence with the numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Case:
         has a criterion. `quick` asks for a small version. A `functools.partial` of plain values is best: its
         values count as settings, so a run is made again after they changed.
     quick_seeds, full_seeds : int
-        Default number of runs: seeds 0, 1, ... With `quick_seeds=0`, the case has no small version, and the
-        claim is judged without it if it has no run.
+        Default number of runs: seeds 0, 1, ... With `quick_seeds=0`, the case has no small version.
     quick_seconds, full_seconds : float
         Rough time of one run. Long runs start first, so that all processes are busy until the end.
+    needed : bool
+        Whether the claim cannot be judged without a run of this case. Cases with `quick_seeds=0` never are.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Case:
     full_seeds: int
     quick_seconds: float = 10.0
     full_seconds: float = 60.0
+    needed: bool = True
 
     def seeds(self, quick: bool, wanted: int | None = None) -> int:
         """Return the number of runs: `wanted` if given, but none of a case that has none by default."""
@@ -86,7 +88,7 @@ class Experiment:
     cases : tuple of Case
     verdict : callable
         `verdict(runs)` returns whether the claim was reproduced, and one sentence with the numbers. Every
-        case has at least one run, but for cases with `quick_seeds=0`.
+        case that is needed has at least one run.
     figure : str
         The figure whose mean is in the table.
     solved_only : bool

@@ -31,7 +31,7 @@ counts runs that reached the criterion. Means are over these runs, unless the se
 each run with its figures, date, version and processor.
 
 """
-WORDS = {"yes": "reproduced", "no": "not reproduced", "-": "not judged"}
+WORDS = {"yes": "reproduced", "no": "not reproduced", "partly": "reproduced in part", "-": "not judged"}
 
 
 def write(experiments: Sequence[Experiment], results: Results, path: Path, *, draw: bool) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.experiment import Experiment, Figures, Runs
+from experiments.experiment import Experiment, Figures
 from experiments.results import Run, figures_of
 
 HEAD = ("experiment", "case", "solved", "mean", "published", "verdict")
@@ -67,18 +67,16 @@ def rows(experiment: Experiment, runs: dict[str, list[Run]]) -> list[Row]:
 
 
 def verdict(experiment: Experiment, runs: dict[str, list[Run]]) -> tuple[str, str]:
-    """Return "yes", "no" or "-", and a sentence."""
+    """Return "yes", "no", "partly" or "-", and a sentence."""
     figures = figures_of(runs)
-    lacking = [case.name for case in experiment.cases if case.name not in figures and case.quick_seeds]
+    missing = [case for case in experiment.cases if case.name not in figures]
+    lacking = [case for case in missing if case.needed and case.quick_seeds]
     if lacking:
         return "-", f"Not judged yet, because {len(lacking)} of {len(experiment.cases)} cases have no run."
-    return judged(experiment, figures)
-
-
-def judged(experiment: Experiment, figures: Runs) -> tuple[str, str]:
-    """Return "yes" or "no", and the sentence of the experiment."""
     reproduced, sentence = experiment.verdict(figures)
-    return "yes" if reproduced else "no", sentence
+    if missing:
+        sentence += f" Not run: {'; '.join(case.name for case in missing)}."
+    return {True: "yes", False: "no", None: "partly"}[reproduced], sentence
 
 
 def text(finished: Sequence[tuple[Experiment, dict[str, list[Run]]]]) -> str:

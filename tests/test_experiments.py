@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,16 @@ def experiment(**changes: Any) -> Experiment:
     return Experiment("toy", "A toy", "Nobody (1997).", "It works.", "All solved.", tuple(cases), verdict)
 
 
-def make(chosen: Experiment, folder: Path, **options: Any) -> list[str]:
+def calls_of(chosen: Experiment) -> Callable[[str, str, int, bool], Mapping[str, Any]]:
     def call(experiment: str, case: str, seed: int, quick: bool) -> Mapping[str, Any]:
         assert experiment == chosen.name
         return chosen.case(case).run(seed, quick)
 
+    return call
+
+
+def make(chosen: Experiment, folder: Path, **options: Any) -> list[str]:
+    call = calls_of(chosen)
     choices = [Choice(chosen, chosen.cases)]
     failures = run_all(choices, Results(folder), processes=0, call=call, **{"quick": False, **options})
     return [failure.line() for failure in failures]
@@ -140,6 +146,18 @@ def test_a_damaged_file_is_named_before_any_run_and_kept(
 def test_a_case_without_runs_is_not_judged(tmp_path: Path) -> None:
     word, sentence = table.verdict(experiment(), Results(tmp_path).finished(experiment(), quick=True))
     assert (word, sentence) == ("-", "Not judged yet, because 2 of 2 cases have no run.")
+
+
+def test_a_claim_is_judged_without_cases_that_it_does_not_need(tmp_path: Path) -> None:
+    known = experiment()
+    chosen = replace(known, cases=(known.cases[0], replace(known.cases[1], needed=False)))
+    results = Results(tmp_path)
+    run_all([Choice(chosen, chosen.cases[:1])], results, quick=True, processes=0, call=calls_of(chosen))
+    word, sentence = table.verdict(chosen, results.finished(chosen, quick=True))
+    assert word == "yes"
+    assert sentence.endswith("Not run: b.")
+    halves = replace(chosen, verdict=lambda runs: (None, "Half of it."))
+    assert table.verdict(halves, results.finished(chosen, quick=True))[0] == "partly"
 
 
 def test_the_command(

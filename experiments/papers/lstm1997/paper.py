@@ -26,6 +26,11 @@ def shares(runs: Runs) -> dict[str, float]:
     return {name: count / of for name, (count, of) in counts.items()}
 
 
+def by_both(today: bool, old: bool) -> bool | None:
+    """Return the verdict of a claim that today's LSTM and the net of 1997 test: None if one of them fails."""
+    return old if today == old else None
+
+
 def means(runs: Runs) -> str:
     """Return a sentence with the solved runs of each case, and their mean number of training sequences."""
     parts = []
