@@ -83,7 +83,7 @@ ERRORS: dict[str, tuple[type[Exception], str, Any, dict[str, Any]]] = {
     "module": (TypeError, r"Fix: convert it.*from_torch", SimpleNamespace(named_parameters=list), {}),
     "own layer": (
         TypeError,
-        r"model\[1\] must be a layer of bptt.*got Doubled.*Fix:",
+        r"model\[1\] must be a layer that has a form in ONNX.*got Doubled.*Fix:",
         bptt.Sequential(bptt.LSTM(3, 5), Doubled(5, 2)),
         {},
     ),

@@ -453,7 +453,7 @@ BAD_OPTIONS = [
     ("LSTM", {"init": "chrono", "forget_gate": False}, ValueError, "init=.chrono.*forget_gate=False"),
     ("LSTM", {"forget_gate": 0}, TypeError, "forget_gate must be True or False"),
     ("LSTM", {"bias": False, "output_bias": np.ones(H)}, ValueError, "output_bias needs a bias"),
-    ("LSTM", {"input_bias": np.ones(H + 1)}, ValueError, "for each of hidden_size = 9 units; got.*10"),
+    ("LSTM", {"input_bias": np.ones(H + 1)}, ValueError, "for each of the 9 hidden units; got.*10"),
     ("LSTM", {"output_bias": [np.inf] * H}, ValueError, "output_bias must be finite"),
     ("LSTM", {"output_bias": "1"}, TypeError, "output_bias must be a number"),
     ("LSTM", {"output_bias": ["1"] * H}, TypeError, "output_bias must be an array of real numbers"),

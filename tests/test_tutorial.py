@@ -46,6 +46,7 @@ def paragraphs(page: str) -> Iterator[str]:
 def run(page: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Run a page as a script, and return its names."""
     monkeypatch.setattr(plt, "show", lambda: None)
+    plt.close("all")  # figures of other tests in this process
     with plt.rc_context():
         return runpy.run_path(str(PAGES[page]))
 

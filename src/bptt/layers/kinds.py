@@ -43,12 +43,12 @@ def register(cls: LayerClass) -> LayerClass:
     --------
     >>> import bptt
     >>> @bptt.register
-    ... class Doubled(bptt.Linear):
+    ... class Tripled(bptt.Linear):
     ...     def forward(self, x, state=None):
     ...         return super().forward(2 * x, state)
-    >>> bptt.save("doubled.safetensors", Doubled(3, 8))
-    >>> bptt.load("doubled.safetensors").kind
-    'Doubled'
+    >>> bptt.save("tripled.safetensors", Tripled(3, 8))
+    >>> bptt.load("tripled.safetensors").kind
+    'Tripled'
     """
     if not (isinstance(cls, type) and issubclass(cls, Module)):
         raise TypeError(
