@@ -206,7 +206,7 @@ def draw(runs: list[Run], flow: bptt.diagnose.GradientFlow, path: Path) -> bool:
 # %%
 # A harder task
 # -------------
-# The temporal order task of Pascanu et al., which ``--table`` trains with and without clipping.
+# ``--table`` trains this task with and without clipping. The task is from Pascanu et al.
 
 
 HARD_STEPS = (50, 100)

@@ -89,6 +89,7 @@ class Call {
   const Rows rows;
 
  private:
+  // The passes only read through this pointer. One pointer type for what they read and write keeps this code small.
   [[gnu::noinline]] void* read(const char* name, py::handle a, const Shape& shape) const {
     if (a.is_none()) return nullptr;
     const auto array = py::cast<py::array>(a);

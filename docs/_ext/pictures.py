@@ -24,7 +24,7 @@ def _ratio(path: Path) -> float:
 
 
 def mark_wide(app: Sphinx, document: nodes.document) -> None:
-    """Add the class `wide` to wide pictures of a page. sphinx-gallery has a node of its own for pictures."""
+    """Add the class `wide` to wide pictures of a page. sphinx-gallery has a separate node for pictures."""
     for image in [*document.findall(nodes.image), *document.findall(imgsgnode)]:
         path = Path(app.srcdir) / image["uri"].lstrip("/")
         if path.suffix not in (".png", ".svg") or not path.is_file() or _ratio(path) <= WIDE:

@@ -1,6 +1,6 @@
 """Adding two marked numbers, one in each half.
 
-The task of Le, Jaitly and Hinton (2015) and of Arjovsky, Shah and Bengio (2016).
+Le, Jaitly and Hinton (2015) and Arjovsky, Shah and Bengio (2016) use this task.
 """
 
 from __future__ import annotations

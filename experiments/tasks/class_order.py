@@ -1,4 +1,4 @@
-"""Temporal order of two symbols, with a length that grows: the task of Pascanu, Mikolov and Bengio (2013)."""
+"""Temporal order of two symbols, at any length, as in Pascanu, Mikolov and Bengio (2013)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded Reber grammar as an endless stream: the task of Gers, Schmidhuber and Cummins (2000).
+"""The embedded Reber grammar as an endless stream, as in Gers, Schmidhuber and Cummins (2000).
 
 Strings of the embedded Reber grammar follow each other, and nothing marks where a string begins.
 """

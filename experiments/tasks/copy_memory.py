@@ -1,4 +1,4 @@
-"""Copy memory: repeat ten symbols after a long delay. The task of Arjovsky, Shah and Bengio (2016)."""
+"""Copy memory: repeat ten symbols after a long delay, as in Arjovsky, Shah and Bengio (2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parity of long bit strings: the task of Hochreiter and Schmidhuber (1996)."""
+"""Parity of long bit strings, as in Hochreiter and Schmidhuber (1996)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A periodic function to generate without input: the task of Gers, Schraudolph and Schmidhuber (2002)."""
+"""A periodic function to generate without input, as in Gers, Schraudolph and Schmidhuber (2002)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ struct BlockErrors {
   double* dh_norm;  // (T), or (N) with `norms_of_rows`
   double* dc_norm;
   const std::uint8_t* cut;  // (N), or null: rows whose error flows back no further
-  Index steps;  // go back at most so many
+  Index steps;  // largest number of steps to go back
   StateClip clip;
   bool norms_of_rows;
 };
