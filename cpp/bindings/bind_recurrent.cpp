@@ -90,6 +90,7 @@ class BoundRecurrent {
     if (!float32_ && dtype != "float64") {
       throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
     }
+    check_precision(*net_);
   }
 
   py::list parameters() const {
@@ -128,18 +129,14 @@ class BoundRecurrent {
     return Schedule(*net_, 1, std::max<Index>(1, batch), element).chunk_steps();
   }
 
-  std::unique_ptr<BoundSnapshot> freeze(const py::array& parameters) const {
-    if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {
-      throw py::type_error("parameters: not of the layer's dtype");
-    }
-    return std::make_unique<BoundSnapshot>(net_, parameters);
+  std::unique_ptr<BoundSnapshot> freeze(const py::array& parameters,
+                                        const std::optional<std::string>& precision) const {
+    return std::make_unique<BoundSnapshot>(for_inference(parameters, precision), parameters);
   }
 
-  std::unique_ptr<AnyStream> stream(const py::array& parameters, Index batch) const {
-    if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {
-      throw py::type_error("parameters: not of the layer's dtype");
-    }
-    return make_stream(*net_, parameters, batch);
+  std::unique_ptr<AnyStream> stream(const py::array& parameters, Index batch,
+                                    const std::optional<std::string>& precision) const {
+    return make_stream(*for_inference(parameters, precision), parameters, batch);
   }
 
   py::tuple backward(std::optional<py::array> gradients, BoundTape& tape, const std::optional<py::array>& dy,
@@ -153,6 +150,25 @@ class BoundRecurrent {
   }
 
  private:
+  // The network of a snapshot of these parameters, in a precision of its own.
+  std::shared_ptr<const Recurrent> for_inference(const py::array& parameters,
+                                                 const std::optional<std::string>& precision) const {
+    if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {
+      throw py::type_error("parameters: not of the layer's dtype");
+    }
+    if (!precision) return net_;
+    auto net = std::make_shared<Recurrent>(*net_);
+    net->options.precision = precision_named(*precision);
+    check_precision(*net);
+    return net;
+  }
+
+  void check_precision(const Recurrent& net) const {
+    if (!float32_ && net.options.precision != Precision::highest) {
+      throw std::invalid_argument("precision: float64 has the highest alone");
+    }
+  }
+
   template <class T>
   const T* weights(const py::array& parameters) const {
     return data_of<T>("parameters", parameters, {net_->parameter_count});
@@ -272,8 +288,9 @@ void bind_recurrent(py::module_& m) {
            py::arg("reset") = py::none(), py::arg("recurrent_mask") = py::none(), py::arg("keep_h") = py::none(),
            py::arg("keep_c") = py::none(), py::arg("first_row") = 0, py::arg("input_mask") = py::none(),
            py::arg("borrow") = false)
-      .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"))
-      .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"))
+      .def("freeze", &BoundRecurrent::freeze, py::arg("parameters"), py::arg("precision") = py::none())
+      .def("stream", &BoundRecurrent::stream, py::arg("parameters"), py::arg("batch_size"),
+           py::arg("precision") = py::none())
       .def("backward", &BoundRecurrent::backward, py::arg("gradients"), py::arg("tape"), py::arg("dy"), py::arg("dh"),
            py::arg("dc"), py::arg("steps") = py::none(), py::arg("need_dx") = true, py::arg("clip_value") = py::none(),
            py::arg("clip_norm") = py::none(), py::arg("keep_errors") = false, py::arg("chunk") = 0,

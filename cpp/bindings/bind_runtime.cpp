@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "bindings/numpy.hpp"
+#include "bindings/recurrent_options.hpp"
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
 
@@ -76,6 +76,10 @@ void bind_runtime(py::module_& m) {
     return complaints;
   });
   m.def("use_isa", &use_isa, py::arg("name"));
+  m.def(
+      "instruction_of", [](const std::string& precision) { return instruction_of(precision_named(precision)); },
+      py::arg("precision"));
+  m.def("emulate_reduced_precision", &emulate_reduced_precision, py::arg("emulate"));
   m.def(
       "fma_peak",
       [](const std::string& dtype) {

@@ -32,6 +32,12 @@ inline Merge merge_named(const std::string& name) {
   return static_cast<Merge>(found - std::begin(kMergeNames));
 }
 
+inline Precision precision_named(const std::string& name) {
+  const auto* found = std::find(std::begin(kPrecisionNames), std::end(kPrecisionNames), name);
+  if (found == std::end(kPrecisionNames)) throw std::invalid_argument("precision: unknown name '" + name + "'");
+  return static_cast<Precision>(found - std::begin(kPrecisionNames));
+}
+
 // Options that are missing keep their defaults.
 inline Options options_of(const py::kwargs& given) {
   Options options;
@@ -47,6 +53,8 @@ inline Options options_of(const py::kwargs& given) {
       options.reverse = value.cast<bool>();
     } else if (name == "merge") {
       options.merge = merge_named(value.cast<std::string>());
+    } else if (name == "precision") {
+      options.precision = precision_named(value.cast<std::string>());
     } else if (name == "zoneout") {
       std::tie(options.zoneout_h, options.zoneout_c) = value.cast<std::tuple<double, double>>();
     } else if (name == "cell_clip") {

@@ -27,8 +27,8 @@ template <class T>
 class BackwardPass {
  public:
   BackwardPass(const Recurrent& net, const BackwardArgs<T>& args, const Tape<T>& tape, Interrupt& interrupt)
-      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>()), rows_(tape.rows),
-        time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)),
+      : net_(net), args_(args), tape_(tape), interrupt_(interrupt), k_(kernels<T>(net.options.precision)),
+        rows_(tape.rows), time_(rows_.time()), batch_(rows_.batch()), first_(std::max<Index>(0, time_ - args.steps)),
         schedule_(net, time_ - first_, batch_, sizeof(T)),
         chunk_(std::max<Index>(1, std::min(time_ - first_, args.chunk ? args.chunk : schedule_.chunk_steps()))),
         panels_(k_.panel_count({net.traits.gates * net.hidden, net.hidden, 1})),
@@ -173,7 +173,7 @@ class BackwardPass {
     BackwardStep<T> step = step_arguments(addresses_, run, t, low, rows, units);
     step.dgates_next = dgates_next;
     if (!modified_) {
-      k_.backward[static_cast<int>(net_.traits.cell)](step);
+      run_step(k_, net_.traits, step);
       return;
     }
     const Index at = addresses_.in_chunk(t, rows.begin, low);

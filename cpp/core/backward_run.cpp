@@ -84,7 +84,7 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     run.h = kept.h.data() + d * net_.output;
     run.tape = &kept.directions[static_cast<std::size_t>(d)];
     run.c = run.tape->c.data();
-    run.weights = std::make_unique<PackedBackward<T>>(net_, kernels<T>(), input, dx != nullptr);
+    run.weights = std::make_unique<PackedBackward<T>>(net_, kernels<T>(net_.options.precision), input, dx != nullptr);
   }
   upper_dx_ = dx;
 }

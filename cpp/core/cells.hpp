@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string_view>
+#include <type_traits>
 
 #include "kernels/table.hpp"
 
@@ -41,6 +42,29 @@ inline constexpr std::string_view kActivationNames[] = {
     "sigmoid",  "tanh",     "relu",   "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid", "elu",
     "softsign", "softplus", "linear", "gelu",   "silu"};
 
+inline StepForm step_form(const CellTraits& traits) {
+  return {traits.gates, traits.recurrent_at, traits.has_hidden_bias};
+}
+
+// Runs the fused step of a cell, in the precision of the table.
+template <class T>
+void run_step(const Kernels<T>& k, const CellTraits& traits, const ForwardStep<T>& s) {
+  const auto cell = k.forward[static_cast<int>(traits.cell)];
+  if constexpr (std::is_same_v<T, float>) {
+    if (k.reduced) return k.reduced->forward(s, step_form(traits), cell);
+  }
+  cell(s);
+}
+
+template <class T>
+void run_step(const Kernels<T>& k, const CellTraits& traits, const BackwardStep<T>& s) {
+  const auto cell = k.backward[static_cast<int>(traits.cell)];
+  if constexpr (std::is_same_v<T, float>) {
+    if (k.reduced) return k.reduced->backward(s, step_form(traits), cell);
+  }
+  cell(s);
+}
+
 struct Sizes {
   Index input;
   Index hidden;
@@ -52,6 +76,7 @@ struct Sizes {
 // How the outputs of two directions become y: side by side, or unit by unit.
 enum class Merge { concat, sum, mean, mul };
 inline constexpr std::string_view kMergeNames[] = {"concat", "sum", "mean", "mul"};
+inline constexpr std::string_view kPrecisionNames[] = {"highest", "bfloat16", "int8"};
 
 // Options of a network, besides its sizes.
 struct Options {
@@ -60,6 +85,7 @@ struct Options {
   bool layer_norm = false;
   bool reverse = false;  // the one direction reads from the end
   Merge merge = Merge::concat;
+  Precision precision = Precision::highest;  // of the products' operands
   double zoneout_h = 0;  // probabilities of keeping the old state: what inference expects
   double zoneout_c = 0;
   CellOptions<double> cell{{Activation::sigmoid, 0, 0},

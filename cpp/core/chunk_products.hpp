@@ -15,7 +15,8 @@ template <class T>
 class ChunkProducts {
  public:
   ChunkProducts(const BackwardAddresses<T>& addresses, bool halves)
-      : net_(addresses.net()), k_(kernels<T>()), addresses_(addresses), rows_(addresses.rows()), halves_(halves) {}
+      : net_(addresses.net()), k_(kernels<T>(net_.options.precision)), addresses_(addresses), rows_(addresses.rows()),
+        halves_(halves) {}
 
   // Copies the states that a ragged chunk's steps started from, row by row as its gate gradients are stored (modified
   // steps have done so), and zeros the padding.

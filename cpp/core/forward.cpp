@@ -20,7 +20,7 @@ class ForwardPass {
  public:
   ForwardPass(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>* tape, Interrupt& interrupt)
       : net_(net), args_(args), rows_(tape ? tape->rows : args.rows), tape_(tape), interrupt_(interrupt),
-        k_(args.packed ? args.packed->kernels() : kernels<T>()),
+        k_(args.packed ? args.packed->kernels() : kernels<T>(net.options.precision)),
         schedule_(net, args.rows.time(), args.rows.batch(), sizeof(T)),
         chunk_(std::min(args.rows.time(), schedule_.projected_steps())),
         modified_(net.modifies_steps() || args.interventions.change_steps()),
@@ -150,7 +150,7 @@ class ForwardPass {
   void step_rows(const ForwardRun<T>& run, Index t, Index low, Range rows, const Units& units) const {
     const ForwardStep<T> s = step_arguments(addresses_, run, t, low, rows, units);
     if (!modified_) {
-      k_.forward[static_cast<int>(net_.traits.cell)](s);
+      run_step(k_, net_.traits, s);
       return;
     }
     const ForwardScratch<T>& scratch = scratch_[static_cast<std::size_t>(run.number % net_.directions)];

@@ -130,7 +130,7 @@ void PackedBackward<T>::pack(const DirectionParameters<const T>& from, int index
 
 template <class T>
 PackedNetwork<T>::PackedNetwork(const Recurrent& net, const T* parameters, InputPanels panels)
-    : kernels_(bptt::kernels<T>()) {
+    : kernels_(bptt::kernels<T>(net.options.precision)) {
   for (Index layer = 0; layer < net.layers; ++layer) {
     for (Index d = 0; d < net.directions; ++d) {
       directions_.emplace_back(net, kernels_, net.input_of(layer), panels)

@@ -111,7 +111,7 @@ void Stream<T>::step_layer(Index layer, const T* x) {
     if (norm) layer_norm::forward_input(net_, k_, w, batch_, a, {});
   }
   if (!net_.modifies_steps()) {
-    k_.forward[static_cast<int>(net_.traits.cell)](s);
+    run_step(k_, net_.traits, s);
     return;
   }
   ForwardContext<T> f{net_, k_, w, {}, scratch_.at(0), s};

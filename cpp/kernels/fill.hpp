@@ -10,6 +10,7 @@
 #include "kernels/optimizers.hpp"
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
+#include "kernels/reduced/fill_bfloat16.hpp"
 #include "kernels/row_modifiers.hpp"
 #include "kernels/weighted_losses.hpp"
 
@@ -42,7 +43,7 @@ constexpr Kernels<T> fill_table() {
   k.lanes = kLanes<T>;
   k.panel_count = panel_count<T>;
   k.packed_size = packed_size<T>;
-  k.pack = pack<T>;
+  k.pack = pack<T, PlainOperands<T>>;
   k.product = product<T>;
   k.transposed_product = transposed_product<T>;
   k.transposed_scratch = kTransposedScratch<T>;

@@ -56,24 +56,37 @@ Index packed_size(PanelShape s) {
   return vectors * kLanes<T> * s.gates * s.depth;
 }
 
+// The shape that a matrix has as it is stored.
+template <class Operands>
+BPTT_INLINE PanelShape in_groups(PanelShape s) {
+  s.depth = (s.depth + Operands::group - 1) / Operands::group;
+  return s;
+}
+
 // Panels whose source has its rows as rows: copied, some rows of all panels at a time, so that the source is read
 // along its rows.
-template <class T>
+template <class T, class Operands>
 BPTT_INLINE void pack_rows(const PackPanels<T>& args) {
   constexpr Index kRowsAtATime = 16;
+  constexpr int group = Operands::group;
   const Index depth = args.shape.depth;
-  for (Index first = 0; first < depth; first += kRowsAtATime) {
-    const Index last = minimum(first + kRowsAtATime, depth);
+  const PanelShape stored = in_groups<Operands>(args.shape);
+  for (Index first = 0; first < stored.depth; first += kRowsAtATime) {
+    const Index last = minimum(first + kRowsAtATime, stored.depth);
     for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-      const Panel<T> panel = panel_at<T>(args.shape, p);
+      const Panel<T> panel = panel_at<T>(stored, p);
       const Index width = panel.vectors * kLanes<T>;
       for (int v = 0; v < panel.vectors; ++v) {
         with_lanes<T>(panel.valid(v), [&](auto n) {
           const T* column = args.source + panel.column(v) * args.n_stride;
           T* to = args.packed + panel.offset + v * kLanes<T>;
-          for (Index k = first; k < last; ++k) {
-            const Index rotated = k + args.rotate < depth ? k + args.rotate : k + args.rotate - depth;
-            store(to + k * width, load_first<T>(column + rotated * args.k_stride, n));
+          for (Index at = first; at < last; ++at) {
+            Vec<T> rows[group]{};
+            for (int j = 0; j < group && at * group + j < depth; ++j) {
+              const Index k = at * group + j + args.rotate;
+              rows[j] = load_first<T>(column + (k < depth ? k : k - depth) * args.k_stride, n);
+            }
+            store(to + at * width, Operands::join(rows));
           }
         });
       }
@@ -82,36 +95,39 @@ BPTT_INLINE void pack_rows(const PackPanels<T>& args) {
 }
 
 // A panel whose source has its columns as rows: squares of it are turned in registers.
-template <class T>
+template <class T, class Operands>
 BPTT_INLINE void pack_columns(const PackPanels<T>& args, const Panel<T>& panel) {
-  constexpr Index kAhead = 2 * kLanes<T>;  // as many rows at once are more than a CPU follows by itself
+  constexpr Index kAcross = kLanes<T> * Operands::group;
+  constexpr Index kAhead = 2 * kAcross;  // as many rows at once are more than a CPU follows by itself
   const Index depth = args.shape.depth;
   const Index row = panel.vectors * kLanes<T>;
   for (int v = 0; v < panel.vectors; ++v) {
     const T* column = args.source + panel.column(v) * args.n_stride;
     T* to = args.packed + panel.offset + v * kLanes<T>;
     const int valid = panel.valid(v);
-    for (Index k = 0; k < depth; k += kLanes<T>) {
-      const int steps = static_cast<int>(minimum(kLanes<T>, depth - k));
+    for (Index k = 0; k < depth; k += kAcross) {
+      const int steps = static_cast<int>(minimum(kAcross, depth - k));
       Vec<T> square[kLanes<T>];
       for (int lane = 0; lane < kLanes<T>; ++lane) {
         const T* from = column + lane * args.n_stride + k;
         __builtin_prefetch(from + kAhead);
-        square[lane] = lane < valid ? load_first<T>(from, steps) : Vec<T>{};
+        square[lane] = lane < valid ? Operands::along(from, steps) : Vec<T>{};
       }
       transpose<T>(square);
-      for (int j = 0; j < steps; ++j) store(to + (k + j) * row, square[j]);
+      const Index first = k / Operands::group;
+      for (int j = 0; j * Operands::group < steps; ++j) store(to + (first + j) * row, square[j]);
     }
   }
 }
 
-template <class T>
+template <class T, class Operands>
 void pack(const PackPanels<T>& args) {
   if (args.k_stride != 1 || args.rotate != 0) {
-    pack_rows(args);
+    pack_rows<T, Operands>(args);
     return;
   }
-  for (Index p = args.panel_begin; p < args.panel_end; ++p) pack_columns(args, panel_at<T>(args.shape, p));
+  const PanelShape stored = in_groups<Operands>(args.shape);
+  for (Index p = args.panel_begin; p < args.panel_end; ++p) pack_columns<T, Operands>(args, panel_at<T>(stored, p));
 }
 
 // Where the vectors of a panel's output lie; row r of vector v at out[v] + r * out_row.
@@ -137,16 +153,17 @@ BPTT_INLINE Index even_part(Index whole, Index part) {
 template <class T>
 struct PanelInput {
   Index rows;
-  Index depth;
-  const T* a;  // (rows, depth)
+  Index depth;  // in groups
+  const T* a;   // (rows, depth)
   Index a_row;
   const T* packed;
   const T* after;
 };
-template <class T>
-BPTT_INLINE void multiply_panel(const Panel<T>& panel, const PanelInput<T>& in, const PanelOutput<T>& io) {
+template <class T, class Operands, int N>
+__attribute__((noinline)) void multiply_vectors(const Panel<T>& panel, const PanelInput<T>& in,
+                                                const PanelOutput<T>& io) {
   const Index depth = in.depth;
-  const TileFunction<T>* tiles = tiles_of<T>(panel.vectors);
+  const TileFunction<T>* tiles = tiles_of<T, Operands>(N);
   const Index block = even_part(depth, kDepthBlock);
   Index k = 0;
   do {  // once even if depth is 0: the output is then init
@@ -154,17 +171,17 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, const PanelInput<T>& in, 
     Tile<T> t;
     t.depth = minimum(block, depth - k);
     t.a_row = in.a_row;
-    t.b = in.packed + panel.offset + k * panel.vectors * kLanes<T>;
+    t.b = in.packed + panel.offset + k * N * kLanes<T>;
     t.init_row = first ? io.init_row : io.out_row;
     t.out_row = io.out_row;
-    for (int v = 0; v < panel.vectors; ++v) t.valid[v] = panel.valid(v);
-    const T* next = k + t.depth < depth ? t.b + t.depth * panel.vectors * kLanes<T> : in.after;
+    for (int v = 0; v < N; ++v) t.valid[v] = panel.valid(v);
+    const T* next = k + t.depth < depth ? t.b + t.depth * N * kLanes<T> : in.after;
     int prefetched = 0;
-    for_each_tile(in.rows, tile_rows(panel.vectors), [&](Index row, int height) {
+    for_each_tile(in.rows, tile_rows(N), [&](Index row, int height) {
       t.a = in.a + row * in.a_row + k;
-      t.ahead = prefetched < panel.vectors ? next + prefetched * t.depth * kLanes<T> : t.b;
+      t.ahead = prefetched < N ? next + prefetched * t.depth * kLanes<T> : t.b;
       ++prefetched;
-      for (int v = 0; v < panel.vectors; ++v) {
+      for (int v = 0; v < N; ++v) {
         t.out[v] = io.out[v] + row * io.out_row;
         t.init[v] = !first ? t.out[v] : io.init[v] ? io.init[v] + row * io.init_row : nullptr;
       }
@@ -172,6 +189,22 @@ BPTT_INLINE void multiply_panel(const Panel<T>& panel, const PanelInput<T>& in, 
     });
     k += t.depth;
   } while (k < depth);
+}
+
+// The same of as many vectors as the panel has. A call for each number of them, with loops of this length.
+template <class T, class Operands = PlainOperands<T>>
+BPTT_INLINE void multiply_panel(const Panel<T>& panel, const PanelInput<T>& in, const PanelOutput<T>& io) {
+  static_assert(kMaxVectors == 4);
+  switch (panel.vectors) {
+    case 1:
+      return multiply_vectors<T, Operands, 1>(panel, in, io);
+    case 2:
+      return multiply_vectors<T, Operands, 2>(panel, in, io);
+    case 3:
+      return multiply_vectors<T, Operands, 3>(panel, in, io);
+    default:
+      return multiply_vectors<T, Operands, 4>(panel, in, io);
+  }
 }
 
 // Rows of a large product go by in blocks that stay in L2 while all panels pass.
@@ -231,7 +264,7 @@ BPTT_INLINE void multiply_block(const TransposedProduct<T>& args) {
         }
       }
     }
-    const TileFunction<T>* tiles = transposed_tiles_of<T>(vectors);
+    const TileFunction<T>* tiles = transposed_tiles_of<T, PlainOperands<T>>(vectors);
     for_each_tile(args.m_end - args.m_begin, kTransposedRows, [&](Index row, int height) {
       const Index m = args.m_begin + row;
       t.a = args.a + m;

@@ -5,8 +5,8 @@
 // the initial values on.
 #pragma once
 
+#include "kernels/operands.hpp"
 #include "kernels/table.hpp"
-#include "kernels/vec.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -40,7 +40,7 @@ constexpr bool asks_ahead(int rows, int vectors, bool transposed) {
 
 template <class T>
 struct Tile {
-  Index depth;
+  Index depth;  // in groups, as the operands are stored
   const T* a;  // row r, depth k: a[r * a_row + k], or if transposed a[k * a_row + r], and so for each of `runs` runs
   Index a_row;
   Index runs;
@@ -55,7 +55,7 @@ struct Tile {
   int valid[kMaxVectors];  // lanes of each vector that exist
 };
 
-template <class T, int M, int N, bool Transposed>
+template <class T, int M, int N, bool Transposed, class Operands>
 void run_tile(const Tile<T>& t) {
   Vec<T> acc[M][N];
   int valid[N];
@@ -88,9 +88,9 @@ void run_tile(const Tile<T>& t) {
       if constexpr (Transposed) __builtin_prefetch(a[0] + kStepsAhead * t.a_row + M - 1);
 #pragma GCC unroll 12
       for (int r = 0; r < M; ++r) {
-        const Vec<T> x = broadcast(Transposed ? a[0][r] : a[r][k]);
+        const Vec<T> x = Operands::spread(Transposed ? a[0][r] : a[r][k]);
 #pragma GCC unroll 4
-        for (int v = 0; v < N; ++v) acc[r][v] = fma(x, w[v], acc[r][v]);
+        for (int v = 0; v < N; ++v) acc[r][v] = Operands::multiply_add(x, w[v], acc[r][v]);
       }
       b += N * kLanes<T>;
       if constexpr (Transposed) a[0] += t.a_row;
@@ -119,7 +119,7 @@ template <class T>
 using TileFunction = void (*)(const Tile<T>&);
 
 // Tiles of 1..tile_rows(N) rows, by the number of rows.
-template <class T, int N, bool Transposed>
+template <class T, int N, bool Transposed, class Operands>
 struct TileRow {
   TileFunction<T> by_rows[kMaxRows + 1] = {};
   constexpr TileRow() { fill<1>(); }
@@ -128,18 +128,18 @@ struct TileRow {
   template <int M>
   constexpr void fill() {
     if constexpr (M <= (Transposed ? kTransposedRows : tile_rows(N))) {
-      by_rows[M] = run_tile<T, M, N, Transposed>;
+      by_rows[M] = run_tile<T, M, N, Transposed, Operands>;
       fill<M + 1>();
     }
   }
 };
 
-template <class T>
+template <class T, class Operands>
 BPTT_INLINE const TileFunction<T>* tiles_of(int vectors) {
-  static constexpr TileRow<T, 1, false> one;
-  static constexpr TileRow<T, 2, false> two;
-  static constexpr TileRow<T, 3, false> three;
-  static constexpr TileRow<T, 4, false> four;
+  static constexpr TileRow<T, 1, false, Operands> one;
+  static constexpr TileRow<T, 2, false, Operands> two;
+  static constexpr TileRow<T, 3, false, Operands> three;
+  static constexpr TileRow<T, 4, false, Operands> four;
   switch (vectors) {
     case 1:
       return one.by_rows;
@@ -152,10 +152,10 @@ BPTT_INLINE const TileFunction<T>* tiles_of(int vectors) {
   }
 }
 
-template <class T>
+template <class T, class Operands>
 BPTT_INLINE const TileFunction<T>* transposed_tiles_of(int vectors) {
-  static constexpr TileRow<T, 1, true> one;
-  static constexpr TileRow<T, 2, true> two;
+  static constexpr TileRow<T, 1, true, Operands> one;
+  static constexpr TileRow<T, 2, true, Operands> two;
   static_assert(kTransposedVectors == 2);
   return vectors == 1 ? one.by_rows : two.by_rows;
 }

@@ -10,6 +10,7 @@ namespace bptt {
   namespace name {                              \
   extern const Kernels<float> kernels_float32;  \
   extern const Kernels<double> kernels_float64; \
+  extern const ReducedKernels kernels_bfloat16; \
   }
 BPTT_DECLARE(generic)
 #if defined(BPTT_BUILD_AVX2)
@@ -17,25 +18,43 @@ BPTT_DECLARE(avx2)
 #endif
 #if defined(BPTT_BUILD_AVX512)
 BPTT_DECLARE(avx512)
+namespace avx512_bf16 {
+extern const ReducedKernels kernels_bfloat16;
+}
 #endif
 #undef BPTT_DECLARE
 
 namespace {
+
+// Products of reduced precision by an instruction of their own.
+struct Instruction {
+  std::string_view name;
+  bool (*supported)();
+  const ReducedKernels* kernels;
+};
 
 struct Isa {
   std::string_view name;
   bool (*supported)();
   const Kernels<float>* float32;
   const Kernels<double>* float64;
+  const ReducedKernels* bfloat16;  // emulated
+  const Instruction* bfloat16_instruction;  // or null
 };
+
+#if defined(BPTT_BUILD_AVX512)
+const Instruction kDpbf16 = {"vdpbf16ps", [] { return __builtin_cpu_supports("avx512bf16") != 0; },
+                             &avx512_bf16::kernels_bfloat16};
+#endif
 
 // __builtin_cpu_supports asks the operating system too (XGETBV): a CPU feature whose registers the system does not
 // save counts as absent.
 const Isa kIsas[] = {
-    {"generic", [] { return true; }, &generic::kernels_float32, &generic::kernels_float64},
+    {"generic", [] { return true; }, &generic::kernels_float32, &generic::kernels_float64, &generic::kernels_bfloat16,
+     nullptr},
 #if defined(BPTT_BUILD_AVX2)
     {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, &avx2::kernels_float32,
-     &avx2::kernels_float64},
+     &avx2::kernels_float64, &avx2::kernels_bfloat16, nullptr},
 #endif
 #if defined(BPTT_BUILD_AVX512)
     {"avx512",
@@ -43,7 +62,7 @@ const Isa kIsas[] = {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
      },
-     &avx512::kernels_float32, &avx512::kernels_float64},
+     &avx512::kernels_float32, &avx512::kernels_float64, &avx512::kernels_bfloat16, &kDpbf16},
 #endif
 };
 
@@ -82,13 +101,64 @@ std::string quoted_available() {
 }
 
 std::atomic<const Isa*> chosen{nullptr};
+std::atomic<bool> emulates{false};
 
 const Isa& current() {
   const Isa* isa = chosen.load(std::memory_order_acquire);
   return isa ? *isa : *initial().isa;
 }
 
+// The instruction that is in use, or null.
+const Instruction* instruction(const Isa& isa, Precision precision) {
+  const Instruction* own = precision == Precision::bfloat16 ? isa.bfloat16_instruction : nullptr;
+  return own && !emulates.load(std::memory_order_relaxed) && own->supported() ? own : nullptr;
+}
+
+// The table of float32 with products of reduced precision.
+Kernels<float> with_products(const Kernels<float>& base, const ReducedKernels& reduced) {
+  Kernels<float> k = base;
+  k.packed_size = reduced.packed_size;
+  k.pack = reduced.pack;
+  k.product = reduced.product;
+  k.transposed_product = reduced.transposed_product;
+  k.transposed_scratch = reduced.transposed_scratch;
+  k.reduced = &reduced;
+  return k;
+}
+
+// Both tables of every instruction set: emulated, and by its instruction.
+struct Bfloat16Tables {
+  Bfloat16Tables() {
+    for (std::size_t i = 0; i < std::size(kIsas); ++i) {
+      const Isa& isa = kIsas[i];
+      by_isa[i][0] = with_products(*isa.float32, *isa.bfloat16);
+      if (isa.bfloat16_instruction) by_isa[i][1] = with_products(*isa.float32, *isa.bfloat16_instruction->kernels);
+    }
+  }
+  Kernels<float> by_isa[std::size(kIsas)][2];
+};
+
 }  // namespace
+
+template <>
+const Kernels<float>& kernels<float>(Precision precision) {
+  const Isa& isa = current();
+  if (precision == Precision::highest) return *isa.float32;
+  static const Bfloat16Tables tables;
+  return tables.by_isa[&isa - kIsas][instruction(isa, precision) ? 1 : 0];
+}
+template <>
+const Kernels<double>& kernels<double>(Precision precision) {
+  if (precision != Precision::highest) throw std::invalid_argument("precision: float64 has the highest alone");
+  return *current().float64;
+}
+
+std::string instruction_of(Precision precision) {
+  const Instruction* own = instruction(current(), precision);
+  return own ? std::string(own->name) : "emulated";
+}
+
+void emulate_reduced_precision(bool emulate) { emulates.store(emulate); }
 
 template <>
 const Kernels<float>& kernels<float>() {

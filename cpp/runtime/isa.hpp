@@ -11,6 +11,13 @@ namespace bptt {
 
 template <class T>
 const Kernels<T>& kernels();  // of the instruction set in use
+template <class T>
+const Kernels<T>& kernels(Precision precision);  // float64 has the highest precision alone
+
+// The instruction that multiplies operands of this precision with the instruction set in use, or "emulated".
+std::string instruction_of(Precision precision);
+// Whether products of reduced precision are emulated on CPUs that have instructions for them, too: for tests.
+void emulate_reduced_precision(bool emulate);
 
 std::vector<std::string> available_isas();  // narrowest first
 std::string isa();

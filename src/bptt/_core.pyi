@@ -130,8 +130,8 @@ class Recurrent:
     def chunk_steps(self, batch: int) -> int:
         """Steps whose gradients are summed together."""
 
-    def freeze(self, parameters: Floats) -> Snapshot: ...
-    def stream(self, parameters: Floats, batch_size: int) -> Stream:
+    def freeze(self, parameters: Floats, precision: str | None = None) -> Snapshot: ...
+    def stream(self, parameters: Floats, batch_size: int, precision: str | None = None) -> Stream:
         """Raises ValueError for two directions."""
 
 BlockInputs = tuple[Floats, Floats, Floats | None, Floats | None, Counts | None, int, Flags | None]
@@ -448,6 +448,12 @@ def thread_rule() -> str:
 
 def available_isas() -> list[str]: ...
 def isa() -> str: ...
+def instruction_of(precision: str) -> str:
+    """Return the instruction that multiplies operands of this precision, or "emulated"."""
+
+def emulate_reduced_precision(emulate: bool) -> None:
+    """Emulate products of reduced precision on CPUs with such an instruction, too. For tests."""
+
 def isa_rule() -> str:
     """Why this instruction set is in use, in words."""
 

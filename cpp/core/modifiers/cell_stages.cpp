@@ -8,7 +8,7 @@ namespace {
 template <class T>
 void run(ForwardContext<T>& f, Stage stage) {
   f.step.stage = stage;
-  f.k.forward[static_cast<int>(f.net.traits.cell)](f.step);
+  run_step(f.k, f.net.traits, f.step);
 }
 
 template <class T>
