@@ -2,7 +2,7 @@
 #include <memory>
 #include <variant>
 
-#include "bindings/numpy.hpp"
+#include "bindings/recurrent_options.hpp"
 #include "core/timeless/embedding.hpp"
 #include "core/timeless/linear.hpp"
 #include "runtime/isa.hpp"
@@ -12,8 +12,10 @@ namespace bptt::bindings {
 namespace {
 
 template <class T>
-LinearArgs<T> linear_args(const py::array& x, const py::array& weight, const std::optional<py::array>& bias) {
+LinearArgs<T> linear_args(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
+                          const std::string& precision) {
   LinearArgs<T> args{};
+  args.precision = precision_named(precision);
   args.weight = data_of<T>("weight", weight, {-1, -1});
   args.output = weight.shape(0);
   args.input = weight.shape(1);
@@ -23,9 +25,10 @@ LinearArgs<T> linear_args(const py::array& x, const py::array& weight, const std
   return args;
 }
 
-py::array linear_forward(const py::array& x, const py::array& weight, const std::optional<py::array>& bias) {
+py::array linear_forward(const py::array& x, const py::array& weight, const std::optional<py::array>& bias,
+                         const std::string& precision) {
   return with_dtype("x", x, [&]<class T>(T) -> py::array {
-    const auto args = linear_args<T>(x, weight, bias);
+    const auto args = linear_args<T>(x, weight, bias, precision);
     const NewArray<T> y({args.rows, args.output});
     compute([&](Interrupt& interrupt) { bptt::linear_forward(args, y.data(), interrupt); });
     return y.array;
@@ -35,13 +38,14 @@ py::array linear_forward(const py::array& x, const py::array& weight, const std:
 // A linear layer for inference, with its weights packed once.
 class BoundPackedLinear {
  public:
-  BoundPackedLinear(const py::array& weight, const std::optional<py::array>& bias) {
+  BoundPackedLinear(const py::array& weight, const std::optional<py::array>& bias, const std::string& precision) {
     with_dtype("weight", weight, [&]<class T>(T) {
       LinearArgs<T> args{};
       args.weight = data_of<T>("weight", weight, {-1, -1});
       args.output = weight.shape(0);
       args.input = weight.shape(1);
       args.bias = optional_data_of<T>("bias", bias, {args.output});
+      args.precision = precision_named(precision);
       compute([&](Interrupt& interrupt) { packed_ = std::make_shared<const PackedLinear<T>>(args, interrupt); });
     });
   }
@@ -65,9 +69,11 @@ class BoundPackedLinear {
 };
 
 py::object linear_backward(const py::array& x, const py::array& weight, const py::array& dy,
-                           std::optional<py::array> dweight, std::optional<py::array> dbias, bool need_dx) {
+                           std::optional<py::array> dweight, std::optional<py::array> dbias, bool need_dx,
+                           const std::string& precision) {
   return with_dtype("x", x, [&]<class T>(T) -> py::object {
-    const auto args = linear_args<T>(x, weight, std::nullopt);
+    const auto args = linear_args<T>(x, weight, std::nullopt, precision);
+    if (args.precision == Precision::int8) throw std::invalid_argument("precision: int8 has no gradients");
     const T* gradient = data_of<T>("dy", dy, {args.rows, args.output});
     T* weights = dweight ? mutable_data_of<T>("dweight", *dweight, {args.output, args.input}) : nullptr;
     T* biases = dbias ? mutable_data_of<T>("dbias", *dbias, {args.output}) : nullptr;
@@ -159,11 +165,13 @@ py::array dropout_forward(const py::array& x, double p, std::uint64_t key) {
 
 void bind_layers(py::module_& m) {
   py::class_<BoundPackedLinear>(m, "PackedLinear")
-      .def(py::init<const py::array&, const std::optional<py::array>&>(), py::arg("weight"), py::arg("bias"))
+      .def(py::init<const py::array&, const std::optional<py::array>&, const std::string&>(), py::arg("weight"),
+           py::arg("bias"), py::arg("precision") = "highest")
       .def("forward", &BoundPackedLinear::forward, py::arg("x"), py::arg("out") = py::none());
-  m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("weight"), py::arg("bias"));
+  m.def("linear_forward", &linear_forward, py::arg("x"), py::arg("weight"), py::arg("bias"),
+        py::arg("precision") = "highest");
   m.def("linear_backward", &linear_backward, py::arg("x"), py::arg("weight"), py::arg("dy"), py::arg("dweight"),
-        py::arg("dbias"), py::arg("need_dx"));
+        py::arg("dbias"), py::arg("need_dx"), py::arg("precision") = "highest");
   m.def("embedding_forward", &embedding_forward, py::arg("ids"), py::arg("weight"));
   m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("dweight"));
   m.def("set_rows", &set_rows, py::arg("ids"), py::arg("values"), py::arg("table"));

@@ -288,18 +288,24 @@ def combine_norms(
     """norms (R, rows over time) -> (R, T): 2-norms over the batch, without `times` by step number."""
 
 # Layers without time. N rows.
-def linear_forward(x: Floats, weight: Floats, bias: Floats | None) -> Floats:
+def linear_forward(x: Floats, weight: Floats, bias: Floats | None, precision: str = "highest") -> Floats:
     """x (N, I), weight (O, I), bias (O,) -> (N, O)."""
 
 class PackedLinear:
     """Weight (O, I) and bias (O,) or None, packed once. Several threads may call it at once."""
 
-    def __init__(self, weight: Floats, bias: Floats | None) -> None: ...
+    def __init__(self, weight: Floats, bias: Floats | None, precision: str = "highest") -> None: ...
     def forward(self, x: Floats, out: Floats | None = None) -> Floats:
         """x (N, I) -> (N, O), with the bits of `linear_forward`. If given, `out` gets the result."""
 
 def linear_backward(
-    x: Floats, weight: Floats, dy: Floats, dweight: Floats | None, dbias: Floats | None, need_dx: bool
+    x: Floats,
+    weight: Floats,
+    dy: Floats,
+    dweight: Floats | None,
+    dbias: Floats | None,
+    need_dx: bool,
+    precision: str = "highest",
 ) -> Floats | None:
     """Adds to dweight and dbias unless they are None; returns dx (N, I)."""
 

@@ -128,7 +128,7 @@ template <class T>
 class LinearGradients {
  public:
   LinearGradients(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, int threads)
-      : k_(kernels<T>()), args_(args), dy_(dy), dweight_(dweight), dbias_(dbias),
+      : k_(kernels<T>(args.precision)), args_(args), dy_(dy), dweight_(dweight), dbias_(dbias),
         copies_(shares_cache_sets(args.output, sizeof(T)) && args.rows >= 512 && args.input >= 256),
         dy_row_(copies_ ? padded_row(args.output, sizeof(T)) : args.output) {
     if (!dweight) return;
@@ -200,7 +200,7 @@ class LinearGradients {
 
 template <class T>
 void linear_forward(const LinearArgs<T>& args, T* y, Interrupt& interrupt) {
-  const Operand<T> weight(kernels<T>(), args.input, args.output, args.weight, 1, args.input);
+  const Operand<T> weight(kernels<T>(args.precision), args.input, args.output, args.weight, 1, args.input);
   multiply_rows_of(args, weight, true, y, interrupt);
 }
 
@@ -212,8 +212,8 @@ struct PackedLinear<T>::Packed {
 
 template <class T>
 PackedLinear<T>::PackedLinear(const LinearArgs<T>& args, Interrupt& interrupt)
-    : args_(args),
-      packed_(new Packed{{kernels<T>(), args.input, args.output, args.weight, 1, args.input}, Buffer<T>(args.output)}) {
+    : args_(args), packed_(new Packed{{kernels<T>(args.precision), args.input, args.output, args.weight, 1, args.input},
+                                      Buffer<T>(args.output)}) {
   packed_->weight.pack(0, 1, Watch{interrupt, true});
   packed_->weight.source = nullptr;  // it belongs to the caller
   args_.weight = nullptr;
@@ -236,7 +236,7 @@ void PackedLinear<T>::forward(Index rows, const T* x, T* y, Interrupt& interrupt
 template <class T>
 void linear_backward(const LinearArgs<T>& args, const T* dy, T* dweight, T* dbias, T* dx, Interrupt& interrupt) {
   const int wanted = threads_for(args);
-  const Operand<T> weight(kernels<T>(), args.output, dx ? args.input : 0, args.weight, args.input, 1);
+  const Operand<T> weight(kernels<T>(args.precision), args.output, dx ? args.input : 0, args.weight, args.input, 1);
   const LinearGradients<T> gradients(args, dy, dweight, dbias, wanted);
   Barrier barrier(wanted);
   run_team(wanted, [&](int index, int threads) {

@@ -16,6 +16,7 @@ struct LinearArgs {
   const T* x;       // (N, input)
   const T* weight;  // (output, input)
   const T* bias;    // (output) or null
+  Precision precision = Precision::highest;  // of both operands
 };
 
 template <class T>
