@@ -15,6 +15,7 @@ namespace bptt::BPTT_ISA {
 struct Bfloat16Operands {
   static constexpr int group = 2;
   using Tiles = Bfloat16Operands;  // the form of the operands, as far as tiles of products know it
+  static constexpr bool pairs_panels = true;  // the instruction takes long, so that a row needs many sums at once
   // Fills the place after an odd number of rows: times 0, -0 changes no sum, not even one that is -0.
   static constexpr float padding = -0.0f;
 
@@ -55,6 +56,7 @@ struct Bfloat16Operands {
 
 struct Bfloat16Operands : PlainOperands<float> {
   using Tiles = PlainOperands<float>;
+  static constexpr bool pairs_panels = false;
   static constexpr float padding = 0;  // groups of one have no place to fill
 
   static BPTT_INLINE Vec<float> join(const Vec<float> (&rows)[group]) { return rounded(rows[0]); }

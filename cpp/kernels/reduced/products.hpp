@@ -71,6 +71,69 @@ __attribute__((noinline)) void multiply_block_by_panel(const OperandBlock& block
       panel, {block.rows, block.depth, block.data, block.row, packed + skipped * panel.vectors, after}, io);
 }
 
+// The same of one row and two panels of N vectors, whose sums run side by side: the sums of one panel alone would wait
+// for one another.
+template <class Tiles, int N>
+__attribute__((noinline)) void multiply_row_by_panels(const OperandBlock& block, const Panel<float> (&panels)[2],
+                                                      const float* packed, const PanelOutput<float> (&io)[2]) {
+  const float* b[2];
+  Vec<float> sum[2][N];
+  for (int i = 0; i < 2; ++i) {
+    b[i] = packed + panels[i].offset + block.at * kLanes<float> * N;
+    for (int v = 0; v < N; ++v) {
+      sum[i][v] = io[i].init[v] ? load_first<float>(io[i].init[v], panels[i].valid(v)) : Vec<float>{};
+    }
+  }
+  for (Index k = 0; k < block.depth; ++k) {
+    const Vec<float> x = Tiles::spread(block.data[k]);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) {
+        sum[i][v] = Tiles::multiply_add(x, load(b[i] + (k * N + v) * kLanes<float>), sum[i][v]);
+      }
+    }
+  }
+  for (int i = 0; i < 2; ++i) {
+    for (int v = 0; v < N; ++v) store_first<float>(io[i].out[v], sum[i][v], panels[i].valid(v));
+  }
+}
+
+struct PanelOrder {
+  Index begin;
+  Index end;
+  bool last_first;
+
+  BPTT_INLINE Index at(Index i) const { return last_first ? begin + end - 1 - i : i; }
+};
+
+// A block's part of the product with all panels of a range. output(panel) says where it goes, and done(number) is
+// called after each panel. `shape` is that of the stored panels.
+template <class Operands, class Output, class Done>
+BPTT_INLINE void multiply_block(const OperandBlock& block, PanelShape shape, const PanelOrder& order,
+                                const float* packed, Output output, Done done) {
+  using Tiles = typename Operands::Tiles;
+  for (Index i = order.begin; i < order.end; ++i) {
+    const Index p = order.at(i);
+    const Index next = order.at(i + 1 < order.end ? i + 1 : order.begin);
+    const Panel<float> panel = panel_at<float>(shape, p), after = panel_at<float>(shape, next);
+    if (Operands::pairs_panels && block.rows == 1 && i + 1 < order.end && panel.vectors == after.vectors) {
+      const Panel<float> panels[2] = {panel, after};
+      const PanelOutput<float> io[2] = {output(panel), output(after)};
+      if (panel.vectors == 4) multiply_row_by_panels<Tiles, 4>(block, panels, packed, io);
+      if (panel.vectors == 3) multiply_row_by_panels<Tiles, 3>(block, panels, packed, io);
+      if (panel.vectors == 2) multiply_row_by_panels<Tiles, 2>(block, panels, packed, io);
+      if (panel.vectors == 1) multiply_row_by_panels<Tiles, 1>(block, panels, packed, io);
+      done(p);
+      done(next);
+      ++i;
+      continue;
+    }
+    multiply_block_by_panel<Operands>(block, panel, packed, packed + after.offset, output(panel));
+    done(p);
+  }
+}
+
 template <class Operands>
 Index reduced_packed_size(PanelShape s) {
   return packed_size<float>(in_groups<Operands>(s));
@@ -78,11 +141,9 @@ Index reduced_packed_size(PanelShape s) {
 
 template <class Operands>
 void reduced_product(const Product<float>& args) {
-  const PanelShape shape = in_groups<Operands>(args.shape);
+  const PanelOrder order{args.panel_begin, args.panel_end, false};
   for_each_block<Operands>(args.rows, args.shape.depth, args.a, args.a_row, [&](const OperandBlock& block) {
-    for (Index p = args.panel_begin; p < args.panel_end; ++p) {
-      const Panel<float> panel = panel_at<float>(shape, p);
-      const Panel<float> after = panel_at<float>(shape, p + 1 < args.panel_end ? p + 1 : args.panel_begin);
+    const auto output = [&](const Panel<float>& panel) {
       PanelOutput<float> io{};
       io.init_row = block.begins ? args.init_row : args.out_row;
       io.out_row = args.out_row;
@@ -92,8 +153,9 @@ void reduced_product(const Product<float>& args) {
                      : args.init   ? args.init + block.first * args.init_row + panel.column(v)
                                    : nullptr;
       }
-      multiply_block_by_panel<Operands>(block, panel, args.b, args.b + after.offset, io);
-    }
+      return io;
+    };
+    multiply_block<Operands>(block, in_groups<Operands>(args.shape), order, args.b, output, [](Index) {});
   });
 }
 
@@ -118,9 +180,9 @@ BPTT_INLINE ForwardStep<float> rows_of(const ForwardStep<float>& step, Index fir
 template <class Operands>
 BPTT_INLINE void project_step(const ForwardStep<float>& s, const StepForm& form) {
   const PanelShape shape = in_groups<Operands>(PanelShape{s.input, s.hidden, form.gates});
+  const PanelOrder order{s.panel_begin, s.panel_end, s.last_first};
   for_each_block<Operands>(s.rows, s.input, s.x, s.x_row, [&](const OperandBlock& block) {
-    for (Index p = s.panel_begin; p < s.panel_end; ++p) {
-      const Panel<float> panel = panel_at<float>(shape, p);
+    const auto output = [&](const Panel<float>& panel) {
       PanelOutput<float> io{};
       io.init_row = block.begins ? 0 : s.gates_row;
       io.out_row = s.gates_row;
@@ -128,13 +190,10 @@ BPTT_INLINE void project_step(const ForwardStep<float>& s, const StepForm& form)
         io.out[v] = s.gates + block.first * s.gates_row + panel.column(v);
         io.init[v] = block.begins ? s.bias + panel.column(v) : io.out[v];
       }
-      multiply_block_by_panel<Operands>(block, panel, s.w, s.u, io);
-    }
+      return io;
+    };
+    multiply_block<Operands>(block, shape, order, s.w, output, [](Index) {});
   });
-}
-
-BPTT_INLINE Index panel_in_turn(Index begin, Index end, bool last_first, Index i) {
-  return last_first ? begin + end - 1 - i : i;
 }
 
 // A forward step: its products, and for each panel that is complete the float32 step of a cell, whose gates then hold
@@ -144,12 +203,11 @@ void reduced_forward(const ForwardStep<float>& s, const StepForm& form, void (*c
   if (s.x) project_step<Operands>(s, form);
   if (!s.u) return cell(s);
   const PanelShape shape = in_groups<Operands>(PanelShape{s.output, s.hidden, form.gates});
+  const PanelOrder order{s.panel_begin, s.panel_end, s.last_first};
   for_each_block<Operands>(s.rows, s.output, s.h_in, s.h_in_row, [&](const OperandBlock& block) {
     ForwardStep<float> part = rows_of(s, block.first, block.rows);
     part.x = part.u = nullptr;
-    for (Index i = s.panel_begin; i < s.panel_end; ++i) {
-      const Index p = panel_in_turn(s.panel_begin, s.panel_end, s.last_first, i);
-      const Panel<float> panel = panel_at<float>(shape, p);
+    const auto output = [&](const Panel<float>& panel) {
       PanelOutput<float> io{};
       io.init_row = io.out_row = s.gates_row;
       for (int v = 0; v < panel.vectors; ++v) io.out[v] = part.gates + panel.column(v);
@@ -161,14 +219,14 @@ void reduced_forward(const ForwardStep<float>& s, const StepForm& form, void (*c
         for (Index r = 0; block.begins && r < block.rows; ++r) store_first<float>(last + r * s.gates_row, bias, n);
       }
       for (int v = 0; v < panel.vectors; ++v) io.init[v] = io.out[v];
-      const Index next = i + 1 < s.panel_end ? i + 1 : s.panel_begin;
-      const Index after = panel_in_turn(s.panel_begin, s.panel_end, s.last_first, next);
-      multiply_block_by_panel<Operands>(block, panel, s.u, s.u + panel_at<float>(shape, after).offset, io);
-      if (!block.ends) continue;
+      return io;
+    };
+    multiply_block<Operands>(block, shape, order, s.u, output, [&](Index p) {
+      if (!block.ends) return;
       part.panel_begin = p;
       part.panel_end = p + 1;
       cell(part);
-    }
+    });
   });
 }
 
@@ -202,27 +260,26 @@ void reduced_backward(const BackwardStep<float>& s, const StepForm& form, void (
   if (!s.dgates_next) return cell(s);
   const Index depth = s.hidden * form.gates;
   const PanelShape shape = in_groups<Operands>(PanelShape{depth, s.hidden, 1});
+  const PanelOrder order{s.panel_begin, s.panel_end, s.last_first};
   const float* const dgates = s.dgates_next + form.recurrent_at * s.hidden;
   for_each_block<Operands>(s.rows, depth, dgates, s.dgates_row, [&](const OperandBlock& block) {
     BackwardStep<float> part = rows_of(s, block.first, block.rows);
     part.dgates_next = nullptr;
-    for (Index i = s.panel_begin; i < s.panel_end; ++i) {
-      const Index p = panel_in_turn(s.panel_begin, s.panel_end, s.last_first, i);
-      const Panel<float> panel = panel_at<float>(shape, p);
+    const auto output = [&](const Panel<float>& panel) {
       PanelOutput<float> io{};
       io.init_row = io.out_row = s.hidden;
       for (int v = 0; v < panel.vectors; ++v) {
         io.out[v] = part.dh + panel.column(v);
         io.init[v] = block.begins ? nullptr : io.out[v];
       }
-      const Index next = i + 1 < s.panel_end ? i + 1 : s.panel_begin;
-      const Index after = panel_in_turn(s.panel_begin, s.panel_end, s.last_first, next);
-      multiply_block_by_panel<Operands>(block, panel, s.u, s.u + panel_at<float>(shape, after).offset, io);
-      if (!block.ends) continue;
+      return io;
+    };
+    multiply_block<Operands>(block, shape, order, s.u, output, [&](Index p) {
+      if (!block.ends) return;
       part.panel_begin = p;
       part.panel_end = p + 1;
       cell(part);
-    }
+    });
   });
 }
 
