@@ -202,6 +202,12 @@ def test_a_snapshot_in_calls_copies_and_files(tmp_path: Path, subtests: pytest.S
                 assert isinstance(twin, Frozen)
                 assert equal(twin(x, **options), expected)
                 assert repr(twin) == f"Frozen({model!r})"
+            if model.dtype == "float32":
+                rounded = model.freeze("bfloat16")
+                bptt.save(path, rounded)
+                for twin in (copy.deepcopy(rounded), bptt.load(path)):
+                    assert equal(twin(x, **options), rounded(x, **options))
+                    assert repr(twin) == f"Frozen({model!r}, precision='bfloat16')"
             thawed = frozen.layer
             assert same(thawed, model)
             assert thawed is not model
@@ -217,6 +223,15 @@ def test_files_that_lie_about_a_snapshot(tmp_path: Path) -> None:
     for value in (1, "yes", None, [True]):
         (tmp_path / "m").write_bytes(whole(ABOUT | {"frozen": value}))
         with pytest.raises(CheckpointError, match="frozen must be true or false"):
+            bptt.load(tmp_path / "m")
+    lies = {
+        "precision must be 'highest' or 'bfloat16'; got 'half'": {"frozen": True, "precision": "half"},
+        "precision must be 'highest' or 'bfloat16'; got None": {"frozen": True, "precision": None},
+        "precision must belong to a frozen model": {"precision": "bfloat16"},
+    }
+    for message, entries in lies.items():
+        (tmp_path / "m").write_bytes(whole(ABOUT | entries))
+        with pytest.raises(CheckpointError, match=message):
             bptt.load(tmp_path / "m")
     with pytest.raises(ValueError, match="optimizer must be None for a frozen model"):
         bptt.save(tmp_path / "m", numbers().freeze(), optimizer=bptt.SGD(0.1))

@@ -32,6 +32,7 @@ from bptt.files.checkpoint_header import (
     build_model,
     byte_size,
     parse_about,
+    parse_frozen,
     read_header,
     set_trainable,
 )
@@ -65,6 +66,8 @@ class Saved:
         JSON values of the preprocessing, checked, for `bptt.load_preprocessing`.
     frozen : bool
         Whether a frozen model was saved. `model` is the model before `freeze()`.
+    precision : str or None
+        The argument of `freeze`.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Saved:
     training: Training | None = None
     preprocessing: dict[str, dict[str, Any]] = field(default_factory=dict)
     frozen: bool = False
+    precision: str | None = None
 
 
 def save(
@@ -144,6 +148,7 @@ def write(
 ) -> None:
     """Save as `save` does, with the state of a training run."""
     path = _path(path)
+    precision = None
     frozen = isinstance(model, Frozen)
     if isinstance(model, Frozen):
         if optimizer is not None:
@@ -151,7 +156,7 @@ def write(
                 "optimizer must be None for a frozen model, which cannot be trained; got an optimizer. "
                 "Fix: save the model before freeze(), or leave optimizer out."
             )
-        model = model.layer
+        precision, model = model.precision, model.layer
     if not isinstance(model, Module):
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: call save(path, model)."
@@ -172,6 +177,8 @@ def write(
         about["preprocessing"] = entries
     if frozen:
         about["frozen"] = True
+    if precision is not None:
+        about["precision"] = precision
     trainable = [layer.trainable for layer in iter_layers(model)]
     if not all(trainable):
         about["trainable"] = trainable
@@ -223,7 +230,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     True
     """
     saved = read_checkpoint(path)
-    return Frozen.taking(saved.model) if saved.frozen else saved.model
+    return Frozen.taking(saved.model, saved.precision) if saved.frozen else saved.model
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
@@ -319,10 +326,8 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(
             f"is damaged: the state of its training run cannot be used ({error!s:.200})"
         ) from None
-    frozen = about.get("frozen", False)
-    if not isinstance(frozen, bool):
-        raise CheckpointError("is damaged: frozen must be true or false")
-    return Saved(model, state, about["extra"], training, preprocessing, frozen)
+    frozen, precision = parse_frozen(about, model.dtype)
+    return Saved(model, state, about["extra"], training, preprocessing, frozen, precision)
 
 
 _OPTIMIZER_STATE: dict[str, Check] = {"kind": text(), "steps": whole(0, COUNT_LIMIT)}

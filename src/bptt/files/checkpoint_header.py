@@ -11,12 +11,15 @@ import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NoReturn
 
+import numpy as np
+
 from bptt._version import __version__
 from bptt.files.schema import shape
 from bptt.layers import KINDS, Module, Sequential
 from bptt.layers.containers.named import Named
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.kinds import unknown_kind
+from bptt.layers.passes.precision import OF_INFERENCE, parse_precision
 
 FORMAT = 1
 HEADER_LIMIT = 16 * 2**20
@@ -32,7 +35,7 @@ OPTIMIZER = "optimizer."
 TRAINING = "training."
 
 _REQUIRED = {"format", "version", "model", "optimizer", "extra"}
-_OPTIONAL = {"training", "preprocessing", "trainable", "frozen"}
+_OPTIONAL = {"training", "preprocessing", "trainable", "frozen", "precision"}
 _ITEM_SIZE = {"F32": 4, "F64": 8}
 
 
@@ -123,6 +126,21 @@ def set_trainable(model: Module, flags: object) -> None:
         raise CheckpointError("is damaged: trainable must hold true or false for each layer")
     for layer, trainable in zip(layers, flags, strict=True):
         layer.trainable = trainable
+
+
+def parse_frozen(about: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[bool, str | None]:
+    """Return whether a frozen model was saved, and its precision."""
+    frozen = about.get("frozen", False)
+    if not isinstance(frozen, bool):
+        raise CheckpointError("is damaged: frozen must be true or false")
+    if "precision" not in about:
+        return frozen, None
+    if not frozen:
+        raise CheckpointError("is damaged: precision must belong to a frozen model")
+    try:
+        return frozen, parse_precision(about["precision"], dtype, OF_INFERENCE)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"is damaged: {error!s:.200}") from None
 
 
 def _check_model(description: object) -> tuple[str, dict[str, Any]]:

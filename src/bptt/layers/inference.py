@@ -13,6 +13,7 @@ from bptt.layers.blank import blank_copies
 from bptt.layers.cost_table import Costed
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.inference_stream import InferenceStream
+from bptt.layers.passes.precision import parse_inference_precision
 from bptt.layers.passes.stages import CallStage, Inference, Stage
 
 if TYPE_CHECKING:
@@ -24,14 +25,24 @@ class Deployed(Costed):
 
     dtype: np.dtype[Any]
 
-    def freeze(self) -> Frozen[Self]:
+    def freeze(self, precision: str | None = None) -> Frozen[Self]:
         """Make a snapshot for inference, with a packed copy of the current weights.
+
+        Parameters
+        ----------
+        precision : {"highest", "bfloat16"}, optional
+            Precision of the products of all layers inside. Default: the precision of each layer.
 
         Returns
         -------
         Frozen
-            Called like the layer or model, it returns the same bits in less time. Training does not change
-            it. `bptt.save` and `bptt.load` work with it.
+            Called like the layer or model, it returns the same bits in less time, unless `precision` differs
+            from that of the layers. Training does not change it. `bptt.save` and `bptt.load` work with it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `precision` is not one of these names. If it is not "highest" and the dtype is float64.
 
         Examples
         --------
@@ -42,15 +53,17 @@ class Deployed(Costed):
         >>> np.array_equal(frozen(x)[0], layer(x)[0])
         True
         """
-        return Frozen(self)
+        return Frozen(self, parse_inference_precision(precision, self.dtype))
 
-    def stream(self, batch_size: int = 1) -> InferenceStream:
+    def stream(self, batch_size: int = 1, precision: str | None = None) -> InferenceStream:
         """Make a stream, which runs step by step with a packed copy of the weights.
 
         Parameters
         ----------
         batch_size : int
             Number of rows in each step.
+        precision : {"highest", "bfloat16"}, optional
+            As for `freeze`.
 
         Raises
         ------
@@ -58,7 +71,7 @@ class Deployed(Costed):
             If `batch_size` is not an int.
         ValueError
             If `batch_size` is not positive. If a layer is bidirectional, because a reverse direction starts
-            at the end of the sequence. If a layer has no output for each step, as `Last`.
+            at the end of the sequence. If a layer has no output for each step, as `Last`. Or as for `freeze`.
 
         Examples
         --------
@@ -70,7 +83,9 @@ class Deployed(Costed):
         >>> np.array_equal(y, layer(x)[0])
         True
         """
-        return InferenceStream(repr(self), self.stage(size(batch_size, "batch_size", 2**31 - 1)))
+        rows = size(batch_size, "batch_size", 2**31 - 1)
+        checked = parse_inference_precision(precision, self.dtype)
+        return InferenceStream(repr(self), self.stage(rows, precision=checked))
 
     def snapshot(self) -> Self:
         """Return a copy for inference, whose gradients are constant zeros."""
@@ -79,11 +94,16 @@ class Deployed(Costed):
         twin.flat_parameters[...] = self.flat_parameters
         return twin
 
-    def packed(self) -> Inference:
-        """Return a function that runs inference with the bits of a call, and may pack the weights once."""
+    def packed(self, precision: str | None = None) -> Inference:
+        """Return a function that runs inference, and may pack the weights once.
+
+        Without `precision`, it returns the bits of a call. A layer without products ignores `precision`.
+        """
         return self.__call__
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> Stage:
         """Return the layer with its current weights, for a stream.
 
         Parameters
@@ -93,10 +113,13 @@ class Deployed(Costed):
         before : ndarray, optional
             (B, ...): the array that the layer reads in each step, which is the output of the layer before
             it. Default: the result of `step_input`.
+        precision : str, optional
+            As for `packed`.
         """
         if before is None:
             before = self.step_input(batch_size)
-        return CallStage(self.kind, self.snapshot().packed(), before, skips="skip" in self.call_options)
+        call = self.snapshot().packed(precision)
+        return CallStage(self.kind, call, before, skips="skip" in self.call_options)
 
     def bind(self, flat_parameters: npt.NDArray[Any], flat_gradients: npt.NDArray[Any]) -> None:
         """Make the views refer to these two vectors, whose values do not change."""

@@ -277,11 +277,13 @@ class RecurrentCalls(Module):
     def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:
         call_arguments.check_dstate(self, check_tape(tape, self, RecurrentTape), dstate, steps)
 
-    def packed(self) -> Inference:
-        return partial(call_arguments.infer, self, self._backend().freeze())
+    def packed(self, precision: str | None = None) -> Inference:
+        return partial(call_arguments.infer, self, self._backend().freeze(precision))
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> RecurrentStage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> RecurrentStage:
         refuse_from_end(self, "stream", "call the layer with the whole sequence")
         if before is not None:
             check_shape(before, "x", (batch_size, self.input_size))
-        return RecurrentStage(self._backend().stream(batch_size), before)
+        return RecurrentStage(self._backend().stream(batch_size, precision), before)

@@ -99,11 +99,11 @@ class NumPy:
         # The reference could use any number. The core's number divides a pass into the same pieces.
         return self.layer.chunk_steps(batch)
 
-    def freeze(self) -> NumPy:
+    def freeze(self, precision: str | None = None) -> NumPy:
         return NumPy(copy.deepcopy(self.layer))
 
-    def stream(self, batch_size: int) -> StepByStep:
-        return StepByStep(self.freeze(), self.layer, batch_size)
+    def stream(self, batch_size: int, precision: str | None = None) -> StepByStep:
+        return StepByStep(self.freeze(precision), self.layer, batch_size)
 
     def _run(self, call: Call, by: Interventions) -> tuple[Array, State, stack.StackTape | ragged.RaggedTape]:
         cell, weights = self.layer.equations(), self._weights(call.parameters)

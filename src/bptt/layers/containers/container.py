@@ -107,8 +107,8 @@ class Container(ModelParts):
         y, state = self._infer(self.parts, x, state, options)
         return written(out, y), state
 
-    def packed(self) -> Inference:
-        calls = {key: layer.packed() for key, layer in self.parts.items()}
+    def packed(self, precision: str | None = None) -> Inference:
+        calls = {key: layer.packed(precision) for key, layer in self.parts.items()}
 
         def call(x: Any, state: Any = None, **options: Any) -> tuple[Any, Any]:
             return self._infer(calls, x, state, self._options(**options))
@@ -260,7 +260,9 @@ class Container(ModelParts):
         return frozenset().union(*(layer.call_options for layer in self.parts.values()))
 
     @abstractmethod
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage: ...
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> Stage: ...
 
     def select(self, key: Key, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options of a call that are for this layer."""

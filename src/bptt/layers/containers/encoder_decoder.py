@@ -138,7 +138,9 @@ class EncoderDecoder(Named):
             with self.naming(key):
                 layer.check_dstate(layer_tape, dstate if key == "decoder" else None, steps)
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> NoReturn:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> NoReturn:
         raise ValueError(
             "stream needs a model with one output for each step of its input; got an EncoderDecoder. Fix: "
             'stream the decoder, stream = model["decoder"].stream(), and set stream.state = model.encode(x).'

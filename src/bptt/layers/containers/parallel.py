@@ -93,11 +93,13 @@ class Parallel(Named):
             dxs[key], dstates[index] = run(key, error, dstates[index], need_dx)
         return self.joined_errors(tape, dxs, need_dx), tuple(dstates)
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> ModelStage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> ModelStage:
         stages: dict[Key, Stage] = {}
         for key, layer in self.parts.items():
             with self.naming(key):
-                stages[key] = layer.stage(batch_size, before)
+                stages[key] = layer.stage(batch_size, before, precision=precision)
         inputs = {key: stage.input for key, stage in stages.items()} if before is None else before
         parts = [stage.output for stage in stages.values()]
         output = self._concatenated(parts, batch_first=False)

@@ -155,13 +155,15 @@ class Sequential(Chain["Unpack[Layers]"]):
             dy, dstates[key] = run(key, dy, dstates[key], need_dx or key > first)
         return dy if need_dx else None, tuple(dstates)
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> ModelStage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> ModelStage:
         stages: dict[Key, Stage] = {}
         if before is None and self.parts[0].keeps_width:
             before = self.step_input(batch_size)
         for key, layer in self.parts.items():
             with self.naming(key):
-                stages[key] = layer.stage(batch_size, before)
+                stages[key] = layer.stage(batch_size, before, precision=precision)
             before = stages[key].output
 
         def run(x: Any, part: Callable[[Key, Any], Floats]) -> Floats:

@@ -138,8 +138,10 @@ class Backend(Infers, Protocol):
         `batch` is the number of rows.
         """
 
-    def freeze(self) -> Infers: ...
-    def stream(self, batch_size: int) -> StreamCore: ...
+    def freeze(self, precision: str | None = None) -> Infers:
+        """Pack the weights. `precision` None: that of the layer."""
+
+    def stream(self, batch_size: int, precision: str | None = None) -> StreamCore: ...
 
 
 class Stack(Protocol):

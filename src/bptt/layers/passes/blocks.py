@@ -102,10 +102,11 @@ class Blocks(NamedTuple):
     def chunk_steps(self, batch: int) -> int:
         return CHUNK_STEPS
 
-    def freeze(self) -> Blocks:
+    def freeze(self, precision: str | None = None) -> Blocks:
+        # The products of blocks are plain loops, which know no other precision.
         return self._replace(parameters=self.parameters.copy())
 
-    def stream(self, batch_size: int) -> StepByStep:
+    def stream(self, batch_size: int, precision: str | None = None) -> StepByStep:
         return StepByStep(self.freeze(), self.layer, batch_size)
 
 

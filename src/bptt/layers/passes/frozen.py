@@ -23,7 +23,7 @@ class Freezable(Protocol):
     dtype: np.dtype[Any]
 
     def snapshot(self) -> Any: ...
-    def packed(self) -> Inference: ...
+    def packed(self, precision: str | None = None) -> Inference: ...
 
 
 Source = TypeVar("Source", bound=Freezable)
@@ -33,27 +33,34 @@ class Frozen(Generic[Source]):
     """Snapshot of a layer or a model for inference only, with weights that are packed once.
 
     The snapshot has a copy of the weights at the time of `freeze()`. A call returns the same bits as
-    `layer(x)`, but does not pack the weights again. Packing costs as much as one or two steps of many rows,
-    or a dozen steps of one row. Several threads may call the snapshot at once. It needs memory for two more
-    copies of the weights: the packed ones, and plain ones for copies, pickles and files.
+    `layer(x)`, unless `freeze` got another precision, but does not pack the weights again. Packing costs as
+    much as one or two steps of many rows, or a dozen steps of one row. Several threads may call the snapshot
+    at once. It needs memory for two more copies of the weights: the packed ones, and plain ones for copies,
+    pickles and files.
+
+    Attributes
+    ----------
+    precision : str or None
+        The argument of `freeze`.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._take(source.snapshot())
+    def __init__(self, source: Source, precision: str | None = None) -> None:
+        self._take(source.snapshot(), precision)
 
     @classmethod
-    def taking(cls, source: Source) -> Self:
+    def taking(cls, source: Source, precision: str | None = None) -> Self:
         """Freeze a layer that nobody else has, without a copy of it.
 
         Use it for a layer that was just built or read from a file.
         """
         frozen = cls.__new__(cls)
-        frozen._take(source)
+        frozen._take(source, precision)
         return frozen
 
-    def _take(self, source: Source) -> None:
+    def _take(self, source: Source, precision: str | None) -> None:
         self._source: Source = source
-        self._call = source.packed()
+        self.precision = precision
+        self._call = source.packed(precision)
 
     def __call__(
         self,
@@ -106,8 +113,9 @@ class Frozen(Generic[Source]):
         """A copy of the layer or model as it was frozen, which can be trained."""
         return copy.deepcopy(self._source)
 
-    def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source]]:
-        return type(self), (self._source,)  # the weights are packed again
+    def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source, str | None]]:
+        return type(self), (self._source, self.precision)  # the weights are packed again
 
     def __repr__(self) -> str:
-        return f"Frozen({self._source!r})"
+        precision = "" if self.precision is None else f", precision={self.precision!r}"
+        return f"Frozen({self._source!r}{precision})"

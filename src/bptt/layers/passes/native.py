@@ -68,8 +68,8 @@ class Native(NamedTuple):
     def chunk_steps(self, batch: int) -> int:
         return self.core.chunk_steps(batch)
 
-    def freeze(self) -> NativeFrozen:
-        return NativeFrozen(self.core.freeze(self.parameters))
+    def freeze(self, precision: str | None = None) -> NativeFrozen:
+        return NativeFrozen(self.core.freeze(self.parameters, precision))
 
-    def stream(self, batch_size: int) -> StreamCore:
-        return self.core.stream(self.parameters, batch_size)
+    def stream(self, batch_size: int, precision: str | None = None) -> StreamCore:
+        return self.core.stream(self.parameters, batch_size, precision)

@@ -129,8 +129,8 @@ class Linear(Stateless):
         y = _core.linear_forward(rows, weight, self.parameters["bias"] if self.bias else None)
         return y.reshape(*x.shape[:-1], self.out_features)
 
-    def packed(self) -> Inference:
-        core = self._packed()
+    def packed(self, precision: str | None = None) -> Inference:
+        core = self._packed(precision)
 
         def call(x: Any, state: None = None) -> tuple[Floats, None]:
             self._check_state(state, "state")
@@ -140,17 +140,21 @@ class Linear(Stateless):
 
         return call
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> LinearStage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> LinearStage:
         if before is None:
             before = self.step_input(batch_size)
         check_shape(before, "x", (batch_size, self.in_features))
-        return LinearStage(self._packed(), before, np.zeros((batch_size, self.out_features), self.dtype))
+        output = np.zeros((batch_size, self.out_features), self.dtype)
+        return LinearStage(self._packed(precision), before, output)
 
     def step_input(self, batch_size: int) -> Floats:
         return np.zeros((batch_size, self.in_features), self.dtype)
 
-    def _packed(self) -> _core.PackedLinear:
-        return _core.PackedLinear(self.parameters["weight"], self.parameters["bias"] if self.bias else None)
+    def _packed(self, precision: str | None) -> _core.PackedLinear:
+        weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        return _core.PackedLinear(weight, bias, precision or "highest")
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         x, weight = tape.saved

@@ -87,13 +87,15 @@ class Stateless(Module):
         dx = self._backward(layer_tape, as_floats(dy, "dy", self.dtype, layer_tape.y_shape), need_dx)
         return dx if dx is None else written(out, dx), None
 
-    def stage(self, batch_size: int, before: npt.NDArray[Any] | None = None) -> Stage:
+    def stage(
+        self, batch_size: int, before: npt.NDArray[Any] | None = None, *, precision: str | None = None
+    ) -> Stage:
         if "lengths" in self.call_options:
             raise ValueError(
                 f"stream needs layers with one output for each step; got {self.kind}, which reads the whole "
                 f"sequence. Fix: leave {self.kind} out, and read the output of the last step."
             )
-        return super().stage(batch_size, before)
+        return super().stage(batch_size, before, precision=precision)
 
     @abstractmethod
     def _convert(self, x: Any) -> Any:

@@ -12,6 +12,7 @@ from bptt import _core
 from bptt.arguments import Seed, flag, short, size
 from bptt.arrays import Floats, as_real, read_only, to_floats
 from bptt.layers.module import Module
+from bptt.layers.passes.stages import Inference
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.stateless.embedding import Embedding
 from bptt.layers.stateless.stateless import Stateless
@@ -181,6 +182,19 @@ class TiedLinear(Stateless):
     def _multiply(self, x: Floats, weight: Floats) -> Floats:
         y = _core.linear_forward(x.reshape(-1, self.embedding_dim), weight, self.parameters.get("bias"))
         return y.reshape(*x.shape[:-1], self.num_embeddings)
+
+    def packed(self, precision: str | None = None) -> Inference:
+        core = _core.PackedLinear(
+            self._tied().parameters["weight"], self.parameters.get("bias"), precision or "highest"
+        )
+
+        def call(x: Any, state: None = None) -> tuple[Floats, None]:
+            self._check_state(state, "state")
+            array = self._convert(x)
+            y = core.forward(array.reshape(-1, self.embedding_dim))
+            return y.reshape(*array.shape[:-1], self.num_embeddings), None
+
+        return call
 
     def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
         x, weight = tape.saved
