@@ -43,9 +43,10 @@ class Schedule {
     const double step =
         2.0 * static_cast<double>(batch * net.traits.gates * net.hidden) * static_cast<double>(net.hidden + net.input);
     const double total = step * static_cast<double>(time * net.layers * net.directions);
-    recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * element;
+    const std::size_t stored = bytes_of_weight(net.options.precision, element);
+    recurrent_bytes_ = static_cast<std::size_t>(net.traits.gates * net.hidden * net.hidden) * stored;
     weights_bytes_ =
-        static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.y_width())) * element;
+        static_cast<std::size_t>(net.traits.gates * net.hidden * std::max(net.input, net.y_width())) * stored;
     step_flops_ = step;
     poll_steps_ = std::max<Index>(1, static_cast<Index>(kPollFlops / std::max(1.0, step)));
     threads_ = total < kWorthATeam ? 1 : get_num_threads();
@@ -159,6 +160,11 @@ class Schedule {
   static constexpr Index kMostChunkRows = 512;
   static constexpr Index kLongChunkBytes = 8 << 20;  // of L3
   static constexpr Index kLongestChunkRows = 1024;
+
+  // A weight in the products' precision, where the CPU has an instruction for it.
+  static std::size_t bytes_of_weight(Precision precision, std::size_t element) {
+    return precision == Precision::highest ? element : precision == Precision::bfloat16 ? 2 : 1;
+  }
 
   Index steps_of(Index rows) const { return std::max<Index>(1, rows / std::max<Index>(1, batch_)); }
   int groups(int threads) const { return directions_ == 2 && threads >= 2 ? 2 : 1; }
