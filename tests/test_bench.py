@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import runpy
 from dataclasses import replace
@@ -17,13 +18,14 @@ from bptt.bench import limits, lines, machine, measure, memory, results, session
 from bptt.bench.agreement import FLOOR, DisagreementError, check, tolerance
 from bptt.bench.clock import MIN_ROUNDS, Timing, take_turns, timing
 from bptt.bench.measure import Row
-from bptt.bench.peers import DEFAULT, OURS, PEERS, NotApplicableError, missing
-from bptt.bench.problem import Call
+from bptt.bench.peers import DEFAULT, FLOAT32, OURS, PEERS, REDUCED, NotApplicableError, make, missing
+from bptt.bench.problem import Call, Problem, problem
 from bptt.bench.shapes import (
     CELLS,
     DIVIDED_ROWS,
     GRID,
     MODES,
+    PRECISIONS,
     QUICK,
     STREAMED,
     VARIANTS,
@@ -151,6 +153,55 @@ def test_peers_agree_with_us(peer: str, cell: str, mode: str) -> None:
     assert peer in row.times or row.left_out[peer] == f"has no {mode}"
 
 
+LACKS = {
+    "openvino-bf16": ("training",),
+    "torch-int8": ("rnn inference",),
+    "onnxruntime-int8": ("gru", "rnn"),
+    "litert-int8": ("inference",),
+    "litert": ("inference", "training"),
+}
+"""Modes and cells that a library has not."""
+
+
+def test_peers_in_reduced_precision_agree_with_float32(subtests: pytest.Subtests) -> None:
+    names = [name for name, peer in PEERS.items() if peer.precision in REDUCED or name == "litert"]
+    for name, cell, mode in itertools.product(names, CELLS, ("inference", "training", "streaming")):
+        precision = str(PEERS[name].precision)
+        if missing(name) or mode not in PRECISIONS[precision]:
+            continue
+        with subtests.test(name=name, cell=cell, mode=mode):
+            data = problem(small(cell, mode))
+            if {cell, mode, f"{cell} {mode}"} & set(LACKS.get(name, ())):
+                with pytest.raises(NotApplicableError):
+                    make(name, data, 1)
+                continue
+            call, reference = make(name, data, 1), make(FLOAT32, data, 1)
+            allowed = tolerance(replace(data.case, precision=precision))
+            error = allowed * check(call.read(call.run()), reference.read(reference.run()), allowed)
+            assert (error > 1e-4) == (precision != "highest")
+
+
+def test_a_peer_outside_its_precision_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = replace(small("lstm", "inference"), precision="bfloat16")
+    allowed = tolerance(case)
+    scales = {"torch-bf16": 1 - 0.9 * allowed, "openvino-bf16": 1 - 1.1 * allowed}
+
+    def scaled(name: str, data: Problem, threads: int) -> Call:
+        call = make(name if name == OURS else FLOAT32, data, threads)
+        return Call(call.run, lambda result: {"y": scales.get(name, 1.0) * call.read(result)["y"]})
+
+    monkeypatch.setattr(measure, "make", scaled)
+    found = measure.measure(case, [FLOAT32, *scales], 1, 1e-3, limits.Speed(100.0))
+    assert set(found.times) == {OURS, FLOAT32, "torch-bf16"}
+    assert set(found.disagreed) == {"openvino-bf16"}
+    assert found.best_peer == "torch-bf16"
+    assert found.errors[FLOAT32] == 0.0
+    assert found.errors["torch-bf16"] == pytest.approx(0.9 * allowed)
+    assert 0.0 < found.errors[OURS] < allowed
+    assert Row.of(json.loads(json.dumps(found.plain()))).case == case
+    assert summary.mean([found], summary.best_ratio) is None
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_stand_beside_the_plain_layer_and_torch(name: str) -> None:
     case = Case("lstm", Shape(name, 4, 3, 5, 80, modes=("variants",), cells=("lstm",)), "variants")
@@ -232,6 +283,16 @@ def test_the_limit_is_the_longer_time() -> None:
         assert found.limit == name
         assert found.share == pytest.approx(0.5)
     assert 2 * limits.limits(case, 2, slow)["memory"] == pytest.approx(1e-3 * limits.read_bytes(case))
+
+
+def test_reduced_precision_reads_fewer_bytes_and_multiplies_faster() -> None:
+    speed = limits.Speed(100.0, {1: 10.0}, {"bfloat16": 2.0})  # this CPU emulates int8
+    times = {
+        precision: limits.limits(Case("gru", Shape("", 1, 1, 64, 64), "streaming", precision), 1, speed)
+        for precision in limits.BYTES
+    }
+    assert times["highest"]["compute"] == 2 * times["bfloat16"]["compute"] == times["int8"]["compute"]
+    assert times["highest"]["memory"] == 2 * times["bfloat16"]["memory"] == 4 * times["int8"]["memory"]
 
 
 def test_options_have_no_limit() -> None:
@@ -386,6 +447,9 @@ def test_bptt_bench(tiny: None, bptt_command: CommandLine) -> None:
     figures = bptt_command(*arguments, "--json").figures
     assert figures["rows"][0]["times"][OURS][0] > 0
     assert bptt_command("bench", "--mode", "iteration").code == 1
+    refused = bptt_command("bench", "--precision", "int8", "--mode", "training")
+    assert refused.code == 1
+    assert "--mode must be one of inference, streaming with --precision int8" in refused.err
     assert bptt_command("bench", "--threads", str(len(machine.cores()) + 1)).code == 1
 
 

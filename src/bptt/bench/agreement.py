@@ -10,6 +10,11 @@ import numpy as np
 from bptt.bench.problem import Array
 from bptt.bench.shapes import Case
 
+ROUNDING = {"bfloat16": 2.0**-8, "int8": 2.0**-7}
+"""Largest relative error of rounding the largest entry of a row of operands."""
+ROUNDINGS = 8
+"""Number of such errors by which a result in reduced precision may differ from float32."""
+
 FLOOR = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
 """Smallest bound: below this value, underflow loses digits, because some libraries flush denormal numbers."""
 
@@ -19,15 +24,17 @@ class DisagreementError(Exception):
 
 
 def tolerance(case: Case) -> float:
-    """Return how far two float32 results may differ, as a fraction of the tensor's largest entry.
+    """Return how far two results may differ, as a fraction of the tensor's largest entry.
 
     `bptt.crosscheck` allows 4 * ceil(log2(K * N)) * eps. This bound is twice that, because both results
     round. K is the number of terms in the longest sum of a step, and N the number of rows of time and batch.
-    For a gradient, the bound doubles again.
+    For a gradient, the bound doubles again. In reduced precision, a result is compared with float32.
     """
     shape = case.shape
     terms = max(shape.I, shape.directions * shape.H) * case.steps * shape.B
     factor = 2 if case.mode in ("training", "iteration") else 1
+    if case.precision in ROUNDING:
+        return factor * ROUNDINGS * ROUNDING[case.precision]
     return factor * 2 * 4 * math.ceil(math.log2(max(2, terms))) * float(np.finfo(np.float32).eps)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from bptt.bench.shapes import GATES, Case
 
-FLOAT = 4
-"""Bytes of a float32."""
+BYTES = {"highest": 4, "bfloat16": 2, "int8": 1}
+"""Bytes of a weight in each precision."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,14 @@ class Speed:
         Multiply-adds on registers, in GFLOP/s.
     bandwidth : mapping of int to float
         Rate at which the thread reads an array again and again, in GB/s, by the size of the array in bytes.
+    gains : mapping of str to float
+        Multiply-adds of an instruction in reduced precision, compared with an instruction in float32. A
+        precision without its own instruction is emulated in float32.
     """
 
     peak: float
     bandwidth: Mapping[int, float] = field(default_factory=dict)
+    gains: Mapping[str, float] = field(default_factory=dict)
 
     def read_rate(self, size: float) -> float:
         """Return the rate for an array of `size` bytes, in GB/s; 0 if no bandwidth was measured.
@@ -42,7 +46,8 @@ def limits(case: Case, threads: int, speed: Speed) -> dict[str, float]:
     """
     if case.mode == "variants":
         return {}
-    times = {"compute": 1e6 * case.gflop / (threads * speed.peak)}
+    peak = speed.peak * speed.gains.get(case.precision, 1.0)
+    times = {"compute": 1e6 * case.gflop / (threads * peak)}
     rate = speed.read_rate(reread_bytes(case) / threads)
     if rate:
         times["memory"] = 1e-3 * read_bytes(case) / (threads * rate)
@@ -54,7 +59,8 @@ def reread_bytes(case: Case) -> int:
     shape = case.shape
     if case.mode == "streaming":
         return _parameters(case)
-    return FLOAT * GATES[case.cell] * shape.H * (shape.H if shape.T > 1 else shape.H + shape.I)
+    columns = shape.H if shape.T > 1 else shape.H + shape.I
+    return BYTES[case.precision] * GATES[case.cell] * shape.H * columns
 
 
 def read_bytes(case: Case) -> int:
@@ -66,7 +72,8 @@ def read_bytes(case: Case) -> int:
     shape = case.shape
     if case.mode == "streaming":
         return _parameters(case)
-    recurrent = FLOAT * GATES[case.cell] * shape.H**2 * shape.layers * shape.directions
+    weight = BYTES[case.precision]
+    recurrent = weight * GATES[case.cell] * shape.H**2 * shape.layers * shape.directions
     passes = 1 if case.mode == "inference" else 2
     return passes * (_parameters(case) + (shape.T - 1) * recurrent)
 
@@ -75,4 +82,5 @@ def _parameters(case: Case) -> int:
     """Return the size of all weight matrices in bytes."""
     shape = case.shape
     inputs = shape.I + (shape.layers - 1) * shape.directions * shape.H
-    return FLOAT * GATES[case.cell] * shape.H * shape.directions * (inputs + shape.layers * shape.H)
+    count = GATES[case.cell] * shape.H * shape.directions * (inputs + shape.layers * shape.H)
+    return BYTES[case.precision] * count

@@ -21,7 +21,7 @@ class Lines:
 
     def __call__(self, finding: Row | Memory) -> str:
         case = finding.case
-        group = (finding.threads, case.cell, case.mode)
+        group = (finding.threads, str(case))
         heading = [] if group == self._group else [self._heading(finding)]
         self._group = group
         line = self._row(finding) if isinstance(finding, Row) else _memory(finding)
@@ -29,11 +29,11 @@ class Lines:
 
     def _heading(self, finding: Row | Memory) -> str:
         case = finding.case
-        title = f"{case.cell} {case.mode}, {finding.threads} thread(s), "
+        title = f"{case}, {finding.threads} thread(s), "
         if isinstance(finding, Memory):
             columns = "".join(f"{name:>{COLUMN}}" for name in ("rise", "tape", "parameters", "result"))
             return f"\n{title + 'MiB':<{SHAPE}}{columns}"
-        columns = "".join(f"{name:>{COLUMN}}" for name in (OURS, *self._peers))
+        columns = "".join(f"{name:>{_width(name)}}" for name in (OURS, *self._peers))
         unit = "us per step" if case.mode == "streaming" else "us"
         return f"\n{title + unit:<{SHAPE}}{columns}   ratio to best  share of limit"
 
@@ -41,7 +41,7 @@ class Lines:
         text = ""
         for name in (OURS, *self._peers):
             shown = f"{row.times[name].median:,.2f}" if name in row.times else "-"
-            text += f"{shown:>{COLUMN}}"
+            text += f"{shown:>{_width(name)}}"
         ratio = "-" if row.best_peer is None else f"{row.ratio(row.best_peer):.2f}"
         text += f"{ratio:>16}"
         text += f"{'-' if row.share is None else f'{row.share:.0%} {row.limit}':>16}"
@@ -56,6 +56,10 @@ class Lines:
             if reason.startswith("failed"):
                 text += f"  {name} {reason}"
         return text
+
+
+def _width(name: str) -> int:
+    return max(COLUMN, len(name) + 2)
 
 
 def _memory(memory: Memory) -> str:

@@ -16,7 +16,10 @@ import numpy.typing as npt
 import bptt
 from bptt import _core
 from bptt.bench.limits import Speed
-from bptt.bench.peers import versions
+from bptt.bench.peers import REDUCED, versions
+
+GAINS = {"vdpbf16ps": 2.0, "vpdpbusd": 4.0}
+"""Multiply-adds of an instruction of reduced precision, as multiples of a float32 multiply-add's."""
 
 TRIES = 5
 
@@ -33,7 +36,13 @@ def peak() -> float:
 
 def speed() -> Speed:
     """Measure the speed of one thread."""
-    return Speed(peak(), {size: round(read_bandwidth(size), 1) for size in READ_SIZES})
+    return Speed(peak(), {size: round(read_bandwidth(size), 1) for size in READ_SIZES}, gains())
+
+
+def gains() -> dict[str, float]:
+    """Return the multiply-adds of an instruction in each reduced precision, as multiples of float32."""
+    names = {precision: _core.instruction_of(precision) for precision in REDUCED}
+    return {precision: GAINS.get(name, 1.0) for precision, name in names.items()}
 
 
 def read_bandwidth(size: int) -> float:

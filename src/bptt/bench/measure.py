@@ -10,7 +10,7 @@ from bptt.bench import machine
 from bptt.bench.agreement import DisagreementError, check, tolerance
 from bptt.bench.clock import Timing, take_turns, timing
 from bptt.bench.limits import Speed, limits
-from bptt.bench.peers import OTHERWISE, OURS, OWN, NotApplicableError, make
+from bptt.bench.peers import FLOAT32, OTHERWISE, OURS, OWN, NotApplicableError, make
 from bptt.bench.problem import Array, Call, problem
 from bptt.bench.shapes import Case, case_of
 
@@ -32,6 +32,8 @@ class Row:
         Peers that could not run, or whose results disagreed, and the reason.
     valid : float
         Fraction of the time steps that are not padding.
+    errors : dict of str to float
+        In reduced precision: the largest difference from float32, as a fraction of the largest entry.
     barrier : float
         Nanoseconds for a barrier of two threads, measured right after the case; 0 with one thread. A virtual
         machine may move its cores nearer to each other or further away.
@@ -43,6 +45,7 @@ class Row:
     limits: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     disagreed: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
     valid: float = 1.0
     barrier: float = 0.0
 
@@ -83,6 +86,7 @@ class Row:
         more = {
             "left_out": self.left_out,
             "disagreed": self.disagreed,
+            "errors": {name: float(f"{error:.2g}") for name, error in self.errors.items()},
             "valid": None if self.valid == 1.0 else round(self.valid, 4),
             "barrier": round(self.barrier),
         }
@@ -92,7 +96,7 @@ class Row:
     def of(cls, values: dict[str, Any]) -> Row:
         """Return the row that `plain` described. Times and limits determine the other figures."""
         times = {name: Timing(*figures) for name, figures in values["times"].items()}
-        known = ("limits", "left_out", "disagreed", "valid", "barrier")
+        known = ("limits", "left_out", "disagreed", "errors", "valid", "barrier")
         more = {name: values[name] for name in known if name in values}
         return cls(case_of(values), values["threads"], times, **more)
 
@@ -113,14 +117,15 @@ def measure(
     """Time a case for about `seconds`, in at least three rounds."""
     numbers = problem(case, seed)
     calls = {OURS: make(OURS, numbers, threads)}
-    expected = _results(calls[OURS], case)
-    left_out, disagreed = {}, {}
-    for peer in _invited(peers, case, threads):
+    reduced, allowed = case.precision != "highest", tolerance(case)
+    expected = _results(make(FLOAT32, numbers, threads) if reduced else calls[OURS], case)
+    left_out, disagreed, errors = {}, {}, {}
+    for peer in [OURS] * reduced + _invited(peers, case, threads):
         try:
-            call = make(peer, numbers, threads)
+            call = calls.get(peer) or make(peer, numbers, threads)
             for theirs, ours in zip(_results(call, case), expected, strict=True):
                 if peer not in OTHERWISE:
-                    check(theirs, ours, tolerance(case))
+                    errors[peer] = allowed * check(theirs, ours, allowed)
         except DisagreementError as difference:
             disagreed[peer] = str(difference)
         except NotApplicableError as reason:
@@ -134,7 +139,8 @@ def measure(
     lengths = getattr(numbers, "lengths", None)
     valid = 1.0 if lengths is None else float(lengths.mean() / case.shape.T)
     bounds = {} if speed is None else limits(case, threads, speed)
-    return Row(case, threads, times, bounds, left_out, disagreed, valid, machine.barrier())
+    errors = errors if reduced else {}
+    return Row(case, threads, times, bounds, left_out, disagreed, errors, valid, machine.barrier())
 
 
 def _results(call: Call, case: Case) -> list[dict[str, Array]]:

@@ -128,6 +128,8 @@ def layer(case: Case, seed: int = 0) -> Layer:
     """Return our recurrent layers for a case."""
     shape = case.shape
     options = VARIANTS[shape.name] if case.mode == "variants" else {}
+    if case.mode == "training" and case.precision != "highest":
+        options = {"precision": case.precision}
     return LAYERS[case.cell](
         shape.I,
         shape.H,

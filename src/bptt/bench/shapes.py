@@ -18,6 +18,13 @@ MODES = {
     "memory": "peak resident memory of a training step",
 }
 
+PRECISIONS = {
+    "highest": ("inference", "training", "streaming", "iteration", "variants", "memory"),
+    "bfloat16": ("inference", "training", "streaming"),
+    "int8": ("inference", "streaming"),
+}
+"""Modes that can be timed in each precision. "highest" is float32."""
+
 STREAMED = 64
 """Number of steps of one streaming run. Times are per step."""
 
@@ -90,6 +97,10 @@ class Case:
     cell: str
     shape: Shape
     mode: str
+    precision: str = "highest"
+
+    def __str__(self) -> str:
+        return f"{self.cell} {self.mode}{'' if self.precision == 'highest' else ' ' + self.precision}"
 
     @property
     def checkpoint(self) -> Literal["auto"] | None:
@@ -126,12 +137,14 @@ class Case:
 
     def plain(self) -> dict[str, Any]:
         """Return the case as JSON values."""
-        return {"cell": self.cell, "mode": self.mode, "shape": self.shape.plain()}
+        precision = {} if self.precision == "highest" else {"precision": self.precision}
+        return {"cell": self.cell, "mode": self.mode, **precision, "shape": self.shape.plain()}
 
 
 def case_of(values: dict[str, Any]) -> Case:
     """Return the case that `Case.plain` described."""
-    return Case(values["cell"], Shape(**values["shape"]), values["mode"])
+    shape = Shape(**values["shape"])
+    return Case(values["cell"], shape, values["mode"], values.get("precision", "highest"))
 
 
 GRID = (
@@ -188,11 +201,15 @@ QUICK = (
 
 
 def cases(
-    shapes: Sequence[Shape], cells: Sequence[str], modes: Sequence[str], contains: str = ""
+    shapes: Sequence[Shape],
+    cells: Sequence[str],
+    modes: Sequence[str],
+    contains: str = "",
+    precision: str = "highest",
 ) -> Iterator[Case]:
     """Yield the cases whose printed shape contains a string, grouped by mode and cell."""
     for mode in modes:
         for cell in cells:
             for shape in shapes:
                 if mode in shape.modes and cell in shape.cells and contains in str(shape):
-                    yield Case(cell, shape, mode)
+                    yield Case(cell, shape, mode, precision)

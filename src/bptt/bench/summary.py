@@ -7,6 +7,7 @@ from statistics import geometric_mean
 from typing import TypeAlias
 
 from bptt.bench.measure import Row
+from bptt.bench.shapes import Case
 
 Figure: TypeAlias = Callable[[Row], float | None]
 """A figure of a row; None if the row has no such figure."""
@@ -28,17 +29,21 @@ def share(row: Row) -> float | None:
 
 
 def mean(rows: Iterable[Row], figure: Figure) -> float | None:
-    """Return the geometric mean of a figure, without rows of denormal values and of options."""
-    values = [figure(row) for row in rows if not row.case.shape.denormal and row.case.mode != "variants"]
+    """Return the geometric mean of a figure, without denormal values, options and reduced precision."""
+    values = [figure(row) for row in rows if _counts(row.case)]
     present = [value for value in values if value is not None]
     return geometric_mean(present) if present else None
+
+
+def _counts(case: Case) -> bool:
+    return not case.shape.denormal and case.mode != "variants" and case.precision == "highest"
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
     """Return lines with the means of each cell, mode and number of threads, and lines of disagreements."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(f"{row.case.cell} {row.case.mode}, {row.threads} thread(s)", []).append(row)
+        groups.setdefault(f"{row.case}, {row.threads} thread(s)", []).append(row)
     texts = []
     for name, group in groups.items():
         ratio, part = mean(group, best_ratio), mean(group, share)
@@ -53,4 +58,4 @@ def lines(rows: Sequence[Row]) -> list[str]:
 
 def describe(row: Row) -> str:
     """Return cell, mode, shape and threads of a row in words."""
-    return f"{row.case.cell} {row.case.mode}, {row.case.shape}, {row.threads} thread(s)"
+    return f"{row.case}, {row.case.shape}, {row.threads} thread(s)"

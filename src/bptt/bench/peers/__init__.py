@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from bptt.bench.problem import Call, ModelProblem, Problem
 
-OURS = "bptt"
+OURS, FLOAT32 = "bptt", "bptt-float32"
+
+
+class Peer(NamedTuple):
+    """Module of a peer, the packages that the module imports, and the precision; None: that of the case."""
+
+    module: str
+    packages: tuple[str, ...] = ()
+    precision: str | None = "highest"
+
+
+_ONNX = ("onnxruntime", "onnx")
+_LITERT = ("ai_edge_litert", "flatbuffers")
 
 PEERS = {
-    "torch": ("torch_eager", ("torch",)),
-    "onnxruntime": ("onnx_runtime", ("onnxruntime", "onnx")),
-    "jax": ("jax_scan", ("jax",)),
-    "torch-compile": ("torch_compiled", ("torch",)),
-    "torch-flush": ("torch_flush", ("torch",)),
-    "plain": ("plain", ()),
-    "one-thread": ("one_thread", ()),
+    "torch": Peer("torch_eager", ("torch",)),
+    "onnxruntime": Peer("onnx_runtime", _ONNX),
+    "jax": Peer("jax_scan", ("jax",)),
+    "torch-compile": Peer("torch_compiled", ("torch",)),
+    "torch-flush": Peer("torch_flush", ("torch",)),
+    "litert": Peer("litert", _LITERT),
+    "torch-bf16": Peer("torch_eager", ("torch",), "bfloat16"),
+    "openvino-bf16": Peer("openvino", ("openvino", *_ONNX), "bfloat16"),
+    "torch-int8": Peer("torch_eager", ("torch",), "int8"),
+    "onnxruntime-int8": Peer("onnx_runtime", _ONNX, "int8"),
+    "litert-int8": Peer("litert", _LITERT, "int8"),
+    "plain": Peer("plain", (), None),
+    "one-thread": Peer("one_thread", (), None),
+    FLOAT32: Peer("native"),
 }
-"""Module of each peer, and the packages that the module imports."""
 
 DEFAULT = ("torch", "onnxruntime", "jax")
 """Peers that take part by default. `torch-compile` compiles for minutes, so it does not.
@@ -30,7 +49,16 @@ Some peers join automatically: `torch-flush` if numbers are denormal, `plain` (o
 in the mode "variants", and `one-thread` (our layer on one thread) if two threads share a large batch.
 """
 
-OWN = ("plain", "one-thread")
+STREAMING = (*DEFAULT, "litert")
+"""Peers that stream."""
+
+REDUCED = {
+    "bfloat16": (FLOAT32, "torch-bf16", "openvino-bf16", "onnxruntime", "litert"),
+    "int8": (FLOAT32, "torch-int8", "onnxruntime-int8", "litert-int8", "torch-bf16", "openvino-bf16"),
+}
+"""Peers by the precision of the case. A peer may be more precise, because users would take the fastest."""
+
+OWN = ("plain", "one-thread", FLOAT32)
 """Peers that are our own layers, run differently."""
 
 OTHERWISE = ("plain",)
@@ -43,7 +71,7 @@ class NotApplicableError(Exception):
 
 def missing(name: str) -> list[str]:
     """Return the packages of a peer that are not installed."""
-    return [package for package in PEERS[name][1] if find_spec(package) is None]
+    return [package for package in PEERS[name].packages if find_spec(package) is None]
 
 
 def installed() -> list[str]:
@@ -54,7 +82,7 @@ def installed() -> list[str]:
 def versions(names: list[str]) -> dict[str, str]:
     """Return the versions of all packages that these peers import, by package."""
     package_versions = {}
-    for package in dict.fromkeys(package for name in names for package in PEERS[name][1]):
+    for package in dict.fromkeys(package for name in names for package in PEERS[name].packages):
         try:
             package_versions[package] = version(package)
         except PackageNotFoundError:
@@ -70,8 +98,11 @@ def make(name: str, problem: Problem | ModelProblem, threads: int) -> Call:
     NotApplicableError
         The peer has no such mode, or cannot run this case.
     """
-    module = import_module(f"bptt.bench.peers.{'native' if name == OURS else PEERS[name][0]}")
+    peer = Peer("native", (), None) if name == OURS else PEERS[name]
+    module = import_module(f"bptt.bench.peers.{peer.module}")
     mode = problem.case.mode
+    if peer.precision is not None:
+        problem = replace(problem, case=replace(problem.case, precision=peer.precision))
     builder: Callable[[Any, int], Call] | None = getattr(module, mode, None)
     if builder is None:
         raise NotApplicableError(f"has no {mode}")

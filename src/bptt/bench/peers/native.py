@@ -10,12 +10,13 @@ import numpy as np
 
 import bptt
 from bptt.bench.problem import LEARNING_RATE, Array, Call, Layer, ModelProblem, Problem, layer, model
+from bptt.bench.shapes import Case
 from bptt.losses.loss import Loss
 
 
 def inference(problem: Problem, threads: int) -> Call:
     """Call the frozen layer: the weights are packed once, as other libraries do in a session."""
-    ours = _layer(problem, threads).freeze()
+    ours = _layer(problem, threads).freeze(**_reduced(problem.case))
     return Call(lambda: ours(problem.x), lambda result: {"y": result[0]})
 
 
@@ -45,7 +46,8 @@ def training(problem: Problem, threads: int) -> Call:
 
 def streaming(problem: Problem, threads: int) -> Call:
     """Run `stream.step` on bound buffers, after copying each sample into the input."""
-    stream = _layer(problem, threads).stream(batch_size=problem.case.shape.B)
+    case = problem.case
+    stream = _layer(problem, threads).stream(batch_size=case.shape.B, **_reduced(case))
     samples = list(problem.x)
 
     def run() -> Array:
@@ -86,6 +88,10 @@ def iteration(problem: ModelProblem, threads: int) -> Call:
         return value, clipped.norm
 
     return Call(run, lambda result: {"loss": np.array(result[0]), "gradient norm": np.array(result[1])})
+
+
+def _reduced(case: Case) -> dict[str, Any]:
+    return {} if case.precision == "highest" else {"precision": case.precision}
 
 
 def _layer(problem: Problem, threads: int) -> Layer:

@@ -1,10 +1,12 @@
-"""ONNX Runtime, inference only, with inputs and outputs bound to buffers."""
+"""ONNX Runtime, inference only, in float32 or int8, with inputs and outputs bound to buffers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from bptt.bench.shapes import GATES
 onnx: Any = import_module("onnx")
 onnxruntime: Any = import_module("onnxruntime")
 
+Binder: TypeAlias = Callable[[dict[str, Array], dict[str, Array]], Callable[[], Any]]
+"""Returns a run that reads inputs and writes outputs in place."""
+
 ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 """Index of each ONNX gate (i o f c, z r h) in PyTorch's order of gates."""
 
@@ -23,10 +28,19 @@ OPSET, IR = 14, 8
 
 def inference(problem: Problem, threads: int) -> Call:
     """Run a whole sequence."""
+    return sequence(problem, binder(problem, threads))
+
+
+def streaming(problem: Problem, threads: int) -> Call:
+    """Run one step per call."""
+    return steps(problem, binder(problem, threads))
+
+
+def sequence(problem: Problem, bind: Binder) -> Call:
+    """Return a call that runs a whole sequence."""
     shape = problem.case.shape
-    session = _session(problem, threads, len(problem.x))
     y = np.empty((shape.T, shape.directions, shape.B, shape.H), np.float32)
-    run = _bound(session, {"x": problem.x}, {"y": y})
+    run = bind({"x": problem.x}, {"y": y})
 
     def read(_: Any) -> dict[str, Array]:
         return {"y": y.transpose(0, 2, 1, 3).reshape(shape.T, shape.B, -1)}
@@ -34,18 +48,15 @@ def inference(problem: Problem, threads: int) -> Call:
     return Call(run, read)
 
 
-def streaming(problem: Problem, threads: int) -> Call:
-    """Run one step per call. Two sets of buffers alternate, so the state is not copied."""
+def steps(problem: Problem, bind: Binder) -> Call:
+    """Return a call that runs single steps. Two sets of buffers alternate, so the state is not copied."""
     shape = problem.case.shape
-    if shape.layers > 1 or shape.bidirectional:
-        raise NotApplicableError("this benchmark streams one layer, one direction")
-    session = _session(problem, threads, 1)
     names = ("h", "c")[: 2 if problem.case.cell == "lstm" else 1]
     states = [{name: np.zeros((1, shape.B, shape.H), np.float32) for name in names} for _ in range(2)]
     entry = np.empty((1, shape.B, shape.I), np.float32)
     y = np.empty((1, 1, shape.B, shape.H), np.float32)
     runs = [
-        _bound(session, {"x": entry, **_suffixed(states[k], "0")}, {"y": y, **_suffixed(states[1 - k], "n")})
+        bind({"x": entry, **_suffixed(states[k], "0")}, {"y": y, **_suffixed(states[1 - k], "n")})
         for k in range(2)
     ]
     samples = list(problem.x)
@@ -65,32 +76,50 @@ def _suffixed(values: dict[str, Array], suffix: str) -> dict[str, Array]:
     return {name + suffix: value for name, value in values.items()}
 
 
-def _bound(session: Any, inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], None]:
-    """Return a run that reads and writes these arrays in place."""
-    binding = session.io_binding()
-    for name, value in inputs.items():
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
-    for name, value in outputs.items():
-        binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
-    return lambda: session.run_with_iobinding(binding)
-
-
-def _session(problem: Problem, threads: int, T: int) -> Any:
+def binder(problem: Problem, threads: int) -> Binder:
+    """Return a session of ONNX Runtime as a binder."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors
-    serialized = _model(problem, T).SerializeToString()
-    return onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+    graph = model(problem)
+    if problem.case.precision == "int8":
+        graph = _quantized(graph, problem.case.cell)
+    serialized = graph.SerializeToString()
+    session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+
+    def bind(inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], Any]:
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+        return lambda: session.run_with_iobinding(binding)
+
+    return bind
 
 
-def _model(problem: Problem, T: int) -> Any:
+def _quantized(graph: Any, cell: str) -> Any:
+    if cell != "lstm":
+        raise NotApplicableError(f"quantizes no {cell.upper()}")
+    quantization: Any = import_module("onnxruntime.quantization")
+    onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})  # no warning
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "int8.onnx")
+        quantization.quantize_dynamic(graph, path, per_channel=True)
+        return onnx.load(path)
+
+
+def model(problem: Problem) -> Any:
     """Make a model with one node per layer.
 
     Inputs are x, and for streaming h0 and c0. Outputs are y in ONNX's layout, and for streaming hn and cn.
     """
-    shape, cell = problem.case.shape, problem.case.cell
+    shape, cell, streamed = problem.case.shape, problem.case.cell, problem.case.mode == "streaming"
+    if streamed and (shape.layers > 1 or shape.bidirectional):
+        raise NotApplicableError("this benchmark streams one layer, one direction")
+    T = 1 if streamed else shape.T
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    state = ("h", "c")[: 2 if cell == "lstm" else 1] if problem.case.mode == "streaming" else ()
+    state = ("h", "c")[: 2 if cell == "lstm" else 1] if streamed else ()
     attributes = {
         "hidden_size": shape.H,
         "direction": "bidirectional" if shape.bidirectional else "forward",

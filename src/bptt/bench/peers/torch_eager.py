@@ -107,7 +107,8 @@ def streaming(problem: Problem, threads: int) -> Call:
     cell.load_state_dict(
         {name.removesuffix("_l0"): torch.from_numpy(value) for name, value in problem.weights.items()}
     )
-    samples = list(torch.from_numpy(problem.x))
+    cell = _converted(cell, problem.case.precision)
+    samples = list(_operand(problem.x, problem))
 
     def run() -> Any:
         state = None
@@ -152,13 +153,34 @@ def module(problem: Problem, threads: int) -> Any:
     torch.set_num_threads(threads)
     recurrent = _recurrent(problem.case)
     recurrent.load_state_dict({name: torch.from_numpy(value) for name, value in problem.weights.items()})
-    return recurrent
+    return _converted(recurrent, problem.case.precision)
+
+
+def _converted(module: Any, precision: str) -> Any:
+    """Return the module in a precision: all in bfloat16, or with int8 weights and dynamic quantization."""
+    if precision == "bfloat16":
+        return module.bfloat16()
+    if precision == "int8":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch recommends another package, which has no LSTM
+            model = torch.nn.Sequential(module)
+            converted = torch.ao.quantization.quantize_dynamic(model, {type(module)})[0]
+        if type(converted) is type(module):
+            raise NotApplicableError(f"quantizes no {type(module).__name__}")
+        return converted
+    return module
+
+
+def _operand(value: Array, problem: Problem) -> Any:
+    """Return an input or error in the type that the module reads."""
+    tensor = torch.from_numpy(value)
+    return tensor.bfloat16() if problem.case.precision == "bfloat16" else tensor
 
 
 def infer(module: Any, problem: Problem) -> Call:
     """Return a call of the module."""
     module.eval()
-    x = torch.from_numpy(problem.x)
+    x = _operand(problem.x, problem)
 
     def run() -> Any:
         with torch.inference_mode():
@@ -170,8 +192,8 @@ def infer(module: Any, problem: Problem) -> Call:
 def train(module: Any, problem: Problem) -> Call:
     """Return a call of the module and of its backward pass, which starts without gradients."""
     named = dict(module.named_parameters())
-    x = torch.from_numpy(problem.x).clone().requires_grad_()
-    dy = torch.from_numpy(problem.dy)
+    x = _operand(problem.x, problem).clone().requires_grad_()
+    dy = _operand(problem.dy, problem)
     leaves = [x, *named.values()]
 
     def run() -> Any:
@@ -195,5 +217,5 @@ def _recurrent(case: Case, **options: Any) -> Any:
 
 def array(tensor: Any) -> Array:
     """Return a NumPy copy of a tensor."""
-    copied: Array = tensor.detach().numpy().copy()
+    copied: Array = tensor.detach().float().numpy().copy()
     return copied
