@@ -109,7 +109,8 @@ def _introduction(machines: Sequence[Findings]) -> str:
     count = len({(row.case.cell, row.case.mode, row.case.shape) for row in machines[0].rows})
     lowest = _lowest([row for findings in machines for row in findings.rows if row.case.mode in TIMED])
     lines = [
-        f"bptt is compared with {versions} on {count} cases of LSTM, GRU and RNN layers in float32.",
+        f"bptt is compared with {versions} on {count} cases of LSTM, GRU and RNN layers in float32"
+        " ([bfloat16 and int8](precision.md) have their own page).",
         "All libraries get the same weights, inputs and threads. Results are checked before they are timed.",
         "",
         "How many times as fast bptt is, as geometric means over the cases:",

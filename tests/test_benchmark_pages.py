@@ -16,6 +16,7 @@ from bptt.bench import results
 from bptt.bench.clock import Timing
 from bptt.bench.measure import Row
 from bptt.bench.memory import MIB, Memory
+from bptt.bench.peers import FLOAT32, OURS
 from bptt.bench.session import Findings
 from bptt.bench.shapes import Case, Shape
 
@@ -32,7 +33,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-page, floors = script("page"), script("floors")
+page, floors, precision_page = script("page"), script("floors"), script("precision_page")
 
 SHAPE = Shape("text", 10, 4, 8, 16)
 CASE = Case("lstm", SHAPE, "training")
@@ -98,7 +99,30 @@ def test_the_chart_shows_every_compared_row() -> None:
     assert dots == sum(page.is_drawn(each) for findings in page.load([]) for each in findings.rows)
 
 
+def test_the_page_of_precision_is_what_its_results_give() -> None:
+    stored = precision_page.PAGE.read_text(encoding="utf-8")
+    found = precision_page.with_text(stored, precision_page.load([]))
+    assert found == stored, "run benchmarks/precision_page.py"
+
+
 # The page of made-up results
+
+
+def test_the_page_of_precision_has_shares_and_ratios() -> None:
+    def reduced(cell: str, **medians: float) -> Row:
+        found = row(Case(cell, SHAPE, "training", "bfloat16"), **{OURS: 100.0, FLOAT32: 180.0} | medians)
+        return replace(found, errors={OURS: 0.002, "torch-bf16": 0.01})
+
+    wrong = replace(reduced("gru"), disagreed={"torch-bf16": "too far"})
+    findings = made_up(reduced("lstm", **{"torch-bf16": 120.0, "jax": 400.0}), wrong)
+    findings.machine |= {"date": "2026-11-30", "gains": {"bfloat16": 2.0, "int8": 1.0}}
+    text = precision_page.text([findings])
+    figures = "| 16 | 180 | 100 | 1.80 | 50% | multiply-adds |"
+    assert f"| LSTM {figures} PyTorch bfloat16 | 120 | 1.20 | 0.20% | 1.00% |" in text
+    assert f"| GRU {figures}  |  |  | 0.20% |  |" in text
+    assert "1.8 to 1.8 times as fast as our float32, and 1.2 to 1.2 times" in text
+    assert "differ too much from float32: PyTorch bfloat16 (GRU 16)." in text
+    assert "bfloat16 has 2 times the multiply-adds of float32 and int8 is emulated" in text
 
 
 def test_page_of_two_machines() -> None:
