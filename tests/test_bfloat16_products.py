@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.product_forms import forms
 
-import bptt
 from bptt import _core
 
 Floats = npt.NDArray[np.float32]
@@ -31,20 +29,6 @@ def chain(a: Floats, b: Floats) -> Floats:
     for k in range(a.shape[1]):
         total += a[:, k, None] * b[None, k]
     return total
-
-
-def forms() -> Iterator[dict[str, str | bool]]:
-    """Use each instruction set, emulated and by its instruction if it has one."""
-    before = bptt.isa()
-    try:
-        for isa in bptt.available_isas():
-            bptt.use_isa(isa)
-            for emulate in (True, False):
-                _core.emulate_reduced_precision(emulate)
-                yield {"isa": isa, "emulate": emulate}
-    finally:
-        _core.emulate_reduced_precision(False)
-        bptt.use_isa(before)
 
 
 def test_products_are_chains_of_rounded_operands(subtests: pytest.Subtests) -> None:

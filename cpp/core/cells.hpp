@@ -6,7 +6,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "kernels/table.hpp"
+#include "kernels/reduced/steps.hpp"
 
 namespace bptt {
 
@@ -51,7 +51,7 @@ template <class T>
 void run_step(const Kernels<T>& k, const CellTraits& traits, const ForwardStep<T>& s) {
   const auto cell = k.forward[static_cast<int>(traits.cell)];
   if constexpr (std::is_same_v<T, float>) {
-    if (k.reduced) return k.reduced->forward(s, step_form(traits), cell);
+    if (k.reduced) return reduced_forward(*k.reduced, s, step_form(traits), cell);
   }
   cell(s);
 }
@@ -60,7 +60,7 @@ template <class T>
 void run_step(const Kernels<T>& k, const CellTraits& traits, const BackwardStep<T>& s) {
   const auto cell = k.backward[static_cast<int>(traits.cell)];
   if constexpr (std::is_same_v<T, float>) {
-    if (k.reduced) return k.reduced->backward(s, step_form(traits), cell);
+    if (k.reduced) return reduced_backward(*k.reduced, s, step_form(traits), cell);
   }
   cell(s);
 }

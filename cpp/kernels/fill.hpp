@@ -11,6 +11,7 @@
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
 #include "kernels/reduced/fill_bfloat16.hpp"
+#include "kernels/reduced/fill_int8.hpp"
 #include "kernels/row_modifiers.hpp"
 #include "kernels/weighted_losses.hpp"
 

@@ -305,25 +305,7 @@ struct NormaliseBack {
 // Operands of products: as they are, rounded to bfloat16, or to int8 with a scale for each row and column.
 enum class Precision { highest, bfloat16, int8 };
 
-// How a step of a cell is made from a product: see CellTraits.
-struct StepForm {
-  Index gates;
-  Index recurrent_at;
-  bool has_hidden_bias;
-};
-
-// What a table of float32 has in place of its own for products of fewer bits. Everything else stays float32: what goes
-// into a product and comes out of it, and the cells' arithmetic. `pack` writes panels of `packed_size`, which only
-// these products read. A step makes its product here, and calls the table's own step of a cell with what it gives.
-struct ReducedKernels {
-  Index (*packed_size)(PanelShape);
-  void (*pack)(const PackPanels<float>&);
-  void (*product)(const Product<float>&);
-  void (*transposed_product)(const TransposedProduct<float>&);  // null: inference alone
-  Index transposed_scratch;
-  void (*forward)(const ForwardStep<float>&, const StepForm&, void (*cell)(const ForwardStep<float>&));
-  void (*backward)(const BackwardStep<float>&, const StepForm&, void (*cell)(const BackwardStep<float>&));
-};
+struct ReducedKernels;  // kernels/reduced/table.hpp
 
 template <class T>
 struct Kernels {

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "kernels/reduced/table.hpp"
+
 namespace bptt {
 
 #define BPTT_DECLARE(name)                      \
@@ -11,15 +13,22 @@ namespace bptt {
   extern const Kernels<float> kernels_float32;  \
   extern const Kernels<double> kernels_float64; \
   extern const ReducedKernels kernels_bfloat16; \
+  extern const ReducedKernels kernels_int8;     \
   }
 BPTT_DECLARE(generic)
 #if defined(BPTT_BUILD_AVX2)
 BPTT_DECLARE(avx2)
+namespace avx2 {
+extern const ReducedKernels kernels_int8_dot;
+}
 #endif
 #if defined(BPTT_BUILD_AVX512)
 BPTT_DECLARE(avx512)
 namespace avx512_bf16 {
 extern const ReducedKernels kernels_bfloat16;
+}
+namespace avx512_vnni {
+extern const ReducedKernels kernels_int8_dot;
 }
 #endif
 #undef BPTT_DECLARE
@@ -33,28 +42,49 @@ struct Instruction {
   const ReducedKernels* kernels;
 };
 
+// The products of one precision.
+struct Products {
+  const ReducedKernels* emulated;
+  const Instruction* instruction;  // or null
+};
+
 struct Isa {
   std::string_view name;
   bool (*supported)();
   const Kernels<float>* float32;
   const Kernels<double>* float64;
-  const ReducedKernels* bfloat16;  // emulated
-  const Instruction* bfloat16_instruction;  // or null
+  Products bfloat16;
+  Products int8;
+
+  const Products& products(Precision precision) const { return precision == Precision::int8 ? int8 : bfloat16; }
 };
 
+#if defined(BPTT_BUILD_AVX2)
+const Instruction kMaddubs = {"vpmaddubsw", [] { return true; }, &avx2::kernels_int8_dot};
+#endif
 #if defined(BPTT_BUILD_AVX512)
 const Instruction kDpbf16 = {"vdpbf16ps", [] { return __builtin_cpu_supports("avx512bf16") != 0; },
                              &avx512_bf16::kernels_bfloat16};
+const Instruction kDpbusd = {"vpdpbusd", [] { return __builtin_cpu_supports("avx512vnni") != 0; },
+                             &avx512_vnni::kernels_int8_dot};
 #endif
 
 // __builtin_cpu_supports asks the operating system too (XGETBV): a CPU feature whose registers the system does not
 // save counts as absent.
 const Isa kIsas[] = {
-    {"generic", [] { return true; }, &generic::kernels_float32, &generic::kernels_float64, &generic::kernels_bfloat16,
-     nullptr},
+    {"generic",
+     [] { return true; },
+     &generic::kernels_float32,
+     &generic::kernels_float64,
+     {&generic::kernels_bfloat16, nullptr},
+     {&generic::kernels_int8, nullptr}},
 #if defined(BPTT_BUILD_AVX2)
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, &avx2::kernels_float32,
-     &avx2::kernels_float64, &avx2::kernels_bfloat16, nullptr},
+    {"avx2",
+     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+     &avx2::kernels_float32,
+     &avx2::kernels_float64,
+     {&avx2::kernels_bfloat16, nullptr},
+     {&avx2::kernels_int8, &kMaddubs}},
 #endif
 #if defined(BPTT_BUILD_AVX512)
     {"avx512",
@@ -62,7 +92,10 @@ const Isa kIsas[] = {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
      },
-     &avx512::kernels_float32, &avx512::kernels_float64, &avx512::kernels_bfloat16, &kDpbf16},
+     &avx512::kernels_float32,
+     &avx512::kernels_float64,
+     {&avx512::kernels_bfloat16, &kDpbf16},
+     {&avx512::kernels_int8, &kDpbusd}},
 #endif
 };
 
@@ -110,7 +143,7 @@ const Isa& current() {
 
 // The instruction that is in use, or null.
 const Instruction* instruction(const Isa& isa, Precision precision) {
-  const Instruction* own = precision == Precision::bfloat16 ? isa.bfloat16_instruction : nullptr;
+  const Instruction* own = precision == Precision::highest ? nullptr : isa.products(precision).instruction;
   return own && !emulates.load(std::memory_order_relaxed) && own->supported() ? own : nullptr;
 }
 
@@ -126,13 +159,13 @@ Kernels<float> with_products(const Kernels<float>& base, const ReducedKernels& r
   return k;
 }
 
-// Both tables of every instruction set: emulated, and by its instruction.
-struct Bfloat16Tables {
-  Bfloat16Tables() {
+// Both tables of every instruction set in one precision: emulated, and by its instruction.
+struct ReducedTables {
+  explicit ReducedTables(Precision precision) {
     for (std::size_t i = 0; i < std::size(kIsas); ++i) {
-      const Isa& isa = kIsas[i];
-      by_isa[i][0] = with_products(*isa.float32, *isa.bfloat16);
-      if (isa.bfloat16_instruction) by_isa[i][1] = with_products(*isa.float32, *isa.bfloat16_instruction->kernels);
+      const Products& products = kIsas[i].products(precision);
+      by_isa[i][0] = with_products(*kIsas[i].float32, *products.emulated);
+      if (products.instruction) by_isa[i][1] = with_products(*kIsas[i].float32, *products.instruction->kernels);
     }
   }
   Kernels<float> by_isa[std::size(kIsas)][2];
@@ -144,8 +177,8 @@ template <>
 const Kernels<float>& kernels<float>(Precision precision) {
   const Isa& isa = current();
   if (precision == Precision::highest) return *isa.float32;
-  static const Bfloat16Tables tables;
-  return tables.by_isa[&isa - kIsas][instruction(isa, precision) ? 1 : 0];
+  static const ReducedTables tables[] = {ReducedTables(Precision::bfloat16), ReducedTables(Precision::int8)};
+  return tables[precision == Precision::int8 ? 1 : 0].by_isa[&isa - kIsas][instruction(isa, precision) ? 1 : 0];
 }
 template <>
 const Kernels<double>& kernels<double>(Precision precision) {

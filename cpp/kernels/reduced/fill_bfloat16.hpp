@@ -6,13 +6,19 @@
 
 namespace bptt::BPTT_ISA {
 
+using Bfloat16Form = RoundedForm<Bfloat16Operands>;
+
 extern const ReducedKernels kernels_bfloat16;
-constexpr ReducedKernels kernels_bfloat16 = {reduced_packed_size<Bfloat16Operands>,
-                                             pack_bfloat16,
-                                             reduced_product<Bfloat16Operands>,
-                                             reduced_transposed_product<Bfloat16Operands>,
-                                             kReducedScratch,
-                                             reduced_forward<Bfloat16Operands>,
-                                             reduced_backward<Bfloat16Operands>};
+inline void product_bfloat16(const Product<float>& args) { reduced_product(kernels_bfloat16, args); }
+constexpr ReducedKernels kernels_bfloat16 = {.lanes = kLanes<float>,
+                                             .group = Bfloat16Form::group,
+                                             .sum_depth = Bfloat16Form::sum_depth,
+                                             .packed_size = reduced_packed_size<Bfloat16Form>,
+                                             .pack = pack_bfloat16,
+                                             .convert = Bfloat16Form::convert,
+                                             .multiply = Bfloat16Form::multiply,
+                                             .product = product_bfloat16,
+                                             .transposed_product = reduced_transposed_product<Bfloat16Operands>,
+                                             .transposed_scratch = kReducedScratch};
 
 }  // namespace bptt::BPTT_ISA
