@@ -158,6 +158,6 @@ def notebooks(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare speeds with PyTorch, ONNX Runtime and JAX. Arguments such as --quick go to the script."""
+    """Compare speeds with other libraries. Arguments such as --quick go to the script."""
     session.install(".[peers]")
     session.run("python", "benchmarks/compare.py", *session.posargs)

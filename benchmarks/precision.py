@@ -90,7 +90,7 @@ def measure(pending: tuple[Case, ...], seconds: float, findings: session.Finding
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
-    parser.add_argument("--seconds", type=float, default=4.0, help="seconds for the rounds of each row")
+    parser.add_argument("--seconds", type=float, default=6.0, help="seconds for the rounds of each row")
     parser.add_argument("--processor", metavar="NAME", help="name of the processor, if the system hides it")
     parser.add_argument("--quick", action="store_true", help="two sizes, a fraction of a second per row")
     parser.add_argument("--resume", action="store_true", help="keep the rows of the file")

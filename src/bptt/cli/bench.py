@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> None:
     if options.mode not in PRECISIONS[precision]:
         allowed = ", ".join(PRECISIONS[precision])
         raise CommandError(
-            f"--mode must be one of {allowed} with --precision {precision}; got {options.mode}. Fix: pass one of"
-            " these modes."
+            f"--mode must be one of {allowed} with --precision {precision}; got {options.mode}. Fix: pass one"
+            " of these modes."
         )
     chosen = tuple(cases(shapes, [options.cell], [options.mode], precision=precision))
     if not chosen:
