@@ -117,7 +117,7 @@ def test_the_page_of_precision_has_shares_and_ratios() -> None:
     findings = made_up(reduced("lstm", **{"torch-bf16": 120.0, "jax": 400.0}), wrong)
     findings.machine |= {"date": "2026-11-30", "gains": {"bfloat16": 2.0, "int8": 1.0}}
     text = precision_page.text([findings])
-    figures = "| 16 | 180 | 100 | 1.80 | 50% | multiply-adds |"
+    figures = "| 16 | 180 | 100 | 1.80 | 50% | compute |"
     assert f"| LSTM {figures} PyTorch bfloat16 | 120 | 1.20 | 0.20% | 1.00% |" in text
     assert f"| GRU {figures}  |  |  | 0.20% |  |" in text
     assert "1.8 to 1.8 times as fast as our float32, and 1.2 to 1.2 times" in text
