@@ -5,6 +5,7 @@ The tests need a build of the library: `cmake -DBPTT_C_API=ON`. `.ci/sanitizers`
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import hashlib
 import json
@@ -143,6 +144,21 @@ def test_bits_of_the_python_stream(library: Library, tmp_path: Path) -> None:
     np.testing.assert_array_equal(library.run(stream, x, 3), expected)
     library.c.bptt_stream_free(stream)
     library.c.bptt_free(loaded)
+    words = bptt.Embedding(5, 4)
+    own: dict[str, Any] = {"precision": "bfloat16"}
+    models = {
+        "own": (bptt.Sequential(bptt.GRU(2, 9, **own), bptt.Linear(9, 3, **own), seed=0), x),
+        "frozen": (model.freeze("bfloat16"), x),
+        "highest": (bptt.LSTM(2, 3, **own, seed=0).freeze("highest"), x),
+        "tied": (bptt.Sequential(words, bptt.RNN(4, 4), bptt.TiedLinear(words, **own)), x[..., 0] > 0),
+    }
+    for name, (rounded, values) in models.items():
+        values = values.astype(np.int64) if name == "tied" else values
+        status, loaded = library.load(saved(tmp_path, rounded))
+        assert status == OK, library.error
+        y = library.run(library.stream(loaded), values, 5 if name == "tied" else 3)
+        fresh = on_every_isa(lambda x, rounded=rounded: copy.deepcopy(rounded)(x), values)  # packs again
+        assert any(np.array_equal(y, other) for other in fresh), name
 
 
 def test_arguments(library: Library, tmp_path: Path) -> None:

@@ -114,8 +114,14 @@ class Builder {
     config.finish();
   }
 
+  // The precision of a frozen model holds for all layers.
+  Precision precision_in(Config& config) const {
+    const std::string own = config.text("precision", "highest");
+    return precision_named(file_.precision.empty() ? own : file_.precision);
+  }
+
   void add_recurrent(Config& config, const std::string& prefix) {
-    Recurrent net = recurrent_of(config, file_.elements);
+    Recurrent net = recurrent_of(config, file_.elements, precision_in(config));
     if (net.parameter_count > file_.elements) damaged("has a layer that is larger than the file");
     Floats parameters(static_cast<std::size_t>(net.parameter_count));
     for (const Parameter& parameter : net.parameters) {
@@ -132,7 +138,8 @@ class Builder {
     const bool bias = config.flag("bias", true);
     Floats weight = take(prefix + "weight", {outputs, inputs});
     reads(inputs);
-    push(linear_layer(inputs, outputs, std::move(weight), bias ? take(prefix + "bias", {outputs}) : Floats()));
+    Floats offset = bias ? take(prefix + "bias", {outputs}) : Floats();
+    push(linear_layer(inputs, outputs, std::move(weight), std::move(offset), precision_in(config)));
   }
 
   void add_embedding(Config& config, const std::string& prefix) {
@@ -151,7 +158,8 @@ class Builder {
     const bool bias = config.flag("bias", true);
     config.ignore("embedding");
     reads(inputs);
-    push(linear_layer(inputs, outputs, model_->table, bias ? take(prefix + "bias", {outputs}) : Floats()));
+    Floats offset = bias ? take(prefix + "bias", {outputs}) : Floats();
+    push(linear_layer(inputs, outputs, model_->table, std::move(offset), precision_in(config)));
   }
 
   void add_layer_norm(Config& config, const std::string& prefix) {

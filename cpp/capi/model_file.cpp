@@ -113,6 +113,7 @@ ModelFile parse_model_file(std::string_view content) {
   const Json* model = about.find("model");
   if (!model) damaged("does not describe a model");
   file.model = *model;
+  if (const Json* precision = about.find("precision")) file.precision = precision->text;
   std::erase_if(file.tensors, [](const auto& entry) {
     return entry.first.starts_with("optimizer.") || entry.first.starts_with("training.");
   });

@@ -22,6 +22,7 @@ struct Tensor {
 
 struct ModelFile {
   Json model;                             // {"kind": ..., "config": ...}
+  std::string precision;                  // of a frozen model; empty: of each layer
   std::map<std::string, Tensor> tensors;  // of the model, not of an optimizer or a training run
   Index elements = 0;                     // of all of them: no size in the description can be larger
 };

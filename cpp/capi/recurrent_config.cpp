@@ -121,7 +121,13 @@ Cell cell_of(Config& config, Index hidden, Options& options) {
 
 bool is_recurrent(const std::string& kind) { return kind == "RNN" || kind == "LSTM" || kind == "GRU" || kind == "MGU"; }
 
-Recurrent recurrent_of(Config& config, Index elements) {
+Precision precision_named(const std::string& name) {
+  const auto* found = std::find(std::begin(kPrecisionNames), std::end(kPrecisionNames), name);
+  if (found == std::end(kPrecisionNames)) unsupported("has an unknown precision, '" + name + "'");
+  return static_cast<Precision>(found - std::begin(kPrecisionNames));
+}
+
+Recurrent recurrent_of(Config& config, Index elements, Precision precision) {
   Sizes sizes{};
   sizes.input = config.size("input_size", 1, elements);
   sizes.hidden = config.size("hidden_size", 1, elements);
@@ -133,11 +139,12 @@ Recurrent recurrent_of(Config& config, Index elements) {
     }
   }
   Options options;
+  options.precision = precision;
   options.layer_norm = config.flag("layer_norm", false);
   options.cell.gate_clip = config.positive("gate_clip");
   read_zoneout(config, config.kind() == "LSTM", options);
   const Cell cell = cell_of(config, sizes.hidden, options);
-  config.ignore("batch_first", "dropout", "merge", "recurrent_dropout", "input_dropout", "precision", "dtype");
+  config.ignore("batch_first", "dropout", "merge", "recurrent_dropout", "input_dropout", "dtype");
   config.finish();
   try {
     return Recurrent(cell, sizes, options);

@@ -8,7 +8,10 @@ namespace bptt::capi {
 
 bool is_recurrent(const std::string& kind);
 
+// Throws Failure.
+Precision precision_named(const std::string& name);
+
 // No size is larger than `elements`. Throws Failure.
-Recurrent recurrent_of(Config& config, Index elements);
+Recurrent recurrent_of(Config& config, Index elements, Precision precision);
 
 }  // namespace bptt::capi

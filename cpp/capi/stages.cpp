@@ -76,9 +76,9 @@ std::unique_ptr<Layer> recurrent_layer(Recurrent net, Floats parameters) {
   return std::make_unique<RecurrentLayer>(std::move(net), std::move(parameters));
 }
 
-std::unique_ptr<Layer> linear_layer(Index inputs, Index outputs, Floats weight, Floats bias) {
+std::unique_ptr<Layer> linear_layer(Index inputs, Index outputs, Floats weight, Floats bias, Precision precision) {
   Interrupt never;
-  const LinearArgs<float> args{0, inputs, outputs, nullptr, weight.data(), or_null(bias)};
+  const LinearArgs<float> args{0, inputs, outputs, nullptr, weight.data(), or_null(bias), precision};
   const auto packed = std::make_shared<const PackedLinear<float>>(args, never);
   return plain(inputs, outputs, [packed](Index rows, const float* x, float* y, Interrupt& interrupt) {
     packed->forward(rows, x, y, interrupt);

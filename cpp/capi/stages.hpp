@@ -31,7 +31,8 @@ class Layer {
 using Floats = std::vector<float>;
 
 std::unique_ptr<Layer> recurrent_layer(Recurrent net, Floats parameters);
-std::unique_ptr<Layer> linear_layer(Index inputs, Index outputs, Floats weight, Floats bias);  // no bias: empty
+// No bias: empty.
+std::unique_ptr<Layer> linear_layer(Index inputs, Index outputs, Floats weight, Floats bias, Precision precision);
 std::unique_ptr<Layer> layer_norm_layer(Index width, double epsilon, Floats gain, Floats bias);
 std::unique_ptr<Layer> activation_layer(Index width, Elementwise kind);
 std::unique_ptr<Layer> softmax_layer(Index width);

@@ -47,6 +47,7 @@ class Recurrent:
         layer_norm: bool = False,
         reverse: bool = False,
         merge: str = "concat",
+        precision: str = "highest",
         zoneout: tuple[float, float] = (0.0, 0.0),
         cell_clip: float = ...,
         gate_clip: float = ...,

@@ -45,7 +45,9 @@ def crosscheck(
         tolerance = 4 * ceil(log2(K * N)) * eps         (twice that in a gradient)
 
     times the largest absolute entry of the tensor. K is the widest axis of a parameter, N is the number of
-    rows (time steps times batch), and eps is that of the layer's dtype.
+    rows (time steps times batch), and eps is that of the layer's dtype. For layers with
+    `precision="bfloat16"`, the tolerance is 2^-8. Both sides round the operands of products to bfloat16, but
+    not always to the same neighbour. Each rounding changes an operand by at most 2^-8.
 
     This bound is too small where larger terms cancel, or near the kink of a ReLU. An entry may then be off by
     the reference's response to perturbed data (twice that in a gradient). The response is the change of the

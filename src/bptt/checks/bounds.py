@@ -11,8 +11,11 @@ from bptt.checks.layer_run import Problem, run_layer
 from bptt.checks.nested import flatten
 from bptt.checks.perturbation import Move
 from bptt.checks.report import Comparison, compare
-from bptt.checks.training_step import Tensor
+from bptt.checks.training_step import Tensor, rounds_operands
 from bptt.layers.module import Module
+
+BFLOAT16 = 2.0**-8
+"""Largest relative change of a number that is rounded to bfloat16."""
 
 MOVES = ((0, 1), (0, -1), (1, 1), (1, -1))
 """(draw, sign) of each perturbation that measures the reference's response.
@@ -43,6 +46,8 @@ class Bounds:
         leading = max(math.prod(array.shape[:2]) for array in flatten(problem.x, "x").values())
         depth = math.ceil(math.log2(max(2, width * leading)))
         self.tolerance = tolerance = 4 * depth * float(limits.eps)
+        if rounds_operands(layer):
+            self.tolerance = tolerance = BFLOAT16
         self._floor = floor = float(limits.tiny / limits.eps)
         self.reference = reference.like(layer)
         self.results = run_layer(self.reference, problem)

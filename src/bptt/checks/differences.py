@@ -12,7 +12,15 @@ import numpy.typing as npt
 from bptt.arguments import integer, real
 from bptt.checks.nested import State, differentiable, fill, flatten, map_state
 from bptt.checks.report import Comparison, Report, compare, conclude
-from bptt.checks.training_step import Tensor, check_layer, named_gradients, normal, options_of, untouched
+from bptt.checks.training_step import (
+    Tensor,
+    check_layer,
+    named_gradients,
+    normal,
+    options_of,
+    rounds_operands,
+    untouched,
+)
 from bptt.layers.containers.inputs import InputsLike, parse_inputs
 from bptt.layers.module import Module
 from bptt.reference.copies import rebuild
@@ -85,7 +93,7 @@ def gradcheck(
     ------
     TypeError, ValueError
         If `layer` is not a layer, the layer refuses the input or the state, `entries` is below 1, or `eps` is
-        not above 0.
+        not above 0. If a layer has `precision="bfloat16"`.
     CheckError
         If a gradient is wrong. The message names tensor, entry and both values.
 
@@ -99,6 +107,11 @@ def gradcheck(
     (True, ['dx', 'dstate[0]'])
     """
     check_layer(layer)
+    if rounds_operands(layer):
+        raise ValueError(
+            "layer must have precision='highest', because a function that rounds is constant between its "
+            f"jumps; got {layer!r:.200}. Fix: check a layer with precision='highest', or call crosscheck."
+        )
     eps = real(eps, "eps", 0.0, above=True)
     atol, rtol = real(atol, "atol", 0.0), real(rtol, "rtol", 0.0)
     entries = None if entries is None else integer(entries, "entries", 1)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bptt.arguments import short
 from bptt.checks.nested import State, flatten
+from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.module import Module
 from bptt.layers.sparse import restored_gradients
 from bptt.reference.copies import generators
@@ -33,6 +34,11 @@ def kind_of(value: object) -> str:
     If the value is a class, this is the name of the class.
     """
     return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
+
+
+def rounds_operands(layer: Module) -> bool:
+    """Return whether a layer inside rounds the operands of its products."""
+    return any(getattr(part, "precision", "highest") != "highest" for part in iter_layers(layer))
 
 
 def options_of(layer: Module, **arguments: npt.ArrayLike | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from bptt.layers.blank import blank_copies
 from bptt.layers.cost_table import Costed
 from bptt.layers.passes.frozen import Frozen
 from bptt.layers.passes.inference_stream import InferenceStream
-from bptt.layers.passes.precision import parse_inference_precision
+from bptt.layers.passes.precision import OF_INFERENCE, parse_precision
 from bptt.layers.passes.stages import CallStage, Inference, Stage
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Deployed(Costed):
     """Base class of `Module`: inference with weights that are packed once."""
 
     dtype: np.dtype[Any]
+    rounding_dtypes: ClassVar[tuple[str, ...]] = ("float32",)
+    """The dtypes with a precision other than "highest"."""
 
     def freeze(self, precision: str | None = None) -> Frozen[Self]:
         """Make a snapshot for inference, with a packed copy of the current weights.
@@ -53,7 +55,7 @@ class Deployed(Costed):
         >>> np.array_equal(frozen(x)[0], layer(x)[0])
         True
         """
-        return Frozen(self, parse_inference_precision(precision, self.dtype))
+        return Frozen(self, self._of_inference(precision))
 
     def stream(self, batch_size: int = 1, precision: str | None = None) -> InferenceStream:
         """Make a stream, which runs step by step with a packed copy of the weights.
@@ -84,8 +86,13 @@ class Deployed(Costed):
         True
         """
         rows = size(batch_size, "batch_size", 2**31 - 1)
-        checked = parse_inference_precision(precision, self.dtype)
-        return InferenceStream(repr(self), self.stage(rows, precision=checked))
+        stage = self.stage(rows, precision=self._of_inference(precision))
+        return InferenceStream(repr(self), stage)
+
+    def _of_inference(self, precision: object) -> str | None:
+        if precision is None:
+            return None
+        return parse_precision(precision, self.dtype, OF_INFERENCE, self.rounding_dtypes)
 
     def snapshot(self) -> Self:
         """Return a copy for inference, whose gradients are constant zeros."""

@@ -18,6 +18,7 @@ from bptt.layers.passes.backend import Backend, Call, CoreTape
 from bptt.layers.passes.directions import check_directions
 from bptt.layers.passes.interventions import RandomMasks, parse_zoneout
 from bptt.layers.passes.native import Native
+from bptt.layers.passes.precision import parse_precision
 from bptt.layers.recurrent_calls import RecurrentCalls
 
 MAX_LAYERS = 10_000
@@ -89,7 +90,7 @@ class Recurrent(RecurrentCalls):
         self._core_options |= {"reverse": self.reverse, "merge": self.merge}
         self.output_size = cell_options.get("projection") or self.hidden_size
         self.y_size = self.output_size * (self.num_directions if self.merge == "concat" else 1)
-        self.precision = choice(precision, "precision", ("highest",))
+        self.precision = parse_precision(precision, self.dtype, dtypes=self.rounding_dtypes)
         # A lower bound of the number of parameters, because the core computes sizes with 64-bit integers. The
         # recurrent weights of a projected LSTM read the projection.
         rows = self.num_directions * self.gate_count * self.hidden_size
@@ -134,6 +135,7 @@ class Recurrent(RecurrentCalls):
             self.num_layers,
             self.bidirectional,
             self.bias,
+            precision=self.precision if self.dtype == np.float32 else "highest",
             **self._core_options,
         )
         return dict(self._stack.parameters)

@@ -58,8 +58,8 @@ class RNN(Recurrent):
         "default": every tensor uniform in +-1/sqrt(H), as in PyTorch. "orthogonal", "identity", "glorot",
         "sparse", "normal", "uniform", or one of `bptt.init` with its parameters; or init(name, shape, rng) ->
         array.
-    precision : {"highest"}
-        Precision of matrix products.
+    precision : {"highest", "bfloat16"}
+        "bfloat16": round the operands of matrix products to bfloat16, for speed. See `LSTM`. Needs float32.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     seed : int, numpy.random.Generator or None

@@ -1,7 +1,8 @@
 """The reference as a backend: NumPy code that follows the equations.
 
 For every dtype of the layer, the backend computes in float64 and rounds the results once. A float32 layer
-therefore returns the float32 results that an exact machine would return.
+therefore returns the float32 results that an exact machine would return. With `precision="bfloat16"`, the
+operands of products are rounded, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from bptt.arrays import Floats, split
 from bptt.layers.module import Table
 from bptt.layers.passes.backend import Backed, Call, Errors, Passed, Stack
+from bptt.layers.passes.precision import parse_precision
 from bptt.layers.passes.step_by_step import StepByStep
 from bptt.reference import ragged, stack
 from bptt.reference.common import Array, State, Weights
@@ -31,6 +33,7 @@ class Described(Stack, Protocol):
 
     input_size: int
     dropout: float
+    precision: str
     flat_parameters: Floats
 
     @property
@@ -100,7 +103,10 @@ class NumPy:
         return self.layer.chunk_steps(batch)
 
     def freeze(self, precision: str | None = None) -> NumPy:
-        return NumPy(copy.deepcopy(self.layer))
+        layer = copy.deepcopy(self.layer)
+        if precision is not None:
+            layer.precision = parse_precision(precision, layer.dtype, dtypes=(layer.dtype.name,))
+        return NumPy(layer)
 
     def stream(self, batch_size: int, precision: str | None = None) -> StepByStep:
         return StepByStep(self.freeze(precision), self.layer, batch_size)
@@ -140,6 +146,7 @@ class NumPy:
             full(keep_h, 0.0, *over_time, layer.output_size),
             full(keep_c, 0.0, *over_time, layer.hidden_size),
             zoneout_c=keep_c is not None,
+            bfloat16=layer.precision == "bfloat16",
         )
 
     def _weights(self, parameters: Floats | None) -> list[list[Weights]]:

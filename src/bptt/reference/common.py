@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bptt.reference.rounding import to_bfloat16
+
 Array: TypeAlias = npt.NDArray[np.float64]
 
 State: TypeAlias = tuple[Array, ...]
@@ -43,6 +45,8 @@ class Run:
         Zoneout of c: the fraction of the old c that stays. Only LSTM uses it.
     zoneout_c : bool
         Whether c has zoneout, even with a mask of zeros. Decides what `Gradients.norms` measures.
+    bfloat16 : bool
+        Whether the operands of products are rounded to bfloat16.
     """
 
     skip: npt.NDArray[np.bool_]
@@ -51,6 +55,12 @@ class Run:
     keep_h: Array
     keep_c: Array
     zoneout_c: bool
+    bfloat16: bool = False
+
+    def product(self, a: Array, b: Array) -> Array:
+        """Return the matrix product a b, in the precision of the layer."""
+        product: Array = to_bfloat16(a) @ to_bfloat16(b) if self.bfloat16 else a @ b
+        return product
 
     def begin(self, t: int, state: Array) -> Array:
         """Return the old state of step t = 1, 2, ..., which is 0 after a reset.

@@ -12,6 +12,9 @@ from bptt.layers.advice import unadvised
 from bptt.layers.containers.container import Container
 from bptt.layers.module import Module
 from bptt.layers.recurrent_calls import RecurrentCalls
+from bptt.layers.stateless.affine import Affine
+from bptt.layers.stateless.tied_linear import TiedLinear as NativeTiedLinear
+from bptt.reference.affine import Linear, TiedLinear
 from bptt.reference.layers import GRU, LSTM, MGU, RNN, MemoryBlocks
 
 
@@ -28,7 +31,8 @@ def like(layer: Module) -> Module:
     Module
         A copy in float64 with the same configuration and parameters, and with zero gradients. Its random
         generator has the same state, so the next dropout masks are equal. Recurrent layers become reference
-        layers. Layers without time have no reference and become native layers in float64.
+        layers. Layers without time have no reference and become native layers in float64. Of layers with
+        `precision="bfloat16"`, the copy rounds the same operands.
 
     Raises
     ------
@@ -53,7 +57,10 @@ def like(layer: Module) -> Module:
 
 
 def rebuild(layer: Module, dtype: np.dtype[Any]) -> Module:
-    """Copy a layer or model in another dtype, on the same backend."""
+    """Copy a layer or model in another dtype, on the same backend.
+
+    Native layers in float64 have the highest precision.
+    """
     with unadvised():
         return _copy(layer, dtype, reference=False, memo={})
 
@@ -83,9 +90,13 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
         kind = next(
             oracle for oracle in (RNN, LSTM, GRU, MGU, MemoryBlocks) if isinstance(layer, oracle.native)
         )
+    if reference and isinstance(layer, Affine) and layer.precision != "highest":
+        kind = TiedLinear if isinstance(layer, NativeTiedLinear) else Linear
     config = layer.config()
     if "dtype" in config:
         config["dtype"] = dtype.name
+    if "precision" in config and dtype.name not in kind.rounding_dtypes:
+        config["precision"] = "highest"
     copied = kind.from_config(config)
     copied.load_state_dict(layer.state_dict())
     copied.trainable = layer.trainable

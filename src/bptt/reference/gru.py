@@ -75,7 +75,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gate
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        v_ih, v_hh = run.product(x[t - 1], W.T), run.product(s, U.T)
         a_r, a_z, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, 3, axis=1)
         u_r, u_z, q = np.split(norm.forward(v_hh, gain_hh, cuts) + b_hh, 3, axis=1)
         a_r, a_z = a_r + u_r, a_z + u_z
@@ -158,16 +158,16 @@ def backward(
         # u = N(U s) + b_hh: the n block of u is q, so the gradient of this bias is r (.) da_n
         du = np.concatenate([da_r, da_z, dq], axis=1)
         dUs, dgain_hh = norm.backward(du, tape.saved["v_hh"][t - 1], gain_hh, cuts)
-        ds = dUs @ U
-        dweights.add("weight_hh", dUs.T @ s)
+        ds = run.product(dUs, U)
+        dweights.add("weight_hh", run.product(dUs.T, s))
         dweights.add("bias_hh", du.sum(axis=0))
         dweights.add("weight_norm_hh", dgain_hh)
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_r, da_z, da_n], axis=1)
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
-        dx[t - 1] = dWx @ W
-        dweights.add("weight_ih", dWx.T @ x[t - 1])
+        dx[t - 1] = run.product(dWx, W)
+        dweights.add("weight_ih", run.product(dWx.T, x[t - 1]))
         dweights.add("bias_ih", da.sum(axis=0))
         dweights.add("weight_norm_ih", dgain_ih)
 

@@ -75,12 +75,12 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gate
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        v_ih, v_rz = x[t - 1] @ W.T, s @ U_rz.T
+        v_ih, v_rz = run.product(x[t - 1], W.T), run.product(s, U_rz.T)
         a_rz, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
         a_rz = a_rz + norm.forward(v_rz, gain_rz) + b_rz
         r, z = np.split(sigma(a_rz), 2, axis=1)
         p = r * s
-        v_n = p @ U_n.T
+        v_n = run.product(p, U_n.T)
         a_n = a_n + norm.forward(v_n, gain_n) + b_n
         n = phi(a_n)
         h_new = (1.0 - z) * n + z * h_old
@@ -154,7 +154,7 @@ def backward(
         # n = phi(a_n), a_n = ... + N(U_n p) + b_hh_n
         da_n = dn * phi.slope(a_n, n)
         dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
-        dp = dUp @ U_n
+        dp = run.product(dUp, U_n)
 
         # p = r (.) s
         dr, ds = dp * s, dp * r
@@ -162,14 +162,14 @@ def backward(
         # z = sigma(a_z), r = sigma(a_r), a_rz = ... + N(U_rz s) + b_hh_rz
         da_rz = np.concatenate([dr * sigma.slope(a_r, r), dz * sigma.slope(a_z, z)], axis=1)
         dUs, dgain_rz = norm.backward(da_rz, v_rz, gain_rz)
-        ds = ds + dUs @ U_rz
+        ds = ds + run.product(dUs, U_rz)
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_rz, da_n], axis=1)
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
-        dx[t - 1] = dWx @ W
-        dweights.add("weight_ih", dWx.T @ x[t - 1])
-        dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))
+        dx[t - 1] = run.product(dWx, W)
+        dweights.add("weight_ih", run.product(dWx.T, x[t - 1]))
+        dweights.add("weight_hh", np.concatenate([run.product(dUs.T, s), run.product(dUp.T, p)]))
         dweights.add("bias_ih", da.sum(axis=0))
         dweights.add("bias_hh", da.sum(axis=0))
         dweights.add("weight_norm_ih", dgain_ih)

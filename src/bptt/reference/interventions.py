@@ -38,6 +38,8 @@ class Interventions:
         Zoneout of c.
     zoneout_c : bool
         Whether c has zoneout.
+    bfloat16 : bool
+        Whether the operands of products are rounded to bfloat16.
     """
 
     dropout: tuple[Array, ...]
@@ -48,6 +50,7 @@ class Interventions:
     keep_h: Array
     keep_c: Array
     zoneout_c: bool
+    bfloat16: bool = False
 
     def run(self, index: int, direction: int) -> Run:
         """Return the resets and masks of one direction of one layer.
@@ -64,6 +67,7 @@ class Interventions:
             in_time(self.keep_h[index], direction),
             in_time(self.keep_c[index], direction),
             self.zoneout_c,
+            self.bfloat16,
         )
 
     def row(self, row: int, steps: RowSteps) -> Interventions:
@@ -79,6 +83,7 @@ class Interventions:
             np.stack([steps.unpacked(mask) for mask in self.keep_h])[:, :, np.newaxis],
             np.stack([steps.unpacked(mask) for mask in self.keep_c])[:, :, np.newaxis],
             self.zoneout_c,
+            self.bfloat16,
         )
 
 

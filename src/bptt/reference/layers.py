@@ -26,6 +26,8 @@ class ReferenceLayer(RecurrentCalls):
     """
 
     backend: ClassVar[str] = "reference"
+    rounding_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    precision = "highest"  # of layers without this option
     native: ClassVar[type[RecurrentCalls]]
     """The native layer that this class is the reference of: the last base class."""
 

@@ -113,7 +113,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
     for t in range(1, T + 1):
         h_old, c_old = run.begin(t, h[t - 1]), run.begin(t, c[t - 1])
         s = h_old * run.recurrent
-        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        v_ih, v_hh = run.product(x[t - 1], W.T), run.product(s, U.T)
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         *a_if, a_g, a_o = np.split(a, G, axis=1)  # of i and f, or of the one that there is
         a_if = [block + p * c_old for block, p in zip(a_if, p_if, strict=True)]
@@ -127,7 +127,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Opti
         q = norm.forward(c_new, gain_c) + b_c
         psi_q = psi(q)
         w = o * psi_q
-        h_new = w if R is None else w @ R.T
+        h_new = w if R is None else run.product(w, R.T)
         k, l = run.keep_h[t - 1], run.keep_c[t - 1]
         c[t] = run.held(t, c[t - 1], l * c_old + (1.0 - l) * c_new)
         h[t] = run.held(t, h[t - 1], k * h_old + (1.0 - k) * h_new)
@@ -209,8 +209,8 @@ def backward(
         dc_old, dc_new = l * dc, (1.0 - l) * dc
 
         # h~ = R w
-        dw = dh_new if R is None else dh_new @ R
-        dweights.add("weight_hr", dh_new.T @ w)
+        dw = dh_new if R is None else run.product(dh_new, R)
+        dweights.add("weight_hr", run.product(dh_new.T, w))
 
         # w = o (.) psi(q)
         do, dq = dw * psi_q, dw * o * psi.slope(q, psi_q)
@@ -251,11 +251,11 @@ def backward(
         da = np.concatenate([*da_if, da_g, da_o], axis=1)
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)
         dUs, dgain_hh = norm.backward(da, tape.saved["v_hh"][t - 1], gain_hh)
-        dx[t - 1] = dWx @ W
-        ds = dUs @ U
+        dx[t - 1] = run.product(dWx, W)
+        ds = run.product(dUs, U)
         dp = [*(block * c_old for block in da_if), da_o * c_new]
-        dweights.add("weight_ih", dWx.T @ x[t - 1])
-        dweights.add("weight_hh", dUs.T @ s)
+        dweights.add("weight_ih", run.product(dWx.T, x[t - 1]))
+        dweights.add("weight_hh", run.product(dUs.T, s))
         dweights.add("bias_ih", da.sum(axis=0))
         dweights.add("bias_hh", da.sum(axis=0))
         dweights.add("weight_norm_ih", dgain_ih)

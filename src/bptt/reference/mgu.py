@@ -74,12 +74,12 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, options: Gate
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        v_ih, v_f = x[t - 1] @ W.T, s @ U_f.T
+        v_ih, v_f = run.product(x[t - 1], W.T), run.product(s, U_f.T)
         a_f, a_n = np.split(norm.forward(v_ih, gain_ih, cuts) + b_ih, cuts, axis=1)
         a_f = a_f + norm.forward(v_f, gain_f) + b_f
         f = sigma(a_f)
         p = f * s
-        v_n = p @ U_n.T
+        v_n = run.product(p, U_n.T)
         a_n = a_n + norm.forward(v_n, gain_n) + b_n
         n = phi(a_n)
         h_new = (1.0 - f) * h_old + f * n
@@ -153,7 +153,7 @@ def backward(
         # n = phi(a_n), a_n = ... + N(U_n p) + b_hh_n
         da_n = dn * phi.slope(a_n, n)
         dUp, dgain_n = norm.backward(da_n, v_n, gain_n)
-        dp = dUp @ U_n
+        dp = run.product(dUp, U_n)
 
         # p = f (.) s
         df, ds = df + dp * s, dp * f
@@ -161,14 +161,14 @@ def backward(
         # f = sigma(a_f), a_f = ... + N(U_f s) + b_hh_f
         da_f = df * sigma.slope(a_f, f)
         dUs, dgain_f = norm.backward(da_f, v_f, gain_f)
-        ds = ds + dUs @ U_f
+        ds = ds + run.product(dUs, U_f)
 
         # a = N(W x_t) + b_ih
         da = np.concatenate([da_f, da_n], axis=1)
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih, cuts)
-        dx[t - 1] = dWx @ W
-        dweights.add("weight_ih", dWx.T @ x[t - 1])
-        dweights.add("weight_hh", np.concatenate([dUs.T @ s, dUp.T @ p]))
+        dx[t - 1] = run.product(dWx, W)
+        dweights.add("weight_ih", run.product(dWx.T, x[t - 1]))
+        dweights.add("weight_hh", np.concatenate([run.product(dUs.T, s), run.product(dUp.T, p)]))
         dweights.add("bias_ih", da.sum(axis=0))
         dweights.add("bias_hh", da.sum(axis=0))
         dweights.add("weight_norm_ih", dgain_ih)

@@ -65,7 +65,7 @@ def forward(x: Array, state: State, weights: Weights, run: Run, *, function: Fun
     for t in range(1, T + 1):
         h_old = run.begin(t, h[t - 1])
         s = h_old * run.recurrent
-        v_ih, v_hh = x[t - 1] @ W.T, s @ U.T
+        v_ih, v_hh = run.product(x[t - 1], W.T), run.product(s, U.T)
         a = norm.forward(v_ih, gain_ih) + b_ih + norm.forward(v_hh, gain_hh) + b_hh
         h_new = function(a)
         k = run.keep_h[t - 1]
@@ -130,10 +130,10 @@ def backward(
         # a = N(W x_t) + b_ih + N(U s) + b_hh
         dWx, dgain_ih = norm.backward(da, tape.saved["v_ih"][t - 1], gain_ih)
         dUs, dgain_hh = norm.backward(da, tape.saved["v_hh"][t - 1], gain_hh)
-        dx[t - 1] = dWx @ W
-        ds = dUs @ U
-        dweights.add("weight_ih", dWx.T @ x[t - 1])
-        dweights.add("weight_hh", dUs.T @ s)
+        dx[t - 1] = run.product(dWx, W)
+        ds = run.product(dUs, U)
+        dweights.add("weight_ih", run.product(dWx.T, x[t - 1]))
+        dweights.add("weight_hh", run.product(dUs.T, s))
         dweights.add("bias_ih", da.sum(axis=0))
         dweights.add("bias_hh", da.sum(axis=0))
         dweights.add("weight_norm_ih", dgain_ih)

@@ -1,4 +1,4 @@
-"""The argument `precision`: how the operands of products are stored."""
+"""The argument `precision`: how the operands of products are rounded."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ OF_INFERENCE = OF_LAYERS
 """The precisions of a frozen layer and of a stream."""
 
 
-def parse_precision(value: object, dtype: np.dtype[Any], options: tuple[str, ...] = OF_LAYERS) -> str:
+def parse_precision(
+    value: object,
+    dtype: np.dtype[Any],
+    options: tuple[str, ...] = OF_LAYERS,
+    dtypes: tuple[str, ...] = ("float32",),
+) -> str:
     """Check the argument `precision` of a layer with this dtype.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not one of these names, or the dtype is not float32.
+        If it is not one of the options, or only "highest" exists for the dtype.
     """
     precision = choice(value, "precision", options)
-    if precision != "highest" and dtype != np.float32:
+    if precision != "highest" and dtype.name not in dtypes:
         raise ValueError(
-            f"precision must be 'highest' with dtype={dtype.name!r}; got {precision!r}. Fix: pass "
-            "dtype='float32', whose products can read shorter numbers."
+            f"precision must be 'highest' with dtype={dtype.name!r}; got {precision!r}. "
+            "Fix: pass dtype='float32'."
         )
     return precision
-
-
-def parse_inference_precision(value: object, dtype: np.dtype[Any]) -> str | None:
-    """Check the argument `precision` of `freeze` and `stream`. None: the precision of each layer."""
-    return None if value is None else parse_precision(value, dtype, OF_INFERENCE)

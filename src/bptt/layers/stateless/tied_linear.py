@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from bptt import _core
 from bptt.arguments import Seed, flag, short, size
-from bptt.arrays import Floats, as_real, read_only, to_floats
+from bptt.arrays import Floats
 from bptt.layers.module import Module
-from bptt.layers.passes.stages import Inference
-from bptt.layers.passes.tape import LayerTape
+from bptt.layers.passes.precision import parse_precision
+from bptt.layers.stateless.affine import Affine
 from bptt.layers.stateless.embedding import Embedding
-from bptt.layers.stateless.stateless import Stateless
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CONFIG = {"embedding", "num_embeddings", "embedding_dim", "bias", "dtype"}
+_CONFIG = {"embedding", "num_embeddings", "embedding_dim", "bias", "precision", "dtype"}
 
 
-class TiedLinear(Stateless):
+class TiedLinear(Affine):
     """Compute y = x W^T + b with the weight W of an embedding, to score every word of its vocabulary.
 
     W is one parameter. Its name and its place in the flat vector are those of the embedding. Both layers add
@@ -37,6 +35,9 @@ class TiedLinear(Stateless):
         on its last axis, and y has num_embeddings.
     bias : bool
         False: no bias.
+    precision : {"highest", "bfloat16"}
+        "bfloat16": round the operands of products to bfloat16, for speed. See `LSTM`. Needs
+        float32.
     seed : int, numpy.random.Generator or None
         Source of the initial bias, uniform in +-1/sqrt(embedding_dim) as in PyTorch.
 
@@ -65,7 +66,9 @@ class TiedLinear(Stateless):
 
     embedding: Embedding | None
 
-    def __init__(self, embedding: Embedding, *, bias: bool = True, seed: Seed = None) -> None:
+    def __init__(
+        self, embedding: Embedding, *, bias: bool = True, precision: str = "highest", seed: Seed = None
+    ) -> None:
         if not isinstance(embedding, Embedding):
             raise TypeError(
                 f"embedding must be an Embedding; got {short(embedding)} of type {type(embedding).__name__}. "
@@ -76,14 +79,18 @@ class TiedLinear(Stateless):
                 "embedding must have sparse=False, because the output layer's gradient has no zero rows; got "
                 "sparse=True. Fix: leave sparse out, or use Linear."
             )
-        self._set_up(embedding.num_embeddings, embedding.embedding_dim, bias, embedding.dtype, seed)
+        sizes = embedding.num_embeddings, embedding.embedding_dim
+        self._set_up(*sizes, bias, precision, embedding.dtype, seed)
         self.embedding = embedding
 
-    def _set_up(self, num_embeddings: int, embedding_dim: int, bias: bool, dtype: Any, seed: Seed) -> None:
+    def _set_up(
+        self, num_embeddings: int, embedding_dim: int, bias: bool, precision: str, dtype: Any, seed: Seed
+    ) -> None:
         super().__init__(dtype, seed)
         self.num_embeddings = size(num_embeddings, "num_embeddings")
         self.embedding_dim = size(embedding_dim, "embedding_dim")
         self.bias = flag(bias, "bias")
+        self.precision = parse_precision(precision, self.dtype, dtypes=self.rounding_dtypes)
         self.embedding = None
         self._place = ""  # of the embedding in the model, such as "model[0]"
         self.allocate("default")
@@ -126,21 +133,21 @@ class TiedLinear(Stateless):
             "num_embeddings": self.num_embeddings,
             "embedding_dim": self.embedding_dim,
             "bias": self.bias,
+            "precision": self.precision,
             "dtype": self.dtype.name,
         }
 
     @classmethod
     def _build(cls, config: Mapping[str, Any]) -> Self:
         """Build a layer that has no embedding before a model ties it."""
-        if set(config) != _CONFIG or not isinstance(config["embedding"], str):
+        if set(config) | {"precision"} != _CONFIG or not isinstance(config["embedding"], str):
             raise ValueError(
                 f"config must hold {', '.join(sorted(_CONFIG))}; got {', '.join(map(repr, sorted(config)))}. "
                 "Fix: pass what config() returned."
             )
         layer = cls.__new__(cls)
-        layer._set_up(
-            config["num_embeddings"], config["embedding_dim"], config["bias"], config["dtype"], None
-        )
+        sizes = config["num_embeddings"], config["embedding_dim"]
+        layer._set_up(*sizes, config["bias"], config.get("precision", "highest"), config["dtype"], None)
         layer._place = config["embedding"]
         return layer
 
@@ -162,53 +169,29 @@ class TiedLinear(Stateless):
             )
         return self.embedding
 
-    def _convert(self, x: npt.ArrayLike) -> Floats:
-        array = as_real(x, "x")
-        if array.ndim == 0 or array.shape[-1] != self.embedding_dim:
-            raise ValueError(
-                f"x must have shape (..., {self.embedding_dim}), with embedding_dim on the last axis; got "
-                f"{array.shape}. Fix: make the layer before TiedLinear {self.embedding_dim} wide, as the "
-                "embedding is, for example with Linear or proj_size."
-            )
-        return to_floats(array, "x", self.dtype)
+    # Where the products find their arrays
 
-    def _infer(self, x: Floats) -> Floats:
-        return self._multiply(x, self._tied().parameters["weight"])
+    @property
+    def widths(self) -> tuple[int, int]:
+        return self.embedding_dim, self.num_embeddings
 
-    def _forward(self, x: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
-        x, weight = read_only(x), read_only(self._tied().parameters["weight"])
-        return self._multiply(x, weight), (x, weight)
+    @property
+    def matrix(self) -> Floats:
+        return self._tied().parameters["weight"]
 
-    def _multiply(self, x: Floats, weight: Floats) -> Floats:
-        y = _core.linear_forward(x.reshape(-1, self.embedding_dim), weight, self.parameters.get("bias"))
-        return y.reshape(*x.shape[:-1], self.num_embeddings)
-
-    def packed(self, precision: str | None = None) -> Inference:
-        core = _core.PackedLinear(
-            self._tied().parameters["weight"], self.parameters.get("bias"), precision or "highest"
-        )
-
-        def call(x: Any, state: None = None) -> tuple[Floats, None]:
-            self._check_state(state, "state")
-            array = self._convert(x)
-            y = core.forward(array.reshape(-1, self.embedding_dim))
-            return y.reshape(*array.shape[:-1], self.num_embeddings), None
-
-        return call
-
-    def _backward(self, tape: LayerTape, dy: Floats, need_dx: bool) -> Floats | None:
-        x, weight = tape.saved
+    @property
+    def matrix_gradient(self) -> Floats | None:
         embedding = self._tied()
-        dx = _core.linear_backward(
-            x.reshape(-1, self.embedding_dim),
-            weight,
-            dy.reshape(-1, self.num_embeddings),
-            embedding.gradients["weight"] if embedding.trainable else None,
-            self.gradients.get("bias") if self.trainable else None,
-            need_dx,
+        return embedding.gradients["weight"] if embedding.trainable else None
+
+    def wrong_width(self, shape: tuple[int, ...]) -> str:
+        return (
+            f"x must have shape (..., {self.embedding_dim}), with embedding_dim on the last axis; got {shape}"
+            f". Fix: make the layer before TiedLinear {self.embedding_dim} wide, as the embedding is, for "
+            "example with Linear or proj_size."
         )
-        return None if dx is None else dx.reshape(tape.x_shape)
 
     def __repr__(self) -> str:
-        bias = "" if self.bias else ", bias=False"
-        return f"TiedLinear(Embedding({self.num_embeddings}, {self.embedding_dim}){bias})"
+        options = "" if self.bias else ", bias=False"
+        options += "" if self.precision == "highest" else f", precision={self.precision!r}"
+        return f"TiedLinear(Embedding({self.num_embeddings}, {self.embedding_dim}){options})"
