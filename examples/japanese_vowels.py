@@ -90,7 +90,9 @@ class Noisy:
 # utterances.
 
 
-def build(channels: int, speakers: int, rng: np.random.Generator) -> bptt.Sequential:
+def build(
+    channels: int, speakers: int, rng: np.random.Generator, precision: str = "highest"
+) -> bptt.Sequential:
     """
     One layer reads both ways, the next one forwards, and its last step decides.
 
@@ -98,12 +100,12 @@ def build(channels: int, speakers: int, rng: np.random.Generator) -> bptt.Sequen
     layer reads steps that each know the whole utterance.
     """
     return bptt.Sequential(
-        bptt.GRU(channels, HIDDEN, bidirectional=True, seed=rng),
+        bptt.GRU(channels, HIDDEN, bidirectional=True, precision=precision, seed=rng),
         bptt.Dropout(0.5, seed=rng),
-        bptt.GRU(2 * HIDDEN, 2 * HIDDEN, seed=rng),
+        bptt.GRU(2 * HIDDEN, 2 * HIDDEN, precision=precision, seed=rng),
         bptt.Last(),
         bptt.Dropout(0.5, seed=rng),
-        bptt.Linear(2 * HIDDEN, speakers, seed=rng),
+        bptt.Linear(2 * HIDDEN, speakers, precision=precision, seed=rng),
     )
 
 
@@ -120,10 +122,14 @@ class Report(bptt.Callback):
 
 
 def trained(
-    utterances: Utterances, speakers: Vector, epochs: int, rng: np.random.Generator
+    utterances: Utterances,
+    speakers: Vector,
+    epochs: int,
+    rng: np.random.Generator,
+    precision: str = "highest",
 ) -> bptt.Sequential:
     """Train a model on these utterances."""
-    model = build(utterances[0].shape[1], int(speakers.max()) + 1, rng)
+    model = build(utterances[0].shape[1], int(speakers.max()) + 1, rng, precision)
     batches = bptt.data.Ragged(utterances, speakers, batch_size=BATCH, shuffle=True, seed=rng)
     trainer = bptt.Trainer(
         model,

@@ -102,15 +102,22 @@ class Report(bptt.Callback):
         print(f"{updates} updates: {loss / math.log(2):.3f} bits per character of validation", flush=True)
 
 
-def trained(train: TextStream, validation: TextStream, seed: int, hidden: int, epochs: int) -> bptt.Trainer:
+def trained(
+    train: TextStream,
+    validation: TextStream,
+    seed: int,
+    hidden: int,
+    epochs: int,
+    precision: str = "highest",
+) -> bptt.Trainer:
     """Train the network and return the trainer."""
     rng = np.random.default_rng(seed)
     symbols, updates = len(train.vocabulary), epochs * len(train)
     model = bptt.Sequential(
         bptt.Embedding(symbols, EMBEDDING, seed=rng),
-        bptt.LSTM(EMBEDDING, hidden, seed=rng),
+        bptt.LSTM(EMBEDDING, hidden, precision=precision, seed=rng),
         bptt.Dropout(DROPOUT, seed=rng),
-        bptt.Linear(hidden, symbols, seed=rng),
+        bptt.Linear(hidden, symbols, precision=precision, seed=rng),
     )
     trainer = bptt.Trainer(
         model,
