@@ -60,7 +60,8 @@ def main() -> int:
         scripts = []
         for page in PAGES:
             for number, text in enumerate(scripts_of(page.read_text(encoding="utf-8"))):
-                scripts.append(f"{re.sub('[^a-z]', '_', page.stem.lower())}_page_{number}.py")
+                place = f"{page.parent.name}_{page.stem}".lower()
+                scripts.append(f"{re.sub('[^a-z]', '_', place)}_page_{number}.py")
                 Path(folder, scripts[-1]).write_text(text, encoding="utf-8")
         # Both tools read the package of this tree, whether or not a package is installed.
         settings = {"extraPaths": [SOURCE], "reportMissingImports": "none"}

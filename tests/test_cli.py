@@ -14,6 +14,7 @@ from tests.commandline import CommandLine
 from tests.waiting import PATIENCE, wait_until
 
 import bptt
+from bptt import _core
 from bptt.cli.options import CELLS
 
 COMMANDS = (
@@ -145,6 +146,14 @@ def test_info(bptt_command: CommandLine) -> None:
     assert figures["build"] == bptt.build_config()
     for shown in (bptt.__version__, bptt.isa(), figures["isa_rule"], figures["thread_rule"]):
         assert shown in text
+    assert list(figures["instructions"]) == ["bfloat16", "int8"]
+    _core.emulate_reduced_precision(True)
+    try:
+        text, figures = bptt_command("info").out, bptt_command("info", "--json").figures
+    finally:
+        _core.emulate_reduced_precision(False)
+    assert figures["instructions"] == {"bfloat16": "emulated", "int8": "emulated"}
+    assert text.count("emulated: no gain in speed") == 2
 
 
 def test_threads_option(bptt_command: CommandLine) -> None:

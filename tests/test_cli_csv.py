@@ -175,7 +175,7 @@ def test_patience_stops_and_keeps_the_best(bptt_command: CommandLine, table: Pat
         ("--optimizer", "adamw", "--weight-decay", 0.1, "--schedule", "step", "--clip", "off"),
         ("--optimizer", "rmsprop", "--schedule", "constant", "--warm-up", 5, "--clip-state", 0.1),
         ("--truncate", 3, "--recompute", "auto", "--no-standardize"),
-        ("--bidirectional", "--accumulate", 3),
+        ("--bidirectional", "--accumulate", 3, "--precision", "bfloat16"),
         ("--cell", "rnn", "--pascanu", 4.0),
         ("--cell", "gru", "--layers", 2, "--dropout", 0.3, "--recompute", 2, "--batch", 7),
     ],

@@ -20,7 +20,7 @@ def _commands(folder: Path, text_file: Path) -> dict[str, tuple[object, ...]]:
     write_csv(folder / "weather.csv", weather())
     x = np.random.default_rng(0).standard_normal((60, 5, 2))
     np.savez("signs.npz", x=x, y=(x.sum(axis=(1, 2)) > 0).astype(int))
-    drop = ("--dropout", 0.3, "--hidden", 4, "--model", "model")
+    drop = ("--dropout", 0.3, "--precision", "bfloat16", "--hidden", 4, "--model", "model")
     small = ("--embedding", 4, "--truncate", 8, "--batch", 4)
     return {
         "text, steps": ("text", text_file, "--steps", 40, "--accumulate", 3, *small, *drop),

@@ -336,15 +336,17 @@ class TestOptions:
             ("LSTM", {"clip_state": 0.01, "cell_clip": 0.5, "reverse": True}),
             ("GRU", {"reset_after": False, "activations": ("hard_sigmoid", "softsign")}),
             ("RNN", {"nonlinearity": "gelu", "layer_norm": True, "bias": False}),
+            ("GRU", {"precision": "bfloat16", "dtype": torch.float32}),
         ]
         for cell, options in cases:
             with subtests.test(cell=cell, **options):
-                module = CLASSES[cell](I, H, 2, dtype=torch.float64, **options)
+                dtype = options.pop("dtype", torch.float64)
+                module = CLASSES[cell](I, H, 2, dtype=dtype, **options)
                 clip = options.pop("clip_state", None)
-                layer = getattr(bptt, cell)(I, H, 2, dtype="float64", **options)
+                layer = getattr(bptt, cell)(I, H, 2, dtype=str(dtype)[6:], **options)
                 layer.load_state_dict(module.state_dict())
                 assert list(module.state_dict()) == list(layer.parameters)
-                x = x_of().requires_grad_()
+                x = x_of(dtype=dtype).requires_grad_()
                 y, _ = module(x)
                 dy = torch.randn_like(y)
                 y.backward(dy)
@@ -409,6 +411,8 @@ class TestOptions:
             ("LSTM", {"clip_state": -1.0}, ValueError, "clip_state"),
             ("RNN", {"regularizer": 4.0}, TypeError, "regularizer"),
             ("GRU", {"proj_size": 2}, ValueError, "proj_size"),
+            ("GRU", {"precision": "int8"}, ValueError, "precision must be 'highest' or 'bfloat16'"),
+            ("LSTM", {"precision": "bfloat16", "dtype": torch.float64}, ValueError, "dtype='float64'"),
         ]:
             with subtests.test(cell=cell, **options), pytest.raises(error, match=words):
                 CLASSES[cell](I, H, **options)

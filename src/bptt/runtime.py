@@ -109,6 +109,11 @@ def isa_rule() -> str:
     return _core.isa_rule()
 
 
+def instructions() -> dict[str, str]:
+    """Return the instruction in use for products of each reduced precision, or "emulated"."""
+    return {precision: _core.instruction_of(precision) for precision in ("bfloat16", "int8")}
+
+
 def use_isa(name: str) -> None:
     """Use the instruction set `name` from the next call on.
 

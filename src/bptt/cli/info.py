@@ -30,9 +30,14 @@ def figures() -> dict[str, Any]:
         "available_isas": bptt.available_isas(),
         "isa": bptt.isa(),
         "isa_rule": bptt.runtime.isa_rule(),
+        "instructions": bptt.runtime.instructions(),
         "threads": bptt.get_num_threads(),
         "thread_rule": bptt.runtime.thread_rule(),
     }
+
+
+def _gain(instruction: str) -> str:
+    return "emulated: no gain in speed" if instruction == "emulated" else f"by {instruction}"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -49,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
         **{f"build: {name}": value for name, value in build.items()},
         "instruction sets": ", ".join(about["available_isas"]) + " can run here",
         "in use": f"{about['isa']}: {about['isa_rule']}",
+        **{precision: _gain(name) for precision, name in about["instructions"].items()},
         "threads": f"{about['threads']}: {about['thread_rule']}",
     }
     width = max(len(name) for name in rows)

@@ -27,6 +27,8 @@ def add_options(command: Parser, *, cell: str, layers: int, hidden: int) -> argp
         default=0.0,
         help="probability that dropout sets an output of a layer to 0",
     )
+    rounding = "bfloat16 rounds the operands of products, for speed; see `bptt info`"
+    group.add_argument("--precision", choices=("highest", "bfloat16"), default="highest", help=rounding)
     command.set_defaults(bidirectional=False)
     return group
 
@@ -41,6 +43,7 @@ def recurrent(options: argparse.Namespace, inputs: int, rng: np.random.Generator
             options.layers,
             dropout=options.dropout if options.layers > 1 else 0.0,
             bidirectional=options.bidirectional,
+            precision=options.precision,
             seed=rng,
             **special,
         )
@@ -53,7 +56,8 @@ def many_to_one(options: argparse.Namespace, inputs: int, outputs: int) -> bptt.
     rng = np.random.default_rng(options.seed)
     layers, *drop = recurrent(options, inputs, rng)
     end, width = (bptt.Ends(), 2 * options.hidden) if options.bidirectional else (bptt.Last(), options.hidden)
-    return bptt.Sequential(layers, end, *drop, bptt.Linear(width, outputs, seed=rng))
+    linear = bptt.Linear(width, outputs, precision=options.precision, seed=rng)
+    return bptt.Sequential(layers, end, *drop, linear)
 
 
 def add_bidirectional(group: argparse._ArgumentGroup) -> None:
@@ -66,7 +70,8 @@ def describe(options: argparse.Namespace) -> str:
     """Return a short description, such as "LSTM, 2 layers of 128"."""
     layers = quantity(options.layers, "layer")
     ways = ", both ways" if options.bidirectional else ""
-    return f"{options.cell.upper()}, {layers} of {options.hidden}{ways}"
+    rounding = "" if options.precision == "highest" else f", {options.precision}"
+    return f"{options.cell.upper()}, {layers} of {options.hidden}{ways}{rounding}"
 
 
 def read(path: Path) -> Saved:

@@ -22,7 +22,7 @@ def build(options: argparse.Namespace, symbols: int) -> bptt.Sequential:
     return bptt.Sequential(
         bptt.Embedding(symbols, options.embedding, seed=rng),
         *networks.recurrent(options, options.embedding, rng),
-        bptt.Linear(options.hidden, symbols, seed=rng),
+        bptt.Linear(options.hidden, symbols, precision=options.precision, seed=rng),
     )
 
 

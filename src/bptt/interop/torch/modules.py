@@ -24,9 +24,9 @@ class LSTM(DropIn, torch.nn.LSTM):  # type: ignore[misc]
     **options
         Options of `bptt.LSTM`: peephole, coupled, forget_gate, forget_bias, input_bias, output_bias,
         cell_clip, gate_clip, clip_mode, activations, layer_norm, recurrent_dropout, input_dropout, zoneout,
-        reverse, merge and init. Their parameters have the names of `bptt.LSTM` in the state_dict. And
-        clip_state, as for `bptt.LSTM.backward`. A module with options never runs in PyTorch's implementation,
-        unless they only choose initial values.
+        reverse, merge, precision and init. Their parameters have the names of `bptt.LSTM` in the state_dict.
+        And clip_state, as for `bptt.LSTM.backward`. A module with options never runs in PyTorch's
+        implementation, unless they only choose initial values.
 
     Raises
     ------
@@ -78,7 +78,8 @@ class GRU(DropIn, torch.nn.GRU):  # type: ignore[misc]
         As for `torch.nn.GRU`.
     **options
         Options of `bptt.GRU`: reset_after, activations, gate_clip, layer_norm, recurrent_dropout,
-        input_dropout, zoneout, reverse, merge and init. Also clip_state, as for `bptt.GRU.backward`.
+        input_dropout, zoneout, reverse, merge, precision and init. Also clip_state, as for
+        `bptt.GRU.backward`.
 
     Raises
     ------
@@ -132,7 +133,7 @@ class RNN(DropIn, torch.nn.RNN):  # type: ignore[misc]
         As for `torch.nn.RNN`.
     **options
         Options of `bptt.RNN`: gate_clip, layer_norm, recurrent_dropout, input_dropout, zoneout, reverse,
-        merge and init. Also clip_state, as for `bptt.RNN.backward`, and regularizer, a
+        merge, precision and init. Also clip_state, as for `bptt.RNN.backward`, and regularizer, a
         `bptt.PascanuRegularizer`, whose gradient every backward pass adds to those of `weight_hh`.
 
     Raises

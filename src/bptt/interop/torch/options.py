@@ -18,7 +18,7 @@ CELLS: dict[str, type[Recurrent]] = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RN
 
 _OF_PYTORCH = {
     *("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"),
-    *("bidirectional", "proj_size", "dtype", "seed", "precision"),
+    *("bidirectional", "proj_size", "dtype", "seed"),
 }
 
 
@@ -71,6 +71,8 @@ def build_layer(cell: str, module: Any, dtype: str, seed: int | None = None) -> 
         If an option is invalid.
     """
     given = {name: value for name, value in module.bptt_options.items() if name not in NOT_OF_LAYERS}
+    if seed is not None:
+        given.pop("precision", None)  # it changes no initial values, which are drawn in float64
     if cell == "LSTM":
         given["proj_size"] = module.proj_size
     if cell == "RNN":
