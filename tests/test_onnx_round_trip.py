@@ -54,6 +54,17 @@ def test_another_type() -> None:
     assert loaded.dtype == np.float32
     assert loaded[1].p == 0.2
     np.testing.assert_array_equal(loaded.flat_parameters, model.flat_parameters.astype(np.float32))
+    own: dict[str, Any] = {"precision": "bfloat16"}
+    rounding = bptt.Sequential(
+        bptt.MGU(3, 5, **own), bptt.LSTM(5, 5, **own), bptt.Linear(5, 2, **own), seed=0
+    )
+    x = np.random.default_rng(0).standard_normal((4, 2, 3))
+    loaded = load(to_proto(rounding))
+    assert [layer.precision for layer in loaded] == ["bfloat16"] * 3
+    np.testing.assert_array_equal(loaded(x)[0], rounding(x)[0])
+    wide = load(to_proto(rounding, dtype="float64"))
+    assert [layer.precision for layer in wide] == ["highest"] * 3
+    np.testing.assert_allclose(wide(x)[0], rounding.freeze("highest")(x)[0], atol=1e-6)
 
 
 def weight(proto: Any, name: str) -> Any:

@@ -127,8 +127,6 @@ class Recurrent(RecurrentCalls):
         return self._stack.parameters
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        # `bind` may have changed the dtype.
-        parse_precision(self.precision, self.dtype, dtypes=self.rounding_dtypes)
         self._stack = _core.Recurrent(
             self.cell,
             self.dtype.name,

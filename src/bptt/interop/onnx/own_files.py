@@ -90,6 +90,8 @@ def _restore(graph: Graph, about: dict[str, Any]) -> Module | None:
     if type(count) is not int or count > limit or _total(about["config"]) > limit:
         return None
     description = {"kind": about["kind"], "config": about["config"]}
+    if dtype == np.float64:
+        description = _in_highest_precision(description)
     with undrawn():
         model = build_model(description, {"weights": {"shape": [count]}})
     model.bind(np.arange(1.0, count + 1.0), np.zeros(count))
@@ -117,6 +119,18 @@ def _restore(graph: Graph, about: dict[str, Any]) -> Module | None:
             return None
     model.bind(parameters, aligned_zeros(count, dtype))
     return model
+
+
+def _in_highest_precision(config: Any) -> Any:
+    """Return a configuration whose layers have the only precision of float64."""
+    if isinstance(config, list):
+        return [_in_highest_precision(entry) for entry in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: "highest" if name == "precision" else _in_highest_precision(value)
+        for name, value in config.items()
+    }
 
 
 def _total(config: Any) -> int:
