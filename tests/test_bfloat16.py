@@ -123,7 +123,7 @@ def test_numbers_are_rounded_as_documented() -> None:
     upper = np.arange(2**16, dtype=np.uint32) << 16
     bits = np.concatenate([upper, upper | 0x7FFF, upper | 0x8000, upper | 0x8001])
     bits = np.concatenate([bits, rng.integers(0, 2**32, 10_000, np.uint32)])
-    values = bits[~((bits & 0x7FC00000 == 0x7F800000) & (bits & 0x3FFFFF != 0))].view(np.float32)
+    values = bits.view(np.float32)
     expected = to_bfloat16(values)
     known = {
         1 + 2**-8: 1,

@@ -67,7 +67,9 @@ struct Bfloat16Operands : PlainOperands<float> {
     typedef std::uint32_t Words __attribute__((vector_size(kVectorBytes)));
     const Words bits = reinterpret_cast<Words>(x);
     const Words nearest = bits + 0x7FFF + ((bits >> 16) & 1);
-    const Words kept = reinterpret_cast<Words>(select<float>(x == x, reinterpret_cast<Vec<float>>(nearest), x));
+    const Words quiet = bits | 0x400000u;
+    const Words kept = reinterpret_cast<Words>(
+        select<float>(x == x, reinterpret_cast<Vec<float>>(nearest), reinterpret_cast<Vec<float>>(quiet)));
     const Words sign = bits & 0x80000000u;
     const Bits<float> tiny = reinterpret_cast<Bits<float>>((bits & 0x7F800000u) == 0);
     return select<float>(tiny, reinterpret_cast<Vec<float>>(sign), reinterpret_cast<Vec<float>>(kept & 0xFFFF0000u));
