@@ -151,12 +151,14 @@ def test_bits_of_the_python_stream(library: Library, tmp_path: Path) -> None:
         "frozen": (model.freeze("bfloat16"), x),
         "highest": (bptt.LSTM(2, 3, **own, seed=0).freeze("highest"), x),
         "tied": (bptt.Sequential(words, bptt.RNN(4, 4), bptt.TiedLinear(words, **own)), x[..., 0] > 0),
+        "int8": (model.freeze("int8"), x),
     }
+    models["tied int8"] = (models["tied"][0].freeze("int8"), x[..., 0] > 0)
     for name, (rounded, values) in models.items():
-        values = values.astype(np.int64) if name == "tied" else values
+        values = values.astype(np.int64) if "tied" in name else values
         status, loaded = library.load(saved(tmp_path, rounded))
         assert status == OK, library.error
-        y = library.run(library.stream(loaded), values, 5 if name == "tied" else 3)
+        y = library.run(library.stream(loaded), values, 5 if "tied" in name else 3)
         fresh = on_every_isa(lambda x, rounded=rounded: copy.deepcopy(rounded)(x), values)  # packs again
         assert any(np.array_equal(y, other) for other in fresh), name
 

@@ -224,9 +224,10 @@ def test_files_that_lie_about_a_snapshot(tmp_path: Path) -> None:
         (tmp_path / "m").write_bytes(whole(ABOUT | {"frozen": value}))
         with pytest.raises(CheckpointError, match="frozen must be true or false"):
             bptt.load(tmp_path / "m")
+    names = "precision must be 'highest' or 'bfloat16' or 'int8'; got"
     lies = {
-        "precision must be 'highest' or 'bfloat16'; got 'half'": {"frozen": True, "precision": "half"},
-        "precision must be 'highest' or 'bfloat16'; got None": {"frozen": True, "precision": None},
+        f"{names} 'half'": {"frozen": True, "precision": "half"},
+        f"{names} None": {"frozen": True, "precision": None},
         "precision must belong to a frozen model": {"precision": "bfloat16"},
     }
     for message, entries in lies.items():

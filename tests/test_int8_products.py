@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pytest
 from tests.product_forms import forms
 
-import bptt
 from bptt import _core
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +46,8 @@ def product(x: Floats, weight: Floats, bias: Floats) -> Floats:
 def test_products_are_exact_sums_of_integers(subtests: pytest.Subtests) -> None:
     rng = np.random.default_rng(0)
     for form in forms():
+        names = {"generic": {"emulated"}, "avx2": {"vpmaddubsw"}, "avx512": {"emulated", "vpdpbusd"}}
+        assert _core.instruction_of("int8") in ({"emulated"} if form["emulate"] else names[str(form["isa"])])
         for rows, depth, columns in SHAPES:
             with subtests.test(**form, shape=(rows, depth, columns)):
                 x = rng.standard_normal((rows, depth)).astype(np.float32)
@@ -54,6 +55,21 @@ def test_products_are_exact_sums_of_integers(subtests: pytest.Subtests) -> None:
                 bias = rng.standard_normal(columns).astype(np.float32)
                 y = _core.PackedLinear(weight, bias, "int8").forward(x)
                 np.testing.assert_array_equal(y, product(x, weight, bias))
+
+
+def test_the_error_of_a_product_is_bounded(subtests: pytest.Subtests) -> None:
+    rng = np.random.default_rng(3)
+    for rows, depth, columns in SHAPES:
+        for tails in (1, 3, 9):  # powers: a few numbers much larger than the others
+            with subtests.test(shape=(rows, depth, columns), tails=tails):
+                x = (rng.standard_normal((rows, depth)) ** tails).astype(np.float32)
+                weight = (rng.standard_normal((columns, depth)) ** tails).astype(np.float32)
+                y = _core.PackedLinear(weight, None, "int8").forward(x)
+                magnitudes, weights = np.abs(x.astype(float)), np.abs(weight.astype(float))
+                largest, largest_weights = magnitudes.max(axis=1)[:, None], weights.max(axis=1)
+                bound = magnitudes.sum(axis=1)[:, None] * largest_weights + largest * weights.sum(axis=1)
+                bound += depth * largest * largest_weights / 254
+                assert np.all(np.abs(y - x.astype(float) @ weight.T.astype(float)) <= bound / 253)
 
 
 def test_the_largest_sums_fit() -> None:
@@ -107,14 +123,3 @@ def test_multiples_of_a_scale_are_converted_to_themselves() -> None:
     for _ in forms():
         first, second = (_core.PackedLinear(w, None, "int8").forward(x) for w in (weight, multiples))
         np.testing.assert_array_equal(first, second)
-
-
-def test_instructions_have_names() -> None:
-    before = bptt.isa()
-    try:
-        for isa in bptt.available_isas():
-            bptt.use_isa(isa)
-            names = {"generic": {"emulated"}, "avx2": {"vpmaddubsw"}, "avx512": {"emulated", "vpdpbusd"}}
-            assert _core.instruction_of("int8") in names[isa]
-    finally:
-        bptt.use_isa(before)

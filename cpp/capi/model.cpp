@@ -62,19 +62,34 @@ class Builder {
     const Tensor& tensor = found->second;
     Floats values(static_cast<std::size_t>(tensor.size));
     for (std::size_t i = 0; i < values.size(); ++i) {
-      double wide = 0;
-      float narrow = 0;
-      if (tensor.wide) {
-        std::memcpy(&wide, tensor.bytes.data() + 8 * i, 8);
-        narrow = static_cast<float>(wide);
-      } else {
-        std::memcpy(&narrow, tensor.bytes.data() + 4 * i, 4);
-      }
-      if (!std::isfinite(narrow)) damaged("has a number in '" + name + "' that is not finite in float32");
-      values[i] = narrow;
+      values[i] = number_of(tensor, i);
+      if (!std::isfinite(values[i])) damaged("has a number in '" + name + "' that is not finite in float32");
     }
+    const bool scaled = tensor.item == 1;
     file_.tensors.erase(found);
+    if (scaled) scale(values, shape, take("int8_scales." + name, {shape.front()}));
     return values;
+  }
+
+  static float number_of(const Tensor& tensor, std::size_t i) {
+    const char* const at = tensor.bytes.data() + static_cast<std::size_t>(tensor.item) * i;
+    if (tensor.item == 1) return static_cast<signed char>(*at);
+    if (tensor.item == 4) return load<float>(at);
+    return static_cast<float>(load<double>(at));
+  }
+
+  template <class T>
+  static T load(const char* at) {
+    T value;
+    std::memcpy(&value, at, sizeof(T));
+    return value;
+  }
+
+  // Rows of int8 numbers become multiples of their scales.
+  static void scale(Floats& values, const std::vector<Index>& shape, const Floats& scales) {
+    if (shape.size() != 2) damaged("has int8 numbers that are not a matrix");
+    const auto width = static_cast<std::size_t>(shape[1]);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] *= scales[i / width];
   }
 
   // Notes that the next layer reads this many numbers.

@@ -38,8 +38,13 @@ Tensor tensor_of(const Json& entry, std::string_view data) {
     damaged("has a tensor without type, shape or place");
   }
   Tensor tensor;
-  if (type->text != "F32" && type->text != "F64") damaged("has a tensor that is neither float32 nor float64");
-  tensor.wide = type->text == "F64";
+  if (type->text == "I8") {
+    tensor.item = 1;
+  } else if (type->text == "F32" || type->text == "F64") {
+    tensor.item = type->text == "F64" ? 8 : 4;
+  } else {
+    damaged("has a tensor that is neither int8 nor float32 nor float64");
+  }
   tensor.size = 1;
   for (const Json& axis : shape->list) {
     const Index length = count_of(axis);
@@ -48,7 +53,7 @@ Tensor tensor_of(const Json& entry, std::string_view data) {
     tensor.shape.push_back(length);
   }
   const Index begin = count_of(place->list[0]), end = count_of(place->list[1]);
-  if (begin > end || end > static_cast<Index>(data.size()) || end - begin != tensor.size * (tensor.wide ? 8 : 4)) {
+  if (begin > end || end > static_cast<Index>(data.size()) || end - begin != tensor.size * tensor.item) {
     damaged("is cut short, or has a tensor whose place does not fit its shape");
   }
   tensor.bytes = data.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
@@ -79,7 +84,8 @@ void check_sum(const Json& metadata, const std::string& about, const std::map<st
   Sha256 sum;
   sum.update(about);
   for (const auto& [name, tensor] : tensors) {
-    sum.update("\n" + name + (tensor.wide ? " float64 " : " float32 ") + shape_text(tensor.shape) + "\n");
+    const char* type = tensor.item == 1 ? " int8 " : tensor.item == 4 ? " float32 " : " float64 ";
+    sum.update("\n" + name + type + shape_text(tensor.shape) + "\n");
     sum.update(tensor.bytes);
   }
   const Json* expected = metadata.find("sha256");

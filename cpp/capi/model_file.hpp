@@ -14,7 +14,7 @@
 namespace bptt::capi {
 
 struct Tensor {
-  bool wide = false;  // float64, or else float32
+  int item = 4;  // bytes of an element: 1 for int8, 4 for float32, 8 for float64
   std::vector<Index> shape;
   Index size = 0;  // in elements
   std::string_view bytes;

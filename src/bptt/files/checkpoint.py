@@ -37,6 +37,7 @@ from bptt.files.checkpoint_header import (
     set_trainable,
 )
 from bptt.files.checkpoint_header import CheckpointError as CheckpointError
+from bptt.files.int8_tensors import shorten, widen
 from bptt.files.packing import pack, unpack
 from bptt.files.preprocessing import check_preprocessing, describe_preprocessing
 from bptt.files.schema import COUNT_LIMIT, Check, record, text, whole
@@ -183,7 +184,7 @@ def write(
     if not all(trainable):
         about["trainable"] = trainable
     # All parameters are contiguous. For other arrays, safetensors would write wrong bytes (its issue 825).
-    tensors: dict[str, npt.NDArray[Any]] = dict(model.parameters)
+    tensors = shorten(model) if precision == "int8" else dict(model.parameters)
     if optimizer is not None:
         state = optimizer.state_dict()
         about["optimizer"] = {name: state.pop(name) for name in ("kind", "steps")}
@@ -230,7 +231,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     True
     """
     saved = read_checkpoint(path)
-    return Frozen.taking(saved.model, saved.precision) if saved.frozen else saved.model
+    if not saved.frozen:
+        return saved.model
+    return Frozen.taking(saved.model, saved.precision, rounded=saved.precision == "int8")
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Saved:
@@ -306,8 +309,9 @@ def _read(path: Path) -> Saved:
         )
     vectors = _pop_prefix(tensors, OPTIMIZER)
     arrays = _pop_prefix(tensors, TRAINING)
+    frozen, precision = parse_frozen(about, model.dtype)
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(widen(tensors, model.int8_weights if precision == "int8" else frozenset()))
     except ValueError as error:
         raise CheckpointError(f"does not fit its own configuration: {error!s:.500}") from None
     state = _optimizer_state(about["optimizer"], vectors, model)
@@ -326,7 +330,6 @@ def _read(path: Path) -> Saved:
         raise CheckpointError(
             f"is damaged: the state of its training run cannot be used ({error!s:.200})"
         ) from None
-    frozen, precision = parse_frozen(about, model.dtype)
     return Saved(model, state, about["extra"], training, preprocessing, frozen, precision)
 
 

@@ -31,12 +31,13 @@ LAYERS_LIMIT = 1000
 """Largest number of layers of a model. Each layer of a stack counts."""
 NESTING_LIMIT = 32
 """Largest depth of models inside models."""
+SCALES = "int8_scales."
 OPTIMIZER = "optimizer."
 TRAINING = "training."
 
 _REQUIRED = {"format", "version", "model", "optimizer", "extra"}
 _OPTIONAL = {"training", "preprocessing", "trainable", "frozen", "precision"}
-_ITEM_SIZE = {"F32": 4, "F64": 8}
+_ITEM_SIZE = {"F32": 4, "F64": 8, "I8": 1}
 
 
 class CheckpointError(ValueError):
@@ -103,7 +104,9 @@ def build_model(description: object, header: Mapping[str, object]) -> Module:
     """Build the described model, with at most as many parameters as the header's tensors have."""
     kind, config = _check_model(description)
     count = sum(
-        _elements(entry) for name, entry in header.items() if not name.startswith((OPTIMIZER, TRAINING))
+        _elements(entry)
+        for name, entry in header.items()
+        if not name.startswith((SCALES, OPTIMIZER, TRAINING))
     )
     try:
         return KINDS[kind].from_config(config, parameter_count=count)

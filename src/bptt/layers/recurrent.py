@@ -107,6 +107,12 @@ class Recurrent(RecurrentCalls):
     def state_pattern(self) -> str:
         return "(h, c)" if self.has_cell_state else "h"
 
+    @property
+    def int8_weights(self) -> frozenset[str]:
+        return frozenset(
+            name for name in self.parameters if name.startswith(("weight_ih_", "weight_hh_", "weight_hr_"))
+        )
+
     def config(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SETTINGS} | {"dtype": self.dtype.name}
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from bptt.arrays import Floats
+from bptt.layers.passes.precision import parse_precision
 from bptt.layers.passes.stages import Inference, Stage
 from bptt.layers.stateless.affine import Affine
 from bptt.layers.stateless.linear import Linear as NativeLinear
@@ -35,6 +36,8 @@ class Rounding(Affine):
         return dx.astype(self.dtype) if need_dx else None
 
     def packed(self, precision: str | None = None) -> Inference:
+        if precision is not None:
+            parse_precision(precision, self.dtype, dtypes=self.rounding_dtypes)
         return super().packed(precision) if precision == "highest" else self.__call__
 
     def stage(

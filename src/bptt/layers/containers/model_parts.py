@@ -91,6 +91,10 @@ class ModelParts(Module):
             f"{key}.{name}" for key, layer in self.parts.items() for name in layer.fixed_parameters
         )
 
+    @property
+    def int8_weights(self) -> frozenset[str]:
+        return frozenset(f"{key}.{name}" for key, layer in self.parts.items() for name in layer.int8_weights)
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             f"{key}.{name}": view.shape

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import State
+from bptt.layers.passes.error_report import ErrorReport, report_errors
 from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.stages import Inference
 
@@ -36,7 +37,7 @@ class Frozen(Generic[Source]):
     `layer(x)`, unless `freeze` got another precision, but does not pack the weights again. Packing costs as
     much as one or two steps of many rows, or a dozen steps of one row. Several threads may call the snapshot
     at once. It needs memory for two more copies of the weights: the packed ones, and plain ones for copies,
-    pickles and files.
+    pickles, files and `error`. In int8, packed weights take a quarter of the memory of plain ones.
 
     Attributes
     ----------
@@ -44,22 +45,24 @@ class Frozen(Generic[Source]):
         The argument of `freeze`.
     """
 
-    def __init__(self, source: Source, precision: str | None = None) -> None:
-        self._take(source.snapshot(), precision)
+    def __init__(self, source: Source, precision: str | None = None, rounded: bool = False) -> None:
+        self._take(source.snapshot(), precision, rounded)
 
     @classmethod
-    def taking(cls, source: Source, precision: str | None = None) -> Self:
+    def taking(cls, source: Source, precision: str | None = None, rounded: bool = False) -> Self:
         """Freeze a layer that nobody else has, without a copy of it.
 
-        Use it for a layer that was just built or read from a file.
+        Use it for a layer that was just built or read from a file. `rounded`: its weights were rounded for
+        this precision.
         """
         frozen = cls.__new__(cls)
-        frozen._take(source, precision)
+        frozen._take(source, precision, rounded)
         return frozen
 
-    def _take(self, source: Source, precision: str | None) -> None:
+    def _take(self, source: Source, precision: str | None, rounded: bool) -> None:
         self._source: Source = source
         self.precision = precision
+        self._rounded = rounded
         self._call = source.packed(precision)
 
     def __call__(
@@ -102,20 +105,74 @@ class Frozen(Generic[Source]):
         TypeError, ValueError
             As for a call of the layer.
         """
-        options = {"lengths": lengths, "reset": reset, "skip": skip}
-        given = {name: value for name, value in options.items() if value is not None}
         check_out(out, self._source.dtype)
-        y, state = self._call(x, state, **given)
+        y, state = self._call(x, state, **_given(lengths=lengths, reset=reset, skip=skip))
         return written(out, y), state
+
+    def error(
+        self,
+        x: Any,
+        state: Any = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        reset: npt.ArrayLike | None = None,
+        skip: npt.ArrayLike | None = None,
+    ) -> ErrorReport:
+        """Compare the outputs with those of the same weights in the highest precision.
+
+        The weights are packed again for this call.
+
+        Parameters
+        ----------
+        x, state, lengths, reset, skip
+            As for a call. Pass data that is like the data of your application.
+
+        Returns
+        -------
+        ErrorReport
+            The largest and the root-mean-square error of y and of each array of the final state. Errors of a
+            snapshot in the highest precision are 0.
+
+        Raises
+        ------
+        ValueError
+            If the snapshot comes from a file in int8, which has no float32 weights.
+        TypeError, ValueError
+            As for a call.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import bptt
+        >>> layer, x = bptt.LSTM(3, 64, seed=0), np.random.default_rng(0).normal(size=(20, 4, 3))
+        >>> report = layer.freeze(precision="int8").error(x)
+        >>> report.root_mean_square < 0.02
+        True
+        """
+        if self._rounded:
+            raise ValueError(
+                "error needs the float32 weights; got a snapshot from a file, which has int8 weights. Fix: "
+                "call error before bptt.save, or freeze the model that was trained."
+            )
+        given = _given(lengths=lengths, reset=reset, skip=skip)
+        outputs = self._call(x, state, **given)
+        return report_errors(outputs, self._source.packed("highest")(x, state, **given))
 
     @property
     def layer(self) -> Source:
-        """A copy of the layer or model as it was frozen, which can be trained."""
+        """A copy of the layer or model as it was frozen, which can be trained.
+
+        Of a snapshot that was loaded from a file in int8, the weights are the rounded ones.
+        """
         return copy.deepcopy(self._source)
 
-    def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source, str | None]]:
-        return type(self), (self._source, self.precision)  # the weights are packed again
+    def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source, str | None, bool]]:
+        return type(self), (self._source, self.precision, self._rounded)  # the weights are packed again
 
     def __repr__(self) -> str:
         precision = "" if self.precision is None else f", precision={self.precision!r}"
         return f"Frozen({self._source!r}{precision})"
+
+
+def _given(**options: npt.ArrayLike | None) -> dict[str, npt.ArrayLike]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -11,7 +11,7 @@ from bptt.arguments import choice
 OF_LAYERS = ("highest", "bfloat16")
 """The precisions of a layer, which has a gradient in each of them."""
 
-OF_INFERENCE = OF_LAYERS
+OF_INFERENCE = (*OF_LAYERS, "int8")
 """The precisions of a frozen layer and of a stream."""
 
 
@@ -28,6 +28,11 @@ def parse_precision(
     TypeError, ValueError
         If it is not one of the options, or only "highest" exists for the dtype.
     """
+    if value == "int8" and "int8" not in options:
+        raise ValueError(
+            f"precision must be {' or '.join(map(repr, options))}; got 'int8', which only inference of "
+            "the compiled layers has. Fix: leave precision out, and call layer.freeze(precision='int8')."
+        )
     precision = choice(value, "precision", options)
     if precision != "highest" and dtype.name not in dtypes:
         raise ValueError(

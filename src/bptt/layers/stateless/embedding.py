@@ -13,6 +13,8 @@ from bptt.arguments import Seed, flag, integer, size
 from bptt.arrays import Floats, as_ids
 from bptt.layers.initialisers import Initialiser
 from bptt.layers.module import Init
+from bptt.layers.passes.int8 import from_int8, to_int8
+from bptt.layers.passes.stages import Inference
 from bptt.layers.passes.tape import LayerTape
 from bptt.layers.sparse import SparseBlock, TouchedRows
 from bptt.layers.stateless.stateless import Stateless
@@ -127,6 +129,23 @@ class Embedding(Stateless):
         return _core.embedding_forward(x.reshape(-1), self.parameters["weight"]).reshape(
             *x.shape, self.embedding_dim
         )
+
+    def packed(self, precision: str | None = None) -> Inference:
+        if precision != "int8":
+            return super().packed(precision)
+        table, scales = to_int8(self.parameters["weight"])
+
+        def call(x: Any, state: None = None) -> tuple[Floats, None]:
+            self._check_state(state, "state")
+            ids = self._convert(x)
+            y = from_int8(table[ids.reshape(-1)], scales[ids.reshape(-1)])
+            return y.reshape(*ids.shape, self.embedding_dim), None
+
+        return call
+
+    @property
+    def int8_weights(self) -> frozenset[str]:
+        return frozenset({"weight"})
 
     def multiply_adds(self, rows: int) -> int:
         return 0  # a call only copies rows

@@ -99,6 +99,10 @@ class Linear(Affine):
     def matrix_gradient(self) -> Floats | None:
         return self.gradients["weight"] if self.trainable else None
 
+    @property
+    def int8_weights(self) -> frozenset[str]:
+        return frozenset({"weight"})
+
     def wrong_width(self, shape: tuple[int, ...]) -> str:
         return (
             f"x must have shape (..., {self.in_features}), with in_features on the last axis; got {shape}. "
