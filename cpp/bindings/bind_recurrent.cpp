@@ -91,6 +91,7 @@ class BoundRecurrent {
       throw std::invalid_argument("dtype: expected 'float32' or 'float64', got '" + dtype + "'");
     }
     check_precision(*net_);
+    if (!float32_ && net_->options.compact_tape) throw std::invalid_argument("compact_tape: needs float32");
   }
 
   py::list parameters() const {

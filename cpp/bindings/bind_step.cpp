@@ -6,6 +6,7 @@
 
 #include "bindings/recurrent_options.hpp"
 #include "core/pack.hpp"
+#include "core/tape/tape.hpp"
 
 namespace bptt::bindings {
 namespace {

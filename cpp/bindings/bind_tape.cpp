@@ -6,16 +6,25 @@
 namespace bptt::bindings {
 namespace {
 
-template <class T>
-const typename Tape<T>::Layer& layer_of(const Tape<T>& tape, const BoundTape& bound, Index layer, Index direction) {
+void check_place(const BoundTape& bound, Index layer, Index direction) {
   if (layer < 0 || layer >= bound.net->layers || direction < 0 || direction >= bound.net->directions) {
     throw py::index_error("layer, direction: out of range");
   }
-  return tape.layers[static_cast<std::size_t>(layer)];
 }
 
-// An array of a tape, in the shape of shape_over_time: a view, or a copy where the halves of the batch are stored
-// separately.
+// An array of a tape, in the shape of shape_over_time: a copy of Compact numbers,
+template <class T>
+py::array kept_over_time(const Rows& rows, bool, const Buffer<Compact>& buffer, const TapeColumns& columns) {
+  const Shape shape = shape_over_time(rows, columns.width);
+  const NewArray<T> copy(shape);
+  const Compact* from = buffer.data() + (columns.in_slots ? rows.slot(1) : 0) * columns.row + columns.first;
+  for (Index row = 0; row < rows.total(); ++row) {
+    kernels<T>().expand(columns.width, from + row * columns.row, copy.data() + row * columns.width);
+  }
+  return array_over(copy.buffer.block(), copy.data(), shape, {}, false);
+}
+
+// else a view, or a copy where the halves of the batch are stored separately.
 template <class T>
 py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer, const TapeColumns& columns) {
   const Shape shape = shape_over_time(rows, columns.width);
@@ -30,29 +39,36 @@ py::array kept_over_time(const Rows& rows, bool halved, const Buffer<T>& buffer,
   return array_over(buffer.block(), first, shape, strides, false);
 }
 
-py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
+// What visit(tape, layer of the tape) returns.
+template <class Visit>
+py::array of_layer(const BoundTape& bound, Index layer, Index direction, Visit visit) {
+  check_place(bound, layer, direction);
+  const auto at = static_cast<std::size_t>(layer);
   return std::visit(
       [&](const auto& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction);
-        const Index width = bound.net->output;
-        const bool halved = tape.rows.halved() && layer + 1 < bound.net->layers;  // the last one's is the output
-        return kept_over_time(tape.rows, halved, kept.h, {true, direction * width, bound.net->width(), width});
+        return tape.compact ? visit(tape, tape.compact_layers[at]) : visit(tape, tape.layers[at]);
       },
       bound.tape);
+}
+
+py::array tape_h(const BoundTape& bound, Index layer, Index direction) {
+  return of_layer(bound, layer, direction, [&]<class T>(const Tape<T>& tape, const auto& kept) {
+    const Index width = bound.net->output;
+    const bool halved = tape.rows.halved() && layer + 1 < bound.net->layers;  // the last one's is the output
+    return kept_over_time<T>(tape.rows, halved, kept.h, {true, direction * width, bound.net->width(), width});
+  });
 }
 
 py::array tape_c(const BoundTape& bound, Index layer, Index direction) {
   if (!bound.net->traits.has_cell_state) throw std::invalid_argument("c: this cell has no cell state");
-  return std::visit(
-      [&](const auto& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        return kept_over_time(tape.rows, tape.rows.halved(), kept.c, {true, 0, bound.net->hidden, bound.net->hidden});
-      },
-      bound.tape);
+  return of_layer(bound, layer, direction, [&]<class T>(const Tape<T>& tape, const auto& kept) {
+    const auto& c = kept.directions[static_cast<std::size_t>(direction)].c;
+    return kept_over_time<T>(tape.rows, tape.rows.halved(), c, {true, 0, bound.net->hidden, bound.net->hidden});
+  });
 }
 
 py::object tape_errors(const BoundTape& bound, Index layer, Index direction) {
-  std::visit([&](const auto& tape) { layer_of(tape, bound, layer, direction); }, bound.tape);
+  check_place(bound, layer, direction);
   const py::object errors = bound.errors();
   return errors.is_none() ? errors : errors[py::int_(layer * bound.net->directions + direction)];
 }
@@ -91,33 +107,35 @@ py::array shown_gates(const Recurrent& net, const py::array& kept) {
 
 py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
   if (!bound.net->tape_gates) return tape_h(bound, layer, direction);
-  return std::visit(
-      [&]<class T>(const Tape<T>& tape) {
-        const auto& kept = layer_of(tape, bound, layer, direction).directions[static_cast<std::size_t>(direction)];
-        const Index width = bound.net->tape_gates * bound.net->hidden;
-        return shown_gates<T>(
-            *bound.net, kept_over_time(tape.rows, tape.rows.halved(), kept.gates, {false, 0, tape.gates_row, width}));
-      },
-      bound.tape);
+  return of_layer(bound, layer, direction, [&]<class T>(const Tape<T>& tape, const auto& kept) {
+    const auto& gates = kept.directions[static_cast<std::size_t>(direction)].gates;
+    const Index width = bound.net->tape_gates * bound.net->hidden;
+    return shown_gates<T>(*bound.net,
+                          kept_over_time<T>(tape.rows, tape.rows.halved(), gates, {false, 0, tape.gates_row, width}));
+  });
 }
 
 // What the arrays of all steps occupy, without the input and the weights.
 std::size_t tape_bytes(const BoundTape& bound) {
-  return std::visit(
-      [](const auto& tape) {
-        std::ptrdiff_t count = 0;
-        for (const auto& layer : tape.layers) {
-          count += layer.h.size() + layer.passed.size();
-          for (const auto& d : layer.directions) {
-            for (const auto* array :
-                 {&d.gates, &d.c, &d.candidate, &d.inner, &d.hat_ih, &d.hat_hh, &d.scale_ih, &d.scale_hh}) {
-              count += array->size();
-            }
-          }
-        }
-        return static_cast<std::size_t>(count) * sizeof(*tape.x);
+  std::ptrdiff_t bytes = 0;
+  const auto add = [&]<class E>(const Buffer<E>& array) { bytes += array.size() * sizeof(E); };
+  const auto add_layers = [&](const auto& layers) {
+    for (const auto& layer : layers) {
+      add(layer.h);
+      add(layer.passed);
+      for (const auto& arrays : layer.directions) {
+        add(arrays.c);
+        for_each_taped<float>(*bound.net, [&](Index, const auto& array) { add(array); }, arrays);
+      }
+    }
+  };
+  std::visit(
+      [&](const auto& tape) {
+        add_layers(tape.layers);
+        add_layers(tape.compact_layers);
       },
       bound.tape);
+  return static_cast<std::size_t>(bytes);
 }
 
 }  // namespace

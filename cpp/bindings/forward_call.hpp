@@ -58,6 +58,28 @@ struct ForwardCall {
   }
 };
 
+// The output and the memory of a pass that keeps no tape, or a compact one.
+template <class T>
+struct NewOutput {
+  py::array array;
+  T* slots;  // ForwardArgs::y
+};
+template <class T>
+NewOutput<T> new_output(const Recurrent& net, const Rows& rows) {
+  const Index width = net.y_width();
+  const Shape shape = shape_over_time(rows, width);
+  if (net.merges()) {
+    const NewArray<T> y(shape);
+    return {y.array, y.data()};
+  }
+  // y begins after the initial state. Some elements in front of it align y, because JAX copies other memory.
+  constexpr auto kAligned = static_cast<Index>(kAlignment / sizeof(T));
+  const Index lead = (kAligned - rows.batch() * width % kAligned) % kAligned;
+  const NewArray<T> slots({rows.slots() + (lead + width - 1) / width, width});
+  T* const first = slots.data() + lead;
+  return {array_over(slots.buffer.block(), first + rows.batch() * width, shape), first};
+}
+
 // Runs a pass, which keeps the tape if there is one. Returns y, h, and c or None.
 template <class T>
 py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
@@ -70,27 +92,24 @@ py::tuple run(const Recurrent& net, ForwardArgs<T> args, Tape<T>* tape) {
     c.emplace(cell_shape(net, batch));
     args.c = c->data();
   }
-  const Shape y_shape = shape_over_time(args.rows, width);
   py::object cell = c ? py::object(c->array) : py::none();
-  if (tape) {
+  if (tape && !tape->compact) {
     compute([&](Interrupt& interrupt) { bptt::forward(net, args, *tape, interrupt); });
     const Buffer<T>& y = net.merges() ? tape->layers.back().passed : tape->layers.back().h;
     const Index first = net.merges() ? 0 : batch * width;
-    return py::make_tuple(array_over(y.block(), y.data() + first, y_shape, {}, false), h.array, cell);
+    const Shape shape = shape_over_time(args.rows, width);
+    return py::make_tuple(array_over(y.block(), y.data() + first, shape, {}, false), h.array, cell);
   }
-  if (net.merges()) {
-    const NewArray<T> y(y_shape);
-    args.y = y.data();
-    compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
-    return py::make_tuple(y.array, h.array, cell);
-  }
-  // y begins after the initial state. Some elements in front of it align y, because JAX copies other memory.
-  constexpr auto kAligned = static_cast<Index>(kAlignment / sizeof(T));
-  const Index lead = (kAligned - batch * width % kAligned) % kAligned;
-  const NewArray<T> slots({args.rows.slots() + (lead + width - 1) / width, width});
-  args.y = slots.data() + lead;
-  compute([&](Interrupt& interrupt) { bptt::infer(net, args, interrupt); });
-  return py::make_tuple(array_over(slots.buffer.block(), args.y + batch * width, y_shape), h.array, cell);
+  const NewOutput<T> y = new_output<T>(net, args.rows);
+  args.y = y.slots;
+  compute([&](Interrupt& interrupt) {
+    if (tape) {
+      bptt::forward(net, args, *tape, interrupt);
+    } else {
+      bptt::infer(net, args, interrupt);
+    }
+  });
+  return py::make_tuple(y.array, h.array, cell);
 }
 
 }  // namespace bptt::bindings

@@ -51,6 +51,8 @@ inline Options options_of(const py::kwargs& given) {
       options.layer_norm = value.cast<bool>();
     } else if (name == "reverse") {
       options.reverse = value.cast<bool>();
+    } else if (name == "compact_tape") {
+      options.compact_tape = value.cast<bool>();
     } else if (name == "merge") {
       options.merge = merge_named(value.cast<std::string>());
     } else if (name == "precision") {

@@ -7,7 +7,7 @@
 #include <variant>
 
 #include "bindings/rows.hpp"
-#include "core/recurrent.hpp"
+#include "core/tape/tape.hpp"
 
 namespace bptt::bindings {
 

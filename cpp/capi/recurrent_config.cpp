@@ -144,7 +144,7 @@ Recurrent recurrent_of(Config& config, Index elements, Precision precision) {
   options.cell.gate_clip = config.positive("gate_clip");
   read_zoneout(config, config.kind() == "LSTM", options);
   const Cell cell = cell_of(config, sizes.hidden, options);
-  config.ignore("batch_first", "dropout", "merge", "recurrent_dropout", "input_dropout", "dtype");
+  config.ignore("batch_first", "dropout", "merge", "recurrent_dropout", "input_dropout", "dtype", "tape_dtype");
   config.finish();
   try {
     return Recurrent(cell, sizes, options);

@@ -8,6 +8,7 @@
 #include "core/modifiers/modified_step.hpp"
 #include "core/norms_over_time.hpp"
 #include "core/step_arguments.hpp"
+#include "core/tape/window.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace bptt {
@@ -37,10 +38,12 @@ class BackwardPass {
         halves_(args.gradients && !rows_.ragged() && schedule_.sums_halves(net)),
         addresses_(net, tape, chunk_, panels_), sum_(addresses_.columns()), products_(addresses_, halves_),
         norms_(addresses_, args_), by_(tape.interventions.with_cut(args.cut)), interventions_(net, by_, rows_),
-        runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
+        window_(net, rows_, k_), runs_(addresses_, args, tape, {modified_, halves_ && schedule_.threads() > 1}) {}
 
   void run() {
-    for (int i = 0; i < schedule_.threads(); ++i) scratch_.emplace_back(k_.transposed_scratch);
+    for (int i = 0; i < schedule_.threads(); ++i) {
+      scratch_.emplace_back(std::max(k_.transposed_scratch, tape_.compact ? net_.width() : 0));
+    }
     run_team(schedule_.threads(), [this](int index, int threads) {
       const FlushSubnormals mode;
       const Crew everyone = schedule_.everyone(index, threads);
@@ -49,7 +52,7 @@ class BackwardPass {
       T* const scratch = scratch_[static_cast<std::size_t>(index)].data();
       pack(index, threads, worker.crew);
       for (Index layer = net_.layers - 1; layer >= 0; --layer) {
-        split_errors(layer, everyone);
+        split_errors(layer, everyone, scratch);
         for (Index d = 0; d < net_.directions; ++d) {
           if (schedule_.works_on(index, threads, d)) run_direction(runs_.at(layer, d), worker, scratch);
         }
@@ -61,13 +64,18 @@ class BackwardPass {
 
  private:
   // The errors of both directions, from those of their merged outputs.
-  void split_errors(Index layer, const Crew& crew) const {
+  void split_errors(Index layer, const Crew& crew, T* scratch) const {
     const BackwardRun<T>& run = runs_.at(layer, 0);
     if (!run.merged) return;
     const Range rows = crew.slice_of(rows_.total());
     const Index width = net_.width();
-    merge::backward(net_, rows.end - rows.begin, run.merged + rows.begin * net_.output,
-                    run.h + (batch_ + rows.begin) * width, runs_.split_dy() + rows.begin * width);
+    T* const split = runs_.split_dy() + rows.begin * width;
+    if (tape_.compact) {
+      window_.split_errors(run, rows, scratch, split);
+    } else {
+      merge::backward(net_, rows.end - rows.begin, run.merged + rows.begin * net_.output,
+                      run.h + (batch_ + rows.begin) * width, split);
+    }
     crew.sync();
   }
 
@@ -78,6 +86,7 @@ class BackwardPass {
       const Index begin = std::max(first_, end - chunk_);
       const Chunk chunk = chunk_of(run.order, begin, end);
       if (worker.polls) interrupt_.poll();
+      if (tape_.compact) window_.restore(run, chunk, worker);
       for (Index s = end - 1; s >= begin; --s) step(run, {s, s + 1 == end, s + 1 == time_, chunk.low}, worker);
       finish_chunk(run, chunk, worker, scratch);
       worker.crew.sync();
@@ -184,7 +193,7 @@ class BackwardPass {
                          args_.clip,
                          sum_,
                          *run.tape,
-                         rows_.at(t, rows.begin),
+                         addresses_.taped_row(t, rows.begin, low),
                          interventions_.at(run.order, run.number, t, rows.begin),
                          run.scratch->at(rows.begin),
                          {row_of(run.h_in, at, net_.output), row_of(run.last_in, at, net_.hidden),
@@ -353,6 +362,7 @@ class BackwardPass {
   NormsOverTime<T> norms_;
   const Interventions<T> by_;
   InterventionRows<T> interventions_;
+  TapeWindow<T> window_;
   BackwardRuns<T> runs_;
   std::vector<Buffer<T>> scratch_;  // per thread
 };

@@ -10,12 +10,12 @@ template <class T>
 BackwardRuns<T>::BackwardRuns(const BackwardAddresses<T>& addresses, const BackwardArgs<T>& args, const Tape<T>& tape,
                               const Needs& needs)
     : addresses_(addresses), net_(addresses.net()), rows_(addresses.rows()) {
-  for (Index d = 0; d < net_.directions; ++d) memories_.push_back(new_memory(needs));
+  for (Index d = 0; d < net_.directions; ++d) memories_.push_back(new_memory(needs, tape.interventions.input_mask));
   for (Index layer = net_.layers - 1; layer >= 0; --layer) add_layer(args, tape, layer);
 }
 
 template <class T>
-BackwardMemory<T> BackwardRuns<T>::new_memory(const Needs& needs) const {
+BackwardMemory<T> BackwardRuns<T>::new_memory(const Needs& needs, bool masks_inputs) const {
   BackwardMemory<T> memory;
   const Index batch = rows_.batch();
   const Index rows = (addresses_.chunk() + 1) * batch;
@@ -30,6 +30,12 @@ BackwardMemory<T> BackwardRuns<T>::new_memory(const Needs& needs) const {
   if (net_.options.projection) {
     memory.inner = Buffer<T>(rows * net_.hidden);
     memory.dprojected = Buffer<T>(rows * net_.output);
+  }
+  if (addresses_.windowed()) {
+    const Index slots = rows + batch;
+    memory.window = new_tape_arrays<T, T>(net_, rows, slots);
+    memory.window_h = Buffer<T>(slots * net_.width());
+    memory.window_x = Buffer<T>(rows * std::max(masks_inputs ? net_.input : 0, net_.layers > 1 ? net_.y_width() : 0));
   }
   if (needs.halves) {
     const Index widest = std::max(net_.input, net_.layers > 1 ? net_.y_width() : 0);
@@ -51,7 +57,6 @@ T* BackwardRuns<T>::dx_of(const BackwardArgs<T>& args, Index layer) {
 
 template <class T>
 void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape, Index layer) {
-  const auto& kept = tape.layers[static_cast<std::size_t>(layer)];
   const Index input = net_.input_of(layer);
   T* const dx = dx_of(args, layer);
   // The reverse direction has a separate buffer, so both directions can run at once.
@@ -68,9 +73,10 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     run.input = input;
     run.x = tape.interventions.input_mask ? tape.dropped_x.data() : tape.x;
     run.x_is_below = layer > 0 && tape.dropout == 0 && !net_.merges() && !tape.interventions.input_mask;
-    if (layer > 0) {
-      const auto& below = tape.layers[static_cast<std::size_t>(layer - 1)];
-      run.x = run.x_is_below ? below.h.data() : below.passed.data();
+    if (tape.compact) {
+      find_window(tape, layer, d, run);
+    } else {
+      find_tape(tape, layer, d, run);
     }
     run.is_first = layer == 0;
     run.is_last = layer + 1 == net_.layers;
@@ -81,12 +87,38 @@ void BackwardRuns<T>::add_layer(const BackwardArgs<T>& args, const Tape<T>& tape
     }
     if (run.dy) run.dy += d * net_.output;
     run.dx = d == 0 || !dx ? dx : reverse_dx_.data();
-    run.h = kept.h.data() + d * net_.output;
-    run.tape = &kept.directions[static_cast<std::size_t>(d)];
-    run.c = run.tape->c.data();
     run.weights = std::make_unique<PackedBackward<T>>(net_, kernels<T>(net_.options.precision), input, dx != nullptr);
   }
   upper_dx_ = dx;
+}
+
+template <class T>
+void BackwardRuns<T>::find_tape(const Tape<T>& tape, Index layer, Index d, BackwardRun<T>& run) const {
+  const TapeLayer<T>& kept = tape.layers[static_cast<std::size_t>(layer)];
+  if (layer > 0) {
+    const TapeLayer<T>& below = tape.layers[static_cast<std::size_t>(layer - 1)];
+    run.x = run.x_is_below ? below.h.data() : below.passed.data();
+  }
+  run.h = kept.h.data() + d * net_.output;
+  run.tape = &kept.directions[static_cast<std::size_t>(d)];
+  run.c = run.tape->c.data();
+}
+
+template <class T>
+void BackwardRuns<T>::find_window(const Tape<T>& tape, Index layer, Index d, BackwardRun<T>& run) const {
+  const TapeLayer<Compact>& kept = tape.compact_layers[static_cast<std::size_t>(layer)];
+  run.kept_x = tape.interventions.input_mask ? tape.compact_dropped_x.data() : nullptr;
+  if (layer > 0) {
+    const TapeLayer<Compact>& below = tape.compact_layers[static_cast<std::size_t>(layer - 1)];
+    run.kept_x = run.x_is_below ? below.h.data() + rows_.batch() * net_.width() : below.passed.data();
+  }
+  run.x_is_below = false;
+  if (run.kept_x) run.x = run.window_x.data();
+  run.kept = &kept.directions[static_cast<std::size_t>(d)];
+  run.kept_h = kept.h.data() + d * net_.output;
+  run.h = run.window_h.data() + d * net_.output;
+  run.tape = &memories_[static_cast<std::size_t>(d)].window;
+  run.c = run.tape->c.data();
 }
 
 template class BackwardRuns<float>;

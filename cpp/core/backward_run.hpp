@@ -21,6 +21,9 @@ struct BackwardMemory {
   Buffer<T> last_in;     // (chunk, B, H): as in ChunkRows
   Buffer<T> inner;       // (chunk, B, H)
   Buffer<T> dprojected;  // (chunk, B, P)
+  TapeArrays<T> window;  // of a compact tape: see tape_window.hpp. (chunk, B, ...), c (chunk + 2, B, H)
+  Buffer<T> window_h;    // (chunk + 2, B, D * P)
+  Buffer<T> window_x;    // (chunk, B, input)
   std::vector<Buffer<T>> halves;  // (2, summed parameters): what each half of the batch adds to gradients
   Buffer<double> dh_squares;      // (chunk, B, panels)
   Buffer<double> dc_squares;
@@ -39,9 +42,12 @@ struct BackwardRun : BackwardMemory<T> {
   const T* dy;      // (T, B, D * H) or null, this direction's columns
   const T* merged = nullptr;  // (T, B, P) or null: the errors of merged directions, from which dy is made
   T* dx;            // (T, B, input) or null: not needed
-  const T* h;       // from slot 0 on, this direction's columns
+  const T* h;       // from slot 0 on, or of a window from the chunk's first slot on, this direction's columns
   const T* c;
-  const typename Tape<T>::Direction* tape;
+  const TapeArrays<T>* tape;  // or the window
+  const TapeArrays<Compact>* kept = nullptr;  // of a compact tape
+  const Compact* kept_h = nullptr;            // this direction's columns
+  const Compact* kept_x = nullptr;            // (T, B, input) or null: x is the caller's
   std::unique_ptr<PackedBackward<T>> weights;
 };
 
@@ -52,8 +58,8 @@ class BackwardAddresses {
   // `chunk`: the most steps of a chunk. `panels`: of units, as a step divides them.
   BackwardAddresses(const Recurrent& net, const Tape<T>& tape, Index chunk, Index panels)
       : net_(net), rows_(tape.rows), hidden_(net.hidden), output_(net.output), width_(net.width()),
-        gates_row_(net.tape_gates ? tape.gates_row : 0), chunk_(chunk), panels_(panels), columns_(net),
-        dgates_row_(padded_row(net.dgates * net.hidden, sizeof(T))) {}
+        gates_row_(net.tape_gates ? tape.gates_row : 0), windowed_(tape.compact), chunk_(chunk), panels_(panels),
+        columns_(net), dgates_row_(padded_row(net.dgates * net.hidden, sizeof(T))) {}
 
   const Recurrent& net() const { return net_; }
   const Rows& rows() const { return rows_; }
@@ -62,19 +68,27 @@ class BackwardAddresses {
   Index panels() const { return panels_; }
   Index dgates_row() const { return dgates_row_; }
 
-  // Row b of step t, or of a slot.
-  BPTT_ADDRESS const T* x_at(const BackwardRun<T>& run, Index t, Index b) const {
+  bool windowed() const { return windowed_; }
+
+  // Row b of step t, or of a slot, in a chunk that starts with step `low`.
+  BPTT_ADDRESS const T* x_at(const BackwardRun<T>& run, Index t, Index b, Index low) const {
+    if (run.kept_x) return run.x + (rows_.base(t) - rows_.base(low) + b) * run.input;
     return run.x + (run.x_is_below ? rows_.slot(t + 1, b) : rows_.base(t) + b) * run.input;
   }
-  BPTT_ADDRESS const T* h_at(const BackwardRun<T>& run, Index slot, Index b) const {
+  BPTT_ADDRESS const T* h_at(const BackwardRun<T>& run, Index slot, Index b, Index low) const {
+    if (windowed_) return run.h + in_window(slot, b, low) * width_;
     return run.h + (run.is_last ? rows_.slot(slot) + b : rows_.slot(slot, b)) * width_;
   }
-  BPTT_ADDRESS const T* c_at(const BackwardRun<T>& run, Index slot, Index b) const {
-    return run.c + rows_.slot(slot, b) * hidden_;
+  BPTT_ADDRESS const T* c_at(const BackwardRun<T>& run, Index slot, Index b, Index low) const {
+    return run.c + (windowed_ ? in_window(slot, b, low) : rows_.slot(slot, b)) * hidden_;
   }
-  BPTT_ADDRESS RowSpan<const T> gates_at(const BackwardRun<T>& run, Index t, Index b) const {
-    if (!gates_row_) return {h_at(run, run.order.slot(t), b), width_};
-    return {run.tape->gates.data() + rows_.at(t, b) * gates_row_, gates_row_};
+  // In the arrays of a tape that are not in slots.
+  BPTT_ADDRESS Index taped_row(Index t, Index b, Index low) const {
+    return windowed_ ? rows_.base(t) - rows_.base(low) + b : rows_.at(t, b);
+  }
+  BPTT_ADDRESS RowSpan<const T> gates_at(const BackwardRun<T>& run, Index t, Index b, Index low) const {
+    if (!gates_row_) return {h_at(run, run.order.slot(t), b, low), width_};
+    return {run.tape->gates.data() + taped_row(t, b, low) * gates_row_, gates_row_};
   }
   BPTT_ADDRESS const T* dy_at(const BackwardRun<T>& run, Index t, Index b) const {
     return run.dy ? run.dy + between_at(run.is_last, t, b) * width_ : nullptr;
@@ -105,6 +119,7 @@ class BackwardAddresses {
 
  private:
   std::size_t state_bytes() const { return static_cast<std::size_t>(hidden_) * sizeof(T); }
+  BPTT_ADDRESS Index in_window(Index slot, Index b, Index low) const { return rows_.slot(slot) - rows_.slot(low) + b; }
   // Row b in an array of errors between layers, or of the caller.
   BPTT_ADDRESS Index between_at(bool callers, Index t, Index b) const {
     return callers ? rows_.base(t) + b : rows_.at(t, b);
@@ -116,6 +131,7 @@ class BackwardAddresses {
   Index output_;
   Index width_;
   Index gates_row_;  // of the tape; 0: gates are h itself
+  bool windowed_;    // the tape is compact
   Index chunk_;
   Index panels_;
   RowSums columns_;
@@ -139,8 +155,10 @@ class BackwardRuns {
   }
 
  private:
-  BackwardMemory<T> new_memory(const Needs& needs) const;
+  BackwardMemory<T> new_memory(const Needs& needs, bool masks_inputs) const;
   void add_layer(const BackwardArgs<T>& args, const Tape<T>& tape, Index layer);
+  void find_tape(const Tape<T>& tape, Index layer, Index d, BackwardRun<T>& run) const;
+  void find_window(const Tape<T>& tape, Index layer, Index d, BackwardRun<T>& run) const;
   T* dx_of(const BackwardArgs<T>& args, Index layer);
 
   const BackwardAddresses<T>& addresses_;

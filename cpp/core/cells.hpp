@@ -86,6 +86,7 @@ struct Options {
   bool reverse = false;  // the one direction reads from the end
   Merge merge = Merge::concat;
   Precision precision = Precision::highest;  // of the products' operands
+  bool compact_tape = false;  // of float32: the tape keeps Compact numbers
   double zoneout_h = 0;  // probabilities of keeping the old state: what inference expects
   double zoneout_c = 0;
   CellOptions<double> cell{{Activation::sigmoid, 0, 0},

@@ -150,7 +150,7 @@ void ChunkProducts<T>::align(const BackwardRun<T>& run, const Chunk& chunk, bool
   for (Index t = chunk.low + mine.begin; t < chunk.low + mine.end; ++t) {
     const Index at = rows_.base(t) - rows_.base(chunk.low);
     if (!modified) {
-      const T* from = run.h + rows_.slot(run.order.slot_before(t)) * net_.width();
+      const T* from = addresses_.h_at(run, run.order.slot_before(t), 0, chunk.low);
       for (Index b = 0; b < rows_.active(t); ++b) {
         std::memcpy(run.h_in.data() + (at + b) * net_.output, from + b * net_.width(),
                     static_cast<std::size_t>(net_.output) * sizeof(T));
@@ -228,9 +228,10 @@ ChunkOperands<T> ChunkProducts<T>::operands(const BackwardRun<T>& run, const Chu
   o.h_run = gathered || !run.is_last ? o.run : rows_.batch();
   o.dgates = run.dgates.data() + at * addresses_.dgates_row();
   o.dgates_row = addresses_.dgates_row();
-  o.x = addresses_.x_at(run, chunk.low, b);
+  o.x = addresses_.x_at(run, chunk.low, b, chunk.low);
   o.input = run.input;
-  o.h = gathered ? row_of(run.h_in, at, net_.output) : addresses_.h_at(run, run.order.slot_before(chunk.low), b);
+  o.h = gathered ? row_of(run.h_in, at, net_.output)
+                 : addresses_.h_at(run, run.order.slot_before(chunk.low), b, chunk.low);
   o.h_row = gathered ? net_.output : net_.width();
   o.last_in = row_of(run.last_in, at, net_.hidden);
   o.inner = row_of(run.inner, at, net_.hidden);

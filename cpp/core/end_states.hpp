@@ -18,13 +18,13 @@ class EndStates {
   void load(const ForwardRun<T>& run, Range mine) const {
     if (rows_.ragged()) clear_padding(run, mine);
     const States from = initial(run);
-    for_each_end(run.order, true, mine, [&](Range rows, Index slot) {
+    for_each_end(run.order, all(), true, mine, [&](Range rows, Index slot) {
       const Index count = rows.end - rows.begin;
       const RowSpan<T> h{addresses_.h_at(run, slot, rows.begin), addresses_.width()};
       copy(count, net_.output, {row_of(from.h, rows.begin, net_.output), net_.output}, h);
-      if (run.c && run.tape) copy_c(count, row_of(from.c, rows.begin), addresses_.c_at(run, slot, rows.begin));
+      if (run.c && keeps_c()) copy_c(count, row_of(from.c, rows.begin), addresses_.c_at(run, slot, rows.begin, 0));
     });
-    if (!run.c || run.tape) return;
+    if (!run.c || keeps_c()) return;
     rows_.for_each_part(mine, [&](Range rows) {
       copy_c(rows.end - rows.begin, row_of(from.c, rows.begin), addresses_.current_c_at(run, rows.begin));
     });
@@ -38,22 +38,41 @@ class EndStates {
     const auto put = [&](Range rows, RowSpan<const T> h_from, const T* c_from) {
       const Index count = rows.end - rows.begin;
       copy(count, net_.output, h_from, {h + rows.begin * net_.output, net_.output});
-      if (run.c && run.tape) copy_c(count, c_from, c + rows.begin * net_.hidden);
+      if (run.c && keeps_c()) copy_c(count, c_from, c + rows.begin * net_.hidden);
     };
     rows_.for_each_part({std::max(rows_.active(0), mine.begin), mine.end}, [&](Range idle) {
       put(idle, {row_of(from.h, idle.begin, net_.output), net_.output}, row_of(from.c, idle.begin));
     });
-    for_each_end(run.order, false, mine, [&](Range rows, Index slot) {
+    for_each_end(run.order, all(), false, mine, [&](Range rows, Index slot) {
       put(rows, {addresses_.h_at(run, slot, rows.begin), addresses_.width()},
-          run.c ? addresses_.c_at(run, slot, rows.begin) : nullptr);
+          run.c && keeps_c() ? addresses_.c_at(run, slot, rows.begin, 0) : nullptr);
     });
-    if (!run.c || run.tape) return;
+    if (!run.c || keeps_c()) return;
     rows_.for_each_part(mine, [&](Range rows) {
       copy_c(rows.end - rows.begin, addresses_.current_c_at(run, rows.begin), c + rows.begin * net_.hidden);
     });
   }
 
+  // The current c of rows that enter a chunk, to the slots of a window; and back, of rows that leave it.
+  void enter_chunk(const ForwardRun<T>& run, const Chunk& chunk, Range mine) const {
+    if (!run.c) return;
+    for_each_end(run.order, chunk, true, mine, [&](Range rows, Index slot) {
+      copy_c(rows.end - rows.begin, addresses_.current_c_at(run, rows.begin),
+             addresses_.c_at(run, slot, rows.begin, chunk.low));
+    });
+  }
+  void leave_chunk(const ForwardRun<T>& run, const Chunk& chunk, Range mine) const {
+    if (!run.c) return;
+    for_each_end(run.order, chunk, false, mine, [&](Range rows, Index slot) {
+      copy_c(rows.end - rows.begin, addresses_.c_at(run, slot, rows.begin, chunk.low),
+             addresses_.current_c_at(run, rows.begin));
+    });
+  }
+
  private:
+  Chunk all() const { return {0, rows_.time()}; }
+  bool keeps_c() const { return addresses_.taped() == Taped::whole; }  // c of all steps
+
   struct States {
     const T* h;
     const T* c;
@@ -79,19 +98,21 @@ class EndStates {
     copy(rows, net_.hidden, {from, net_.hidden}, {to, net_.hidden});
   }
 
-  // Calls visit(rows, slot) for those of `mine` whose recursion starts (or else ends) with the state in that slot.
+  // Calls visit(rows, slot) for those of `mine` whose recursion in a chunk starts (or else ends) with the state in that
+  // slot.
   template <class Visit>
-  void for_each_end(const TimeOrder& order, bool starts, Range mine, Visit visit) const {
+  void for_each_end(const TimeOrder& order, const Chunk& chunk, bool starts, Range mine, Visit visit) const {
     const auto visit_mine = [&](Index begin, Index end, Index slot) {
       const Range rows{std::max(begin, mine.begin), std::min(end, mine.end)};
       rows_.for_each_part(rows, [&](Range part) { visit(part, slot); });
     };
-    if (order.reverse != starts) {  // all at the front of the sequence
-      visit_mine(0, order.reverse ? rows_.active(0) : rows_.batch(), order.reverse ? 1 : 0);
+    const Index low = chunk.low, high = chunk.high();
+    if (order.reverse != starts) {  // all at the front of the chunk; rows without a step, too, start the sequence
+      visit_mine(0, starts && low == 0 ? rows_.batch() : rows_.active(low), starts ? low : low + 1);
       return;
     }
-    for (Index t = rows_.time() - 1; t >= 0; --t)
-      visit_mine(rows_.active(t + 1), rows_.active(t), starts ? t + 2 : t + 1);
+    for (Index t = high; t >= low; --t)
+      visit_mine(t == high ? 0 : rows_.active(t + 1), rows_.active(t), starts ? t + 2 : t + 1);
   }
 
   // Padding takes part in large products, with factors of zero: it must not hold a NaN.

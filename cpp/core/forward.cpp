@@ -10,6 +10,7 @@
 #include "core/modifiers/modified_step.hpp"
 #include "core/schedule.hpp"
 #include "core/step_arguments.hpp"
+#include "core/tape/window.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace bptt {
@@ -26,12 +27,21 @@ class ForwardPass {
         modified_(net.modifies_steps() || args.interventions.change_steps()),
         fused_(schedule_.fuses_projection(net, k_.lanes) && net.may_fuse_projection() &&
                (!args.packed || args.packed->at(0).weight_ih.shape.gates == net.traits.gates)),
-        addresses_(net, rows_, chunk_, tape != nullptr), ends_(net, args, rows_, addresses_),
-        interventions_(net, args.interventions, rows_) {
+        whole_(tape && !tape->compact), addresses_(net, rows_, chunk_,
+                                                   whole_ ? Taped::whole
+                                                   : tape ? Taped::window
+                                                          : Taped::none),
+        ends_(net, args, rows_, addresses_), interventions_(net, args.interventions, rows_), window_(net, rows_, k_) {
     if (!tape && schedule_.stores_halves(net, rows_, !modified_)) rows_.halve();
   }
 
   void run() {
+    if (windowed()) {
+      const Index batch = rows_.batch();
+      for (Index d = 0; d < net_.directions; ++d) {
+        windows_.push_back(new_tape_arrays<T, T>(net_, chunk_ * batch, (chunk_ + 2) * batch));
+      }
+    }
     for (Index layer = 0; layer < net_.layers; ++layer) prepare(layer);
     panels_ = k_.panel_count(runs_.front().weights->weight_hh.shape);
     if (modified_) {
@@ -44,7 +54,9 @@ class ForwardPass {
       if (!args_.packed) pack(index, threads, worker.crew);
       if (masks_inputs()) {
         const Range rows = everyone.slice_of(rows_.total());
-        drop_input(0, rows, args_.x + rows.begin * net_.input, tape_->dropped_x.data() + rows.begin * net_.input);
+        const Index at = rows.begin * net_.input, size = (rows.end - rows.begin) * net_.input;
+        drop_input(0, rows, args_.x + at, dropped_x() + at);
+        if (windowed()) k_.compact(size, dropped_x() + at, tape_->compact_dropped_x.data() + at);
         everyone.sync();
       }
       for (Index layer = 0; layer < net_.layers; ++layer) {
@@ -62,12 +74,14 @@ class ForwardPass {
   const ForwardRun<T>& run_of(Index layer, Index d) const {
     return runs_[static_cast<std::size_t>(layer * net_.directions + d)];
   }
+  bool windowed() const { return tape_ && !whole_; }
+  T* dropped_x() const { return whole_ ? tape_->dropped_x.data() : dropped_x_.data(); }
   bool masks_inputs() const { return tape_ && args_.interventions.input_mask; }
   bool drops(Index layer) const { return tape_ && (tape_->dropout > 0 || masks_inputs()) && layer + 1 < net_.layers; }
   // Whether y of this layer is an array besides its h, and this array.
   bool passes_on(Index layer) const { return net_.merges() || drops(layer); }
   T* passed_of(Index layer) const {
-    if (tape_) return taped(layer).passed.data();
+    if (whole_) return taped(layer).passed.data();
     return layer + 1 == net_.layers ? args_.y : passed_.data();
   }
 
@@ -84,13 +98,27 @@ class ForwardPass {
       const Index end = std::min(begin + chunk_, rows_.time());
       const Chunk chunk = chunk_of(run.order, begin, end);
       if (worker.polls) interrupt_.poll();
+      if (windowed()) enter_window(run, chunk, worker);
       if (!fused_) project(run, chunk, worker);
       for (Index s = begin; s < end; ++s) step(run, s, chunk.low, worker);
-      if (worker.split == Split::leader_only || (!tape_ && !worker.keeps_own_rows)) worker.crew.sync();
+      if (worker.split == Split::leader_only || (!whole_ && !worker.keeps_own_rows)) worker.crew.sync();
+      if (windowed()) leave_window(run, chunk, worker);
       if (run.y && !interrupt_.stopped()) copy_output(run, {chunk.low + 1, chunk.high() + 2}, mine);
     }
     if (!worker.keeps_own_rows) worker.crew.sync();
     ends_.store(run, mine);
+  }
+
+  void enter_window(const ForwardRun<T>& run, const Chunk& chunk, const Worker& worker) const {
+    ends_.enter_chunk(run, chunk, worker.crew.slice_of(rows_.batch()));
+    if (fused_ && !worker.keeps_own_rows) worker.crew.sync();  // else the projection ends with it
+  }
+  void leave_window(const ForwardRun<T>& run, const Chunk& chunk, const Worker& worker) const {
+    if (!interrupt_.stopped()) {
+      ends_.leave_chunk(run, chunk, worker.crew.slice_of(rows_.batch()));
+      window_.keep(run, chunk, worker);
+    }
+    if (!worker.keeps_own_rows) worker.crew.sync();
   }
 
   // a_t = W x_t + b for the steps of a chunk, in one product, padding included. Step by step where a thread keeps to
@@ -123,7 +151,7 @@ class ForwardPass {
     project_rows<T>(k_, count, {addresses_.x_at(run, t, rows.begin), w.weight_ih.shape.depth}, w.weight_ih,
                     norm ? nullptr : w.bias.data(), a);
     if (!norm) return;
-    const Index at = rows_.base(t) + rows.begin;
+    const Index at = addresses_.taped_row(t, low) + rows.begin;
     layer_norm::Kept<T> kept{};
     if (run.tape) {
       kept = {run.tape->hat_ih.data() + at * net_.traits.gates * net_.hidden, run.tape->scale_ih.data() + at * 2};
@@ -154,13 +182,13 @@ class ForwardPass {
       return;
     }
     const ForwardScratch<T>& scratch = scratch_[static_cast<std::size_t>(run.number % net_.directions)];
-    ForwardContext<T> f{
-        net_,
-        k_,
-        *run.weights,
-        interventions_.at(run.order, run.number, t, rows.begin),
-        run.tape ? scratch.at(rows.begin, *run.tape, rows_.base(t) + rows.begin) : scratch.at(rows.begin),
-        s};
+    ForwardContext<T> f{net_,
+                        k_,
+                        *run.weights,
+                        interventions_.at(run.order, run.number, t, rows.begin),
+                        run.tape ? scratch.at(rows.begin, *run.tape, addresses_.taped_row(t, low) + rows.begin)
+                                 : scratch.at(rows.begin),
+                        s};
     forward_modified(f);
   }
 
@@ -195,6 +223,10 @@ class ForwardPass {
       if (drops(layer) && masks_inputs()) {
         drop_input(layer + 1, rows, h, passed);
       }
+      if (windowed() && layer + 1 < net_.layers) {
+        Buffer<Compact>& kept = tape_->compact_layers[static_cast<std::size_t>(layer)].passed;
+        k_.compact((rows.end - rows.begin) * width, passed, kept.data() + rows.begin * width);
+      }
     }
     // A thread that keeps to its rows finds in the layer below what it wrote there itself.
     if (!keeps_own_rows || net_.directions == 2 || drops(layer)) everyone.sync();
@@ -221,10 +253,12 @@ class ForwardPass {
   void prepare(Index layer) {
     T* const output = output_of(layer);
     const bool below = layer > 0 && !passes_on(layer - 1);
-    if (layer == 0 && masks_inputs()) tape_->dropped_x = Buffer<T>(rows_.total() * net_.input);
-    const T* x = layer > 0        ? below ? previous_output_ : passed_of(layer - 1)
-                 : masks_inputs() ? tape_->dropped_x.data()
-                                  : args_.x;
+    if (layer == 0 && masks_inputs()) {
+      (whole_ ? tape_->dropped_x : dropped_x_) = Buffer<T>(rows_.total() * net_.input);
+      if (windowed()) tape_->compact_dropped_x = Buffer<Compact>(rows_.total() * net_.input);
+    }
+    const T* x =
+        layer > 0 ? (below ? previous_output_ : passed_of(layer - 1)) : (masks_inputs() ? dropped_x() : args_.x);
     for (Index d = 0; d < net_.directions; ++d) {
       const Index number = layer * net_.directions + d;
       if (!args_.packed) {
@@ -244,31 +278,43 @@ class ForwardPass {
     previous_output_ = output;
   }
 
-  // Without a tape, layers alternate between two outputs, and the last layer's is the caller's, unless it is merged.
+  // Without a whole tape, layers alternate between two outputs, and the last layer's is the caller's, unless it is
+  // merged.
   T* output_of(Index layer) {
-    if (tape_) {
+    if (whole_) {
       Buffer<T>& passed = taped(layer).passed;
       if (drops(layer) && !passed.data()) passed = Buffer<T>(rows_.total() * net_.y_width());
       return taped(layer).h.data();
     }
-    if (net_.merges() && !passed_.data()) passed_ = Buffer<T>(rows_.total() * net_.y_width());
+    if (passes_on(layer) && !passed_.data()) passed_ = Buffer<T>(rows_.total() * net_.y_width());
+    if (windowed() && passes_on(layer) && layer + 1 < net_.layers) {
+      tape_->compact_layers[static_cast<std::size_t>(layer)].passed = Buffer<Compact>(rows_.total() * net_.y_width());
+    }
     if (layer + 1 == net_.layers && !net_.merges()) return args_.y;
     Buffer<T>& buffer = outputs_[layer % 2];
     if (!buffer.data()) buffer = Buffer<T>(rows_.slots() * addresses_.width());
     return buffer.data();
   }
 
-  void prepare_gates(ForwardRun<T>& run, Index layer, Index d) const {
-    if (tape_) {
+  void prepare_gates(ForwardRun<T>& run, Index layer, Index d) {
+    if (whole_) {
       run.tape = &taped(layer).directions[static_cast<std::size_t>(d)];
       run.gates = run.tape->gates.data();
       run.c = run.tape->c.data();
       return;
     }
-    if (net_.tape_gates) run.own_gates = Buffer<T>(addresses_.gates_size());
     if (net_.traits.has_cell_state) run.own_c = Buffer<T>(addresses_.current_c_size());
-    run.gates = run.own_gates.data();
     run.c = run.own_c.data();
+    if (tape_) {
+      TapeLayer<Compact>& kept = tape_->compact_layers[static_cast<std::size_t>(layer)];
+      run.tape = &windows_[static_cast<std::size_t>(d)];
+      run.kept = &kept.directions[static_cast<std::size_t>(d)];
+      run.kept_h = kept.h.data() + d * net_.output;
+      run.gates = run.tape->gates.data();
+      return;
+    }
+    if (net_.tape_gates) run.own_gates = Buffer<T>(addresses_.gates_size());
+    run.gates = run.own_gates.data();
   }
 
   const Recurrent& net_;
@@ -282,14 +328,18 @@ class ForwardPass {
   Index panels_ = 0;  // of units, as the step divides them
   bool modified_;     // the step is more than its kernel
   bool fused_;        // the step projects its own input
+  bool whole_;        // the pass writes to the tape itself, not to a window
   ForwardAddresses<T> addresses_;
   EndStates<T> ends_;
   InterventionRows<T> interventions_;
+  TapeWindow<T> window_;
+  std::vector<TapeArrays<T>> windows_;      // per direction, of a compact tape
   std::vector<ForwardScratch<T>> scratch_;  // per direction
   std::deque<PackedForward<T>> own_weights_;  // without a snapshot
   std::vector<ForwardRun<T>> runs_;
   Buffer<T> outputs_[2];
-  Buffer<T> passed_;  // without a tape
+  Buffer<T> passed_;  // without a whole tape
+  Buffer<T> dropped_x_;  // with a compact tape
   const T* previous_output_ = nullptr;
 };
 
@@ -306,7 +356,8 @@ void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, In
   tape.interventions = args.interventions;
   const bool plain = !net.modifies_steps() && !args.interventions.change_steps() && !args.interventions.input_mask &&
                      (tape.dropout == 0 || net.layers == 1);
-  if (Schedule(net, tape.rows.time(), tape.rows.batch(), sizeof(T)).stores_halves(net, tape.rows, plain)) {
+  if (!tape.compact &&
+      Schedule(net, tape.rows.time(), tape.rows.batch(), sizeof(T)).stores_halves(net, tape.rows, plain)) {
     tape.rows.halve();
   }
   if (args.rows.batch() > 0) ForwardPass<T>(net, args, &tape, interrupt).run();

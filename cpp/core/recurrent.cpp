@@ -1,28 +1,11 @@
 #include "core/recurrent.hpp"
 
-#include <cstring>
 #include <stdexcept>
 
 namespace bptt {
 namespace {
 
 constexpr Index kMaxLayers = 10000;
-
-Index product_of(Index a, Index b) {
-  Index result = 0;
-  if (__builtin_mul_overflow(a, b, &result)) {
-    throw std::invalid_argument("sizes: the number of parameters or elements overflows 64 bits");
-  }
-  return result;
-}
-
-Index sum_of(Index a, Index b) {
-  Index result = 0;
-  if (__builtin_add_overflow(a, b, &result)) {
-    throw std::invalid_argument("sizes: the number of parameters or elements overflows 64 bits");
-  }
-  return result;
-}
 
 void check_positive(const char* name, Index value) {
   if (value < 1) {
@@ -31,6 +14,22 @@ void check_positive(const char* name, Index value) {
 }
 
 }  // namespace
+
+Index checked_product(Index a, Index b) {
+  Index result = 0;
+  if (__builtin_mul_overflow(a, b, &result)) {
+    throw std::invalid_argument("sizes: the number of parameters or elements overflows 64 bits");
+  }
+  return result;
+}
+
+Index checked_sum(Index a, Index b) {
+  Index result = 0;
+  if (__builtin_add_overflow(a, b, &result)) {
+    throw std::invalid_argument("sizes: the number of parameters or elements overflows 64 bits");
+  }
+  return result;
+}
 
 Recurrent::Recurrent(Cell cell, const Sizes& sizes, const Options& with)
     : traits(kCellTraits[static_cast<int>(cell)]), options(with), input(sizes.input), hidden(sizes.hidden),
@@ -45,10 +44,11 @@ Recurrent::Recurrent(Cell cell, const Sizes& sizes, const Options& with)
   dgates = options.layer_norm ? 2 * traits.gates : traits.dgates;
   recurrent_at = options.layer_norm ? traits.gates : traits.recurrent_at;
   input_rotate = options.layer_norm ? 0 : traits.input_rotate;
-  product_of(product_of(traits.gates, hidden), product_of(directions, hidden));  // input_of(layer) of the upper layers
+  checked_product(checked_product(traits.gates, hidden),
+                  checked_product(directions, hidden));  // input_of(layer) of the upper layers
   for (Index layer = 0; layer < layers; ++layer) {
     for (Index direction = 0; direction < directions; ++direction) add_parameters(layer, direction);
-    product_of(parameter_count, static_cast<Index>(sizeof(double)));
+    checked_product(parameter_count, static_cast<Index>(sizeof(double)));
   }
 }
 
@@ -73,9 +73,9 @@ void Recurrent::add_parameters(Index layer, Index direction) {
   const std::string suffix = "_l" + std::to_string(layer) + (direction == 1 ? "_reverse" : "");
   const auto add = [&](const char* name, std::vector<Index> shape) {
     Index size = 1;
-    for (const Index extent : shape) size = product_of(size, extent);
+    for (const Index extent : shape) size = checked_product(size, extent);
     parameters.push_back({name + suffix, std::move(shape), parameter_count, size});
-    parameter_count = sum_of(parameter_count, size);
+    parameter_count = checked_sum(parameter_count, size);
   };
   add("weight_ih", {rows, input_of(layer)});
   add("weight_hh", {rows, output});
@@ -128,51 +128,10 @@ DirectionParameters<T> summed_in(const DirectionParameters<T>& like, T* other) {
   return view;
 }
 
-template <class T>
-Tape<T>::Tape(const Recurrent& net, Rows which)
-    : rows(std::move(which)), gates_row(padded_row(net.tape_gates * net.hidden, sizeof(T))) {
-  const Index slots = rows.ragged() ? rows.slots() : product_of(sum_of(rows.time(), 2), rows.batch());
-  const Index width = net.width();
-  const Index total = rows.total();
-  // The widest array of the tape, and its bytes, must fit before any is allocated.
-  product_of(product_of(slots, product_of(8, product_of(net.directions, net.hidden))), static_cast<Index>(sizeof(T)));
-  for (Index l = 0; l < net.layers; ++l) {
-    Layer& layer = layers.emplace_back();
-    layer.h = Buffer<T>(slots * width);
-    if (net.merges()) layer.passed = Buffer<T>(total * net.y_width());
-    for (Index d = 0; d < net.directions; ++d) {
-      Direction& direction = layer.directions.emplace_back();
-      if (net.tape_gates) direction.gates = Buffer<T>(total * gates_row);
-      if (net.traits.has_cell_state) direction.c = Buffer<T>(slots * net.hidden);
-      if (net.options.zoneout_c > 0) direction.candidate = Buffer<T>(total * net.hidden);
-      if (net.options.projection) direction.inner = Buffer<T>(total * net.hidden);
-      if (net.options.layer_norm) {
-        direction.hat_ih = Buffer<T>(total * net.traits.gates * net.hidden);
-        direction.hat_hh = Buffer<T>(total * net.traits.gates * net.hidden);
-        direction.scale_ih = Buffer<T>(total * 2);
-        direction.scale_hh = Buffer<T>(total * 2);
-      }
-    }
-  }
-}
-
-template <class T>
-void copy_by_steps(const Rows& rows, const TapeColumns& columns, const T* from, T* to) {
-  for (Index t = 0; t < rows.time(); ++t) {
-    for (Index b = 0; b < rows.batch(); ++b) {
-      const Index at = columns.in_slots ? rows.slot(t + 1, b) : rows.at(t, b);
-      std::memcpy(to + (rows.base(t) + b) * columns.width, from + at * columns.row + columns.first,
-                  static_cast<std::size_t>(columns.width) * sizeof(T));
-    }
-  }
-}
-
 #define BPTT_INSTANTIATE(T)                                                                             \
   template DirectionParameters<T> direction_parameters(const Recurrent&, T*, Index, Index);             \
   template DirectionParameters<const T> direction_parameters(const Recurrent&, const T*, Index, Index); \
-  template DirectionParameters<T> summed_in(const DirectionParameters<T>&, T*);                         \
-  template void copy_by_steps(const Rows&, const TapeColumns&, const T*, T*);                           \
-  template struct Tape<T>;
+  template DirectionParameters<T> summed_in(const DirectionParameters<T>&, T*);
 BPTT_INSTANTIATE(float)
 BPTT_INSTANTIATE(double)
 #undef BPTT_INSTANTIATE

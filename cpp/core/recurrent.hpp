@@ -1,4 +1,4 @@
-// A stack of recurrent layers: its sizes, its parameters in a flat vector, the tape of a forward pass, and both passes.
+// A stack of recurrent layers: its sizes, its parameters in a flat vector, and both passes.
 //
 // T time, B batch, I input, H hidden, P output (H but with a projection), D directions, L layers. Arrays are dense and
 // row-major.
@@ -15,6 +15,10 @@
 #include "runtime/workspace.hpp"
 
 namespace bptt {
+
+// Throw std::invalid_argument if the result overflows.
+Index checked_product(Index a, Index b);
+Index checked_sum(Index a, Index b);
 
 struct Parameter {
   std::string name;
@@ -114,51 +118,8 @@ struct Interventions {
   }
 };
 
-// The record of a forward pass. Time slots of h and c have one more at both ends, so that "the step before" is a
-// constant distance away in both directions, and the initial state needs no special case.
 template <class T>
-struct Tape {
-  Tape(const Recurrent& net, Rows rows);
-
-  struct Direction {
-    Buffer<T> gates;  // (T, B, tape_gates * H), activated, or see keeps_argument; rows have the distance gates_row
-    Buffer<T> c;  // (T + 2, B, H)
-    Buffer<T> candidate;  // (T, B, H): c before zoneout
-    Buffer<T> inner;  // (T, B, H): h before its projection
-    Buffer<T> hat_ih;  // (T, B, G * H): pre-activations, normalised
-    Buffer<T> hat_hh;
-    Buffer<T> scale_ih;  // (T, B, 2): what they were multiplied by, of each group of gates
-    Buffer<T> scale_hh;
-  };
-  struct Layer {
-    Buffer<T> h;  // (T + 2, B, D * P)
-    Buffer<T> passed;  // (T, B, y_width): y, where it is not h: directions merged, or dropout before the next layer
-    std::vector<Direction> directions;
-  };
-
-  Rows rows;  // halved, if what is kept is, but for the last layer's h
-  Index gates_row;
-  const T* x = nullptr;  // (T, B, I), owned by the caller
-  Buffer<T> dropped_x;  // (T, B, I): x after dropout; empty without it
-  Interventions<T> interventions;
-  double dropout = 0;
-  std::uint64_t dropout_key = 0;
-  Index first_row = 0;  // of the batch over time, where this is a piece of a longer one: masks go on from there
-  std::vector<Layer> layers;
-};
-
-// Columns [first, first + width) of an array over time of a tape, whose rows have the distance `row`.
-struct TapeColumns {
-  bool in_slots;  // or by steps
-  Index first;
-  Index row;
-  Index width;
-};
-
-// Copies these columns of a halved array to one that is stored step by step.
-template <class T>
-void copy_by_steps(const Rows& rows, const TapeColumns& columns, const T* from, T* to);
-
+struct Tape;
 template <class T>
 class PackedNetwork;
 
@@ -169,7 +130,8 @@ struct ForwardArgs {
   const T* x;  // (T, B, I)
   const T* h0;  // (L * D, B, P) or null: zero
   const T* c0;  // (L * D, B, H)
-  T* y;  // (T + 2, B, D * P): step t at slot t + 1, the outer slots are scratch; merged: (T, B, P). Not with a tape
+  T* y;  // (T + 2, B, D * P): step t at slot t + 1, the outer slots are scratch; merged: (T, B, P). Null with a tape
+         // that is not compact
   T* h;  // (L * D, B, P)
   T* c;  // or null
   Rows rows{0, 0};
@@ -180,7 +142,7 @@ struct ForwardArgs {
 template <class T>
 void infer(const Recurrent& net, const ForwardArgs<T>& args, Interrupt& interrupt);
 
-// Keeps the tape. Its last layer's h is the output, or `passed` if the network merges directions.
+// Keeps the tape. Unless it is compact, its last layer's h is the output, or `passed` if the network merges directions.
 template <class T>
 void forward(const Recurrent& net, const ForwardArgs<T>& args, Tape<T>& tape, Interrupt& interrupt);
 

@@ -49,8 +49,8 @@ BPTT_ADDRESS ForwardStep<T> step_arguments(const ForwardAddresses<T>& addresses,
   s.gates = addresses.gates_at(run, t, b, low);
   s.gates_row = addresses.gates_row();
   if (run.c) {
-    s.c_prev = addresses.c_at(run, before, b);
-    s.c = addresses.c_at(run, after, b);
+    s.c_prev = addresses.c_at(run, before, b, low);
+    s.c = addresses.c_at(run, after, b, low);
   }
   return s;
 }
@@ -81,14 +81,14 @@ BPTT_ADDRESS BackwardStep<T> step_arguments(const BackwardAddresses<T>& addresse
   b.dh = addresses.dh_at(run, first);
   b.dy = addresses.dy_at(run, t, first);
   b.carry = addresses.carry_at(run, first);
-  b.h_prev = addresses.h_at(run, before, first);
-  const RowSpan<const T> gates = addresses.gates_at(run, t, first);
+  b.h_prev = addresses.h_at(run, before, first, low);
+  const RowSpan<const T> gates = addresses.gates_at(run, t, first, low);
   b.gates = gates.data;
   b.gates_row = gates.row;
   if (b.peephole) b.dpeephole = run.sums.data() + first * b.dpeephole_row + addresses.columns().peephole;
   if (run.c) {
-    b.c_prev = addresses.c_at(run, before, first);
-    b.c = addresses.c_at(run, after, first);
+    b.c_prev = addresses.c_at(run, before, first, low);
+    b.c = addresses.c_at(run, after, first, low);
   }
   const Index squares = at * b.panels;
   b.dh_squares = run.dh_squares.data() + squares;

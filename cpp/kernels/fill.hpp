@@ -10,6 +10,7 @@
 #include "kernels/optimizers.hpp"
 #include "kernels/peak.hpp"
 #include "kernels/product.hpp"
+#include "kernels/reduced/compact.hpp"
 #include "kernels/reduced/fill_bfloat16.hpp"
 #include "kernels/reduced/fill_int8.hpp"
 #include "kernels/row_modifiers.hpp"
@@ -61,6 +62,10 @@ constexpr Kernels<T> fill_table() {
   k.multiply = multiply<T>;
   k.normalise = normalise<T>;
   k.normalise_back = normalise_back<T>;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    k.compact = compact;
+    k.expand = expand;
+  }
 
   k.activate = activate<T>;
   k.exp = apply<T, exp<T>>;

@@ -13,6 +13,9 @@
 
 namespace bptt {
 
+// A number of a tape in 16 bits: see reduced/compact.hpp.
+using Compact = std::uint16_t;
+
 // Every cell, by name: see cells/cells.def.
 enum class Cell {
 #define BPTT_CELL(name, ...) name,
@@ -328,6 +331,10 @@ struct Kernels {
   void (*multiply)(Index n, const T* x, const T* y, T* out);
   void (*normalise)(const Normalise<T>&);
   void (*normalise_back)(const NormaliseBack<T>&);
+
+  // Of float32 alone, else null: see reduced/compact.hpp.
+  void (*compact)(Index n, const T* x, Compact* y);
+  void (*expand)(Index n, const Compact* x, T* y);
 
   Index (*multiply_add)(Index rounds, T* lanes);  // lanes: 64 bytes in and out
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "core/recurrent.hpp"
+#include "core/tape/tape.hpp"
 
 namespace bptt::tests {
 

@@ -35,10 +35,12 @@ Result run(const Recurrent& net, const Rows& rows, double dropout) {
   tape.dropout = dropout;
   Interrupt interrupt;
   ForwardArgs<float> f = passes.forward_args();
+  std::vector<float> slots(static_cast<std::size_t>(tape.compact ? rows.slots() * width : 0));
+  f.y = slots.data();
   forward(net, f, tape, interrupt);
 
   Result result;
-  const float* y = passes.output(tape);
+  const float* y = tape.compact ? slots.data() + batch * width : passes.output(tape);
   result.y.assign(y, y + rows.total() * width);
   const PackedNetwork<float> packed(net, passes.parameters.data());
   for (std::vector<float>* out : {&result.inferred, &result.frozen}) {
@@ -67,16 +69,26 @@ int main(int count, char** arguments) {
     Index input, hidden, layers, time, batch;
     bool bidirectional, ragged;
     double dropout = 0;
+    bool compact = false;
   };
   // By rows, by units, by directions, too few of either for the team, and by rows that change hands.
-  const Size sizes[] = {{8, 64, 3, 20, 48, false, false}, {8, 64, 2, 20, 48, false, false, 0.3},
-                        {8, 320, 1, 12, 3, false, false}, {8, 96, 2, 10, 20, true, false},
-                        {4, 32, 1, 40, 5, true, false},   {8, 64, 2, 20, 48, false, true},
-                        {8, 64, 1, 20, 60, true, true}};
+  const Size sizes[] = {{8, 64, 3, 20, 48, false, false},
+                        {8, 64, 2, 20, 48, false, false, 0.3},
+                        {8, 320, 1, 12, 3, false, false},
+                        {8, 96, 2, 10, 20, true, false},
+                        {4, 32, 1, 40, 5, true, false},
+                        {8, 64, 2, 20, 48, false, true},
+                        {8, 64, 1, 20, 60, true, true},
+                        {8, 64, 3, 20, 48, false, false, 0.3, true},
+                        {8, 320, 1, 12, 3, false, false, 0, true},
+                        {8, 64, 2, 20, 60, true, true, 0, true},
+                        {8, 64, 2, 20, 48, false, false, 0, true}};
   int failures = 0;
   for (const CellTraits& traits : kCellTraits) {
     for (const Size& size : sizes) {
-      const Recurrent net(traits.cell, {size.input, size.hidden, size.layers, size.bidirectional});
+      Options options;
+      options.compact_tape = size.compact;
+      const Recurrent net(traits.cell, {size.input, size.hidden, size.layers, size.bidirectional}, options);
       const Rows rows = rows_of(quick ? size.time / 2 : size.time, size.batch, size.ragged);
       set_num_threads(1);
       const Result expected = run(net, rows, size.dropout);

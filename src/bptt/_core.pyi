@@ -54,6 +54,7 @@ class Recurrent:
         output_clip: float = ...,
         nonlinearity: tuple[str, float, float] = ...,
         activations: tuple[tuple[str, float, float], ...] = ...,
+        compact_tape: bool = False,
     ) -> None: ...
     @property
     def parameters(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -230,7 +231,7 @@ class Stream:
         """x (T, B, I) -> (T, B, H); skip (T, B). Input and output are left alone."""
 
 class Tape:
-    """What one forward pass keeps for its backward pass. Every array is a read-only view."""
+    """What one forward pass keeps for its backward pass. Every array is a read-only view, or a copy."""
 
     @property
     def shape(self) -> tuple[int, int]:

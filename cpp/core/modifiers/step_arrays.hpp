@@ -5,6 +5,7 @@
 
 #include "core/addressing.hpp"
 #include "core/pack.hpp"
+#include "core/tape/tape.hpp"
 
 namespace bptt {
 

@@ -52,7 +52,8 @@ def crosscheck(
     This bound is too small where larger terms cancel, or near the kink of a ReLU. An entry may then be off by
     the reference's response to perturbed data (twice that in a gradient). The response is the change of the
     tensor when all data are perturbed: parameters, input, state, tape and errors each change relatively by
-    `tolerance` times a draw from N(0, 1).
+    `tolerance` times a draw from N(0, 1). The tape changes by 2^-8 times such a draw if a layer has
+    `tape_dtype="bfloat16"`, because the reference does not round its tape.
 
     Entries below the dtype's smallest normal number divided by eps always pass. Close to zero, underflow
     costs digits, and rounding errors decide on which side of a kink a number lies.

@@ -11,7 +11,7 @@ from bptt.checks.layer_run import Problem, run_layer
 from bptt.checks.nested import flatten
 from bptt.checks.perturbation import Move
 from bptt.checks.report import Comparison, compare
-from bptt.checks.training_step import Tensor, rounds_operands
+from bptt.checks.training_step import Tensor, rounds_operands, rounds_tape
 from bptt.layers.module import Module
 
 BFLOAT16 = 2.0**-8
@@ -49,10 +49,15 @@ class Bounds:
         if rounds_operands(layer):
             self.tolerance = tolerance = BFLOAT16
         self._floor = floor = float(limits.tiny / limits.eps)
+        kept = BFLOAT16 if rounds_tape(layer) else 0.0
         self.reference = reference.like(layer)
         self.results = run_layer(self.reference, problem)
         self._perturbed = [
-            run_layer(self.reference, problem, Move(sign * tolerance, sign * floor, (problem.seed, draw)))
+            run_layer(
+                self.reference,
+                problem,
+                Move(sign * tolerance, sign * floor, (problem.seed, draw), sign * kept),
+            )
             for draw, sign in MOVES
         ]
 

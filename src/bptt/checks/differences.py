@@ -62,7 +62,8 @@ def gradcheck(
     ----------
     layer : Module
         Any layer or `Sequential`, native or reference. A float32 layer is checked through a copy in float64,
-        because differences of float32 numbers say little. `crosscheck` checks float32 results.
+        because differences of float32 numbers say little. The copy does not round its tape, whatever
+        `tape_dtype` is. `crosscheck` checks float32 results.
     x : array_like
         Input of the layer. An input without a gradient (symbols for an `Embedding`) is not checked.
     state : optional

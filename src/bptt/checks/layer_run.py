@@ -71,4 +71,4 @@ def _move_tape(tape: Tape, move: Move) -> None:
         for part in tape.tapes:
             _move_tape(part, move)
     elif isinstance(tape, RecurrentTape) and isinstance(tape.core, (StackTape, RaggedTape)):
-        tape.core.move(move, move.between)
+        tape.core.move(move.kept, move.between)

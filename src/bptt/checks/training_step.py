@@ -41,6 +41,11 @@ def rounds_operands(layer: Module) -> bool:
     return any(getattr(part, "precision", "highest") != "highest" for part in iter_layers(layer))
 
 
+def rounds_tape(layer: Module) -> bool:
+    """Return whether a layer inside keeps its tape in bfloat16."""
+    return any(getattr(part, "tape_dtype", None) is not None for part in iter_layers(layer))
+
+
 def options_of(layer: Module, **arguments: npt.ArrayLike | None) -> dict[str, Any]:
     """Return the arguments of `forward` other than x and state, without those that are None.
 

@@ -73,6 +73,11 @@ class MGU(Recurrent):
         "bfloat16": round the operands of matrix products to bfloat16, for speed. See `LSTM`. Needs float32.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
+    tape_dtype : {"bfloat16"}, optional
+        "bfloat16": `forward` keeps its tape in 16 bits per number, which halves its memory. y and the state
+        keep their bits. A kept number is off by at most 2^-8 of itself, or of its distance from 1 if that is
+        less. Gradients through up to 1,000 steps that do not explode are off by at most 2^-6 of their largest
+        entry, or 2^-4 with layer norm. Only for dtype "float32". Default: the layer's dtype.
     seed : int, numpy.random.Generator or None
         Source of the initial parameters and dropout masks.
 
@@ -123,6 +128,7 @@ class MGU(Recurrent):
         init: Init = "default",
         precision: str = "highest",
         dtype: Any = "float32",
+        tape_dtype: str | None = None,
         seed: Seed = None,
     ) -> None:
         self.activations = parse_activations(activations, 2)
@@ -146,6 +152,7 @@ class MGU(Recurrent):
             init=init,
             precision=precision,
             dtype=dtype,
+            tape_dtype=tape_dtype,
             seed=seed,
             activations=self.activations,
             **clip_option(self.gate_clip),

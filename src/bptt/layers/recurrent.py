@@ -19,6 +19,7 @@ from bptt.layers.passes.directions import check_directions
 from bptt.layers.passes.interventions import RandomMasks, parse_zoneout
 from bptt.layers.passes.native import Native
 from bptt.layers.passes.precision import parse_precision
+from bptt.layers.passes.tape import check_tape_dtype
 from bptt.layers.recurrent_calls import RecurrentCalls
 
 MAX_LAYERS = 10_000
@@ -28,6 +29,7 @@ MAX_LAYERS = 10_000
 _SETTINGS = (
     *("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"),
     *("reverse", "merge", "layer_norm", "recurrent_dropout", "input_dropout", "zoneout", "precision"),
+    "tape_dtype",
 )
 """Constructor arguments of every recurrent layer. Attributes with the same names hold them."""
 
@@ -62,6 +64,7 @@ class Recurrent(RecurrentCalls):
         init: Init,
         precision: str,
         dtype: object,
+        tape_dtype: str | None,
         seed: Seed,
         **cell_options: Any,
     ) -> None:
@@ -88,6 +91,8 @@ class Recurrent(RecurrentCalls):
         self._masks = RandomMasks(between_layers, self.recurrent_dropout, self.input_dropout, zoneout_pair)
         self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
         self._core_options |= {"reverse": self.reverse, "merge": self.merge}
+        self.tape_dtype = check_tape_dtype(tape_dtype, self.dtype)
+        self._core_options["compact_tape"] = self.tape_dtype is not None
         self.output_size = cell_options.get("projection") or self.hidden_size
         self.y_size = self.output_size * (self.num_directions if self.merge == "concat" else 1)
         self.precision = parse_precision(precision, self.dtype, dtypes=self.rounding_dtypes)

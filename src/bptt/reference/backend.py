@@ -2,7 +2,7 @@
 
 For every dtype of the layer, the backend computes in float64 and rounds the results once. A float32 layer
 therefore returns the float32 results that an exact machine would return. With `precision="bfloat16"`, the
-operands of products are rounded, and nothing else.
+operands of products are rounded, and nothing else. Its tape is not rounded, whatever `tape_dtype` is.
 """
 
 from __future__ import annotations

@@ -97,6 +97,8 @@ def _copy(layer: Module, dtype: np.dtype[Any], *, reference: bool, memo: dict[in
         config["dtype"] = dtype.name
     if "precision" in config and dtype.name not in kind.rounding_dtypes:
         config["precision"] = "highest"
+    if dtype != np.float32 and "tape_dtype" in config:
+        config["tape_dtype"] = None
     copied = kind.from_config(config)
     copied.load_state_dict(layer.state_dict())
     copied.trainable = layer.trainable

@@ -18,7 +18,7 @@ CELLS: dict[str, type[Recurrent]] = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RN
 
 _OF_PYTORCH = {
     *("input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"),
-    *("bidirectional", "proj_size", "dtype", "seed"),
+    *("bidirectional", "proj_size", "dtype", "seed", "tape_dtype"),
 }
 
 

@@ -12,7 +12,7 @@ SIZES = frozenset(
     ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional", "dtype")
 )
 """Options of recurrent layers that every library has in some way."""
-_INITIAL = frozenset(("precision", "forget_bias", "input_bias", "output_bias"))
+_INITIAL = frozenset(("precision", "tape_dtype", "forget_bias", "input_bias", "output_bias"))
 """Options that change no outputs of a layer with given weights."""
 
 

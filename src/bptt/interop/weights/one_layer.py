@@ -28,7 +28,7 @@ _STACKS = frozenset(
 _OPTIONS = frozenset(
     (
         *("batch_first", "reverse", "merge", "activations", "nonlinearity", "dtype", "precision", "seed"),
-        *("dropout", "input_dropout", "recurrent_dropout", "zoneout"),
+        *("dropout", "input_dropout", "recurrent_dropout", "zoneout", "tape_dtype"),
     )
 )
 """Options of a layer that the arrays of a cell do not tell. `merge` is for two cells."""

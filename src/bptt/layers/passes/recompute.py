@@ -2,7 +2,7 @@
 
 Chen, Xu, Zhang and Guestrin (2016), Training deep nets with sublinear memory cost; Gruslys et al. (2016) for
 recurrent networks. Gradients have the same bits as without recomputation, because pieces end where the
-backward pass divides its sums anyway.
+backward pass divides its sums anyway. Kept states have the layer's dtype, whatever `tape_dtype` is.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class Recomputed:
         """(T, B)."""
         call = self._call
         return len(call.x if call.active is None else call.active), self._batch
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for state in self._states for part in state if part is not None)
 
     def _cut(self, steps: int) -> Iterator[Piece]:
         """Yield pieces of `steps` steps. Only the first piece may be shorter."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import choice
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import CoreTape
 from bptt.layers.passes.layout import Layout
@@ -78,7 +79,7 @@ class RecurrentTape(Tape):
     The views are always time first and batched, (T, B, ...), for every layout of the input. They are copies
     for a batch with `lengths` or `skip`, with 0 at steps that a row does not have. They are also copies if
     threads stored the halves of the batch separately. Entry `layer * directions + direction` belongs to that
-    layer and direction.
+    layer and direction. They are copies, too, with `tape_dtype="bfloat16"`: the rounded numbers in float32.
     """
 
     core: CoreTape
@@ -86,6 +87,14 @@ class RecurrentTape(Tape):
     ragged: PackedRows | None = None
     masks: Mapping[str, Floats] = field(default_factory=dict)
     """The masks that `forward(masks=...)` accepts, read-only."""
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the arrays over time, without x and the weights. None for the reference.
+
+        With `checkpoint`: the bytes of the states that are kept.
+        """
+        return getattr(self.core, "nbytes", None)
 
     @property
     def h(self) -> tuple[npt.NDArray[Any], ...]:
@@ -172,6 +181,25 @@ class RecurrentTape(Tape):
             for layer in range(owner.num_layers)
             for direction in range(owner.num_directions)
         ]
+
+
+def check_tape_dtype(tape_dtype: object, dtype: np.dtype[Any]) -> str | None:
+    """Return the option `tape_dtype` of a recurrent layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither None nor "bfloat16", or the layer's dtype is not float32.
+    """
+    if tape_dtype is None:
+        return None
+    tape_dtype = choice(tape_dtype, "tape_dtype", ("bfloat16",))
+    if dtype != np.float32:
+        raise ValueError(
+            f'tape_dtype must be None unless dtype is "float32"; got {tape_dtype!r} with dtype {dtype.name}. '
+            'Fix: pass dtype="float32", or leave tape_dtype out.'
+        )
+    return tape_dtype
 
 
 def has_several_inputs(tape: Tape) -> bool:
