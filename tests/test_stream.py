@@ -40,6 +40,30 @@ def test_steps_have_the_bits_of_the_whole_call(cell):
             np.testing.assert_array_equal(stream.run(x[4:]), y[4:])
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu", "mgu"])
+def test_small_layers_have_the_bits_of_the_whole_call(cell, subtests):
+    """Small layers run many steps in one call of a kernel: around vectors of units, and around its limits."""
+    inputs, rows, layers = (1, 2, 8, 9), (1, 2, 3, 4, 7), (1, 2)
+    for number, units in enumerate((1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65)):
+        inputs_of, B, L = inputs[number % 4], rows[number % 5], layers[number // 5 % 2]
+        for isa in ISAS:
+            for dtype in DTYPES:
+                with subtests.test(units=units, inputs=inputs_of, rows=B, layers=L, isa=isa, dtype=dtype):
+                    bptt.use_isa(isa)
+                    layer = build(cell, inputs_of, units, num_layers=L, dtype=dtype)
+                    x = np.random.default_rng(number).standard_normal((70, B, inputs_of)).astype(dtype)
+                    start = state(cell, (L, B, units))
+                    y, last = layer(x, start)
+                    stream = layer.stream(B)
+                    stream.state = start
+                    np.testing.assert_array_equal(stream.run(x), y)
+                    for found, expected in zip(leaves(stream.state), leaves(last), strict=True):
+                        np.testing.assert_array_equal(found, expected)
+                    stream.state = start
+                    pieces = [stream.run(x[:33]), stream.step(x[33])[None], stream.run(x[34:])]
+                    np.testing.assert_array_equal(np.concatenate(pieces), y)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_bound_buffers_out_and_single_rows(cell):
     layer, x = layer_of(cell), numbers(rows=1)

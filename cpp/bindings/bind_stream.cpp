@@ -4,12 +4,12 @@
 #include <atomic>
 
 #include "bindings/stream.hpp"
-#include "core/stream.hpp"
+#include "core/streams/stream.hpp"
 
 namespace bptt::bindings {
 namespace {
 
-constexpr double kWorthTheGil = 1e6;  // floating-point operations of a step: some 20 microseconds of one core
+constexpr double kWorthTheGil = 1e6;  // floating-point operations: some 20 microseconds of one core
 
 // Held while a call reads or writes the state: a second call at the same time would mix the states of two steps.
 class Stepping {
@@ -43,13 +43,13 @@ class BoundStream final : public AnyStream {
 
   void step() override {
     const Stepping stepping(busy_);
-    compute_step([&] { stream_.step(in_.data(), out_.data()); });
+    compute_steps(1, [&](Interrupt&) { stream_.step(in_.data(), out_.data()); });
   }
 
   void step_skipping(const py::array& skip) override {
     const auto* rows = data_of<std::uint8_t>("skip", skip, {input.shape(0)});
     const Stepping stepping(busy_);
-    compute_step([&] { stream_.step(in_.data(), out_.data(), rows); });
+    compute_steps(1, [&](Interrupt&) { stream_.step(in_.data(), out_.data(), rows); });
   }
 
   py::array run(const py::array& x, const std::optional<py::array>& skip) override {
@@ -59,7 +59,7 @@ class BoundStream final : public AnyStream {
     const auto* rows = optional_data_of<std::uint8_t>("skip", skip, {time, batch});
     const NewArray<T> y({time, batch, net_.output});
     const Stepping stepping(busy_);
-    compute([&](Interrupt& interrupt) { stream_.run(from, y.data(), rows, time, interrupt); });
+    compute_steps(time, [&](Interrupt& interrupt) { stream_.run(from, y.data(), rows, time, interrupt); });
     return y.array;
   }
 
@@ -85,14 +85,15 @@ class BoundStream final : public AnyStream {
   }
 
  private:
-  // A small step keeps the GIL, which costs more to give up and take back than the step.
-  template <class Step>
-  void compute_step(const Step& step) {
-    if (stream_.flops() >= kWorthTheGil) {
-      compute([&](Interrupt&) { step(); });
+  // A few small steps keep the GIL, which costs more to give up and take back than these steps.
+  template <class Steps>
+  void compute_steps(Index count, const Steps& steps) {
+    if (stream_.flops() * static_cast<double>(count) >= kWorthTheGil) {
+      compute(steps);
     } else {
       const FlushSubnormals mode;
-      step();
+      Interrupt never;
+      steps(never);
     }
   }
 

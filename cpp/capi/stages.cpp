@@ -1,6 +1,6 @@
 #include "capi/stages.hpp"
 
-#include "core/stream.hpp"
+#include "core/streams/stream.hpp"
 #include "core/timeless/activations.hpp"
 #include "core/timeless/layer_norm.hpp"
 #include "core/timeless/linear.hpp"

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cells/small_arguments.hpp"
 #include "kernels/flat_arguments.hpp"
 #include "kernels/index.hpp"
 
@@ -324,6 +325,7 @@ struct Kernels {
 
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);
+  void (*small_steps[kCells])(const SmallSteps<T>&);  // null where single steps serve a cell as well
   const ReducedKernels* reduced;  // null: of full precision. Steps run through run_step in core/cells.hpp
 
   void (*blend)(const Blend<T>&);

@@ -12,7 +12,8 @@ namespace bptt {
 class Interrupt {
  public:
   // `asked` is called on the calling thread at most every 50 ms; true stops the call.
-  explicit Interrupt(bool (*asked)() = nullptr) : asked_(asked), next_(Clock::now() + kInterval) {}
+  explicit Interrupt(bool (*asked)() = nullptr)
+      : asked_(asked), next_(asked ? Clock::now() + kInterval : Clock::time_point{}) {}
 
   void poll() {
     if (!asked_ || Clock::now() < next_) return;

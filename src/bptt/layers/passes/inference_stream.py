@@ -79,9 +79,7 @@ class InferenceStream:
         held = None if skip is None else _bytes(skip, self.output.shape[:1])
         squeezed = False
         if x is not None:
-            # An array of the right dtype and shape is the usual case, and needs no further checks.
-            if not (type(x) is np.ndarray and _is_like(x, self.input)):
-                x, squeezed = _read(x, self.input, "x", over_time=False)
+            x, squeezed = _read(x, self.input, "x", over_time=False)
             if out is not None:
                 self._check_out(out, squeezed)
             _fill(self.input, x)
@@ -163,15 +161,19 @@ class InferenceStream:
         return f"InferenceStream({self._layer}, batch_size={len(self.output)})"
 
 
-def _is_like(x: npt.NDArray[Any], buffer: Any) -> bool:
-    return isinstance(buffer, np.ndarray) and x.dtype == buffer.dtype and x.shape == buffer.shape
-
-
 def _read(value: Any, buffer: Any, name: str, *, over_time: bool) -> tuple[Any, bool]:
     """Check the input of a step, or of several steps. Return it in the form of the buffer.
 
     Also return whether the array had no axis of rows.
     """
+    # An array of the right dtype and shape is the usual case. Further checks would take longer than a step.
+    if type(value) is np.ndarray and type(buffer) is np.ndarray and value.dtype == buffer.dtype:
+        flags, row = value.flags, value.shape[over_time:]
+        if flags.c_contiguous and flags.aligned:
+            if row == buffer.shape:
+                return value, False
+            if len(buffer) == 1 and row == buffer.shape[1:]:
+                return value.reshape(value.shape[:over_time] + buffer.shape), True
     if isinstance(buffer, Mapping):
         return _read_several(value, buffer, name, over_time=over_time), False
     array = as_real(value, name)
@@ -209,11 +211,11 @@ def _steps(values: Any, buffer: Any) -> int | None:
 
 
 def _fill(buffer: Any, values: Any) -> None:
-    if isinstance(buffer, Mapping):
+    if isinstance(buffer, np.ndarray):
+        buffer[...] = values
+    else:
         for key, part in buffer.items():
             _fill(part, values[key])
-    else:
-        buffer[...] = values
 
 
 def _bytes(skip: npt.ArrayLike, shape: tuple[int, ...]) -> Flags:

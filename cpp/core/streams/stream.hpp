@@ -2,7 +2,10 @@
 // among threads per step. The results have the bits of `infer`.
 #pragma once
 
+#include <optional>
+
 #include "core/modifiers/step_arrays.hpp"
+#include "core/streams/small_layers.hpp"
 
 namespace bptt {
 
@@ -44,7 +47,8 @@ class Stream {
   Buffer<T> held_h_;  // as h_ and c_ before a step that rows skip
   Buffer<T> held_c_;
   ForwardScratch<T> scratch_;
-  std::vector<ForwardStep<T>> steps_;  // the arguments of each layer's step, but for its input
+  std::optional<SmallLayers<T>> small_;  // runs all steps, if it serves these layers
+  std::vector<ForwardStep<T>> steps_;  // otherwise the arguments of each layer's step, but for its input
   bool odd_ = false;  // number of steps so far
 };
 

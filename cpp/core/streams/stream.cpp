@@ -1,5 +1,6 @@
-#include "core/stream.hpp"
+#include "core/streams/stream.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -15,7 +16,9 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
     : net_(net), batch_(batch), gates_row_(net.tape_gates ? net.tape_gates * net.hidden : net.hidden),
       flops_(static_cast<double>(net.layers) * Schedule(net, 1, batch, sizeof(T)).step_flops()),
       poll_steps_(Schedule(net, 1, batch, sizeof(T)).poll_steps()),
-      fused_(Schedule(net, 1, batch, sizeof(T)).fuses_projection(net, kernels<T>().lanes) && net.may_fuse_projection()),
+      fused_(
+          SmallLayers<T>::serve(net, batch) ||
+          (net.may_fuse_projection() && Schedule(net, 1, batch, sizeof(T)).fuses_projection(net, kernels<T>().lanes))),
       packed_(net, parameters, fused_ ? InputPanels::by_gates : InputPanels::plain), k_(packed_.kernels()),
       gates_(batch * net.tape_gates * net.hidden), next_(batch * net.output), h_(net.layers * batch * net.output),
       scratch_(net, net.modifies_steps() ? batch : 0, false) {
@@ -27,7 +30,11 @@ Stream<T>::Stream(const Recurrent& net, const T* parameters, Index batch)
     c_ = Buffer<T>(net.layers * batch * net.hidden);
     std::memset(c_.data(), 0, static_cast<std::size_t>(c_.size()) * sizeof(T));
   }
-  for (Index layer = 0; layer < net.layers; ++layer) steps_.push_back(arguments(layer));
+  if (SmallLayers<T>::serve(net, batch)) {
+    small_.emplace(net, packed_, batch);
+  } else {
+    for (Index layer = 0; layer < net.layers; ++layer) steps_.push_back(arguments(layer));
+  }
 }
 
 template <class T>
@@ -47,6 +54,7 @@ ForwardStep<T> Stream<T>::arguments(Index layer) const {
 
 template <class T>
 void Stream<T>::step(const T* x, T* y) {
+  if (small_) return small_->run(x, y, h_.data(), c_.data(), 1);
   const Index size = batch_ * net_.output;
   const auto bytes = static_cast<std::size_t>(size) * sizeof(T);
   for (Index layer = 0; layer < net_.layers; ++layer) {
@@ -84,6 +92,14 @@ void Stream<T>::step(const T* x, T* y, const std::uint8_t* skip) {
 
 template <class T>
 void Stream<T>::run(const T* x, T* y, const std::uint8_t* skip, Index time, Interrupt& interrupt) {
+  if (small_ && !skip) {
+    for (Index t = 0; t < time && !interrupt.stopped(); t += poll_steps_) {
+      const Index steps = std::min(poll_steps_, time - t);
+      small_->run(x + t * batch_ * net_.input, y + t * batch_ * net_.output, h_.data(), c_.data(), steps);
+      interrupt.poll();
+    }
+    return;
+  }
   for (Index t = 0; t < time && !interrupt.stopped(); ++t) {
     const T* const from = x + t * batch_ * net_.input;
     T* const to = y + t * batch_ * net_.output;
@@ -100,7 +116,7 @@ void Stream<T>::run(const T* x, T* y, const std::uint8_t* skip, Index time, Inte
 template <class T>
 void Stream<T>::step_layer(Index layer, const T* x) {
   const PackedForward<T>& w = packed_.at(layer);
-  ForwardStep<T> s = steps_[static_cast<std::size_t>(layer)];
+  ForwardStep<T>& s = steps_[static_cast<std::size_t>(layer)];
   if (fused_) {
     s.x = x;
     s.last_first = odd_;
