@@ -62,6 +62,11 @@ def test_small_layers_have_the_bits_of_the_whole_call(cell, subtests):
                     stream.state = start
                     pieces = [stream.run(x[:33]), stream.step(x[33])[None], stream.run(x[34:])]
                     np.testing.assert_array_equal(np.concatenate(pieces), y)
+                    skip = np.random.default_rng(B).random((70, B)) < 0.3
+                    stream.state = start
+                    np.testing.assert_array_equal(stream.run(x, skip=skip), layer(x, start, skip=skip)[0])
+                    stream.reset()
+                    np.testing.assert_array_equal(stream.step(x[0]), layer(x[:1])[0][0])
 
 
 @pytest.mark.parametrize("cell", CELLS)
