@@ -160,8 +160,7 @@ struct PanelInput {
   const T* after;
 };
 template <class T, class Operands, int N>
-__attribute__((noinline)) void multiply_vectors(const Panel<T>& panel, const PanelInput<T>& in,
-                                                const PanelOutput<T>& io) {
+BPTT_INLINE void multiply_vectors_inline(const Panel<T>& panel, const PanelInput<T>& in, const PanelOutput<T>& io) {
   const Index depth = in.depth;
   const TileFunction<T>* tiles = tiles_of<T, Operands>(N);
   const Index block = even_part(depth, kDepthBlock);
@@ -189,6 +188,12 @@ __attribute__((noinline)) void multiply_vectors(const Panel<T>& panel, const Pan
     });
     k += t.depth;
   } while (k < depth);
+}
+
+template <class T, class Operands, int N>
+__attribute__((noinline)) void multiply_vectors(const Panel<T>& panel, const PanelInput<T>& in,
+                                                const PanelOutput<T>& io) {
+  multiply_vectors_inline<T, Operands, N>(panel, in, io);
 }
 
 // The same of as many vectors as the panel has. A call for each number of them, with loops of this length.

@@ -236,4 +236,7 @@ struct GruResetBeforeVariant : GruResetBefore<T> {
   }
 };
 
+template <>
+inline constexpr bool kCopiesProduct<Gru<float>> = true;
+
 }  // namespace bptt::BPTT_ISA

@@ -254,4 +254,7 @@ struct Lstm {
   }
 };
 
+template <>
+inline constexpr bool kCopiesProduct<Lstm<float, false, false>> = true;
+
 }  // namespace bptt::BPTT_ISA

@@ -33,6 +33,11 @@ BPTT_INLINE const T* panel_after(const Arguments& s, Index i, PanelShape shape, 
   return packed + panel_at<T>(shape, panel_in_turn(s, i + 1 < s.panel_end ? i + 1 : s.panel_begin)).offset;
 }
 
+// Whether the step of these equations has its own copy of the product: a call costs a twentieth of a step of one row
+// and few units, and a copy costs space.
+template <class Equations>
+inline constexpr bool kCopiesProduct = false;
+
 template <class T, class Equations>
 void forward_step(const ForwardStep<T>& s) {
   const PanelShape shape{s.output, s.hidden, Equations::gates};
@@ -50,7 +55,12 @@ void forward_step(const ForwardStep<T>& s) {
       Equations::prepare(s, panel);
       const T* after =
           s.x ? panel_after(s, i, {s.input, s.hidden, Equations::gates}, s.w) : panel_after(s, i, shape, s.u);
-      multiply_panel(panel, {s.rows, s.output, s.h_in, s.h_in_row, s.u, after}, io);
+      const PanelInput<T> in{s.rows, s.output, s.h_in, s.h_in_row, s.u, after};
+      if constexpr (kCopiesProduct<Equations>) {
+        multiply_vectors_inline<T, PlainOperands<T>, Equations::gates>(panel, in, io);
+      } else {
+        multiply_panel(panel, in, io);
+      }
     }
     if (s.keep) {
       Equations::template activate<true>(s, panel);
