@@ -3,7 +3,7 @@
 Three tasks: `bptt demo`, examples/japanese_vowels.py and examples/source_code.py. ::
 
     pip install '.[examples]'
-    python benchmarks/precision_losses.py --json benchmarks/results/precision-losses.json
+    python benchmarks/precision_losses.py --json benchmarks/results/losses/bfloat16.json
 
 A run that the JSON file has is not made again. `--markdown docs/guide/precision.md` writes the table into
 this page, between the lines that mark its place.
