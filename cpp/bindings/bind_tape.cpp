@@ -117,8 +117,10 @@ py::array tape_gates(const BoundTape& bound, Index layer, Index direction) {
 
 // What the arrays of all steps occupy, without the input and the weights.
 std::size_t tape_bytes(const BoundTape& bound) {
-  std::ptrdiff_t bytes = 0;
-  const auto add = [&]<class E>(const Buffer<E>& array) { bytes += array.size() * sizeof(E); };
+  std::size_t bytes = 0;
+  const auto add = [&]<class E>(const Buffer<E>& array) {
+    bytes += static_cast<std::size_t>(array.size()) * sizeof(E);
+  };
   const auto add_layers = [&](const auto& layers) {
     for (const auto& layer : layers) {
       add(layer.h);
@@ -135,7 +137,7 @@ std::size_t tape_bytes(const BoundTape& bound) {
         add_layers(tape.compact_layers);
       },
       bound.tape);
-  return static_cast<std::size_t>(bytes);
+  return bytes;
 }
 
 }  // namespace
