@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     what = "; ".join(f"{mode}: {MODES[mode]}" for mode in OFFERED)
     command.add_argument("--mode", choices=OFFERED, default="training", help=what)
     what = "weights and inputs of products; bfloat16 and int8 are also compared with our float32"
-    command.add_argument("--precision", choices=PRECISIONS, default="highest", help=what)
+    command.add_argument("--precision", choices=tuple(PRECISIONS), default="highest", help=what)
     seconds = "time for the rounds of a shape; there are at least three rounds"
     command.add_argument("--seconds", type=POSITIVE, metavar="X", default=1.0, help=seconds)
     add_common(command, run)
