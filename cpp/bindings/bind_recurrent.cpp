@@ -151,7 +151,7 @@ class BoundRecurrent {
   }
 
  private:
-  // The network of a snapshot of these parameters, in a precision of its own.
+  // The network that a snapshot or a stream computes. It may have another precision than the layer.
   std::shared_ptr<const Recurrent> for_inference(const py::array& parameters,
                                                  const std::optional<std::string>& precision) const {
     if (float32_ != py::isinstance<py::array_t<float>>(parameters)) {

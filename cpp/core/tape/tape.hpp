@@ -49,7 +49,7 @@ void for_each_taped(const Recurrent& net, Visit visit, Arrays&... arrays) {
   visit(2, arrays.scale_hh...);
 }
 
-// Arrays of so many rows, and slots of c, for a pass in T.
+// New arrays with this number of rows. c has `slots` rows. T is the type of the pass.
 template <class T, class E>
 TapeArrays<E> new_tape_arrays(const Recurrent& net, Index rows, Index slots);
 

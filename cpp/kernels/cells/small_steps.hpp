@@ -79,7 +79,7 @@ struct SmallGru {
   }
 };
 
-// One sum alone would wait for itself, and so a panel of four vectors is summed at once.
+// Each multiply-add of a sum waits for the one before. So four vectors of units are summed side by side.
 template <class T>
 struct SmallRnn {
   template <int N>

@@ -40,8 +40,8 @@ struct PanelProduct {
   float* last;  // instead, both init and out of the last gate's first unit; or null
 };
 
-// What a table of float32 has in place of its own for products of fewer bits. Everything else stays float32: what goes
-// into a product and comes out of it, and the cells' arithmetic. `pack` writes panels of `packed_size`, which only
+// The functions that a table of reduced precision has, where a table of float32 has its own. Inputs and outputs of
+// products stay float32, and so does the arithmetic of the cells. `pack` writes panels of `packed_size`, which only
 // `multiply` reads. kernels/reduced/steps.hpp makes products and steps of them.
 struct ReducedKernels {
   int lanes;
