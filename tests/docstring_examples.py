@@ -21,7 +21,7 @@ from bptt.layers import KINDS
 
 PACKAGES = (
     *("torch", "keras", "jax", "flax", "equinox", "onnx", "onnxruntime", "mpi4py", "matplotlib", "sklearn"),
-    *("pandas", "polars", "tensorboardX"),
+    *("pandas", "polars", "tensorboardX", "openvino", "ai_edge_litert", "flatbuffers"),
 )
 """Optional packages. Some modules cannot be imported without them."""
 
