@@ -184,13 +184,19 @@ LONG = {
     "reverse": {"reverse": True, "input_dropout": 0.2, "recurrent_dropout": 0.2},
     "zoneout": {"zoneout": 0.2},
     "norm": {"layer_norm": True},
+    "bfloat16 products": {"precision": "bfloat16"},
 }
 """Gains of layer norm are halved. With gains of 1, gradients explode, and are inexact in float32, too."""
 
 
 def errors_of(layer, x, lengths):
-    """Errors and gradients, relative to those in float64, for errors of N(0, 1)."""
-    exact = type(layer).from_config(layer.config() | {"dtype": "float64", "tape_dtype": None})
+    """
+    Errors and gradients, relative to those of a tape that is not rounded, for errors of N(0, 1).
+
+    The other tape is in float64. Products in bfloat16 have it in float32, with the same products.
+    """
+    dtype = "float64" if layer.precision == "highest" else "float32"
+    exact = type(layer).from_config(layer.config() | {"dtype": dtype, "tape_dtype": None})
     exact.load_state_dict(layer.state_dict())
     results = []
     for each in (layer, exact):
