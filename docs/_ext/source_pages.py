@@ -8,6 +8,7 @@ link to a script of the gallery or of the tutorial points to its page there, and
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -43,14 +44,27 @@ def _pages(root: Path) -> dict[Path, set[Path]]:
     }
 
 
+def _suffix(path: Path) -> str:
+    """Return the suffix of the page that shows a file: a Markdown file outside docs/ stays Markdown."""
+    return ".md" if path.suffix == ".md" and path.parent.name != "api" else ".rst"
+
+
 def _text(path: Path, root: Path) -> str:
     name = path.relative_to(root).as_posix()
     source = posixpath.join(*[".."] * (len(Path(page_of(path, root) or "").parts)), name)
     title = f"{name}\n{'=' * len(name)}\n"
-    if path.suffix == ".md":
-        return f":orphan:\n\n.. include:: {source}\n   :parser: myst_parser.sphinx_\n"
     language = LANGUAGES.get(path.suffix, "text")
     return f":orphan:\n\n{title}\n.. literalinclude:: {source}\n   :language: {language}\n"
+
+
+def _markdown(path: Path, folder: Path) -> str:
+    """Return the text of a Markdown file, with its links as seen from another folder."""
+
+    def moved(match: re.Match[str]) -> str:
+        target = path.parent / match["target"]
+        return Path(os.path.relpath(target, folder)).as_posix() if target.exists() else match["target"]
+
+    return "---\norphan: true\n---\n\n" + LINK.sub(moved, path.read_text(encoding="utf-8"))
 
 
 def write_pages(app: Sphinx) -> None:
@@ -60,7 +74,11 @@ def write_pages(app: Sphinx) -> None:
         for target in targets:
             page = page_of(target, docs.parent)
             if page is not None and page.startswith(f"{FOLDER}/"):
-                write_if_changed(docs / f"{page}.rst", _text(target, docs.parent))
+                file = docs / f"{page}{_suffix(target)}"
+                markdown = target.suffix == ".md"
+                write_if_changed(
+                    file, _markdown(target, file.parent) if markdown else _text(target, docs.parent)
+                )
 
 
 def point_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -69,8 +87,9 @@ def point_to_pages(app: Sphinx, docname: str, source: list[str]) -> None:
     folder = (docs / docname).parent
 
     def changed(match: re.Match[str]) -> str:
-        page = page_of((folder / match["target"]).resolve(), docs.parent)
-        return f"/{page}.rst" if page is not None else match["target"]
+        target = (folder / match["target"]).resolve()
+        page = page_of(target, docs.parent)
+        return f"/{page}{_suffix(target)}" if page is not None else match["target"]
 
     if app.env.doc2path(docname).suffix == ".md":
         source[0] = LINK.sub(changed, source[0])
