@@ -1,3 +1,3 @@
-"""The package version. This is the only file that contains it."""
+"""The package version. CITATION.cff repeats it, and `tests/test_release_papers.py` compares them."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
