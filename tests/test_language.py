@@ -15,8 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(bptt.__file__).parent
 
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 MODULES = sorted(PACKAGE.rglob("*.py"))
