@@ -22,17 +22,17 @@ PAGE = ROOT / "docs" / "performance" / "precision.md"
 START, END = "<!-- precision -->\n", "\n<!-- end of precision -->"
 
 NAMES = {
-    "torch": "PyTorch",
+    "torch": "PyTorch float32",
     "torch-bf16": "PyTorch bfloat16",
     "torch-int8": "PyTorch int8",
     "openvino-bf16": "OpenVINO bfloat16",
-    "onnxruntime": "ONNX Runtime",
+    "onnxruntime": "ONNX Runtime float32",
     "onnxruntime-int8": "ONNX Runtime int8",
-    "litert": "LiteRT",
+    "litert": "LiteRT float32",
     "litert-int8": "LiteRT int8",
-    "jax": "JAX",
+    "jax": "JAX float32",
 }
-"""Peers on the page. A name without a precision means float32."""
+"""Peers on the page."""
 
 PACKAGES = {"torch": "PyTorch", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"} | {
     "ai_edge_litert": "LiteRT",
@@ -45,11 +45,9 @@ MODES = {
     "streaming": "streaming of one row",
 }
 
-HEADS = (
-    *("cell", "units", "float32", "reduced", "times as fast", "share of the bound", "bound"),
-    *("best other library", "its time", "ratio", "our difference", "its difference"),
-)
-TEXT = (0, 6, 7)
+ISAS = {"avx2": "AVX2", "avx512": "AVX-512"}
+
+TEXT = ("cell", "best other library")
 """Columns of words."""
 
 
@@ -76,7 +74,7 @@ def _parts(findings: Findings) -> Iterable[str]:
     yield "\n".join(_gain(*group, rows) for group, rows in groups.items())
     for (precision, mode), rows in groups.items():
         yield f"### {precision}, {MODES[mode]}"
-        yield _table(rows)
+        yield _table(precision, rows)
         yield from _disagreed(rows)
 
 
@@ -94,17 +92,16 @@ def _machine(findings: Findings) -> str:
         for package, name in PACKAGES.items()
         if package in about["versions"]
     ]
-    gains = [
-        f"{precision} has {gain:g} times the multiply-adds of float32"
-        if gain > 1
-        else f"{precision} is emulated"
-        for precision, gain in about["gains"].items()
+    gains = [f"{gain:g} times that in {precision}" for precision, gain in about["gains"].items() if gain > 1]
+    emulated = [precision for precision, gain in about["gains"].items() if gain == 1]
+    sentences = [
+        f"Measured on {about['date']} with one thread.",
+        f"It reaches {about['peak']:.0f} GFLOP/s in float32 ({ISAS.get(about['isa'], about['isa'])}).",
+        f"The peak is {_listed(gains)}." if gains else "",
+        f"Emulated: {_listed(emulated)}." if emulated else "",
+        f"The other libraries are {_listed(versions)}.",
     ]
-    return (
-        f"Measured on {about['date']} with one thread, which reaches {about['peak']:.0f} GFLOP/s in float32"
-        f" ({about['isa']}); {_listed(gains)}. The other libraries are {_listed(versions)}."
-        " Times are in microseconds."
-    )
+    return " ".join(filter(None, sentences))
 
 
 def _gain(precision: str, mode: str, rows: Sequence[Row]) -> str:
@@ -115,24 +112,33 @@ def _gain(precision: str, mode: str, rows: Sequence[Row]) -> str:
     if ratios:
         line += f", and {_range(ratios)} times as fast as the best other library"
     errors = [row.errors[OURS] for row in rows if OURS in row.errors]
-    return line + (f"; results differ from float32 by up to {_percent(max(errors), 2)}." if errors else ".")
+    what = "output or gradient" if mode == "training" else "output"
+    found = f". The largest difference is {_percent(max(errors), 2)} of the largest {what}" if errors else ""
+    return f"{line}{found}."
 
 
-def _table(rows: Sequence[Row]) -> str:
-    rule = ["---" if column in TEXT else "---:" for column in range(len(HEADS))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (HEADS, rule, *map(_cells, rows)))
+def _table(precision: str, rows: Sequence[Row]) -> str:
+    heads = _heads(precision, {row.limit for row in rows})
+    rule = ["---" if head in TEXT else "---:" for head in heads]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *map(_cells, rows)))
+
+
+def _heads(precision: str, bounds: set[str | None]) -> list[str]:
+    bound = " or ".join(sorted(filter(None, bounds)))
+    return [
+        *("cell", "float32, µs", f"{precision}, µs", "times as fast", f"share of the {bound} bound"),
+        *("best other library", "its time, µs", "best other / bptt", "difference", "its difference"),
+    ]
 
 
 def _cells(row: Row) -> list[str]:
     best = row.best_peer
     return [
-        row.case.cell.upper(),
-        str(row.case.shape.H),
+        f"{row.case.cell.upper()} {row.case.shape.H}",
         _time(row, FLOAT32),
         _time(row, OURS),
         f"{row.ratio(FLOAT32):.2f}" if FLOAT32 in row.times else "",
         _percent(row.share, 0),
-        row.limit or "",
         "" if best is None else NAMES.get(best, best),
         "" if best is None else _time(row, best),
         "" if best is None else f"{row.ratio(best):.2f}",

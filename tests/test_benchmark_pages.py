@@ -117,12 +117,14 @@ def test_the_page_of_precision_has_shares_and_ratios() -> None:
     findings = made_up(reduced("lstm", **{"torch-bf16": 120.0, "jax": 400.0}), wrong)
     findings.machine |= {"date": "2026-11-30", "gains": {"bfloat16": 2.0, "int8": 1.0}}
     text = precision_page.text([findings])
-    figures = "| 16 | 180 | 100 | 1.80 | 50% | compute |"
+    figures = "16 | 180 | 100 | 1.80 | 50% |"
+    assert "| cell | float32, µs | bfloat16, µs | times as fast | share of the compute bound |" in text
     assert f"| LSTM {figures} PyTorch bfloat16 | 120 | 1.20 | 0.20% | 1.00% |" in text
     assert f"| GRU {figures}  |  |  | 0.20% |  |" in text
     assert "1.8 to 1.8 times as fast as our float32, and 1.2 to 1.2 times" in text
+    assert "The largest difference is 0.20% of the largest output or gradient." in text
     assert "differ too much from float32: PyTorch bfloat16 (GRU 16)." in text
-    assert "bfloat16 has 2 times the multiply-adds of float32 and int8 is emulated" in text
+    assert "float32 (AVX2). The peak is 2 times that in bfloat16. Emulated: int8." in text
 
 
 def test_page_of_two_machines() -> None:
