@@ -10,7 +10,8 @@
  *
  * A model file is what bptt.save writes in Python: a recurrent layer, or a Sequential of recurrent layers, Linear,
  * TiedLinear, Embedding, LayerNorm, Softmax, activations, Dropout (which does nothing) and Last (y of the last step is
- * then the output of the model). Numbers are float32; parameters of a float64 model are rounded.
+ * then the output of the model). Arrays are float32; parameters of a float64 model are rounded. A model that was saved
+ * in bfloat16 or int8 runs in this precision.
  *
  * Functions that can fail return a bptt_status, and bptt_error has the reason. No exception leaves the library.
  */
@@ -61,8 +62,8 @@ BPTT_API bptt_status bptt_stream_new(const bptt_model *model, size_t rows, bptt_
 BPTT_API void bptt_stream_free(bptt_stream *stream);
 
 /* Run a block of steps: x (steps, rows, inputs) -> y (steps, rows, outputs). Allocates nothing, and works in the calling
- * thread alone. x and y must not overlap. bptt_run_ids is for models that begin with an Embedding: x (steps, rows). If an id is out of range,
- * nothing changes. */
+ * thread alone. x and y must not overlap. bptt_run_ids is for models that begin with an Embedding: x (steps, rows).
+ * If an id is out of range, nothing changes. */
 BPTT_API bptt_status bptt_run(bptt_stream *stream, const float *x, float *y, size_t steps);
 BPTT_API bptt_status bptt_run_ids(bptt_stream *stream, const int32_t *x, float *y, size_t steps);
 
