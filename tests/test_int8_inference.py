@@ -232,5 +232,5 @@ def test_int8_is_for_inference_of_compiled_float32_layers() -> None:
         with pytest.raises(ValueError, match=r"precision must be .*got 'int8'.*Fix: "):
             build(3, 4, precision="int8")
     for layer in (bptt.reference.GRU(3, 4), bptt.reference.like(bptt.Linear(3, 4, precision="bfloat16"))):
-        with pytest.raises(ValueError, match=r"got 'int8', which only inference of the compiled layers has"):
+        with pytest.raises(ValueError, match=r"got 'int8', which is for inference of compiled layers only"):
             layer.freeze("int8")

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     command.add_argument("--cell", choices=CELLS, default="lstm", help="the cell")
     what = "; ".join(f"{mode}: {MODES[mode]}" for mode in OFFERED)
     command.add_argument("--mode", choices=OFFERED, default="training", help=what)
-    what = "weights and inputs of products; bfloat16 and int8 are also compared with our float32"
+    what = "precision of the weights and inputs of matrix products; lower ones are compared with our float32"
     command.add_argument("--precision", choices=tuple(PRECISIONS), default="highest", help=what)
     seconds = "time for the rounds of a shape; there are at least three rounds"
     command.add_argument("--seconds", type=POSITIVE, metavar="X", default=1.0, help=seconds)

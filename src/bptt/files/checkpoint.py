@@ -109,7 +109,7 @@ def save(
         its owner if permitted. Otherwise the mode follows the umask.
     model : Module or Frozen
         A model of layers that this package defines, or that `bptt.register` has registered. The file of a
-        frozen model holds its plain weights, and `load` freezes the model again.
+        frozen model holds its plain weights, rounded in int8, and `load` freezes the model again.
     optimizer : Optimizer, optional
         The optimizer whose state is saved, too.
     extra : mapping of str to JSON values, optional

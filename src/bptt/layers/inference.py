@@ -51,13 +51,13 @@ class Deployed(Costed):
         -----
         In int8, each row of a weight matrix, and each row that the matrix multiplies, is rounded to multiples
         of 1/127 of its largest magnitude. Sums are exact integers. States, gates and biases stay float32.
-        With n inputs x and weights w, a product is off by at most
-        (max|w| sum|x| + max|x| sum|w| + n max|w| max|x| / 254) / 253. For normally distributed inputs, a step
-        adds a root-mean-square error of at most 2% of the outputs, usually 0.5%.
-        In layers that forget, errors of earlier steps fade: after 1,000 steps the bound is 2% with initial
-        weights, and 4% with trained ones. Models of several layers stay within 8%. Layers without a forget
-        gate, or with layer norm, can let errors grow: `Frozen.error` measures them. NaN or infinity in a row
-        makes its outputs NaN.
+        A sum of n products x w is off by at most
+        (max|w| sum|x| + max|x| sum|w| + n max|w| max|x| / 254) / 253. For inputs of similar scale, a step
+        usually adds a root-mean-square error of 0.5% of the outputs. The tests allow 2% with initial weights,
+        also after 1,000 steps of layers that forget, 4% for a trained GRU, and 8% for models of several
+        layers. Other layers, such as those with layer norm, can let errors grow: `Frozen.error` measures
+        them. NaN or infinity in the inputs makes the outputs of its row NaN, even where those of float32 are
+        finite.
 
         Examples
         --------

@@ -101,16 +101,16 @@ class LSTM(Recurrent):
     precision : {"highest", "bfloat16"}
         "bfloat16": round the operands of all matrix products to bfloat16. Sums, gates, states, gradients and
         parameters stay float32, which `dtype` must be. A product is off by at most 2^-7 of the sum of its
-        terms' absolute values. Where gradients do not explode, outputs and states of up to 1,000 steps are
-        off by less than 2^-7 of their norm, and gradients by less than 2^-6. Some CPUs are up to twice as
-        fast, see `bptt info`. The page "Precision" says more.
+        terms' absolute values. Where a layer forgets, outputs of 1,000 steps are usually off by less than 1%
+        of their norm, and gradients by less than 2%. A layer that keeps its state for long also keeps errors.
+        Some CPUs are up to twice as fast, see `bptt info`. The page "Precision" has the tested bounds.
     dtype : {"float32", "float64"}
         Type of parameters, states, outputs and gradients.
     tape_dtype : {"bfloat16"}, optional
         "bfloat16": `forward` keeps its tape in 16 bits per number, which halves its memory. y and the state
-        keep their bits. A kept number is off by at most 2^-8 of itself, or of its distance from 1 if that is
-        less. Gradients through up to 1,000 steps that do not explode are off by at most 2^-6 of their largest
-        entry, or 2^-4 with layer norm. Only for dtype "float32". Default: the layer's dtype.
+        keep their bits. Each kept number is rounded to bfloat16. Numbers near 1 are kept as their distance
+        from 1. Gradients through up to 1,000 steps that do not explode are off by at most 2^-6 of their
+        largest entry, or 2^-4 with layer norm. Only for dtype "float32". Default: the layer's dtype.
     seed : int, numpy.random.Generator or None
         Source of the initial parameters and dropout masks.
 

@@ -75,9 +75,9 @@ class MGU(Recurrent):
         Type of parameters, states, outputs and gradients.
     tape_dtype : {"bfloat16"}, optional
         "bfloat16": `forward` keeps its tape in 16 bits per number, which halves its memory. y and the state
-        keep their bits. A kept number is off by at most 2^-8 of itself, or of its distance from 1 if that is
-        less. Gradients through up to 1,000 steps that do not explode are off by at most 2^-6 of their largest
-        entry, or 2^-4 with layer norm. Only for dtype "float32". Default: the layer's dtype.
+        keep their bits. Each kept number is rounded to bfloat16. Numbers near 1 are kept as their distance
+        from 1. Gradients through up to 1,000 steps that do not explode are off by at most 2^-6 of their
+        largest entry, or 2^-4 with layer norm. Only for dtype "float32". Default: the layer's dtype.
     seed : int, numpy.random.Generator or None
         Source of the initial parameters and dropout masks.
 

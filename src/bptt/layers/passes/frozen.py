@@ -34,10 +34,10 @@ class Frozen(Generic[Source]):
     """Snapshot of a layer or a model for inference only, with weights that are packed once.
 
     The snapshot has a copy of the weights at the time of `freeze()`. A call returns the same bits as
-    `layer(x)`, unless `freeze` got another precision, but does not pack the weights again. Packing costs as
-    much as one or two steps of many rows, or a dozen steps of one row. Several threads may call the snapshot
-    at once. It needs memory for two more copies of the weights: the packed ones, and plain ones for copies,
-    pickles, files and `error`. In int8, packed weights take a quarter of the memory of plain ones.
+    `layer(x)`, unless `freeze` got another precision, but does not pack the weights again. Several threads
+    may call the snapshot at once. It needs memory for two more copies of the weights: the packed ones, and
+    plain ones for copies, pickles, files and `error`. In int8, packed weights take a quarter of the memory of
+    plain ones.
 
     Attributes
     ----------

@@ -30,8 +30,9 @@ def parse_precision(
     """
     if value == "int8" and "int8" not in options:
         raise ValueError(
-            f"precision must be {' or '.join(map(repr, options))}; got 'int8', which only inference of "
-            "the compiled layers has. Fix: leave precision out, and call layer.freeze(precision='int8')."
+            f"precision must be {' or '.join(map(repr, options))}; got 'int8', which is for "
+            "inference of compiled layers only. Fix: leave precision out, and call "
+            "layer.freeze(precision='int8')."
         )
     precision = choice(value, "precision", options)
     if precision != "highest" and dtype.name not in dtypes:
