@@ -193,6 +193,20 @@ def test_near_kinks_and_where_errors_grow(kind: str, options: dict[str, Any], wh
     bptt.crosscheck(layer, numbers(T, B, I), start_of(layer), against=exact(layer), **setting(where))
 
 
+def test_layers_that_keep_errors_exceed_the_bounds(subtests: pytest.Subtests) -> None:
+    """As the page says: outputs by several percent, and gradients of biases, whose terms cancel, by more."""
+    for init, largest in {"identity": "y", "glorot": "bias_hh_l0"}.items():
+        with subtests.test(init):
+            layer = build("RNN", {}, 1, 32, init=init)
+            x = np.random.default_rng(0).standard_normal((200, 1, 1)).astype(np.float32)
+            assert bptt.gradient_flow(exact(layer), x).verdict == ("healthy",)
+            found, expected = results(layer, x), results(exact(layer), x)
+            norms = {name: np.linalg.norm(value) for name, value in expected.items()}
+            errors = {name: np.linalg.norm(found[name] - expected[name]) / norms[name] for name in norms}
+            assert STATES < errors["y"] < 0.05
+            assert errors[largest] > {"y": 0.01, "bias_hh_l0": 0.1}[largest]
+
+
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "MGU"])
 def test_trained_weights(kind: str) -> None:
     """A model learns the next value of waves in bfloat16, and agrees with its float64 twin afterwards."""
