@@ -29,12 +29,26 @@ FORMS: tuple[dict[str, Any], ...] = (
 )
 
 
+REDUCED: tuple[dict[str, Any], ...] = (
+    {},
+    {"tape_dtype": "bfloat16"},
+    {"precision": "bfloat16"},
+    {"precision": "bfloat16", "tape_dtype": "bfloat16"},
+)
+
+
 def test_every_option(subtests: pytest.Subtests) -> None:
     stacks = ({}, {"bidirectional": True, "num_layers": 2}, {"reverse": True, "batch_first": True})
     for index, (name, (kind, options)) in enumerate((cells.SINGLE | cells.COMBINED).items()):
         with subtests.test(name):
-            layer = randomized(getattr(bptt, kind)(3, 5, **options, **stacks[index % 3]))
+            options = options | stacks[index % 3] | REDUCED[index % 4]
+            layer = randomized(getattr(bptt, kind)(3, 5, **options))
             assert_same(load(to_proto(layer, **FORMS[index // 3 % 3])), layer)
+            if "gelu" in repr(layer):  # ONNX has no function for it in float64
+                continue
+            wide = load(to_proto(layer, dtype="float64"))
+            same = {"dtype": "float64", "precision": "highest", "tape_dtype": None}
+            assert wide.config() == layer.config() | same
 
 
 def test_models(subtests: pytest.Subtests) -> None:

@@ -92,7 +92,6 @@ class Recurrent(RecurrentCalls):
         self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
         self._core_options |= {"reverse": self.reverse, "merge": self.merge}
         self.tape_dtype = check_tape_dtype(tape_dtype, self.dtype)
-        self._core_options["compact_tape"] = self.tape_dtype is not None
         self.output_size = cell_options.get("projection") or self.hidden_size
         self.y_size = self.output_size * (self.num_directions if self.merge == "concat" else 1)
         self.precision = parse_precision(precision, self.dtype, dtypes=self.rounding_dtypes)
@@ -138,6 +137,7 @@ class Recurrent(RecurrentCalls):
         return self._stack.parameters
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        is_float32 = self.dtype == np.float32  # `bind` may have changed the dtype
         self._stack = _core.Recurrent(
             self.cell,
             self.dtype.name,
@@ -146,7 +146,8 @@ class Recurrent(RecurrentCalls):
             self.num_layers,
             self.bidirectional,
             self.bias,
-            precision=self.precision if self.dtype == np.float32 else "highest",
+            precision=self.precision if is_float32 else "highest",
+            compact_tape=is_float32 and self.tape_dtype is not None,
             **self._core_options,
         )
         return dict(self._stack.parameters)

@@ -29,6 +29,9 @@ from bptt.layers.undrawn import undrawn
 KEY = "bptt.model"
 """The entry of `metadata_props` with the description."""
 
+_OF_FLOAT64 = {"precision": "highest", "tape_dtype": None}
+"""Settings of a layer that have one value in float64."""
+
 _TYPES = {"float32": "float32", "float64": "float64"}
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -74,30 +77,48 @@ def _as_json(model: Module) -> Any:
     return json.loads(json.dumps(model.config()))
 
 
+_OF_LIES = (ValueError, TypeError, KeyError, AssertionError, RecursionError)
+"""Errors of a description that is wrong."""
+
+
 def _restored(graph: Graph, about: Any) -> Module | None:
     """Return the described model. None if the file does not hold it."""
     try:
-        return _restore(graph, about)
-    except (ValueError, TypeError, KeyError, AssertionError, RecursionError):
+        values, dtype = _arrays(graph), np.dtype(_TYPES[about["dtype"]])
+        # Weights that no output needs are not in the file. A layer norm without weights allocates its size.
+        limit = 2 * sum(value.size for value in values.values()) + 2**20
+        model = _described(about, dtype, limit)
+    except _OF_LIES:
         return None
+    # Outside of `try`: a layer of ours that cannot be bound is a fault, not a description that lies.
+    count = model.parameter_count
+    model.bind(np.arange(1.0, count + 1.0), np.zeros(count))
+    written = writing.Graph(dtype, exact=True)
+    try:
+        write_model(written, model, Options(**about["options"]))
+    except _OF_LIES:
+        return None
+    return model if _fill(model, graph, values, written) else None
 
 
-def _restore(graph: Graph, about: dict[str, Any]) -> Module | None:
-    count, dtype = about["parameters"], np.dtype(_TYPES[about["dtype"]])
-    values = _arrays(graph)
-    # Weights that no output needs are not in the file. A layer norm without weights allocates its size.
-    limit = 2 * sum(value.size for value in values.values()) + 2**20
+def _described(about: Any, dtype: np.dtype[Any], limit: int) -> Module:
+    """Build the described model with any parameters. Raise ValueError if it is too large for the file."""
+    count = about["parameters"]
     if type(count) is not int or count > limit or _total(about["config"]) > limit:
-        return None
+        raise ValueError("the file does not hold this model")
     description = {"kind": about["kind"], "config": about["config"]}
     if dtype == np.float64:
         description = _in_highest_precision(description)
     with undrawn():
-        model = build_model(description, {"weights": {"shape": [count]}})
-    model.bind(np.arange(1.0, count + 1.0), np.zeros(count))
-    written = writing.Graph(dtype, exact=True)
-    write_model(written, model, Options(**about["options"]))
-    parts = written.parts()
+        return build_model(description, {"weights": {"shape": [count]}})
+
+
+def _fill(model: Module, graph: Graph, values: Arrays, written: writing.Graph) -> bool:
+    """Give the model the parameters of a file. Return False if the writer would not write this file.
+
+    `written` is the graph that the writer writes for the numbers 1, 2, 3, ... as parameters.
+    """
+    count, dtype, parts = model.parameter_count, written.dtype, written.parts()
     own = graph.proto.graph
     if (
         _forms(own.node) != _forms(parts.nodes)
@@ -105,7 +126,7 @@ def _restore(graph: Graph, about: dict[str, Any]) -> Module | None:
         or values.keys() != parts.constants.keys()
         or any(value.shape != parts.constants[name].shape for name, value in values.items())
     ):
-        return None
+        return False
     parameters = aligned_zeros(count, dtype)
     known = np.zeros(count, np.bool_)
     for name, value in values.items():
@@ -114,23 +135,21 @@ def _restore(graph: Graph, about: dict[str, Any]) -> Module | None:
             if value.dtype != dtype or not _take(
                 value.ravel(), part.ravel().astype(np.int64), parameters, known
             ):
-                return None
+                return False
         elif value.dtype != part.dtype or not np.array_equal(value, part):
-            return None
+            return False
     model.bind(parameters, aligned_zeros(count, dtype))
-    return model
+    return True
 
 
 def _in_highest_precision(config: Any) -> Any:
-    """Return a configuration whose layers have the only precision of float64."""
+    """Return a configuration whose layers have the only precision and tape of float64."""
     if isinstance(config, list):
         return [_in_highest_precision(entry) for entry in config]
     if not isinstance(config, dict):
         return config
-    return {
-        name: "highest" if name == "precision" else _in_highest_precision(value)
-        for name, value in config.items()
-    }
+    changed = {name: _in_highest_precision(value) for name, value in config.items()}
+    return changed | {name: value for name, value in _OF_FLOAT64.items() if name in config}
 
 
 def _total(config: Any) -> int:
