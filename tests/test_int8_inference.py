@@ -177,6 +177,18 @@ def test_an_int8_file_has_rounded_weights_in_a_quarter_of_the_bytes(tmp_path: Pa
     for snapshot in (loaded, pickle.loads(pickle.dumps(loaded))):
         with pytest.raises(ValueError, match=r"error needs the float32 weights.*Fix: call error before"):
             snapshot.error(np.ones((4, 2, 3)))
+    tensors, before = safetensors.numpy.load_file(tmp_path / "m"), layer.flat_parameters.copy()
+    for read in (
+        layer.load_state_dict,
+        lambda state: layer.load_state_dict(state, strict=False),
+        bptt.interop.from_state_dict,
+        lambda state: bptt.interop.from_state_dict(tmp_path / "m"),
+    ):
+        with pytest.raises(ValueError, match=r"state must .*; got int8 weights, .* bptt.load\(path\).layer"):
+            read(tensors)
+    np.testing.assert_array_equal(layer.flat_parameters, before)
+    layer.load_state_dict(bptt.load(tmp_path / "m").layer.state_dict())
+    assert np.any(layer.flat_parameters != before)
 
 
 def test_int8_files_that_lie(tmp_path: Path, subtests: pytest.Subtests) -> None:

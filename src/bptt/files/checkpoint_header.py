@@ -19,6 +19,7 @@ from bptt.layers import KINDS, Module, Sequential
 from bptt.layers.containers.named import Named
 from bptt.layers.containers.traverse import iter_layers
 from bptt.layers.kinds import unknown_kind
+from bptt.layers.passes.int8 import SCALES
 from bptt.layers.passes.precision import OF_INFERENCE, parse_precision
 
 FORMAT = 1
@@ -31,7 +32,6 @@ LAYERS_LIMIT = 1000
 """Largest number of layers of a model. Each layer of a stack counts."""
 NESTING_LIMIT = 32
 """Largest depth of models inside models."""
-SCALES = "int8_scales."
 OPTIMIZER = "optimizer."
 TRAINING = "training."
 

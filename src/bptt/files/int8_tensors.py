@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bptt.files.checkpoint_header import SCALES
 from bptt.layers import Module
-from bptt.layers.passes.int8 import from_int8, to_int8
+from bptt.layers.passes.int8 import SCALES, from_int8, to_int8
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 

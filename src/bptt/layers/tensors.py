@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import Floats, as_floats, as_real, split, to_floats
+from bptt.layers.passes.int8 import refuse_scales
 
 
 class Tensors(Mapping[str, npt.NDArray[Any]]):
@@ -85,13 +86,14 @@ def check_state_dict(
         If `values` is not a mapping, or a value is not an array of real numbers.
     ValueError
         If names are missing or unexpected (with `strict`), no name matches, shapes are wrong, or values are
-        too large for the dtype.
+        too large for the dtype. If the weights are int8.
     """
     if not isinstance(values, Mapping):
         raise TypeError(
             f"state must be a mapping from names to arrays; got {type(values).__name__}. "
             "Fix: pass the result of state_dict()."
         )
+    refuse_scales(values)
     unused = IncompatibleKeys(
         [name for name in tensors if name not in values], [name for name in values if name not in tensors]
     )

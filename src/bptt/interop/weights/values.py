@@ -14,6 +14,7 @@ import safetensors
 from bptt.arguments import short
 from bptt.arrays import as_real
 from bptt.files import atomic
+from bptt.layers.passes.int8 import refuse_scales
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -64,12 +65,14 @@ def read_state(state: Any) -> Arrays:
     TypeError
         If `state` is neither, a name is not a str, or a value is not an array of real numbers.
     ValueError
-        If the file is not a whole safetensors file.
+        If the file is not a whole safetensors file, or has int8 weights of `bptt.save`.
     OSError
         If the file cannot be read.
     """
     if isinstance(state, (str, os.PathLike)):
-        return read_safetensors(Path(state))
+        tensors = read_safetensors(Path(state))
+        refuse_scales(tensors)
+        return tensors
     if not isinstance(state, Mapping):
         raise TypeError(
             f"state must be a mapping from names to arrays, or the path of a safetensors file; got "
@@ -86,6 +89,7 @@ def read_state(state: Any) -> Arrays:
             f"state must map names to arrays; got a mapping as {inner!r}. Fix: pass state[{inner!r}] if "
             "that is the state dict."
         )
+    refuse_scales(state)
     return {name: to_array(value, f"parameter {name!r}") for name, value in state.items()}
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 from bptt.arrays import Floats
+
+SCALES = "int8_scales."
+"""Begins the names of the scales in a file of int8 weights."""
 
 LEAST = np.float32(2.0**-116)
 """A row of smaller numbers is 0 as a whole, because what divides by its scale must be finite."""
@@ -28,6 +33,16 @@ def to_int8(weight: Floats) -> tuple[Int8, Floats]:
     inverses = np.float32(127) / np.where(used, largest, np.float32(1))
     numbers = np.rint(np.where(used[:, None], weight, np.float32(0)) * inverses[:, None])
     return numbers.astype(np.int8), scales
+
+
+def refuse_scales(names: Iterable[object]) -> None:
+    """Raise ValueError if a state dict comes from a file of int8 weights."""
+    scales = next((name for name in names if isinstance(name, str) and name.startswith(SCALES)), None)
+    if scales is not None:
+        raise ValueError(
+            f"state must hold the parameters of a model; got int8 weights, whose scales are in {scales!r}. "
+            "Fix: call bptt.load(path).layer, whose parameters are float32."
+        )
 
 
 def from_int8(numbers: Int8, scales: Floats) -> Floats:
