@@ -563,3 +563,48 @@ def test_options_survive_configuration_and_copies():
         x, start = numbers(3, 2, I), start_of(layer, 2)
         for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
             np.testing.assert_array_equal(twin(x, start)[0], layer(x, start)[0])
+
+
+CHANGEABLE = {"batch_first", "dropout", "dtype", "eps", "padding_idx", "embedding"}
+"""Options that calls read, and the dtype, which the core refuses when it is not that of the parameters."""
+INITIAL = {"forget_bias", "input_bias", "output_bias"}
+"""Options that only choose initial values."""
+
+
+def test_an_option_that_is_assigned_takes_effect_or_raises(subtests):
+    words = bptt.Embedding(5, 4)
+    layers = [
+        *(module(3, 4, 2) for module in (bptt.RNN, bptt.LSTM, bptt.GRU, bptt.MGU, bptt.MemoryBlocks)),
+        bptt.reference.LSTM(3, 4, precision="bfloat16"),
+        *(words, bptt.TiedLinear(words), bptt.Linear(3, 4, precision="bfloat16"), bptt.LayerNorm(3)),
+    ]
+    for layer in layers:
+        for name, value in layer.config().items():
+            if name in CHANGEABLE | INITIAL:
+                continue
+            with subtests.test(layer=layer.kind, name=name):
+                for other in ("int8", "highest" if value == "bfloat16" else "bfloat16", 7, np.ones(2)):
+                    with pytest.raises(AttributeError, match=name):
+                        setattr(layer, name, other)
+                if name != "zoneout":  # always read-only
+                    setattr(layer, name, getattr(layer, name))
+                assert layer.config()[name] is value or layer.config()[name] == value
+    with pytest.raises(AttributeError, match=r"new layer, or call layer.freeze\(precision='int8'"):
+        bptt.GRU(3, 4).precision = "int8"
+    with pytest.raises(AttributeError):
+        bptt.GRU(3, 4).freeze().precision = "int8"
+
+
+def test_dropout_that_is_assigned():
+    x = numbers(T, B, I)
+    built, changed = (bptt.LSTM(I, H, 2, dropout=p, seed=0) for p in (0.5, 0.1))
+    changed.dropout = 0.5
+    assert changed.config() == built.config()
+    for _ in range(2):
+        np.testing.assert_array_equal(changed.forward(x)[0], built.forward(x)[0])
+    changed = bptt.LSTM(I, H, 2, seed=0)
+    changed.dropout = 0.5
+    assert not np.array_equal(changed.forward(x)[0], changed.forward(x)[0])
+    with pytest.raises(ValueError, match="dropout must be a number >= 0 and < 1"):
+        changed.dropout = 1.5
+    assert changed.dropout == 0.5

@@ -172,6 +172,19 @@ def choice(value: object, name: str, options: Sequence[str]) -> str:
     return value
 
 
+def check_same(value: object, name: str, old: object, owner: str) -> None:
+    """Raise AttributeError unless `value` is the value with which a layer was built."""
+    if value is old or (type(value) is type(old) and isinstance(value, (str, int, float)) and value == old):
+        return
+    fix = f"pass {name} to the constructor of a new layer, and load the state_dict() of this layer"
+    if name == "precision":
+        fix = f"build a new layer, or call layer.freeze(precision={short(value)}) for inference"
+    raise AttributeError(
+        f"{name} of {owner} cannot be changed from {short(old)} to {short(value)}, because the layer was "
+        f"built with it. Fix: {fix}."
+    )
+
+
 def check_path(value: object, name: str, example: str) -> None:
     """Raise TypeError unless the value is a path. A number would be taken for a file descriptor."""
     if not isinstance(value, (str, os.PathLike)):

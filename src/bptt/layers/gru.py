@@ -112,6 +112,7 @@ class GRU(Recurrent):
     ((20, 4, 16), (2, 4, 8))
     """
 
+    built_with = Recurrent.built_with | {"reset_after", "activations", "gate_clip"}
     gate_count = 3
     memory_gates = ((1, 1),)
 

@@ -142,6 +142,10 @@ class LSTM(Recurrent):
     ((20, 4, 8), (1, 4, 8), (1, 4, 8))
     """
 
+    built_with = Recurrent.built_with | {
+        *("peephole", "coupled", "forget_gate", "proj_size", "cell_clip", "gate_clip", "clip_mode"),
+        "activations",
+    }
     has_cell_state = True
     gate_count = 4
 

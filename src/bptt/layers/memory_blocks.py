@@ -98,6 +98,7 @@ class MemoryBlocks(RecurrentCalls):
     """
 
     backend: ClassVar[str] = "native"
+    built_with = frozenset({"input_size", "blocks", "cells", "gradient", "bias", "squash"})
     has_cell_state = True
     num_layers = num_directions = 1
     bidirectional = reverse = False

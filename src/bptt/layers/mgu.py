@@ -104,6 +104,7 @@ class MGU(Recurrent):
     ((20, 4, 8), (16, 8))
     """
 
+    built_with = Recurrent.built_with | {"activations", "gate_clip"}
     gate_count = 2
     memory_gates = ((0, -1),)
 

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import Seed, float_dtype, generator, short
+from bptt.arguments import Seed, check_same, float_dtype, generator, short
 from bptt.arrays import Floats, aligned_empty, aligned_zeros, as_floats, constant_zeros
 from bptt.layers.advice import unadvised
 from bptt.layers.blank import Blank, blank_root
@@ -81,6 +81,8 @@ class Module(Deployed, ABC):
     `lengths` has the number of valid steps of each row, `reset` the steps where its state starts again, and
     `skip` the steps that a row does not have.
     """
+    built_with: ClassVar[frozenset[str]] = frozenset()
+    """Arguments of the constructor whose attributes cannot be assigned, because the built layer has them."""
     memory_gates: tuple[tuple[int, int], ...] = ()
     """The gates whose biases `bptt.init.chrono` sets, by their block of rows.
 
@@ -100,6 +102,11 @@ class Module(Deployed, ABC):
         self.dtype = float_dtype(dtype)
         self.rng = generator(seed)
         self._seed = None if isinstance(seed, np.random.Generator) else seed
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.built_with and name in self.__dict__:
+            check_same(value, name, self.__dict__[name], self.kind)
+        super().__setattr__(name, value)
 
     # The protocol
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -42,6 +43,7 @@ class Recurrent(RecurrentCalls):
     """
 
     backend: ClassVar[str] = "native"
+    built_with: ClassVar[frozenset[str]] = frozenset(_SETTINGS) - {"batch_first", "dropout", "zoneout"}
     gate_count: int
 
     def __init__(
@@ -75,9 +77,9 @@ class Recurrent(RecurrentCalls):
         self.num_layers = size(num_layers, "num_layers", MAX_LAYERS)
         self.bias = flag(bias, "bias")
         self.batch_first = flag(batch_first, "batch_first")
-        self.dropout = probability(dropout, "dropout")
-        if self.dropout and self.num_layers == 1:
-            advise_other_dropout(self.dropout)
+        self._dropout = probability(dropout, "dropout")
+        if self._dropout and self.num_layers == 1:
+            advise_other_dropout(self._dropout)
         self.bidirectional = flag(bidirectional, "bidirectional")
         self.num_directions = 2 if self.bidirectional else 1
         self.reverse = flag(reverse, "reverse")
@@ -87,8 +89,8 @@ class Recurrent(RecurrentCalls):
         self.recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
         self.input_dropout = probability(input_dropout, "input_dropout")
         zoneout_pair = parse_zoneout(zoneout, self.has_cell_state)
-        between_layers = self.dropout if self.num_layers > 1 else 0.0
-        self._masks = RandomMasks(between_layers, self.recurrent_dropout, self.input_dropout, zoneout_pair)
+        between = self._dropout if self.num_layers > 1 else 0.0
+        self._masks = RandomMasks(between, self.recurrent_dropout, self.input_dropout, zoneout_pair)
         self._core_options = cell_options | {"layer_norm": self.layer_norm, "zoneout": zoneout_pair}
         self._core_options |= {"reverse": self.reverse, "merge": self.merge}
         self.tape_dtype = check_tape_dtype(tape_dtype, self.dtype)
@@ -100,6 +102,16 @@ class Recurrent(RecurrentCalls):
         rows = self.num_directions * self.gate_count * self.hidden_size
         check_count(rows * (self.input_size + self.num_layers * self.output_size), self.dtype)
         self.allocate(init)
+
+    @property
+    def dropout(self) -> float:
+        """Fraction of outputs dropped between layers. Can be assigned."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:
+        self._dropout = probability(value, "dropout")
+        self._masks = replace(self._masks, dropout=self._dropout if self.num_layers > 1 else 0.0)
 
     @property
     def zoneout(self) -> float | tuple[float, float]:

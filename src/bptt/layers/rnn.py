@@ -94,6 +94,7 @@ class RNN(Recurrent):
     ((20, 4, 3), (8, 8))
     """
 
+    built_with = Recurrent.built_with | {"nonlinearity", "gate_clip"}
     gate_count = 1
 
     def __init__(

@@ -53,10 +53,13 @@ class NumPy:
     ----------
     layer : Described
         Every call reads the layer's present parameters and adds gradients to the layer's gradients.
+    precision : str, optional
+        Default: that of the layer.
     """
 
-    def __init__(self, layer: Described) -> None:
+    def __init__(self, layer: Described, precision: str | None = None) -> None:
         self.layer = layer
+        self.precision = layer.precision if precision is None else precision
 
     def infer(self, call: Call) -> Passed:
         # Inference uses the mean of zoneout's masks.
@@ -105,8 +108,8 @@ class NumPy:
     def freeze(self, precision: str | None = None) -> NumPy:
         layer = copy.deepcopy(self.layer)
         if precision is not None:
-            layer.precision = parse_precision(precision, layer.dtype, dtypes=(layer.dtype.name,))
-        return NumPy(layer)
+            precision = parse_precision(precision, layer.dtype, dtypes=(layer.dtype.name,))
+        return NumPy(layer, precision)
 
     def stream(self, batch_size: int, precision: str | None = None) -> StepByStep:
         return StepByStep(self.freeze(precision), self.layer, batch_size)
@@ -146,7 +149,7 @@ class NumPy:
             full(keep_h, 0.0, *over_time, layer.output_size),
             full(keep_c, 0.0, *over_time, layer.hidden_size),
             zoneout_c=keep_c is not None,
-            bfloat16=layer.precision == "bfloat16",
+            bfloat16=self.precision == "bfloat16",
         )
 
     def _weights(self, parameters: Floats | None) -> list[list[Weights]]:

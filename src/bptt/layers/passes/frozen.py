@@ -38,11 +38,6 @@ class Frozen(Generic[Source]):
     may call the snapshot at once. It needs memory for two more copies of the weights: the packed ones, and
     plain ones for copies, pickles, files and `error`. In int8, packed weights take a quarter of the memory of
     plain ones.
-
-    Attributes
-    ----------
-    precision : str or None
-        The argument of `freeze`.
     """
 
     def __init__(self, source: Source, precision: str | None = None, rounded: bool = False) -> None:
@@ -61,7 +56,7 @@ class Frozen(Generic[Source]):
 
     def _take(self, source: Source, precision: str | None, rounded: bool) -> None:
         self._source: Source = source
-        self.precision = precision
+        self._precision = precision
         self._rounded = rounded
         self._call = source.packed(precision)
 
@@ -157,6 +152,11 @@ class Frozen(Generic[Source]):
         given = _given(lengths=lengths, reset=reset, skip=skip)
         outputs = self._call(x, state, **given)
         return report_errors(outputs, self._source.packed("highest")(x, state, **given))
+
+    @property
+    def precision(self) -> str | None:
+        """The argument of `freeze`."""
+        return self._precision
 
     @property
     def layer(self) -> Source:

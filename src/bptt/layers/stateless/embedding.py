@@ -62,6 +62,8 @@ class Embedding(Stateless):
     (3, 2, 16)
     """
 
+    built_with = frozenset({"num_embeddings", "embedding_dim", "sparse"})
+
     def __init__(
         self,
         num_embeddings: int,

@@ -53,6 +53,8 @@ class LayerNorm(Stateless):
     array([-1.225,  0.   ,  1.225], dtype=float32)
     """
 
+    built_with = frozenset({"normalized_shape", "elementwise_affine", "bias"})
+
     def __init__(
         self,
         normalized_shape: int,

@@ -50,6 +50,8 @@ class Linear(Affine):
     (20, 4, 2)
     """
 
+    built_with = frozenset({"in_features", "out_features", "bias", "precision"})
+
     def __init__(
         self,
         in_features: int,

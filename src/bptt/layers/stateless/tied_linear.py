@@ -64,6 +64,7 @@ class TiedLinear(Affine):
     (20, 4, 1000)
     """
 
+    built_with = frozenset({"num_embeddings", "embedding_dim", "bias", "precision"})
     embedding: Embedding | None
 
     def __init__(
