@@ -106,10 +106,17 @@ def test_stacks_rows_and_starts():
     assert layer.rng.bit_generator.state == before[1]
 
 
-def test_dropout_is_off():
+def test_dropout_and_rounding_are_off():
     x = np.random.default_rng(1).standard_normal((20, I))
-    plain, dropping = (bptt.GRU(I, H, 2, dropout=p, dtype="float64", seed=0) for p in (0.0, 0.6))
-    np.testing.assert_array_equal(bptt.lyapunov_spectrum(plain, x), bptt.lyapunov_spectrum(dropping, x))
+    for dtype, own in (("float64", {}), ("float32", {"precision": "bfloat16", "tape_dtype": "bfloat16"})):
+        plain, other = (
+            bptt.GRU(I, H, 2, dtype=dtype, seed=0, **more) for more in ({}, {"dropout": 0.6, **own})
+        )
+        assert np.any(plain.forward(x)[0] != other.forward(x)[0])
+        expected = bptt.lyapunov_spectrum(plain, x)
+        np.testing.assert_array_equal(bptt.lyapunov_spectrum(other, x), expected)
+        twin = bptt.reference.like(other)
+        np.testing.assert_allclose(bptt.lyapunov_spectrum(twin, x), expected, rtol=1e-12)
 
 
 def network_at_rest(weights):

@@ -17,7 +17,6 @@ from bptt.layers.passes.call_arguments import canonical_input
 from bptt.layers.passes.directions import reads_from_end
 from bptt.layers.recurrent import Recurrent, expected_tape
 from bptt.reference.common import error_norm, error_norms, power_of_two
-from bptt.reference.copies import rebuild
 
 Vector = npt.NDArray[np.float64]
 
@@ -48,7 +47,8 @@ def lyapunov_spectrum(
     Parameters
     ----------
     layer : RNN, LSTM, GRU or MGU
-        A layer that is not bidirectional. Dropout is off, and zoneout uses its mean. Computed in float64.
+        A layer that is not bidirectional. Dropout is off, and zoneout uses its mean. Computed in float64
+        without rounding, also with `precision="bfloat16"`: a function that rounds has a Jacobian of 0.
     x : array-like
         Input of the layer. For a batch, the exponents of each row are sorted, then averaged over the rows.
     k : int, optional
@@ -103,7 +103,7 @@ def lyapunov_spectrum(
         )
     count = layer.num_layers * (layer.output_size + (layer.hidden_size if layer.has_cell_state else 0))
     k = count if k is None else size(k, "k", count)
-    layer64: Any = rebuild(layer, np.dtype(np.float64))
+    layer64 = _exact(layer)
     inputs, h0, c0 = canonical_input(layer64, x, state)
     T, B, _ = inputs.shape
     skip, seed = integer(skip, "skip", 0), integer(seed, "seed", 0)
@@ -113,7 +113,6 @@ def lyapunov_spectrum(
             "Fix: pass a longer x, or a smaller skip."
         )
     warmup = min(WARMUP, T) if warmup is None else integer(warmup, "warmup", 0, T)
-    layer64.dropout = 0.0
     frame = np.random.default_rng(seed).standard_normal((k, count)).T
     total = np.zeros(k)
     for b in range(B):
@@ -128,6 +127,14 @@ def lyapunov_spectrum(
         total += np.sort(growth[skip:].mean(axis=0))[::-1]
     exponents: Vector = total / B
     return exponents
+
+
+def _exact(layer: Recurrent) -> Any:
+    """Return a copy of a layer in float64, without rounding and dropout."""
+    options = {"dtype": "float64", "precision": "highest", "tape_dtype": None, "dropout": 0.0}
+    copied = type(layer).from_config(layer.config() | options)
+    copied.load_state_dict(layer.state_dict())
+    return copied
 
 
 def _growth(trajectory: Trajectory, frame: Vector, warmup: int, stopped: Callable[[], bool]) -> Vector:
