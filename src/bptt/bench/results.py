@@ -9,6 +9,7 @@ from typing import Any
 from bptt.bench.measure import Row
 from bptt.bench.memory import Memory
 from bptt.bench.session import Findings
+from bptt.files import atomic
 
 
 def text(values: dict[str, Any]) -> str:
@@ -24,8 +25,9 @@ def text(values: dict[str, Any]) -> str:
 
 
 def save(path: Path, findings: Findings, command: str) -> None:
-    """Write the results, and the command that measured them."""
-    path.write_text(text({"command": command, **findings.plain()}), encoding="utf-8")
+    """Write the results, and the command that measured them. If that fails, the old file stays."""
+    content = text({"command": command, **findings.plain()}).encode("utf-8")
+    atomic.replace(path, content, lambda _: None)
 
 
 def load(path: Path) -> Findings:

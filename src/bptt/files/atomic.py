@@ -52,14 +52,19 @@ def replace(path: Path, content: bytes, verify: Callable[[Path], object]) -> Non
         _write(temporary, content, _status(path))
         verify(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         # `unlink` must be the first call here: Python handles a second Ctrl-C after this call, not before.
         try:  # noqa: SIM105
             os.unlink(temporary)
         except OSError:
             pass
+        _name(error, path)
         raise
-    _sync_folder(path.parent)
+    try:
+        _sync_folder(path.parent)
+    except OSError as error:
+        _name(error, path.parent)
+        raise
 
 
 @contextmanager
@@ -87,6 +92,12 @@ def reading(path: Path) -> Iterator[BinaryIO]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         with open(number, "rb", closefd=False) as file:
             yield file
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Make the message say which file: calls that take a descriptor, such as `os.write`, do not know."""
+    if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+        error.filename = os.fspath(path)
 
 
 def _resolve(path: Path) -> Path:
