@@ -385,6 +385,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "QUICK", shapes)
         monkeypatch.setattr(module, "GRID", shapes)
     monkeypatch.setattr(cli_bench, "DEFAULT", ())
+    monkeypatch.setattr(cli_bench, "REDUCED", dict.fromkeys(cli_bench.REDUCED, ()))
 
 
 USAGE = {
@@ -444,7 +445,8 @@ def test_bptt_bench(tiny: None, bptt_command: CommandLine) -> None:
     assert printed.code == 0
     assert str(SMALL) in printed.out
     assert "share of limit" in printed.out
-    figures = bptt_command(*arguments, "--json").figures
+    figures = bptt_command("bench", "--precision", "int8", *arguments[3:], "--json").figures
+    assert figures["rows"][0]["mode"] == "inference"
     assert figures["rows"][0]["times"][OURS][0] > 0
     assert bptt_command("bench", "--mode", "iteration").code == 1
     refused = bptt_command("bench", "--precision", "int8", "--mode", "training")

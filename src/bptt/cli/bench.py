@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--cell", choices=CELLS, default="lstm", help="the cell")
     what = "; ".join(f"{mode}: {MODES[mode]}" for mode in OFFERED)
-    command.add_argument("--mode", choices=OFFERED, default="training", help=what)
+    command.add_argument("--mode", choices=OFFERED, help=f"{what}. Default: training, in int8 inference")
     what = "precision of the weights and inputs of matrix products; lower ones are compared with our float32"
     command.add_argument("--precision", choices=tuple(PRECISIONS), default="highest", help=what)
     seconds = "time for the rounds of a shape; there are at least three rounds"
@@ -39,8 +39,10 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Time the shapes and print each result immediately."""
-    shapes = GRID if options.mode in ("streaming", "iteration") else QUICK
     precision = options.precision
+    if options.mode is None:
+        options.mode = "training" if "training" in PRECISIONS[precision] else PRECISIONS[precision][0]
+    shapes = GRID if options.mode in ("streaming", "iteration") else QUICK
     if options.mode not in PRECISIONS[precision]:
         allowed = ", ".join(PRECISIONS[precision])
         raise CommandError(
