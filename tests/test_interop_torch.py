@@ -411,8 +411,8 @@ class TestOptions:
             ("LSTM", {"clip_state": -1.0}, ValueError, "clip_state"),
             ("RNN", {"regularizer": 4.0}, TypeError, "regularizer"),
             ("GRU", {"proj_size": 2}, ValueError, "proj_size"),
-            ("GRU", {"precision": "int8"}, ValueError, "precision must be 'highest' or 'bfloat16'"),
-            ("LSTM", {"precision": "bfloat16", "dtype": torch.float64}, ValueError, "dtype='float64'"),
+            ("GRU", {"precision": "int8"}, ValueError, r"from_torch\(module\).freeze\(precision='int8'"),
+            ("LSTM", {"precision": "bfloat16", "dtype": torch.float64}, ValueError, "dtype=torch.float32"),
         ]:
             with subtests.test(cell=cell, **options), pytest.raises(error, match=words):
                 CLASSES[cell](I, H, **options)
@@ -421,6 +421,12 @@ class TestOptions:
         module = LSTM(I, H, peephole=True).bfloat16()
         with pytest.raises(NotImplementedError, match=r"peephole.*bfloat16.*Fix"):
             module(x_of(dtype=torch.bfloat16))
+        rounding = LSTM(I, H, precision="bfloat16")
+        with pytest.raises(NotImplementedError, match="Fix: use a module and tensors of float32 on the CPU"):
+            copy.deepcopy(rounding).bfloat16()(x_of(dtype=torch.bfloat16))
+        with pytest.raises(ValueError, match=r"got 'bfloat16'. Fix: .*call module.float\(\)"):
+            rounding.double()(x_of(dtype=torch.float64))
+        assert rounding.float()(x_of(dtype=torch.float32))[0].dtype == torch.float32
         with pytest.raises(Exception, match=r"peephole"):
             torch.export.export(LSTM(I, H, peephole=True), (x_of(dtype=torch.float32),))
         initial = LSTM(I, H, forget_bias=1.0).bfloat16()  # only its initial values are not those of PyTorch

@@ -41,10 +41,13 @@ def refuse(module: Any, reason: str) -> None:
     """Raise NotImplementedError if the module has options that PyTorch does not have."""
     names = ", ".join(not_in_pytorch(module.bptt_options))
     if names:
+        tensors = "CPU tensors of float32 or float64"
+        if "precision" in module.bptt_options:
+            tensors = "a module and tensors of float32 on the CPU,"
         raise NotImplementedError(
             f"{type(module).__name__} with {names} must run in bptt, because PyTorch has no such option; "
             f"got {reason}. "
-            "Fix: use CPU tensors of float32 or float64 with one row or more, outside of this mode."
+            f"Fix: use {tensors} with one row or more, outside of this mode."
         )
 
 

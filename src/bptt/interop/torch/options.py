@@ -60,6 +60,22 @@ def not_in_pytorch(options: Mapping[str, Any]) -> list[str]:
     return sorted(options.keys() - INITIAL_VALUES)
 
 
+def check_precision(value: object, dtype: str) -> None:
+    """Raise ValueError for a precision that a module does not have in this dtype."""
+    if not isinstance(value, str) or value == "highest":
+        return
+    if value == "int8":
+        raise ValueError(
+            "precision must be 'highest' or 'bfloat16'; got 'int8', which modules of PyTorch do not have. "
+            "Fix: leave precision out, and call bptt.interop.from_torch(module).freeze(precision='int8')."
+        )
+    if dtype != "float32":
+        raise ValueError(
+            f"precision must be 'highest' with parameters of {dtype}; got {value!r}. Fix: pass "
+            "dtype=torch.float32, or call module.float()."
+        )
+
+
 def build_layer(cell: str, module: Any, dtype: str, seed: int | None = None) -> Recurrent:
     """Return a bptt layer with the sizes and options of a module, and separate parameters.
 
@@ -73,6 +89,7 @@ def build_layer(cell: str, module: Any, dtype: str, seed: int | None = None) -> 
     given = {name: value for name, value in module.bptt_options.items() if name not in NOT_OF_LAYERS}
     if seed is not None:
         given.pop("precision", None)  # it changes no initial values, which are drawn in float64
+    check_precision(given.get("precision"), dtype)
     if cell == "LSTM":
         given["proj_size"] = module.proj_size
     if cell == "RNN":

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bptt import _core
 from bptt.arrays import aligned_zeros
 from bptt.interop.torch.internals import owners
-from bptt.layers.passes.precision import parse_precision
+from bptt.interop.torch.options import check_precision
 from bptt.layers.recurrent import Recurrent
 
 torch: Any = import_module("torch")  # an optional package, so mypy must not check its types
@@ -198,7 +198,7 @@ class Weights:
         )
 
     def _bind(self, array: npt.NDArray[Any]) -> None:
-        parse_precision(self.layer.precision, array.dtype)  # a module may change its dtype
+        check_precision(self.layer.precision, array.dtype.name)  # a module may change its dtype
         self.layer.bind(array, aligned_zeros(self._count, array.dtype))
 
 
