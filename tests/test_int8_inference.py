@@ -157,7 +157,11 @@ def test_models_in_int8(tmp_path: Path, subtests: pytest.Subtests) -> None:
                 assert first.keys() == second.keys()
                 assert all(np.array_equal(first[key], second[key]) for key in first)
             if not isinstance(x, dict):
-                assert np.array_equal(model.stream(3, precision="int8").run(x), expected[0])
+                stream = model.stream(3, precision="int8")
+                assert np.array_equal(stream.run(x), expected[0])
+                assert repr(stream).endswith(", batch_size=3, precision='int8')")
+                assert np.array_equal(frozen.stream(3).run(x), expected[0])
+                assert np.array_equal(loaded.stream(batch_size=3).run(x), expected[0])
 
 
 def test_an_int8_file_has_rounded_weights_in_a_quarter_of_the_bytes(tmp_path: Path) -> None:
@@ -232,9 +236,13 @@ def test_error_reports_say_how_far_outputs_are_from_float32() -> None:
         lines = str(report).splitlines()
         assert len(lines) == 6
         assert lines[0].startswith("largest error of y: ")
+        assert lines[4].startswith("largest error of c, state[1]: ")
         assert lines[1] == f"root-mean-square error of y: {report.root_mean_square:.2%}"
     exact = layer.freeze().error(x, lengths=[30, 2, 0, 7])
     assert exact.largest == exact.root_mean_square == 0
+    encoder = bptt.Sequential(bptt.GRU(6, 8), bptt.Dropout(0.1), bptt.MemoryBlocks(8, 2))
+    report = bptt.Parallel(a=layer, b=encoder).freeze("int8").error(x)
+    assert [part.part for part in report.outputs] == ["", "h", "c", "h", "h", "c"]
 
 
 def test_int8_is_for_inference_of_compiled_float32_layers() -> None:

@@ -111,6 +111,76 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "got none in epoch 0. Fix: pass at least one batch.",
     ),
     "no batches to measure": (lambda: trainer().measure([]), ValueError, "Fix: pass at least one batch"),
+    "int8 on the reference": (
+        lambda: bptt.reference.like(bptt.LSTM(2, 3, precision="bfloat16")).freeze("int8"),
+        ValueError,
+        "Fix: call freeze(precision='int8') of a compiled layer or model.",
+    ),
+    "a layer of the reference in int8": (
+        lambda: bptt.reference.GRU(2, 3, precision="int8"),
+        ValueError,
+        "Fix: call freeze(precision='int8') of a compiled layer or model.",
+    ),
+    "int8 of a model on the reference": (
+        lambda: bptt.reference.like(nested_and_trained()).freeze("int8"),
+        ValueError,
+        "Fix: freeze a layer or model of dtype='float32'.",
+    ),
+    "bfloat16 of a layer in float64": (
+        lambda: bptt.GRU(2, 3, dtype="float64").stream(1, "bfloat16"),
+        ValueError,
+        "Fix: freeze a layer or model of dtype='float32'.",
+    ),
+    "a file of a rounding copy": (
+        lambda: bptt.save("none", bptt.reference.like(bptt.Linear(2, 3, precision="bfloat16"))),
+        ValueError,
+        "got Linear with 'bfloat16'. Fix: save a compiled model in float32.",
+    ),
+    "a file of a frozen copy": (
+        lambda: bptt.save("none", bptt.reference.LSTM(2, 3).freeze("bfloat16")),
+        ValueError,
+        "got LSTM with 'bfloat16'. Fix: save a compiled model in float32.",
+    ),
+    "a precision for the batch size": (
+        lambda: nested_and_trained().stream("int8"),  # type: ignore[arg-type]
+        TypeError,
+        "got 'int8'. Fix: pass the precision by name, stream(precision='int8').",
+    ),
+    "a precision as dtype": (
+        lambda: bptt.LSTM(2, 3, dtype="bfloat16"),
+        ValueError,
+        'Fix: leave dtype out, and pass precision="bfloat16" to layers with products.',
+    ),
+    "an integer as dtype": (
+        lambda: bptt.LSTM(2, 3, dtype=np.int8),
+        ValueError,
+        'Fix: leave dtype out, and call layer.freeze(precision="int8") for inference.',
+    ),
+    "an array of precisions": (
+        lambda: bptt.LSTM(2, 3, precision=np.array(["int8", "a"])),  # type: ignore[arg-type]
+        TypeError,
+        "precision must be 'highest' or 'bfloat16'; got an array of shape (2,)",
+    ),
+    "an option of a frozen layer": (
+        lambda: bptt.Linear(2, 3).freeze("int8")(np.ones((4, 2)), lengths=[1]),
+        TypeError,
+        "lengths must be None, because Linear does not accept it; got [1]. Fix: leave it out.",
+    ),
+    "an option of another frozen layer": (
+        lambda: bptt.Embedding(2, 3).freeze().error([1], skip=[True]),
+        TypeError,
+        "skip must be None, because Embedding does not accept it; got [True]. Fix: leave it out.",
+    ),
+    "a method of a frozen layer": (
+        lambda: bptt.GRU(2, 3).freeze().freeze("int8"),
+        AttributeError,
+        "Fix: use frozen.layer.freeze; frozen.layer is a copy of the layer",
+    ),
+    "no attribute": (
+        lambda: bptt.GRU(2, 3).freeze().unknown,
+        AttributeError,
+        "a Frozen has no attribute 'unknown'",
+    ),
     "braces in a path": (
         lambda: bptt.Checkpoint("run-{date}.safetensors"),
         ValueError,

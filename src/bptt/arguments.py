@@ -11,7 +11,8 @@ import numbers
 import operator
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -194,18 +195,18 @@ def check_path(value: object, name: str, example: str) -> None:
         )
 
 
-def float_dtype(value: object) -> np.dtype[Any]:
+def float_dtype(value: object, fixes: Mapping[str, str] = MappingProxyType({})) -> np.dtype[Any]:
     """Check a dtype, given as a name, a NumPy type or a dtype.
 
-    It must be float32 or float64.
+    It must be float32 or float64. `fixes` say what to do in place of other dtypes.
     """
     expected = 'dtype must be "float32" or "float64"'
-    fix = "Fix: pass one of these two names."
+    name = value.__name__ if isinstance(value, type) else str(value).rpartition(".")[2]  # of torch.float64
+    fix = f"Fix: {fixes.get(name, 'pass one of these two names')}."
     # np.dtype(None) would be float64, which the caller did not choose.
     if not isinstance(value, (str, type, np.dtype)):
-        last_name = str(value).rpartition(".")[2]  # torch.float64 becomes "float64"
-        if last_name in ("float32", "float64"):
-            fix = f'Fix: pass dtype="{last_name}".'
+        if name in ("float32", "float64"):
+            fix = f'Fix: pass dtype="{name}".'
         raise TypeError(f"{expected}; got {short(value)} of type {type(value).__name__}. {fix}")
     try:
         dtype = np.dtype(value)

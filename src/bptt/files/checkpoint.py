@@ -162,6 +162,7 @@ def write(
         raise TypeError(
             f"model must be a layer or model; got {type(model).__name__}. Fix: call save(path, model)."
         )
+    _check_rounding(model, precision)
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise TypeError(
             f"optimizer must be an Optimizer; got {optimizer!r:.60}. "
@@ -201,6 +202,17 @@ def write(
         raise CheckpointError(
             f"{path} was not written, because it could not be loaded again: it {error}"
         ) from None
+
+
+def _check_rounding(model: Module, precision: str | None) -> None:
+    """Raise ValueError if only the reference rounds in the dtype of a layer."""
+    for layer in iter_layers(model):
+        used = precision or getattr(layer, "precision", "highest")
+        if used != "highest" and layer.dtype != np.float32:
+            raise ValueError(
+                f"model must have precision='highest' in {layer.dtype}, because files hold compiled layers; "
+                f"got {layer.kind} with {used!r}. Fix: save a compiled model in float32."
+            )
 
 
 def load(path: str | os.PathLike[str]) -> Any:

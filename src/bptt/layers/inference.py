@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bptt.arguments import size
+from bptt.arguments import short, size
 from bptt.layers.blank import blank_copies
 from bptt.layers.cost_table import Costed
 from bptt.layers.passes.frozen import Frozen
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Deployed(Costed):
     """Base class of `Module`: inference with weights that are packed once."""
 
+    kind: ClassVar[str]
+    call_options: ClassVar[frozenset[str]]
     dtype: np.dtype[Any]
     rounding_dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     """The dtypes with a precision other than "highest"."""
@@ -98,14 +100,24 @@ class Deployed(Costed):
         >>> np.array_equal(y, layer(x)[0])
         True
         """
+        if isinstance(batch_size, str):
+            raise TypeError(
+                f"batch_size must be an int; got {short(batch_size)}. Fix: pass the precision by name, "
+                f"stream(precision={short(batch_size)})."
+            )
         rows = size(batch_size, "batch_size", 2**31 - 1)
-        stage = self.stage(rows, precision=self._of_inference(precision))
-        return InferenceStream(repr(self), stage)
+        precision = self._of_inference(precision)
+        return InferenceStream(repr(self), self.stage(rows, precision=precision), precision)
 
     def _of_inference(self, precision: object) -> str | None:
         if precision is None:
             return None
         return parse_precision(precision, self.dtype, OF_INFERENCE, self.rounding_dtypes)
+
+    @property
+    def state_pattern(self) -> str:
+        """The form of the layer's state, for messages."""
+        return "state"
 
     def snapshot(self) -> Self:
         """Return a copy for inference, whose gradients are constant zeros."""

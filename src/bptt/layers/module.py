@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_PRECISIONS = {
+    "bfloat16": 'leave dtype out, and pass precision="bfloat16" to layers with products',
+    "int8": 'leave dtype out, and call layer.freeze(precision="int8") for inference',
+}
+"""What to do in place of a dtype that layers do not have."""
+
+
 class Module(Deployed, ABC):
     """A layer or a model. Derive your own layers from it.
 
@@ -99,7 +106,7 @@ class Module(Deployed, ABC):
         cls.kind = cls.__name__
 
     def __init__(self, dtype: object, seed: Seed) -> None:
-        self.dtype = float_dtype(dtype)
+        self.dtype = float_dtype(dtype, _PRECISIONS)
         self.rng = generator(seed)
         self._seed = None if isinstance(seed, np.random.Generator) else seed
 
@@ -117,11 +124,6 @@ class Module(Deployed, ABC):
         """
         y, state, _ = self.forward(x, state)
         return y, state
-
-    @property
-    def state_pattern(self) -> str:
-        """The form of the layer's state, for messages."""
-        return "state"
 
     @abstractmethod
     def forward(self, x: Any, state: Any = None) -> tuple[Floats, Any, Tape]:

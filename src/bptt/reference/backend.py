@@ -28,6 +28,10 @@ NAMES = (
 )
 
 
+ROUNDING_DTYPES = ("float32", "float64")
+"""The dtypes in which the reference rounds operands to bfloat16."""
+
+
 class Described(Stack, Protocol):
     """A layer with equations that the reference implements."""
 
@@ -108,7 +112,7 @@ class NumPy:
     def freeze(self, precision: str | None = None) -> NumPy:
         layer = copy.deepcopy(self.layer)
         if precision is not None:
-            precision = parse_precision(precision, layer.dtype, dtypes=(layer.dtype.name,))
+            precision = parse_precision(precision, layer.dtype, dtypes=ROUNDING_DTYPES)
         return NumPy(layer, precision)
 
     def stream(self, batch_size: int, precision: str | None = None) -> StepByStep:

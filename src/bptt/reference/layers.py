@@ -16,7 +16,7 @@ from bptt.layers.recurrent_calls import RecurrentCalls
 from bptt.layers.rnn import RNN as NativeRNN
 from bptt.reference import gru, gru_reset_before, lstm, memory_blocks, mgu, rnn, stack
 from bptt.reference.activations import Function, Gated
-from bptt.reference.backend import Described, NumPy
+from bptt.reference.backend import ROUNDING_DTYPES, Described, NumPy
 
 
 class ReferenceLayer(RecurrentCalls):
@@ -26,7 +26,7 @@ class ReferenceLayer(RecurrentCalls):
     """
 
     backend: ClassVar[str] = "reference"
-    rounding_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    rounding_dtypes: ClassVar[tuple[str, ...]] = ROUNDING_DTYPES
     precision = "highest"  # of layers without this option
     native: ClassVar[type[RecurrentCalls]]
     """The native layer that this class is the reference of: the last base class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ class OutputError:
     ----------
     name : str
         "y", or the place in the final state, such as "state[0]".
+    part : {"h", "c", ""}
+        The part of the state of a recurrent layer.
     largest : float
         Largest absolute error, as a fraction of `scale`.
     root_mean_square : float
@@ -32,11 +35,13 @@ class OutputError:
     largest: float
     root_mean_square: float
     scale: float
+    part: str = ""
 
     def __str__(self) -> str:
+        name = f"{self.part}, {self.name}" if self.part else self.name
         return (
-            f"largest error of {self.name}: {self.largest:.2%} of the root mean square in float32, "
-            f"{self.scale:.3g}\nroot-mean-square error of {self.name}: {self.root_mean_square:.2%}"
+            f"largest error of {name}: {self.largest:.2%} of the root mean square in float32, "
+            f"{self.scale:.3g}\nroot-mean-square error of {name}: {self.root_mean_square:.2%}"
         )
 
 
@@ -68,13 +73,18 @@ class ErrorReport:
         return "\n".join(map(str, self.outputs))
 
 
-def report_errors(outputs: tuple[Any, Any], expected: tuple[Any, Any]) -> ErrorReport:
-    """Compare (y, state) of a snapshot with (y, state) in float32."""
-    named = [*_arrays(outputs[0], "y"), *_arrays(outputs[1], "state")]
+def report_errors(outputs: tuple[Any, Any], expected: tuple[Any, Any], pattern: str) -> ErrorReport:
+    """Compare (y, state) of a snapshot with (y, state) in float32.
+
+    `pattern` is the form of the state, such as "((h, c), None)".
+    """
+    ys, states = list(_arrays(outputs[0], "y")), list(_arrays(outputs[1], "state"))
     exact = [*_arrays(expected[0], "y"), *_arrays(expected[1], "state")]
-    return ErrorReport(
-        tuple(_compare(name, y, right) for (name, y), (_, right) in zip(named, exact, strict=True))
-    )
+    parts = [part if part in ("h", "c") else "" for part in re.findall(r"\w+", pattern) if part != "None"]
+    if len(parts) != len(states):  # a layer of the user's own
+        parts = [""] * len(states)
+    pairs = zip([*ys, *states], exact, [*[""] * len(ys), *parts], strict=True)
+    return ErrorReport(tuple(_compare(name, y, right, part) for (name, y), (_, right), part in pairs))
 
 
 def _arrays(value: Any, name: str) -> Iterator[tuple[str, Floats]]:
@@ -89,7 +99,7 @@ def _arrays(value: Any, name: str) -> Iterator[tuple[str, Floats]]:
             yield from _arrays(part, f"{name}[{i}]")
 
 
-def _compare(name: str, y: Floats, expected: Floats) -> OutputError:
+def _compare(name: str, y: Floats, expected: Floats, part: str) -> OutputError:
     exact = expected.astype(np.float64)
     errors = np.abs(y - exact)
     scale = math.sqrt(np.mean(exact**2)) if exact.size else 0.0
@@ -99,4 +109,4 @@ def _compare(name: str, y: Floats, expected: Floats) -> OutputError:
         largest, root_mean_square = largest / scale, root_mean_square / scale
     elif largest > 0:
         largest = root_mean_square = math.inf
-    return OutputError(name, largest, root_mean_square, scale)
+    return OutputError(name, largest, root_mean_square, scale, part)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from bptt.arguments import short
 from bptt.arrays import Floats
 from bptt.layers.passes.backend import State
 from bptt.layers.passes.error_report import ErrorReport, report_errors
+from bptt.layers.passes.inference_stream import InferenceStream
 from bptt.layers.passes.out import check_out, written
 from bptt.layers.passes.stages import Inference
 
@@ -23,7 +25,15 @@ class Freezable(Protocol):
 
     dtype: np.dtype[Any]
 
+    @property
+    def kind(self) -> str: ...
+    @property
+    def call_options(self) -> frozenset[str]: ...
+    @property
+    def state_pattern(self) -> str: ...
+
     def snapshot(self) -> Any: ...
+    def stream(self, batch_size: int = 1, precision: str | None = None) -> InferenceStream: ...
     def packed(self, precision: str | None = None) -> Inference: ...
 
 
@@ -101,7 +111,7 @@ class Frozen(Generic[Source]):
             As for a call of the layer.
         """
         check_out(out, self._source.dtype)
-        y, state = self._call(x, state, **_given(lengths=lengths, reset=reset, skip=skip))
+        y, state = self._call(x, state, **self._given(lengths=lengths, reset=reset, skip=skip))
         return written(out, y), state
 
     def error(
@@ -149,9 +159,25 @@ class Frozen(Generic[Source]):
                 "error needs the float32 weights; got a snapshot from a file, which has int8 weights. Fix: "
                 "call error before bptt.save, or freeze the model that was trained."
             )
-        given = _given(lengths=lengths, reset=reset, skip=skip)
+        given = self._given(lengths=lengths, reset=reset, skip=skip)
         outputs = self._call(x, state, **given)
-        return report_errors(outputs, self._source.packed("highest")(x, state, **given))
+        expected = self._source.packed("highest")(x, state, **given)
+        return report_errors(outputs, expected, self._source.state_pattern)
+
+    def stream(self, batch_size: int = 1) -> InferenceStream:
+        """Make a stream with the weights and the precision of the snapshot.
+
+        Parameters
+        ----------
+        batch_size : int
+            As for `layer.stream`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `layer.stream`.
+        """
+        return self._source.stream(batch_size, self._precision)
 
     @property
     def precision(self) -> str | None:
@@ -166,13 +192,27 @@ class Frozen(Generic[Source]):
         """
         return copy.deepcopy(self._source)
 
+    def _given(self, **options: npt.ArrayLike | None) -> dict[str, npt.ArrayLike]:
+        given = {name: value for name, value in options.items() if value is not None}
+        for name in given:
+            if name not in self._source.call_options:
+                raise TypeError(
+                    f"{name} must be None, because {self._source.kind} does not accept it; got "
+                    f"{short(given[name])}. Fix: leave it out."
+                )
+        return given
+
+    if not TYPE_CHECKING:  # type checkers refuse unknown attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            message = f"a Frozen has no attribute {name!r}"
+            if not name.startswith("_") and hasattr(self._source, name):
+                message += f". Fix: use frozen.layer.{name}; frozen.layer is a copy of the layer"
+            raise AttributeError(message, name=name, obj=self)
+
     def __reduce__(self) -> tuple[type[Frozen[Source]], tuple[Source, str | None, bool]]:
         return type(self), (self._source, self.precision, self._rounded)  # the weights are packed again
 
     def __repr__(self) -> str:
         precision = "" if self.precision is None else f", precision={self.precision!r}"
         return f"Frozen({self._source!r}{precision})"
-
-
-def _given(**options: npt.ArrayLike | None) -> dict[str, npt.ArrayLike]:
-    return {name: value for name, value in options.items() if value is not None}

@@ -40,10 +40,11 @@ class InferenceStream:
         layer has no output for each step, as `Last`.
     """
 
-    def __init__(self, layer: str, stage: Stage) -> None:
+    def __init__(self, layer: str, stage: Stage, precision: str | None = None) -> None:
         self.input = stage.input
         self.output = stage.output
         self._layer = layer
+        self._precision = precision
         self._stage = stage
         self._step = stage.step
 
@@ -158,7 +159,8 @@ class InferenceStream:
         )
 
     def __repr__(self) -> str:
-        return f"InferenceStream({self._layer}, batch_size={len(self.output)})"
+        precision = "" if self._precision is None else f", precision={self._precision!r}"
+        return f"InferenceStream({self._layer}, batch_size={len(self.output)}{precision})"
 
 
 def _read(value: Any, buffer: Any, name: str, *, over_time: bool) -> tuple[Any, bool]:

@@ -23,21 +23,26 @@ def parse_precision(
 ) -> str:
     """Check the argument `precision` of a layer with this dtype.
 
+    `dtypes` have a precision other than "highest": float64 only on the reference.
+
     Raises
     ------
     TypeError, ValueError
         If it is not one of the options, or only "highest" exists for the dtype.
     """
-    if value == "int8" and "int8" not in options:
+    if isinstance(value, str) and value == "int8" and "int8" not in options:
+        fix = "leave precision out, and call layer.freeze(precision='int8')"
+        if "float64" in dtypes:
+            fix = "call freeze(precision='int8') of a compiled layer or model"
         raise ValueError(
-            f"precision must be {' or '.join(map(repr, options))}; got 'int8', which is for "
-            "inference of compiled layers only. Fix: leave precision out, and call "
-            "layer.freeze(precision='int8')."
+            f"precision must be {' or '.join(map(repr, options))}; got 'int8', which is for inference of "
+            f"compiled layers only. Fix: {fix}."
         )
     precision = choice(value, "precision", options)
     if precision != "highest" and dtype.name not in dtypes:
+        fix = "freeze a layer or model of" if "int8" in options else "pass"
         raise ValueError(
             f"precision must be 'highest' with dtype={dtype.name!r}; got {precision!r}. "
-            "Fix: pass dtype='float32'."
+            f"Fix: {fix} dtype='float32'."
         )
     return precision
