@@ -59,11 +59,16 @@ def test_classifier_beats_baselines(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"bidirectional": True}, {"num_layers": 2}, {"dropout": 0.05}], ids=str
+    "options",
+    [{}, {"bidirectional": True}, {"num_layers": 2}, {"dropout": 0.05, "precision": "bfloat16"}],
+    ids=str,
 )
 def test_regressor_beats_the_baseline_on_ragged_lists(options: dict[str, Any]) -> None:
     (x, y), (later, truth) = ragged(), ragged(seed=1)
-    score = SequenceRegressor(epochs=40, **SMALL, **options).fit(x, y).score(later, truth)
+    model = SequenceRegressor(epochs=40, **SMALL, **options).fit(x, y)
+    precision = options.get("precision", "highest")
+    assert [model.model_[k].precision for k in (0, -1)] == [precision] * 2
+    score = model.score(later, truth)
     assert score > 0.8
     assert (
         score > DummyRegressor().fit(np.zeros((len(y), 1)), y).score(np.zeros((len(truth), 1)), truth) + 0.5
@@ -408,6 +413,7 @@ CASES_OF_BAD_PARAMETERS = [
     ("batch_size", 0, ValueError),
     ("lr", -1, ValueError),
     ("dropout", 1.0, ValueError),
+    ("precision", "int8", ValueError),
     ("clip", 0, ValueError),
     ("standardize", "yes", TypeError),
     ("early_stopping", 1, TypeError),

@@ -15,6 +15,7 @@ from bptt.callbacks import EarlyStopping
 from bptt.estimators.sequences import Sequences
 from bptt.estimators.threads import share_cores
 from bptt.layers import GRU, LSTM, MGU, RNN, Dropout, Ends, Last, Linear, Module, Sequential
+from bptt.layers.passes.precision import OF_LAYERS
 from bptt.losses import Loss
 from bptt.optim import Adam, ClipNorm
 from bptt.train import Trainer
@@ -42,6 +43,7 @@ class SequenceEstimator(BaseEstimator):
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        precision: str = "highest",
         epochs: int = 50,
         batch_size: int = 32,
         lr: float = 5e-3,
@@ -58,6 +60,7 @@ class SequenceEstimator(BaseEstimator):
         self.num_layers = num_layers
         self.bidirectional = bidirectional
         self.dropout = dropout
+        self.precision = precision
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -90,18 +93,21 @@ class SequenceEstimator(BaseEstimator):
     def _build(self, outputs: int) -> None:
         """Make a new network and its optimizer."""
         kind = CELLS[choice(self.cell, "cell", tuple(CELLS))]
+        precision = choice(self.precision, "precision", OF_LAYERS)
         recurrent = kind(
             self.n_channels_,
             self.hidden_size,
             self.num_layers,
             bidirectional=self.bidirectional,
             dropout=self.dropout if self.num_layers > 1 else 0.0,
+            precision=precision,
             seed=self._rng,
         )
         width = self.hidden_size * (2 if self.bidirectional else 1)
         drop = [Dropout(self.dropout, seed=self._rng)] if self.dropout else []
         last = Ends() if self.bidirectional else Last()
-        self.model_ = Sequential(recurrent, last, *drop, Linear(width, outputs, seed=self._rng))
+        linear = Linear(width, outputs, precision=precision, seed=self._rng)
+        self.model_ = Sequential(recurrent, last, *drop, linear)
         self._optimizer = Adam(self.lr)
 
     def _train(

@@ -41,6 +41,8 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
     dropout : float
         Fraction of outputs dropped in training, in [0, 1). Dropout acts between layers and after the last
         layer.
+    precision : {"highest", "bfloat16"}
+        "bfloat16": round the operands of products, for speed, as in `bptt.LSTM`.
     epochs : int
         Largest number of passes over the data in `fit`.
     batch_size : int
@@ -117,6 +119,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        precision: str = "highest",
         epochs: int = 50,
         batch_size: int = 32,
         lr: float = 5e-3,
@@ -135,6 +138,7 @@ class SequenceClassifier(ClassifierMixin, SupervisedEstimator):
             num_layers=num_layers,
             bidirectional=bidirectional,
             dropout=dropout,
+            precision=precision,
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,

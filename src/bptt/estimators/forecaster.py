@@ -57,8 +57,8 @@ class Forecaster(ForecastingNetwork):
     group : str, optional
         Column of a table that tells the series of a panel from each other, such as a store. No window reaches
         from one series into the next, and each series is forecast.
-    cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, n_iter_no_change, \
-random_state, verbose
+    cell, hidden_size, num_layers, bidirectional, dropout, precision, epochs, batch_size, lr, clip, \
+n_iter_no_change, random_state, verbose
         As for `SequenceClassifier`.
     standardize : bool
         Whether to standardize each column of the series to mean 0 and standard deviation 1, with the mean and
@@ -137,6 +137,7 @@ random_state, verbose
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        precision: str = "highest",
         epochs: int = 50,
         batch_size: int = 32,
         lr: float = 5e-3,
@@ -154,6 +155,7 @@ random_state, verbose
             num_layers=num_layers,
             bidirectional=bidirectional,
             dropout=dropout,
+            precision=precision,
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,

@@ -27,8 +27,8 @@ class SequenceRegressor(MultiOutputMixin, RegressorMixin, SupervisedEstimator):
 
     Parameters
     ----------
-    cell, hidden_size, num_layers, bidirectional, dropout, epochs, batch_size, lr, clip, early_stopping, \
-validation_fraction, n_iter_no_change, random_state, verbose
+    cell, hidden_size, num_layers, bidirectional, dropout, precision, epochs, batch_size, lr, clip, \
+early_stopping, validation_fraction, n_iter_no_change, random_state, verbose
         As for `SequenceClassifier`, except that the loss is the mean squared error of scaled targets, and the
         validation part is drawn from all sequences.
     standardize : bool
