@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from tests.cells import CELLS, DTYPES, ISAS, build, state
+from tests.product_forms import forms
 
 import bptt
 
@@ -67,6 +68,34 @@ def test_small_layers_have_the_bits_of_the_whole_call(cell, subtests):
                     np.testing.assert_array_equal(stream.run(x, skip=skip), layer(x, start, skip=skip)[0])
                     stream.reset()
                     np.testing.assert_array_equal(stream.step(x[0]), layer(x[:1])[0][0])
+    number = 0
+    for units in (1, 7, 16, 17, 33, 48, 63, 64, 65):
+        for inputs_of in (1, 3, 16, 63, 64):
+            B, L, number = rows[number % 5], layers[number // 5 % 2], number + 1
+            with subtests.test(units=units, inputs=inputs_of, rows=B, layers=L, reduced=True):
+                check_small_layers_of_reduced_precision(build(cell, inputs_of, units, num_layers=L), B)
+
+
+def check_small_layers_of_reduced_precision(layer, B):
+    """Only some instructions have small layers: all forms, calls and steps must have the same bits."""
+    steps = 6
+    x = np.random.default_rng(B).standard_normal((steps, B, layer.input_size)).astype("f")
+    x[1] = 0
+    x[2] *= 1e-37
+    x[3] *= 1e30
+    x[-1, 0, 0] = np.nan
+    for precision in ("bfloat16", "int8"):
+        outputs = {}
+        for form in forms():
+            y, last = layer.freeze(precision)(x)
+            stream = layer.stream(B, precision)
+            pieces = [stream.run(x[:3]), stream.step(x[3])[None], stream.run(x[4:])]
+            np.testing.assert_array_equal(np.concatenate(pieces), y)
+            for found, expected in zip(leaves(stream.state), leaves(last), strict=True):
+                np.testing.assert_array_equal(found, expected)
+            outputs[form["isa"], form["emulate"]] = y
+        for isa in ISAS:
+            np.testing.assert_array_equal(outputs[isa, True], outputs[isa, False])
 
 
 @pytest.mark.parametrize("cell", CELLS)

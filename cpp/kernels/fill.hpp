@@ -40,17 +40,6 @@ constexpr void fill_rules(Kernels<T>& k) {
   k.amsgrad = amsgrad<T>;
 }
 
-// Without a fused multiply-add, small layers gain nothing.
-template <class T>
-constexpr void fill_small_steps(Kernels<T>& k) {
-  if constexpr (kFused && sizeof(T) == sizeof(float)) {
-    k.small_steps[static_cast<int>(Cell::lstm)] = small_steps<T, SmallLstm<T>>;
-    k.small_steps[static_cast<int>(Cell::gru)] = small_steps<T, SmallGru<T>>;
-    k.small_steps[static_cast<int>(Cell::rnn_tanh)] = small_steps<T, SmallRnn<T>>;
-    k.small_steps[static_cast<int>(Cell::rnn_relu)] = small_steps<T, SmallRnn<T>>;
-  }
-}
-
 template <class T>
 constexpr Kernels<T> fill_table() {
   Kernels<T> k{};
@@ -69,7 +58,8 @@ constexpr Kernels<T> fill_table() {
 #include "kernels/cells/cells.def"
 #undef BPTT_CELL
 
-  fill_small_steps(k);
+  // Without a fused multiply-add, small layers gain nothing.
+  if constexpr (kFused && sizeof(T) == sizeof(float)) k.small_steps = small_kernels<SmallPlain<T>>();
   k.blend = blend<T>;
   k.unblend = unblend<T>;
   k.multiply = multiply<T>;

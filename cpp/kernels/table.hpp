@@ -312,6 +312,11 @@ enum class Precision { highest, bfloat16, int8 };
 struct ReducedKernels;  // kernels/reduced/table.hpp
 
 template <class T>
+struct SmallKernels {
+  void (*of_cell[kCells])(const SmallSteps<T>&);  // null where single steps serve a cell as well
+};
+
+template <class T>
 struct Kernels {
   int lanes;
 
@@ -325,7 +330,7 @@ struct Kernels {
 
   void (*forward[kCells])(const ForwardStep<T>&);
   void (*backward[kCells])(const BackwardStep<T>&);
-  void (*small_steps[kCells])(const SmallSteps<T>&);  // null where single steps serve a cell as well
+  SmallKernels<T> small_steps;
   const ReducedKernels* reduced;  // null: of full precision. Steps run through run_step in core/cells.hpp
 
   void (*blend)(const Blend<T>&);

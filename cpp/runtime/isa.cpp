@@ -155,6 +155,7 @@ Kernels<float> with_products(const Kernels<float>& base, const ReducedKernels& r
   k.product = reduced.product;
   k.transposed_product = reduced.transposed_product;
   k.transposed_scratch = reduced.transposed_scratch;
+  k.small_steps = reduced.small_steps;
   k.reduced = &reduced;
   return k;
 }

@@ -13,14 +13,19 @@ constexpr Index kMostRowsOfOneVector = 6;
 constexpr Index kFirstCacheBytes = 32 << 10;
 constexpr Index kBlock = 32;
 
+Index weight_bytes(Precision precision, std::size_t number) {
+  return precision == Precision::int8 ? 1 : precision == Precision::bfloat16 ? 2 : static_cast<Index>(number);
+}
+
 }  // namespace
 
 template <class T>
 bool SmallLayers<T>::serve(const Recurrent& net, Index batch) {
   const Kernels<T>& k = kernels<T>(net.options.precision);
-  const bool plain = !k.reduced && k.small_steps[static_cast<int>(net.traits.cell)] && !net.modifies_steps();
+  const bool plain = k.small_steps.of_cell[static_cast<int>(net.traits.cell)] && !net.modifies_steps();
   const Index inputs = std::max(net.input, net.layers > 1 ? net.hidden : 0);
-  const Index bytes = net.traits.gates * net.hidden * (net.hidden + inputs) * static_cast<Index>(sizeof(T));
+  const Index weights = net.traits.gates * net.hidden * (net.hidden + inputs);
+  const Index bytes = weights * weight_bytes(net.options.precision, sizeof(T));
   const Index most_rows = net.hidden <= k.lanes ? kMostRowsOfOneVector : kMostRows;
   const bool few_rows = batch == 1 || (batch <= most_rows && bytes <= kFirstCacheBytes);
   return plain && few_rows && net.hidden <= kMostSmallUnits && inputs <= kMostSmallUnits;
@@ -66,24 +71,26 @@ void SmallLayers<T>::pack_bias(const Recurrent& net, const PackedForward<T>& w, 
 }
 
 template <class T>
-void SmallLayers<T>::run(const T* x, T* y, T* h, T* c, Index steps) const {
-  const auto kernel = k_.small_steps[cell_];
+void SmallLayers<T>::run(const T* x, T* y, T* h, T* c, Index steps) {
+  const auto kernel = k_.small_steps.of_cell[cell_];
   const Index rows = layers_.front().rows, size = rows * layers_.front().hidden;
   const Index block = block_ ? block_ : steps;
   for (Index t = 0; t < steps; t += block) {
     const T* from = x + t * rows * layers_.front().input;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Index layer = static_cast<Index>(i);
-      SmallSteps<T> s = layers_[i];
+      SmallSteps<T>& s = layers_[i];
       s.steps = std::min(block, steps - t);
       s.x = from;
       s.y = i + 1 == layers_.size() ? y + t * size : outputs_.data() + layer % 2 * block_ * size;
       s.h = h + layer * size;
       if (c) s.c = c + layer * size;
+      s.last_first = odd_ != (t % 2 == 1);
       kernel(s);
       from = s.y;
     }
   }
+  odd_ = odd_ != (steps % 2 == 1);
 }
 
 template class SmallLayers<float>;

@@ -16,7 +16,7 @@ class SmallLayers {
   SmallLayers(const Recurrent& net, const PackedNetwork<T>& packed, Index batch);
 
   // x (steps, B, I) -> y (steps, B, H), from and to the states h and c (L, B, H).
-  void run(const T* x, T* y, T* h, T* c, Index steps) const;
+  void run(const T* x, T* y, T* h, T* c, Index steps);
 
  private:
   void pack_bias(const Recurrent& net, const PackedForward<T>& w, T* to) const;
@@ -28,6 +28,7 @@ class SmallLayers {
   Buffer<T> state_;
   Buffer<T> outputs_;  // of a block of a layer before the last
   std::vector<SmallSteps<T>> layers_;
+  bool odd_ = false;  // number of steps so far
 };
 
 }  // namespace bptt

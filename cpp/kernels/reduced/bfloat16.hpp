@@ -39,10 +39,15 @@ struct Bfloat16Operands {
   // The same of the left operand, with padding.
   static BPTT_INLINE Vec<float> left(const float* p, int n) {
     if (n == 32) return pairs(load(p), load(p + 16));
-    const Vec<float> rest = Vec<float>{} + padding;
     const __mmask32 valid = (std::uint32_t{1} << n) - 1;
+    if (n > 16) return left_where(valid, p);
+    const Vec<float> rest = Vec<float>{} + padding;
+    return pairs(_mm512_mask_loadu_ps(rest, static_cast<__mmask16>(valid), p), rest);
+  }
+  static BPTT_INLINE Vec<float> left_where(__mmask32 valid, const float* p) {
+    const Vec<float> rest = Vec<float>{} + padding;
     return pairs(_mm512_mask_loadu_ps(rest, static_cast<__mmask16>(valid), p),
-                 n > 16 ? _mm512_mask_loadu_ps(rest, static_cast<__mmask16>(valid >> 16), p + 16) : rest);
+                 _mm512_mask_loadu_ps(rest, static_cast<__mmask16>(valid >> 16), p + 16));
   }
 
  private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/reduced/bfloat16.hpp"
+#include "kernels/reduced/small_bfloat16.hpp"
 #include "kernels/reduced/transposed.hpp"
 
 namespace bptt::BPTT_ISA {
@@ -19,6 +20,7 @@ constexpr ReducedKernels kernels_bfloat16 = {.lanes = kLanes<float>,
                                              .multiply = Bfloat16Form::multiply,
                                              .product = product_bfloat16,
                                              .transposed_product = reduced_transposed_product<Bfloat16Operands>,
-                                             .transposed_scratch = kReducedScratch};
+                                             .transposed_scratch = kReducedScratch,
+                                             .small_steps = small_bfloat16()};
 
 }  // namespace bptt::BPTT_ISA

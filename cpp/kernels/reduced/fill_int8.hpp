@@ -2,7 +2,9 @@
 #pragma once
 
 #include "kernels/reduced/int8.hpp"
-#if defined(BPTT_ISA_INT8) || defined(BPTT_ISA_AVX2)
+#if defined(BPTT_ISA_INT8)
+#include "kernels/reduced/small_int8.hpp"
+#elif defined(BPTT_ISA_AVX2)
 #include "kernels/reduced/int8_dot.hpp"
 #endif
 
@@ -10,6 +12,14 @@ namespace bptt::BPTT_ISA {
 
 template <class Form>
 void product_int8(const Product<float>& args);
+
+constexpr SmallKernels<float> small_int8() {
+#if defined(BPTT_ISA_INT8)
+  return small_kernels<SmallInt8>();
+#else
+  return {};
+#endif
+}
 
 template <class Form>
 constexpr ReducedKernels int8_kernels = {.lanes = kLanes<float>,
@@ -21,7 +31,8 @@ constexpr ReducedKernels int8_kernels = {.lanes = kLanes<float>,
                                          .multiply = Int8Layout<Form>::multiply,
                                          .product = product_int8<Form>,
                                          .transposed_product = nullptr,
-                                         .transposed_scratch = 0};
+                                         .transposed_scratch = 0,
+                                         .small_steps = small_int8()};
 
 template <class Form>
 void product_int8(const Product<float>& args) {

@@ -20,8 +20,38 @@ struct Int8Scale {
   float inverse;  // 0: all integers are 0
 };
 
-// A scale has 17 bits, so that its multiples are exact in float32. Multiples that are converted once more have the same
-// scale and integers.
+BPTT_INLINE std::int32_t largest_lane(Bits<float> lanes) {
+  typedef std::int32_t Four __attribute__((vector_size(16)));
+  Four four;
+#if defined(BPTT_ISA_AVX512)
+  typedef std::int32_t Eight __attribute__((vector_size(32)));
+  const auto all = reinterpret_cast<__m512i>(lanes);
+  const auto low = reinterpret_cast<Eight>(_mm512_maskz_extracti32x8_epi32(0xFF, all, 0));
+  const auto high = reinterpret_cast<Eight>(_mm512_maskz_extracti32x8_epi32(0xFF, all, 1));
+  const auto eight = reinterpret_cast<__m256i>(low > high ? low : high);
+  const auto some = reinterpret_cast<Four>(_mm256_castsi256_si128(eight));
+  const auto rest = reinterpret_cast<Four>(_mm256_extracti128_si256(eight, 1));
+  four = some > rest ? some : rest;
+#else
+  Four fours[kVectorBytes / 16];
+  __builtin_memcpy(fours, &lanes, sizeof(fours));
+  four = fours[0];
+  for (const Four& some : fours) four = some > four ? some : four;
+#endif
+  const std::int32_t even = four[0] > four[2] ? four[0] : four[2], odd = four[1] > four[3] ? four[1] : four[3];
+  return even > odd ? even : odd;
+}
+
+// From the bits of the largest magnitude. A scale has 17 bits, so that its multiples are exact in float32. Multiples
+// that are converted once more have the same scale and integers.
+BPTT_INLINE Int8Scale int8_scale_of(std::int32_t bits) {
+  if (bits >= 0x7F800000) return {__builtin_nanf(""), 0};
+  const float largest = __builtin_bit_cast(float, bits);
+  if (largest < kInt8Least) return {0, 0};
+  const auto scale = __builtin_bit_cast(std::int32_t, largest / 127);
+  return {__builtin_bit_cast(float, (scale + 0x40) & ~0x7F), 127 / largest};
+}
+
 __attribute__((noinline)) inline Int8Scale int8_scale(const float* p, Index n) {
   Bits<float> most{};
   for (Index k = 0; k < n; k += kLanes<float>) {
@@ -29,17 +59,7 @@ __attribute__((noinline)) inline Int8Scale int8_scale(const float* p, Index n) {
     const Bits<float> bits = reinterpret_cast<Bits<float>>(absolute<float>(load_first<float>(p + k, some)));
     most = bits > most ? bits : most;  // in this order of bits, NaN is above infinity, and infinity above all numbers
   }
-  typedef std::int32_t Four __attribute__((vector_size(16)));
-  Four fours[kVectorBytes / 16], top{};
-  __builtin_memcpy(fours, &most, sizeof(fours));
-  for (const Four& some : fours) top = some > top ? some : top;
-  std::int32_t bits = 0;
-  for (int i = 0; i < 4; ++i) bits = top[i] > bits ? top[i] : bits;
-  if (bits >= 0x7F800000) return {__builtin_nanf(""), 0};
-  const float largest = __builtin_bit_cast(float, bits);
-  if (largest < kInt8Least) return {0, 0};
-  const auto scale = __builtin_bit_cast(std::int32_t, largest / 127);
-  return {__builtin_bit_cast(float, (scale + 0x40) & ~0x7F), 127 / largest};
+  return int8_scale_of(largest_lane(most));
 }
 
 // Adding this leaves the nearest integer, ties to even, in the lowest bits.

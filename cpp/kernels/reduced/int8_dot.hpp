@@ -27,14 +27,16 @@ struct DotForm {
     return reinterpret_cast<Words>(_mm512_dpbusd_epi32(
         reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(left.x), reinterpret_cast<__m512i>(w)));
   }
+  // A vector of numbers, in a quarter of a vector of elements.
+  static BPTT_INLINE void put(Vec<float> rounded, float* to) {
+    const __m128i sixteen = _mm512_maskz_cvtepi32_epi8(0xFFFF, reinterpret_cast<__m512i>(rounded));
+    _mm_store_si128(reinterpret_cast<__m128i*>(to), sixteen);
+  }
   static BPTT_INLINE Vec<float> join(const Vec<float> (&rounded)[group]) {
-    alignas(64) char bytes[64];
+    alignas(64) float joined[kLanes<float>];
 #pragma GCC unroll 4
-    for (int j = 0; j < group; ++j) {
-      const __m128i sixteen = _mm512_maskz_cvtepi32_epi8(0xFFFF, reinterpret_cast<__m512i>(rounded[j]));
-      _mm_store_si128(reinterpret_cast<__m128i*>(bytes + 16 * j), sixteen);
-    }
-    return load(reinterpret_cast<const float*>(bytes));
+    for (int j = 0; j < group; ++j) put(rounded[j], joined + j * kLanes<float> / group);
+    return load(joined);
   }
 
 #else

@@ -54,6 +54,7 @@ struct ReducedKernels {
   void (*product)(const Product<float>&);
   void (*transposed_product)(const TransposedProduct<float>&);  // null: inference alone
   Index transposed_scratch;
+  SmallKernels<float> small_steps;
 };
 
 }  // namespace bptt
