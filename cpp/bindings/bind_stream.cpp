@@ -114,6 +114,20 @@ class BoundStream final : public AnyStream {
   std::atomic_flag busy_;
 };
 
+// A step by the C interface of Python: pybind11 needs longer for its call than a layer of a few units for its step.
+PyObject* step(PyObject* self, PyObject*) {
+  try {
+    py::cast<AnyStream&>(py::handle(self)).step();
+  } catch (py::error_already_set& error) {
+    error.restore();
+    return nullptr;
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
 }  // namespace
 
 std::unique_ptr<AnyStream> make_stream(const Recurrent& net, const py::array& parameters, Index batch) {
@@ -124,9 +138,11 @@ std::unique_ptr<AnyStream> make_stream(const Recurrent& net, const py::array& pa
 }
 
 void bind_stream(py::module_& m) {
-  py::class_<AnyStream>(m, "Stream")
-      .def("step", &AnyStream::step)
-      .def("step_skipping", &AnyStream::step_skipping, py::arg("skip"))
+  py::class_<AnyStream> stream(m, "Stream");
+  static PyMethodDef step_method = {"step", step, METH_NOARGS, "step(self) -> None"};
+  auto* const type = reinterpret_cast<PyTypeObject*>(stream.ptr());
+  stream.attr("step") = py::reinterpret_steal<py::object>(PyDescr_NewMethod(type, &step_method));
+  stream.def("step_skipping", &AnyStream::step_skipping, py::arg("skip"))
       .def("run", &AnyStream::run, py::arg("x"), py::arg("skip") = py::none())
       .def("state", &AnyStream::state)
       .def("set_state", &AnyStream::set_state, py::arg("h"), py::arg("c"))
