@@ -157,6 +157,13 @@ def notebooks(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Make, check and test the files of a release, but upload nothing: docs/contribute/releasing.md."""
+    session.install("--require-hashes", "-r", "release/requirements/tools.txt")
+    session.run("python", "-m", "release", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare speeds with other libraries. Arguments such as --quick go to the script."""
     session.install(".[peers]")

@@ -4,6 +4,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #include <cstddef>
 #include <deque>
@@ -134,7 +137,8 @@ class Team {
         Worker& worker = workers_.emplace_back();
         std::thread([this, &worker, index, job] {
 #if defined(__linux__)
-          worker.thread.store(gettid(), std::memory_order_release);
+          // glibc before 2.30 has no gettid().
+          worker.thread.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release);
 #endif
           work(index, job);
         }).detach();  // it sleeps until the process ends

@@ -1,0 +1,1 @@
+"""Make and check what a release publishes. `python -m release` does everything but the upload."""
