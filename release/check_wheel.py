@@ -80,9 +80,14 @@ def check_hardening(library: elf.Library, *, fortified: bool = True) -> Iterator
         yield Check("fortified functions", str(len(calls)), "1 or more", bool(calls))
 
 
+def files_in(wheel: zipfile.ZipFile) -> list[str]:
+    """Return the names of the files in a wheel, without folders."""
+    return [name for name in wheel.namelist() if not name.endswith("/")]
+
+
 def check_record(wheel: zipfile.ZipFile, info: str) -> Check:
     """Check that RECORD lists each file with its hash."""
-    wrong = set(wheel.namelist()) - {f"{info}/RECORD"}
+    wrong = set(files_in(wheel)) - {f"{info}/RECORD"}
     for name, digest, _ in csv.reader(wheel.read(f"{info}/RECORD").decode().splitlines()):
         if name in wrong:
             actual = base64.urlsafe_b64encode(hashlib.sha256(wheel.read(name)).digest()).decode().rstrip("=")
@@ -112,7 +117,7 @@ def check_wheel(path: Path) -> list[Check]:
     with zipfile.ZipFile(path) as wheel:
         info = f"bptt-{version}.dist-info"
         modules = [name for name in wheel.namelist() if re.fullmatch(r"bptt/_core\..*\.(so|pyd)", name)]
-        others = [n for n in wheel.namelist() if not re.fullmatch(FILES, n) and not n.startswith(f"{info}/")]
+        others = [n for n in files_in(wheel) if not re.fullmatch(FILES, n) and not n.startswith(f"{info}/")]
         checks.append(Check("compiled modules", str(len(modules)), "1", len(modules) == 1))
         checks.append(_none("files of no use", others[:3]))
         checks.append(check_record(wheel, info))
