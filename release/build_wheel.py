@@ -53,7 +53,9 @@ def build_wheel(sdist: Path, out: Path, python: Path) -> Path:
         }
         (source,) = Path(folder).iterdir()
         pip = (python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir")
-        options = ("-Ccmake.define.BPTT_MANYLINUX=ON", "-Ccmake.define.BPTT_WERROR=ON")
+        options = (
+            *(f"--config-settings=cmake.define.{name}=ON" for name in ("BPTT_MANYLINUX", "BPTT_WERROR")),
+        )
         run(*pip, *options, "-w", source / "dist", source, environment=variables, folder=source)
         (wheel,) = (source / "dist").glob("*.whl")
         out.mkdir(parents=True, exist_ok=True)
