@@ -18,16 +18,14 @@ from release import elf
 
 MOST_BYTES = 2_000_000
 MOST_BYTES_MUSL = 3_000_000
-"""Wheels for musl carry a copy of libstdc++, which such systems may lack."""
+"""libstdc++ is linked into the module for musl, as such systems may lack the library."""
 NEWEST = {"GLIBC": "2.28", "GLIBCXX": "3.4.25", "CXXABI": "1.3.11"}
 """The versions of symbols in manylinux_2_28: those of glibc 2.28 and GCC 8."""
 LIBRARIES = (
     r"lib(stdc\+\+|m|c|gcc_s|pthread)\.so\.\d|ld-linux.*\.so\.\d"
-    r"|libc\.musl-.*\.so\.1|lib(stdc\+\+|gcc_s)-\w+\.so.*"  # of musl, and next to the module
+    r"|libc\.(musl-.*\.so\.1|so)"  # of musl
 )
-FILES = (
-    r"bptt/.*\.(py|pyi)|bptt/py\.typed|bptt/_core\.[\w.-]+\.(so|pyd)|bptt\.libs/lib(stdc\+\+|gcc_s)-[\w.]+"
-)
+FILES = r"bptt/.*\.(py|pyi)|bptt/py\.typed|bptt/_core\.[\w.-]+\.(so|pyd)"
 NOTICES = ("LICENSE", "LICENSES/pybind11.txt")
 UNVERSIONED = r"_?Py|_ITM_|__gmon_start__"
 """Undefined symbols that no library of the system has: those of Python, and optional ones."""
@@ -60,7 +58,7 @@ def check_library(library: elf.Library, platform: str) -> Iterator[Check]:
             yield _at_most(f"newest {family}", library.newest(family), limit)
         unversioned = [s for s, v in library.imports.items() if not v and not re.match(UNVERSIONED, s)]
         yield _none("symbols in no library", unversioned)
-        yield _none("search path", ["a RUNPATH"] if library.search_path else [])
+    yield _none("search path", ["a RUNPATH"] if library.search_path else [])
     yield _none("other libraries", [n for n in library.needed if not re.fullmatch(LIBRARIES, n)])
     yield from check_hardening(library, fortified=glibc)
 

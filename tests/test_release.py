@@ -126,6 +126,8 @@ def test_bill_of_materials_is_valid_cyclonedx():
     text = (ROOT / "cmake" / "sbom.json.in").read_text(encoding="utf-8")
     for name in ("BPTT_VERSION", "pybind11_VERSION", "CMAKE_CXX_COMPILER_ID", "CMAKE_CXX_COMPILER_VERSION"):
         text = text.replace(f"@{name}@", "1.2")
+    for name in ("BPTT_LINKED_PARTS", "BPTT_LINKED_REFERENCES"):
+        text = text.replace(f"@{name}@", "")
     assert "@" not in text.replace("bptt@1.2", "").replace("pybind11@1.2", "")
     validator = validation.JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
