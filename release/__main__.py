@@ -36,6 +36,8 @@ def find_pythons() -> list[str]:
             ):
                 found.append(candidate)
                 break
+    if not found:
+        raise SystemExit("release: no Python from 3.10 to 3.14 was found. Install one of them.")
     return found[:: max(len(found) - 1, 1)]
 
 
