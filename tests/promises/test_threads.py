@@ -40,6 +40,8 @@ def together(work: Callable[[int], Any]) -> list[Any]:
 def leaves(value: Any) -> list[np.ndarray]:
     if isinstance(value, np.ndarray):
         return [value]
+    if isinstance(value, (str, int)):
+        return []
     return [leaf for part in value or () for leaf in leaves(part)]
 
 
@@ -79,10 +81,10 @@ def test_threads_share_models(
             results = [result for thread in together(work) for result in thread]
             assert all(found == expected[k] for k, found in results)
             calls += len(results)
-    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    gil = "" if getattr(sys, "_is_gil_enabled", lambda: True)() else " without the GIL"
     record_property(
         "figure",
-        f"{calls:,} calls from {THREADS} threads with the bits of one {'with' if gil else 'without'} the GIL",
+        f"{calls:,} calls from {THREADS} threads{gil} gave the bits of one thread",
     )
 
 
@@ -127,24 +129,42 @@ def test_training_calls_at_once_work_or_raise(subtests: pytest.Subtests) -> None
             np.testing.assert_allclose(net.flat_gradients, count * once, rtol=1e-4, atol=1e-4 * count)
 
 
+def updated(make: Callable[[], bptt.Optimizer], size: int) -> tuple[bptt.Module, bptt.Optimizer]:
+    """A model with the gradient 1, and its optimizer."""
+    net = bptt.Linear(size, 1, bias=False, dtype="float64", seed=0)
+    net.flat_gradients[:] = 1.0
+    return net, make()
+
+
 def test_updates_at_once_work_or_raise(subtests: pytest.Subtests) -> None:
-    """Steps of plain gradient descent with the gradient 1 count the updates that were made."""
-    for size in (3, 70_000):
-        with subtests.test(size=size):
-            net = bptt.Linear(size, 1, bias=False, dtype="float64", seed=0)
-            net.flat_parameters[:] = 0.0
-            net.flat_gradients[:] = 1.0
-            optimizer = bptt.SGD(1.0)
+    """Parameters, state and count are those of the updates that were not refused, one after the other."""
+    optimizers = {
+        "SGD": lambda: bptt.SGD(0.1, momentum=0.5),
+        "Adam": lambda: bptt.Adam(0.1),
+        "RMSProp": lambda: bptt.RMSProp(0.1, lr_factors={"weight": 0.5}),
+    }
+    for name, make in optimizers.items():
+        for size in (3, 70_000):
+            with subtests.test(name, size=size):
+                net, optimizer = updated(make, size)
 
-            def work(_: int, net: bptt.Module = net, optimizer: Any = optimizer) -> int:
-                done = 0
-                for _ in range(ROUNDS):
-                    try:
-                        optimizer.step(net)
-                    except RuntimeError:
-                        continue
-                    done += 1
-                return done
+                def work(_: int, net: bptt.Module = net, optimizer: bptt.Optimizer = optimizer) -> int:
+                    done = 0
+                    for _ in range(ROUNDS):
+                        try:
+                            optimizer.step(net)
+                            done += 1
+                        except RuntimeError as error:
+                            if ".step must make one update at a time" not in str(error):
+                                raise
+                    return done
 
-            count = sum(together(work))
-            assert (net.flat_parameters == -count).all()
+                count = sum(together(work))
+                again, other = updated(make, size)
+                for _ in range(count):
+                    other.step(again)
+                assert optimizer.steps == count >= 1
+                assert net.flat_parameters.tobytes() == again.flat_parameters.tobytes()
+                assert digest(list(optimizer.state_dict().values())) == digest(
+                    list(other.state_dict().values())
+                )

@@ -14,6 +14,7 @@ import numpy as np
 from bptt.arguments import call_repr, real, short, takes
 from bptt.arrays import Floats, aligned_zeros
 from bptt.layers.module import Module
+from bptt.layers.passes.one_call import OneCall
 from bptt.layers.sparse import outside
 from bptt.optim.rates import fixed_names, parse_groups, parse_weight_decay, runs
 from bptt.optim.sparse import CoreCall as CoreCall
@@ -98,6 +99,7 @@ class Optimizer:
         self.steps = 0
         self._vectors = vectors
         self._state: dict[str, Floats] = {}
+        self._one_call = OneCall()
 
     @property
     def lr(self) -> float:
@@ -145,8 +147,17 @@ class Optimizer:
             The model has another number of parameters, or another dtype, than the model of earlier updates.
             Or a pattern of `lr_factors` or `weight_decay` matches none of its parameters, or a sparse
             parameter has weight decay.
+        RuntimeError
+            Another thread is in `step` of this optimizer.
         """
         _check_model(model)
+        self._one_call.run(
+            partial(self._make_update, model),
+            f"{type(self).__name__}.step must make one update at a time; got a call while another one runs. "
+            "Fix: wait for the other call, or give each thread its own model and optimizer.",
+        )
+
+    def _make_update(self, model: Module) -> None:
         parameters, gradients = model.flat_parameters, model.flat_gradients
         groups = runs(model, self._factors, self._decays)
         if not self._state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -225,6 +226,8 @@ class Container(ModelParts):
             If `tape` is not a tape, or arrays do not hold real numbers.
         ValueError
             If the tape is from another model, or shapes are wrong.
+        RuntimeError
+            If another thread is in `backward` of this model.
         """
         model_tape = check_tape(tape, self, ModelTape)
         # All arguments are checked before the last layer adds its gradients.
@@ -245,7 +248,12 @@ class Container(ModelParts):
                 layer_options = options if isinstance(layer, (RecurrentCalls, Container)) else {}
                 return layer.backward(tapes[key], dy, dstate, need_dx=need_dx, **layer_options)
 
-        dx, dstate = self.connect_back(model_tape, dy, dstate, run, need_dx)
+        # A call that is refused must not leave the sums of some layers.
+        dx, dstate = self.adding.run(
+            partial(self.connect_back, model_tape, dy, dstate, run, need_dx),
+            "backward must add to one model's gradients from one thread at a time; got a call while another "
+            "call is adding to these gradients. Fix: wait for it, or give each thread its own model.",
+        )
         return dx if out is None or dx is None else written(out, dx), dstate
 
     def check_dstate(self, tape: Any, dstate: Any, steps: int | None) -> None:

@@ -13,6 +13,7 @@ from bptt.arguments import Seed, flag, generators
 from bptt.arrays import aligned_empty, aligned_zeros
 from bptt.layers.containers.parts import Key, inside, per_part
 from bptt.layers.module import Module, set_model
+from bptt.layers.passes.one_call import OneCall
 from bptt.layers.stateless.tied_linear import TiedLinear
 from bptt.layers.undrawn import undrawn_gradients
 
@@ -33,6 +34,7 @@ class ModelParts(Module):
         dtypes = [layer.dtype for layer in layers if layer.parameter_count] or [layers[0].dtype]
         super().__init__(dtypes[0], model_rng)
         self.parts = parts
+        self.adding = OneCall()
         for key, part in parts.items():
             if isinstance(part, TiedLinear):
                 with self.naming(key):
