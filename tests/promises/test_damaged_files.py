@@ -57,12 +57,16 @@ class Kind:
 
 def _checkpoint(path: Path) -> Arrays:
     saved = read_checkpoint(path)
-    net = getattr(saved.model, "layer", saved.model)
-    return {**net.parameters, **(saved.optimizer or {}), "rest": repr((saved.extra, saved.training))}
+    rest = repr((type(saved.model), saved.extra, saved.training))
+    return {**_network(getattr(saved.model, "layer", saved.model)), **(saved.optimizer or {}), "rest": rest}
+
+
+def _network(net: Any) -> Arrays:
+    return {**net.parameters, "config": repr((net.kind, net.config()))}
 
 
 def _onnx(path: Path) -> Arrays:
-    return dict(import_module("bptt.interop.onnx").load(path).parameters)
+    return _network(import_module("bptt.interop.onnx").load(path))
 
 
 def _operators(path: Path) -> None:
@@ -76,7 +80,7 @@ def _state_dict(path: Path) -> None:
 
 
 def _read_state_dict(path: Path) -> Arrays:
-    return dict(bptt.interop.from_state_dict(path).parameters)
+    return _network(bptt.interop.from_state_dict(path))
 
 
 def _npz(path: Path) -> None:
@@ -153,7 +157,7 @@ def outcome(kind: Kind, path: Path, whole: Arrays) -> str:
         message = str(error)
     else:
         return "same" if same(found, whole) else "other"
-    assert str(path) in message or message.startswith("state must have")
+    assert str(path) in message or message.startswith("state must h")
     return "refused"
 
 
@@ -182,7 +186,7 @@ def test_every_byte(
         with subtests.test(name):
             faulthandler.dump_traceback_later(PATIENCE, exit=True)
             outcomes = check_kind(kind, tmp_path / "file", LONG or name == "model")
-            assert outcomes["refused"] > outcomes["same"]
+            assert outcomes["refused"] > sum(outcomes.values()) / 4
             assert not (kind.signed and outcomes["other"])
             sums = {outcome: sums[outcome] + count for outcome, count in outcomes.items()}
             kinds += 1
@@ -191,5 +195,5 @@ def test_every_byte(
     record_property(
         "figure",
         f"{kinds} formats cut and flipped at every byte, {cases:,} files: {sums['refused']:,} refused, "
-        f"{sums['same']:,} with the old data, {sums['other']:,} with other numbers (no checksum)",
+        f"{sums['same']:,} with the old data, {sums['other']:,} with other data (no checksum)",
     )
