@@ -18,19 +18,18 @@ struct WiderThan<float> {
 };
 template <>
 struct WiderThan<double> {
-  using type = long double;
+  using type = Widest;
 };
 template <class T>
 using Wider = typename WiderThan<T>::type;
 
 BPTT_INLINE double square_root(double x) { return __builtin_sqrt(x); }
-BPTT_INLINE long double square_root(long double x) { return __builtin_sqrtl(x); }
 
 // a * b + c for a scalar a.
 BPTT_INLINE Vec<float> multiply_add(float a, Vec<float> b, Vec<float> c) { return fma(broadcast(a), b, c); }
 BPTT_INLINE Vec<double> multiply_add(double a, Vec<double> b, Vec<double> c) { return fma(broadcast(a), b, c); }
 BPTT_INLINE double multiply_add(double a, double b, double c) { return a * b + c; }
-BPTT_INLINE long double multiply_add(long double a, long double b, long double c) { return a * b + c; }
+BPTT_INLINE Widest multiply_add(Widest a, Widest b, Widest c) { return a * b + c; }
 
 // A mean of squares that T cannot hold is stored as minus its root.
 template <class T>

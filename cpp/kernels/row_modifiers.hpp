@@ -34,18 +34,18 @@ void multiply(Index n, const T* x, const T* y, T* out) {
   });
 }
 
-// The mean of a row and 1 / sqrt(variance + epsilon), in long double: for a row whose squares leave the range of T.
+// The mean of a row and 1 / sqrt(variance + epsilon), in the widest type: for a row whose squares leave the range of T.
 struct WideMoments {
-  long double mean;
-  long double scale;
+  Widest mean;
+  Widest scale;
 };
 template <class T>
 __attribute__((noinline, cold)) WideMoments wide_moments(const T* x, Index columns, T epsilon) {
-  long double sum = 0, squares = 0;
+  Widest sum = 0, squares = 0;
   for (Index n = 0; n < columns; ++n) sum += x[n];
-  const long double mean = sum / static_cast<long double>(columns);
+  const Widest mean = sum / static_cast<Widest>(columns);
   for (Index n = 0; n < columns; ++n) squares += (x[n] - mean) * (x[n] - mean);
-  return {mean, 1 / __builtin_sqrtl(squares / static_cast<long double>(columns) + static_cast<long double>(epsilon))};
+  return {mean, 1 / square_root(squares / static_cast<Widest>(columns) + static_cast<Widest>(epsilon))};
 }
 
 template <class T>
@@ -89,19 +89,19 @@ void normalise(const Normalise<T>& a) {
   }
 }
 
-// One row of normalise_back in long double: for a row whose sums may leave the range of T where dx does not.
+// One row of normalise_back in the widest type: for a row whose sums may leave the range of T where dx does not.
 template <class T>
 __attribute__((noinline, cold)) void normalise_back_wide(const NormaliseBack<T>& a, const T* dy, const T* hat, T scale,
                                                          T* dx) {
-  const auto columns = static_cast<long double>(a.columns);
-  const auto dhat = [&](Index n) { return static_cast<long double>(dy[n]) * a.gain[n]; };
-  long double sum = 0, product_sum = 0;
+  const auto columns = static_cast<Widest>(a.columns);
+  const auto dhat = [&](Index n) { return static_cast<Widest>(dy[n]) * a.gain[n]; };
+  Widest sum = 0, product_sum = 0;
   for (Index n = 0; n < a.columns; ++n) {
     sum += dhat(n);
     product_sum += dhat(n) * hat[n];
   }
   for (Index n = 0; n < a.columns; ++n) {
-    const long double d = (dhat(n) - sum / columns - hat[n] * (product_sum / columns)) * scale;
+    const Widest d = (dhat(n) - sum / columns - hat[n] * (product_sum / columns)) * scale;
     dx[n] = static_cast<T>(a.add ? d + dx[n] : d);
   }
 }

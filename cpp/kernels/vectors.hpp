@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cells/step.hpp"
+#include "kernels/widest.hpp"
 
 namespace bptt::BPTT_ISA {
 
@@ -52,7 +53,7 @@ BPTT_INLINE Vec<double> choose(Bits<double> condition, Vec<double> yes, Vec<doub
   return select<double>(condition, yes, no);
 }
 BPTT_INLINE double choose(bool condition, double yes, double no) { return condition ? yes : no; }
-BPTT_INLINE long double choose(bool condition, long double yes, long double no) { return condition ? yes : no; }
+BPTT_INLINE Widest choose(bool condition, Widest yes, Widest no) { return condition ? yes : no; }
 
 // The largest magnitude among n numbers; 0 for n = 0. A NaN may be passed over.
 template <class T>
