@@ -109,6 +109,17 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def promises(session: nox.Session) -> None:
+    """Run the tests of docs/trust.md in full, and print their figures. Arguments go to the script."""
+    session.install(".[test,onnx]", "cmake>=3.24", "ninja")
+    session.run("python", "benchmarks/promises.py", *session.posargs)
+    build = session.create_tmp()
+    session.run("cmake", "--preset", "release", "-B", build, "-DBPTT_PYTHON=OFF", "-DBPTT_NATIVE_TESTS=ON")
+    session.run("cmake", "--build", build, "--target", "bptt_core")
+    session.run("ctest", "--test-dir", build, "--output-on-failure", "--tests-regex", "baseline")
+
+
+@nox.session
 def full(session: nox.Session) -> None:
     """Run all tests: the suite, and all combinations of options (marker "grid")."""
     session.install(".[test,peers]")

@@ -1,9 +1,11 @@
-"""Measure one figure for each promise of docs/trust.md, and name its tests.
+"""Measure the figures of each promise of docs/trust.md, and name its tests.
 
-    python benchmarks/promises.py                           # about two minutes
+    python benchmarks/promises.py                           # about ten minutes
     python benchmarks/promises.py --markdown docs/trust.md  # writes the table into the page
 
-The figures are small samples. The tests that the table names check each promise thoroughly.
+The tests in tests/promises run in full and record what they counted. This script measures the other
+figures, which are small samples. `--free-threaded PYTHON` also runs the tests of threads with a Python
+that has no GIL.
 """
 
 from __future__ import annotations
@@ -12,14 +14,13 @@ import argparse
 import hashlib
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,8 @@ from bptt.checks.report import Report
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = re.compile(r"(?<=<!-- promises -->\n).*?(?=<!-- end of promises -->)", re.DOTALL)
+HEAD = "| promise | tests | last figures |"
 FUZZ_CASES = 5000
-CALLS = 2000
 
 Array = npt.NDArray[Any]
 
@@ -46,11 +47,11 @@ CELLS: dict[str, Callable[..., bptt.Module]] = {
 
 
 class Promise(NamedTuple):
-    """A promise, its tests, and the function that measures its figure."""
+    """A promise, its tests, and what measures more figures than the tests record."""
 
     text: str
     tests: tuple[str, ...]
-    measure: Callable[[], str]
+    measures: tuple[Callable[[], str], ...] = ()
 
 
 def numbers(*shape: int) -> Array:
@@ -65,13 +66,32 @@ def gradients(layer: Any, x: Array) -> Array:
     return np.concatenate([y.ravel(), dx.ravel(), layer.flat_gradients])
 
 
-def pytest(*arguments: str, **variables: str) -> str:
+def pytest(*arguments: str, python: str = sys.executable, **variables: str) -> str:
     """Run tests, and return the last line of the output."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return done.stdout.splitlines()[-1]
+
+
+def recorded(*tests: str, python: str = sys.executable) -> dict[str, str]:
+    """Run tests in full, and return the figures that they record, by file."""
+    figures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        options = (
+            "-o",
+            "junit_family=xunit1",
+            f"--junitxml={report}",
+            "-o",
+            "addopts=--import-mode=importlib",
+        )
+        pytest(*tests, *options, python=python, BPTT_FUZZ_CASES="all")
+        for case in ElementTree.parse(report).iter("testcase"):
+            for figure in case.iterfind("properties/property[@name='figure']"):
+                figures[case.attrib["file"]] = figure.attrib["value"]
+    return figures
 
 
 def random_calls() -> str:
@@ -116,31 +136,16 @@ def same_bits() -> str:
     return f"{same} of {cases} cells: same bits with 1, 2, 3, 4 and 7 threads"
 
 
-def cut_files() -> str:
-    refused = 0
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.safetensors")
-        bptt.save(path, bptt.Sequential(bptt.LSTM(1, 2, seed=0), bptt.Linear(2, 1, seed=0)))
-        content = path.read_bytes()
-        for length in range(len(content)):
-            path.write_bytes(content[:length])
-            try:
-                bptt.load(path)
-            except bptt.CheckpointError:
-                refused += 1
-    return f"a file cut at each of its {len(content):,} bytes: {refused:,} refused"
-
-
 def import_cost() -> str:
     def run(code: str) -> str:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    clock = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    clock = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
     costs = {name: min(float(run(clock.format(name))) for _ in range(7)) for name in ("numpy", "bptt")}
     threads = run("import bptt, threading, os; print(len(os.listdir('/proc/self/task')))")
     alone = run("import numpy, os; print(len(os.listdir('/proc/self/task')))")
-    started = int(threads) - int(alone)
-    return f"{1000 * (costs['bptt'] - costs['numpy']):.0f} ms after NumPy's import; {started} threads started"
+    more, started = 1000 * (costs["bptt"] - costs["numpy"]), int(threads) - int(alone)
+    return f"import: {more:.0f} ms of processor time more than NumPy; {started} threads started"
 
 
 def instruction_sets() -> str:
@@ -169,76 +174,150 @@ def planted_values() -> str:
     return f"{found} of {planted} planted values found and named"
 
 
-def shared_layers() -> str:
-    right = calls = 0
-    for make in CELLS.values():
-        layer, x = make(8, 32, seed=0), numbers(20, 4, 8)
-        expected = layer(x)[0]
-        with ThreadPoolExecutor(8) as pool:
-            results = list(pool.map(lambda _, layer=layer, x=x: layer(x)[0], range(100)))
-        right += sum(np.array_equal(result, expected) for result in results)
-        calls += len(results)
-    return f"{right} of {calls} calls from 8 threads right"
+LOOP = """
+import sys, time, numpy as np, bptt
+layer, x = bptt.LSTM(48, 64, seed=1), np.ones((40, 64, 48), np.float32)
+
+def work():
+    for _ in range(20):
+        layer.zero_grad()
+        y, _, tape = layer.forward(x)
+        layer.backward(tape, y)
+
+work()
+print("ready", flush=True)
+for _ in sys.stdin:
+    begin = time.perf_counter()
+    work()
+    print(time.perf_counter() - begin, flush=True)
+"""
 
 
-def memory_growth() -> str:
-    layers = [make(8, 32, seed=0) for make in CELLS.values()]
-    x = numbers(20, 16, 8)
+def two_processes() -> str:
+    """Compare two processes of two threads, working at once, with the two one after the other."""
+    command = [sys.executable, "-c", LOOP]
+    environment = os.environ | {"BPTT_NUM_THREADS": "2"}
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
 
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    def times(working: list[Any]) -> list[float]:
+        for process in working:
+            process.stdin.write("work\n")
+            process.stdin.flush()
+        return [float(process.stdout.readline()) for process in working]
 
-    for layer in layers * 20:
-        gradients(layer, x)
-    before = resident()
-    for _ in range(CALLS // len(layers)):
-        for layer in layers:
-            gradients(layer, x)
-    return f"{(resident() - before) / 2**20:.1f} MiB more after {CALLS:,} training passes"
+    ratios = []
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for _ in range(7):
+        alone = sum(sum(times([process])) for process in processes)
+        ratios.append(max(times(processes)) / alone)
+    for process in processes:
+        process.communicate()
+    return f"two processes of two threads: {np.median(ratios):.2f} times the time of one after the other"
 
 
 PROMISES = (
-    Promise("No input crashes the process", ("fuzz/test_calls.py", "test_errors.py"), random_calls),
-    Promise("Gradients are right", ("test_gradcheck.py", "test_options.py"), central_differences),
+    Promise(
+        "No input crashes the process",
+        ("tests/fuzz/test_calls.py", "tests/test_errors.py", "tests/test_interop_torch_cells.py"),
+        (random_calls,),
+    ),
+    Promise(
+        "Gradients are right",
+        ("tests/test_gradcheck.py", "tests/test_options.py", "tests/test_reference.py"),
+        (central_differences,),
+    ),
     Promise(
         "The compiled code agrees with plain NumPy, and with PyTorch and ONNX Runtime",
-        ("test_crosscheck.py", "test_peers.py"),
-        second_implementation,
+        ("tests/test_crosscheck.py", "tests/test_peers.py", "tests/test_onnx_round_trip.py"),
+        (second_implementation,),
     ),
-    Promise("The same bits for any threads, batch or cut of time", ("test_bits.py",), same_bits),
+    Promise(
+        "The same bits for any threads, batch or cut of time",
+        ("tests/test_bits.py", "tests/test_freeze.py", "tests/test_resume.py"),
+        (same_bits,),
+    ),
     Promise(
         "Files are safe, and a crash keeps the old file",
-        ("test_kind_file_that_lies.py", "test_kind_careless_with_files.py", "fuzz/test_checkpoint_files.py"),
-        cut_files,
+        (
+            "tests/promises/test_failing_calls.py",
+            "tests/promises/test_damaged_files.py",
+            "tests/promises/test_killed.py",
+            "tests/test_kind_file_that_lies.py",
+            "tests/test_kind_careless_with_files.py",
+            "tests/fuzz/test_checkpoint_files.py",
+            "tests/fuzz/test_onnx_files.py",
+        ),
     ),
-    Promise("A polite guest in your process", ("test_guest.py", "test_runtime.py"), import_cost),
-    Promise("Runs on every x86-64 and aarch64 processor", ("test_layers_recurrent.py",), instruction_sets),
-    Promise("No silent NaN", ("test_first_nonfinite.py", "test_train_failures.py"), planted_values),
-    Promise("Threads may share a layer for inference", ("test_guest.py",), shared_layers),
-    Promise("Memory is bounded and returned", ("test_guest.py", "test_workspace.py"), memory_growth),
+    Promise(
+        "A polite guest in your process",
+        (
+            "tests/promises/test_guests.py",
+            "tests/test_guest.py",
+            "tests/test_runtime.py",
+            "tests/test_kind_interrupt.py",
+            "tests/test_estimators_sklearn.py",
+        ),
+        (import_cost, two_processes),
+    ),
+    Promise(
+        "Runs on every x86-64 and aarch64 processor",
+        (
+            "tests/emulated.py",
+            "tests/test_environment.py",
+            "cpp/tests/baseline.cmake",
+            "cpp/tests/differences.cpp",
+        ),
+        (instruction_sets,),
+    ),
+    Promise(
+        "No silent NaN", ("tests/test_first_nonfinite.py", "tests/test_train_failures.py"), (planted_values,)
+    ),
+    Promise(
+        "Threads may share a model for inference",
+        ("tests/promises/test_threads.py", "tests/test_guest.py", "cpp/tests/stress.cpp"),
+    ),
+    Promise("Memory is bounded and returned", ("tests/promises/test_memory.py", "tests/test_workspace.py")),
 )
 
 
-def table() -> str:
+def row(number: int, promise: Promise, figures: list[str]) -> str:
+    """Return a line of the table."""
+    tests = ", ".join(f"`{name}`" for name in promise.tests)
+    return f"| {number}. {promise.text} | {tests} | {'; '.join(figures)} |"
+
+
+def table(free_threaded: str | None) -> str:
     """Measure every promise, and return the table in Markdown."""
-    lines = ["| promise | tests in `tests/` | last figure |", "| --- | --- | --- |"]
+    counted = {name: [figure] for name, figure in recorded("tests/promises").items()}
+    if free_threaded is not None:
+        threads = "tests/promises/test_threads.py"
+        counted[threads].append(recorded(threads, python=free_threaded)[threads])
+    lines = [HEAD, "| --- | --- | --- |"]
     for number, promise in enumerate(PROMISES, 1):
-        figure = promise.measure()
-        print(f"{promise.text}: {figure}", flush=True)
-        tests = ", ".join(f"`{name}`" for name in promise.tests)
-        lines.append(f"| {number}. {promise.text} | {tests} | {figure} |")
+        figures = [figure for name in promise.tests for figure in counted.get(name, ())]
+        figures += [measure() for measure in promise.measures]
+        lines.append(row(number, promise, figures))
+        print(lines[-1], flush=True)
     note = f"Version {bptt.__version__}, {machine.processor()}, {bptt.isa()}."
     return "\n".join([*lines, "", note]) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure one figure for each promise.")
+    parser = argparse.ArgumentParser(description="Measure the figures of each promise.")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the table into this page")
+    parser.add_argument(
+        "--free-threaded", metavar="PYTHON", help="a Python without GIL that has bptt and pytest"
+    )
     options = parser.parse_args()
     page = "" if options.markdown is None else options.markdown.read_text(encoding="utf-8")
     if options.markdown is not None and not MARKS.search(page):
         parser.error(f"--markdown {options.markdown}: the page needs <!-- promises --> and its end")
-    text = table()
+    text = table(options.free_threaded)
     if options.markdown is not None:
         options.markdown.write_text(MARKS.sub(lambda _: text, page), encoding="utf-8")
 

@@ -77,19 +77,26 @@ def test_the_speeds_in_readme_are_those_of_the_page() -> None:
     assert page.with_sentence(readme, page.load([])) == readme, "run benchmarks/page.py"
 
 
-def test_the_page_of_promises_names_the_promises_and_tests_of_its_script() -> None:
-    pytest.importorskip("resource")
-    promises = script("promises").PROMISES
-    rows = re.findall(
-        r"^\| (\d+)\. (.*?) \| (.*?) \|", (ROOT / "docs/trust.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    assert rows == [
-        (str(k), promise.text, ", ".join(f"`{name}`" for name in promise.tests))
-        for k, promise in enumerate(promises, 1)
+def test_the_page_of_promises_has_the_form_of_its_script() -> None:
+    """Each promise has its tests, which exist, and figures. No test of a promise is left out."""
+    promises = script("promises")
+    page = (ROOT / "docs/trust.md").read_text(encoding="utf-8")
+    (rows,) = promises.MARKS.findall(page)
+    head, _, *lines = rows.splitlines()[: 2 + len(promises.PROMISES)]
+    figures = [line.rsplit(" | ", 1)[1].removesuffix(" |").split("; ") for line in lines]
+    assert [head, *lines] == [
+        promises.HEAD,
+        *(
+            promises.row(k, promise, figures)
+            for k, (promise, figures) in enumerate(zip(promises.PROMISES, figures, strict=True), 1)
+        ),
     ]
-    assert [
-        name for promise in promises for name in promise.tests if not (ROOT / "tests" / name).is_file()
-    ] == []
+    assert all(figure for row in figures for figure in row)
+    tests = {name for promise in promises.PROMISES for name in promise.tests}
+    assert [name for name in tests if not (ROOT / name).is_file()] == []
+    assert {path.name for path in (ROOT / "tests/promises").glob("test_*.py")} == {
+        Path(name).name for name in tests if name.startswith("tests/promises/")
+    }
 
 
 def test_the_chart_shows_every_compared_row() -> None:

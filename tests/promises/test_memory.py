@@ -20,8 +20,8 @@ CALLS = amount(500, 10_000)
 FILES = {"save", "load", "a damaged file"}
 """Calls that take milliseconds."""
 MOST = 2**20 if getattr(sys, "_is_gil_enabled", lambda: True)() else 2**22
-"""Bytes that the process may grow. One leaked tape or file a round is a multiple of it. Without the GIL, Python
-keeps more memory for later."""
+"""Bytes that the process may grow. One leaked tape or file a round is a multiple of it. Without the GIL,
+Python keeps more memory for later."""
 X = np.ones((5, 2, 3), np.float32)
 Call = Callable[[], object]
 
