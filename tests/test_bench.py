@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,7 +165,20 @@ LACKS = {
 """Modes and cells that a library has not."""
 
 
+def signal_stack() -> list[int | None]:
+    """Address, flags and size of the stack that signal handlers of this thread run on."""
+
+    class Stack(ctypes.Structure):
+        _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+    stack = Stack()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack))
+    return [stack.address, stack.flags, stack.size]
+
+
 def test_peers_in_reduced_precision_agree_with_float32(subtests: pytest.Subtests) -> None:
+    before = signal_stack()
     names = [name for name, peer in PEERS.items() if peer.precision in REDUCED or name == "litert"]
     for name, cell, mode in itertools.product(names, CELLS, ("inference", "training", "streaming")):
         precision = str(PEERS[name].precision)
@@ -179,6 +194,7 @@ def test_peers_in_reduced_precision_agree_with_float32(subtests: pytest.Subtests
             allowed = tolerance(replace(data.case, precision=precision))
             error = allowed * check(call.read(call.run()), reference.read(reference.run()), allowed)
             assert (error > 1e-4) == (precision != "highest")
+    assert signal_stack() == before  # one that a library frees with its model crashes at the next Ctrl-C
 
 
 def test_a_peer_outside_its_precision_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -32,7 +33,10 @@ def _binder(problem: Problem, threads: int) -> onnx_runtime.Binder:
     graph = core.read_model(onnx_runtime.model(problem).SerializeToString())
     hint = "bf16" if problem.case.precision == "bfloat16" else "f32"
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    compiled = core.compile_model(graph, "CPU", settings)
+    with ThreadPoolExecutor(1) as pool:
+        # Signal handlers of the thread that compiles get a stack that OpenVINO frees with the model: a Ctrl-C
+        # after that would crash the process.
+        compiled = pool.submit(core.compile_model, graph, "CPU", settings).result()
 
     def bind(inputs: dict[str, Array], outputs: dict[str, Array]) -> Callable[[], Any]:
         request: Any = compiled.create_infer_request()
