@@ -6,6 +6,10 @@
 
 #include "kernels/reduced/table.hpp"
 
+#if defined(__x86_64__)
+#include "runtime/cpu_features.hpp"
+#endif
+
 namespace bptt {
 
 #define BPTT_DECLARE(name)                      \
@@ -63,14 +67,12 @@ struct Isa {
 const Instruction kMaddubs = {"vpmaddubsw", [] { return true; }, &avx2::kernels_int8_dot};
 #endif
 #if defined(BPTT_BUILD_AVX512)
-const Instruction kDpbf16 = {"vdpbf16ps", [] { return __builtin_cpu_supports("avx512bf16") != 0; },
+const Instruction kDpbf16 = {"vdpbf16ps", [] { return cpu_supports(CpuFeature::avx512bf16); },
                              &avx512_bf16::kernels_bfloat16};
-const Instruction kDpbusd = {"vpdpbusd", [] { return __builtin_cpu_supports("avx512vnni") != 0; },
+const Instruction kDpbusd = {"vpdpbusd", [] { return cpu_supports(CpuFeature::avx512vnni); },
                              &avx512_vnni::kernels_int8_dot};
 #endif
 
-// __builtin_cpu_supports asks the operating system too (XGETBV): a CPU feature whose registers the system does not
-// save counts as absent.
 const Isa kIsas[] = {
     {"generic",
      [] { return true; },
@@ -80,7 +82,7 @@ const Isa kIsas[] = {
      {&generic::kernels_int8, nullptr}},
 #if defined(BPTT_BUILD_AVX2)
     {"avx2",
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+     [] { return cpu_supports(CpuFeature::avx2, CpuFeature::fma); },
      &avx2::kernels_float32,
      &avx2::kernels_float64,
      {&avx2::kernels_bfloat16, nullptr},
@@ -89,8 +91,8 @@ const Isa kIsas[] = {
 #if defined(BPTT_BUILD_AVX512)
     {"avx512",
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+       return cpu_supports(CpuFeature::avx512f, CpuFeature::avx512dq, CpuFeature::avx512bw, CpuFeature::avx512vl,
+                           CpuFeature::fma);
      },
      &avx512::kernels_float32,
      &avx512::kernels_float64,
