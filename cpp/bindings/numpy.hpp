@@ -6,7 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#if defined(__GLIBCXX__)
+#if defined(__GLIBCXX__) && !defined(_WIN32)
 #include <cxxabi.h>
 #include <unistd.h>
 #endif
@@ -166,7 +166,7 @@ class Adding {
 // Python does since.
 template <class F>
 auto taking_the_gil(F f) {
-#if defined(__GLIBCXX__)
+#if defined(__GLIBCXX__) && !defined(_WIN32)
   try {
     return f();
   } catch (abi::__forced_unwind&) {

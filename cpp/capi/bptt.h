@@ -21,7 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(BPTT_BUILD) && defined(__GNUC__)
+#if defined(BPTT_BUILD) && defined(_WIN32)
+#define BPTT_API __declspec(dllexport)
+#elif defined(BPTT_BUILD) && defined(__GNUC__)
 #define BPTT_API __attribute__((visibility("default")))
 #else
 #define BPTT_API
@@ -47,7 +49,8 @@ typedef enum {
 BPTT_API const char *bptt_error(void);
 BPTT_API const char *bptt_version(void);
 
-/* Read a model from a file, or from memory (the bytes of such a file). Only after success, *model is set. */
+/* Read a model from a file, or from memory (the bytes of such a file). Only after success, *model is set. On Windows,
+ * path is UTF-8. */
 BPTT_API bptt_status bptt_load(const char *path, bptt_model **model);
 BPTT_API bptt_status bptt_load_memory(const void *bytes, size_t size, bptt_model **model);
 /* Streams of the model stay valid. Null: nothing happens. */

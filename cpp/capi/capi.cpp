@@ -1,6 +1,5 @@
 // The functions of bptt.h. Each catches every exception, and keeps its text for bptt_error.
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -13,6 +12,7 @@
 #include "capi/bptt.h"
 #include "capi/failure.hpp"
 #include "capi/model.hpp"
+#include "capi/read_file.hpp"
 #include "runtime/float_mode.hpp"
 #include "runtime/team.hpp"
 
@@ -36,7 +36,6 @@ struct bptt_stream {
 namespace {
 
 constexpr Index kBlock = 32;  // steps that one layer runs before the next one
-constexpr std::int64_t kLargestFile = std::int64_t{1} << 32;
 
 thread_local char error_text[512] = "";
 
@@ -63,19 +62,6 @@ bptt_status guarded(Function function) noexcept {
 
 void require(bool condition, const char* text) {
   if (!condition) throw Failure(BPTT_BAD_ARGUMENT, text);
-}
-
-std::string read_file(const char* path) {
-  const auto cannot = [&](const std::string& what) { throw Failure(BPTT_CANNOT_READ, path + (": " + what)); };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "rb"), std::fclose);
-  if (!file) cannot(std::strerror(errno));
-  const bool sought = std::fseek(file.get(), 0, SEEK_END) == 0;
-  const std::int64_t size = sought ? std::ftell(file.get()) : -1;
-  if (size < 0 || size > kLargestFile) cannot("it is a folder or a pipe, or has more than 4 GiB");
-  std::rewind(file.get());
-  std::string content(static_cast<std::size_t>(size), '\0');
-  if (std::fread(content.data(), 1, content.size(), file.get()) != content.size()) cannot("it cannot be read");
-  return content;
 }
 
 // Errors begin with `name`.
@@ -140,7 +126,7 @@ const char* bptt_version(void) { return BPTT_VERSION; }
 bptt_status bptt_load(const char* path, bptt_model** model) {
   if (!path || !model) return fail(BPTT_BAD_ARGUMENT, "path and model must not be null");
   std::string content;
-  const bptt_status status = guarded([&] { content = read_file(path); });
+  const bptt_status status = guarded([&] { content = bptt::capi::read_file(path); });
   return status ? status : load(content, path, model);
 }
 

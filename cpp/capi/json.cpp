@@ -6,6 +6,11 @@
 #include <cstdint>
 #include <unordered_set>
 
+#if !defined(__cpp_lib_to_chars)
+#include <locale>
+#include <sstream>
+#endif
+
 #include "capi/failure.hpp"
 
 namespace bptt::capi {
@@ -13,6 +18,18 @@ namespace {
 
 constexpr int kDeepest = 100;
 constexpr std::size_t kMostValues = 500000;
+
+// False if the number is out of range. The program's locale plays no part.
+bool read_number(const std::string& text, double& number) {
+#if defined(__cpp_lib_to_chars)
+  return std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc{};
+#else  // the <charconv> of libc++ reads no floating-point numbers before version 20, which Xcode 16 does not have
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  stream >> number;
+  return !stream.fail() || number != 0;  // a subnormal number sets the bit, too; infinite numbers are checked later
+#endif
+}
 
 class Parser {
  public:
@@ -131,8 +148,7 @@ class Parser {
       digits();
     }
     const std::string copy(text_.substr(first, at_ - first));
-    const auto read = std::from_chars(copy.data(), copy.data() + copy.size(), value.number);
-    if (read.ec != std::errc{} || !std::isfinite(value.number)) fail("a number out of range");
+    if (!read_number(copy, value.number) || !std::isfinite(value.number)) fail("a number out of range");
   }
 
   std::string string() {

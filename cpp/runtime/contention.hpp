@@ -3,30 +3,30 @@
 // the same bits. So where the caller has stood still for most of its team's time, it works alone for a while.
 #pragma once
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdint>
+
+#include "runtime/system.hpp"
 
 namespace bptt {
 
 class Contention {
  public:
   // Whether jobs are to be done by one thread, for now.
-  bool alone() const { return now(CLOCK_MONOTONIC) < until_; }
+  bool alone() const { return system::wall_time() < until_; }
 
   // The clock readings at the start of a job.
   struct Start {
     std::int64_t wall;
     std::int64_t own;
   };
-  static Start start() { return {now(CLOCK_MONOTONIC), now(CLOCK_THREAD_CPUTIME_ID)}; }
+  static Start start() { return {system::wall_time(), system::thread_time()}; }
 
   // The caller spins while it waits for a moment; on a quiet machine it stands still hardly ever.
   void after(const Start& start, int threads) {
-    const std::int64_t wall = now(CLOCK_MONOTONIC);
+    const std::int64_t wall = system::wall_time();
     wall_ += wall - start.wall;
-    own_ += now(CLOCK_THREAD_CPUTIME_ID) - start.own;
+    own_ += system::thread_time() - start.own;
     if (wall_ < kWindow) return;
     // One of n threads that runs less than an nth of the time: alone it would have been done by now.
     if (own_ * threads < wall_) {
@@ -39,12 +39,6 @@ class Contention {
   }
 
  private:
-  static std::int64_t now(clockid_t clock) {
-    timespec t{};
-    clock_gettime(clock, &t);
-    return std::int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
-  }
-
   // Nanoseconds.
   static constexpr std::int64_t kWindow = 20000000;  // of jobs, to judge by: one stall of a few milliseconds is none
   static constexpr std::int64_t kLeast = 50000000;   // of working alone; twice as long each time, up to

@@ -1,11 +1,9 @@
 #include "runtime/team.hpp"
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <unistd.h>
 #if defined(__linux__)
+#include <sched.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <cstddef>
@@ -18,6 +16,7 @@
 
 #include "runtime/contention.hpp"
 #include "runtime/float_mode.hpp"
+#include "runtime/system.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -48,28 +47,10 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
       if (value.load(std::memory_order_acquire) != old) return;
       pause();
     }
-    if (look > 0) sched_yield();
+    if (look > 0) std::this_thread::yield();
   }
   value.wait(old, std::memory_order_acquire);
 }
-
-// The program's signals are for its own threads: one that all of those block, to wait for it with sigwait, must not
-// find ours open. What a thread does to itself stays open, for handlers that report crashes.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t ours;
-    sigfillset(&ours);
-    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF}) sigdelset(&ours, own);
-    pthread_sigmask(SIG_BLOCK, &ours, &before_);
-  }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 class Team {
  public:
@@ -129,7 +110,7 @@ class Team {
   // False if the system grants no more threads: the caller then works alone.
   bool hire(int workers) {
     if (static_cast<int>(workers_.size()) >= workers) return true;
-    const BlockedSignals inherited_by_workers;
+    const system::BlockedSignals inherited_by_workers;
     while (static_cast<int>(workers_.size()) < workers) {
       const int index = static_cast<int>(workers_.size()) + 1;
       const unsigned job = job_.load(std::memory_order_relaxed);
@@ -139,6 +120,8 @@ class Team {
 #if defined(__linux__)
           // glibc before 2.30 has no gettid().
           worker.thread.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_release);
+#else
+          static_cast<void>(worker);
 #endif
           work(index, job);
         }).detach();  // it sleeps until the process ends
@@ -200,7 +183,7 @@ Team& team() {
   static std::once_flag once;
   std::call_once(once, [] {
     // A forked child has none of the threads: it starts a team of its own and leaves the old one's memory alone.
-    pthread_atfork(nullptr, nullptr, [] { current_team.store(new Team, std::memory_order_release); });
+    system::at_fork(nullptr, nullptr, [] { current_team.store(new Team, std::memory_order_release); });
     current_team.store(new Team, std::memory_order_release);
   });
   return *current_team.load(std::memory_order_acquire);

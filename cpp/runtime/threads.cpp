@@ -1,6 +1,7 @@
 // The default number of threads: the cores this process may run on, by affinity and control group.
-#include <pthread.h>
+#if defined(__linux__)
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "runtime/system.hpp"
 #include "runtime/team.hpp"
 
 namespace bptt {
@@ -114,7 +116,7 @@ Setting initial() {
 std::mutex mutex;
 // A fork must not leave the child with the lock held, nor with the setting half read.
 [[maybe_unused]] const int fork_handlers =
-    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
+    system::at_fork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
 
 Setting& setting() {
   static Setting value = initial();

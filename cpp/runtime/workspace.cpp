@@ -1,13 +1,11 @@
 #include "runtime/workspace.hpp"
 
-#include <pthread.h>
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
+
+#include "runtime/system.hpp"
 
 namespace bptt {
 namespace {
@@ -37,18 +35,17 @@ class Pool {
       if (capacity < bytes) throw std::bad_alloc();
       shrink(allowed() > in_use_ + capacity ? allowed() - in_use_ - capacity : 0);
     }
-    void* data = nullptr;
-    if (posix_memalign(&data, alignment, capacity) != 0) {
+    void* data = system::allocate(alignment, capacity);
+    if (!data) {
       {
         const std::lock_guard lock(mutex_);
         shrink(0);
       }
-      if (posix_memalign(&data, alignment, capacity) != 0) throw std::bad_alloc();
+      data = system::allocate(alignment, capacity);
+      if (!data) throw std::bad_alloc();
     }
-#if defined(MADV_HUGEPAGE)
     // A hint: where the system grants it, a large tape costs a page fault in 512.
-    if (alignment == kHugePage) madvise(data, capacity / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
+    if (alignment == kHugePage) system::ask_for_huge_pages(data, capacity / kHugePage * kHugePage);
     const std::lock_guard lock(mutex_);
     count_in(capacity);
     return data;
@@ -62,7 +59,7 @@ class Pool {
       idle_.emplace(capacity, data);
       idle_bytes_ += capacity;
     } catch (...) {
-      std::free(data);
+      system::deallocate(data);
     }
     shrink(allowed() - in_use_);
   }
@@ -84,7 +81,7 @@ class Pool {
     while (idle_bytes_ > most) {
       const auto victim = idle_.begin();
       idle_bytes_ -= victim->first;
-      std::free(victim->second);
+      system::deallocate(victim->second);
       idle_.erase(victim);
     }
   }
@@ -105,7 +102,7 @@ Pool& pool() {
   // Outlives every block, also those freed while the process ends. A fork must not leave the child with a lock
   // that some other thread of the parent held.
   static Pool* const instance = [] {
-    pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
+    system::at_fork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
     return new Pool;
   }();
   return *instance;
