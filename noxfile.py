@@ -87,10 +87,18 @@ def compilers(session: nox.Session, compiler: str) -> None:
 
 @nox.session
 def cpus(session: nox.Session) -> None:
-    """Test on processors emulated by qemu-user: native tests on 64-bit Arm, all cells on older x86."""
-    session.install(".[test]", "cmake>=3.24", "ninja")
-    session.run("bash", ".ci/arm", session.create_tmp(), "differences|stress", external=True)
-    session.run("bash", ".ci/x86", session.create_tmp(), external=True)
+    """Test the kernels on processors emulated by qemu-user: 64-bit Arm, and older x86."""
+    session.install(".[test]", "cmake>=3.24", "ninja", "pybind11")
+    session.run("bash", ".ci/arm", session.create_tmp(), ".", external=True)
+    session.run("bash", ".ci/arm-python", session.create_tmp(), external=True)
+    session.run("bash", ".ci/x86", session.create_tmp(), "kernels", external=True)
+
+
+@nox.session
+def systems(session: nox.Session) -> None:
+    """Build the C++ code for musl, Windows and macOS with Zig, and run what can run here."""
+    session.install(".[test]", "cmake>=3.24", "ninja", "pybind11", "ziglang")
+    session.run("bash", ".ci/systems", session.create_tmp(), external=True)
 
 
 @nox.session

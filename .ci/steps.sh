@@ -39,3 +39,10 @@ build_library() {
 short() {
   PYTHONPATH=$1/site python -m pytest -q -p no:cacheprovider "${@:2}"
 }
+
+# The tests of the kernels, for emulated processors: an emulator does not run the processes that a test starts.
+kernel_tests=()
+for name in activations bfloat16 bfloat16_products bits crosscheck gradcheck int8_inference int8_products kind_finite_range \
+  kind_range kind_stale_state losses memory_blocks optim ragged recompute regularizers stream; do
+  kernel_tests+=("tests/test_$name.py")
+done
