@@ -42,7 +42,7 @@ short() {
 
 # The tests of the kernels, for emulated processors: an emulator does not run the processes that a test starts.
 kernel_tests=()
-for name in activations bfloat16 bfloat16_products bits crosscheck gradcheck int8_inference int8_products kind_finite_range \
-  kind_range kind_stale_state losses memory_blocks optim ragged recompute regularizers stream; do
+for name in activations bfloat16 bfloat16_products bits clip clip_largest crosscheck gradcheck int8_inference int8_products \
+  kind_finite_range kind_range kind_stale_state losses memory_blocks optim ragged recompute regularizers stream; do
   kernel_tests+=("tests/test_$name.py")
 done
