@@ -13,8 +13,12 @@ constexpr Index kMostRowsOfOneVector = 6;
 constexpr Index kFirstCacheBytes = 32 << 10;
 constexpr Index kBlock = 32;
 
-Index weight_bytes(Precision precision, std::size_t number) {
-  return precision == Precision::int8 ? 1 : precision == Precision::bfloat16 ? 2 : static_cast<Index>(number);
+// Whether L1 holds the weights of a layer.
+template <class T>
+bool fits_first_cache(const Recurrent& net, Index inputs) {
+  const Precision precision = net.options.precision;
+  const Index bytes = precision == Precision::int8 ? 1 : precision == Precision::bfloat16 ? 2 : sizeof(T);
+  return net.traits.gates * net.hidden * (net.hidden + inputs) * bytes <= kFirstCacheBytes;
 }
 
 }  // namespace
@@ -24,10 +28,8 @@ bool SmallLayers<T>::serve(const Recurrent& net, Index batch) {
   const Kernels<T>& k = kernels<T>(net.options.precision);
   const bool plain = k.small_steps.of_cell[static_cast<int>(net.traits.cell)] && !net.modifies_steps();
   const Index inputs = std::max(net.input, net.layers > 1 ? net.hidden : 0);
-  const Index weights = net.traits.gates * net.hidden * (net.hidden + inputs);
-  const Index bytes = weights * weight_bytes(net.options.precision, sizeof(T));
   const Index most_rows = net.hidden <= k.lanes ? kMostRowsOfOneVector : kMostRows;
-  const bool few_rows = batch == 1 || (batch <= most_rows && bytes <= kFirstCacheBytes);
+  const bool few_rows = batch == 1 || (batch <= most_rows && fits_first_cache<T>(net, inputs));
   return plain && few_rows && net.hidden <= kMostSmallUnits && inputs <= kMostSmallUnits;
 }
 
@@ -48,6 +50,9 @@ SmallLayers<T>::SmallLayers(const Recurrent& net, const PackedNetwork<T>& packed
     s.input = w.weight_ih.shape.depth;
     s.hidden = net.hidden;
     s.width = width;
+    // The end of a step is what L1 still has of larger weights. Smaller ones go from the first unit to the last, which
+    // the next step needs last.
+    s.alternates = !fits_first_cache<T>(net, s.input);
     s.relu = net.traits.cell == Cell::rnn_relu;
     s.w = w.weight_ih.panels.data();
     s.u = w.weight_hh.panels.data();
@@ -85,7 +90,7 @@ void SmallLayers<T>::run(const T* x, T* y, T* h, T* c, Index steps) {
       s.y = i + 1 == layers_.size() ? y + t * size : outputs_.data() + layer % 2 * block_ * size;
       s.h = h + layer * size;
       if (c) s.c = c + layer * size;
-      s.last_first = odd_ != (t % 2 == 1);
+      s.last_first = s.alternates && odd_ != (t % 2 == 1);
       kernel(s);
       from = s.y;
     }

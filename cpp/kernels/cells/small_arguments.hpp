@@ -17,7 +17,8 @@ struct SmallSteps {
   Index hidden;
   Index width;
   bool relu;      // of an RNN: in place of tanh
-  bool last_first;  // the order of panels in the first step
+  bool alternates;  // every other step takes the panels from the last to the first
+  bool last_first;  // the order in the first step
   const T* x;     // (steps, rows, I)
   const T* w;     // packed (I, G * H)
   const T* u;     // packed (H, G * H)

@@ -73,8 +73,7 @@ BPTT_INLINE void load_all(Vec<T> (&sum)[N], const T* from) {
   for (int n = 0; n < N; ++n) sum[n] = load(from + n * kLanes<T>);
 }
 
-// Calls Cell::units for all vectors of units, for as many at once as the form has panels. Every other step goes back
-// from the last one, whose weights L1 still has where it cannot hold all.
+// Calls Cell::units for all vectors of units, for as many at once as the form has panels.
 template <class Cell, class Form>
 BPTT_INLINE void for_each_units(const SmallSteps<typename Form::Number>& s, const SmallRow<Form>& row) {
   static_assert(Form::panels <= 2, "what is left is one vector");
@@ -219,7 +218,7 @@ void small_steps(const SmallSteps<typename Form::Number>& s) {
     T* const next = before;
     before = after;
     after = next;
-    row.last_first = !row.last_first;
+    row.last_first = s.alternates && !row.last_first;
   }
   if (before != s.h) copy_state<T, false>(s, s.h, before);
   if (s.c && c != s.c) copy_state<T, false>(s, s.c, c);
