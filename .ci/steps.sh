@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the steps share. Each runs in a virtual environment of its own, and gets a folder to work in.
+# What the steps share. Each runs in its own virtual environment, and gets a folder to work in.
 
 # packages COMMAND:PACKAGE...: install the Debian packages whose commands are missing. Fails where that cannot be done.
 packages() {
@@ -15,6 +15,12 @@ packages() {
   apt-get "${quiet[@]}" update >/dev/null 2>&1
   DEBIAN_FRONTEND=noninteractive apt-get "${quiet[@]}" install --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
     { echo "ci: apt-get could not install ${missing[*]}"; return 1; }
+}
+
+# skip MESSAGE: end a step that cannot run here. With BPTT_CI_STRICT=1, as in the workflows, that is an error.
+skip() {
+  echo "ci: $1"
+  exit "${BPTT_CI_STRICT:-0}"
 }
 
 # build FOLDER OPTION...: build the package with these options of CMake, importable from FOLDER/site.

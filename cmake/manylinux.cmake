@@ -1,6 +1,6 @@
 # A module that runs on Linux systems older than the one it is built on: glibc 2.28 and the libstdc++ of GCC 8, which is
 # what manylinux_2_28 means. The container of manylinux_2_28 needs none of this, as its libraries are that old.
-# `python -m release.check_wheel` tells whether a symbol is too new.
+# `python -m release.check_wheel` shows whether a symbol is too new.
 #
 # The linker takes a function from the first library that has it. These two stand for libm and libpthread while the module
 # is linked. They have all functions of these libraries that the module calls, in their first version, and no code. They

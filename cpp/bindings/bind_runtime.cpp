@@ -6,19 +6,6 @@
 #include "runtime/isa.hpp"
 #include "runtime/team.hpp"
 
-// Plain C entry points, for tools that look thread settings up by symbol.
-#if defined(_WIN32)
-#define BPTT_EXPORT __declspec(dllexport)
-#else
-#define BPTT_EXPORT __attribute__((visibility("default")))
-#endif
-extern "C" {
-BPTT_EXPORT int bptt_get_num_threads() { return bptt::get_num_threads(); }
-BPTT_EXPORT void bptt_set_num_threads(int n) {
-  bptt::set_num_threads(n < 1 ? 1 : n > bptt::kMaxThreads ? bptt::kMaxThreads : n);
-}
-}
-
 namespace bptt::bindings {
 namespace {
 

@@ -31,8 +31,8 @@ inline void ask_for_huge_pages(void*, std::size_t) {}
 inline std::int64_t wall_time() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
-// Windows counts the processor time of a thread in ticks of 16 ms, which is too coarse to compare with jobs. A thread
-// that never seems to stand still is never seen to compete for its core.
+// Windows counts the processor time of a thread in ticks of 16 ms, which is too coarse here. With the wall time
+// instead, no thread seems to wait for a core.
 inline std::int64_t thread_time() { return wall_time(); }
 
 // Threads have no signal masks: a console event calls its handler in a thread of its own.
@@ -71,8 +71,8 @@ inline std::int64_t read_clock(clockid_t clock) {
 inline std::int64_t wall_time() { return read_clock(CLOCK_MONOTONIC); }
 inline std::int64_t thread_time() { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
-// The program's signals are for its own threads: one that all of those block, to wait for it with sigwait, must not
-// find ours open. What a thread does to itself stays open, for handlers that report crashes.
+// Worker threads block the program's signals. If all threads of a program block a signal and wait for it with sigwait,
+// no worker may receive it. Signals that a thread causes itself stay unblocked, so that crash handlers work.
 class BlockedSignals {
  public:
   BlockedSignals() {

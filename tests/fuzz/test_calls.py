@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
-import resource
 import sys
 import traceback
 import warnings
@@ -21,6 +20,8 @@ from tests.fuzz.calls.targets import TARGETS
 from tests.fuzz.draw import Draw
 
 import bptt
+
+resource = pytest.importorskip("resource", reason="limits the memory of a process, not on Windows")
 
 CASES = int(os.environ.get("BPTT_FUZZ_CASES", "3000"))
 FIRST = int(os.environ.get("BPTT_FUZZ_FIRST", "0"))
