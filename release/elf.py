@@ -21,6 +21,7 @@ class Library:
     needed: list[str] = field(default_factory=list)
     imports: dict[str, str] = field(default_factory=dict)
     """Each undefined symbol, and the version that it needs, "" for none."""
+    exports: list[str] = field(default_factory=list)
     relro: bool = False
     bind_now: bool = False
     executable_stack: bool = True
@@ -96,14 +97,16 @@ def _version_names(section: _Section, strings: bytes) -> dict[int, str]:
         at += following
 
 
-def _imports(symbols: _Section, strings: bytes, versions: list[int], names: dict[int, str]) -> dict[str, str]:
-    found = {}
+def _read_symbols(
+    symbols: _Section, strings: bytes, versions: list[int], names: dict[int, str], library: Library
+) -> None:
     for index, entry in enumerate(struct.iter_unpack("<IBBHQQ", symbols.data)):
         name, defined_in = entry[0], entry[3]
-        if name and not defined_in:
+        if name and defined_in:
+            library.exports.append(_text(strings, name))
+        elif name:
             version = names.get(versions[index] & 0x7FFF, "") if versions else ""
-            found[_text(strings, name)] = version
-    return found
+            library.imports[_text(strings, name)] = version
 
 
 def read(path: Path) -> Library:
@@ -126,5 +129,5 @@ def read(path: Path) -> Library:
             names = _version_names(section, sections[section.link].data)
     for section in sections:
         if section.kind == DYNAMIC_SYMBOLS:
-            library.imports = _imports(section, sections[section.link].data, versions, names)
+            _read_symbols(section, sections[section.link].data, versions, names, library)
     return library
