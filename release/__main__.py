@@ -16,44 +16,51 @@ from release.check_sdist import check_sdist, names_in, tracked_files
 from release.check_wheel import check_wheel, table
 from release.reproduce import build_twice, sha256
 from release.try_wheel import try_wheel
-from release.versions import check_versions, read_places
+from release.versions import check_ready, check_versions, read_places
 
 PROMISED = range(10, 15)
 """Minor versions of Python 3 that wheels are published for."""
 
 
-def find_pythons() -> list[str]:
-    """Return the oldest and the newest Python found, of those that wheels are published for."""
+def find_pythons(needed: int) -> list[str]:
+    """Return the oldest and the newest Python found, of those that wheels are published for.
+
+    SystemExit if fewer are found than needed.
+    """
     found = []
     for minor in PROMISED:
         name = f"python3.{minor}"
         pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
         for candidate in [shutil.which(name), *glob.glob(f"{pyenv}/versions/3.{minor}.*/bin/{name}")]:
-            # A shim of pyenv is found, too, for a version that is not active. Starting it tells.
+            # pyenv also has shims for versions that are not active. Such a shim fails when it starts.
             if (
                 candidate
                 and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0
             ):
                 found.append(candidate)
                 break
-    if not found:
-        raise SystemExit("release: no Python from 3.10 to 3.14 was found. Install one of them.")
+    if len(found) < needed:
+        raise SystemExit(
+            f"release: {needed} Pythons from 3.10 to 3.14 must be installed, found {len(found)}."
+        )
     return found[:: max(len(found) - 1, 1)]
 
 
 def make_sdist(out: Path) -> Path:
-    """Make the sdist, and check its files."""
-    run(sys.executable, "-m", "build", "--sdist", "-o", out, ROOT)
+    """Make the sdist with the pinned build requirements, and check its files."""
+    with tempfile.TemporaryDirectory(prefix="bptt-tools-") as tools:
+        python = environment(sys.executable, Path(tools))
+        backend = "import sys, scikit_build_core.build as backend; print(backend.build_sdist(sys.argv[1]))"
+        run(python, "-c", backend, out, folder=ROOT)
     (sdist,) = out.glob("*.tar.gz")
     if wrong := check_sdist(names_in(sdist), tracked_files()):
         raise SystemExit("\n".join(wrong))
     return sdist
 
 
-def make_wheels(sdist: Path, out: Path) -> dict[str, Path]:
-    """Make a wheel for the oldest and the newest Python found, the last one twice."""
+def make_wheels(sdist: Path, out: Path, pythons: list[str]) -> dict[str, Path]:
+    """Make a wheel for each Python, the last one twice."""
     wheels = {}
-    pythons = find_pythons()
     with tempfile.TemporaryDirectory(prefix="bptt-tools-") as tools:
         for python in pythons:
             print(f"release: building for {python}", flush=True)
@@ -75,7 +82,8 @@ def check_wheels(wheels: list[Path]) -> None:
 
 def check_tree(*, draft: bool) -> None:
     """Check versions and the state of Git. A draft only warns."""
-    wrong = check_versions(read_places())
+    texts = read_places()
+    wrong = check_versions(texts) + check_ready(texts)
     if run("git", "status", "--porcelain", folder=ROOT):
         wrong.append("the working tree must have no changes. Commit them first.")
     for message in wrong:
@@ -87,19 +95,22 @@ def check_tree(*, draft: bool) -> None:
 def main() -> None:
     """Run all steps."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
-    parser.add_argument("--draft", action="store_true", help="go on if versions or commits are not ready")
+    parser.add_argument(
+        "--draft", action="store_true", help="go on if versions or commits are not ready, with one Python"
+    )
     parser.add_argument(
         "--all", action="store_true", help="run all tests with each wheel, not a short selection"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the sdist and the wheels")
     options = parser.parse_args()
     check_tree(draft=options.draft)
+    pythons = find_pythons(1 if options.draft else 2)
     os.environ.setdefault("SOURCE_DATE_EPOCH", commit_time())
     out = options.out.absolute()
     for earlier in [*out.glob("bptt-*.tar.gz"), *out.glob("bptt-*.whl")]:
         earlier.unlink()
     sdist = make_sdist(out)
-    wheels = make_wheels(sdist, out)
+    wheels = make_wheels(sdist, out, pythons)
     check_wheels(list(wheels.values()))
     run(sys.executable, "-m", "twine", "check", "--strict", sdist, *wheels.values())
     print("\nrelease: twine check --strict passed", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 from release.build_wheel import ROOT, run
@@ -35,5 +36,19 @@ def tracked_files() -> set[str]:
     return set(run("git", "ls-files", "--cached", "--others", "--exclude-standard", folder=ROOT).splitlines())
 
 
+def main(paths: list[str]) -> int:
+    """Print what is wrong with an archive. 1 if anything is, 2 without an archive."""
+    if len(paths) != 1:
+        print("usage: python -m release.check_sdist FILE.tar.gz", file=sys.stderr)
+        return 2
+    try:
+        wrong = check_sdist(names_in(Path(paths[0])), tracked_files())
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        wrong = [f"{paths[0]} must be a readable archive, got {type(error).__name__}: {error}"]
+    for message in wrong:
+        print(message, file=sys.stderr)
+    return 1 if wrong else 0
+
+
 if __name__ == "__main__":
-    sys.exit("\n".join(check_sdist(names_in(Path(sys.argv[1])), tracked_files())) or 0)
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from release.build_wheel import ROOT, run
+from release.check_sdist import tracked_files
 
 SHORT = (
     "activations",
@@ -22,18 +23,6 @@ SHORT = (
     "stubs",
     "train",
 )
-DATA = (
-    "tests",
-    "experiments",
-    "examples",
-    "docs",
-    "benchmarks",
-    "release",
-    "cpp",
-    "pyproject.toml",
-    "README.md",
-)
-"""What the tests read besides the installed package."""
 
 
 def try_wheel(wheel: Path, python: str, *, everything: bool = False) -> str:
@@ -55,9 +44,11 @@ def try_wheel(wheel: Path, python: str, *, everything: bool = False) -> str:
             environment=isolated,
             folder=home,
         )
-        for name in DATA:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, home / name)
+        # Tests read most files of the project. Without src/, they can only import the installed package.
+        for name in tracked_files():
+            if not name.startswith("src/") and (ROOT / name).exists():
+                (home / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, home / name)
         files = ["tests"] if everything else [f"tests/test_{name}.py" for name in SHORT]
         pytest = (bin_ / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
         tests = run(*pytest, environment=isolated, folder=home).strip().splitlines()[-1]

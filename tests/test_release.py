@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from release import elf
 from release.check_sdist import ROOT, check_sdist, names_in, tracked_files
+from release.check_sdist import main as check_archive
 from release.check_wheel import check_hardening, check_library, check_wheel, main
-from release.versions import check_versions
+from release.versions import check_ready, check_versions
 from release.wheel_name import read_name
 
 from bptt import _core
@@ -175,7 +176,8 @@ def test_faulty_wheels_are_found(tmp_path, subtests, capsys):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asks Git which files the project has")
-def test_sdist_and_versions(tmp_path):
+def test_sdist_and_versions(tmp_path, subtests, capsys):
+    _check_versions_and_tag(subtests)
     pytest.importorskip("scikit_build_core", reason="makes an sdist")
     code = f"import scikit_build_core.build as b; print(b.build_sdist({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
@@ -184,12 +186,34 @@ def test_sdist_and_versions(tmp_path):
     assert not check_sdist(names, tracked_files())
     wrong = check_sdist(names - {"CMakeLists.txt"} | {"tests/test_x.py"}, tracked_files())
     assert wrong == ["the sdist must hold CMakeLists.txt", "the sdist must not hold tests/test_x.py"]
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(path.read_bytes()[:1000])
+    assert check_archive([str(damaged)]) == 1
+    assert "must be a readable archive" in capsys.readouterr().err
+    assert check_archive([]) == 2
+
+
+def _check_versions_and_tag(subtests):
     texts = {
         "src/bptt/_version.py": '__version__ = "1.2.3"',
-        "CHANGELOG.md": "## Unreleased\n## 1.2.3 - 2026-01-01",
+        "CHANGELOG.md": "## [Unreleased]\n\n## [1.2.3] - 2026-01-01\n\n- A change.\n",
+        "CITATION.cff": "version: 1.2.3",
+        "SECURITY.md": "| latest minor release (1.2) | yes |",
+        "docs/contribute/versions.md": "| | 1.2 supports | dropped |",
     }
-    assert not check_versions(texts)
-    assert len(check_versions(texts | {"CITATION.cff": "version: 1.2.2"})) == 1
+    assert not check_versions(texts, "v1.2.3")
+    assert not check_ready(texts)
+    assert len(check_versions(texts, "v1.2.4")) == 1
+    for name in [*texts][1:]:
+        with subtests.test(name):
+            assert len(check_versions({**texts, name: texts[name].replace("1.2", "1.1")})) == 1
+            assert len(check_versions({other: text for other, text in texts.items() if other != name})) == 1
+    for name, text in {
+        "CHANGELOG.md": "## [Unreleased]\n- New.\n## [1.2.3]",
+        "SECURITY.md": "SITE/OWNER/NAME",
+    }.items():
+        with subtests.test("ready", file=name):
+            assert len(check_ready({**texts, name: text})) == 1
 
 
 def test_bill_of_materials_is_valid_cyclonedx(tmp_path, subtests):
