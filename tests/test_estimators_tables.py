@@ -19,7 +19,7 @@ from bptt.estimators import Forecaster
 
 N = 60
 SMALL: dict[str, Any] = {"horizon": 3, "window": 8, "epochs": 2, "hidden_size": 4, "random_state": 0}
-DATES = pd.date_range("2024-01-31", periods=N + 3, freq="ME")
+DATES = pd.date_range("2024-01-31", periods=N + 3, freq=pd.offsets.MonthEnd())
 VALUES = np.stack([np.sin(np.arange(N) / 5) + 3, np.cos(np.arange(N) / 5), np.arange(N) / 9.0], axis=1)
 NAMES = ["load", "wind", "hour"]
 
