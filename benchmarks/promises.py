@@ -4,8 +4,8 @@
     python benchmarks/promises.py --markdown docs/trust.md  # writes the table into the page
 
 The tests in tests/promises run in full and record what they counted. This script measures the other
-figures, which are small samples. `--free-threaded PYTHON` also runs the tests of threads with a Python
-that has no GIL.
+figures, which are small samples. A figure that breaks its promise ends the script with an error. Times
+have no limit. `--free-threaded PYTHON` also runs the tests of threads with a Python that has no GIL.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 MARKS = re.compile(r"(?<=<!-- promises -->\n).*?(?=<!-- end of promises -->)", re.DOTALL)
 HEAD = "| promise | tests | last figures |"
 FUZZ_CASES = 5000
+UNCOUNTED = "tests/promises/test_guests.py"
+"""The one file of tests/promises that records no figure."""
+LARGEST = {"float32": 1e-5, "float64": 1e-12}
+"""Differences from plain NumPy above these limits end the script."""
+LARGEST_GRADIENT_ERROR = 1e-7
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +71,18 @@ def gradients(layer: Any, x: Array) -> Array:
     return np.concatenate([y.ravel(), dx.ravel(), layer.flat_gradients])
 
 
+def require(holds: bool, figure: str) -> str:
+    """Return the figure. SystemExit if the promise does not hold."""
+    if not holds:
+        raise SystemExit(f"promises: a promise does not hold: {figure}")
+    return figure
+
+
+def run(code: str) -> str:
+    """Run code in a new Python, and return its output."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def pytest(*arguments: str, python: str = sys.executable, **variables: str) -> str:
     """Run tests, and return the last line of the output."""
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
@@ -95,7 +112,8 @@ def recorded(*tests: str, python: str = sys.executable) -> dict[str, str]:
 
 
 def random_calls() -> str:
-    pytest("tests/fuzz/test_calls.py", BPTT_FUZZ_CASES=str(FUZZ_CASES))
+    last = pytest("tests/fuzz/test_calls.py", BPTT_FUZZ_CASES=str(FUZZ_CASES))
+    require("skipped" not in last, f"tests/fuzz/test_calls.py: {last}")
     return f"{FUZZ_CASES:,} random calls: each raised a typed error or returned, none crashed"
 
 
@@ -111,12 +129,16 @@ def worst_error(check: Callable[[Any, Array], Report], **options: Any) -> float:
 
 
 def central_differences() -> str:
-    return f"largest error {worst_error(bptt.gradcheck, dtype='float64'):.0e} (float64)"
+    error = worst_error(bptt.gradcheck, dtype="float64")
+    return require(error < LARGEST_GRADIENT_ERROR, f"largest error {error:.0e} (float64)")
 
 
 def second_implementation() -> str:
-    float32, float64 = (worst_error(bptt.crosscheck, dtype=dtype) for dtype in ("float32", "float64"))
-    return f"largest difference {float64:.0e} (float64), {float32:.0e} (float32)"
+    worst = {dtype: worst_error(bptt.crosscheck, dtype=dtype) for dtype in LARGEST}
+    return require(
+        all(worst[dtype] < limit for dtype, limit in LARGEST.items()),
+        f"largest difference {worst['float64']:.0e} (float64), {worst['float32']:.0e} (float32)",
+    )
 
 
 def same_bits() -> str:
@@ -133,32 +155,30 @@ def same_bits() -> str:
             cases += 1
     finally:
         bptt.set_num_threads(threads)
-    return f"{same} of {cases} cells: same bits with 1, 2, 3, 4 and 7 threads"
+    return require(same == cases, f"{same} of {cases} cells: same bits with 1, 2, 3, 4 and 7 threads")
 
 
 def import_cost() -> str:
-    def run(code: str) -> str:
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-
     clock = "import time; t = time.process_time(); import {}; print(time.process_time() - t)"
     costs = {name: min(float(run(clock.format(name))) for _ in range(7)) for name in ("numpy", "bptt")}
     threads = run("import bptt, threading, os; print(len(os.listdir('/proc/self/task')))")
     alone = run("import numpy, os; print(len(os.listdir('/proc/self/task')))")
     more, started = 1000 * (costs["bptt"] - costs["numpy"]), int(threads) - int(alone)
-    return f"import: {more:.0f} ms of processor time more than NumPy; {started} threads started"
+    figure = f"import: {more:.0f} ms of processor time more than NumPy; {started} threads started"
+    return require(started == 0, figure)
 
 
 def instruction_sets() -> str:
-    passed = []
+    names = bptt.available_isas()
     chosen = bptt.isa()
     try:
-        for name in bptt.available_isas():
+        for name in names:
             bptt.use_isa(name)
-            if worst_error(bptt.gradcheck, dtype="float64") < 1e-7:
-                passed.append(name)
+            error = worst_error(bptt.gradcheck, dtype="float64")
+            require(error < LARGEST_GRADIENT_ERROR, f"largest error {error:.0e} on {name}")
     finally:
         bptt.use_isa(chosen)
-    return "gradients checked on " + ", ".join(passed)
+    return "gradients checked on " + ", ".join(names)
 
 
 def planted_values() -> str:
@@ -171,7 +191,7 @@ def planted_values() -> str:
                 copy.parameters[name].flat[0] = value
                 found += name in str(bptt.first_nonfinite(copy, numbers(6, 2, 3)))
                 planted += 1
-    return f"{found} of {planted} planted values found and named"
+    return require(found == planted, f"{found} of {planted} planted values found and named")
 
 
 LOOP = """
@@ -286,17 +306,28 @@ PROMISES = (
 
 
 def row(number: int, promise: Promise, figures: list[str]) -> str:
-    """Return a line of the table."""
+    """Return a line of the table. SystemExit if the promise has no figure."""
+    require(bool(figures), f"{promise.text}: no figures")
     tests = ", ".join(f"`{name}`" for name in promise.tests)
     return f"| {number}. {promise.text} | {tests} | {'; '.join(figures)} |"
 
 
-def table(free_threaded: str | None) -> str:
-    """Measure every promise, and return the table in Markdown."""
+def count(free_threaded: str | None) -> dict[str, list[str]]:
+    """Run tests/promises, and return the figures of each file. SystemExit if a file has none."""
     counted = {name: [figure] for name, figure in recorded("tests/promises").items()}
+    counting = {name for promise in PROMISES for name in promise.tests if name.startswith("tests/promises/")}
+    missing = sorted(counting - {UNCOUNTED} - counted.keys())
+    require(not missing, f"no figures from {', '.join(missing)}")
     if free_threaded is not None:
         threads = "tests/promises/test_threads.py"
-        counted[threads].append(recorded(threads, python=free_threaded)[threads])
+        figure = recorded(threads, python=free_threaded).get(threads, "no figure")
+        counted[threads].append(require("without the GIL" in figure, figure))
+    return counted
+
+
+def table(free_threaded: str | None) -> str:
+    """Measure every promise, and return the table in Markdown."""
+    counted = count(free_threaded)
     lines = [HEAD, "| --- | --- | --- |"]
     for number, promise in enumerate(PROMISES, 1):
         figures = [figure for name in promise.tests for figure in counted.get(name, ())]

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bptt.bench import results
@@ -97,6 +98,34 @@ def test_the_page_of_promises_has_the_form_of_its_script() -> None:
     assert {path.name for path in (ROOT / "tests/promises").glob("test_*.py")} == {
         Path(name).name for name in tests if name.startswith("tests/promises/")
     }
+
+
+def test_a_bad_figure_of_a_promise_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    promises = script("promises")
+    random, skipped = iter(range(1000)), "1 skipped in 0.01s"
+    spoiled = {
+        "random_calls": ("pytest", lambda *_, **__: skipped, "1 skipped"),
+        "central_differences": ("worst_error", lambda *_, **__: 1e-4, "largest error 1e-04"),
+        "second_implementation": ("worst_error", lambda *_, **__: 1e-4, "largest difference 1e-04"),
+        "same_bits": ("gradients", lambda *_: np.array(next(random)), "0 of 6 cells"),
+        "import_cost": ("run", lambda code: "3" if "import bptt, threading" in code else "1", "2 threads"),
+        "instruction_sets": ("worst_error", lambda *_, **__: 1e-4, "1e-04 on generic"),
+        "planted_values": ("numbers", lambda *shape: np.zeros(shape), "of 50 planted"),
+        "count": ("recorded", lambda *_: {"tests/promises/test_memory.py": "few"}, "test_threads.py"),
+    }
+    monkeypatch.setattr(promises.bptt, "first_nonfinite", lambda *_: None)
+    measured = {measure.__name__ for promise in promises.PROMISES for measure in promise.measures}
+    assert measured - spoiled.keys() == {"two_processes"}  # a ratio of times has no limit
+    for name, (part, replacement, message) in spoiled.items():
+        with subtests.test(name), monkeypatch.context() as patch:
+            patch.setattr(promises, part, replacement)
+            arguments = [None] if name == "count" else []
+            with pytest.raises(SystemExit, match=message):
+                getattr(promises, name)(*arguments)
+    with pytest.raises(SystemExit, match="no figures"):
+        promises.row(1, promises.PROMISES[0], [])
 
 
 def test_the_chart_shows_every_compared_row() -> None:
