@@ -62,7 +62,7 @@ def scrape(block: tuple[Any, ...], variables: dict[str, Any], conf: dict[str, An
     """Save the picture of a block of a script, and return the text that shows it.
 
     The picture is the figure that the last line of the block returns, or the file that a script of
-    `examples/` wrote: NAME.png beside it, because scripts run in their own folder. Its figures are removed.
+    `examples/` wrote: NAME.png next to it, because scripts run in their own folder. Its figures are removed.
     sphinx-gallery's own scraper finds only figures of pyplot.
     """
     paths: list[str] = []
@@ -87,7 +87,7 @@ DOWNLOAD = "    .. container:: sphx-glr-download\n\n      :download:`It imports 
 def finish_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Say on the page of an example why it did not run, and offer the files that it imports.
 
-    A notebook is offered for the tutorial only: an example imports files that lie beside it.
+    A notebook is offered for the tutorial only: an example imports files that lie next to it.
     """
     folder, _, name = docname.rpartition("/")
     script = DOCS.parent / "examples" / f"{name}.py"

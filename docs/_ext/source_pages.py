@@ -1,8 +1,8 @@
 """Pages for files of the repository to which pages of docs/ link.
 
-A link such as `[dates.py](../../examples/recipes/dates.py)` works as it stands where Markdown is shown beside
-the files. For the site, this extension makes a page of each such file, and points the link to this page. A
-link to a script of the gallery or of the tutorial points to its page there, and a link such as
+A link such as `[dates.py](../../examples/recipes/dates.py)` works as it stands where Markdown is shown next
+to the files. For the site, this extension makes a page of each such file, and points the link to this page.
+A link to a script of the gallery or of the tutorial points to its page there, and a link such as
 `../api/data.md` to the page of this topic in the API reference.
 """
 
