@@ -50,10 +50,7 @@ class WithoutTargets(Forecaster):
 def expected_failures(estimator: object) -> dict[str, str]:
     if not isinstance(estimator, Forecaster):
         batches = "other sequences share a batch if some are repeated or left out"
-        return {
-            "check_sample_weight_equivalence_on_dense_data": batches,
-            "check_sample_weight_equivalence_on_sparse_data": batches,
-        }
+        return {"check_sample_weight_equivalence_on_dense_data": batches}
     rows = (
         "rows are time: a forecast follows the last of them, in their order, and needs a whole window of them"
     )

@@ -173,7 +173,8 @@ class Standardize:
         array = self._read(y, "y") if columns is None else parse_real(y, "y")
         K = len(scaling.mean)
         if K == 1:
-            flat: npt.NDArray[np.float64] = array * scaling.scale[0] + scaling.mean[0]
+            flat: npt.NDArray[np.float64] = np.multiply(array, scaling.scale[0], dtype=np.float64)
+            flat += scaling.mean[0]
             return flat
         width = array.shape[-1] if array.ndim else 0
         if columns is None and width != K:
