@@ -24,6 +24,7 @@ def build_twice(sdist: Path, out: Path, python: Path) -> Path:
             kept = out / f"second-{second.name}"
             kept.write_bytes(second.read_bytes())
             raise SystemExit(f"release: {first} must have the same bytes as a second build, {kept}")
+    print(f"release: a second build in another folder has the same bytes: {sha256(first)}", flush=True)
     return first
 
 
