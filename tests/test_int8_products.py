@@ -80,7 +80,7 @@ def test_the_largest_sums_fit() -> None:
         for sign in (1, -1):
             y = _core.PackedLinear(weight, None, "int8").forward(sign * x)
             np.testing.assert_array_equal(y, product(sign * x, weight, np.zeros(18, np.float32)))
-            np.testing.assert_allclose(y, sign * x @ weight.T, rtol=1e-5)
+            np.testing.assert_allclose(y, sign * x.astype(np.float64) @ weight.T, rtol=1e-5)
 
 
 def test_rows_of_any_magnitude(subtests: pytest.Subtests) -> None:
