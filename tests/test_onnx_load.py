@@ -61,7 +61,7 @@ def node_cases(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_node_tests_of_onnx(monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
     cases = node_cases(monkeypatch)
-    assert len(cases) >= 12
+    assert len(cases) >= 12  # those of onnx 1.15; newer versions have more
     for case in cases:
         with subtests.test(case.name):
             node = case.model.graph.node[0]

@@ -1,5 +1,5 @@
-// The type with the widest range: long double, or where that is no more than a double (Windows with the ABI of Visual
-// C++, macOS on Arm), a double with an exponent of its own. Only rare values need it, so that it may be slow.
+// The type with the widest range: long double. On Windows with the ABI of Visual C++ and on macOS for Arm, long double
+// is a double; there, the type is a double and a separate exponent. It may be slow, because only rare values need it.
 #pragma once
 
 #include "kernels/vec.hpp"

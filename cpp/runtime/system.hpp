@@ -35,7 +35,7 @@ inline std::int64_t wall_time() {
 // instead, no thread seems to wait for a core.
 inline std::int64_t thread_time() { return wall_time(); }
 
-// Threads have no signal masks: a console event calls its handler in a thread of its own.
+// Windows has no signal masks. It starts a new thread for the handler of a console event such as Ctrl-C.
 class BlockedSignals {
  public:
   BlockedSignals() {}

@@ -38,7 +38,7 @@ BEGINNING, STRIDE = 64, 29
 """A short run damages every byte of a model file, and the first bytes of other files, which have the length
 of the header. After them, the run damages one byte in `STRIDE`."""
 MEASURED = 50
-"""The run measures the memory of one case in so many, because measuring makes a case ten times slower."""
+"""Memory is measured in every 50th case, because that makes a case ten times slower."""
 
 Arrays = dict[str, Any]
 

@@ -20,7 +20,7 @@ CALLS = ("open", "fchmod", "write", "fsync", "close", "replace")
 """The calls to the system that change something. Reading a file back makes some of them, too."""
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 PIECES = 6
-"""The system takes a file in so many pieces at least."""
+"""Each write takes at most a sixth of the file, so that a write in the middle can fail."""
 
 
 class Disk:
